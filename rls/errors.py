@@ -1,0 +1,12 @@
+"""The one exception that a user's input can cause."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """A fault of input, settings or files, said in a full sentence.
+
+    The message names what was found, what was expected and what to do next. Commands print it
+    as ``error: ...`` and exit with status 1; any other exception is a fault of the program and
+    keeps its traceback.
+    """

@@ -1,0 +1,30 @@
+"""The formats of the files between stages; no other module knows them.
+
+Stacks are OME-TIFF beside a parquet table, tables parquet or CSV, weights safetensors.
+Every file is written whole or not at all, and checked when it is read.
+"""
+
+from rls.io.files import atomic_path, file_digest, write_text
+from rls.io.intensity import Intensity, read_intensity, write_intensity
+from rls.io.stacks import Stack, image_digests, read_stack, table_path, write_stack
+from rls.io.tables import read_table, write_table
+from rls.io.weights import read_weights, tensors_digest, write_weights
+
+__all__ = [
+    "Intensity",
+    "Stack",
+    "atomic_path",
+    "file_digest",
+    "image_digests",
+    "read_intensity",
+    "read_stack",
+    "read_table",
+    "read_weights",
+    "table_path",
+    "tensors_digest",
+    "write_intensity",
+    "write_stack",
+    "write_table",
+    "write_text",
+    "write_weights",
+]

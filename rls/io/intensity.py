@@ -1,0 +1,83 @@
+"""One intensity scale an assay and channel: [0, 1] = (counts - black) / (white - black)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rls.errors import InputError
+from rls.io.files import need_file, write_text
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Black and white level of each channel, in counts. Never rescaled cell by cell."""
+
+    channels: tuple[str, ...]
+    black: tuple[float, ...]
+    white: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.channels) == len(self.black) == len(self.white):
+            raise InputError("An intensity scale needs one black and one white level a channel.")
+        for channel, black, white in zip(self.channels, self.black, self.white, strict=True):
+            if not white > black:
+                raise InputError(
+                    f"Channel {channel} has white {white} and black {black}; white must be above "
+                    f"black. Is the channel blank?"
+                )
+
+    def to_unit(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 (n, c, y, x) with black at 0 and white at 1; not clipped."""
+        black, span = self._levels()
+        return (images.astype(np.float32) - black) / span
+
+    def to_counts(self, unit: np.ndarray) -> np.ndarray:
+        """Return float32 counts (n, c, y, x), the inverse of :meth:`to_unit`."""
+        black, span = self._levels()
+        return (np.asarray(unit, dtype=np.float32) * span + black).astype(np.float32)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Intensity:
+        """Return the scale that :meth:`as_dict` described."""
+        return Intensity(*(tuple(values[name]) for name in ("channels", "black", "white")))
+
+    def _levels(self) -> tuple[np.ndarray, np.ndarray]:
+        black = np.asarray(self.black, dtype=np.float32)[:, None, None]
+        white = np.asarray(self.white, dtype=np.float32)[:, None, None]
+        return black, white - black
+
+
+def write_intensity(path: Path | str, intensity: Intensity, *, written_by: str) -> None:
+    """Write the scale as JSON."""
+    content = {"written_by": written_by, **intensity.as_dict()}
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_intensity(path: Path | str) -> Intensity:
+    """Read a scale written by :func:`write_intensity`.
+
+    Raises:
+        InputError: The file is missing or is no intensity scale.
+    """
+    path = need_file(path, "intensity scale")
+    try:
+        return Intensity.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (KeyError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not an intensity scale ({error}). {rerun_hint()}") from error
+
+
+def rerun_hint() -> str:
+    """Return the sentence that says how to make the scale again."""
+    return "Delete it and run the workflow again (rule select_cells makes it anew)."

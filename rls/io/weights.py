@@ -1,0 +1,69 @@
+"""Weights: safetensors with one metadata key, ``header``, a JSON text. Nothing read can run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from rls.errors import InputError
+from rls.io.files import DIGEST_BYTES, atomic_path, need_file
+
+
+def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the blake2b digest of names, types, shapes and values, in the order of names."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_weights(
+    path: Path | str, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]
+) -> None:
+    """Write ``tensors`` with ``header``; ``header["kind"]`` says what they are.
+
+    The header gains ``digest``, the digest of the tensors, by which other files name them.
+    """
+    if "kind" not in header:
+        raise ValueError("a weights header needs a 'kind'")
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps({**header, "digest": tensors_digest(plain)}, sort_keys=True)
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata={"header": text})
+
+
+def read_weights(
+    path: Path | str, *, kind: str | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return (tensors, header) of a file written by :func:`write_weights`.
+
+    Raises:
+        InputError: The file is missing, damaged, of another kind, or not one of ours.
+    """
+    path = need_file(path, "weights file")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = json.loads((handle.metadata() or {})["header"])
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise InputError(
+            f"The weights {path} cannot be read ({type(error).__name__}: {error}). "
+            f"Delete the file and run the stage that writes it again."
+        ) from error
+    if kind is not None and header.get("kind") != kind:
+        raise InputError(f"{path} holds a {header.get('kind')}, expected a {kind}.")
+    if header.get("digest") != tensors_digest(tensors):
+        raise InputError(
+            f"The weights {path} are not those that were written (their digest differs): the file "
+            f"was damaged. Delete it and run the stage that writes it again."
+        )
+    return tensors, header

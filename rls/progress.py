@@ -1,0 +1,88 @@
+"""Show progress: a bar with rate and time left on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Count ``total`` units of work.
+
+    Arguments:
+        total: Units in all.
+        label: What is being done, usually the command's name.
+        unit: Name of the unit, e.g. ``img``.
+        done: Units already done before (a resumed run); they do not enter the rate.
+    """
+
+    def __init__(self, total: int, label: str, unit: str, done: int = 0) -> None:
+        self.total, self.label, self.unit = total, label, unit
+        self.done = self.done_at_start = done
+        self.started = self.last_line = time.monotonic()
+        self.bar: tqdm | None = None
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            self.bar = tqdm(
+                total=self.total, initial=self.done, desc=self.label, unit=self.unit,
+                dynamic_ncols=True, smoothing=0.1,
+            )  # fmt: skip
+        return self
+
+    def advance(self, n: int, note: str = "") -> None:
+        """Add ``n`` finished units; ``note`` is shown behind the rate."""
+        self.done += n
+        if self.bar is not None:
+            if note:
+                self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(n)
+            return
+        now = time.monotonic()
+        if now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            print(self.line(note), flush=True)
+
+    def line(self, note: str = "") -> str:
+        """Return one line: percent, count, rate and time left."""
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        rate = (self.done - self.done_at_start) / seconds
+        left = (self.total - self.done) / rate if rate > 0 else float("nan")
+        percent = 100.0 * self.done / max(self.total, 1)
+        text = (
+            f"{self.label}: {percent:3.0f} % ({self.done}/{self.total} {self.unit}), "
+            f"{rate:.3g} {self.unit}/s, {format_seconds(left)} left"
+        )
+        return f"{text}, {note}" if note else text
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif kind is None:
+            seconds = time.monotonic() - self.started
+            count = self.done - self.done_at_start
+            print(
+                f"{self.label}: {count} {self.unit} in {format_seconds(seconds)}", flush=True
+            )  # fmt: skip
+
+
+def format_seconds(seconds: float) -> str:
+    """Return seconds as ``12 s``, ``3 min 20 s`` or ``5 h 10 min``; ``?`` when not finite."""
+    if not seconds < float("inf"):
+        return "?"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
