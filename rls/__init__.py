@@ -1,3 +1,3 @@
-"""Super-resolution of microscopy images by regularised latent search (Gheisari & Genovesio 2024)."""
+"""Super-resolution by regularised latent search (Gheisari & Genovesio 2024)."""
 
 __version__ = "0.1.0"

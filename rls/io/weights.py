@@ -1,4 +1,7 @@
-"""Weights: safetensors with one metadata key, ``header``, a JSON text. Nothing read can run code."""
+"""Weights: safetensors with one metadata key, ``header``, a JSON text.
+
+Nothing that is read here can run code.
+"""
 
 from __future__ import annotations
 
