@@ -1,0 +1,43 @@
+# make demo, make test: both make .venv from the lock first. make help lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-from-scratch bbbc014 test lint schema unlock clean
+
+CORES ?= $(shell nproc)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
+WORKFLOW := snakemake --snakefile Snakefile --workflow-profile workflow/profiles/local --cores $(CORES)
+
+help:  ## print this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | column -ts "$$(printf '\t')"
+
+demo: .venv/installed  ## simulated plates to report, from the small generator under models/ (minutes)
+	@$(WORKFLOW) --configfile config/demo.yaml --directory runs/demo
+	@cd runs/demo && python -m analysis.headline --results results --report results/report.html
+
+demo-from-scratch: .venv/installed  ## the same with its generator trained from nothing (under 45 minutes)
+	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch
+	@cd runs/demo_from_scratch && python -m analysis.headline --results results --report results/report.html
+
+bbbc014: .venv/installed  ## two real NF-kB wells in the folder that RLS_REAL_DATA names
+	@$(WORKFLOW) --configfile config/bbbc014.yaml --directory runs/bbbc014
+	@cd runs/bbbc014 && python -m analysis.headline --results results --report results/report.html
+
+test: lint  ## lint, types, unit and workflow tests
+	@python -m pytest --durations=10
+
+lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
+	@ruff check . && ruff format --check . && snakefmt --check --quiet Snakefile workflow/rules && mypy
+	@snakemake --snakefile Snakefile --configfile config/demo.yaml --directory .venv/lint --lint
+
+schema: .venv/installed  ## write the config's schema and its description anew, from the commands' settings
+	@python -m analysis.configuration --write
+
+unlock: .venv/installed  ## after a killed Snakemake: make unlock RUN=demo
+	@snakemake --snakefile Snakefile --configfile config/$(RUN).yaml --directory runs/$(RUN) --unlock
+
+clean:  ## remove caches; never touches runs/
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+.venv/installed: requirements.lock
+	@sh -e workflow/install.sh
+	@touch $@

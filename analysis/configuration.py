@@ -1,0 +1,305 @@
+"""The configuration: its schema, its checks, and how a section becomes the flags of a command.
+
+A section is named as the command that reads it, and its keys are the fields of that command's
+``Settings``; types, choices and help texts are taken from there, from the source, so that
+nothing heavy is imported. ``python -m analysis.configuration --write`` writes what is derived:
+``workflow/schemas/sections.schema.yaml`` and the tables of ``config/README.md``.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from rls.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMAS = ROOT / "workflow" / "schemas"
+
+# Section -> the file that holds its Settings. One line a command.
+SECTIONS = {
+    "simulate_plate": "analysis/simulation/settings.py",
+    "list_plate": "analysis/list_plate.py",
+    "crop_cells": "analysis/crop_cells.py",
+    "select_cells": "analysis/select_cells.py",
+    "high_resolution": "analysis/high_resolution.py",
+    "train_gan": "rls/train_gan.py",
+    "sample_styles": "rls/sample_styles.py",
+    "fit_flow": "rls/fit_flow.py",
+    "train_classifier": "rls/train_classifier.py",
+    "degrade": "rls/degrade.py",
+    "super_resolve": "rls/super_resolve.py",
+    "measure": "analysis/measure.py",
+    "classify": "analysis/classify.py",
+    "report": "analysis/figures/settings.py",
+}
+# Written once, for the whole run or for an assay, and handed to every command that has the field.
+SHARED_RUN = ("seed", "device", "threads")
+SHARED_ASSAY = ("image_size", "crop_size", "pixel_size_um", "source", "bit_depth")
+RESERVED_METHODS = ("high_resolution", "low_resolution")
+TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One field of a ``Settings`` class, as its source tells."""
+
+    name: str
+    kind: str
+    help: str
+    choices: tuple[str, ...]
+    required: bool
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of the key's value."""
+        return {**_kind_schema(self.kind, self.choices), "description": self.help}
+
+
+@lru_cache
+def keys_of(path: str) -> dict[str, Key]:
+    """Return the keys of the class ``Settings`` in the source file ``path`` (under the root)."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == "Settings":
+            return {key.name: key for key in map(_key, node.body) if key is not None}
+    raise ValueError(f"{path} has no class Settings")
+
+
+def method_keys(search: str) -> dict[str, Key]:
+    """Return the keys of the search method in ``rls/search/{search}.py``.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    path = f"rls/search/{search}.py"
+    if not (ROOT / path).is_file():
+        raise InputError(f"There is no search '{search}': {path} does not exist.")
+    return keys_of(path)
+
+
+def method_needs_generator(search: str) -> bool:
+    """Return whether the search uses a generator: ``NEEDS_GENERATOR = False`` says that not."""
+    tree = ast.parse((ROOT / f"rls/search/{search}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "NEEDS_GENERATOR":
+            return bool(ast.literal_eval(node.value))
+    return True
+
+
+def sections_schema() -> dict[str, Any]:
+    """Return the JSON schema of all sections, from the sources."""
+    sections = {}
+    for section, path in SECTIONS.items():
+        keys = {n: k for n, k in keys_of(path).items() if n not in SHARED_RUN + SHARED_ASSAY}
+        sections[section] = {
+            "type": "object",
+            "additionalProperties": False,
+            "required": sorted(keys),
+            "properties": {name: key.schema() for name, key in sorted(keys.items())},
+        }
+    return sections
+
+
+def full_schema() -> dict[str, Any]:
+    """Return the schema of a whole configuration: the written part and the sections."""
+    schema = yaml.safe_load((SCHEMAS / "config.schema.yaml").read_text(encoding="utf-8"))
+    sections = yaml.safe_load((SCHEMAS / "sections.schema.yaml").read_text(encoding="utf-8"))
+    schema["properties"].update(sections)
+    schema["required"] += list(sections)
+    # An assay may change any key of any section, and need not name all.
+    partial = {
+        name: {key: value for key, value in section.items() if key != "required"}
+        for name, section in sections.items()
+    }
+    assay = schema["properties"]["assays"]["additionalProperties"]
+    assay["properties"]["settings"]["properties"] = partial
+    return schema
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check a merged configuration.
+
+    Raises:
+        InputError: An unknown key, a value of the wrong type, or names and numbers that do not
+            fit each other. Every fault found is one sentence.
+    """
+    validator = jsonschema.Draft202012Validator(full_schema())
+    faults = [_sentence(error) for error in validator.iter_errors(config)]
+    if not faults:
+        faults = list(_misfits(config))
+    if faults:
+        raise InputError("The configuration is not valid. " + " ".join(dict.fromkeys(faults)))
+
+
+def section_values(config: Mapping[str, Any], section: str, assay: str = "") -> dict[str, Any]:
+    """Return the settings of a command: shared keys, its section, the assay's own changes."""
+    keys = keys_of(SECTIONS[section])
+    block = config["assays"].get(assay, {})
+    values = {name: config[name] for name in SHARED_RUN if name in keys}
+    values |= {name: block[name] for name in SHARED_ASSAY if name in keys and name in block}
+    return {**values, **config[section], **block.get("settings", {}).get(section, {})}
+
+
+def method_values(config: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """Return the settings of a method without the name of its search."""
+    return {name: value for name, value in config["methods"][method].items() if name != "search"}
+
+
+def flags(values: Mapping[str, Any]) -> list[str]:
+    """Return settings as flags: ``{"batch_size": 8}`` gives ``["--batch-size", "8"]``."""
+    result: list[str] = []
+    for name, value in values.items():
+        items = value if isinstance(value, list) else [value]
+        result += ["--" + name.replace("_", "-"), *map(_text, items)]
+    return result
+
+
+def expand_folder(path: str) -> str:
+    """Return ``path`` with environment variables filled in.
+
+    Raises:
+        InputError: A variable is not set.
+    """
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    if "$" in expanded:
+        raise InputError(
+            f"The folder '{path}' names an environment variable that is not set. "
+            f"Set it, e.g. export {path.split('$')[1].split('/')[0].strip('{}')}=/folder/of/images."
+        )
+    return expanded
+
+
+def _key(node: ast.stmt) -> Key | None:
+    if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+        return None
+    help_text, choices, required = "", (), True
+    if isinstance(node.value, ast.Call):
+        if node.value.args:
+            help_text = str(ast.literal_eval(node.value.args[0]))
+        for keyword in node.value.keywords:
+            if keyword.arg == "choices":
+                choices = tuple(ast.literal_eval(keyword.value))
+            required = required and keyword.arg != "default"
+    return Key(node.target.id, ast.unparse(node.annotation), help_text, choices, required)
+
+
+def _kind_schema(kind: str, choices: Sequence[str]) -> dict[str, Any]:
+    if kind.endswith("| None"):
+        inner = _kind_schema(kind.removesuffix("| None").strip(), choices)
+        return {"anyOf": [inner, {"type": "null"}]}
+    if kind.startswith("tuple["):
+        item = kind.removeprefix("tuple[").split(",")[0].rstrip("]")
+        return {"type": "array", "items": _kind_schema(item, choices)}
+    return {"type": TYPES[kind], **({"enum": list(choices)} if choices else {})}
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    where = ".".join(map(str, error.absolute_path)) or "the top level"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known))
+        return f"Unknown key {_quoted(unknown)} in {where}; known keys are {', '.join(known)}."
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"Missing key {_quoted(missing)} in {where}."
+    if error.validator == "type" and isinstance(error.instance, str):
+        hint = ""
+        if _is_number(error.instance) and error.validator_value in ("number", "integer"):
+            hint = f" YAML reads {error.instance} as text: write 5.0e-5, not 5e-5."
+        return f"{where} is the text '{error.instance}', expected {error.validator_value}.{hint}"
+    if error.validator == "enum":
+        choices = ", ".join(map(str, error.validator_value))
+        return f"{where} is {error.instance!r}, expected one of: {choices}."
+    return f"{where}: {error.message}."
+
+
+def _misfits(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the faults that a schema cannot express."""
+    run, assays = config["run"], config["assays"]
+    for kind, table in (("assays", assays), ("degradations", config["degradations"]),
+                        ("methods", config["methods"])):  # fmt: skip
+        for name in run[kind]:
+            if name not in table:
+                yield f"run.{kind} names '{name}', which {kind} does not define."
+    for name in RESERVED_METHODS:
+        if name in config["methods"]:
+            yield f"methods.{name}: the name is reserved."
+    for name, block in config["methods"].items():
+        try:
+            keys = method_keys(block["search"])
+        except InputError as error:
+            yield f"methods.{name}: {error}"
+            continue
+        yield from _method_misfits(name, block, keys)
+    for name in run["assays"]:
+        if name in assays:
+            yield from _assay_misfits(name, assays, run["factors"])
+
+
+def _method_misfits(
+    name: str, block: Mapping[str, Any], keys: Mapping[str, Key]
+) -> Iterator[str]:
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": sorted(key.name for key in keys.values() if key.required),
+        "properties": {key.name: key.schema() for key in keys.values()},
+    }
+    values = {key: value for key, value in block.items() if key != "search"}
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(values):
+        yield f"methods.{name}: {_sentence(error)}"
+
+
+def _assay_misfits(
+    name: str, assays: Mapping[str, Any], factors: Sequence[int]
+) -> Iterator[str]:
+    block = assays[name]
+    for factor in assay_factors(block, factors):
+        if block["image_size"] % factor:
+            yield (
+                f"The factor {factor} does not divide the image size {block['image_size']} of "
+                f"assay {name}."
+            )
+    if not assay_factors(block, factors):
+        yield f"No factor of run.factors is among assays.{name}.factors: nothing would run."
+    for role in ("negative_control", "positive_control"):
+        if block[role] not in block["treatments"]:
+            yield f"assays.{name}.{role} '{block[role]}' is not among its treatments."
+    for role in ("nucleus_channel", "marker_channel"):
+        if block[role] not in block["channels"]:
+            yield f"assays.{name}.{role} '{block[role]}' is not among its channels."
+    if block["source"] == "sheet" and "sheet" not in block:
+        yield f"assays.{name} has source 'sheet' and no key 'sheet' that names the file."
+    if len(set(block["plates"])) < len(block["plates"]):
+        yield f"assays.{name}.plates names a plate twice."
+
+
+def assay_factors(block: Mapping[str, Any], factors: Sequence[int]) -> list[int]:
+    """Return the factors of ``run.factors`` that the assay runs: all, or those in its own list."""
+    return [factor for factor in factors if factor in block.get("factors", factors)]
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
