@@ -1,0 +1,90 @@
+"""Discriminator of StyleGAN2: residual blocks and minibatch standard deviation, NVlabs' parameter names."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from rls.stylegan2.networks import DTYPES, Architecture, Precision
+from rls.stylegan2.operators import FILTER_TAPS, Conv2dLayer, FullyConnectedLayer, setup_filter
+
+HALF = math.sqrt(0.5)  # a residual sum of two unit-variance branches keeps unit variance
+
+
+def minibatch_std(x: Tensor, group_size: int | None, n_features: int = 1) -> Tensor:
+    """Append the standard deviation over groups of images as constant feature maps.
+
+    x (n, c, y, x) -> (n, c + n_features, y, x). Image i belongs to group i mod (n / group), where
+    group = min(group_size, n) (None: the whole batch) must divide n; the deviation is averaged over pixels and
+    over the channels of each feature. Source: Karras et al. 2018, progressive growing, section 3.
+    """
+    n, c, height, width = x.shape
+    group = n if group_size is None else min(group_size, n)
+    y = x.reshape(group, -1, n_features, c // n_features, height, width)
+    y = ((y - y.mean(dim=0)).square().mean(dim=0) + 1e-8).sqrt().mean(dim=(2, 3, 4))
+    y = y.reshape(-1, n_features, 1, 1).repeat(group, 1, height, width)
+    return torch.cat([x, y], dim=1)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Residual block that halves the resolution: (n, in, r, r) -> (n, out, r/2, r/2)."""
+
+    resample_filter: Tensor
+
+    def __init__(self, architecture: Architecture, resolution: int) -> None:
+        super().__init__()
+        a = architecture
+        n_in, n_out = a.features(resolution), a.features(resolution // 2)
+        self.register_buffer("resample_filter", setup_filter(FILTER_TAPS))
+        self.is_first = resolution == a.image_size
+        if self.is_first:
+            self.fromrgb = Conv2dLayer(a.n_channels, n_in, 1, activation="lrelu", clamp=a.clamp)
+        self.conv0 = Conv2dLayer(n_in, n_in, 3, activation="lrelu", clamp=a.clamp)
+        self.conv1 = Conv2dLayer(n_in, n_out, 3, activation="lrelu", down=True, clamp=a.clamp)
+        self.skip = Conv2dLayer(n_in, n_out, 1, bias=False, down=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_first:
+            x = self.fromrgb(x)
+        y = self.skip(x, gain=HALF)
+        return y + self.conv1(self.conv0(x), gain=HALF)
+
+
+class DiscriminatorEpilogue(nn.Module):
+    """4 px features to one logit an image: (n, c, 4, 4) -> (n, 1), in float32."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        n = a.features(4)
+        self.group_size = a.mbstd_group_size
+        self.conv = Conv2dLayer(n + 1, n, 3, activation="lrelu", clamp=a.clamp)
+        self.fc = FullyConnectedLayer(n * 16, n, activation="lrelu")
+        self.out = FullyConnectedLayer(n, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(minibatch_std(x.float(), self.group_size))
+        return self.out(self.fc(x.flatten(1)))
+
+
+class Discriminator(nn.Module):
+    """Image (n, c, y, x) -> logit (n, 1); larger is more real. Convolutions run in `precision`."""
+
+    def __init__(self, architecture: Architecture, precision: Precision = "float32") -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.precision: Precision = precision
+        self.resolutions = architecture.resolutions[:0:-1]
+        for resolution in self.resolutions:
+            self.add_module(f"b{resolution}", DiscriminatorBlock(architecture, resolution))
+        self.b4 = DiscriminatorEpilogue(architecture)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of a batch; images of one minibatch-deviation group see each other."""
+        x = image.to(DTYPES[self.precision], memory_format=torch.channels_last)
+        for resolution in self.resolutions:
+            x = self.get_submodule(f"b{resolution}")(x)
+        return self.b4(x)
