@@ -1,0 +1,132 @@
+"""Fitting the flow: it reaches a known entropy, goes on exactly, and stops at a divergence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import rls.fit_flow as module
+from rls.errors import InputError
+from rls.fit_flow import Settings, fit_flow, gaussian_log_prob, main, split_styles
+from rls.flows import read_flow
+from rls.io import write_weights
+
+SMALL = Settings(
+    flow="maf", n_blocks=2, hidden=32, learning_rate=3e-3, weight_decay=1e-6, batch_size=100,
+    max_epochs=25, patience_epochs=6, validation_share=0.1, gradient_clip=5.0, seed=1,
+    device="cpu", threads=1,
+)  # fmt: skip
+
+
+def correlated_gaussian(n: int) -> tuple[torch.Tensor, float]:
+    """Styles of a Gaussian with strong correlations, and its differential entropy in nats."""
+    torch.manual_seed(0)
+    factor = torch.eye(4) + torch.tril(torch.full((4, 4), 0.8), -1)
+    w = 10.0 + 3.0 * torch.randn(n, 4) @ factor.T
+    entropy = 0.5 * 4 * math.log(2 * math.pi * math.e) + 4 * math.log(3.0)
+    return w, entropy
+
+
+def write_styles(path: Path, n: int = 400) -> Path:
+    w, _ = correlated_gaussian(n)
+    write_weights(path, {"w": w, "w_mean": w.mean(0)}, {"kind": "styles"})
+    return path
+
+
+def flags(settings: Settings) -> list[str]:
+    return [
+        text
+        for name, value in asdict(settings).items()
+        for text in ("--" + name.replace("_", "-"), str(value))
+    ]
+
+
+@pytest.mark.parametrize("kind", ["maf", "realnvp"])
+def test_a_flow_fitted_on_a_gaussian_reaches_its_entropy(kind: str) -> None:
+    torch.set_num_threads(1)
+    w, entropy = correlated_gaussian(6000)
+    train, validation = split_styles(w, 0.2, 0)
+    fit = fit_flow(train, validation, replace(SMALL, flow=kind, max_epochs=12))
+    assert abs(fit.best_log_prob + entropy) < 0.12
+    diagonal = gaussian_log_prob(train, validation, full=False)
+    assert diagonal is not None and fit.best_log_prob > diagonal + 0.5
+
+
+def test_the_gaussian_baseline_is_minus_the_entropy() -> None:
+    w, entropy = correlated_gaussian(20000)
+    full = gaussian_log_prob(w[:10000], w[10000:], full=True)
+    assert full is not None and abs(full + entropy) < 0.05
+    assert gaussian_log_prob(w[:4], w, full=True) is None
+
+
+def test_a_fit_that_was_interrupted_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    styles = write_styles(tmp_path / "styles.safetensors")
+    short = replace(SMALL, max_epochs=5)
+    base = ["--styles", str(styles), *flags(short)]
+    whole, halved = tmp_path / "whole.safetensors", tmp_path / "halved.safetensors"
+    main([*base, "--output", str(whole), "--state", str(tmp_path / "a")])
+
+    real, count = module.run_epoch, [0]
+
+    def dies_in_the_third_epoch(*args: object) -> bool:
+        count[0] += 1
+        if count[0] == 3:
+            raise KeyboardInterrupt
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "run_epoch", dies_in_the_third_epoch)
+    arguments = [*base, "--output", str(halved), "--state", str(tmp_path / "b")]
+    with pytest.raises(KeyboardInterrupt):
+        main(arguments)
+    assert not halved.exists()
+    main(arguments)
+    assert count[0] == 3 + 3  # two epochs were kept
+    (one, header), (other, other_header) = read_flow(whole), read_flow(halved)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+    assert header == other_header
+    for name in ("validation_log_prob", "gaussian_full_log_prob", "gaussian_diagonal_log_prob"):
+        assert math.isfinite(header[name])
+
+
+def test_the_best_epoch_is_kept_and_fitting_stops_with_patience() -> None:
+    w, _ = correlated_gaussian(150)
+    train, validation = split_styles(w, 0.2, 0)
+    overfit = replace(SMALL, hidden=128, learning_rate=1e-2, max_epochs=200, patience_epochs=5)
+    fit = fit_flow(train, validation, overfit)
+    assert fit.epoch == fit.best_epoch + 5 < 200
+    assert module.mean_log_prob(fit.flow, validation) == pytest.approx(fit.best_log_prob, abs=1e-5)
+
+
+def test_a_divergence_halves_the_rate_and_gives_up_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    w, _ = correlated_gaussian(200)
+    train, validation = split_styles(w, 0.2, 0)
+    real, count = module.run_epoch, [0]
+
+    def diverges_once(*args: object) -> bool:
+        count[0] += 1
+        return count[0] != 2 and real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "run_epoch", diverges_once)
+    fit = fit_flow(train, validation, replace(SMALL, max_epochs=4))
+    assert fit.halvings == 1 and math.isfinite(fit.best_log_prob)
+    assert fit.optimiser.param_groups[0]["lr"] == SMALL.learning_rate / 2
+
+    monkeypatch.setattr(module, "run_epoch", lambda *args: False)
+    with pytest.raises(InputError, match="diverged 4 times"):
+        fit_flow(train, validation, SMALL)
+
+
+def test_too_few_styles_are_refused() -> None:
+    with pytest.raises(InputError, match="too few"):
+        split_styles(torch.zeros(5, 3), 0.1, 0)
