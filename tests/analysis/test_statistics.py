@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import statistics as st
+from rls.errors import InputError
+
+BOOT = {"n_resamples": 200, "confidence": 0.95, "seed": 3}
+CONTROLS = {"negative_control": "DMSO", "positive_control": "TNF"}
+
+
+def plate(n_wells=4, n_cells=40, shift=1.5, seed=0):
+    """Cells of two treatments with a planted shift of the feature; wells differ a little."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for t, treatment in enumerate(("DMSO", "TNF")):
+        for w in range(n_wells):
+            gain = random.normal(0, 0.1)
+            for i in range(n_cells):
+                value = 1.0 + t * shift + gain + random.normal(0, 0.3)
+                rows.append(("P1", f"{'AB'[t]}{w + 1:02d}", 1 + i % 2, treatment, value))
+    table = pd.DataFrame(rows, columns=["plate", "well", "site", "treatment", "high_resolution"])
+    return table
+
+
+def triple(table, values):
+    return st.agreement(table.assign(super_resolution=values), **CONTROLS, **BOOT)
+
+
+def test_an_oracle_scores_one_on_all_three():
+    table = plate()
+    found = triple(table, table["high_resolution"])
+    for estimate in (found.shift_kept, found.sd_ratio, found.correlation):
+        assert estimate.value == pytest.approx(1.0)
+        assert estimate.low == pytest.approx(1.0) and estimate.high == pytest.approx(1.0)
+        assert estimate.unit == "well" and estimate.n == 8
+
+
+def test_a_constant_reconstruction_does_not_pass():
+    table = plate()
+    found = triple(table, np.full(len(table), 1.234567))
+    assert found.shift_kept.value == 0.0
+    assert found.sd_ratio.value == pytest.approx(0.0, abs=1e-6)
+    assert math.isnan(found.correlation.value) and found.correlation.reason
+
+
+def test_the_value_of_the_class_keeps_the_shift_but_neither_spread_nor_correlation():
+    table = plate()
+    medians = table.groupby("treatment")["high_resolution"].transform("median")
+    found = triple(table, medians)
+    assert found.shift_kept.value == pytest.approx(1.0)
+    assert found.sd_ratio.value == pytest.approx(0.0, abs=1e-6)
+    assert math.isnan(found.correlation.value)
+
+
+def test_cells_drawn_anew_from_their_class_have_shift_and_spread_but_no_correlation():
+    table = plate(n_cells=150)
+    random = np.random.default_rng(5)
+    drawn = table.groupby("treatment")["high_resolution"].transform(
+        lambda x: random.permutation(x.to_numpy())
+    )
+    found = triple(table, drawn)
+    assert found.shift_kept.value == pytest.approx(1.0)
+    assert found.sd_ratio.value == pytest.approx(1.0)
+    assert abs(found.correlation.value) < 0.15
+    # and yet the effect size alone would call this a success
+    sides = table["treatment"] == "TNF"
+    assert st.cohens_d(drawn[~sides], drawn[sides]) > 3
+
+
+def test_the_triple_does_not_change_with_the_unit_of_the_shift():
+    table = plate()
+    noisy = table["high_resolution"] * 0.5 + np.random.default_rng(1).normal(0, 0.1, len(table))
+    a = triple(table, noisy)
+    b = st.agreement(
+        table.assign(high_resolution=table["high_resolution"] * 10, super_resolution=noisy * 10),
+        **CONTROLS, **BOOT,
+    )  # fmt: skip
+    assert a.shift_kept.value == pytest.approx(b.shift_kept.value)
+    assert a.shift_kept.value == pytest.approx(0.5, abs=0.05)
+    assert a.correlation.low < a.correlation.value < a.correlation.high
+
+
+def test_cells_without_a_value_are_left_out_and_too_few_give_a_reason():
+    table = plate()
+    values = table["high_resolution"].where(table["treatment"] == "DMSO")
+    found = triple(table, values)
+    assert math.isnan(found.shift_kept.value)
+    assert "0 cells of TNF" in found.shift_kept.reason
+
+
+def test_cohens_d_of_unit_gaussians_one_sd_apart_is_one():
+    grid = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)
+    assert st.cohens_d(grid, grid + 1.0) == pytest.approx(1.0, abs=0.01)
+
+
+def test_z_prime_and_ssmd_equal_their_formulas_by_hand():
+    a, b = np.array([0.0, 1.0, 2.0]), np.array([10.0, 11.0, 12.0])
+    assert st.z_prime(a, b).value == pytest.approx(1 - 3 * 2 / 10)
+    assert st.ssmd(a, b).value == pytest.approx(10 / math.sqrt(2))
+    assert st.z_prime(a, b, robust=True).value == pytest.approx(1 - 3 * 2 * 1.4826 / 10)
+
+
+def test_one_broken_well_moves_robust_z_prime_less():
+    a = np.array([0.0, 1.0, 2.0, 1.0, 0.5])
+    b = np.array([10.0, 11.0, 12.0, 11.0, 60.0])
+    assert st.z_prime(a, b, robust=True).value > 0.3 > st.z_prime(a, b).value
+
+
+@pytest.mark.parametrize("function", [st.z_prime, st.ssmd])
+def test_two_wells_a_side_give_no_number_but_a_reason(function):
+    found = function(np.array([1.0, 2.0]), np.array([5.0, 6.0, 7.0]))
+    assert math.isnan(found.value) and "2 negative and 3 positive wells" in found.reason
+
+
+def test_auc_equals_scikit_learn_with_ties():
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(0)
+    a, b = random.integers(0, 6, 50), random.integers(2, 9, 70)
+    expected = roc_auc_score(np.r_[np.zeros(50), np.ones(70)], np.r_[a, b])
+    assert st.auc(a, b) == pytest.approx(expected)
+
+
+def test_wells_widen_the_interval_where_cells_of_a_well_agree():
+    random = np.random.default_rng(2)
+    table = plate(n_wells=6, n_cells=50, shift=0.0)
+    wells = table["well"].unique()
+    offsets = dict(zip(wells, random.normal(0, 1.0, len(wells)), strict=True))
+    table["value"] = table["well"].map(offsets) + random.normal(0, 0.3, len(table))
+    by_well = st.auc_interval(table, "value", **CONTROLS, **BOOT)
+    as_cells = table.assign(well=[f"{i}" for i in range(len(table))])
+    by_cell = st.auc_interval(as_cells, "value", **CONTROLS, **BOOT)
+    assert by_well.unit == "well" and by_well.n == 12
+    assert (by_well.high - by_well.low) > 2 * (by_cell.high - by_cell.low)
+
+
+def test_under_six_wells_fields_are_the_unit_and_it_says_so():
+    table = plate(n_wells=2)
+    assert st.replication_unit(table)[0] == "field"
+    assert st.auc_interval(table, "high_resolution", **CONTROLS, **BOOT).unit == "field"
+    assert st.replication_unit(plate(n_wells=3))[0] == "well"
+
+
+def test_one_unit_a_treatment_gives_a_value_without_an_interval():
+    table = plate(n_wells=1).assign(site=1)
+    found = st.auc_interval(table, "high_resolution", **CONTROLS, **BOOT)
+    assert found.value > 0.9 and math.isnan(found.low) and "fewer than two" in found.reason
+
+
+def test_the_bootstrap_covers_the_mean_as_often_as_it_says():
+    hits = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        wells = np.repeat(np.arange(20), 5)
+        values = random.normal(0, 1, 20)[wells] + random.normal(0, 1, 100)
+        table = pd.DataFrame({"plate": "P", "well": wells, "site": 1})
+        found = st.bootstrap(
+            lambda rows, values=values: values[rows].mean(), table,
+            n_resamples=150, confidence=0.9, seed=seed, strata=None,
+        )  # fmt: skip
+        hits += found.low <= 0.0 <= found.high
+    assert 45 <= hits <= 60
+
+
+def test_the_bootstrap_depends_on_its_seed_alone():
+    table = plate()
+    a, b = (st.auc_interval(table, "high_resolution", **CONTROLS, **BOOT) for _ in range(2))
+    assert a == b
+
+
+def test_wilson_matches_its_published_example():
+    # Newcombe 1998, Statist. Med. 17:857, table I: 81/263 gives 0.2553 to 0.3662
+    found = st.wilson(81, 263, confidence=0.95)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+    assert st.wilson(0, 0, confidence=0.95).reason
+
+
+def test_mcnemar_equals_the_binomial_test_and_refuses_other_cells():
+    a = np.array([True] * 30 + [False] * 10 + [True] * 9 + [False] * 2)
+    b = np.array([True] * 30 + [False] * 10 + [False] * 9 + [True] * 2)
+    found = st.mcnemar_exact(a, b)
+    assert found.value == pytest.approx(stats.binomtest(2, 11, 0.5).pvalue) and found.n == 11
+    assert st.mcnemar_exact(a, a).value == 1.0
+    with pytest.raises(InputError, match="same cells"):
+        st.mcnemar_exact(a, b[:-1])
+
+
+def test_fisher_interval_of_r_equals_scipy():
+    random = np.random.default_rng(4)
+    x = random.normal(size=80)
+    y = 0.6 * x + random.normal(size=80)
+    expected = stats.pearsonr(x, y).confidence_interval(0.9)
+    found = st.correlation_interval(x, y, confidence=0.9)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_bland_altman_limits_hold_95_percent_of_gaussian_differences():
+    random = np.random.default_rng(6)
+    high = random.normal(5, 2, 5000)
+    super_ = high + random.normal(0.4, 0.5, 5000)
+    found = st.bland_altman(high, super_)
+    inside = ((super_ - high > found.lower_limit) & (super_ - high < found.upper_limit)).mean()
+    assert found.bias == pytest.approx(0.4, abs=0.03) and inside == pytest.approx(0.95, abs=0.01)
+
+
+def test_well_values_are_medians_per_plate_and_well():
+    table = pd.DataFrame(
+        {"plate": ["1", "1", "1", "2"], "well": ["A"] * 4, "x": [1.0, 5.0, np.nan, 7.0]}
+    )
+    assert list(st.well_values(table, "x")) == [3.0, 7.0]
