@@ -1,0 +1,1 @@
+"""The biology: plates, cells, features, metrics, tables and figures."""

@@ -1,0 +1,143 @@
+"""Metadata in the form of BBBC021: image.csv, and moa.csv where there is one, to a sheet.
+
+Source: BBBC021v1, Caie et al. 2010, Broad Bioimage Benchmark Collection (Ljosa et al. 2012).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rls.errors import InputError
+
+PLATE, WELL = "Image_Metadata_Plate_DAPI", "Image_Metadata_Well_DAPI"
+COMPOUND, DOSE = "Image_Metadata_Compound", "Image_Metadata_Concentration"
+DOSE_UNIT = "uM"
+IMAGE_CSV = ("image.csv", "BBBC021_v1_image.csv")
+MOA_CSV = ("moa.csv", "BBBC021_v1_moa.csv")
+SITE = re.compile(r"_s(\d+)_")
+ALIASES = {"dna": "dapi"}  # BBBC021 names the nucleus channel by its dye
+
+
+def find_csv(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the first of ``names`` in ``folder``, or None."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Read image.csv and, where there is one, moa.csv of ``folder``.
+
+    Raises:
+        InputError: image.csv is missing or lacks a column.
+    """
+    path = find_csv(folder, IMAGE_CSV)
+    if path is None:
+        raise InputError(
+            f"Found no {' or '.join(IMAGE_CSV)} in {folder}. Fetch or simulate the plate first."
+        )
+    images = pd.read_csv(path, dtype={PLATE: str, WELL: str, COMPOUND: str})
+    missing = [column for column in (PLATE, WELL, COMPOUND, DOSE) if column not in images]
+    if missing:
+        raise InputError(
+            f"Found no column {', '.join(missing)} in {path}, expected the columns of BBBC021. "
+            "Fetch the file again, or write a sheet of your own."
+        )
+    moa_path = find_csv(folder, MOA_CSV)
+    return images, None if moa_path is None else pd.read_csv(moa_path)
+
+
+def to_sheet(
+    images: pd.DataFrame,
+    moa: pd.DataFrame | None,
+    channels: Sequence[str],
+    folder: Path,
+    *,
+    treatment_by: str,
+    pixel_size_um: float,
+    bit_depth: int,
+) -> pd.DataFrame:
+    """Return the sheet of the rows ``images`` of one plate, paths absolute.
+
+    Arguments:
+        treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``; a
+            compound with the single dose 0 (DMSO) keeps its plain name.
+
+    Raises:
+        InputError: A channel has no column, or a file name has no site.
+    """
+    compound, dose = images[COMPOUND].astype(str), images[DOSE].astype(float)
+    treatment = treatment_names(compound, dose) if treatment_by == "compound_dose" else compound
+    columns = {channel: _column(images, channel) for channel in channels}
+    names = images[columns[channels[0]]]
+    sites = [SITE.search(str(name)) for name in names]
+    if not all(sites):
+        bad = str(names.iloc[[match is None for match in sites].index(True)])
+        raise InputError(
+            f"Found the file name {bad}, expected the site in it, as in B02_s1_w1....tif. "
+            "Write a sheet of your own for files with other names."
+        )
+    sheet = pd.DataFrame(
+        {
+            "plate": images[PLATE],
+            "well": images[WELL],
+            "site": [int(match.group(1)) for match in sites if match],
+            "treatment": treatment,
+            "compound": compound,
+            "dose": dose,
+            "dose_unit": DOSE_UNIT,
+            "moa": _mechanisms(compound, dose, moa),
+            "pixel_size_um": pixel_size_um,
+            "bit_depth": bit_depth,
+        }
+    )
+    for channel, column in columns.items():
+        paths = images[column.replace("FileName", "PathName")]
+        sheet[f"path_{channel}"] = [
+            str(_locate(folder, str(path), str(name)))
+            for path, name in zip(paths, images[column], strict=True)
+        ]
+    return sheet.reset_index(drop=True)
+
+
+def treatment_names(compound: pd.Series, dose: pd.Series) -> pd.Series:
+    """Return names such as ``taxol_0.3uM``; at dose 0 the compound's plain name."""
+    named = compound + "_" + dose.map("{:g}".format) + DOSE_UNIT
+    return named.where(dose > 0, compound)
+
+
+def _column(images: pd.DataFrame, channel: str) -> str:
+    """Return the column of file names of ``channel``, whatever the case of its name."""
+    found = {
+        column.removeprefix("Image_FileName_").lower(): column
+        for column in images
+        if column.startswith("Image_FileName_")
+    }
+    name = channel.lower()
+    if name not in found and ALIASES.get(name) not in found:
+        raise InputError(
+            f"Found the channels {', '.join(found)} in image.csv, expected {channel}. "
+            "Correct the assay's channels."
+        )
+    return found[name] if name in found else found[ALIASES[name]]
+
+
+def _mechanisms(compound: pd.Series, dose: pd.Series, moa: pd.DataFrame | None) -> list[str]:
+    """Return the mechanism of action of each row, empty where none is annotated."""
+    if moa is None:
+        return [""] * len(compound)
+    known = {
+        (str(row.compound), round(float(row.concentration), 6)): str(row.moa)
+        for row in moa.itertuples()
+    }
+    keys = zip(compound, dose.round(6), strict=True)
+    # DMSO is annotated at another concentration than its rows have.
+    return [known.get(key, "DMSO" if key[0] == "DMSO" else "") for key in keys]
+
+
+def _locate(folder: Path, path: str, name: str) -> Path:
+    """Return where a file lies: in the folder, or below it as image.csv says."""
+    places = (folder / name, folder / path / name, folder / Path(path).name / name)
+    return next((place for place in places if place.is_file()), places[0])

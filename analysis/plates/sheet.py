@@ -1,0 +1,176 @@
+"""The sample sheet every source ends in, and what a user writes: one row a field."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rls.errors import InputError
+
+COLUMNS = ("plate", "well", "site", "treatment", "compound", "dose", "dose_unit", "moa",
+           "pixel_size_um", "bit_depth")  # fmt: skip
+REQUIRED = ("plate", "well", "site", "treatment", "pixel_size_um", "bit_depth")
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+PLATE_NAME = re.compile(r"[A-Za-z0-9.-][A-Za-z0-9_.-]*")
+
+
+def path_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
+    """Return the columns of ``table`` that hold the files of a field: one, or one a channel."""
+    return ["path"] if "path" in table else [f"path_{channel}" for channel in channels]
+
+
+def read_sheet(path: Path) -> pd.DataFrame:
+    """Read a sheet's CSV without changing it; names of plates, wells and treatments are text."""
+    if not path.is_file():
+        raise InputError(f"The sheet {path} does not exist. Give its path with --sheet.")
+    text = dict.fromkeys(("plate", "well", "treatment", "compound", "dose_unit", "moa"), str)
+    try:
+        table = pd.read_csv(path, dtype=text, comment="#", skipinitialspace=True)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"The sheet {path} is no CSV table: {error}. Save it as CSV.") from error
+    return table.rename(columns=str.strip)
+
+
+def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.DataFrame:
+    """Return the sheet with every column, checked; ``name`` is the file an error speaks of.
+
+    Missing optional columns are filled: compound with the treatment, the others empty.
+
+    Raises:
+        InputError: A column is missing or has an empty or impossible value, or a row (plate,
+            well, site) occurs twice.
+    """
+    wanted = [*REQUIRED, *path_columns(channels, table)]
+    missing = [column for column in wanted if column not in table]
+    if missing:
+        raise InputError(
+            f"Found no column {', '.join(missing)} in {name}, expected {', '.join(wanted)} (files "
+            "as one 'path' or one 'path_{channel}' a channel). Add what is missing."
+        )
+    if table.empty:
+        raise InputError(f"Found no row in {name}, expected one a field. Fill the sheet.")
+    for column in wanted:
+        empty = table.index[table[column].isna()]
+        if len(empty):
+            raise InputError(
+                f"Found {len(empty)} empty cells in column {column} of {name} (first in row "
+                f"{empty[0] + 2}), expected a value in each. Fill or delete these rows."
+            )
+    _check_values(table, name)
+    table = table.assign(
+        site=table["site"].astype(int),
+        bit_depth=table["bit_depth"].astype(int),
+        pixel_size_um=table["pixel_size_um"].astype(float),
+    )
+    twice = table[table.duplicated(["plate", "well", "site"], keep=False)]
+    if len(twice):
+        plate, well, site = twice.iloc[0][["plate", "well", "site"]]
+        rows = ", ".join(str(row + 2) for row in twice.index[:2])
+        raise InputError(
+            f"Found plate {plate}, well {well}, site {site} more than once in {name} (rows "
+            f"{rows}), expected each field once. Delete one row or correct its site."
+        )
+    defaults = {"compound": table["treatment"], "dose": float("nan"), "dose_unit": "", "moa": ""}
+    for column, value in defaults.items():
+        if column not in table:
+            table[column] = value
+    table = table.fillna({"dose_unit": "", "moa": "", "compound": ""})
+    return table[[*COLUMNS, *path_columns(channels, table)]]
+
+
+def resolve_paths(
+    table: pd.DataFrame, channels: Sequence[str], folder: Path, name: str
+) -> pd.DataFrame:
+    """Return ``table`` with absolute paths, relative ones taken from ``folder``.
+
+    ``$VARIABLES`` and ``~`` in ``folder`` and in the paths are expanded.
+
+    Raises:
+        InputError: A variable is not set, or a file does not exist.
+    """
+    base = Path(expand(str(folder)))
+    table = table.copy()
+    for column in path_columns(channels, table):
+        paths = [base / expand(str(path)) for path in table[column]]
+        lost = [path for path in paths if not path.is_file()]
+        if lost:
+            raise InputError(
+                f"Found {len(lost)} of {len(paths)} files of column {column} in {name} missing, "
+                f"first {lost[0]}. Correct the paths, or give their folder with --image-folder."
+            )
+        table[column] = [str(Path(os.path.abspath(path))) for path in paths]
+    return table
+
+
+def relative_paths(table: pd.DataFrame, channels: Sequence[str], folder: Path) -> pd.DataFrame:
+    """Return ``table`` with its paths relative to ``folder``, where the sheet will lie."""
+    columns = path_columns(channels, table)
+    base = os.path.abspath(folder)
+    return table.assign(
+        **{column: [os.path.relpath(path, base) for path in table[column]] for column in columns}
+    )
+
+
+def expand(text: str) -> str:
+    """Return ``text`` with ``~`` and ``$VARIABLES`` replaced.
+
+    Raises:
+        InputError: A variable is not set.
+    """
+    result = os.path.expandvars(os.path.expanduser(text))
+    unset = re.search(r"\$(\w+|\{\w+\})", result)
+    if unset:
+        raise InputError(
+            f"The variable {unset.group(0)} in the path {text} is not set. "
+            f"Export {unset.group(1).strip('{}')} and run again."
+        )
+    return result
+
+
+def refuse_unlisted(table: pd.DataFrame, plates: Sequence[str], name: str) -> None:
+    """Raise :class:`InputError` if ``table`` has plates that ``plates`` (the config) has not.
+
+    The message holds the YAML block to paste.
+    """
+    found = sorted(table["plate"].unique())
+    unlisted = [plate for plate in found if plate not in plates]
+    if unlisted:
+        block = "\n".join(["plates:", *(f"  - {plate}" for plate in found)])
+        raise InputError(
+            f"Found {len(unlisted)} plates in {name} that the configuration does not list: "
+            f"{', '.join(unlisted[:5])}. List them in the assay, or remove their rows:\n{block}"
+        )
+
+
+def _check_values(table: pd.DataFrame, name: str) -> None:
+    for plate in table["plate"].unique():
+        if not PLATE_NAME.fullmatch(str(plate)):
+            raise InputError(
+                f"Found the plate name '{plate}' in {name}, expected letters, digits, '.', '-' "
+                "and '_' only, for it names files. Rename the plate."
+            )
+    for column, low in (("site", 0), ("pixel_size_um", 0), ("bit_depth", 1)):
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        bad = table.index[numbers.isna() | (numbers < low) | (numbers == float("inf"))]
+        if column == "pixel_size_um":
+            bad = bad.union(table.index[numbers == 0])
+        if len(bad):
+            raise InputError(
+                f"Found {column} '{table[column][bad[0]]}' in row {bad[0] + 2} of {name}, expected "
+                "a positive number. Correct the sheet."
+            )
+    depths = sorted(set(table["bit_depth"].astype(float)) - set(BIT_DEPTHS))
+    if depths:
+        raise InputError(
+            f"Found bit_depth {depths[0]:g} in {name}, expected one of "
+            f"{', '.join(map(str, BIT_DEPTHS))}. Give the bits of the camera."
+        )
+    if table["pixel_size_um"].astype(float).nunique() > 1:
+        raise InputError(
+            f"Found {table['pixel_size_um'].nunique()} pixel sizes in {name}, expected one an "
+            "assay. Put plates of another magnification into an assay of their own."
+        )

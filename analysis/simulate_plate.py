@@ -1,0 +1,55 @@
+"""Simulate one plate: whole fields with BBBC021's file names and metadata, and their truth.
+
+Counts = offset + Poisson((gain x light + background) x illumination) + read noise, where light is
+the marker of each cell, total constant, spread over nucleus and cytoplasm by its ratio.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from analysis.simulation.field import find_phenotype
+from analysis.simulation.plate import lay_out, simulate_plate
+from analysis.simulation.settings import Settings
+from rls.command import Parser, run
+from rls.errors import InputError
+from rls.io import write_table
+from rls.progress import Progress
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Simulate a plate; its folder appears whole or not at all."""
+    parser = Parser(__doc__, Settings, "simulate_plate")
+    parser.add_argument("--plate", required=True, help="name of the plate; enters every stream")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the plate")
+    parser.add_argument("--truth", type=Path, required=True, help="table of every cell (.parquet)")
+    args, settings = parser.parse(argv)
+    find_phenotype(settings.phenotype, settings.channels)
+    if args.output.exists() and not (args.output / "image.csv").is_file() and any(
+        args.output.iterdir()
+    ):
+        raise InputError(
+            f"The folder {args.output} is not empty and holds no plate. Give another --output."
+        )
+    fields = len(lay_out(settings)) * settings.sites_per_well
+    size = fields * len(settings.channels) * settings.field_height_px * settings.field_width_px * 2
+    print(f"simulate_plate: {args.plate}, {fields} fields, {size / 1e6:.0f} MB", flush=True)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = args.output.with_name(f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        with Progress(fields, "simulate_plate", "fields") as bar:
+            truth = simulate_plate(settings, args.plate, temporary, bar.advance)
+        write_table(args.truth, truth, written_by="simulate_plate")
+        shutil.rmtree(args.output, ignore_errors=True)
+        os.replace(temporary, args.output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    print(f"simulate_plate: {len(truth)} cells in {args.output}", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

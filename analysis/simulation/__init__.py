@@ -1,0 +1,10 @@
+"""Simulated plates: whole fields with their truth, read by the same stages as real ones."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from analysis.simulation import translocation
+
+# A phenotype is one module with CHANNELS, draw_cells, paint, measure and levels.
+PHENOTYPES: dict[str, ModuleType] = {"translocation": translocation}

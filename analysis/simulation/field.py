@@ -1,0 +1,112 @@
+"""One simulated field: cells, light, counts and the truth of every cell in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+
+from analysis.simulation import PHENOTYPES
+from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
+from analysis.simulation.optics import blur, debris, expose
+from analysis.simulation.settings import Settings
+from rls.errors import InputError
+
+TRUTH_GEOMETRY = ("y_px", "x_px", "in_focus")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field and its truth.
+
+    counts: (c, y, x) uint16. light: (c, y, x) float32 counts, blurred, free of noise, gain,
+    background and debris. nuclei: (y, x) int32 true masks of the cells in focus; label i + 1 is
+    the i-th row in focus of ``truth``, which has every cell whose nucleus lies in the field.
+    """
+
+    counts: np.ndarray
+    light: np.ndarray
+    nuclei: np.ndarray
+    truth: pd.DataFrame
+
+
+def find_phenotype(name: str, channels: tuple[str, ...]) -> ModuleType:
+    """Return the module of phenotype ``name``.
+
+    Raises:
+        InputError: No such phenotype, or another number of channels than it paints.
+    """
+    if name not in PHENOTYPES:
+        raise InputError(
+            f"Found phenotype '{name}', expected one of: {', '.join(PHENOTYPES)}. "
+            "Correct simulate_plate.phenotype."
+        )
+    phenotype = PHENOTYPES[name]
+    if len(channels) != phenotype.CHANNELS:
+        raise InputError(
+            f"Found {len(channels)} channels ({', '.join(channels)}), but phenotype '{name}' "
+            f"paints {phenotype.CHANNELS}. Correct simulate_plate.channels."
+        )
+    return phenotype
+
+
+def simulate_field(
+    settings: Settings,
+    treatment: str,
+    profiles: np.ndarray,
+    gains: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    empty: bool = False,
+) -> Field:
+    """Simulate one field of ``treatment`` (``empty``: without cells).
+
+    Arguments:
+        profiles: (c, y, x) illumination of the plate, mean 1.
+        gains: (c,) gain of the well.
+    """
+    phenotype = find_phenotype(settings.phenotype, settings.channels)
+    nd, pad = settings.nucleus_diameter_px, settings.pad_px
+    shape = (settings.field_height_px + 2 * pad, settings.field_width_px + 2 * pad)
+    centres = np.empty((0, 2)) if empty else place_cells(shape, settings, rng)
+    table = draw_shapes(centres, settings, rng)
+    table = phenotype.draw_cells(table, treatment, settings, rng)
+    layers, light = [], np.zeros((phenotype.CHANNELS, *shape), np.float32)
+    for in_focus, sd in ((True, settings.psf_sd_nd), (False, settings.out_of_focus_sd_nd)):
+        rows = table[table["in_focus"] == in_focus].reset_index(drop=True)
+        masks = draw_masks(shape, rows, settings)
+        if len(rows):
+            light += blur(phenotype.paint(masks, rows, settings, rng), sd * nd)
+        layers.append((rows, masks))
+    inner = (slice(pad, pad + settings.field_height_px), slice(pad, pad + settings.field_width_px))
+    truths = [
+        rows.join(phenotype.measure(light, masks, len(rows))) for rows, masks in layers
+    ]
+    truth = pd.concat(truths, ignore_index=True).astype({"in_focus": bool})
+    truth[["y_px", "x_px"]] -= pad
+    inside = (
+        truth["y_px"].between(-0.5, settings.field_height_px - 0.5, inclusive="left")
+        & truth["x_px"].between(-0.5, settings.field_width_px - 0.5, inclusive="left")
+    ).to_numpy()
+    n_focus = len(layers[0][0])
+    relabel = np.zeros(n_focus + 1, np.int32)
+    relabel[1:][inside[:n_focus]] = np.arange(1, inside[:n_focus].sum() + 1)
+    seen = light[(slice(None), *inner)]
+    specks = debris(seen.shape[1:], phenotype.levels(settings), settings, rng)
+    counts = expose((seen + specks) * gains[:, None, None], profiles, settings, rng)
+    columns = [
+        column for column in truth if column in TRUTH_GEOMETRY or column not in _geometry(truth)
+    ]
+    truth = truth.loc[inside, columns].reset_index(drop=True)
+    return Field(counts, seen, relabel[layers[0][1].nucleus[inner]], truth)
+
+
+def _geometry(table: pd.DataFrame) -> set[str]:
+    """Columns of :func:`draw_shapes` that describe outlines only."""
+    return {
+        column
+        for column in table
+        if column.startswith(("nucleus_", "body_")) and column != "nucleus_area_px"
+    }

@@ -1,0 +1,173 @@
+"""A simulated plate: layout, gains, files with BBBC021's names, image.csv and the truth."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+
+from analysis.simulation.field import simulate_field
+from analysis.simulation.optics import illumination_profile
+from analysis.simulation.settings import Settings
+from rls.streams import stream
+
+ROWS, COLUMNS = "BCDEFG", range(2, 12)  # interior wells, as BBBC021 uses them
+EMPTY = "empty"
+BREAKAGES = ("truncated", "noise")
+NOISE_COUNTS = (0.0, 0.9)  # camera noise fills this share of the range of counts
+
+
+@dataclass(frozen=True)
+class Well:
+    """One well: its name, treatment and replicate number within the treatment, from 1."""
+
+    name: str
+    treatment: str
+    replicate: int
+
+
+def lay_out(settings: Settings) -> list[Well]:
+    """Return the wells; treatments alternate over rows and columns, empty wells come last."""
+    kinds = list(settings.treatments)
+    filled = dict.fromkeys(kinds, 0)
+    wells: list[Well] = []
+    left_over: list[str] = []
+    for r, row in enumerate(ROWS):
+        for c, column in enumerate(COLUMNS):
+            name, kind = f"{row}{column:02d}", kinds[(r + c) % len(kinds)]
+            if filled[kind] < settings.wells_per_treatment:
+                filled[kind] += 1
+                wells.append(Well(name, kind, filled[kind]))
+            else:
+                left_over.append(name)
+    for kind in kinds:  # reached only when a plate is nearly full
+        while filled[kind] < settings.wells_per_treatment:
+            filled[kind] += 1
+            wells.append(Well(left_over.pop(0), kind, filled[kind]))
+    wells += [Well(left_over[i], EMPTY, i + 1) for i in range(settings.empty_wells)]
+    return wells
+
+
+def well_gains(settings: Settings, plate: str, replicate: int) -> np.ndarray:
+    """Return the gain (c,) of a replicate: the same in every treatment, so it tells none."""
+    rng = stream(settings.seed, f"{plate}/{replicate}", "well_gain")
+    return np.exp(rng.normal(0, settings.well_gain_log_sd, len(settings.channels)))
+
+
+def plate_profiles(settings: Settings, plate: str) -> np.ndarray:
+    """Return the illumination (c, y, x) of a plate, mean 1, one profile a channel."""
+    shape = (settings.field_height_px, settings.field_width_px)
+    return np.stack(
+        [
+            illumination_profile(
+                shape,
+                settings.illumination_depth,
+                stream(settings.seed, f"{plate}/{channel}", "illumination"),
+            )
+            for channel in settings.channels
+        ]
+    )
+
+
+def file_name(plate: str, well: str, site: int, index: int, channel: str) -> str:
+    """Return a name as BBBC021's, e.g. ``B02_s1_w16E3A90C1.tif``; ``index`` counts from 1."""
+    text = f"{plate}/{well}/{site}/{channel}".encode()
+    return f"{well}_s{site}_w{index}{hashlib.blake2b(text, digest_size=4).hexdigest().upper()}.tif"
+
+
+def csv_name(channel: str) -> str:
+    """Return a channel's name in image.csv: BBBC021 calls the nucleus channel DAPI."""
+    return "DAPI" if channel.lower() == "dna" else channel.upper()
+
+
+def simulate_plate(
+    settings: Settings, plate: str, folder: Path, advance: Callable[[int], None]
+) -> pd.DataFrame:
+    """Write the TIFFs and image.csv of ``plate`` into ``folder``; return the truth of its cells.
+
+    ``advance`` is called with 1 after each field.
+    """
+    wells = lay_out(settings)
+    profiles = plate_profiles(settings, plate)
+    special = _special_fields(settings, plate, wells)
+    rows, truths = [], []
+    for well in wells:
+        gains = well_gains(settings, plate, well.replicate)
+        for site in range(1, settings.sites_per_well + 1):
+            status = special.get((well.name, site), "ok")
+            empty = well.treatment == EMPTY or status == "empty"
+            treatment = settings.treatments[0] if well.treatment == EMPTY else well.treatment
+            rng = stream(settings.seed, f"{plate}_{well.name}_s{site}", "simulate_plate")
+            field = simulate_field(settings, treatment, profiles, gains, rng, empty=empty)
+            names = _write_field(folder, settings, plate, well.name, site, field.counts)
+            if status in BREAKAGES:
+                _break_file(folder / names[0], status, settings, rng)
+            rows.append(_image_row(len(rows) + 1, settings, plate, well, names))
+            truths.append(
+                field.truth.assign(
+                    plate=plate, well=well.name, site=site, treatment=treatment,
+                    field_status=status,
+                )
+            )  # fmt: skip
+            advance(1)
+    pd.DataFrame(rows).to_csv(folder / "image.csv", index=False)
+    truth = pd.concat(truths, ignore_index=True)
+    first = ["plate", "well", "site", "treatment", "field_status"]
+    return truth[first + [name for name in truth if name not in first]]
+
+
+def _special_fields(settings: Settings, plate: str, wells: list[Well]) -> dict:
+    """Return {(well, site): 'empty' | 'truncated' | 'noise'}, drawn without repeats."""
+    fields = [
+        (well.name, site)
+        for well in wells
+        if well.treatment != EMPTY
+        for site in range(1, settings.sites_per_well + 1)
+    ]
+    kinds = ["empty"] * settings.empty_fields
+    kinds += [BREAKAGES[i % len(BREAKAGES)] for i in range(settings.broken_fields)]
+    picks = stream(settings.seed, plate, "special_fields").permutation(len(fields))
+    return {fields[pick]: kind for pick, kind in zip(picks, kinds, strict=False)}
+
+
+def _write_field(
+    folder: Path, settings: Settings, plate: str, well: str, site: int, counts: np.ndarray
+) -> list[str]:
+    names = []
+    for index, (channel, image) in enumerate(zip(settings.channels, counts, strict=True), start=1):
+        names.append(file_name(plate, well, site, index, channel))
+        tifffile.imwrite(folder / names[-1], image)
+    return names
+
+
+def _break_file(path: Path, kind: str, settings: Settings, rng: np.random.Generator) -> None:
+    """Cut a TIFF short, or fill it with the noise of a failing camera."""
+    if kind == "truncated":
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        return
+    low, high = (share * (2**settings.bit_depth - 1) for share in NOISE_COUNTS)
+    shape = (settings.field_height_px, settings.field_width_px)
+    tifffile.imwrite(path, rng.uniform(low, high, shape).astype(np.uint16))
+
+
+def _image_row(
+    number: int, settings: Settings, plate: str, well: Well, names: list[str]
+) -> dict[str, str | int | float]:
+    """Return one row of image.csv in BBBC021's columns."""
+    row: dict[str, str | int | float] = {"TableNumber": 1, "ImageNumber": number}
+    for channel, name in zip(settings.channels, names, strict=True):
+        row[f"Image_FileName_{csv_name(channel)}"] = name
+        row[f"Image_PathName_{csv_name(channel)}"] = plate
+    return row | {
+        "Image_Metadata_Plate_DAPI": plate,
+        "Image_Metadata_Well_DAPI": well.name,
+        "Replicate": well.replicate,
+        "Image_Metadata_Compound": well.treatment,
+        "Image_Metadata_Concentration": 0.0,
+    }

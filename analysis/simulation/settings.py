@@ -1,0 +1,101 @@
+"""Settings of a simulated plate; every length is in nuclear diameters (nd) unless it says px."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rls.command import option
+from rls.errors import InputError
+
+MAX_WELLS = 60  # interior wells B02 to G11 of a 96-well plate, as BBBC021 uses them
+NEIGHBOURHOOD_ND = 2 * 32 / 15  # side of "2x2 crops" when 32 px hold a nucleus of 15 px
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of section ``simulate_plate``."""
+
+    phenotype: str = option("What the treatment changes: a name in analysis.simulation.PHENOTYPES.")
+    channels: tuple[str, ...] = option("Channels in order, the nucleus channel first.")
+    treatments: tuple[str, ...] = option("Treatments, each in wells of its own.")
+    ratio_medians: tuple[float, ...] = option(
+        "Median nuclear-to-cytoplasmic concentration of the marker, one a treatment."
+    )
+    ratio_log_sd: float = option("Standard deviation of the log ratio from cell to cell.")
+    wells_per_treatment: int = option("Wells of each treatment on a plate.")
+    sites_per_well: int = option("Fields a well.")
+    field_height_px: int = option("Rows of a field, in pixels.")
+    field_width_px: int = option("Columns of a field, in pixels.")
+    nucleus_diameter_px: float = option("Mean nuclear diameter (nd), in pixels.")
+    pixel_size_um: float = option("Pixel size, in um.")
+    bit_depth: int = option("Bits of the camera: counts stop at 2**bit_depth - 1.")
+    neighbours: float = option("Mean number of other cells in an area of 2x2 crops, in colonies.")
+    colony_share: float = option("Share of a field covered by colonies, 0 to 1.")
+    nearest_centres_nd: float = option("Least distance between two nuclei, in nd.")
+    body_diameter_nd: tuple[float, ...] = option("Least and greatest diameter of a body, in nd.")
+    body_aspect_max: float = option("Greatest aspect ratio of a body; the least is 1.")
+    nucleus_area_cv: float = option("Coefficient of variation of nuclear area.")
+    nucleus_offset_sd_nd: float = option("Sd of the offset of nucleus from body, per axis, in nd.")
+    radial_falloff: float = option("Loss of marker from the centre to the rim of a body, 0 to 1.")
+    expression_log_sd: float = option("Sd of the log of a cell's total marker; no treatment in it.")
+    psf_sd_nd: float = option("Standard deviation of the point spread function, in nd.")
+    out_of_focus_share: float = option("Share of cells out of focus, 0 to 1.")
+    out_of_focus_sd_nd: float = option("Standard deviation of their blur, in nd.")
+    dna_counts: float = option("Mean signal of a nucleus in its own channel, in counts.")
+    marker_counts: float = option("Mean signal of the marker over a free body, in counts.")
+    background_counts: float = option("Light of the medium in each channel, in counts.")
+    camera_offset_counts: float = option("Counts of the camera without light.")
+    electrons_per_count: float = option("Electrons in a count: sets the Poisson noise.")
+    read_noise_counts: float = option("Standard deviation of the read noise, in counts.")
+    illumination_depth: float = option("Fall of the light from its peak to the corners, 0 to 1.")
+    well_gain_log_sd: float = option("Sd of the log gain of a well, the same in all treatments.")
+    debris_per_field: float = option("Mean number of bright specks a field.")
+    empty_wells: int = option("Wells without cells, of treatment 'empty'.")
+    empty_fields: int = option("Fields without cells in wells that have a treatment.")
+    broken_fields: int = option("Fields with a truncated file or with camera noise, by turns.")
+    seed: int = option("Seed; the plate's name enters every stream beside it.")
+
+    def __post_init__(self) -> None:
+        if len(self.ratio_medians) != len(self.treatments):
+            raise InputError(
+                f"Found {len(self.ratio_medians)} ratio_medians for {len(self.treatments)} "
+                "treatments, expected one each. Align the two lists in simulate_plate."
+            )
+        if len(set(self.treatments)) != len(self.treatments) or not self.treatments:
+            raise InputError(
+                f"Found treatments {list(self.treatments)}, expected at least one and no name "
+                "twice. Correct simulate_plate.treatments."
+            )
+        if len(self.body_diameter_nd) != 2:
+            raise InputError(
+                f"Found body_diameter_nd {list(self.body_diameter_nd)}, expected two numbers, "
+                "least and greatest. Correct simulate_plate.body_diameter_nd."
+            )
+        wells = len(self.treatments) * self.wells_per_treatment + self.empty_wells
+        if not 0 < wells <= MAX_WELLS:
+            raise InputError(
+                f"Found {wells} wells, expected 1 to {MAX_WELLS}. Lower wells_per_treatment or "
+                "simulate more plates."
+            )
+        fields = len(self.treatments) * self.wells_per_treatment * self.sites_per_well
+        if self.empty_fields + self.broken_fields > fields:
+            raise InputError(
+                f"Found {self.empty_fields} empty_fields and {self.broken_fields} broken_fields "
+                f"for {fields} fields. Lower one of them."
+            )
+
+    @property
+    def ratio_median(self) -> dict[str, float]:
+        """Median ratio by treatment."""
+        return dict(zip(self.treatments, self.ratio_medians, strict=True))
+
+    @property
+    def density_per_px2(self) -> float:
+        """Cells a square pixel inside colonies."""
+        return self.neighbours / (NEIGHBOURHOOD_ND * self.nucleus_diameter_px) ** 2
+
+    @property
+    def pad_px(self) -> int:
+        """Width of the frame simulated around a field, so that its border is like its middle."""
+        return math.ceil(2.0 * self.nucleus_diameter_px)
