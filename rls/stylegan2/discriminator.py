@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from rls.stylegan2.networks import DTYPES, Architecture, Precision
-from rls.stylegan2.operators import FILTER_TAPS, Conv2dLayer, FullyConnectedLayer, setup_filter
+from rls.stylegan2.operators import (
+    FILTER_TAPS,
+    Conv2dLayer,
+    FullyConnectedLayer,
+    setup_filter,
+    to_channels_last,
+)
 
 HALF = math.sqrt(0.5)  # a residual sum of two unit-variance branches keeps unit variance
 
@@ -80,7 +86,7 @@ class Discriminator(nn.Module):
         for resolution in self.resolutions:
             self.add_module(f"b{resolution}", DiscriminatorBlock(architecture, resolution))
         self.b4 = DiscriminatorEpilogue(architecture)
-        self.to(memory_format=torch.channels_last)
+        to_channels_last(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of a batch; images of one minibatch-deviation group see each other."""

@@ -25,13 +25,16 @@ from rls.stylegan2.operators import (
     modulated_conv2d,
     setup_filter,
     square_sum,
+    to_channels_last,
     upsample2d,
 )
 
 Precision = Literal["float32", "bfloat16"]
 Noise = Literal["const", "none", "random"] | Sequence[Tensor]
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-MAPPING_RATE = 0.01  # multiplier of the learning rate in the mapping network (StyleGAN, section A.1 of 2019)
+MAPPING_RATE = (
+    0.01  # multiplier of the learning rate in the mapping network (StyleGAN, section A.1 of 2019)
+)
 W_AVERAGE_DECAY = 0.995  # of the running mean of w
 
 
@@ -228,7 +231,9 @@ class SynthesisNetwork(nn.Module):
 
     def layers(self) -> list[SynthesisLayer]:
         """Layers that take noise, in order."""
-        return [m for block in self.blocks() for m in block.modules() if isinstance(m, SynthesisLayer)]
+        return [
+            m for block in self.blocks() for m in block.modules() if isinstance(m, SynthesisLayer)
+        ]
 
     @property
     def noise_shapes(self) -> list[tuple[int, int, int, int]]:
@@ -251,12 +256,18 @@ class SynthesisNetwork(nn.Module):
         Raises ValueError if ws or the list does not fit.
         """
         if ws.ndim != 3 or ws.shape[1] != self.num_ws:
-            raise ValueError(f"Found ws of shape {tuple(ws.shape)}, expected (n, {self.num_ws}, w_dim).")
+            raise ValueError(
+                f"Found ws of shape {tuple(ws.shape)}, expected (n, {self.num_ws}, w_dim)."
+            )
         maps = self._noise_maps(noise, len(ws), ws.device, random)
         dtype = DTYPES[precision or self.precision]
         styles = ws.float().unbind(dim=1)
         const = self.get_parameter("b4.const")
-        x = const.to(dtype).expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = (
+            const.to(dtype)
+            .expand(len(ws), -1, -1, -1)
+            .contiguous(memory_format=torch.channels_last)
+        )
         image: Tensor | None = None
         first = 0
         for block in self.blocks():
@@ -299,7 +310,7 @@ class Generator(nn.Module):
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(a.z_dim, a.w_dim, a.mapping_layers, self.num_ws)
         self.header: dict[str, object] = {}
-        self.to(memory_format=torch.channels_last)
+        to_channels_last(self)
 
     @property
     def precision(self) -> Precision:

@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["linear", "lrelu", "relu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"]
+Activation = Literal[
+    "linear", "lrelu", "relu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"
+]
 
 FILTER_TAPS = (1, 3, 3, 1)  # the binomial low pass of StyleGAN2
 LEAK = 0.2
@@ -177,7 +179,9 @@ def upsampled_convolution(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
     return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=4.0)
 
 
-def downsampled_convolution(x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+def downsampled_convolution(
+    x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None
+) -> Tensor:
     """FIR low pass and convolution with stride 2: (n, i, y, x) -> (n, o, y/2, x/2); weight (o, i, k, k)."""
     if weight.shape[-1] == 1:
         return F.conv2d(downsample2d(x, kernel), weight, bias)
@@ -195,6 +199,13 @@ def leaky(x: Tensor, clamp: float | None) -> Tensor:
     """
     x = F.leaky_relu(x, LEAK, inplace=True)
     return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def to_channels_last(module: nn.Module) -> None:
+    """Store the convolution weights of a module with channels last, which convolutions are fast in."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 class FullyConnectedLayer(nn.Module):

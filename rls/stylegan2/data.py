@@ -1,0 +1,122 @@
+"""Training images: crops with a margin, turned by a random angle, cut to size, scaled to [-1, 1].
+
+The order of the images and every random turn are functions of (seed, step) alone, so a training that is
+resumed sees exactly what it would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rls.errors import InputError
+from rls.io import Intensity, Stack
+from rls.streams import stream
+
+SPLIT = "gan"
+
+
+class TrainingImages:
+    """Batches of the images of split "gan".
+
+    With a stored side of at least image_size * sqrt(2) an image is turned by any angle (bicubic) and flipped;
+    with less, by quarter turns and flips.
+
+    Raises InputError if there is no image of the split, the crops are smaller than image_size or the channels
+    are not those of the intensity scale.
+    """
+
+    def __init__(self, stack: Stack, intensity: Intensity, image_size: int, seed: int) -> None:
+        if tuple(stack.channels) != tuple(intensity.channels):
+            raise InputError(
+                f"Found channels {', '.join(stack.channels)} in the cells and {', '.join(intensity.channels)} in "
+                f"the intensity scale, expected the same. Run select_cells again."
+            )
+        self.rows = np.flatnonzero((stack.table["split"] == SPLIT).to_numpy())
+        if len(self.rows) == 0:
+            counts = dict(stack.table["split"].value_counts())
+            raise InputError(
+                f"Found no image of split '{SPLIT}' among {len(stack.table)} cells ({counts}), expected some to "
+                f"train on. Run select_cells again with a share for '{SPLIT}'."
+            )
+        side = min(stack.images.shape[-2:])
+        if side < image_size:
+            raise InputError(
+                f"Found crops of {side} px, expected at least image_size = {image_size} px. Crop larger cells "
+                f"(crop_cells) or train at a smaller image_size."
+            )
+        self.stack, self.intensity = stack, intensity
+        self.image_size, self.seed = image_size, seed
+        self.turns_freely = side >= image_size * math.sqrt(2)
+        self._order: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def digest(self) -> str:
+        """blake2b of image ids, pixels' digests and intensity scale: what the training depends on."""
+        table = self.stack.table.iloc[self.rows]
+        content = [
+            table["image_id"].tolist(),
+            table["image_digest"].tolist(),
+            self.intensity.as_dict(),
+        ]
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
+
+    def batch(self, step: int, batch_size: int, device: torch.device) -> Tensor:
+        """Images of a step: (batch_size, c, image_size, image_size) in [-1, 1], not clipped."""
+        first = step * batch_size
+        rows = [self._row(first + i) for i in range(batch_size)]
+        unit = self.intensity.to_unit(np.asarray(self.stack.images[rows]))
+        images = torch.from_numpy(unit).to(device) * 2 - 1
+        random = stream(self.seed, f"step {step}", "train_gan turns")
+        flips = torch.from_numpy(random.integers(0, 2, batch_size)).to(device).bool()
+        if self.turns_freely:
+            angles = random.uniform(0, 2 * math.pi, batch_size).astype(np.float32)
+            images = rotated_crop(images, torch.from_numpy(angles).to(device), self.image_size)
+        else:
+            images = quarter_turns(
+                centre_crop(images, self.image_size), random.integers(0, 4, batch_size)
+            )
+        return torch.where(flips[:, None, None, None], images.flip(3), images)
+
+    def _row(self, position: int) -> int:
+        """Row of the stack at a position of the endless shuffled sequence; every epoch has its own order."""
+        epoch, i = divmod(position, len(self.rows))
+        if epoch not in self._order:
+            random = stream(self.seed, f"epoch {epoch}", "train_gan order")
+            self._order = {k: v for k, v in self._order.items() if k == epoch - 1}
+            self._order[epoch] = random.permutation(self.rows)
+        return int(self._order[epoch][i])
+
+
+def centre_crop(images: Tensor, size: int) -> Tensor:
+    """Central size x size pixels of (n, c, y, x)."""
+    top, left = ((side - size) // 2 for side in images.shape[-2:])
+    return images[..., top : top + size, left : left + size]
+
+
+def quarter_turns(images: Tensor, turns: np.ndarray) -> Tensor:
+    """Each image turned counter-clockwise by 90 degrees times `turns` (n,), as numpy.rot90 on (y, x)."""
+    return torch.stack([torch.rot90(x, int(k), (1, 2)) for x, k in zip(images, turns, strict=True)])
+
+
+def rotated_crop(images: Tensor, angles: Tensor, size: int) -> Tensor:
+    """Turn each image about its centre, counter-clockwise as displayed, and cut size x size pixels: bicubic.
+
+    images (n, c, y, x); angles (n,) in radians. Crops with side >= size * sqrt(2) show no border.
+    """
+    height, width = images.shape[-2:]
+    axis = torch.arange(size, device=images.device, dtype=torch.float32) - (size - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    cos, sin = torch.cos(angles)[:, None, None], torch.sin(angles)[:, None, None]
+    from_x, from_y = cos * x - sin * y, sin * x + cos * y
+    grid = torch.stack([from_x * (2 / width), from_y * (2 / height)], dim=3)
+    return F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
