@@ -1,0 +1,273 @@
+"""Crop the cells of one plate: even light, find nuclei, cut a square around each.
+
+The crops are larger than the images of the assay, so that they can be rotated later.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from analysis.illumination import ProfileEstimator, correct
+from analysis.plates.read import BrokenField, read_field
+from analysis.plates.sheet import check_sheet, read_sheet
+from analysis.quality import FLAGS, Limits, flag, measure_quality
+from analysis.segment import SEGMENTERS
+from rls.command import Parser, option, run
+from rls.errors import InputError
+from rls.io import write_stack, write_table
+from rls.progress import Progress
+from rls.streams import stream_seed
+
+FIELD_COLUMNS = ("plate", "well", "site", "treatment", "n_nuclei", "n_cells", "status", "reason")
+CELL_COLUMNS = ("plate", "well", "site", "treatment", "compound", "dose", "dose_unit", "moa")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of section ``crop_cells``."""
+
+    crop_size: int = option("Side of a crop in px: image_size with a margin for rotation.")
+    nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.")
+    cells_per_field: int = option("At most this many cells of a field, drawn at random.")
+    segmenter: str = option("How nuclei are found.", choices=tuple(SEGMENTERS))
+    illumination: str = option(
+        "Even out the light: one profile a plate and channel.", choices=("plate", "none")
+    )
+    camera_offset_counts: float = option("Counts of the camera without light.")
+    saturated_share_max: float = option("Flag 'saturated' above this share of pixels.")
+    contrast_min: float = option("Flag 'blank' below this (p99 - p1) / p1.")
+    blur_max_nd: float = option("Flag 'out_of_focus' above this edge blur, in diameters.")
+    noise_share_max: float = option("Flag 'noise' above this share of pixel noise.")
+    on_broken_field: str = option(
+        "What a field that cannot be used does.", choices=("skip", "stop")
+    )
+    seed: int = option("Seed of the draw of cells_per_field.")
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the quality flags."""
+        names = ("saturated_share_max", "contrast_min", "blur_max_nd", "noise_share_max")
+        return Limits(*(getattr(self, name) for name in names))
+
+
+def image_id(plate: str, well: str, site: int, y: int, x: int) -> str:
+    """Return ``{plate}_{well}_s{site}_y{y}_x{x}``."""
+    return f"{plate}_{well}_s{site}_y{y}_x{x}"
+
+
+def find_cells(
+    image: np.ndarray, settings: Settings, nucleus_diameter_px: float
+) -> pd.DataFrame:
+    """Return y_px, x_px (rounded centroid) and area_px of each nucleus in ``image`` (y, x)."""
+    labels = SEGMENTERS[settings.segmenter](image, nucleus_diameter_px)
+    index = np.arange(1, labels.max() + 1)
+    if not len(index):
+        return pd.DataFrame({"y_px": [], "x_px": [], "area_px": []}).astype(int)
+    centres = np.asarray(ndimage.center_of_mass(labels > 0, labels, index))
+    return pd.DataFrame(
+        {
+            "y_px": np.rint(centres[:, 0]).astype(int),
+            "x_px": np.rint(centres[:, 1]).astype(int),
+            "area_px": np.bincount(labels.ravel())[1:],
+        }
+    )
+
+
+def cut(field: np.ndarray, cells: pd.DataFrame, size: int) -> np.ndarray:
+    """Return (n, c, size, size): squares of ``field`` whose pixel size // 2 is the centre."""
+    half = size // 2
+    corners = cells[["y_px", "x_px"]].to_numpy() - half
+    return np.stack([field[:, y : y + size, x : x + size] for y, x in corners])
+
+
+def crop_field(
+    raw: np.ndarray,
+    profile: np.ndarray | None,
+    row: dict[str, Any],
+    nucleus_channel: int,
+    settings: Settings,
+) -> tuple[np.ndarray, pd.DataFrame, int]:
+    """Return (crops (n, c, y, x) uint16, their table, nuclei found) of one field.
+
+    Raises:
+        BrokenField: No nucleus, or none far enough from the border.
+    """
+    name = f"plate {row['plate']}, well {row['well']}, site {row['site']}"
+    nd = settings.nucleus_diameter_um / row["pixel_size_um"]
+    offset = settings.camera_offset_counts
+    field = raw if profile is None else correct(raw, profile, offset)
+    cells = find_cells(field[nucleus_channel], settings, nd)
+    found = len(cells)
+    if not found:
+        raise BrokenField(
+            "no nucleus",
+            f"Found no nucleus in {name}, expected some of about {nd:.0f} px. Look at the field; "
+            "set on_broken_field: skip to leave it out, or correct nucleus_diameter_um.",
+        )
+    low = settings.crop_size // 2
+    high = [size - (settings.crop_size - low) for size in field.shape[1:]]
+    whole = cells["y_px"].between(low, high[0]) & cells["x_px"].between(low, high[1])
+    cells = cells[whole].reset_index(drop=True)
+    if cells.empty:
+        raise BrokenField(
+            "no whole cell",
+            f"Found {found} nuclei in {name}, but none {low} px from the border, as crop_size "
+            f"{settings.crop_size} needs. Set on_broken_field: skip, or lower crop_size.",
+        )
+    ids = [
+        image_id(row["plate"], row["well"], row["site"], y, x)
+        for y, x in cells[["y_px", "x_px"]].to_numpy()
+    ]
+    draw = np.argsort([stream_seed(settings.seed, key, "crop_cells") for key in ids])
+    keep = np.sort(draw[: settings.cells_per_field])
+    cells = cells.iloc[keep].reset_index(drop=True)
+    crops = cut(field, cells, settings.crop_size)
+    quality = measure_quality(
+        cut(raw, cells, settings.crop_size),
+        crops,
+        saturation=2 ** row["bit_depth"] - 1,
+        nucleus_channel=nucleus_channel,
+        nucleus_diameter_px=nd,
+    )
+    table = pd.DataFrame({"image_id": [ids[i] for i in keep]})
+    table = table.assign(**{column: row[column] for column in CELL_COLUMNS})
+    table[["y_px", "x_px"]] = cells[["y_px", "x_px"]]
+    table["nucleus_area_um2"] = cells["area_px"] * row["pixel_size_um"] ** 2
+    return crops, table.join(quality).join(flag(quality, settings.limits)), found
+
+
+def estimate_profile(
+    rows: Sequence[dict[str, Any]],
+    channels: Sequence[str],
+    folder: Path,
+    settings: Settings,
+    advance: Callable[[int], None],
+) -> tuple[np.ndarray | None, dict[tuple[str, int], BrokenField]]:
+    """Read every field once; return (profile (c, y, x) or None, the fields that are broken).
+
+    Raises:
+        BrokenField: A field is broken and ``on_broken_field`` is stop.
+    """
+    estimator = ProfileEstimator(settings.camera_offset_counts)
+    broken: dict[tuple[str, int], BrokenField] = {}
+    for row in rows:
+        try:
+            field = read_field(row, channels, folder)
+            if estimator.shape and field.shape != estimator.shape:
+                raise BrokenField(
+                    "field of another size",
+                    f"Well {row['well']}, site {row['site']} of plate {row['plate']} is "
+                    f"{field.shape[1:]} px, expected {estimator.shape[1:]} as the fields before. "
+                    "Leave it out, or set on_broken_field: skip.",
+                )
+            estimator.add(field)
+        except BrokenField as error:
+            if settings.on_broken_field == "stop":
+                raise
+            broken[(row["well"], row["site"])] = error
+        advance(1)
+    if not estimator.shape or settings.illumination == "none":
+        return None, broken
+    return estimator.profile(), broken
+
+
+def crop_plate(
+    sheet: pd.DataFrame, channels: Sequence[str], nucleus_channel: str, folder: Path,
+    settings: Settings, scratch: Path,
+) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Return (crops (n, c, y, x) uint16 mapped on disk, their table, the table of fields).
+
+    Crops go to a nameless file in ``scratch``, so that memory holds one field at a time.
+
+    Raises:
+        InputError: No field of the plate has a cell, or one is broken and that is to stop.
+    """
+    rows = sheet.to_dict("records")
+    index = list(channels).index(nucleus_channel)
+    tables, fields = [], []
+    size, shape = 0, (len(channels), settings.crop_size, settings.crop_size)
+    with tempfile.TemporaryFile(dir=scratch) as file, Progress(
+        2 * len(rows), "crop_cells", "fields"
+    ) as bar:
+        profile, broken = estimate_profile(rows, channels, folder, settings, bar.advance)
+        for row in rows:
+            found, reason, n = 0, "", 0
+            try:
+                if (row["well"], row["site"]) in broken:
+                    raise broken[(row["well"], row["site"])]
+                raw = read_field(row, channels, folder)
+                crops, table, found = crop_field(raw, profile, row, index, settings)
+                file.write(crops.tobytes())
+                tables.append(table)
+                n = len(table)
+                size += n
+            except BrokenField as error:
+                if settings.on_broken_field == "stop":
+                    raise
+                reason = error.reason
+            status = "skipped" if reason else "ok"
+            facts = [row[column] for column in FIELD_COLUMNS[:4]]
+            fields.append([*facts, found, n, status, reason])
+            bar.advance(1)
+        field_table = pd.DataFrame(fields, columns=list(FIELD_COLUMNS))
+        if not size:
+            reasons = field_table["reason"].value_counts().to_dict()
+            raise InputError(
+                f"Found no cell in the {len(rows)} fields of plate {rows[0]['plate']} ({reasons}). "
+                "Look at its images, or take the plate out of the assay."
+            )
+        file.flush()
+        images = np.memmap(file, np.uint16, "r", shape=(size, *shape))
+    return images, pd.concat(tables, ignore_index=True), field_table
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Crop the cells of one plate."""
+    parser = Parser(__doc__, Settings, "crop_cells")
+    parser.add_argument("--sheet", type=Path, required=True, help="checked sheet of one plate")
+    parser.add_argument("--channels", nargs="+", required=True, help="channels, in order")
+    parser.add_argument("--nucleus-channel", required=True, help="channel of the nuclei")
+    parser.add_argument("--treatments", nargs="*", default=[], help="crop these only; none: all")
+    parser.add_argument("--output", type=Path, required=True, help="stack of cells (.ome.tif)")
+    parser.add_argument("--fields", type=Path, required=True, help="table of the fields (.csv)")
+    args, settings = parser.parse(argv)
+    if args.nucleus_channel not in args.channels:
+        raise InputError(
+            f"Found nucleus_channel {args.nucleus_channel}, expected one of the channels "
+            f"{', '.join(args.channels)}. Correct the assay."
+        )
+    sheet = check_sheet(read_sheet(args.sheet), args.channels, str(args.sheet))
+    if args.treatments:
+        sheet = sheet[sheet["treatment"].isin(args.treatments)]
+    if sheet.empty or sheet["plate"].nunique() != 1:
+        raise InputError(
+            f"Found {sheet['plate'].nunique()} plates with the treatments "
+            f"{', '.join(args.treatments) or 'of any name'} in {args.sheet}, expected one. "
+            "Correct the assay's treatments, or run list_plate again."
+        )
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    images, table, fields = crop_plate(
+        sheet, args.channels, args.nucleus_channel, args.sheet.parent, settings, args.output.parent
+    )
+    write_stack(
+        args.output, images, table, channels=args.channels,
+        pixel_size_um=float(sheet["pixel_size_um"].iloc[0]), written_by="crop_cells",
+    )  # fmt: skip
+    write_table(args.fields, fields, written_by="crop_cells")
+    skipped = fields[fields["status"] != "ok"]
+    flags = ", ".join(f"{int(table[name].sum())} {name}" for name in FLAGS)
+    print(f"crop_cells: {len(table)} cells of {len(fields)} fields; flagged: {flags}", flush=True)
+    for reason, count in skipped["reason"].value_counts().items():
+        print(f"crop_cells: skipped {count} fields: {reason}", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,107 @@
+"""Estimate and undo uneven illumination: one smooth profile a plate and channel.
+
+Counts = offset + profile x light. The profile is a low-order polynomial in log space, fitted
+robustly to block statistics pooled over the plate's fields (after Singh et al. 2014, J. Microsc.).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+BLOCKS = 8  # blocks a side on which a field is summarised
+LOW_SHARE = 0.25  # the darkest share of a block's pixels stands for its background
+LOW_RANK = 25.0  # percentile over fields of that background: most blocks show some in a field
+MEAN_FROM_FIELDS = 60  # from here on means over cells are less noisy than background is biased
+ORDER_FEW, ORDER_MANY = 2, 4
+PIXELS_A_BLOCK = 1500  # a block is thinned to about this many pixels, for speed
+ROUNDS = 10  # of reweighting; Tukey's biweight at 4.685 sd
+TUKEY = 4.685
+
+
+class ProfileEstimator:
+    """Collect the fields of a plate one by one; memory does not grow with the field size."""
+
+    def __init__(self, camera_offset: float) -> None:
+        self.camera_offset = camera_offset
+        self.shape: tuple[int, ...] = ()
+        self.low: list[np.ndarray] = []
+        self.mean: list[np.ndarray] = []
+
+    def add(self, field: np.ndarray) -> None:
+        """Add one field (c, y, x) in counts; all fields have one shape."""
+        if not self.shape:
+            self.shape = field.shape
+        elif field.shape != self.shape:
+            raise ValueError(f"field of {field.shape}, expected {self.shape}")
+        low, mean = _block_statistics(field, self.camera_offset)
+        self.low.append(low)
+        self.mean.append(mean)
+
+    def profile(self) -> np.ndarray:
+        """Return the profile (c, y, x) float32, mean 1 in each channel.
+
+        Under ``MEAN_FROM_FIELDS`` fields it is fitted (order 2) to the background, which needs
+        the camera's offset but few fields; from there on (order 4) to the mean over fields.
+        """
+        if len(self.mean) >= MEAN_FROM_FIELDS:
+            fields = np.stack(self.mean)
+            fields = fields / np.median(fields, axis=(2, 3), keepdims=True)
+            low, high = np.percentile(fields, (10, 90), axis=0)
+            blocks = np.clip(fields, low, high).mean(axis=0)
+            order = ORDER_MANY
+        else:
+            blocks = np.percentile(np.stack(self.low), LOW_RANK, axis=0)
+            order = ORDER_FEW
+        return np.stack([fit_profile(channel, self.shape[1:], order) for channel in blocks])
+
+
+def fit_profile(blocks: np.ndarray, shape: tuple[int, ...], order: int) -> np.ndarray:
+    """Fit exp(polynomial) of ``order`` to ``blocks`` (b, b) > 0; return (y, x) of mean 1."""
+    log = np.log(np.maximum(blocks, 1e-3)).ravel()
+    rows, columns = (2 * (np.arange(size) + 0.5) / size - 1 for size in blocks.shape)
+    design = _polynomials(np.repeat(rows, len(columns)), np.tile(columns, len(rows)), order)
+    weights = np.ones(len(log))
+    for _ in range(ROUNDS):
+        root = np.sqrt(weights)
+        coefficients = np.linalg.lstsq(design * root[:, None], log * root, rcond=None)[0]
+        residual = log - design @ coefficients
+        scale = 1.4826 * np.median(np.abs(residual)) + 1e-6
+        weights = np.clip(1 - (residual / (TUKEY * scale)) ** 2, 0, None) ** 2
+    ys, xs = (2 * (np.arange(size) + 0.5) / size - 1 for size in shape)
+    powers = _exponents(order)
+    surface = np.zeros(shape, np.float64)
+    for (i, j), coefficient in zip(powers, coefficients, strict=True):
+        surface += coefficient * np.outer(ys**i, xs**j)
+    profile = np.exp(surface)
+    return (profile / profile.mean()).astype(np.float32)
+
+
+def correct(field: np.ndarray, profile: np.ndarray, camera_offset: float) -> np.ndarray:
+    """Return the field (c, y, x) uint16 as under even light: offset + (field - offset) / profile."""
+    light = (field.astype(np.float32) - camera_offset) / profile + camera_offset
+    return np.rint(light).clip(0, np.iinfo(np.uint16).max).astype(np.uint16)
+
+
+def _block_statistics(field: np.ndarray, offset: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return (mean of the darkest quarter, mean) of each block, both (c, b, b), above offset."""
+    edges = [np.linspace(0, size, BLOCKS + 1).astype(int) for size in field.shape[1:]]
+    low = np.empty((len(field), BLOCKS, BLOCKS))
+    mean = np.empty_like(low)
+    for i in range(BLOCKS):
+        for j in range(BLOCKS):
+            part = field[:, edges[0][i] : edges[0][i + 1], edges[1][j] : edges[1][j + 1]]
+            pixels = np.sort(
+                part.reshape(len(field), -1)[:, :: max(part[0].size // PIXELS_A_BLOCK, 1)], axis=1
+            )
+            darkest = max(int(LOW_SHARE * pixels.shape[1]), 1)
+            low[:, i, j] = pixels[:, :darkest].mean(axis=1)
+            mean[:, i, j] = pixels.mean(axis=1)
+    return low - offset, mean - offset
+
+
+def _exponents(order: int) -> list[tuple[int, int]]:
+    return [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
+
+
+def _polynomials(ys: np.ndarray, xs: np.ndarray, order: int) -> np.ndarray:
+    return np.stack([ys**i * xs**j for i, j in _exponents(order)], axis=1)
