@@ -1,0 +1,31 @@
+# RLS: from plates to report. What runs is in config/config.yaml; overlays go to --configfile.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/plates.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/reconstruct.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/results.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+
+
+# One assay: snakemake translocation, snakemake bbbc014, ...
+for assay in config["run"]["assays"]:
+
+    rule:
+        name:
+            assay
+        input:
+            assay_results(assay),

@@ -1,0 +1,108 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rls import checkpoint
+from rls.checkpoint import StateFolder
+from rls.errors import InputError
+from tests.conftest import ROOT
+
+
+def state(tmp_path, **identity):
+    return StateFolder(tmp_path / "state", "train", identity)
+
+
+def test_a_payload_comes_back_with_its_types(tmp_path):
+    payload = {"w": torch.randn(3), "n": {"big": 2**100, "list": [1, None, "a", 0.1]}, "flag": True}
+    with state(tmp_path) as folder:
+        assert folder.load() is None
+        folder.save(3, payload)
+        found = folder.load()
+    assert torch.equal(found.pop("w"), payload.pop("w"))
+    assert found == payload
+
+
+def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
+    with state(tmp_path) as folder:
+        for step in range(5):
+            folder.save(step, {"step": step})
+        assert len(list(folder.folder.glob("checkpoint-*.pt"))) == 2
+        assert folder.load() == {"step": 4}
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path, capsys, damage):
+    with state(tmp_path) as folder:
+        folder.save(1, {"step": 1})
+        folder.save(2, {"step": 2})
+        path = sorted(folder.folder.glob("checkpoint-*.pt"))[-1]
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(
+            {"flip": content, "cut": content[: len(content) // 2], "empty": b""}[damage]
+        )
+        assert folder.load() == {"step": 1}
+    assert "is damaged and was set aside" in capsys.readouterr().out
+
+
+def test_other_settings_have_another_folder(tmp_path):
+    assert state(tmp_path, rate=0.1).folder != state(tmp_path, rate=0.2).folder
+    assert state(tmp_path, rate=0.1).folder == state(tmp_path, rate=0.1).folder
+
+
+def test_a_second_writer_stops_with_a_sentence(tmp_path):
+    with state(tmp_path), pytest.raises(InputError, match="is already working on"), state(tmp_path):
+        pass
+    with state(tmp_path):  # Given back at the end.
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
+    code = (
+        "import os, sys; from rls.checkpoint import StateFolder\n"
+        f"folder = StateFolder({str(tmp_path / 'state')!r}, 'train', {{}}).__enter__()\n"
+        "folder.save(1, {'step': 1})\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -9
+    with state(tmp_path) as folder:
+        assert folder.load() == {"step": 1}
+
+
+def test_the_lock_of_another_host_holds_while_its_heart_beats(tmp_path, monkeypatch):
+    folder = state(tmp_path)
+    folder.folder.mkdir(parents=True)
+    lock = folder.folder / "lock.json"
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "elsewhere:1:1"}))
+    with pytest.raises(InputError, match="Process 1 on elsewhere"), folder:
+        pass
+    os.utime(lock, (0, 0))
+    with folder:
+        assert json.loads(lock.read_text())["host"] != "elsewhere"
+
+
+def test_a_process_that_was_taken_over_does_not_write(tmp_path):
+    with state(tmp_path) as folder:
+        (folder.folder / "lock.json").write_text(json.dumps({"token": "another"}))
+        with pytest.raises(InputError, match="taken over"):
+            folder.save(1, {})
+
+
+def test_a_full_disk_stops_with_a_sentence_and_keeps_the_checkpoints(tmp_path, monkeypatch):
+    with state(tmp_path) as folder:
+        folder.save(1, {"step": 1})
+
+        def full(handle):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(checkpoint.os, "fsync", full)
+        with pytest.raises(InputError, match="The disk is full"):
+            folder.save(2, {"step": 2})
+        monkeypatch.undo()
+        assert folder.load() == {"step": 1}
+        assert not list(folder.folder.glob(".tmp-*"))

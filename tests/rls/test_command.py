@@ -1,0 +1,76 @@
+from dataclasses import dataclass
+
+import pytest
+
+from rls.command import Parser, as_flags, option
+from rls.errors import InputError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every type that a setting may have."""
+
+    steps: int = option("Steps.")
+    learning_rate: float = option("Rate.")
+    flow: str = option("Flow.", choices=["maf", "realnvp"])
+    shuffle: bool = option("Shuffle.")
+    treatments: tuple[str, ...] = option("Treatments.")
+    limit: int | None = option("Limit.", default=None)
+
+
+FLAGS = ["--steps", "3", "--learning-rate", "5e-5", "--flow", "maf"]
+FLAGS += ["--shuffle", "true", "--treatments", "DMSO", "TNF-alpha"]
+
+
+def parse(*argv):
+    return Parser("Test.", Settings, "fit").parse(list(argv))[1]
+
+
+def test_flags_become_typed_settings():
+    assert parse(*FLAGS) == Settings(3, 5e-5, "maf", True, ("DMSO", "TNF-alpha"), None)
+
+
+def test_settings_become_flags_and_back():
+    settings = parse(*FLAGS, "--limit", "7")
+    assert parse(*as_flags(settings)) == settings
+
+
+def test_flags_override_the_configuration(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "fit: {steps: 1, learning_rate: 5.0e-5, flow: maf, shuffle: false, treatments: [a]}"
+    )
+    settings = parse("--config", str(tmp_path / "c.yaml"), "--steps", "9")
+    assert settings == Settings(9, 5e-5, "maf", False, ("a",), None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("fit: {stepps: 1}", "Unknown key 'stepps' in section 'fit'"),
+        ("fit: {steps: 1.5}", "fit.steps is 1.5, expected an integer"),
+        ("fit: {steps: true}", "fit.steps is True, expected an integer"),
+        ("fit: {flow: glow}", "missing"),
+        ("fit: {treatments: a}", "expected a list"),
+        ("fit: {shuffle: 1}", "expected true or false"),
+        ("gan: {}", "no section 'fit'"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_in_a_sentence(tmp_path, content, message):
+    (tmp_path / "c.yaml").write_text(content)
+    with pytest.raises(InputError, match=message):
+        parse("--config", str(tmp_path / "c.yaml"))
+
+
+def test_missing_settings_are_named_with_their_flags():
+    with pytest.raises(InputError, match="learning_rate.*--learning-rate"):
+        parse("--steps", "3")
+
+
+def test_a_choice_outside_the_list_is_refused():
+    with pytest.raises(InputError, match="'glow', expected one of: maf, realnvp"):
+        parse(*FLAGS[:4], "--flow", "glow", *FLAGS[6:])
+
+
+def test_an_unknown_flag_is_refused_and_none_abbreviated():
+    with pytest.raises(InputError, match="[Uu]nrecognized arguments: --step"):
+        parse(*FLAGS, "--step", "3")

@@ -1,0 +1,236 @@
+# Checks the configuration, then names what rules share: flags, inputs, resources. No rule.
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(workflow.basedir))
+from analysis import configuration as settings
+from rls.errors import InputError
+
+try:
+    settings.check(config)
+except InputError as error:
+    raise WorkflowError(str(error))
+
+# The commands run with this Python and find the program from any --directory.
+os.environ.update(
+    PYTHONPATH=str(workflow.basedir),
+    PYTHONUNBUFFERED="1",
+    PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+)
+
+RUN = config["run"]
+ASSAYS = config["assays"]
+CELL_STACKS = ["high_resolution", "low_resolution", *RUN["methods"]]
+
+
+wildcard_constraints:
+    assay="|".join(ASSAYS),
+    plate=r"[^/]+",
+    factor=r"\d+",
+    degradation="|".join(config["degradations"]),
+    method="|".join(config["methods"]),
+    stack="|".join(["high_resolution", "low_resolution", *config["methods"]]),
+
+
+scattergather:
+    shard=RUN["shards"],
+
+
+# ---- flags ------------------------------------------------------------------------------------
+
+
+def section(name):
+    """Flags of a command from its section and the assay's own changes."""
+
+    def of_wildcards(wildcards):
+        assay = getattr(wildcards, "assay", "")
+        return settings.flags(settings.section_values(config, name, assay))
+
+    return of_wildcards
+
+
+def method_flags(wildcards):
+    """Flags of a search from its method's block."""
+    block = config["methods"][wildcards.method]
+    return ["--search", block["search"], *settings.flags(settings.method_values(config, wildcards.method))]
+
+
+def assay_value(key):
+    """The assay's own value, e.g. its channels."""
+
+    def of_wildcards(wildcards):
+        return ASSAYS[wildcards.assay][key]
+
+    return of_wildcards
+
+
+def degradation_flags(wildcards):
+    """The chain that follows the bicubic operator; nothing when it is empty."""
+    chain = config["degradations"][wildcards.degradation]
+    return ["--chain", *chain] if chain else []
+
+
+# ---- inputs -----------------------------------------------------------------------------------
+
+
+def code(*patterns):
+    """Source files that a cheap rule depends on: editing one runs the rule again."""
+    root = Path(workflow.basedir)
+    return sorted(str(path) for pattern in patterns for path in root.glob(pattern))
+
+
+def in_program(path):
+    """A path of the configuration, relative to the program's folder unless absolute."""
+    return str(Path(workflow.basedir, settings.expand_folder(path)))
+
+
+def raw_plate(wildcards):
+    """The folder of a plate's raw images, where the workflow makes it."""
+    simulated = ASSAYS[wildcards.assay]["source"] == "simulate"
+    return f"data/{wildcards.assay}/{wildcards.plate}" if simulated else []
+
+
+def plate_sheet(wildcards):
+    """The user's sheet or the image CSV that lists a plate."""
+    assay = ASSAYS[wildcards.assay]
+    return in_program(assay["sheet"]) if "sheet" in assay else []
+
+
+def source_flags(wildcards, input):
+    """Where list_plate finds the plate."""
+    assay = ASSAYS[wildcards.assay]
+    if input.raw:
+        return ["--folder", str(input.raw)]
+    flags = ["--sheet", str(input.sheet)]
+    if "image_folder" in assay:
+        flags += ["--image-folder", in_program(assay["image_folder"])]
+    if "moa" in assay:
+        flags += ["--moa", in_program(assay["moa"])]
+    return flags
+
+
+def of_plates(suffix):
+    """The files of all plates of an assay."""
+
+    def of_wildcards(wildcards):
+        folder = f"results/{wildcards.assay}/plates"
+        return [f"{folder}/{plate}{suffix}" for plate in ASSAYS[wildcards.assay]["plates"]]
+
+    return of_wildcards
+
+
+def model(file):
+    """A file of the generator that an assay uses: its own, another assay's, or a folder's.
+
+    A folder must hold the generator and its intensity scale; styles and flow are made where it
+    has none.
+    """
+
+    def of_wildcards(wildcards):
+        generator = ASSAYS[wildcards.assay]["generator"]
+        if generator in ASSAYS:
+            return f"results/{generator}/{file}"
+        if generator != "train":
+            path = f"{in_program(generator)}/{file}"
+            if file in ("generator.safetensors", "intensity.json") or Path(path).is_file():
+                return path
+        return f"results/{wildcards.assay}/{file}"
+
+    return of_wildcards
+
+
+def initial_weights(wildcards):
+    """The weights from which training starts, if a folder is named."""
+    folder = ASSAYS[wildcards.assay].get("init_from")
+    files = ("generator.safetensors", "training.safetensors") if folder else ()
+    return [f"{in_program(folder)}/{file}" for file in files]
+
+
+def initial_flags(wildcards, input):
+    """The flag that hands over what initial_weights lists."""
+    return ["--init-from", str(Path(input.initial[0]).parent)] if input.initial else []
+
+
+def search_model(wildcards):
+    """Generator, styles and flow, for the methods that search a latent space."""
+    search = config["methods"][wildcards.method]["search"]
+    if not settings.method_needs_generator(search):
+        return []
+    return [model(f"{name}.safetensors")(wildcards) for name in ("generator", "styles", "flow")]
+
+
+def search_model_flags(wildcards, input):
+    """The flags that hand over what search_model lists."""
+    names = ("--generator", "--styles", "--flow")
+    return [item for pair in zip(names, input.model) for item in pair]
+
+
+def stack_path(wildcards):
+    """The stack that is measured: high resolution lies above the factors."""
+    folder = f"results/{wildcards.assay}"
+    if wildcards.stack != "high_resolution":
+        folder += f"/{wildcards.factor}x/{wildcards.degradation}"
+    return f"{folder}/{wildcards.stack}.ome.tif"
+
+
+def conditions(assay):
+    """The folders results/{assay}/{factor}x/{degradation} that an assay fills."""
+    factors = settings.assay_factors(ASSAYS[assay], RUN["factors"])
+    return [f"results/{assay}/{factor}x/{name}" for factor in factors for name in RUN["degradations"]]
+
+
+def assay_results(assay):
+    """Everything measured of one assay."""
+    kinds = ("features", "metrics", "classification")
+    return [
+        f"{folder}/{stack}.{kind}.parquet"
+        for folder in conditions(assay)
+        for stack in CELL_STACKS
+        for kind in kinds
+    ]
+
+
+def all_results(wildcards):
+    """Everything measured of every assay that runs."""
+    return [path for assay in RUN["assays"] for path in assay_results(assay)]
+
+
+def of_assays(file):
+    """One file of each assay that runs."""
+    return [f"results/{assay}/{file}" for assay in RUN["assays"]]
+
+
+# ---- resources --------------------------------------------------------------------------------
+
+HEAVY = max(config["threads"], 1)
+
+
+def gpu(wildcards):
+    """One GPU for the jobs that can use it, none where the configuration says cpu."""
+    return 0 if config["device"] == "cpu" else 1
+
+
+def plate_mb(wildcards):
+    """Memory of the jobs that read whole fields, field by field."""
+    return 2000
+
+
+def stack_mb(wildcards):
+    """Memory of the jobs that hold an assay's cells: float32 copies of all images, and torch."""
+    assay = ASSAYS[wildcards.assay]
+    cells = sum(
+        value
+        for name, value in settings.section_values(config, "select_cells", wildcards.assay).items()
+        if name.startswith("cells_")
+    ) * len(assay["treatments"])
+    image_bytes = len(assay["channels"]) * assay["crop_size"] ** 2 * 4
+    return 1500 + int(3 * cells * image_bytes / 2**20)
+
+
+def network_mb(wildcards):
+    """Memory of the jobs that hold networks and one batch of activations."""
+    return 2000 + 40 * ASSAYS[wildcards.assay]["image_size"]

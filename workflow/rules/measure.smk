@@ -1,0 +1,72 @@
+# What is measured on high, low and super-resolved images alike.
+
+
+rule measure:
+    input:
+        code=code("analysis/measure.py", "analysis/metrics.py", "analysis/features/*.py"),
+        stack=stack_path,
+        high_resolution="results/{assay}/high_resolution.ome.tif",
+        low_resolution="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
+        intensity=model("intensity.json"),
+        classifier="results/{assay}/classifier.safetensors",
+    output:
+        features="results/{assay}/{factor}x/{degradation}/{stack}.features.parquet",
+        metrics="results/{assay}/{factor}x/{degradation}/{stack}.metrics.parquet",
+    log:
+        "logs/measure/{assay}_{factor}x_{degradation}_{stack}.log",
+    benchmark:
+        "benchmarks/measure/{assay}_{factor}x_{degradation}_{stack}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=stack_mb,
+        runtime=60,
+    params:
+        nucleus_channel=assay_value("nucleus_channel"),
+        marker_channel=assay_value("marker_channel"),
+        features=assay_value("features"),
+        settings=section("measure"),
+    shell:
+        "python -m analysis.measure --stack {input.stack:q} --method {wildcards.stack:q}"
+        " --high-resolution {input.high_resolution:q} --low-resolution {input.low_resolution:q}"
+        " --intensity {input.intensity:q} --classifier {input.classifier:q}"
+        " --factor {wildcards.factor} --nucleus-channel {params.nucleus_channel:q}"
+        " --marker-channel {params.marker_channel:q} --features {params.features:q}"
+        " --output-features {output.features:q} --output-metrics {output.metrics:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule classify:
+    input:
+        code=code("analysis/classify.py"),
+        stack=stack_path,
+        high_resolution="results/{assay}/high_resolution.ome.tif",
+        intensity=model("intensity.json"),
+        classifier="results/{assay}/classifier.safetensors",
+        low_resolution_classifier="results/{assay}/{factor}x/{degradation}/classifier.safetensors",
+        features="results/{assay}/{factor}x/{degradation}/high_resolution.features.parquet",
+        method_features="results/{assay}/{factor}x/{degradation}/{stack}.features.parquet",
+    output:
+        "results/{assay}/{factor}x/{degradation}/{stack}.classification.parquet",
+    log:
+        "logs/classify/{assay}_{factor}x_{degradation}_{stack}.log",
+    benchmark:
+        "benchmarks/classify/{assay}_{factor}x_{degradation}_{stack}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=stack_mb,
+        runtime=60,
+    params:
+        negative_control=assay_value("negative_control"),
+        positive_control=assay_value("positive_control"),
+        settings=section("classify"),
+    shell:
+        "python -m analysis.classify --stack {input.stack:q} --method {wildcards.stack:q}"
+        " --high-resolution {input.high_resolution:q} --intensity {input.intensity:q}"
+        " --classifier {input.classifier:q}"
+        " --low-resolution-classifier {input.low_resolution_classifier:q}"
+        " --features {input.features:q} --method-features {input.method_features:q}"
+        " --negative-control {params.negative_control:q}"
+        " --positive-control {params.positive_control:q}"
+        " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"

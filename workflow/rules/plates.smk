@@ -1,0 +1,129 @@
+# From plates to selected cells.
+
+
+rule simulate_plate:
+    output:
+        plate=temp(directory("data/{assay}/{plate}")),
+        truth="results/{assay}/plates/{plate}.truth.parquet",
+    log:
+        "logs/simulate_plate/{assay}_{plate}.log",
+    benchmark:
+        "benchmarks/simulate_plate/{assay}_{plate}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=plate_mb,
+        runtime=60,
+    params:
+        settings=section("simulate_plate"),
+    shell:
+        "python -m analysis.simulate_plate --plate {wildcards.plate:q} --output {output.plate:q}"
+        " --truth {output.truth:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule list_plate:
+    input:
+        raw=raw_plate,
+        sheet=plate_sheet,
+    output:
+        "results/{assay}/plates/{plate}.sheet.csv",
+    log:
+        "logs/list_plate/{assay}_{plate}.log",
+    benchmark:
+        "benchmarks/list_plate/{assay}_{plate}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        source=source_flags,
+        plates=assay_value("plates"),
+        channels=assay_value("channels"),
+        treatments=assay_value("treatments"),
+        settings=section("list_plate"),
+    shell:
+        "python -m analysis.list_plate --plate {wildcards.plate:q} --plates {params.plates:q}"
+        " --channels {params.channels:q} --treatments {params.treatments:q} {params.source:q}"
+        " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule crop_cells:
+    input:
+        raw=raw_plate,
+        sheet="results/{assay}/plates/{plate}.sheet.csv",
+    output:
+        stack=temp("results/{assay}/plates/{plate}.ome.tif"),
+        table=temp("results/{assay}/plates/{plate}.parquet"),
+        fields="results/{assay}/plates/{plate}.fields.csv",
+    log:
+        "logs/crop_cells/{assay}_{plate}.log",
+    benchmark:
+        "benchmarks/crop_cells/{assay}_{plate}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=plate_mb,
+        runtime=120,
+    params:
+        channels=assay_value("channels"),
+        nucleus_channel=assay_value("nucleus_channel"),
+        treatments=assay_value("treatments"),
+        settings=section("crop_cells"),
+    shell:
+        "python -m analysis.crop_cells --sheet {input.sheet:q} --channels {params.channels:q}"
+        " --nucleus-channel {params.nucleus_channel:q} --treatments {params.treatments:q}"
+        " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule select_cells:
+    input:
+        plates=of_plates(".ome.tif"),
+        tables=of_plates(".parquet"),
+        fields=of_plates(".fields.csv"),
+    output:
+        cells="results/{assay}/cells.ome.tif",
+        table="results/{assay}/cells.parquet",
+        intensity="results/{assay}/intensity.json",
+        selection="results/{assay}/selection.csv",
+    log:
+        "logs/select_cells/{assay}.log",
+    benchmark:
+        "benchmarks/select_cells/{assay}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=stack_mb,
+        runtime=60,
+    params:
+        treatments=assay_value("treatments"),
+        settings=section("select_cells"),
+    shell:
+        "python -m analysis.select_cells --plates {input.plates:q} --fields {input.fields:q}"
+        " --treatments {params.treatments:q} --output {output.cells:q}"
+        " --intensity {output.intensity:q} --selection {output.selection:q} {params.settings:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule high_resolution:
+    input:
+        cells="results/{assay}/cells.ome.tif",
+        table="results/{assay}/cells.parquet",
+    output:
+        stack="results/{assay}/high_resolution.ome.tif",
+        table="results/{assay}/high_resolution.parquet",
+    log:
+        "logs/high_resolution/{assay}.log",
+    benchmark:
+        "benchmarks/high_resolution/{assay}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=stack_mb,
+        runtime=30,
+    params:
+        settings=section("high_resolution"),
+    shell:
+        "python -m analysis.high_resolution --cells {input.cells:q} --output {output.stack:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"

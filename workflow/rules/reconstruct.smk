@@ -1,0 +1,83 @@
+# Low resolution, and back.
+
+
+rule degrade:
+    input:
+        stack="results/{assay}/high_resolution.ome.tif",
+        table="results/{assay}/high_resolution.parquet",
+        intensity=model("intensity.json"),
+    output:
+        stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
+        table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
+    log:
+        "logs/degrade/{assay}_{factor}x_{degradation}.log",
+    benchmark:
+        "benchmarks/degrade/{assay}_{factor}x_{degradation}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=stack_mb,
+        runtime=30,
+    params:
+        chain=degradation_flags,
+        settings=section("degrade"),
+    shell:
+        "python -m rls.degrade --high-resolution {input.stack:q} --intensity {input.intensity:q}"
+        " --factor {wildcards.factor} --degradation {wildcards.degradation:q} {params.chain:q}"
+        " --output {output.stack:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule super_resolve:
+    input:
+        stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
+        table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
+        intensity=model("intensity.json"),
+        model=search_model,
+    output:
+        stack=temp("results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.ome.tif"),
+        table=temp("results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.parquet"),
+        latents=temp("results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.latents.safetensors"),
+    log:
+        "logs/super_resolve/{assay}_{factor}x_{degradation}_{method}.{scatteritem}.log",
+    benchmark:
+        "benchmarks/super_resolve/{assay}_{factor}x_{degradation}_{method}.{scatteritem}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: HEAVY
+    resources:
+        gpu=gpu,
+        mem_mb=network_mb,
+        runtime=1440,
+    params:
+        model=search_model_flags,
+        settings=section("super_resolve"),
+        method=method_flags,
+    shell:
+        "python -m rls.super_resolve --low-resolution {input.stack:q}"
+        " --intensity {input.intensity:q} {params.model:q} --factor {wildcards.factor}"
+        " --method {wildcards.method:q} --shard {wildcards.scatteritem:q}"
+        " --output {output.stack:q} --state state {params.settings:q} {params.method:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule gather_shards:
+    input:
+        stacks=gather.shard("results/{{assay}}/{{factor}}x/{{degradation}}/shards/{{method}}.{scatteritem}.ome.tif"),
+        tables=gather.shard("results/{{assay}}/{{factor}}x/{{degradation}}/shards/{{method}}.{scatteritem}.parquet"),
+        latents=gather.shard("results/{{assay}}/{{factor}}x/{{degradation}}/shards/{{method}}.{scatteritem}.latents.safetensors"),
+    output:
+        stack="results/{assay}/{factor}x/{degradation}/{method}.ome.tif",
+        table="results/{assay}/{factor}x/{degradation}/{method}.parquet",
+        latents="results/{assay}/{factor}x/{degradation}/{method}.latents.safetensors",
+    log:
+        "logs/gather_shards/{assay}_{factor}x_{degradation}_{method}.log",
+    benchmark:
+        "benchmarks/gather_shards/{assay}_{factor}x_{degradation}_{method}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=stack_mb,
+        runtime=30,
+    shell:
+        "python -m rls.gather_shards --shards {input.stacks:q} --output {output.stack:q}"
+        " 2>&1 | tee {log:q}"
