@@ -1,0 +1,50 @@
+"""Fig. 3 (and 4): LR left, super-resolved middle, HR right, for both controls of an assay.
+
+The form is the article's; the assay is the one given, so Fig. 4 is this command on the Golgi assay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from analysis.figures.command import Rows, figure_main
+from analysis.figures.grids import draw_grids
+from analysis.figures.panels import chosen_cells, make_grid, read_shown, shown_rows
+from analysis.figures.settings import Settings
+from analysis.figures.style import DOUBLE_COLUMN
+from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Inputs
+from rls.command import run
+from rls.errors import InputError
+
+
+def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
+    """Return the figure and its numbers, one row a panel."""
+    method = settings.super_resolution
+    if method not in inputs.methods:
+        raise InputError(
+            f"report.super_resolution is '{method}', which is not among the methods of this run: "
+            f"{', '.join(inputs.methods)}. Name one of them."
+        )
+    columns = (LOW_RESOLUTION, method, HIGH_RESOLUTION)
+    grids, rows = [], []
+    for at in inputs.comparisons():
+        if len(at.assay.treatments) < 2:
+            raise InputError(
+                f"Fig. 3 shows a negative and a positive control; assay '{at.assay.name}' names "
+                f"{len(at.assay.treatments)}. Leave it out of --assay, or name both."
+            )
+        shown = read_shown(at, columns, chosen_cells(at, at.assay.treatments, settings))
+        grids.append(make_grid(at, shown, columns, settings, DOUBLE_COLUMN))
+        rows += shown_rows(at, shown, columns)
+    return draw_grids(grids, DOUBLE_COLUMN), rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw Fig. 3."""
+    figure_main(__doc__, draw, "figure3", argv)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,270 @@
+"""What tables and figures have in common: their arguments, where files lie, the long CSV."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from rls.errors import InputError
+
+HIGH_RESOLUTION = "high_resolution"
+LOW_RESOLUTION = "low_resolution"
+BICUBIC = "bicubic"
+RESERVED = (HIGH_RESOLUTION, LOW_RESOLUTION, BICUBIC)
+
+LONG_COLUMNS = (
+    "assay",
+    "simulated",
+    "factor",
+    "degradation",
+    "method",
+    "treatment",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "unit_of_replication",
+    "reason",
+)
+
+
+@dataclass(frozen=True)
+class Assay:
+    """One block of the assays file: what a reader must know of an assay."""
+
+    name: str
+    title: str
+    simulated: bool
+    negative_control: str | None
+    positive_control: str | None
+    channels: tuple[str, ...]
+    nucleus_channel: str
+    marker_channel: str
+    features: tuple[str, ...]
+    factors: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """The title, with the word *simulated* wherever the plate was."""
+        return f"{self.title} (simulated)" if self.simulated else self.title
+
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        """The controls, negative first."""
+        return tuple(t for t in (self.negative_control, self.positive_control) if t is not None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One assay at one factor and degradation: the unit that tables and figures walk over."""
+
+    assay: Assay
+    factor: int
+    degradation: str
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """Such as 'Translocation (simulated), 8x, bicubic'."""
+        return f"{self.assay.label}, {self.factor}x, {self.degradation}"
+
+    def features(self, method: str) -> Path:
+        """Features of one method: one row a cell."""
+        return self.folder / f"{method}.features.parquet"
+
+    def metrics(self, method: str) -> Path:
+        """Image metrics of one method: one row a cell."""
+        return self.folder / f"{method}.metrics.parquet"
+
+    def classification(self, method: str) -> Path:
+        """Class probabilities of one method: one row a cell."""
+        return self.folder / f"{method}.classification.parquet"
+
+    def stack(self, method: str) -> Path:
+        """Images of one method; those of HR lie with the assay, not with a factor."""
+        if method == HIGH_RESOLUTION:
+            return self.folder.parent.parent / f"{method}.ome.tif"
+        return self.folder / f"{method}.ome.tif"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every table and figure is asked for."""
+
+    results: Path
+    assays: tuple[Assay, ...]
+    factors: tuple[int, ...]
+    degradations: tuple[str, ...]
+    methods: tuple[str, ...]
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Walk over assay, factor and degradation in the order of the configuration."""
+        for assay in self.assays:
+            for factor in self.factors:
+                if assay.factors and factor not in assay.factors:
+                    continue
+                for degradation in self.degradations:
+                    folder = self.results / assay.name / f"{factor}x" / degradation
+                    yield Comparison(assay, factor, degradation, folder)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that every table and figure takes."""
+    group = parser.add_argument_group("inputs")
+    group.add_argument("--results", type=Path, required=True, help="folder of results")
+    group.add_argument("--assay", nargs="+", required=True, help="names of assays, in order")
+    group.add_argument("--factors", nargs="+", type=int, required=True, help="such as 16 32")
+    group.add_argument("--degradations", nargs="+", required=True, help="names of degradations")
+    group.add_argument("--methods", nargs="+", required=True, help="methods, in order of rows")
+    group.add_argument(
+        "--assays-config", type=Path, required=True, help="JSON or YAML: one block an assay"
+    )
+
+
+def inputs_from(args: argparse.Namespace) -> Inputs:
+    """Build :class:`Inputs` from the arguments of :func:`add_inputs`.
+
+    Raises:
+        InputError: An assay is not described, or nothing would be left to show.
+    """
+    described = read_assays(args.assays_config)
+    for name in args.assay:
+        if name not in described:
+            raise InputError(
+                f"Assay '{name}' is not described in {args.assays_config}, which has "
+                f"{', '.join(described) or 'none'}. Add its block there."
+            )
+    inputs = Inputs(
+        results=args.results,
+        assays=tuple(described[name] for name in args.assay),
+        factors=tuple(args.factors),
+        degradations=tuple(args.degradations),
+        methods=tuple(dict.fromkeys(args.methods)),
+    )
+    if next(inputs.comparisons(), None) is None:
+        raise InputError(
+            f"None of the factors {', '.join(map(str, args.factors))} belongs to the assays "
+            f"{', '.join(args.assay)}. Give one that the assays' 'factors' in "
+            f"{args.assays_config} name."
+        )
+    return inputs
+
+
+def read_assays(path: Path) -> dict[str, Assay]:
+    """Read the description of every assay from JSON or YAML.
+
+    The file is a mapping of blocks, or a whole configuration with such a mapping as ``assays``;
+    keys that belong to other stages are left to them.
+
+    Raises:
+        InputError: The file is absent, or a block lacks a key.
+    """
+    content = read_config(path)
+    blocks = content.get("assays", content)
+    return {name: _assay(name, block, path) for name, block in blocks.items()}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON or YAML file.
+
+    Raises:
+        InputError: The file is absent or is no mapping.
+    """
+    if not path.is_file():
+        raise InputError(f"The assays file {path} does not exist. Give it as --assays-config.")
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no mapping of assays. Give one block an assay.")
+    return content
+
+
+def _assay(name: str, block: Mapping[str, Any], path: Path) -> Assay:
+    needed = ("title", "simulated", "channels", "nucleus_channel", "marker_channel")
+    missing = [key for key in needed if key not in block]
+    if missing:
+        raise InputError(
+            f"The block of assay '{name}' in {path} lacks {', '.join(missing)}. Add them."
+        )
+    return Assay(
+        name=name,
+        title=str(block["title"]),
+        simulated=bool(block["simulated"]),
+        negative_control=block.get("negative_control"),
+        positive_control=block.get("positive_control"),
+        channels=tuple(block["channels"]),
+        nucleus_channel=str(block["nucleus_channel"]),
+        marker_channel=str(block["marker_channel"]),
+        features=tuple(block.get("features") or ()),
+        factors=tuple(int(factor) for factor in block.get("factors") or ()),
+    )
+
+
+def long_row(
+    at: Comparison,
+    method: str,
+    metric: str,
+    *,
+    value: float = float("nan"),
+    low: float = float("nan"),
+    high: float = float("nan"),
+    n: int = 0,
+    unit: str = "",
+    reason: str = "",
+    treatment: str = "",
+) -> dict[str, Any]:
+    """Return one row of a long CSV; an empty value must say why."""
+    if pd.isna(value) and not reason:
+        reason = "not measurable: no finite value"
+    return {
+        "assay": at.assay.name,
+        "simulated": at.assay.simulated,
+        "factor": at.factor,
+        "degradation": at.degradation,
+        "method": method,
+        "treatment": treatment,
+        "metric": metric,
+        "value": value,
+        "low": low,
+        "high": high,
+        "n": n,
+        "unit_of_replication": unit,
+        "reason": reason,
+    }
+
+
+def long_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the long table: the agreed columns in their order, then what else rows carry."""
+    extra = dict.fromkeys(name for row in rows for name in row if name not in LONG_COLUMNS)
+    return pd.DataFrame(list(rows), columns=[*LONG_COLUMNS, *extra])
+
+
+def format_number(value: float, digits: int) -> str:
+    """Write a number for people; empty where there is none."""
+    return "" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def format_estimate(value: float, low: float, high: float, digits: int) -> str:
+    """Write 'value [low, high]'; the interval only where there is one."""
+    if pd.isna(value):
+        return ""
+    text = format_number(value, digits)
+    if pd.isna(low) or pd.isna(high):
+        return text
+    return f"{text} [{format_number(low, digits)}, {format_number(high, digits)}]"
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Write a table of strings as Markdown."""
+    head = "| " + " | ".join(table.columns) + " |"
+    rule = "| " + " | ".join("---" for _ in table.columns) + " |"
+    body = ["| " + " | ".join(str(item) for item in row) + " |" for row in table.to_numpy()]
+    return "\n".join([head, rule, *body]) + "\n"

@@ -1,0 +1,98 @@
+"""Made-up results of a run, small and with known answers, for the tests of tables and figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rls.forward import resize_matrix
+from rls.io import Intensity, write_intensity, write_stack
+
+CONTROLS = ("DMSO", "TNF-alpha")
+CHANNELS = ("dna", "nfkb")
+FACTOR, DEGRADATION, SIZE = 8, "bicubic", 32
+INTENSITY = Intensity(CHANNELS, (200.0, 300.0), (4200.0, 3300.0))
+
+
+def cells_table(wells: int = 6, cells: int = 10) -> pd.DataFrame:
+    """Return the evaluation rows: half the wells are negative, half positive control."""
+    rows = []
+    for well in range(wells):
+        for cell in range(cells):
+            name = f"B{well + 2:02d}"
+            rows.append(
+                {
+                    "image_id": f"P1_{name}_s1_y{cell * 40}_x{cell * 31}",
+                    "plate": "P1",
+                    "well": name,
+                    "site": 1,
+                    "treatment": CONTROLS[well % 2],
+                    "compound": CONTROLS[well % 2],
+                    "split": "evaluation",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def cell_images(table: pd.DataFrame, seed: int, size: int = SIZE) -> np.ndarray:
+    """Return uint16 images (n, 2, size, size): a nucleus, and a marker outside or inside it."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    images = np.zeros((len(table), 2, size, size))
+    for i, treatment in enumerate(table["treatment"]):
+        angle, aspect = random.uniform(0, np.pi), random.uniform(1, 1.4)
+        along = x * np.cos(angle) + y * np.sin(angle)
+        across = (y * np.cos(angle) - x * np.sin(angle)) * aspect
+        radius = np.hypot(along, across) / (size * random.uniform(0.2, 0.26))
+        nucleus = 1 / (1 + np.exp((radius - 1) * 9))
+        body = 1 / (1 + np.exp((radius - 1.9) * 6))
+        inside = 1.0 if treatment == CONTROLS[1] else 0.35
+        marker = body * 0.45 * (1 - nucleus) + inside * nucleus * 0.8
+        images[i] = np.stack([nucleus, marker]) + random.normal(0, 0.02, (2, size, size))
+    return np.clip(INTENSITY.to_counts(images), 0, 65535).astype(np.uint16)
+
+
+def write_results(
+    root: Path,
+    methods: tuple[str, ...] = ("rls", "pulse"),
+    *,
+    assay: str = "translocation",
+    wells: int = 6,
+    cells: int = 10,
+    size: int = SIZE,
+) -> Path:
+    """Write the stacks of one assay, its intensity scale and the assays file; return the file."""
+    table = cells_table(wells, cells)
+    folder = root / assay / f"{FACTOR}x" / DEGRADATION
+    write_intensity(root / assay / "intensity.json", INTENSITY, written_by="test")
+    high = cell_images(table, 1, size)
+    facts = {"channels": CHANNELS, "written_by": "test"}
+    write_stack(root / assay / "high_resolution.ome.tif", high, table, pixel_size_um=1.25, **facts)
+    matrix = resize_matrix(size, size // FACTOR, "renormalize")
+    low = (matrix @ high @ matrix.T).astype(np.float32)
+    write_stack(folder / "low_resolution.ome.tif", low, table, pixel_size_um=1.25 * FACTOR, **facts)
+    for index, method in enumerate(methods):
+        images = cell_images(table, 2 + index, size).astype(np.float32)
+        write_stack(folder / f"{method}.ome.tif", images, table, pixel_size_um=1.25, **facts)
+    return write_assays(root, assay)
+
+
+def write_assays(root: Path, *names: str) -> Path:
+    """Write the file that --assays-config reads."""
+    block = {
+        "title": "Translocation",
+        "simulated": True,
+        "negative_control": CONTROLS[0],
+        "positive_control": CONTROLS[1],
+        "channels": list(CHANNELS),
+        "nucleus_channel": "dna",
+        "marker_channel": "nfkb",
+        "features": ["nucleocytoplasmic_ratio"],
+        "factors": [FACTOR],
+    }
+    path = root / "assays.json"
+    path.write_text(json.dumps({name: block for name in names}))
+    return path
