@@ -1,0 +1,255 @@
+"""Select the cells of an assay, assign them to splits, and set its one intensity scale.
+
+[0, 1] = (counts - black) / (white - black), with black and white percentiles of the gan split.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.quality import FLAGS
+from analysis.split import (
+    DROPPED,
+    LEVELS,
+    SPLITS,
+    assign_splits,
+    choose_cells,
+    possible_levels,
+    summarise,
+)
+from rls.command import Parser, option, run
+from rls.errors import InputError
+from rls.io import (
+    Intensity,
+    image_digests,
+    read_stack,
+    read_table,
+    table_path,
+    write_intensity,
+    write_stack,
+    write_table,
+)
+
+NEEDED = ("image_id", "plate", "well", "site", "y_px", "x_px", "treatment", *FLAGS)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of section ``select_cells``."""
+
+    split_by: str = option("Units that no two splits share.", choices=LEVELS)
+    share_gan: float = option("Share of the units for the generator.")
+    share_tune: float = option("Share of the units for choosing settings.")
+    share_classifier: float = option("Share of the units for the classifiers.")
+    share_evaluation: float = option("Share of the units for the evaluation.")
+    cells_gan: int = option("Cells a treatment for the generator.")
+    cells_tune: int = option("Cells a treatment for choosing settings.")
+    cells_classifier: int = option("Cells a treatment for the classifiers.")
+    cells_evaluation: int = option("Cells a treatment for the evaluation.")
+    on_few_cells: str = option(
+        "What a treatment with fewer cells does.", choices=("stop", "take_all")
+    )
+    exclude_flags: tuple[str, ...] = option(f"Quality flags that exclude: {', '.join(FLAGS)}.")
+    tile_px: int = option("Side of a tile of a field, for split_by tile, in px.")
+    black_percentile: float = option("Percentile of the gan split that becomes 0.")
+    white_percentile: float = option("Percentile of the gan split that becomes 1.")
+    seed: int = option("Seed of the splits and of the draw.")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the units by split."""
+        return {split: getattr(self, f"share_{split}") for split in SPLITS}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Cells a treatment by split."""
+        return {split: getattr(self, f"cells_{split}") for split in SPLITS}
+
+
+def select(
+    cells: pd.DataFrame, treatments: Sequence[str], settings: Settings, crop_size: int
+) -> pd.DataFrame:
+    """Return the selected rows of ``cells`` with their ``split``, sorted by image_id.
+
+    Raises:
+        InputError: A treatment has no cell, too few units or too few cells.
+    """
+    unknown = [name for name in settings.exclude_flags if name not in FLAGS]
+    if unknown:
+        raise InputError(
+            f"Found exclude_flags {', '.join(unknown)}, expected some of {', '.join(FLAGS)}. "
+            "Correct select_cells.exclude_flags."
+        )
+    cells = cells[cells["treatment"].isin(treatments)]
+    cells = cells[~cells[list(settings.exclude_flags)].any(axis=1)]
+    cells = cells.sort_values("image_id", ignore_index=True)
+    lacking = [name for name in treatments if name not in set(cells["treatment"])]
+    if lacking:
+        raise InputError(
+            f"Found no usable cell of {', '.join(lacking)} among {len(cells)} cells. Correct the "
+            "assay's treatments, or look at the skipped fields and flags of its plates."
+        )
+    splits = assign_splits(
+        cells, settings.split_by, settings.shares, settings.seed,
+        tile_px=settings.tile_px, crop_size=crop_size,
+    )  # fmt: skip
+    kept = choose_cells(
+        cells, splits, settings.counts, settings.seed,
+        take_all=settings.on_few_cells == "take_all",
+    )  # fmt: skip
+    _say_level(cells, splits, settings)
+    return cells.assign(split=kept)[kept != DROPPED].reset_index(drop=True)
+
+
+def intensity_scale(
+    images: np.ndarray, channels: Sequence[str], black: float, white: float
+) -> Intensity:
+    """Return the scale of ``images`` (n, c, y, x) uint16 from two percentiles a channel.
+
+    Percentiles are taken of all pixels, through a histogram, so they cost no memory.
+    """
+    levels = []
+    for channel in range(len(channels)):
+        histogram = np.zeros(2**16, np.int64)
+        for image in images:
+            histogram += np.bincount(image[channel].ravel(), minlength=2**16)
+        cumulative = np.cumsum(histogram)
+        ranks = np.array([black, white]) / 100 * cumulative[-1]
+        levels.append(np.searchsorted(cumulative, np.maximum(ranks, 1)))
+    lows, highs = zip(*levels, strict=True)
+    return Intensity(tuple(channels), tuple(map(float, lows)), tuple(map(float, highs)))
+
+
+def gather_images(
+    paths: Sequence[Path], chosen: pd.DataFrame, scratch: Path
+) -> tuple[np.ndarray, tuple[str, ...], float]:
+    """Return (images (n, c, y, x) mapped on disk, channels, pixel size) of the rows ``chosen``.
+
+    ``chosen`` has ``source`` (index into ``paths``). One plate at a time is in memory.
+
+    Raises:
+        InputError: Plates differ in channels, crop size or pixel size.
+    """
+    images: np.ndarray | None = None
+    first = None
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        for index, path in enumerate(paths):
+            rows = np.flatnonzero(chosen["source"] == index)
+            if not len(rows):
+                continue
+            stack = read_stack(path, verify=False)
+            facts = (stack.channels, stack.pixel_size_um, stack.images.shape[1:])
+            if images is None:
+                first = (path, facts)
+                shape = (len(chosen), *stack.images.shape[1:])
+                file.truncate(int(np.prod(shape)) * 2)
+                images = np.memmap(file, np.uint16, "r+", shape=shape)
+            elif first is not None and facts != first[1]:
+                raise InputError(
+                    f"Found channels, pixel size and shape {facts} in {path}, but {first[1]} in "
+                    f"{first[0]}; an assay has one of each. Move the plate to another assay."
+                )
+            position = pd.Series(range(len(stack.table)), index=stack.table["image_id"])
+            taken = stack.select(position[chosen["image_id"].iloc[rows]].to_numpy())
+            _verify(taken.images, taken.table, path)
+            images[rows] = taken.images
+    if images is None or first is None:
+        raise InputError("Found no selected cell, expected some. Raise the counts.")
+    return images, first[1][0], first[1][1]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Select the cells of an assay."""
+    parser = Parser(__doc__, Settings, "select_cells")
+    parser.add_argument("--plates", type=Path, nargs="+", required=True, help="stacks of plates")
+    parser.add_argument("--fields", type=Path, nargs="+", required=True, help="tables of fields")
+    parser.add_argument("--treatments", nargs="+", required=True, help="treatments of the assay")
+    parser.add_argument("--output", type=Path, required=True, help="stack of cells (.ome.tif)")
+    parser.add_argument("--intensity", type=Path, required=True, help="intensity scale (.json)")
+    parser.add_argument("--selection", type=Path, required=True, help="what was selected (.csv)")
+    args, settings = parser.parse(argv)
+    tables = [
+        read_table(table_path(path), columns=NEEDED).assign(source=index)
+        for index, path in enumerate(args.plates)
+    ]
+    crop_size = read_crop_size(args.plates[0])
+    everything = pd.concat(tables, ignore_index=True)
+    chosen = select(everything, args.treatments, settings, crop_size)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    images, channels, pixel_size = gather_images(args.plates, chosen, args.output.parent)
+    gan = chosen["split"].to_numpy() == "gan"
+    if not gan.any():
+        raise InputError("Found no cell for gan, expected some. Raise select_cells.cells_gan.")
+    scale = intensity_scale(
+        images[gan], channels, settings.black_percentile, settings.white_percentile
+    )
+    selection = summarise(chosen, settings.split_by, args.treatments, settings.counts)
+    fields = pd.concat([read_table(path, columns=["treatment", "status"]) for path in args.fields])
+    skipped = fields[fields["status"] != "ok"]["treatment"].value_counts()
+    selection["n_fields_skipped"] = selection["treatment"].map(skipped).fillna(0).astype(int)
+    flagged = everything[everything[list(settings.exclude_flags)].any(axis=1)]
+    selection["n_cells_flagged"] = (
+        selection["treatment"].map(flagged["treatment"].value_counts()).fillna(0).astype(int)
+    )
+    write_stack(
+        args.output, images, chosen.drop(columns=["source", "image_digest"], errors="ignore"),
+        channels=channels, pixel_size_um=pixel_size, written_by="select_cells", compress=False,
+    )  # fmt: skip
+    write_intensity(args.intensity, scale, written_by="select_cells")
+    write_table(args.selection, selection, written_by="select_cells")
+    for split in SPLITS:
+        part = selection[selection["split"] == split]
+        print(
+            f"select_cells: {split}: {part['n_cells'].sum()} cells, at least "
+            f"{part['n_wells'].min()} wells a treatment",
+            flush=True,
+        )
+
+
+def read_crop_size(path: Path) -> int:
+    """Return the side of the crops of a stack, without reading its pixels."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return int(tiff.pages.first.shape[-1])
+    except (OSError, tifffile.TiffFileError) as error:
+        raise InputError(
+            f"The stack {path} cannot be read ({error}). Run crop_cells again."
+        ) from error
+
+
+def _verify(images: np.ndarray, table: pd.DataFrame, path: Path) -> None:
+    """Hold the selected images against their digests; the others are not used."""
+    wrong = np.asarray(image_digests(images)) != table["image_digest"].to_numpy()
+    if wrong.any():
+        first = table["image_id"].iloc[int(np.flatnonzero(wrong)[0])]
+        raise InputError(
+            f"Found {wrong.sum()} damaged images in {path} (first {first}). Delete it and run "
+            "crop_cells again."
+        )
+
+
+def _say_level(cells: pd.DataFrame, splits: pd.Series, settings: Settings) -> None:
+    """Print the level of the split, what it dropped, and whether a stricter one was possible."""
+    levels = possible_levels(cells, settings.shares, settings.tile_px)
+    stricter = levels[: levels.index(settings.split_by)] if settings.split_by in levels else []
+    dropped = int((splits == DROPPED).sum())
+    text = f"select_cells: splits share no {settings.split_by}"
+    if dropped:
+        text += f"; {dropped} of {len(cells)} crops reach into another split and are left out"
+    if stricter:
+        text += f"; these cells would also allow split_by: {', '.join(stricter)}"
+    elif settings.split_by == "tile":
+        text += "; no stricter split is possible: treatment and well may be one"
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

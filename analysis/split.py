@@ -1,0 +1,201 @@
+"""Assign cells to splits by plate, well, field or tile, so that no split knows another's cells.
+
+Random choices hang on a seed and on names, never on the order of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from rls.errors import InputError
+from rls.streams import stream_seed
+
+SPLITS = ("gan", "tune", "classifier", "evaluation")
+LEVELS = ("plate", "well", "field", "tile")  # from the strictest to the finest
+DROPPED = ""
+
+
+def unit_names(cells: pd.DataFrame, level: str, tile_px: int) -> pd.Series:
+    """Return the name of each cell's unit at ``level``; a tile is a square of a field."""
+    plate, well = cells["plate"].astype(str), cells["well"].astype(str)
+    site = cells["site"].astype(str)
+    names = {
+        "plate": plate,
+        "well": plate + "_" + well,
+        "field": plate + "_" + well + "_s" + site,
+    }
+    if level != "tile":
+        return names[level]
+    rows = (cells["y_px"] // tile_px).astype(str)
+    columns = (cells["x_px"] // tile_px).astype(str)
+    return names["field"] + "_t" + rows + "-" + columns
+
+
+def allocate(
+    units: Mapping[str, int], shares: Mapping[str, float], seed: int, purpose: str
+) -> dict[str, str]:
+    """Return the split of each unit: {unit: split}, every split of a positive share at least one.
+
+    Arguments:
+        units: {name: cells in it}; only units with cells take part.
+        shares: {split: share of the units}; they need not sum to 1.
+
+    Raises:
+        InputError: Fewer units than splits.
+    """
+    wanted = {split: share for split, share in shares.items() if share > 0}
+    names = sorted(units, key=lambda name: stream_seed(seed, name, purpose))
+    if len(names) < len(wanted):
+        raise InputError(f"{len(names)} units cannot make {len(wanted)} splits.")
+    total = sum(wanted.values())
+    free = len(names) - len(wanted)
+    exact = {split: max(share / total * len(names) - 1, 0) for split, share in wanted.items()}
+    scale = free / max(sum(exact.values()), 1e-12)
+    counts = {split: 1 + int(value * scale + 1e-9) for split, value in exact.items()}
+    rest = sorted(wanted, key=lambda split: (counts[split] - 1 - exact[split] * scale, split))
+    for split in rest[: len(names) - sum(counts.values())]:
+        counts[split] += 1
+    order = [split for split in wanted for _ in range(counts[split])]
+    return dict(zip(names, order, strict=True))
+
+
+def assign_splits(
+    cells: pd.DataFrame, level: str, shares: Mapping[str, float], seed: int, *,
+    tile_px: int, crop_size: int,
+) -> pd.Series:  # fmt: skip
+    """Return the split of each cell; '' where a crop would reach into another split's tile.
+
+    Wells, fields and tiles are drawn within each treatment; plates hold all treatments and are
+    drawn together.
+
+    Raises:
+        InputError: A treatment has fewer units than there are splits; says which level would do.
+    """
+    if level == "tile" and tile_px < crop_size:
+        raise InputError(
+            f"Found tile_px {tile_px} with crops of {crop_size} px, expected tiles that hold a "
+            "crop. Set tile_px to several times crop_size."
+        )
+    names = unit_names(cells, level, tile_px)
+    splits = pd.Series(DROPPED, index=cells.index, dtype=object)
+    groups = [("all treatments", cells.index)]
+    if level != "plate":
+        groups = list(cells.groupby("treatment").groups.items())
+    for treatment, rows in groups:
+        counts = names.loc[rows].value_counts().to_dict()
+        try:
+            chosen = allocate(counts, shares, seed, f"split_by_{level}")
+        except InputError as error:
+            raise InputError(
+                f"Found {len(counts)} {level}s of {treatment}, expected at least one for each of "
+                f"the splits {', '.join(s for s in SPLITS if shares.get(s, 0) > 0)}. "
+                f"{_advice(cells.loc[rows], shares, tile_px)}"
+            ) from error
+        splits.loc[rows] = names.loc[rows].map(chosen)
+    if level == "tile":
+        splits[~_inside_own_split(cells, names, splits, tile_px, crop_size)] = DROPPED
+    return splits
+
+
+def choose_cells(
+    cells: pd.DataFrame, splits: pd.Series, counts: Mapping[str, int], seed: int, *, take_all: bool
+) -> pd.Series:
+    """Return the splits with at most ``counts[split]`` cells a treatment kept, drawn at random.
+
+    Raises:
+        InputError: A treatment has fewer cells in a split than asked, and not ``take_all``.
+    """
+    draw = pd.Series(
+        [stream_seed(seed, key, "select_cells") for key in cells["image_id"]],
+        index=cells.index, dtype=np.int64,
+    )  # fmt: skip
+    kept = pd.Series(DROPPED, index=cells.index, dtype=object)
+    lacking = []
+    for treatment in sorted(cells["treatment"].unique()):
+        for split, wanted in counts.items():
+            rows = draw[(cells["treatment"] == treatment) & (splits == split)].sort_values().index
+            if len(rows) < wanted:
+                lacking.append(f"{treatment} {split} {len(rows)} of {wanted}")
+            kept[rows[:wanted]] = split
+    if lacking and not take_all:
+        raise InputError(
+            f"Found too few cells: {'; '.join(lacking)}. Lower the counts in select_cells, change "
+            "the shares, add plates, or set on_few_cells: take_all."
+        )
+    for text in lacking:
+        print(f"select_cells: too few cells, all taken: {text}", flush=True)
+    return kept
+
+
+def possible_levels(
+    cells: pd.DataFrame, shares: Mapping[str, float], tile_px: int
+) -> list[str]:
+    """Return the levels at which every treatment has a unit for each split, strictest first."""
+    splits = sum(share > 0 for share in shares.values())
+    levels = []
+    for level in LEVELS:
+        names = unit_names(cells, level, tile_px)
+        if level == "plate":
+            enough = names.nunique() >= splits
+        else:
+            enough = names.groupby(cells["treatment"]).nunique().min() >= splits
+        if enough:
+            levels.append(level)
+    return levels
+
+
+def _advice(cells: pd.DataFrame, shares: Mapping[str, float], tile_px: int) -> str:
+    levels = possible_levels(cells, shares, tile_px)
+    if not levels:
+        return "No level has enough units: add wells or plates."
+    return f"Set split_by: {levels[0]}, the strictest that these cells allow, or add plates."
+
+
+def _inside_own_split(
+    cells: pd.DataFrame, names: pd.Series, splits: pd.Series, tile_px: int, crop_size: int
+) -> np.ndarray:
+    """Say of each cell whether all tiles its crop touches belong to its split, (n,) bool.
+
+    A tile is at least as wide as a crop, so a crop touches at most the tiles of its corners. A
+    touched tile without cells belongs to nobody and is no danger.
+    """
+    owner = dict(zip(names, splits, strict=True))
+    field = unit_names(cells, "field", tile_px)
+    low = crop_size // 2
+    inside = np.ones(len(cells), bool)
+    for shift_y in (-low, crop_size - low - 1):
+        for shift_x in (-low, crop_size - low - 1):
+            rows = ((cells["y_px"] + shift_y) // tile_px).astype(str)
+            columns = ((cells["x_px"] + shift_x) // tile_px).astype(str)
+            touched = field + "_t" + rows + "-" + columns
+            found = [owner.get(name) for name in touched]
+            inside &= [
+                other is None or other == own for other, own in zip(found, splits, strict=True)
+            ]
+    return inside
+
+
+def summarise(
+    cells: pd.DataFrame, level: str, treatments: Sequence[str], counts: Mapping[str, int]
+) -> pd.DataFrame:
+    """Return one row a treatment and split: units and cells, and how many cells were asked."""
+    rows = []
+    for treatment in treatments:
+        for split in SPLITS:
+            part = cells[(cells["treatment"] == treatment) & (cells["split"] == split)]
+            rows.append(
+                {
+                    "treatment": treatment,
+                    "split": split,
+                    "split_by": level,
+                    "n_plates": part["plate"].nunique(),
+                    "n_wells": unit_names(part, "well", 1).nunique(),
+                    "n_fields": unit_names(part, "field", 1).nunique(),
+                    "n_cells": len(part),
+                    "n_cells_asked": counts[split],
+                }
+            )
+    return pd.DataFrame(rows)
