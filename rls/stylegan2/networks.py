@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -309,7 +309,7 @@ class Generator(nn.Module):
         self.synthesis = SynthesisNetwork(a, precision)
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(a.z_dim, a.w_dim, a.mapping_layers, self.num_ws)
-        self.header: dict[str, object] = {}
+        self.header: dict[str, Any] = {}
         to_channels_last(self)
 
     @property
