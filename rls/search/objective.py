@@ -1,0 +1,60 @@
+"""The terms of the objective (Eq. 3 to 5), each per image; the caller sums over the batch.
+
+    total = fidelity - lambda_w P_w + lambda_c cross
+
+The article's lambdas, 5.0e-5 and 0.01, belong to a mean (not a sum) of |y - D(G(w))| and to the
+mean pairwise distance, as in the authors' code; both are per image, so that neither learning rate
+nor result depends on the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rls.flows import StyleFlow
+
+
+def fidelity(y: Tensor, low: Tensor) -> Tensor:
+    """Return mean |y - D(G(w))| over channels and pixels (Eq. 5), shape (n,).
+
+    Arguments:
+        y, low: (n, c, m, m) in [0, 1] units.
+    """
+    return (y - low).abs().mean(dim=(1, 2, 3))
+
+
+def prior(flow: StyleFlow, w: Tensor) -> Tensor:
+    """Return P_w, the mean over the L styles of log p_F(w_i) in nats (Eq. 3, 4), shape (n,)."""
+    n, layers, d = w.shape
+    return flow.log_prob(w.reshape(n * layers, d)).reshape(n, layers).mean(dim=1)
+
+
+def mean_distance(w: Tensor) -> Tensor:
+    """Return the mean over pairs i < j of ||w_i - w_j||_2 (as the authors' code), shape (n,).
+
+    The gradient at w_i = w_j is 0 by definition: there the search starts.
+    """
+    first, second = torch.triu_indices(w.shape[1], w.shape[1], 1, device=w.device)
+    squares = (w[:, first] - w[:, second]).square().sum(dim=2)
+    tied = squares == 0
+    # sqrt never sees a zero, whose infinite slope would make a NaN of the 0 below
+    distances = torch.where(tied, 1.0, squares).sqrt()
+    return torch.where(tied, 0.0, distances).mean(dim=1)
+
+
+def sum_squares(w: Tensor) -> Tensor:
+    """Return -P_cross as printed: the sum over pairs i < j of ||w_i - w_j||^2 (Eq. 3), shape (n,).
+
+    By the parallel-axis identity it is L times the squared distances from the mean style.
+    """
+    deviations = w - w.mean(dim=1, keepdim=True)
+    return w.shape[1] * deviations.square().sum(dim=(1, 2))
+
+
+CROSS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean_distance": mean_distance,
+    "sum_squares": sum_squares,
+}

@@ -1,0 +1,144 @@
+"""What a search is given and what it hands back; one signature for every method."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rls.errors import InputError
+from rls.progress import Progress, format_seconds
+from rls.streams import torch_stream
+
+if TYPE_CHECKING:
+    from rls.flows import StyleFlow
+    from rls.forward import Resize
+    from rls.stylegan2.networks import Generator, Precision
+
+
+@dataclass(frozen=True)
+class Styles:
+    """Style vectors of the mapping network.
+
+    Attributes:
+        w: (n, d) w = G_m(z) of random z.
+        mean: (d,) mean w of 10,000 z: where a search starts (section 4.1).
+    """
+
+    w: Tensor
+    mean: Tensor
+
+    @property
+    def sd(self) -> Tensor:
+        """Return the standard deviation per dimension, (d,)."""
+        return self.w.std(dim=0)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One batch of low-resolution images and all that their reconstruction may use.
+
+    Attributes:
+        y: (n, c, m, m) float32 in [0, 1] units.
+        image_ids: n ids; with ``seed`` they determine every random draw of an image.
+        generator, flow, styles: None where the command was given no file.
+        factor: Side of x over side of y.
+        forward: D, from (factor m) px to m px.
+        precision: Of the convolutions during the search.
+        noise: ``shared`` (one set of noise maps for all images) or ``per_image``.
+    """
+
+    y: Tensor
+    image_ids: tuple[str, ...]
+    generator: Generator | None
+    flow: StyleFlow | None
+    styles: Styles | None
+    factor: int
+    forward: Resize
+    seed: int
+    device: torch.device
+    precision: Precision
+    noise: str
+
+    def need_generator(self) -> Generator:
+        """Return the generator, or raise :class:`InputError` when none was given."""
+        if self.generator is None:
+            raise InputError("This search needs a generator. Give --generator.")
+        return self.generator
+
+    def need_flow(self) -> StyleFlow:
+        """Return the flow, or raise :class:`InputError` when none was given."""
+        if self.flow is None:
+            raise InputError("This search needs the flow p_F for its prior. Give --flow.")
+        return self.flow
+
+    def need_styles(self) -> Styles:
+        """Return the styles, or raise :class:`InputError` when none were given."""
+        if self.styles is None:
+            raise InputError("This search starts from the mean style. Give --styles.")
+        return self.styles
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Super-resolved images of a batch.
+
+    Attributes:
+        images: (n, c, factor m, factor m) float32 in [0, 1] units, not clipped.
+        latents: (n, L, d) the w+ found, or None for a method without latents.
+        columns: Arrays (n,) for the table: losses (float), ``search_status`` (str), ...
+    """
+
+    images: Tensor
+    latents: Tensor | None
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Return a generator's images, [-1, 1], in [0, 1] units."""
+    return (images.float() + 1.0) / 2.0
+
+
+def noise_maps(problem: Problem) -> list[Tensor]:
+    """Return the fixed N(0, 1) maps of the noise layers, each (1 or n, 1, y, x).
+
+    They are drawn on the CPU, so that they are the same on every device.
+    """
+    shapes = problem.need_generator().noise_shapes
+    keys = ("all images",) if problem.noise == "shared" else problem.image_ids
+    drawn: dict[str, list[Tensor]] = {}
+    for key in keys:
+        if key not in drawn:
+            random = torch_stream(problem.seed, key, "noise maps")
+            drawn[key] = [torch.randn(shape[1:], generator=random) for shape in shapes]
+    layers = range(len(shapes))
+    return [torch.stack([drawn[key][i] for key in keys]).to(problem.device) for i in layers]
+
+
+class BatchProgress:
+    """Progress of one batch inside the count of all images.
+
+    A step adds no image, but refreshes the line, and the first batch tells after a few steps what
+    all will cost.
+    """
+
+    def __init__(self, bar: Progress, n_batches: int) -> None:
+        self.bar, self.n_batches = bar, n_batches
+        self.started = time.monotonic()
+        self.told = self.bar.done > self.bar.done_at_start
+
+    def step(self, done: int, steps: int) -> None:
+        """Tell that ``done`` of ``steps`` steps of this batch are behind us."""
+        self.bar.advance(0, f"step {done} of {steps}")
+        if not self.told and done >= max(3, steps // 20):
+            self.told = True
+            batch = (time.monotonic() - self.started) / done * steps
+            print(
+                f"{self.bar.label}: about {format_seconds(batch)} a batch, {self.n_batches} "
+                f"batches: about {format_seconds(batch * self.n_batches)} in all",
+                flush=True,
+            )

@@ -1,0 +1,84 @@
+"""Regularised latent search: the article's method (Eq. 5), and its ablations by lambdas of 0.
+
+w^ = argmin over w in W+ of mean |y - D(G_s(w))| - lambda_w P_w + lambda_c cross
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rls.command import option
+from rls.search.loop import Losses, Variables, search
+from rls.search.objective import CROSS, fidelity, prior
+from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
+from rls.search.schedule import SCHEDULES
+from rls.stylegan2.networks import Precision
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Weights of the objective and course of the search (section 4.1)."""
+
+    steps: int = option("Iterations of Adam.")
+    learning_rate: float = option("Peak learning rate.")
+    learning_rate_unit: str = option("absolute, or relative to the mean sd of w over its dimensions.", choices=("absolute", "relative"))  # fmt: skip  # noqa: E501
+    schedule: str = option("Course of the learning rate.", choices=tuple(SCHEDULES))
+    lambda_w: float = option("Weight of P_w, the mean log p_F of the styles (nats); 0 leaves it out.")  # fmt: skip  # noqa: E501
+    lambda_c: float = option("Weight of the cross term of the styles; 0 leaves it out.")
+    cross: str = option("mean_distance (released code) or sum_squares (as printed).", choices=tuple(CROSS))  # fmt: skip  # noqa: E501
+
+
+def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
+    """Return G_s(w^) for a batch; starts at the mean style in every layer.
+
+    Columns: ``loss_total``, ``loss_fidelity``, ``log_prior`` (nats, NaN without a flow),
+    ``loss_cross``, all at the returned iterate in float32, and ``search_status``.
+
+    Raises:
+        InputError: Generator or styles are missing, or the flow where lambda_w is not 0.
+    """
+    generator, styles = problem.need_generator(), problem.need_styles()
+    flow = problem.need_flow() if settings.lambda_w else problem.flow
+    noise = noise_maps(problem)
+    rate = settings.learning_rate
+    if settings.learning_rate_unit == "relative":
+        rate *= float(styles.sd.mean())
+
+    def synthesise(w: Tensor, precision: Precision) -> Tensor:
+        return to_unit(generator.synthesis(w, noise=noise, precision=precision))
+
+    def objective(variables: Variables, precision: Precision) -> Losses:
+        (w,) = variables
+        terms = {"loss_fidelity": fidelity(problem.y, problem.forward(synthesise(w, precision)))}
+        total = terms["loss_fidelity"]
+        # a term of weight 0 is only looked at, at the end
+        if flow is not None and (settings.lambda_w or not w.requires_grad):
+            terms["log_prior"] = prior(flow, w)
+        if settings.lambda_w:
+            total = total - settings.lambda_w * terms["log_prior"]
+        if settings.lambda_c or not w.requires_grad:
+            terms["loss_cross"] = CROSS[settings.cross](w)
+        if settings.lambda_c:
+            total = total + settings.lambda_c * terms["loss_cross"]
+        return {"loss_total": total, **terms}
+
+    start = styles.mean.expand(len(problem.y), generator.num_ws, -1)
+    found = search(
+        (start,),
+        objective,
+        steps=settings.steps,
+        learning_rate=rate,
+        schedule=settings.schedule,
+        precision=problem.precision,
+        progress=progress,
+    )
+    (w,) = found.variables
+    with torch.no_grad():
+        images = synthesise(w, "float32")
+    columns = {"log_prior": np.full(len(w), np.nan, dtype=np.float32)}
+    columns |= {name: value.cpu().numpy() for name, value in found.losses.items()}
+    return Reconstruction(images, w, {**columns, "search_status": found.status})

@@ -1,0 +1,53 @@
+"""The terms of Eq. 3 to 5."""
+
+from __future__ import annotations
+
+import torch
+
+from rls.search.objective import fidelity, mean_distance, prior, sum_squares
+from tests.rls.search_stand_ins import GaussianPrior
+
+
+def test_fidelity_is_the_mean_over_channels_and_pixels_of_each_image() -> None:
+    y = torch.zeros(2, 3, 4, 4)
+    low = torch.stack([torch.full((3, 4, 4), 0.25), torch.full((3, 4, 4), -0.5)])
+    assert torch.allclose(fidelity(y, low), torch.tensor([0.25, 0.5]))
+
+
+def test_the_prior_is_the_mean_of_log_p_over_the_styles_of_each_image() -> None:
+    w = torch.randn(3, 4, 5)
+    flow = GaussianPrior(torch.zeros(5))
+    expected = torch.stack([flow.log_prob(image).mean() for image in w])
+    assert torch.allclose(prior(flow, w), expected)  # type: ignore[arg-type]
+
+
+def test_sum_squares_equals_the_double_loop_as_printed() -> None:
+    w = torch.randn(3, 6, 5, dtype=torch.float64)
+    expected = torch.zeros(3, dtype=torch.float64)
+    for i in range(6):
+        for j in range(i + 1, 6):
+            expected += (w[:, i] - w[:, j]).square().sum(1)
+    assert torch.allclose(sum_squares(w), expected, rtol=1e-12)
+
+
+def test_mean_distance_equals_the_double_loop() -> None:
+    w = torch.randn(3, 6, 5, dtype=torch.float64)
+    pairs = [(w[:, i] - w[:, j]).norm(dim=1) for i in range(6) for j in range(i + 1, 6)]
+    assert torch.allclose(mean_distance(w), torch.stack(pairs).mean(0), rtol=1e-12)
+
+
+def test_the_gradient_at_tied_styles_is_zero_and_not_nan() -> None:
+    w = torch.randn(2, 1, 5).expand(2, 4, 5).clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(mean_distance(w).sum(), w)
+    assert torch.equal(gradient, torch.zeros_like(w))
+    partly = w.detach().clone()
+    partly[:, 3] += 1.0
+    partly.requires_grad_()
+    (gradient,) = torch.autograd.grad(mean_distance(partly).sum(), partly)
+    assert bool(torch.isfinite(gradient).all()) and float(gradient[:, 3].norm()) > 0
+
+
+def test_the_cross_gradients_match_finite_differences() -> None:
+    w = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(mean_distance, w)
+    assert torch.autograd.gradcheck(sum_squares, w)
