@@ -1,9 +1,10 @@
-"""Train the generator of high-resolution cells (StyleGAN2, non-saturating logistic loss with lazy R1).
+"""Train the generator of high-resolution cells (StyleGAN2, logistic loss with lazy R1).
 
-min_G max_D  E log D(x) + E log(1 - D(G(z))), in its non-saturating form, plus gamma/2 E |grad D(x)|^2
-(Karras et al. 2020; section 3.2 of the article). Writes the averaged generator, beside it a grid of
-samples (.png) and the curves (.training.csv). A training that was stopped, or killed, goes on when the same command is
-run again, and ends as if it had never stopped; with a larger total_kimg a finished one goes on.
+min_G max_D  E log D(x) + E log(1 - D(G(z))), in its non-saturating form, plus gamma/2 E |grad
+D(x)|^2 (Karras et al. 2020; section 3.2 of the article). Writes the averaged generator, beside it a
+grid of samples (.png) and the curves (.training.csv). A training that was stopped, or killed, goes
+on when the same command is run again, and ends as if it had never stopped; with a larger total_kimg
+a finished one goes on.
 """
 
 from __future__ import annotations
@@ -77,8 +78,9 @@ def load_initial(trainer: Trainer, folder: Path) -> None:
             values = dataclasses.asdict(wanted)
             differing = [k for k, v in dataclasses.asdict(found).items() if v != values[k]]
             raise InputError(
-                f"Found a network that differs in {', '.join(differing)} in {folder / name} ({found}), expected "
-                f"{wanted}. Set these to the same values, or leave out --init-from."
+                f"Found a network that differs in {', '.join(differing)} in {folder / name} "
+                f"({found}), expected {wanted}. Set these to the same values, or leave out "
+                "--init-from."
             )
     trainer.average.load_state_dict(average)
     for prefix, network in (
@@ -134,8 +136,8 @@ class Log:
         self.last, self.images_at_last = now, seen
         print(
             f"{NAME}: {row['kimg']:.2f} of {self.settings.total_kimg:g} kimg, {rate:.3g} img/s, "
-            f"{format_seconds(max(left, 0))} left, G {row['loss_generator']:.3f}, "
-            f"D {row['loss_discriminator']:.3f}, r_t {row['r_t']:+.2f}, R1 {row['r1']:.3g}, "
+            f"{format_seconds(max(left, 0))} left, G {row['loss_generator']:.3f}, D "
+            f"{row['loss_discriminator']:.3f}, r_t {row['r_t']:+.2f}, R1 {row['r1']:.3g}, "
             f"{row['memory_gib']:.1f} GiB",
             flush=True,
         )
@@ -158,8 +160,9 @@ def train(settings: Settings, trainer: Trainer, state: StateFolder) -> list[dict
     total, batch = n_steps(settings), settings.batch_size
     if trainer.step > total:
         raise InputError(
-            f"Found a checkpoint of {trainer.images_seen / 1000:g} kimg in {state.folder}, expected at most "
-            f"total_kimg = {settings.total_kimg:g}. Set total_kimg to at least that, or give another --state."
+            f"Found a checkpoint of {trainer.images_seen / 1000:g} kimg in {state.folder}, "
+            f"expected at most total_kimg = {settings.total_kimg:g}. Set total_kimg to at least "
+            "that, or give another --state."
         )
     log = Log(settings, trainer, payload["rows"] if payload is not None else [])
     per_tick = max(1, round(settings.tick_kimg * 1000 / batch))

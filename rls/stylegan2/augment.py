@@ -1,9 +1,9 @@
 """Geometric augmentation of ADA at a fixed probability, applied to real and generated images alike.
 
 Karras et al. 2020, "Training generative adversarial networks with limited data", appendix B: flips,
-quarter turns, integer translation, isotropic scale, rotation, anisotropic scale and fractional translation
-become one matrix per image and one resampling, done at twice the resolution between two sym6 low-pass filters.
-Differentiable twice with respect to the images, as R1 needs.
+quarter turns, integer translation, isotropic scale, rotation, anisotropic scale and fractional
+translation become one matrix per image and one resampling, done at twice the resolution between two
+sym6 low-pass filters. Differentiable twice with respect to the images, as R1 needs.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ _REACH = len(SYM6) // 4  # of the filter in image pixels, on each side
 
 
 def random_transforms(n: int, size: tuple[int, int], p: float, random: torch.Generator) -> Tensor:
-    """Matrices (n, 3, 3) that take an output pixel (x, y, 1), from the image's centre, to its source.
+    """Matrices (n, 3, 3) from an output pixel (x, y, 1), seen from the centre, to its source.
 
-    size (height, width) in px; each transformation is drawn with probability p. Rotation is drawn before and
-    after the anisotropic scale with probability 1 - sqrt(1 - p), so that any rotation has probability p.
+    size (height, width) in px; each transformation is drawn with probability p. Rotation is drawn
+    before and after the anisotropic scale with probability 1 - sqrt(1 - p), so that any rotation
+    has probability p.
     """
     height, width = size
     device = random.device
@@ -66,7 +67,7 @@ def random_transforms(n: int, size: tuple[int, int], p: float, random: torch.Gen
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """Resample (n, c, y, x) by the matrices of `random_transforms`, mirrored at the border, antialiased."""
+    """Resample (n, c, y, x) by `random_transforms`: antialiased, mirrored at the border."""
     n, c, height, width = images.shape
     kernel = setup_filter(SYM6).to(images.device)
     left, right, top, bottom = _margins(matrices, height, width)
@@ -89,7 +90,7 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, p: float, random: torch.Generator) -> Tensor:
-    """Images (n, c, y, x) after the random transformations of `random_transforms`; p = 0 returns them as they are."""
+    """Images (n, c, y, x) randomly transformed with probability p each; p = 0 changes nothing."""
     if p <= 0:
         return images
     return warp(
@@ -100,14 +101,14 @@ def augment(images: Tensor, p: float, random: torch.Generator) -> Tensor:
 def _axis(n_fine: int, device: torch.device) -> Tensor:
     """Where n_fine samples at twice the resolution stand, in pixels from the image's centre.
 
-    The filter's peak is its tap 5 of 0..11, so that fine sample 2i is pixel i: the fine grid stands half a
-    fine sample to the left of the image's centre, on the way up and on the way down.
+    The filter's peak is its tap 5 of 0..11, so that fine sample 2i is pixel i: the fine grid stands
+    half a fine sample to the left of the image's centre, on the way up and on the way down.
     """
     return (torch.arange(n_fine, device=device, dtype=torch.float32) - (n_fine - 1) / 2 + 0.5) / 2
 
 
 def _margins(matrices: Tensor, height: int, width: int) -> tuple[int, int, int, int]:
-    """Pixels to mirror at left, right, top, bottom: how far the corners reach out, at most a side less one."""
+    """Pixels to mirror left, right, top, bottom: the corners' reach, at most a side less one."""
     x, y = (width - 1) / 2, (height - 1) / 2
     corners = torch.tensor([[-x, -y, 1.0], [x, -y, 1.0], [x, y, 1.0], [-x, y, 1.0]])
     reached = torch.einsum("nij,kj->nki", matrices[:, :2].cpu(), corners)

@@ -1,7 +1,7 @@
 """Training images: crops with a margin, turned by a random angle, cut to size, scaled to [-1, 1].
 
-The order of the images and every random turn are functions of (seed, step) alone, so a training that is
-resumed sees exactly what it would have seen.
+The order of the images and every random turn are functions of (seed, step) alone, so a training
+that is resumed sees exactly what it would have seen.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ SPLIT = "gan"
 class TrainingImages:
     """Batches of the images of split "gan".
 
-    With a stored side of at least image_size * sqrt(2) an image is turned by any angle (bicubic) and flipped;
-    with less, by quarter turns and flips.
+    With a stored side of at least image_size * sqrt(2) an image is turned by any angle (bicubic)
+    and flipped; with less, by quarter turns and flips.
 
-    Raises InputError if there is no image of the split, the crops are smaller than image_size or the channels
-    are not those of the intensity scale.
+    Raises InputError if there is no image of the split, the crops are smaller than image_size or
+    the channels are not those of the intensity scale.
     """
 
     def __init__(self, stack: Stack, intensity: Intensity, image_size: int, seed: int) -> None:
         if tuple(stack.channels) != tuple(intensity.channels):
             raise InputError(
-                f"Found channels {', '.join(stack.channels)} in the cells and {', '.join(intensity.channels)} in "
-                f"the intensity scale, expected the same. Run select_cells again."
+                f"Found channels {', '.join(stack.channels)} in the cells and "
+                f"{', '.join(intensity.channels)} in the intensity scale, expected the same. Run "
+                "select_cells again."
             )
         self.rows = np.flatnonzero((stack.table["split"] == SPLIT).to_numpy())
         if len(self.rows) == 0:
             counts = dict(stack.table["split"].value_counts())
             raise InputError(
-                f"Found no image of split '{SPLIT}' among {len(stack.table)} cells ({counts}), expected some to "
-                f"train on. Run select_cells again with a share for '{SPLIT}'."
+                f"Found no image of split '{SPLIT}' among {len(stack.table)} cells ({counts}), "
+                f"expected some to train on. Run select_cells again with a share for '{SPLIT}'."
             )
         side = min(stack.images.shape[-2:])
         if side < image_size:
             raise InputError(
-                f"Found crops of {side} px, expected at least image_size = {image_size} px. Crop larger cells "
-                f"(crop_cells) or train at a smaller image_size."
+                f"Found crops of {side} px, expected at least image_size = {image_size} px. Crop "
+                "larger cells (crop_cells) or train at a smaller image_size."
             )
         self.stack, self.intensity = stack, intensity
         self.image_size, self.seed = image_size, seed
@@ -61,7 +62,7 @@ class TrainingImages:
 
     @property
     def digest(self) -> str:
-        """blake2b of image ids, pixels' digests and intensity scale: what the training depends on."""
+        """blake2b of ids, digests of the pixels and scale: what the training depends on."""
         table = self.stack.table.iloc[self.rows]
         content = [
             table["image_id"].tolist(),
@@ -88,7 +89,7 @@ class TrainingImages:
         return torch.where(flips[:, None, None, None], images.flip(3), images)
 
     def _row(self, position: int) -> int:
-        """Row of the stack at a position of the endless shuffled sequence; every epoch has its own order."""
+        """Row of the stack at a position of the endless sequence; each epoch has its own order."""
         epoch, i = divmod(position, len(self.rows))
         if epoch not in self._order:
             random = stream(self.seed, f"epoch {epoch}", "train_gan order")
@@ -104,12 +105,12 @@ def centre_crop(images: Tensor, size: int) -> Tensor:
 
 
 def quarter_turns(images: Tensor, turns: np.ndarray) -> Tensor:
-    """Each image turned counter-clockwise by 90 degrees times `turns` (n,), as numpy.rot90 on (y, x)."""
+    """Each image turned by `turns` (n,) quarters counter-clockwise, as numpy.rot90 on (y, x)."""
     return torch.stack([torch.rot90(x, int(k), (1, 2)) for x, k in zip(images, turns, strict=True)])
 
 
 def rotated_crop(images: Tensor, angles: Tensor, size: int) -> Tensor:
-    """Turn each image about its centre, counter-clockwise as displayed, and cut size x size pixels: bicubic.
+    """Turn each image about its centre, counter-clockwise as displayed, and cut it: bicubic.
 
     images (n, c, y, x); angles (n,) in radians. Crops with side >= size * sqrt(2) show no border.
     """

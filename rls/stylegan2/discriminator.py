@@ -1,4 +1,4 @@
-"""Discriminator of StyleGAN2: residual blocks and minibatch standard deviation, NVlabs' parameter names."""
+"""Discriminator of StyleGAN2: residual blocks, minibatch deviation, NVlabs' parameter names."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def minibatch_std(x: Tensor, group_size: int | None, n_features: int = 1) -> Ten
     """Append the standard deviation over groups of images as constant feature maps.
 
     x (n, c, y, x) -> (n, c + n_features, y, x). Image i belongs to group i mod (n / group), where
-    group = min(group_size, n) (None: the whole batch) must divide n; the deviation is averaged over pixels and
-    over the channels of each feature. Source: Karras et al. 2018, progressive growing, section 3.
+    group = min(group_size, n) (None: the whole batch) must divide n; the deviation is averaged over
+    pixels and over the channels of each feature. Source: Karras et al. 2018, progressive growing,
+    section 3.
     """
     n, c, height, width = x.shape
     group = n if group_size is None else min(group_size, n)

@@ -1,4 +1,4 @@
-"""Generators as files: weights with everything in the header that rebuilding and using them needs."""
+"""Generators as files: weights, and in the header all that using them needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from rls.stylegan2.networks import Architecture, Generator
 def write_generator(path: Path | str, generator: Generator, header: Mapping[str, Any]) -> None:
     """Write the weights; the header gains kind and architecture.
 
-    header: channels, pixel_size_um, intensity (Intensity.as_dict), image_size, images_seen, settings, ...
+    header: channels, pixel_size_um, intensity (Intensity.as_dict), image_size, images_seen,
+    settings, ...
     """
     content = {
         **header,
@@ -54,8 +55,8 @@ def read_architecture(path: Path | str, header: Mapping[str, Any]) -> Architectu
         return Architecture(**header["architecture"])
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"Found no usable architecture in the header of {path} ({error}), expected one written by "
-            f"train_gan of this version. Run train_gan again."
+            f"Found no usable architecture in the header of {path} ({error}), expected one "
+            "written by train_gan of this version. Run train_gan again."
         ) from error
 
 
@@ -68,8 +69,8 @@ def _check(
 ) -> None:
     if image_size is not None and architecture.image_size != image_size:
         raise InputError(
-            f"Found a generator of {architecture.image_size} px in {path}, expected {image_size} px. "
-            f"Give a generator of that size, or set image_size to {architecture.image_size}."
+            f"Found a generator of {architecture.image_size} px in {path}, expected {image_size} "
+            f"px. Give a generator of that size, or set image_size to {architecture.image_size}."
         )
     if channels is None:
         return
@@ -79,6 +80,6 @@ def _check(
     if architecture.n_channels != wanted or differs:
         asked = wanted if isinstance(channels, int) else f"{wanted} ({', '.join(channels)})"
         raise InputError(
-            f"Found a generator of {architecture.n_channels} channels ({', '.join(names)}) in {path}, "
-            f"expected {asked}. Give a generator trained on these channels, in this order."
+            f"Found a generator of {architecture.n_channels} channels ({', '.join(names)}) in "
+            f"{path}, expected {asked}. Give a generator trained on these channels, in this order."
         )

@@ -1,8 +1,9 @@
 """Generator and discriminator of StyleGAN2, with the parameter names of NVlabs' state_dict.
 
-Skip generator and residual discriminator (Karras et al. 2020, "Analyzing and improving the image quality
-of StyleGAN", sections 2 and 4), unconditional, for any channel count and any power-of-two size from 8.
-Weights of NVlabs' stylegan2-ada-pytorch of the same sizes load by name with ``load_state_dict``.
+Skip generator and residual discriminator (Karras et al. 2020, "Analyzing and improving the image
+quality of StyleGAN", sections 2 and 4), unconditional, for any channel count and any power-of-two
+size from 8. Weights of NVlabs' stylegan2-ada-pytorch of the same sizes load by name with
+``load_state_dict``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from torch import Tensor, nn
 from rls.errors import InputError
 from rls.stylegan2.operators import (
     FILTER_TAPS,
-    Conv2dLayer,
     FullyConnectedLayer,
     leaky,
     modulated_conv2d,
@@ -42,9 +42,9 @@ W_AVERAGE_DECAY = 0.995  # of the running mean of w
 class Architecture:
     """Sizes of both networks.
 
-    image_size in px (a power of two, at least 8); n_channels of an image; features at resolution r are
-    min(channel_base // r, channel_max); clamp limits activations (NVlabs' conv_clamp, 256 in nets trained in
-    fp16; None: no limit); mbstd_group_size of the minibatch standard deviation.
+    image_size in px (a power of two, at least 8); n_channels of an image; features at resolution r
+    are min(channel_base // r, channel_max); clamp limits activations (NVlabs' conv_clamp, 256 in
+    nets trained in fp16; None: no limit); mbstd_group_size of the minibatch standard deviation.
     """
 
     image_size: int
@@ -60,8 +60,9 @@ class Architecture:
     def __post_init__(self) -> None:
         if self.image_size < 8 or self.image_size & (self.image_size - 1):
             raise InputError(
-                f"Found image_size {self.image_size}, expected a power of two from 8 on. Set image_size to "
-                f"{2 ** max(3, round(math.log2(max(self.image_size, 1))))} and crop the cells to it."
+                f"Found image_size {self.image_size}, expected a power of two from 8 on. Set "
+                f"image_size to {2 ** max(3, round(math.log2(max(self.image_size, 1))))} and crop "
+                "the cells to it."
             )
 
     @property
@@ -75,7 +76,7 @@ class Architecture:
 
 
 class MappingNetwork(nn.Module):
-    """z (n, z_dim) -> w (n, num_ws, w_dim): z to unit second moment, then leaky fully connected layers."""
+    """z (n, z_dim) -> w (n, num_ws, w_dim): z to unit second moment, then leaky layers."""
 
     w_avg: Tensor
 
@@ -97,7 +98,7 @@ class MappingNetwork(nn.Module):
         truncation_cutoff: int | None = None,
         update_average: bool = False,
     ) -> Tensor:
-        """w of z; truncation_psi < 1 pulls the first `truncation_cutoff` (None: all) styles to the mean w."""
+        """w of z; psi < 1 pulls the first `truncation_cutoff` (None: all) styles to the mean w."""
         w = z.float()
         w = w * (w.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
         for i in range(self.n_layers):
@@ -112,7 +113,7 @@ class MappingNetwork(nn.Module):
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU: (n, in, y, x), w (n, w_dim) -> (n, out, y', x')."""
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU: x (n, in, y, x), w (n, w_dim)."""
 
     noise_const: Tensor
     resample_filter: Tensor
@@ -131,7 +132,7 @@ class SynthesisLayer(nn.Module):
         self._frozen: tuple[tuple[int, int, torch.dtype], Tensor, Tensor] | None = None
 
     def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The weight in `dtype` and its sums of squares; kept between calls while the weight is frozen."""
+        """The weight in `dtype` and its sums of squares; kept while the weight is frozen."""
         if self.weight.requires_grad:
             return self.weight.to(dtype), square_sum(self.weight)
         key = (self.weight.data_ptr(), self.weight._version, dtype)
@@ -177,7 +178,7 @@ class ToRGBLayer(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """One resolution: two layers (one at 4 px, which starts from a learned constant) and a toRGB."""
+    """One resolution: two layers (at 4 px a learned constant and one layer) and a toRGB."""
 
     resample_filter: Tensor
 
@@ -203,7 +204,7 @@ class SynthesisBlock(nn.Module):
     def forward(
         self, x: Tensor, image: Tensor | None, ws: Sequence[Tensor], noise: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor]:
-        """Features and accumulated image, at this resolution. ws: one (n, w_dim) a layer, toRGB last."""
+        """Features and accumulated image at this resolution; ws: (n, w_dim) a layer, toRGB last."""
         if self.resolution > 4:
             x = self.conv0(x, ws[0], noise[0])
         x = self.conv1(x, ws[-2], noise[-1])
@@ -214,7 +215,8 @@ class SynthesisBlock(nn.Module):
 class SynthesisNetwork(nn.Module):
     """ws (n, num_ws, w_dim) -> image (n, c, y, x), about [-1, 1], float32.
 
-    precision "bfloat16" runs the convolutions in bfloat16; styles, demodulation and the image stay float32.
+    precision "bfloat16" runs the convolutions in bfloat16; styles, demodulation and the image stay
+    float32.
     """
 
     def __init__(self, architecture: Architecture, precision: Precision = "float32") -> None:
@@ -250,10 +252,10 @@ class SynthesisNetwork(nn.Module):
     ) -> Tensor:
         """Image of ws.
 
-        noise: "const" (the stored maps), "none", "random" (drawn from `random`, or torch's own stream), or a list
-        of tensors (n or 1, 1, res, res), one a layer as in `noise_shapes`, multiplied by the learned strengths.
-        precision: for this call only, in place of the attribute.
-        Raises ValueError if ws or the list does not fit.
+        noise: "const" (the stored maps), "none", "random" (drawn from `random`, or torch's own
+        stream), or a list of tensors (n or 1, 1, res, res), one a layer as in `noise_shapes`,
+        multiplied by the learned strengths. precision: for this call only, in place of the
+        attribute. Raises ValueError if ws or the list does not fit.
         """
         if ws.ndim != 3 or ws.shape[1] != self.num_ws:
             raise ValueError(

@@ -1,9 +1,10 @@
-"""Operators of StyleGAN2: FIR resampling, bias and activation, equalised layers, modulated convolution.
+"""Operators of StyleGAN2: FIR resampling, activation, equalised layers, modulated convolution.
 
-Everything is an ordinary differentiable torch operation, so first and second derivatives exist on CPU and
-GPU alike. No per-sample weight is ever built: activations are scaled by the style, convolved with the
-shared weight and demodulated with norms that come from one [out, in] matrix of squared weights
-(Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", section 2.2, regrouped).
+Everything is an ordinary differentiable torch operation, so first and second derivatives exist on
+CPU and GPU alike. No per-sample weight is ever built: activations are scaled by the style,
+convolved with the shared weight and demodulated with norms that come from one [out, in] matrix of
+squared weights (Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN",
+section 2.2, regrouped).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
 
 
 def setup_filter(taps: Sequence[float]) -> Tensor:
-    """2-D FIR filter from 1-D taps, normalised to sum 1: (k, k) float32, the outer product of the taps."""
+    """2-D FIR filter (k, k) float32: the outer product of 1-D taps, normalised to sum 1."""
     line = torch.tensor(list(taps), dtype=torch.float32)
     kernel = torch.outer(line, line)
     return kernel / kernel.sum()
@@ -55,8 +56,9 @@ def upfirdn2d(
 ) -> Tensor:
     """Insert zeros, pad or crop, convolve with a FIR kernel, keep every `down`-th pixel.
 
-    x (n, c, y, x); kernel (ky, kx), or (k,) for a separable one; padding (left, right, top, bottom), negative
-    crops. The kernel is applied as a convolution, or as a correlation if `flip`. gain multiplies the output.
+    x (n, c, y, x); kernel (ky, kx), or (k,) for a separable one; padding (left, right, top,
+    bottom), negative crops. The kernel is applied as a convolution, or as a correlation if `flip`.
+    gain multiplies the output.
     """
     n, c, height, width = x.shape
     if kernel.ndim == 1:
@@ -142,14 +144,16 @@ def modulated_conv2d(
     squares: Tensor | None = None,
     gain: float = 1.0,
 ) -> Tensor:
-    """Convolution whose weight is scaled per sample and input channel by a style, then normalised per output.
+    """Convolution whose weight a style scales per sample and input, normalised per output.
 
-    w'_{oik} = s_i w_{oik};  w''_{oik} = w'_{oik} / sqrt(sum_{i,k} w'^2_{oik} + 1e-8)   (StyleGAN2, Eqs. 1 and 3)
-    is computed as  d_o * conv(s_i x_i, w)  with  d_o = 1 / sqrt(sum_i s_i^2 sum_k w_{oik}^2 + 1e-8).
+    w'_{oik} = s_i w_{oik};  w''_{oik} = w'_{oik} / sqrt(sum_{i,k} w'^2_{oik} + 1e-8)   (StyleGAN2,
+    Eqs. 1 and 3) is computed as  d_o * conv(s_i x_i, w)  with  d_o = 1 / sqrt(sum_i s_i^2 sum_k
+    w_{oik}^2 + 1e-8).
 
-    x (n, i, y, x); weight (o, i, k, k), k odd; styles (n, i) float32; squares (o, i) = square_sum(weight) if it is
-    known. With `up` the result has twice the size, low-passed by `kernel`. The convolution runs in x.dtype;
-    styles and norms stay float32. gain multiplies the result.
+    x (n, i, y, x); weight (o, i, k, k), k odd; styles (n, i) float32; squares (o, i) =
+    square_sum(weight) if it is known. With `up` the result has twice the size, low-passed by
+    `kernel`. The convolution runs in x.dtype; styles and norms stay float32. gain multiplies the
+    result.
     """
     factor: Tensor | None = None
     if demodulate:
@@ -169,7 +173,7 @@ def modulated_conv2d(
 
 
 def upsampled_convolution(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
-    """Zero insertion, convolution and FIR low pass: (n, i, y, x) -> (n, o, 2y, 2x); weight (o, i, k, k)."""
+    """Zero insertion, convolution, FIR low pass: (n, i, y, x) -> (n, o, 2y, 2x)."""
     k = kernel.shape[-1]
     centre = weight.shape[-1] // 2
     if weight.shape[-1] == 1:
@@ -182,7 +186,7 @@ def upsampled_convolution(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
 def downsampled_convolution(
     x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """FIR low pass and convolution with stride 2: (n, i, y, x) -> (n, o, y/2, x/2); weight (o, i, k, k)."""
+    """FIR low pass and convolution with stride 2: (n, i, y, x) -> (n, o, y/2, x/2)."""
     if weight.shape[-1] == 1:
         return F.conv2d(downsample2d(x, kernel), weight, bias)
     k = kernel.shape[-1]
@@ -195,21 +199,22 @@ def downsampled_convolution(
 def leaky(x: Tensor, clamp: float | None) -> Tensor:
     """Leaky ReLU in place, then an optional clamp; its gain is folded into what x was made of.
 
-    The activation is positively homogeneous, so g * lrelu(x) = lrelu(g x) for g > 0: one pass less over memory.
+    The activation is positively homogeneous, so g * lrelu(x) = lrelu(g x) for g > 0: one pass less
+    over memory.
     """
     x = F.leaky_relu(x, LEAK, inplace=True)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
 def to_channels_last(module: nn.Module) -> None:
-    """Store the convolution weights of a module with channels last, which convolutions are fast in."""
+    """Store the convolution weights with channels last, where convolutions are fast."""
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 class FullyConnectedLayer(nn.Module):
-    """y = act(x W^T g + b m), with W at unit variance and g = m / sqrt(in) (equalised learning rate).
+    """y = act(x W^T g + b m), W of unit variance and g = m / sqrt(in): equalised learning rate.
 
     x (n, in) -> (n, out). m is the multiplier of the learning rate (0.01 in the mapping network).
     Source: Karras et al. 2018, progressive growing, section 4.1.
@@ -239,9 +244,9 @@ class FullyConnectedLayer(nn.Module):
 
 
 class Conv2dLayer(nn.Module):
-    """Convolution at equalised learning rate, with optional FIR resampling by 2, bias and activation.
+    """Convolution at equalised learning rate, with FIR resampling by 2, bias and activation.
 
-    (n, in, y, x) -> (n, out, y', x'), y' = y, 2y (up) or y/2 (down). Weight and bias are cast to x.dtype.
+    (n, in, y, x) -> (n, out, y', x'), y' = y, 2y (up) or y/2 (down). Computed in x.dtype.
     """
 
     resample_filter: Tensor

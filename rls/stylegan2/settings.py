@@ -45,8 +45,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.batch_size % min(self.mbstd_group_size, self.batch_size):
             raise InputError(
-                f"Found batch_size {self.batch_size} and mbstd_group_size {self.mbstd_group_size}, expected "
-                f"whole groups. Set batch_size to a multiple of mbstd_group_size."
+                f"Found batch_size {self.batch_size} and mbstd_group_size "
+                f"{self.mbstd_group_size}, expected whole groups. Set batch_size to a multiple of "
+                "mbstd_group_size."
             )
         for name in ("total_kimg", "batch_size", "learning_rate", "r1_interval", "ema_kimg"):
             if getattr(self, name) <= 0:

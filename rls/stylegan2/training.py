@@ -1,8 +1,8 @@
 """One step of the adversarial training, its state, and its statistics.
 
-Phases of a step as in StyleGAN2-ADA: generator, discriminator, every `r1_interval` steps R1; then the
-running average of the generator. All randomness of step k is drawn from streams of (seed, k), so the state
-is weights, optimisers and the step's number.
+Phases of a step as in StyleGAN2-ADA: generator, discriminator, every `r1_interval` steps R1; then
+the running average of the generator. All randomness of step k is drawn from streams of (seed, k),
+so the state is weights, optimisers and the step's number.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def ema_decay(
 ) -> float:
     """Factor of the old average in one step: 0.5^(batch / half-life).
 
-    The half-life is ema_kimg thousand images, but at most ema_rampup * images_seen (0 at the start: copy).
+    The half-life is ema_kimg thousand images, but at most ema_rampup * images_seen (0 at the start:
+    copy).
     """
     half_life = ema_kimg * 1000
     if ema_rampup is not None:
@@ -52,7 +53,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 
 
 class Trainer:
-    """Generator, discriminator, averaged generator and their optimisers, and one step of all of them."""
+    """Generator, discriminator, averaged generator, their optimisers, and one step of them all."""
 
     def __init__(
         self,
@@ -75,7 +76,8 @@ class Trainer:
         self.generator_optimizer = torch.optim.Adam(
             self.generator.parameters(), rate, ADAM_BETAS, ADAM_EPSILON, **fused
         )
-        # Steps of R1 come on top of the main steps: rate and betas are rescaled (StyleGAN2, appendix B).
+        # Steps of R1 come on top of the main steps: rate and betas are rescaled (StyleGAN2,
+        # appendix B).
         share = settings.r1_interval / (settings.r1_interval + 1) if self.uses_r1 else 1.0
         betas = (ADAM_BETAS[0] ** share, ADAM_BETAS[1] ** share)
         self.discriminator_optimizer = torch.optim.Adam(
@@ -114,7 +116,7 @@ class Trainer:
         self.step += 1
 
     def _fake(self, random: torch.Generator, *, phase: str, update_w: bool) -> Tensor:
-        """Generated images of one phase, with styles mixed at a random layer (StyleGAN, section 3.1)."""
+        """Generated images of a phase, styles mixed at a random layer (StyleGAN, section 3.1)."""
         n, network = self.settings.batch_size, self.generator
         z = torch.randn((n, network.z_dim), device=self.device, generator=random)
         ws = network.mapping(z, update_average=update_w)
@@ -149,7 +151,7 @@ class Trainer:
         return loss.item(), real_logits.detach().sign().mean().item()
 
     def _r1_phase(self, real: Tensor, random: torch.Generator) -> float:
-        """R1 runs in float32: a second derivative of bfloat16 is too coarse, and it is rarely taken."""
+        """R1, in float32: a second derivative in bfloat16 is too coarse, and it is rarely taken."""
         settings = self.settings
         images = real.detach().requires_grad_()
         precision, self.discriminator.precision = self.discriminator.precision, "float32"
@@ -164,9 +166,9 @@ class Trainer:
     def _not_finite(self, values: list[float]) -> str:
         named = ", ".join(f"{k} {v:.3g}" for k, v in zip(STATISTICS[1:], values[1:], strict=True))
         return (
-            f"Found a loss that is not finite after {self.images_seen / 1000:.1f} kimg ({named}), expected finite "
-            f"numbers. Check the intensity scale and the images first; then try a larger r1_gamma (ten times), "
-            f"half the learning_rate, or precision float32."
+            f"Found a loss that is not finite after {self.images_seen / 1000:.1f} kimg ({named}), "
+            "expected finite numbers. Check the intensity scale and the images first; then try a "
+            "larger r1_gamma (ten times), half the learning_rate, or precision float32."
         )
 
     def statistics(self) -> dict[str, float]:
