@@ -14,13 +14,12 @@ from analysis.figures.style import save
 from analysis.tables.layout import Inputs, add_inputs, inputs_from, long_table
 from rls.command import Parser
 
-
 Rows = list[dict[str, Any]]
 
 
 def figure_parser(doc: str | None) -> Parser[Settings]:
     """Return the parser of a figure's command, with its three outputs."""
-    parser = Parser(doc, Settings, "report")
+    parser = Parser(doc, Settings, "figures")
     group = parser.add_argument_group("outputs")
     for kind, text in (("pdf", "vector figure"), ("png", "at 200 dpi"), ("csv", "its numbers")):
         group.add_argument(f"--output-{kind}", type=Path, required=True, help=text)

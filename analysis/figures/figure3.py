@@ -24,7 +24,7 @@ def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
     method = settings.super_resolution
     if method not in inputs.methods:
         raise InputError(
-            f"report.super_resolution is '{method}', which is not among the methods of this run: "
+            f"figures.super_resolution is '{method}', which is not among the methods of this run: "
             f"{', '.join(inputs.methods)}. Name one of them."
         )
     columns = (LOW_RESOLUTION, method, HIGH_RESOLUTION)

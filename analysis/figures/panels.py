@@ -136,7 +136,9 @@ def chosen_cells(
 
 
 def _note(settings: Settings) -> str:
-    return f"One intensity scale a channel; cells chosen by the hash of their id (seed {settings.seed})."
+    return (
+        f"One intensity scale a channel; cells by hash of their id (seed {settings.seed})."
+    )
 
 
 def _pick(

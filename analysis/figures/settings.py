@@ -1,4 +1,4 @@
-"""The settings that tables, figures and report share: section 'report' of the configuration."""
+"""The settings that the figures share: section 'figures' of the configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rls.command import option
 
 @dataclass(frozen=True)
 class Settings:
-    """Section 'report'."""
+    """Section 'figures'."""
 
     n_bootstrap: int = option("Draws of the bootstrap over wells.")
     confidence_level: float = option("Of every interval, such as 0.95.")
@@ -19,6 +19,6 @@ class Settings:
         "Colours of the composites: nucleus blue and marker green, or magenta and green.",
         choices=("article", "colour_blind"),
     )
-    super_resolution: str = option("Method in the middle column of Fig. 3 and in the headline.")
+    super_resolution: str = option("Method in the middle column of Fig. 3.")
     norms_shown: int = option("Style vectors whose squared norms Fig. 1 shows (section 3.2).")
     seed: int = option("Seed of choices, samples and bootstrap.")

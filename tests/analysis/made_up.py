@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rls.forward import resize_matrix
-from rls.io import Intensity, write_intensity, write_stack
+from rls.io import Intensity, write_intensity, write_stack, write_table
 
 CONTROLS = ("DMSO", "TNF-alpha")
 CHANNELS = ("dna", "nfkb")
@@ -96,3 +96,20 @@ def write_assays(root: Path, *names: str) -> Path:
     path = root / "assays.json"
     path.write_text(json.dumps({name: block for name in names}))
     return path
+
+
+def write_features(
+    root: Path,
+    values: dict[str, np.ndarray],
+    *,
+    assay: str = "translocation",
+    wells: int = 6,
+    cells: int = 10,
+    column: str = "nucleocytoplasmic_ratio",
+) -> None:
+    """Write ``{method}.features.parquet`` with the given values."""
+    table = cells_table(wells, cells)
+    folder = root / assay / f"{FACTOR}x" / DEGRADATION
+    for method, numbers in values.items():
+        frame = table.assign(**{column: numbers})
+        write_table(folder / f"{method}.features.parquet", frame, written_by="test")

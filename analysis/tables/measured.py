@@ -1,0 +1,79 @@
+"""Read what measure and classify wrote: the evaluation rows, the same cells for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.statistics import Estimate
+from rls.errors import InputError
+from rls.io import read_table
+
+EVALUATION = "evaluation"
+KEYS = ("image_id", "plate", "well", "site", "treatment")
+
+
+def read_evaluation(path: Path, *, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the evaluation rows of a table, sorted by image_id.
+
+    Raises:
+        InputError: The file is missing or damaged, or has no row of the evaluation split.
+    """
+    table = read_table(path, columns=[*KEYS, *columns])
+    if "split" in table.columns:
+        table = table[table["split"] == EVALUATION]
+    if table.empty:
+        raise InputError(f"{path} has no row of the split '{EVALUATION}'. Run its stage again.")
+    return table.sort_values("image_id").reset_index(drop=True)
+
+
+def feature_column(table: pd.DataFrame, feature: str, path: Path) -> str:
+    """Return the column of a feature: its name, or its name with a unit behind it.
+
+    Raises:
+        InputError: None, or more than one.
+    """
+    if feature in table.columns:
+        return feature
+    found = [
+        name
+        for name in table.columns
+        if name.startswith(feature + "_") and pd.api.types.is_numeric_dtype(table[name])
+    ]
+    if len(found) != 1:
+        raise InputError(
+            f"{path} has {len(found)} columns for the feature '{feature}' "
+            f"({', '.join(found) or ', '.join(table.columns)}); expected one. "
+            f"Correct the assay's 'features'."
+        )
+    return found[0]
+
+
+def same_cells(reference: pd.DataFrame, other: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return ``other`` with its rows in the order of ``reference``.
+
+    Raises:
+        InputError: The two do not hold the same cells.
+    """
+    missing = set(reference["image_id"]) ^ set(other["image_id"])
+    if missing or other["image_id"].duplicated().any():
+        raise InputError(
+            f"{path} and the high-resolution rows differ in {len(missing)} cells "
+            f"(such as {sorted(missing)[0] if missing else 'a repeated one'}); every method must "
+            f"be measured on the same cells. Delete {path} and run the workflow again."
+        )
+    return other.set_index("image_id").loc[reference["image_id"]].reset_index()
+
+
+def estimate_facts(found: Estimate, scale: float = 1.0) -> dict[str, object]:
+    """Return an estimate as the keyword arguments of ``long_row``."""
+    return {
+        "value": found.value * scale,
+        "low": found.low * scale,
+        "high": found.high * scale,
+        "n": found.n,
+        "unit": found.unit,
+        "reason": found.reason,
+    }
