@@ -12,8 +12,9 @@ from skimage.segmentation import watershed
 
 WORKING_PX = 24  # seeds and basins are found on an image reduced to about this nuclear diameter
 SMOOTH_ND = 0.06  # smoothing before the threshold, in nuclear diameters
-SEED_SMOOTH_ND = 0.10
-SEED_DISTANCE_ND = 0.40  # least distance of two seeds
+BLOB_SD_ND = 0.26  # scale of the blob filter that separates touching nuclei
+SEED_DISTANCE_ND = 0.45  # least distance of two seeds
+LEAST_BLOB = 0.10  # least response of a seed; a round nucleus at the threshold has about 0.5
 LOW_THRESHOLD = 0.6  # basins reach down to this share of the threshold above background
 HALF_HEIGHT = 0.5
 BRIGHT_PERCENTILE = 99.5  # mitotic and dead nuclei above it do not move the threshold
@@ -37,8 +38,9 @@ def segment_nuclei(image: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
     if threshold < background + NOISE_SDS * noise:
         return np.zeros(image.shape, np.int32)
     low = background + LOW_THRESHOLD * (threshold - background)
-    seeds = _seeds(small > threshold, nd / step)
-    basins = watershed(-small, seeds, mask=small > low).astype(np.int32)
+    blobs = _blobs(small, background, threshold, nd / step)
+    seeds = _seeds(blobs, small > threshold, nd / step)
+    basins = watershed(-blobs, seeds, mask=small > low).astype(np.int32)
     if step > 1:
         basins = np.repeat(np.repeat(basins, step, 0), step, 1)
         padding = [(0, max(a - b, 0)) for a, b in zip(image.shape, basins.shape, strict=True)]
@@ -64,15 +66,22 @@ def _background(image: np.ndarray) -> tuple[float, float]:
     return level, sd
 
 
-def _seeds(mask: np.ndarray, nd: float) -> np.ndarray:
-    """Return one marker a nucleus: maxima of the smoothed distance to the outside."""
-    mask = ndimage.binary_fill_holes(mask)
-    distance = ndimage.distance_transform_edt(mask)
-    distance = ndimage.gaussian_filter(distance, SEED_SMOOTH_ND * nd)
+def _blobs(image: np.ndarray, background: float, threshold: float, nd: float) -> np.ndarray:
+    """Return minus the scaled Laplacian of Gaussian: high in the middle of a nucleus.
+
+    It is taken of a compressed image, so that a bright nucleus does not swallow a dim one.
+    """
+    height = np.log1p(np.maximum(image - background, 0) / max(threshold - background, 1e-6))
+    sd = BLOB_SD_ND * nd
+    return -(sd**2) * ndimage.gaussian_laplace(height, sd)
+
+
+def _seeds(blobs: np.ndarray, mask: np.ndarray, nd: float) -> np.ndarray:
+    """Return one marker a nucleus: maxima of ``blobs`` in ``mask``."""
     peaks = peak_local_max(
-        distance,
+        blobs,
         min_distance=max(int(round(SEED_DISTANCE_ND * nd)), 1),
-        threshold_abs=0.12 * nd,
+        threshold_abs=LEAST_BLOB,
         labels=mask.astype(int),
         exclude_border=False,
     )
