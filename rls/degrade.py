@@ -154,7 +154,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             low.append(degrade(unit, ids, args.factor, chain, settings))
             bar.advance(len(unit))
     table = stack.table.rename(columns={"image_digest": "high_resolution_digest"}).assign(
-        factor=args.factor, degradation=args.degradation, chain=" ".join(args.chain)
+        factor=args.factor,
+        degradation=args.degradation,
+        chain=" ".join(args.chain),
+        border=settings.border,  # every search takes its D from here
     )
     write_stack(
         args.output,

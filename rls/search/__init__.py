@@ -4,12 +4,14 @@ A method is a module ``rls/search/NAME.py`` with a frozen dataclass ``Settings``
 own body, each made by :func:`rls.command.option`) and a function
 ``super_resolve(problem, settings, progress) -> Reconstruction``. A block in the configuration's
 ``methods`` with ``search: NAME`` is then a row of every table. Nothing else knows the names.
+A method that uses no generator says ``NEEDS_GENERATOR = False``.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from rls.errors import InputError
@@ -25,8 +27,6 @@ __all__ = [
     "method_names",
 ]
 
-SHARED = ("loop", "objective", "problem", "schedule")  # modules here that are no methods
-
 
 class Method(Protocol):
     """A module under ``rls/search``."""
@@ -41,14 +41,15 @@ class Method(Protocol):
 
 def method_names() -> list[str]:
     """Return the names that ``search:`` may have, without importing them."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED)
+    names = (m.name for m in pkgutil.iter_modules(__path__))
+    return sorted(name for name in names if _defines_a_method(name))
 
 
 def load_method(name: str) -> Method:
     """Return the module of a method.
 
     Raises:
-        InputError: There is no such file, or it lacks ``Settings`` or ``super_resolve``.
+        InputError: There is no such file, or it lacks ``super_resolve`` or ``Settings``.
     """
     if name not in method_names():
         raise InputError(
@@ -56,7 +57,11 @@ def load_method(name: str) -> Method:
             f"rls/search/{name}.py or correct 'search:' in the method's block."
         )
     module = importlib.import_module(f"{__name__}.{name}")
-    missing = [part for part in ("Settings", "super_resolve") if not hasattr(module, part)]
-    if missing:
-        raise InputError(f"rls/search/{name}.py lacks {' and '.join(missing)}.")
+    if not hasattr(module, "Settings"):
+        raise InputError(f"rls/search/{name}.py lacks the dataclass Settings.")
     return cast(Method, module)
+
+
+def _defines_a_method(name: str) -> bool:
+    files = (Path(folder) / f"{name}.py" for folder in __path__)
+    return any("\ndef super_resolve(" in f.read_text("utf-8") for f in files if f.is_file())

@@ -11,6 +11,8 @@ from rls.search.loop import OK
 from rls.search.objective import fidelity
 from rls.search.problem import BatchProgress, Problem, Reconstruction
 
+NEEDS_GENERATOR = False  # the workflow reads it: no network is trained for this row
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -1,0 +1,154 @@
+"""Search a stack batch by batch, keeping what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rls.checkpoint import StateFolder
+from rls.errors import InputError
+from rls.io import read_weights, write_weights
+from rls.progress import Progress
+from rls.search import BatchProgress, Method, Problem, Reconstruction
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Reconstructions on the CPU.
+
+    Attributes:
+        images: (n, c, y, x) float32 in [0, 1] units.
+        latents: (n, L, d), or (n, 0, 0) for a method without latents.
+        columns: Arrays (n,).
+    """
+
+    images: np.ndarray
+    latents: np.ndarray
+    columns: dict[str, np.ndarray]
+
+
+def filled(n: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield (rows, how many of them count): the last batch is filled up by repeats.
+
+    Some matrix products round differently at other batch sizes; so that a result does not depend
+    on where a shard ends, there is only one size.
+    """
+    for first in range(0, n, batch_size):
+        rows = np.arange(first, min(first + batch_size, n))
+        yield np.resize(rows, batch_size), len(rows)
+
+
+def solve(
+    method: Method,
+    settings: Any,  # noqa: ANN401
+    problem: Problem,
+    batch_size: int,
+    state: StateFolder,
+) -> Solved:
+    """Return the reconstruction of all images of ``problem``; finished batches are taken up.
+
+    Raises:
+        InputError: The generator's images are not finite even where the search starts.
+    """
+    n = len(problem.y)
+    batches = list(filled(n, batch_size))
+    done = [_read(_file(state, i)) for i in range(len(batches))]
+    n_done = sum(count for (_, count), part in zip(batches, done, strict=True) if part)
+    if n_done:
+        print(f"super_resolve: {n_done} of {n} images were found in {state.folder}", flush=True)
+    with Progress(n, "super_resolve", "img", done=n_done) as bar:
+        for i, (rows, count) in enumerate(batches):
+            if done[i] is not None:
+                continue
+            left = sum(part is None for part in done)
+            found = method.super_resolve(take(problem, rows), settings, BatchProgress(bar, left))
+            part = _on_cpu(found, count)
+            _refuse_not_finite(part, [problem.image_ids[row] for row in rows])
+            # The marker proves that the lock is still ours before the batch is written
+            state.save(i, {"batch": i})
+            _write(_file(state, i), part)
+            done[i] = part
+            bar.advance(count)
+    return join([part for part in done if part is not None])
+
+
+def take(problem: Problem, rows: np.ndarray) -> Problem:
+    """Return the problem of some of its images."""
+    ids = tuple(problem.image_ids[row] for row in rows)
+    return replace(problem, y=problem.y[torch.as_tensor(rows)], image_ids=ids)
+
+
+def join(parts: Sequence[Solved]) -> Solved:
+    """Return the parts one behind the other."""
+    names = parts[0].columns
+    return Solved(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.latents for part in parts]),
+        {name: np.concatenate([part.columns[name] for part in parts]) for name in names},
+    )
+
+
+def clear(state: StateFolder) -> None:
+    """Remove the kept batches: the result has been written."""
+    for path in state.folder.glob("batch-*.safetensors"):
+        path.unlink(missing_ok=True)
+    state.clear()
+
+
+def _on_cpu(found: Reconstruction, count: int) -> Solved:
+    images = found.images[:count].detach().float().cpu()
+    latents = found.latents if found.latents is not None else images.new_zeros(count, 0, 0)
+    columns = {name: np.asarray(values)[:count] for name, values in found.columns.items()}
+    return Solved(images.numpy(), latents[:count].detach().float().cpu().numpy(), columns)
+
+
+def _refuse_not_finite(part: Solved, image_ids: Sequence[str]) -> None:
+    finite = np.isfinite(part.images).reshape(len(part.images), -1).all(axis=1)
+    if not finite.all():
+        first = image_ids[int(np.flatnonzero(~finite)[0])]
+        raise InputError(
+            f"The generator's image for {first} is not finite, even where the search starts. "
+            f"Train the generator again, or set precision: float32."
+        )
+
+
+def _file(state: StateFolder, i: int) -> Path:
+    return state.folder / f"batch-{i:06d}.safetensors"
+
+
+def _write(path: Path, part: Solved) -> None:
+    tensors: dict[str, Tensor] = {
+        "images": torch.as_tensor(part.images),
+        "latents": torch.as_tensor(part.latents),
+    }
+    texts = {}
+    for name, values in part.columns.items():
+        if values.dtype.kind in "fiub":
+            tensors[f"column.{name}"] = torch.as_tensor(values)
+        else:
+            texts[name] = [str(value) for value in values]
+    write_weights(path, tensors, {"kind": "batch", "texts": texts, "order": list(part.columns)})
+
+
+def _read(path: Path) -> Solved | None:
+    """Return a kept batch; None where there is none, or a damaged one, which is named."""
+    if not path.is_file():
+        return None
+    try:
+        tensors, header = read_weights(path, kind="batch")
+    except InputError as error:
+        print(f"super_resolve: {error} This batch is searched again.", flush=True)
+        return None
+    columns = {
+        name: np.asarray(header["texts"][name], dtype=object)
+        if name in header["texts"]
+        else tensors[f"column.{name}"].numpy()
+        for name in header["order"]
+    }
+    return Solved(tensors["images"].numpy(), tensors["latents"].numpy(), columns)

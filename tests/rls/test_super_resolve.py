@@ -1,0 +1,260 @@
+"""The command: sharding, interruption and wrong files change no bit or are said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rls.degrade import Settings as DegradeSettings
+from rls.degrade import degrade
+from rls.errors import InputError
+from rls.flows import write_flow
+from rls.gather_shards import main as gather_main
+from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
+from rls.stylegan2.generator_io import write_generator
+from rls.super_resolve import Shard, latents_path, main
+from tests.conftest import ROOT
+from tests.rls.search_stand_ins import tiny_flow, tiny_generator, tiny_styles
+
+INTENSITY = Intensity(("dna", "nfkb"), (100.0, 50.0), (1100.0, 2050.0))
+N = 11
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the stages before have written: 11 images to search and 2 of another split."""
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("run")
+    write_intensity(path / "intensity.json", INTENSITY, written_by="test")
+    rng = np.random.default_rng(0)
+    unit = rng.random((N + 2, 2, 8, 8), dtype=np.float32)
+    ids = [f"p_B02_s1_y{i}_x0" for i in rng.permutation(N + 2)]
+    settings = DegradeSettings(border="renormalize", quantise="none", seed=0, threads=1)
+    low = INTENSITY.to_counts(degrade(unit, ids, 4, (), settings))
+    table = pd.DataFrame({"image_id": ids, "split": "evaluation", "well": "B02", "factor": 4})
+    table.loc[[3, 7], "split"] = "tune"
+    table["border"] = "renormalize"
+    write_stack(path / "low.ome.tif", low, table, channels=INTENSITY.channels, pixel_size_um=2.0,
+                written_by="degrade")  # fmt: skip
+    write_models(path, 8, 2)
+    return path
+
+
+def write_models(path: Path, size: int, n_channels: int) -> None:
+    generator = tiny_generator(size, n_channels)
+    names = list(INTENSITY.channels) + ["third"]
+    write_generator(path / "generator.safetensors", generator, {"channels": names[:n_channels]})
+    digest = read_weights(path / "generator.safetensors")[1]["digest"]
+    styles = tiny_styles(generator)
+    write_weights(path / "styles.safetensors", {"w": styles.w, "w_mean": styles.mean},
+                  {"kind": "styles", "generator_digest": digest})  # fmt: skip
+    digest = read_weights(path / "styles.safetensors")[1]["digest"]
+    write_flow(path / "flow.safetensors", unfolded(styles.w), {"styles_digest": digest})
+
+
+def unfolded(w: torch.Tensor):
+    """A flow as it is before freezing, which is what fit_flow writes."""
+    frozen = tiny_flow(w)
+    from rls.flows import StyleFlow
+
+    torch.manual_seed(2)
+    flow = StyleFlow(frozen.kind, frozen.features, frozen.hidden, frozen.n_blocks)
+    flow.set_scale(w)
+    flow.recompute_batch_norm(w)
+    return flow
+
+
+def arguments(folder: Path, output: Path, **other: str) -> list[str]:
+    values = {
+        "low-resolution": folder / "low.ome.tif", "intensity": folder / "intensity.json",
+        "generator": folder / "generator.safetensors", "flow": folder / "flow.safetensors",
+        "styles": folder / "styles.safetensors", "factor": 4, "method": "rls", "search": "rls",
+        "output": output, "state": output.parent / "state", "batch-size": 4,
+        "precision": "float32", "noise": "shared", "border": "as_degraded", "seed": 1,
+        "device": "cpu", "threads": 1, "steps": 12, "learning-rate": 0.5,
+        "learning-rate-unit": "absolute", "schedule": "one_cycle_drop", "lambda-w": 5.0e-5,
+        "lambda-c": 0.01, "cross": "mean_distance",
+    }  # fmt: skip
+    values |= {name.replace("_", "-"): value for name, value in other.items()}
+    return [text for name, value in values.items() for text in (f"--{name}", str(value))]
+
+
+def content(path: Path) -> tuple[np.ndarray, pd.DataFrame, torch.Tensor]:
+    stack = read_stack(path)
+    return stack.images, stack.table, read_weights(latents_path(path), kind="latents")[0]["w"]
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    output = folder / "whole" / "rls.ome.tif"
+    main(arguments(folder, output))
+    return output
+
+
+def test_the_evaluation_rows_are_written_in_order_with_what_was_found(
+    folder: Path, whole: Path
+) -> None:
+    low, high = read_stack(folder / "low.ome.tif"), read_stack(whole)
+    ids = low.table.loc[low.table["split"] == "evaluation", "image_id"]
+    assert list(high.table["image_id"]) == sorted(ids) and len(high) == N
+    assert high.images.shape == (N, 2, 8, 8) and high.images.dtype == np.float32
+    assert high.pixel_size_um == 0.5
+    digest = read_weights(folder / "generator.safetensors")[1]["digest"]
+    assert high.description == f"synthesised by rls, generator {digest}"
+    assert set(high.table["search_status"]) == {"ok"} and set(high.table["well"]) == {"B02"}
+    for name in ("loss_total", "loss_fidelity", "log_prior", "loss_cross"):
+        assert np.isfinite(high.table[name]).all()
+    assert content(whole)[2].shape == (N, 4, 16)
+    # the loss in the table is that of the image in the stack
+    from rls.forward import downscale
+
+    order = [list(low.table["image_id"]).index(image_id) for image_id in high.table["image_id"]]
+    y = torch.as_tensor(INTENSITY.to_unit(low.images[order]))
+    x = torch.as_tensor(INTENSITY.to_unit(high.images))
+    loss = (downscale(8, 4, "renormalize")(x) - y).abs().mean((1, 2, 3))
+    assert np.allclose(loss.numpy(), high.table["loss_fidelity"], atol=1e-5)
+
+
+def test_shards_give_the_bits_of_the_whole_whatever_their_number(
+    folder: Path, whole: Path, tmp_path: Path
+) -> None:
+    for count in (2, 3):
+        shards = [tmp_path / f"rls.{i}-of-{count}.ome.tif" for i in range(1, count + 1)]
+        for i, shard in enumerate(shards):
+            main(arguments(folder, shard, shard=f"{i + 1}-of-{count}"))
+        gathered = tmp_path / f"{count}.ome.tif"
+        gather_main(["--shards", *map(str, reversed(shards)), "--output", str(gathered)])
+        (images, table, w), (one_images, one_table, one_w) = content(gathered), content(whole)
+        assert np.array_equal(images, one_images) and torch.equal(w, one_w)
+        pd.testing.assert_frame_equal(table, one_table)
+
+
+def test_a_killed_search_goes_on_with_the_same_bits(
+    folder: Path, whole: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "rls.ome.tif"
+    command = [sys.executable, "-m", "rls.super_resolve", *arguments(folder, output)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "state").glob("*/batch-*")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and not output.exists()
+    kept = list((tmp_path / "state").glob("*/batch-*.safetensors"))
+    assert 1 <= len(kept) < 3
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert f"{4 * len(kept)} of {N} images were found" in ended.stdout
+    (images, table, w), (one_images, one_table, one_w) = content(output), content(whole)
+    assert np.array_equal(images, one_images) and torch.equal(w, one_w)
+    pd.testing.assert_frame_equal(table, one_table)
+    assert not list((tmp_path / "state").glob("*/batch-*"))
+
+
+def test_a_damaged_kept_batch_is_named_and_searched_again(
+    folder: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    output = tmp_path / "rls.ome.tif"
+    with monkeypatch.context() as patch:
+        patch.setattr("rls.super_resolve.write_results", lambda *a: (_ for _ in ()).throw(OSError))
+        with pytest.raises(OSError):
+            main(arguments(folder, output))
+    kept = sorted((tmp_path / "state").glob("*/batch-*.safetensors"))
+    assert len(kept) == 3
+    bits = bytearray(kept[1].read_bytes())
+    bits[-5] ^= 1
+    kept[1].write_bytes(bytes(bits))
+    main(arguments(folder, output))
+    assert "searched again" in capsys.readouterr().out
+    assert np.array_equal(content(output)[0], content(whole)[0])
+
+
+def test_other_settings_do_not_take_up_kept_batches(folder: Path, tmp_path: Path) -> None:
+    one, other = tmp_path / "a.ome.tif", tmp_path / "b.ome.tif"
+    main(arguments(folder, one))
+    main(arguments(folder, other, lambda_c=0.5))
+    assert not np.array_equal(content(one)[0], content(other)[0])
+
+
+def test_bicubic_needs_no_model(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "bicubic.ome.tif"
+    plain = arguments(folder, output, search="bicubic", method="bicubic")
+    kept: list[str] = []
+    own = ("generator", "flow", "styles", "steps", "learning-rate", "learning-rate-unit",
+           "schedule", "lambda-w", "lambda-c", "cross")  # fmt: skip
+    for name, value in zip(plain[::2], plain[1::2], strict=True):
+        kept += [] if name.removeprefix("--") in own else [name, value]
+    main(kept)
+    images, table, w = content(output)
+    assert images.shape == (N, 2, 8, 8) and w.shape == (N, 0, 0)
+    assert "no generator" in read_stack(output).description
+    assert "loss_fidelity" in table.columns
+
+
+def test_a_configuration_file_gives_the_methods_block(folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "super_resolve: {batch_size: 4, precision: float32, noise: shared, border: as_degraded,\n"
+        "  seed: 1, device: cpu, threads: 1}\n"
+        "methods:\n  grey: {search: bicubic}\n  wrong: {search: bicubic, steps: 3}\n"
+    )
+    files = ["--low-resolution", folder / "low.ome.tif", "--intensity", folder / "intensity.json"]
+    base = [*files, "--factor", 4, "--state", tmp_path / "state", "--config", config]
+    base = [*map(str, base), "--output", str(tmp_path / "grey.ome.tif")]
+    main([*base, "--method", "grey"])
+    assert set(read_stack(tmp_path / "grey.ome.tif").table["search"]) == {"bicubic"}
+    with pytest.raises(InputError, match="no setting steps"):
+        main([*base, "--method", "wrong"])
+    with pytest.raises(InputError, match="Give --search"):
+        main([*base, "--method", "unknown"])
+
+
+def test_models_that_do_not_fit_are_refused_in_a_sentence(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "x.ome.tif"
+    for size, n_channels, said in ((16, 2, "16 px"), (8, 3, "3 channels")):
+        other = tmp_path / f"{size}_{n_channels}"
+        write_models(other, size, n_channels)
+        with pytest.raises(InputError, match=said):
+            main(arguments(folder, output, generator=other / "generator.safetensors"))
+        with pytest.raises(InputError, match="sample_styles again"):
+            main(arguments(folder, output, styles=other / "styles.safetensors"))
+        with pytest.raises(InputError, match="fit_flow again"):
+            main(arguments(folder, output, flow=other / "flow.safetensors"))
+    with pytest.raises(InputError, match="reduced by 4"):
+        main(arguments(folder, output, factor=8))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shard": "3-of-2"}, "1 to 2"),
+        ({"shard": "one"}, "I-of-N"),
+        ({"shard": "1-of-50"}, "50 shards"),
+        ({"search": "unknown"}, "bicubic"),
+        ({"cross": "cubed"}, "mean_distance"),
+        ({"batch_size": 0}, "batch_size 0"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    folder: Path, tmp_path: Path, change: dict[str, str], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        main(arguments(folder, tmp_path / "x.ome.tif", **change))
+
+
+@pytest.mark.parametrize(("n", "count"), [(11, 1), (11, 3), (12, 12), (100, 7)])
+def test_shards_cover_every_row_once_and_evenly(n: int, count: int) -> None:
+    parts = [Shard(i + 1, count).rows(n) for i in range(count)]
+    assert np.array_equal(np.concatenate(parts), np.arange(n))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
