@@ -12,7 +12,7 @@ from skimage.segmentation import watershed
 
 WORKING_PX = 24  # seeds and basins are found on an image reduced to about this nuclear diameter
 SMOOTH_ND = 0.06  # smoothing before the threshold, in nuclear diameters
-BLOB_SD_ND = 0.26  # scale of the blob filter that separates touching nuclei
+BLOB_SD_ND = 0.30  # scale of the blob filter that separates touching nuclei
 SEED_DISTANCE_ND = 0.45  # least distance of two seeds
 LEAST_BLOB = 0.10  # least response of a seed; a round nucleus at the threshold has about 0.5
 LOW_THRESHOLD = 0.6  # basins reach down to this share of the threshold above background
