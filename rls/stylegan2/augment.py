@@ -82,7 +82,7 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
     source = torch.einsum("nij,yxj->nyxi", matrices[:, :2], points)
     centre = torch.tensor([(right - left) / 2, (bottom - top) / 2], device=images.device)
     size = torch.tensor([padded_width, padded_height], device=images.device)
-    grid = (2 * (source - centre) - 0.5) / size
+    grid = ((2 * (source - centre) - 0.5) / size).to(images.dtype)
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     crop = -2 * _REACH
     before, after = crop + (len(SYM6) - 1) // 2, crop + (len(SYM6) - 2) // 2

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rls.stylegan2.networks import DTYPES, Architecture, Precision
+from rls.stylegan2.networks import Architecture, Precision, convolution_dtype
 from rls.stylegan2.operators import (
     FILTER_TAPS,
     Conv2dLayer,
@@ -72,7 +72,7 @@ class DiscriminatorEpilogue(nn.Module):
         self.out = FullyConnectedLayer(n, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(minibatch_std(x.float(), self.group_size))
+        x = self.conv(minibatch_std(x.to(self.out.weight.dtype), self.group_size))
         return self.out(self.fc(x.flatten(1)))
 
 
@@ -91,7 +91,8 @@ class Discriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of a batch; images of one minibatch-deviation group see each other."""
-        x = image.to(DTYPES[self.precision], memory_format=torch.channels_last)
+        dtype = convolution_dtype(self.precision, self.b4.out.weight)
+        x = image.to(dtype, memory_format=torch.channels_last)
         for resolution in self.resolutions:
             x = self.get_submodule(f"b{resolution}")(x)
         return self.b4(x)

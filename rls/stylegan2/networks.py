@@ -31,11 +31,15 @@ from rls.stylegan2.operators import (
 
 Precision = Literal["float32", "bfloat16"]
 Noise = Literal["const", "none", "random"] | Sequence[Tensor]
-DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MAPPING_RATE = (
     0.01  # multiplier of the learning rate in the mapping network (StyleGAN, section A.1 of 2019)
 )
 W_AVERAGE_DECAY = 0.995  # of the running mean of w
+
+
+def convolution_dtype(precision: Precision, parameter: Tensor) -> torch.dtype:
+    """bfloat16, or the dtype of the parameters: float32, unless a network was made float64."""
+    return torch.bfloat16 if precision == "bfloat16" else parameter.dtype
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +103,7 @@ class MappingNetwork(nn.Module):
         update_average: bool = False,
     ) -> Tensor:
         """w of z; psi < 1 pulls the first `truncation_cutoff` (None: all) styles to the mean w."""
-        w = z.float()
+        w = z.to(self.w_avg.dtype)
         w = w * (w.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
         for i in range(self.n_layers):
             w = self.get_submodule(f"fc{i}")(w)
@@ -173,7 +177,7 @@ class ToRGBLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         styles = self.affine(w, gain=self.weight_gain)
-        y = F.conv2d(x.float() * styles[:, :, None, None], self.weight, self.bias)
+        y = F.conv2d(x.to(styles.dtype) * styles[:, :, None, None], self.weight, self.bias)
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
@@ -262,9 +266,9 @@ class SynthesisNetwork(nn.Module):
                 f"Found ws of shape {tuple(ws.shape)}, expected (n, {self.num_ws}, w_dim)."
             )
         maps = self._noise_maps(noise, len(ws), ws.device, random)
-        dtype = DTYPES[precision or self.precision]
-        styles = ws.float().unbind(dim=1)
         const = self.get_parameter("b4.const")
+        dtype = convolution_dtype(precision or self.precision, const)
+        styles = ws.to(const.dtype).unbind(dim=1)
         x = (
             const.to(dtype)
             .expand(len(ws), -1, -1, -1)
