@@ -1,0 +1,282 @@
+"""The figures: known medians, an oracle that keeps everything, cells chosen without looking."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.figures import figure1, figure2, figure3, figure5
+from analysis.figures.grids import (
+    PALETTES,
+    cells_across,
+    channel_colours,
+    choose_cells,
+    choose_treatments,
+    composite,
+    scale_bar_um,
+)
+from analysis.figures.settings import Settings
+from analysis.figures.style import COLOURS, DOUBLE_COLUMN, SMALLEST_FONT, method_colours
+from analysis.tables.layout import LONG_COLUMNS, Inputs, read_assays
+from rls.command import as_flags
+from rls.errors import InputError
+from tests.analysis import made_up
+
+SETTINGS = Settings(
+    n_bootstrap=50,
+    confidence_level=0.95,
+    cells_per_treatment=2,
+    treatments_shown=4,
+    palette="article",
+    super_resolution="rls",
+    norms_shown=400,
+    seed=0,
+)
+METHODS = ("rls", "pulse")
+FEATURE = "nucleocytoplasmic_ratio"
+
+
+def inputs_of(root, methods=METHODS):
+    assays = read_assays(made_up.write_assays(root, "translocation"))
+    return Inputs(
+        results=root,
+        assays=tuple(assays.values()),
+        factors=(made_up.FACTOR,),
+        degradations=(made_up.DEGRADATION,),
+        methods=methods,
+    )
+
+
+def command_line(root, methods):
+    return [
+        *("--results", str(root), "--assay", "translocation", "--factors", str(made_up.FACTOR)),
+        *("--degradations", made_up.DEGRADATION, "--methods", *methods),
+        *("--assays-config", str(root / "assays.json"), *as_flags(SETTINGS)),
+        *("--output-pdf", str(root / "f.pdf"), "--output-png", str(root / "f.png")),
+        *("--output-csv", str(root / "f.csv")),
+    ]
+
+
+def ratios(n_cells=60):
+    table = made_up.cells_table(6, n_cells // 6)
+    random = np.random.default_rng(3)
+    positive = (table["treatment"] == made_up.CONTROLS[1]).to_numpy()
+    return np.where(positive, 2.0, 1.0) + random.normal(0, 0.1, len(table)), positive
+
+
+def all_texts(figure):
+    import matplotlib.text
+
+    return [t for t in figure.findobj(matplotlib.text.Text) if t.get_text().strip()]
+
+
+# ---- style and grids ---------------------------------------------------------------------------
+
+
+def test_every_method_has_its_own_colour_and_keeps_it_when_others_join():
+    assert len(set(COLOURS.values())) == len(COLOURS)
+    few = method_colours(["high_resolution", "rls", "mine"])
+    many = method_colours(
+        ["high_resolution", "pulse", "rls", "mine", "yours", *map(str, range(20))]
+    )
+    assert len(set(many.values())) == len(many)
+    assert all(many[name] == colour for name, colour in few.items())
+
+
+def test_cells_are_chosen_by_id_whatever_the_order_of_the_table():
+    table = made_up.cells_table()
+    chosen = choose_cells(table, made_up.CONTROLS, 3, seed=1)
+    shuffled = choose_cells(table.sample(frac=1, random_state=0), made_up.CONTROLS, 3, seed=1)
+    assert chosen == shuffled
+    assert chosen != choose_cells(table, made_up.CONTROLS, 3, seed=2)
+    treatment = table.set_index("image_id")["treatment"]
+    assert all(treatment[name] == key for key, names in chosen.items() for name in names)
+
+
+def test_a_treatment_without_cells_is_named():
+    with pytest.raises(InputError, match="taxol"):
+        choose_cells(made_up.cells_table(), ["taxol"], 1, seed=0)
+
+
+def test_controls_come_first_among_the_treatments_shown():
+    table = pd.DataFrame({"treatment": ["b", "z", "DMSO", "a", "c", "nocodazole", "d"]})
+    shown = choose_treatments(table, ("DMSO", "nocodazole"), 4)
+    assert shown[:2] == ["DMSO", "nocodazole"] and len(set(shown)) == 4
+
+
+def test_a_composite_shows_each_channel_in_its_own_colour_and_clips():
+    colours = channel_colours(("nfkb", "dna"), "dna", "nfkb", "article")
+    assert colours["dna"] == PALETTES["article"][0]
+    image = np.zeros((2, 2, 2))
+    image[1, 0, 0] = 1.0
+    image[:, 1, 1] = 5.0
+    rgb = composite(image, ("nfkb", "dna"), colours)
+    np.testing.assert_allclose(rgb[0, 0], colours["dna"])
+    assert rgb.max() <= 1.0 and rgb[0, 1].sum() == 0
+
+
+def test_too_many_channels_for_one_composite_are_refused():
+    with pytest.raises(InputError, match="4 channels"):
+        channel_colours(("a", "b", "c", "d"), "a", "b", "article")
+
+
+@pytest.mark.parametrize(("side", "bar"), [(40.0, 10.0), (64.0, 20.0), (83.2, 20.0), (15.5, 5.0)])
+def test_scale_bars_are_round_and_under_a_third_of_the_image(side, bar):
+    assert scale_bar_um(side) == bar <= side / 3
+
+
+def test_no_panel_is_under_its_smallest_size():
+    assert cells_across(9, 4, DOUBLE_COLUMN) == 1
+    assert cells_across(3, 4, DOUBLE_COLUMN) > 1
+
+
+# ---- figures 2 and 3 ---------------------------------------------------------------------------
+
+
+def test_figure_2_has_a_panel_for_every_cell_and_method(tmp_path):
+    made_up.write_results(tmp_path, METHODS)
+    figure, rows = figure2.draw(inputs_of(tmp_path, ("bicubic", *METHODS)), SETTINGS)
+    panels = [axes for axes in figure.axes if axes.get_gid() == "panel"]
+    assert len(panels) == 2 * 2 * len(("high_resolution", "low_resolution", "bicubic", *METHODS))
+    numbers = pd.DataFrame(rows)
+    assert set(numbers["method"]) == {"high_resolution", "low_resolution", "bicubic", *METHODS}
+    assert (numbers.loc[numbers["method"] == "high_resolution", "value"] == 0).all()
+    low = numbers[numbers["method"] == "low_resolution"]
+    assert low["value"].isna().all() and low["reason"].str.len().gt(0).all()
+    assert any("simulated" in text.get_text() for text in all_texts(figure))
+
+
+def test_figure_2_shows_low_resolution_as_its_own_pixels_and_one_scale(tmp_path):
+    made_up.write_results(tmp_path, ("rls",))
+    figure, _ = figure2.draw(inputs_of(tmp_path, ("rls",)), SETTINGS)
+    images = [axes.images[0] for axes in figure.axes if axes.get_gid() == "panel"]
+    sides = {image.get_array().shape[0] for image in images}
+    assert sides == {made_up.SIZE, made_up.SIZE // made_up.FACTOR}
+    assert all(image.get_interpolation() == "nearest" for image in images)
+    sizes = {tuple(np.round(axes.get_position().size, 6)) for axes in figure.axes
+             if axes.get_gid() == "panel"}  # fmt: skip
+    assert len(sizes) == 1
+
+
+def test_figure_3_stands_in_the_articles_order_and_writes_its_files(tmp_path):
+    made_up.write_results(tmp_path, METHODS)
+    figure3.main(command_line(tmp_path, METHODS))
+    for name in ("f.pdf", "f.png", "f.csv"):
+        assert (tmp_path / name).stat().st_size > 500
+    figure, _ = figure3.draw(inputs_of(tmp_path), SETTINGS)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles[:3] == ["LR", "RLS", "HR"]
+    numbers = pd.read_csv(tmp_path / "f.csv")
+    assert list(numbers.columns)[: len(LONG_COLUMNS)] == list(LONG_COLUMNS)
+    assert set(numbers["treatment"]) == set(made_up.CONTROLS)
+
+
+def test_figure_3_refuses_a_method_that_did_not_run(tmp_path):
+    with pytest.raises(InputError, match="super_resolution"):
+        figure3.draw(inputs_of(tmp_path, ("pulse",)), SETTINGS)
+
+
+def test_a_method_without_a_chosen_cell_is_named(tmp_path):
+    made_up.write_results(tmp_path, ("rls",))
+    from rls.io import read_stack, write_stack
+
+    path = tmp_path / "translocation" / "8x" / "bicubic" / "rls.ome.tif"
+    stack = read_stack(path)
+    write_stack(
+        path, stack.images[:1], stack.table.iloc[:1].drop(columns="image_digest"),
+        channels=stack.channels, pixel_size_um=stack.pixel_size_um, written_by="test",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="rls.ome.tif lacks"):
+        figure2.draw(inputs_of(tmp_path, ("rls",)), SETTINGS)
+
+
+# ---- figure 5 ----------------------------------------------------------------------------------
+
+
+def numbers_of(root, values, methods):
+    made_up.write_features(root, values)
+    figure, rows = figure5.draw(inputs_of(root, methods), SETTINGS)
+    return figure, pd.DataFrame(rows).set_index(["method", "metric", "treatment"])
+
+
+def test_an_oracle_keeps_the_shift_the_spread_and_every_cell(tmp_path):
+    high, positive = ratios()
+    values = {"high_resolution": high, "rls": high, "pulse": np.where(positive, 2.0, 1.0)}
+    _, numbers = numbers_of(tmp_path, values, METHODS)
+    for metric in ("shift_kept", "sd_ratio", "correlation_within_treatment"):
+        assert numbers.loc[("rls", metric, ""), "value"] == pytest.approx(1.0)
+    assert numbers.loc[("pulse", "sd_ratio", ""), "value"] == pytest.approx(0.0)
+    constant = numbers.loc[("pulse", "correlation_within_treatment", "")]
+    assert np.isnan(constant["value"]) and constant["reason"]
+
+
+def test_medians_in_the_numbers_are_those_of_the_cells(tmp_path):
+    high, positive = ratios()
+    _, numbers = numbers_of(tmp_path, {"high_resolution": high, "rls": high * 1.5}, ("rls",))
+    for treatment, side in zip(made_up.CONTROLS, (~positive, positive), strict=True):
+        row = numbers.loc[("rls", "median", treatment)]
+        assert row["value"] == pytest.approx(np.median(high[side]) * 1.5)
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["n"] == 6 and row["unit_of_replication"] == "well"
+    assert numbers.loc[("rls", "shift_kept", ""), "value"] == pytest.approx(1.5)
+    assert (numbers["feature"] == FEATURE).all()
+
+
+def test_cells_that_could_not_be_measured_are_counted_and_no_well_is_invented(tmp_path):
+    high, positive = ratios()
+    broken = np.where(positive, np.nan, high)
+    figure, numbers = numbers_of(tmp_path, {"high_resolution": high, "rls": broken}, ("rls",))
+    assert numbers.loc[("rls", "measured_share", made_up.CONTROLS[1]), "value"] == 0
+    for key in (("median", made_up.CONTROLS[1]), ("shift_kept", ""), ("auc", "")):
+        row = numbers.loc[("rls", *key)]
+        assert np.isnan(row["value"]) and row["reason"]
+    counts = [text.get_text() for text in all_texts(figure)]
+    assert "0\n0" in counts and "30\n3" in counts
+
+
+def test_a_new_method_appears_with_its_boxes_its_triple_and_its_scatter(tmp_path):
+    high, _ = ratios()
+    values = {"high_resolution": high, "rls": high, "my_search": high + 0.1}
+    figure, numbers = numbers_of(tmp_path, values, ("rls", "my_search"))
+    assert "my_search" in numbers.index.get_level_values("method")
+    boxes, triples, scatters = 1, 3, 2
+    assert len(figure.axes) == boxes + triples + scatters
+    assert len(figure.axes[0].patches) == 2 * 3
+    assert "my search" in [label.get_text() for label in figure.axes[1].get_yticklabels()]
+
+
+def test_methods_measured_on_other_cells_are_refused(tmp_path):
+    high, _ = ratios()
+    made_up.write_features(tmp_path, {"high_resolution": high})
+    made_up.write_features(tmp_path, {"rls": high[:50]}, wells=5)
+    with pytest.raises(InputError, match="same cells"):
+        figure5.draw(inputs_of(tmp_path, ("rls",)), SETTINGS)
+
+
+def test_no_writing_is_under_six_points(tmp_path):
+    high, _ = ratios()
+    methods = ("rls", "pulse", "brgm_no_perceptual", "rls_unregularized", "a_long_method_name")
+    figure, _ = numbers_of(tmp_path, {m: high for m in ("high_resolution", *methods)}, methods)
+    assert min(text.get_fontsize() for text in all_texts(figure)) >= SMALLEST_FONT
+
+
+# ---- figure 1 ----------------------------------------------------------------------------------
+
+
+def test_figure_1_sets_the_spread_of_a_gaussian_beside_chi_squared(tmp_path):
+    random = np.random.default_rng(0)
+    dimensions = 32
+    exact = random.chisquare(dimensions, 5_000)
+    norms = {name: exact * (k + 1) for k, name in enumerate(figure1.TRANSFORMS)}
+    assay = read_assays(made_up.write_assays(tmp_path, "translocation"))["translocation"]
+    rows = figure1.rows_of(assay, norms, dimensions, 1000, SETTINGS)
+    numbers = pd.DataFrame(rows).set_index(["method", "metric"])["value"]
+    assert numbers["chi_squared", "squared_norm_sd"] == pytest.approx(8.0)
+    assert numbers["z", "squared_norm_sd"] == pytest.approx(8.0, rel=0.05)
+    assert numbers["w", "squared_norm_mean"] == pytest.approx(64.0, rel=0.02)
+    figure = figure1.draw(norms, dimensions, assay)
+    density, spread = figure.axes
+    assert len(density.lines) == len(norms) + 1
+    assert "simulated" in figure.get_suptitle()
+    assert len(spread.get_yticklabels()) == len(norms)
