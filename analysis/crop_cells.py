@@ -37,7 +37,7 @@ class Settings:
     crop_size: int = option("Side of a crop in px: image_size with a margin for rotation.")
     nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.")
     cells_per_field: int = option("At most this many cells of a field, drawn at random.")
-    segmenter: str = option("How nuclei are found.", choices=tuple(SEGMENTERS))
+    segmenter: str = option("How nuclei are found.", choices=("threshold",))
     illumination: str = option(
         "Even out the light: one profile a plate and channel.", choices=("plate", "none")
     )

@@ -77,7 +77,7 @@ def fit_profile(blocks: np.ndarray, shape: tuple[int, ...], order: int) -> np.nd
 
 
 def correct(field: np.ndarray, profile: np.ndarray, camera_offset: float) -> np.ndarray:
-    """Return the field (c, y, x) uint16 as under even light: offset + (field - offset) / profile."""
+    """Return the field (c, y, x) uint16 as under even light."""
     light = (field.astype(np.float32) - camera_offset) / profile + camera_offset
     return np.rint(light).clip(0, np.iinfo(np.uint16).max).astype(np.uint16)
 

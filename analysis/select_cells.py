@@ -16,7 +16,6 @@ import pandas as pd
 from analysis.quality import FLAGS
 from analysis.split import (
     DROPPED,
-    LEVELS,
     SPLITS,
     assign_splits,
     choose_cells,
@@ -43,7 +42,9 @@ NEEDED = ("image_id", "plate", "well", "site", "y_px", "x_px", "treatment", *FLA
 class Settings:
     """Settings of section ``select_cells``."""
 
-    split_by: str = option("Units that no two splits share.", choices=LEVELS)
+    split_by: str = option(
+        "Units that no two splits share.", choices=("plate", "well", "field", "tile")
+    )
     share_gan: float = option("Share of the units for the generator.")
     share_tune: float = option("Share of the units for choosing settings.")
     share_classifier: float = option("Share of the units for the classifiers.")
@@ -55,7 +56,9 @@ class Settings:
     on_few_cells: str = option(
         "What a treatment with fewer cells does.", choices=("stop", "take_all")
     )
-    exclude_flags: tuple[str, ...] = option(f"Quality flags that exclude: {', '.join(FLAGS)}.")
+    exclude_flags: tuple[str, ...] = option(
+        "Quality flags that exclude a cell: saturated, blank, out_of_focus, noise."
+    )
     tile_px: int = option("Side of a tile of a field, for split_by tile, in px.")
     black_percentile: float = option("Percentile of the gan split that becomes 0.")
     white_percentile: float = option("Percentile of the gan split that becomes 1.")
