@@ -1,0 +1,191 @@
+"""The command train_gan: what it writes, how it resumes, what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from rls import train_gan
+from rls.command import as_flags
+from rls.errors import InputError
+from rls.io import Intensity, read_table, read_weights, write_intensity, write_stack
+from rls.stylegan2.generator_io import load_generator
+from rls.stylegan2.settings import Settings
+
+SETTINGS = Settings(
+    image_size=16, total_kimg=0.032, batch_size=4, learning_rate=0.002, r1_gamma=0.1,
+    r1_interval=3, ema_kimg=0.02, ema_rampup=0.5, z_dim=8, w_dim=8, mapping_layers=2,
+    channel_base=64, channel_max=8, mbstd_group_size=2, style_mixing_probability=0.9,
+    augment_p=0.2, precision="float32", checkpoint_kimg=0.008, tick_kimg=0.016, seed=3,
+    device="cpu", threads=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory) -> Path:
+    """A folder with 20 cells of two channels and their intensity scale."""
+    folder = tmp_path_factory.mktemp("cells")
+    draws = np.random.default_rng(1)
+    images = draws.integers(100, 3000, (20, 2, 24, 24)).astype(np.uint16)
+    table = pd.DataFrame({"image_id": [f"p_A01_s1_y{i}_x0" for i in range(20)], "split": "gan"})
+    write_stack(
+        folder / "cells.ome.tif", images, table, channels=("dna", "nfkb"), pixel_size_um=0.5,
+        written_by="select_cells", compress=False,
+    )  # fmt: skip
+    scale = Intensity(("dna", "nfkb"), (100.0, 100.0), (3000.0, 3000.0))
+    write_intensity(folder / "intensity.json", scale, written_by="select_cells")
+    return folder
+
+
+def arguments(cells: Path, folder: Path, state: str = "state", **changes) -> list[str]:
+    settings = dataclasses.replace(SETTINGS, **changes)
+    files = {
+        "--cells": cells / "cells.ome.tif",
+        "--intensity": cells / "intensity.json",
+        "--output": folder / "generator.safetensors",
+        "--output-training": folder / "training.safetensors",
+        "--state": folder / state,
+    }
+    return [*(str(x) for pair in files.items() for x in pair), *as_flags(settings)]
+
+
+def trained(cells: Path, folder: Path, *extra: str, **changes) -> dict[str, torch.Tensor]:
+    """Weights of everything after a training in this process."""
+    folder.mkdir(exist_ok=True)
+    train_gan.main([*arguments(cells, folder, **changes), *extra])
+    return weights_in(folder)
+
+
+def weights_in(folder: Path) -> dict[str, torch.Tensor]:
+    average, _ = read_weights(folder / "generator.safetensors", kind="generator")
+    both, _ = read_weights(folder / "training.safetensors", kind="discriminator")
+    return {**both, **{f"average.{k}": v for k, v in average.items()}}
+
+
+def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert [k for k in a if not torch.equal(a[k], b[k])] == []
+
+
+def test_a_training_writes_generator_grid_and_curve(cells, tmp_path):
+    trained(cells, tmp_path)
+    generator = load_generator(tmp_path / "generator.safetensors", image_size=16, channels=2)
+    header = generator.header
+    assert header["channels"] == ["dna", "nfkb"]
+    assert header["images_seen"] == 32
+    assert header["pixel_size_um"] == 0.5
+    assert header["intensity"]["white"] == [3000.0, 3000.0]
+    assert not any(p.requires_grad for p in generator.parameters())
+    assert generator(torch.randn(2, 8)).shape == (2, 2, 16, 16)
+    curve = read_table(tmp_path / "generator.training.csv", columns=["kimg", "r_t", "r1"])
+    assert curve["kimg"].tolist() == [0.016, 0.032]
+    assert np.isfinite(curve["loss_discriminator"]).all()
+    assert Image.open(tmp_path / "generator.png").size == (8 * 64, 8 * 64)
+
+
+def test_a_training_killed_at_a_random_moment_ends_bit_equal(cells, tmp_path):
+    length = {"total_kimg": 0.24, "checkpoint_kimg": 0.004}
+    (tmp_path / "killed").mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "rls.train_gan",
+        *arguments(cells, tmp_path / "killed", **length),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    delay = random.SystemRandom().uniform(0, 0.4)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
+        while not list((tmp_path / "killed" / "state").glob("*/checkpoint-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL, f"had ended before the kill, delay {delay:.3f} s"
+    assert not (tmp_path / "killed" / "generator.safetensors").exists()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "goes on at" in again.stdout
+    whole = trained(cells, tmp_path / "whole", **length)
+    assert_equal(weights_in(tmp_path / "killed"), whole)
+
+
+def test_a_finished_training_goes_on_with_a_larger_total(cells, tmp_path, capsys):
+    trained(cells, tmp_path / "a", total_kimg=0.02)
+    longer = trained(cells, tmp_path / "a", total_kimg=0.036)
+    assert "goes on at 0.02 kimg" in capsys.readouterr().out
+    assert_equal(longer, trained(cells, tmp_path / "b", total_kimg=0.036))
+    with pytest.raises(InputError, match="total_kimg"):
+        trained(cells, tmp_path / "a", total_kimg=0.02)
+
+
+def test_a_changed_setting_does_not_take_the_old_checkpoint(cells, tmp_path):
+    first = trained(cells, tmp_path)
+    second = trained(cells, tmp_path, seed=4)
+    assert not torch.equal(
+        first["average.mapping.fc0.weight"], second["average.mapping.fc0.weight"]
+    )
+    assert len(list((tmp_path / "state").iterdir())) == 2
+
+
+def test_a_training_starts_from_given_weights(cells, tmp_path):
+    trained(cells, tmp_path / "first")
+    settings = {"total_kimg": 0.004, "learning_rate": 1e-12, "ema_kimg": 1e6, "ema_rampup": None}
+    second = trained(cells, tmp_path / "second", "--init-from", str(tmp_path / "first"), **settings)
+    first = weights_in(tmp_path / "first")
+    for name, value in first.items():
+        if not name.endswith("w_avg"):
+            torch.testing.assert_close(second[name], value, atol=1e-5, rtol=1e-4)
+    with pytest.raises(InputError, match="channel_max"):
+        trained(cells, tmp_path / "third", "--init-from", str(tmp_path / "first"), channel_max=4)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(cells, tmp_path):
+    with pytest.raises(InputError, match="r1_gamma"):
+        trained(cells, tmp_path, learning_rate=1e30)
+    assert not (tmp_path / "generator.safetensors").exists()
+
+
+def test_a_generator_of_other_sizes_or_channels_is_refused(cells, tmp_path):
+    trained(cells, tmp_path)
+    path = tmp_path / "generator.safetensors"
+    with pytest.raises(InputError, match="16 px"):
+        load_generator(path, image_size=32)
+    with pytest.raises(InputError, match="2 channels"):
+        load_generator(path, channels=3)
+    with pytest.raises(InputError, match="dna, nfkb"):
+        load_generator(path, channels=("nfkb", "dna"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch_size": 5}, "mbstd_group_size"),
+        ({"augment_p": 1.5}, "augment_p"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+    ],
+)
+def test_impossible_settings_are_refused(change, words):
+    with pytest.raises(InputError, match=words):
+        dataclasses.replace(SETTINGS, **change)
+
+
+def test_precision_auto_follows_the_device(capsys):
+    assert train_gan.choose_precision("bfloat16", torch.device("cpu")) == "bfloat16"
+    chosen = train_gan.choose_precision("auto", torch.device("cpu"))
+    assert f"{chosen} (auto)" in capsys.readouterr().out
+
+
+def test_bfloat16_trains(cells, tmp_path):
+    found = trained(cells, tmp_path, precision="bfloat16", total_kimg=0.016)
+    assert all(torch.isfinite(v).all() for v in found.values())
