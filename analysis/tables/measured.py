@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from analysis.statistics import Estimate
@@ -77,3 +79,25 @@ def estimate_facts(found: Estimate, scale: float = 1.0) -> dict[str, object]:
         "unit": found.unit,
         "reason": found.reason,
     }
+
+
+# Name in the table -> column of {method}.metrics.parquet, one value a cell.
+IMAGE_METRICS = {"ms_ssim": "ms_ssim", "psnr_db": "psnr_db", "fidelity_l1": "fidelity_l1"}
+PERCEPTUAL_METRICS = {"lpips": "lpips"}
+# Kind of features of {method}.features.parquet -> prefix of their columns.
+EMBEDDINGS = {
+    "classifier": "classifier_feature_",
+    "random": "random_feature_",
+    "inception": "inception_feature_",
+}
+NO_NETWORK = {
+    "inception": "no file of Inception weights was given, and none is downloaded",
+    "lpips": "no file of VGG weights was given, and none is downloaded",
+}
+
+
+def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:
+    """Return the features of one kind, (n, d) float64, or None where they were not measured."""
+    pattern = re.compile(re.escape(EMBEDDINGS[kind]) + r"\d+$")
+    columns = [name for name in table.columns if pattern.match(name)]
+    return table[columns].to_numpy(dtype=np.float64) if columns else None

@@ -1,0 +1,1 @@
+"""The report that a person opens: one HTML file with every figure and table inside."""
