@@ -26,7 +26,7 @@ test: lint  ## lint, types, unit and workflow tests
 	@python -m pytest --durations=10
 
 lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
-	@ruff check . && ruff format --check . && snakefmt --check --quiet Snakefile workflow/rules && mypy
+	@ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy
 	@snakemake --snakefile Snakefile --configfile config/demo.yaml --directory .venv/lint --lint
 
 schema: .venv/installed  ## write the config's schema and its description anew, from the commands' settings

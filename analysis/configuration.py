@@ -1,14 +1,17 @@
 """The configuration: its schema, its checks, and how a section becomes the flags of a command.
 
 A section is named as the command that reads it, and its keys are the fields of that command's
-``Settings``; types, choices and help texts are taken from there, from the source, so that
-nothing heavy is imported. ``python -m analysis.configuration --write`` writes what is derived:
+``Settings``. While the workflow starts they are read from the source, so that nothing heavy is
+imported. ``python -m analysis.configuration --write`` writes what is derived from them:
 ``workflow/schemas/sections.schema.yaml`` and the tables of ``config/README.md``.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
+import dataclasses
+import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from rls.command import run
 from rls.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +35,7 @@ SECTIONS = {
     "crop_cells": "analysis/crop_cells.py",
     "select_cells": "analysis/select_cells.py",
     "high_resolution": "analysis/high_resolution.py",
-    "train_gan": "rls/train_gan.py",
+    "train_gan": "rls/stylegan2/settings.py",
     "sample_styles": "rls/sample_styles.py",
     "fit_flow": "rls/fit_flow.py",
     "train_classifier": "rls/train_classifier.py",
@@ -39,12 +43,23 @@ SECTIONS = {
     "super_resolve": "rls/super_resolve.py",
     "measure": "analysis/measure.py",
     "classify": "analysis/classify.py",
-    "report": "analysis/figures/settings.py",
+    "tables": "analysis/tables/settings.py",
+    "figures": "analysis/figures/settings.py",
 }
 # Written once, for the whole run or for an assay, and handed to every command that has the field.
 SHARED_RUN = ("seed", "device", "threads")
-SHARED_ASSAY = ("image_size", "crop_size", "pixel_size_um", "source", "bit_depth")
+SHARED_ASSAY = (
+    "source",
+    "channels",
+    "treatments",
+    "image_size",
+    "crop_size",
+    "pixel_size_um",
+    "bit_depth",
+)
+SHARED = SHARED_RUN + SHARED_ASSAY
 RESERVED_METHODS = ("high_resolution", "low_resolution")
+BEGIN, END = "<!-- derived: begin -->\n", "<!-- derived: end -->\n"
 TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
 
 
@@ -95,10 +110,10 @@ def method_needs_generator(search: str) -> bool:
 
 
 def sections_schema() -> dict[str, Any]:
-    """Return the JSON schema of all sections, from the sources."""
+    """Return the JSON schema of all sections, from the commands' settings."""
     sections = {}
     for section, path in SECTIONS.items():
-        keys = {n: k for n, k in keys_of(path).items() if n not in SHARED_RUN + SHARED_ASSAY}
+        keys = {n: k for n, k in _imported_keys(path).items() if n not in SHARED}
         sections[section] = {
             "type": "object",
             "additionalProperties": False,
@@ -183,12 +198,32 @@ def _key(node: ast.stmt) -> Key | None:
     help_text, choices, required = "", (), True
     if isinstance(node.value, ast.Call):
         if node.value.args:
-            help_text = str(ast.literal_eval(node.value.args[0]))
+            help_text = str(_literal(node.value.args[0], ""))
         for keyword in node.value.keywords:
             if keyword.arg == "choices":
-                choices = tuple(ast.literal_eval(keyword.value))
+                choices = tuple(_literal(keyword.value, ()))
             required = required and keyword.arg != "default"
     return Key(node.target.id, ast.unparse(node.annotation), help_text, choices, required)
+
+
+def _literal(node: ast.expr, otherwise: Any) -> Any:  # noqa: ANN401
+    """Return the value of a literal; what is computed in the source only an import can tell."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return otherwise
+
+
+def _imported_keys(path: str) -> dict[str, Key]:
+    """Return the keys of ``Settings`` in ``path`` with choices and help as the program has them."""
+    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+    fields = {field.name: field.metadata for field in dataclasses.fields(module.Settings)}
+    return {
+        name: dataclasses.replace(
+            key, help=fields[name]["help"], choices=tuple(fields[name]["choices"] or ())
+        )
+        for name, key in keys_of(path).items()
+    }
 
 
 def _kind_schema(kind: str, choices: Sequence[str]) -> dict[str, Any]:
@@ -244,9 +279,7 @@ def _misfits(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _assay_misfits(name, assays, run["factors"])
 
 
-def _method_misfits(
-    name: str, block: Mapping[str, Any], keys: Mapping[str, Key]
-) -> Iterator[str]:
+def _method_misfits(name: str, block: Mapping[str, Any], keys: Mapping[str, Key]) -> Iterator[str]:
     schema = {
         "type": "object",
         "additionalProperties": False,
@@ -258,9 +291,7 @@ def _method_misfits(
         yield f"methods.{name}: {_sentence(error)}"
 
 
-def _assay_misfits(
-    name: str, assays: Mapping[str, Any], factors: Sequence[int]
-) -> Iterator[str]:
+def _assay_misfits(name: str, assays: Mapping[str, Any], factors: Sequence[int]) -> Iterator[str]:
     block = assays[name]
     for factor in assay_factors(block, factors):
         if block["image_size"] % factor:
@@ -303,3 +334,53 @@ def _text(value: Any) -> str:  # noqa: ANN401
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def sections_text() -> str:
+    """Return the text of ``sections.schema.yaml``."""
+    head = "# Derived from the commands' settings by `make schema`; do not edit.\n"
+    return head + yaml.safe_dump(sections_schema(), sort_keys=False, width=100)
+
+
+def readme_text(text: str) -> str:
+    """Return ``config/README.md`` with its derived tables made anew, everything else as it is."""
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
+    lines = [""]
+    for section, path in SECTIONS.items():
+        lines += [f"### `{section}`", "", f"Read by `{_command(section)}`.", ""]
+        lines += ["| key | type | meaning |", "| --- | --- | --- |"]
+        for key in _imported_keys(path).values():
+            kind = " \\| ".join(key.choices) if key.choices else key.kind.replace("|", "\\|")
+            shared = " (from the assay or the run)" if key.name in SHARED else ""
+            lines.append(f"| `{key.name}` | {kind} | {key.help}{shared} |")
+        lines.append("")
+    return head + BEGIN + "\n".join(lines) + END + tail
+
+
+def _command(section: str) -> str:
+    package = "rls" if (ROOT / "rls" / f"{section}.py").is_file() else "analysis"
+    module = f"{package}.{section}"
+    return f"python -m {module}" if (ROOT / package / f"{section}.py").is_file() else module
+
+
+def _write_text(path: Path, text: str) -> None:
+    # rls.io imports torch, which the workflow's start must not wait for.
+    from rls.io import write_text
+
+    write_text(path, text)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Check configuration files, or write what is derived from the settings."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--write", action="store_true", help="write schema and tables anew")
+    args = parser.parse_args(argv)
+    if args.write:
+        _write_text(SCHEMAS / "sections.schema.yaml", sections_text())
+        readme = ROOT / "config" / "README.md"
+        _write_text(readme, readme_text(readme.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,7 +1,7 @@
 # Checks the configuration, then names what rules share: flags, inputs, resources. No rule.
+import json
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -24,6 +24,7 @@ os.environ.update(
 
 RUN = config["run"]
 ASSAYS = config["assays"]
+FIRST_ASSAY = RUN["assays"][0]
 CELL_STACKS = ["high_resolution", "low_resolution", *RUN["methods"]]
 
 
@@ -56,7 +57,11 @@ def section(name):
 def method_flags(wildcards):
     """Flags of a search from its method's block."""
     block = config["methods"][wildcards.method]
-    return ["--search", block["search"], *settings.flags(settings.method_values(config, wildcards.method))]
+    return [
+        "--search",
+        block["search"],
+        *settings.flags(settings.method_values(config, wildcards.method)),
+    ]
 
 
 def assay_value(key):
@@ -118,12 +123,14 @@ def of_plates(suffix):
 
     def of_wildcards(wildcards):
         folder = f"results/{wildcards.assay}/plates"
-        return [f"{folder}/{plate}{suffix}" for plate in ASSAYS[wildcards.assay]["plates"]]
+        return [
+            f"{folder}/{plate}{suffix}" for plate in ASSAYS[wildcards.assay]["plates"]
+        ]
 
     return of_wildcards
 
 
-def model(file):
+def model(file, assay=None):
     """A file of the generator that an assay uses: its own, another assay's, or a folder's.
 
     A folder must hold the generator and its intensity scale; styles and flow are made where it
@@ -131,22 +138,26 @@ def model(file):
     """
 
     def of_wildcards(wildcards):
-        generator = ASSAYS[wildcards.assay]["generator"]
+        name = assay or wildcards.assay
+        generator = ASSAYS[name]["generator"]
         if generator in ASSAYS:
             return f"results/{generator}/{file}"
         if generator != "train":
             path = f"{in_program(generator)}/{file}"
-            if file in ("generator.safetensors", "intensity.json") or Path(path).is_file():
+            if (
+                file in ("generator.safetensors", "intensity.json")
+                or Path(path).is_file()
+            ):
                 return path
-        return f"results/{wildcards.assay}/{file}"
+        return f"results/{name}/{file}"
 
     return of_wildcards
 
 
 def initial_weights(wildcards):
     """The weights from which training starts, if a folder is named."""
-    folder = ASSAYS[wildcards.assay].get("init_from")
-    files = ("generator.safetensors", "training.safetensors") if folder else ()
+    folder = ASSAYS[wildcards.assay].get("init_from", "none")
+    files = ("generator.safetensors", "training.safetensors") if folder != "none" else ()
     return [f"{in_program(folder)}/{file}" for file in files]
 
 
@@ -160,7 +171,10 @@ def search_model(wildcards):
     search = config["methods"][wildcards.method]["search"]
     if not settings.method_needs_generator(search):
         return []
-    return [model(f"{name}.safetensors")(wildcards) for name in ("generator", "styles", "flow")]
+    return [
+        model(f"{name}.safetensors")(wildcards)
+        for name in ("generator", "styles", "flow")
+    ]
 
 
 def search_model_flags(wildcards, input):
@@ -180,7 +194,11 @@ def stack_path(wildcards):
 def conditions(assay):
     """The folders results/{assay}/{factor}x/{degradation} that an assay fills."""
     factors = settings.assay_factors(ASSAYS[assay], RUN["factors"])
-    return [f"results/{assay}/{factor}x/{name}" for factor in factors for name in RUN["degradations"]]
+    return [
+        f"results/{assay}/{factor}x/{name}"
+        for factor in factors
+        for name in RUN["degradations"]
+    ]
 
 
 def assay_results(assay):
@@ -199,9 +217,58 @@ def all_results(wildcards):
     return [path for assay in RUN["assays"] for path in assay_results(assay)]
 
 
+def all_stacks(wildcards):
+    """The images of every assay, factor, degradation and method, with their tables."""
+    folders = [folder for assay in RUN["assays"] for folder in conditions(assay)]
+    paths = [f"{folder}/{stack}" for folder in folders for stack in CELL_STACKS[1:]]
+    paths += [f"results/{assay}/high_resolution" for assay in RUN["assays"]]
+    return [path + suffix for path in paths for suffix in (".ome.tif", ".parquet")]
+
+
 def of_assays(file):
     """One file of each assay that runs."""
     return [f"results/{assay}/{file}" for assay in RUN["assays"]]
+
+
+def comparison_flags():
+    """What tables and figures compare: assays, factors, degradations, methods, in order."""
+    flags = [
+        "--results",
+        "results",
+        "--assay",
+        *RUN["assays"],
+        "--factors",
+        *map(str, RUN["factors"]),
+    ]
+    return [
+        *flags,
+        "--degradations",
+        *RUN["degradations"],
+        "--methods",
+        *RUN["methods"],
+    ]
+
+
+def assay_descriptions():
+    """What tables and figures say of the assays, as JSON."""
+    names = (
+        "title",
+        "simulated",
+        "negative_control",
+        "positive_control",
+        "channels",
+        "nucleus_channel",
+        "marker_channel",
+        "features",
+    )
+    blocks = {}
+    for assay in RUN["assays"]:
+        blocks[assay] = {name: ASSAYS[assay][name] for name in names}
+        blocks[assay]["factors"] = settings.assay_factors(ASSAYS[assay], RUN["factors"])
+        blocks[assay]["split_by"] = settings.section_values(
+            config, "select_cells", assay
+        )["split_by"]
+    return json.dumps(blocks)
 
 
 # ---- resources --------------------------------------------------------------------------------
@@ -224,7 +291,9 @@ def stack_mb(wildcards):
     assay = ASSAYS[wildcards.assay]
     cells = sum(
         value
-        for name, value in settings.section_values(config, "select_cells", wildcards.assay).items()
+        for name, value in settings.section_values(
+            config, "select_cells", wildcards.assay
+        ).items()
         if name.startswith("cells_")
     ) * len(assay["treatments"])
     image_bytes = len(assay["channels"]) * assay["crop_size"] ** 2 * 4

@@ -3,7 +3,9 @@
 
 rule measure:
     input:
-        code=code("analysis/measure.py", "analysis/metrics.py", "analysis/features/*.py"),
+        code=code(
+            "analysis/measure.py", "analysis/metrics.py", "analysis/features/*.py"
+        ),
         stack=stack_path,
         high_resolution="results/{assay}/high_resolution.ome.tif",
         low_resolution="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",

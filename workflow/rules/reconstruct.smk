@@ -34,9 +34,15 @@ rule super_resolve:
         intensity=model("intensity.json"),
         model=search_model,
     output:
-        stack=temp("results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.ome.tif"),
-        table=temp("results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.parquet"),
-        latents=temp("results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.latents.safetensors"),
+        stack=temp(
+            "results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.ome.tif"
+        ),
+        table=temp(
+            "results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.parquet"
+        ),
+        latents=temp(
+            "results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.latents.safetensors"
+        ),
     log:
         "logs/super_resolve/{assay}_{factor}x_{degradation}_{method}.{scatteritem}.log",
     benchmark:
@@ -62,9 +68,15 @@ rule super_resolve:
 
 rule gather_shards:
     input:
-        stacks=gather.shard("results/{{assay}}/{{factor}}x/{{degradation}}/shards/{{method}}.{scatteritem}.ome.tif"),
-        tables=gather.shard("results/{{assay}}/{{factor}}x/{{degradation}}/shards/{{method}}.{scatteritem}.parquet"),
-        latents=gather.shard("results/{{assay}}/{{factor}}x/{{degradation}}/shards/{{method}}.{scatteritem}.latents.safetensors"),
+        stacks=gather.shard(
+            "results/{{assay}}/{{factor}}x/{{degradation}}/shards/{{method}}.{scatteritem}.ome.tif"
+        ),
+        tables=gather.shard(
+            "results/{{assay}}/{{factor}}x/{{degradation}}/shards/{{method}}.{scatteritem}.parquet"
+        ),
+        latents=gather.shard(
+            "results/{{assay}}/{{factor}}x/{{degradation}}/shards/{{method}}.{scatteritem}.latents.safetensors"
+        ),
     output:
         stack="results/{assay}/{factor}x/{degradation}/{method}.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/{method}.parquet",

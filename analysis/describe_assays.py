@@ -1,0 +1,29 @@
+"""Write what tables and figures must know of each assay, as the configuration says it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rls.command import run
+from rls.errors import InputError
+from rls.io import write_text
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Check that the text is JSON and write it, indented."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--assays", required=True, help="JSON: one block an assay")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file")
+    args = parser.parse_args(argv)
+    try:
+        content = json.loads(args.assays)
+    except ValueError as error:
+        raise InputError(f"--assays is not JSON ({error}).") from error
+    write_text(args.output, json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)

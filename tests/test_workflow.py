@@ -1,0 +1,246 @@
+"""The DAG as its users run it: the smoke configuration, reruns, targets, faults of configuration.
+
+The program runs from a copy to which one method was added, as a file and a block: what the
+documentation promises is what is tested.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.workflow
+
+PROGRAM = ("Snakefile", "config", "workflow", "rls", "analysis", "environment.yml", "models")
+METHOD = '''"""Nearest neighbour: each low-resolution pixel becomes a square."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rls.command import option
+from rls.search.problem import BatchProgress, Problem, Reconstruction
+
+NEEDS_GENERATOR = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the block in the configuration may hold."""
+
+    gain: float = option("Factor on the intensities.")
+
+
+def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
+    """Repeat every pixel."""
+    y = np.asarray(problem.y) * settings.gain
+    images = y.repeat(problem.factor, axis=2).repeat(problem.factor, axis=3)
+    return Reconstruction(images.astype(np.float32), None, {})
+'''
+
+
+class Program:
+    """A copy of the program and one run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "program"
+        self.run_folder = folder / "run"
+        self.root.mkdir()
+        ignore = shutil.ignore_patterns("__pycache__", "runs")
+        for name in PROGRAM:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, self.root / name, ignore=ignore)
+            elif source.is_file():
+                shutil.copy(source, self.root / name)
+        (self.root / "rls" / "search" / "nearest.py").write_text(METHOD)
+        added = {
+            "run": {"methods": ["bicubic", "rls_unregularized", "rls", "nearest"]},
+            "methods": {"nearest": {"search": "nearest", "gain": 1.0}},
+        }
+        self.overlay("added.yaml", added)
+
+    def overlay(self, name, content):
+        path = self.root / name
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def snakemake(self, *arguments, configs=("config/smoke.yaml", "added.yaml"), run_folder=None):
+        command = [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile")),
+            *("--workflow-profile", str(self.root / "workflow/profiles/local")),
+            *("--cores", "2", "--directory", str(run_folder or self.run_folder)),
+            *("--configfile", *(str(self.root / config) for config in configs)),
+            *(argument for argument in arguments if argument.startswith("-")),
+            *("--", *(argument for argument in arguments if not argument.startswith("-"))),
+        ]
+        environment = {**os.environ, "RLS_REAL_DATA": str(self.root), "COLUMNS": "200"}
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=self.root
+        )
+
+    def planned(self, *arguments, **options):
+        """Rules that a dry run would run, with the number of jobs."""
+        result = self.snakemake("--dry-run", *arguments, **options)
+        assert result.returncode == 0, result.stderr + result.stdout
+        text = result.stdout + result.stderr
+        if "Nothing to be done" in text:
+            return {}
+        table = re.search(r"^job\s+count\n[-\s]+\n(.*?)^total", text, re.S | re.M)
+        assert table, text
+        pairs = (line.rsplit(maxsplit=1) for line in table.group(1).strip().splitlines())
+        return {name: int(count) for name, count in pairs}
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    return Program(tmp_path_factory.mktemp("workflow"))
+
+
+@pytest.fixture(scope="session")
+def smoke(program):
+    """The program after a whole run of the smoke configuration."""
+    result = program.snakemake()
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-8000:]
+    return program
+
+
+def test_the_smoke_run_ends_with_a_report_tables_and_figures(smoke):
+    results = smoke.run_folder / "results"
+    assert (results / "report.html").stat().st_size > 50_000
+    for name in ("figure1", "figure2", "figure3", "figure5"):
+        for suffix in ("pdf", "png", "csv"):
+            assert (results / "figures" / f"{name}.{suffix}").stat().st_size > 100
+    for name in ("table1", "table2"):
+        assert len(pd.read_csv(results / "tables" / f"{name}.csv")) > 10
+
+
+def test_a_method_added_as_a_file_and_a_block_is_in_every_table_and_figure(smoke):
+    results = smoke.run_folder / "results"
+    for name in ("tables/table1", "tables/table2", "figures/figure2", "figures/figure5"):
+        assert "nearest" in set(pd.read_csv(results / f"{name}.csv")["method"]), name
+
+
+def test_every_job_left_a_log_and_a_benchmark(smoke):
+    for kind in ("logs", "benchmarks"):
+        found = {path.name.split("/")[0] for path in (smoke.run_folder / kind).iterdir()}
+        assert {"train_gan", "super_resolve", "measure", "classify"} <= found
+
+
+def test_raw_plates_do_not_stay_on_the_disk(smoke):
+    assert not list((smoke.run_folder / "data").rglob("*.tif"))
+
+
+def test_a_second_run_does_nothing(smoke):
+    assert smoke.planned() == {}
+
+
+RESULTS = {"table1", "table2", "figure2", "figure3", "figure5", "report", "all"}
+SEARCHED = {"super_resolve", "gather_shards", "measure", "classify"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"tables": {"confidence_level": 0.9}}, {"table1", "table2", "report", "all"}),
+        ({"figures": {"cells_per_treatment": 1}}, {"figure1", *RESULTS} - {"table1", "table2"}),
+        ({"methods": {"rls": {"steps": 3}}}, {*SEARCHED, *RESULTS}),
+        ({"classify": {"n_trees": 7}}, {"classify", *RESULTS}),
+        ({"fit_flow": {"hidden": 16}}, {"fit_flow", "figure1", *SEARCHED, *RESULTS}),
+        (
+            {"assays": {"translocation": {"title": "Other"}}},
+            {"describe_assays", "figure1", *RESULTS},
+        ),
+    ],
+)
+def test_a_changed_section_reruns_its_stage_and_what_depends_on_it(smoke, change, expected):
+    smoke.overlay("change.yaml", change)
+    planned = smoke.planned(configs=("config/smoke.yaml", "added.yaml", "change.yaml"))
+    assert set(planned) == expected
+
+
+def test_a_change_of_one_method_leaves_the_others(smoke):
+    smoke.overlay("change.yaml", {"methods": {"rls": {"steps": 3}}})
+    planned = smoke.planned(configs=("config/smoke.yaml", "added.yaml", "change.yaml"))
+    assert planned["gather_shards"] == 1 and planned["super_resolve"] == 2
+
+
+def test_edited_code_reruns_the_cheap_rules_that_use_it(smoke):
+    path = smoke.root / "analysis" / "metrics.py"
+    content = path.read_text()
+    path.write_text(content + "\n# edited\n")
+    try:
+        assert {"measure", "table1"} <= set(smoke.planned())
+        assert not {"train_gan", "super_resolve", "crop_cells"} & set(smoke.planned())
+    finally:
+        path.write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("target", "last"),
+    [
+        ("table1", "table1"),
+        ("table2", "table2"),
+        ("figure5", "figure5"),
+        ("translocation", "classify"),
+    ],
+)
+def test_one_table_one_figure_and_one_assay_are_targets(program, tmp_path, target, last):
+    planned = program.planned(target, run_folder=tmp_path)
+    assert {"train_gan", "super_resolve", last} <= set(planned)
+    assert "report" not in planned
+
+
+@pytest.mark.parametrize("configs", [(), ("config/demo.yaml",), ("config/bbbc014.yaml",)])
+def test_the_configurations_of_the_program_can_be_planned(program, tmp_path, configs):
+    for number in ("01-A-01-00", "12-A-12-00"):
+        for channel in (1, 2):
+            path = program.root / "bbbc014_fields" / f"Channel {channel}-{number}.tif"
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+    planned = program.planned(configs=configs or ("config/config.yaml",), run_folder=tmp_path)
+    assert planned["all"] == 1 and planned["train_gan"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_gna": {}}, "Unknown key 'train_gna'"),
+        ({"methods": {"rls": {"lambda_w": "5e-5"}}}, "write 5.0e-5, not 5e-5"),
+        (
+            {"run": {"factors": [5]}, "assays": {"translocation": {"factors": [5]}}},
+            "does not divide the image size",
+        ),
+    ],
+)
+def test_a_faulty_configuration_ends_in_one_sentence_and_writes_nothing(
+    program, tmp_path, change, message
+):
+    program.overlay("change.yaml", change)
+    result = program.snakemake(
+        configs=("config/smoke.yaml", "added.yaml", "change.yaml"), run_folder=tmp_path
+    )
+    assert result.returncode == 1
+    assert message in result.stderr + result.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_every_rule_has_a_log_a_benchmark_resources_and_an_environment():
+    rules = {}
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for block in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+            rules[block.split(":")[0]] = re.split(r"^\S", block, flags=re.M)[0]
+    assert len(rules) > 15
+    for name, block in rules.items():
+        for directive in ("output", "log", "benchmark", "conda", "resources", "shell"):
+            assert re.search(rf"^    {directive}:", block, re.M), f"rule {name} has no {directive}"

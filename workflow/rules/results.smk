@@ -1,0 +1,232 @@
+# Tables, figures, report. Each reads the files of every assay that runs.
+
+
+rule describe_assays:
+    output:
+        "results/assays.json",
+    log:
+        "logs/describe_assays.log",
+    benchmark:
+        "benchmarks/describe_assays.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        assays=assay_descriptions(),
+    shell:
+        "python -m analysis.describe_assays --assays {params.assays:q} --output {output:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule table1:
+    input:
+        code=code(
+            "analysis/tables/*.py", "analysis/metrics.py", "analysis/statistics.py"
+        ),
+        assays="results/assays.json",
+        measured=all_results,
+    output:
+        report(
+            "results/tables/table1.csv",
+            caption="../report/table1.rst",
+            category="Tables",
+        ),
+    log:
+        "logs/table1.log",
+    benchmark:
+        "benchmarks/table1.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(),
+        settings=section("tables"),
+    shell:
+        "python -m analysis.tables.table1 {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule table2:
+    input:
+        code=code("analysis/tables/*.py", "analysis/statistics.py"),
+        assays="results/assays.json",
+        measured=all_results,
+    output:
+        report(
+            "results/tables/table2.csv",
+            caption="../report/table2.rst",
+            category="Tables",
+        ),
+    log:
+        "logs/table2.log",
+    benchmark:
+        "benchmarks/table2.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(),
+        settings=section("tables"),
+    shell:
+        "python -m analysis.tables.table2 {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule figure1:
+    input:
+        code=code("analysis/figures/*.py"),
+        assays="results/assays.json",
+        generator=model("generator.safetensors", FIRST_ASSAY),
+        styles=model("styles.safetensors", FIRST_ASSAY),
+        flow=model("flow.safetensors", FIRST_ASSAY),
+    output:
+        pdf="results/figures/figure1.pdf",
+        png=report(
+            "results/figures/figure1.png",
+            caption="../report/figure1.rst",
+            category="Figures",
+        ),
+        csv="results/figures/figure1.csv",
+    log:
+        "logs/figure1.log",
+    benchmark:
+        "benchmarks/figure1.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        assay=FIRST_ASSAY,
+        settings=section("figures"),
+    shell:
+        "python -m analysis.figures.figure1 --assay {params.assay:q}"
+        " --assays-config {input.assays:q} --generator {input.generator:q}"
+        " --styles {input.styles:q} --flow {input.flow:q} --output-pdf {output.pdf:q}"
+        " --output-png {output.png:q} --output-csv {output.csv:q} {params.settings:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule figure2:
+    input:
+        code=code("analysis/figures/*.py"),
+        assays="results/assays.json",
+        stacks=all_stacks,
+    output:
+        pdf="results/figures/figure2.pdf",
+        png=report(
+            "results/figures/figure2.png",
+            caption="../report/figure2.rst",
+            category="Figures",
+        ),
+        csv="results/figures/figure2.csv",
+    log:
+        "logs/figure2.log",
+    benchmark:
+        "benchmarks/figure2.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(),
+        settings=section("figures"),
+    shell:
+        "python -m analysis.figures.figure2 {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule figure3:
+    input:
+        code=code("analysis/figures/*.py"),
+        assays="results/assays.json",
+        stacks=all_stacks,
+    output:
+        pdf="results/figures/figure3.pdf",
+        png=report(
+            "results/figures/figure3.png",
+            caption="../report/figure3.rst",
+            category="Figures",
+        ),
+        csv="results/figures/figure3.csv",
+    log:
+        "logs/figure3.log",
+    benchmark:
+        "benchmarks/figure3.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(),
+        settings=section("figures"),
+    shell:
+        "python -m analysis.figures.figure3 {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule figure5:
+    input:
+        code=code("analysis/figures/*.py", "analysis/statistics.py"),
+        assays="results/assays.json",
+        measured=all_results,
+    output:
+        pdf="results/figures/figure5.pdf",
+        png=report(
+            "results/figures/figure5.png",
+            caption="../report/figure5.rst",
+            category="Figures",
+        ),
+        csv="results/figures/figure5.csv",
+    log:
+        "logs/figure5.log",
+    benchmark:
+        "benchmarks/figure5.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(),
+        settings=section("figures"),
+    shell:
+        "python -m analysis.figures.figure5 {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule report:
+    input:
+        code=code("analysis/report/*"),
+        assays="results/assays.json",
+        tables=expand("results/tables/table{number}.csv", number=[1, 2]),
+        figures=expand("results/figures/figure{number}.png", number=[1, 2, 3, 5]),
+        selections=of_assays("selection.csv"),
+    output:
+        "results/report.html",
+    log:
+        "logs/report.log",
+    benchmark:
+        "benchmarks/report.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        inputs=comparison_flags(),
+    shell:
+        "python -m analysis.report {params.inputs:q} --assays-config {input.assays:q}"
+        " --tables {input.tables:q} --figures {input.figures:q} --benchmarks benchmarks"
+        " --output {output:q} 2>&1 | tee {log:q}"
