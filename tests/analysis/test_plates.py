@@ -1,0 +1,217 @@
+"""Sheets and image files: what is right is read, what would mislead is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from analysis.plates import bbbc021
+from analysis.plates.read import BrokenField, read_field
+from analysis.plates.sheet import check_sheet, expand, read_sheet
+from rls.errors import InputError
+from tests.analysis.small_plate import CHANNELS
+
+SHEETS = Path(__file__).resolve().parents[2] / "config"
+
+
+def row(**changes):
+    return {"path_dna": "d.tif", "path_nfkb": "n.tif", "bit_depth": 16} | changes
+
+
+def write(folder, dna=None, nfkb=None):
+    image = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    tifffile.imwrite(folder / "d.tif", image if dna is None else dna)
+    tifffile.imwrite(folder / "n.tif", image + 1 if nfkb is None else nfkb)
+    return image
+
+
+def test_channels_are_read_in_their_order(tmp_path):
+    image = write(tmp_path)
+    field = read_field(row(), CHANNELS, tmp_path)
+    assert field.dtype == np.uint16 and field.shape == (2, 20, 30)
+    np.testing.assert_array_equal(field, [image, image + 1])
+    turned = read_field(row(), CHANNELS[::-1], tmp_path)
+    np.testing.assert_array_equal(turned, [image + 1, image])
+
+
+@pytest.mark.parametrize("planar", [True, False])
+def test_a_file_with_several_channels_is_read(tmp_path, planar):
+    image = np.arange(1200, dtype=np.uint16).reshape(2, 20, 30)
+    pixels = image if planar else image[:, None]
+    tifffile.imwrite(tmp_path / "both.tif", pixels, photometric="minisblack")
+    field = read_field({"path": "both.tif", "bit_depth": 16}, CHANNELS, tmp_path)
+    np.testing.assert_array_equal(field, image)
+    with pytest.raises(BrokenField, match="3 channels"):
+        read_field({"path": "both.tif", "bit_depth": 16}, ("a", "b", "c"), tmp_path)
+
+
+def test_eight_bits_are_widened_when_the_sheet_says_eight(tmp_path):
+    image = np.arange(240, dtype=np.uint8).reshape(12, 20)
+    write(tmp_path, image, image)
+    field = read_field(row(bit_depth=8), CHANNELS, tmp_path)
+    assert field.dtype == np.uint16
+    np.testing.assert_array_equal(field[0], image)
+
+
+@pytest.mark.parametrize("depth", [12, 16])
+def test_an_eight_bit_file_is_refused_where_more_was_said(tmp_path, depth):
+    write(tmp_path, nfkb=np.zeros((20, 30), np.uint8))
+    with pytest.raises(BrokenField, match=f"8-bit file.*bit_depth {depth}") as error:
+        read_field(row(bit_depth=depth), CHANNELS, tmp_path)
+    assert error.value.reason == "8-bit file"
+
+
+def test_values_above_the_bit_depth_are_refused(tmp_path):
+    write(tmp_path, np.full((20, 30), 5000, np.uint16))
+    with pytest.raises(BrokenField, match="0 to 4095"):
+        read_field(row(bit_depth=12), CHANNELS, tmp_path)
+
+
+def test_a_channel_of_another_size_is_refused(tmp_path):
+    write(tmp_path, nfkb=np.zeros((20, 31), np.uint16))
+    with pytest.raises(BrokenField, match=r"\(20, 31\) px, but channel dna .*\(20, 30\) px"):
+        read_field(row(), CHANNELS, tmp_path)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_a_truncated_file_is_refused(tmp_path, compression, share):
+    noise = np.random.default_rng(0).integers(0, 60000, (64, 64)).astype(np.uint16)
+    write(tmp_path, noise, noise)
+    tifffile.imwrite(tmp_path / "d.tif", noise, compression=compression)
+    content = (tmp_path / "d.tif").read_bytes()
+    (tmp_path / "d.tif").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(BrokenField, match="d.tif is cut off") as error:
+        read_field(row(), CHANNELS, tmp_path)
+    assert error.value.reason == "truncated or damaged file"
+
+
+def test_images_that_are_not_finite_or_not_counts_are_refused(tmp_path):
+    image = np.full((20, 30), 5, np.float32)
+    write(tmp_path, image, image)
+    np.testing.assert_array_equal(read_field(row(), CHANNELS, tmp_path)[0], 5)
+    image[3, 4] = np.nan
+    write(tmp_path, image, image)
+    with pytest.raises(BrokenField, match="1 pixels that are not finite"):
+        read_field(row(), CHANNELS, tmp_path)
+    write(tmp_path, np.full((20, 30), 0.25, np.float32))
+    with pytest.raises(BrokenField, match="no whole counts"):
+        read_field(row(), CHANNELS, tmp_path)
+
+
+def test_missing_files_and_files_that_are_no_images_are_refused(tmp_path):
+    with pytest.raises(BrokenField, match="does not exist"):
+        read_field(row(), CHANNELS, tmp_path)
+    write(tmp_path)
+    (tmp_path / "n.tif").write_text("page not found")
+    with pytest.raises(BrokenField, match="damaged"):
+        read_field(row(), CHANNELS, tmp_path)
+
+
+def sheet(**columns):
+    table = {
+        "plate": ["P1", "P1"], "well": ["A01", "A02"], "site": [1, 1], "path_dna": ["a", "b"],
+        "path_nfkb": ["c", "d"], "treatment": ["x", "y"], "pixel_size_um": [0.5, 0.5],
+        "bit_depth": [16, 16],
+    }  # fmt: skip
+    return pd.DataFrame({k: v for k, v in (table | columns).items() if v is not None})
+
+
+def test_optional_columns_are_filled():
+    table = check_sheet(sheet(), CHANNELS, "s.csv")
+    assert list(table["compound"]) == ["x", "y"]
+    assert table["dose"].isna().all() and (table["moa"] == "").all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"well": None}, "no column well"),
+        ({"path_nfkb": None}, "no column path_nfkb"),
+        ({"well": ["A01", "A01"]}, r"A01, site 1 more than once in s.csv \(rows 2, 3\)"),
+        ({"well": ["A01", None]}, "1 empty cells in column well"),
+        ({"bit_depth": [16, 13]}, "bit_depth 13"),
+        ({"pixel_size_um": [0.5, 0]}, "pixel_size_um '0.0' in row 3"),
+        ({"pixel_size_um": [0.5, 0.6]}, "2 pixel sizes"),
+        ({"plate": ["P/1", "P1"]}, "plate name 'P/1'"),
+        ({"site": ["one", 1]}, "site 'one' in row 2"),
+    ],
+)
+def test_a_sheet_that_cannot_be_is_refused(columns, message):
+    with pytest.raises(InputError, match=message):
+        check_sheet(sheet(**columns), CHANNELS, "s.csv")
+
+
+def test_variables_in_paths_are_expanded_and_unset_ones_named(monkeypatch):
+    monkeypatch.setenv("SCREEN", "/disk")
+    assert expand("$SCREEN/a") == expand("${SCREEN}/a") == "/disk/a"
+    with pytest.raises(InputError, match=r"\$NOT_SET_AT_ALL .* is not set"):
+        expand("$NOT_SET_AT_ALL/a")
+
+
+def images_csv(**columns):
+    table = {
+        "Image_FileName_DAPI": ["B02_s3_w1A.tif", "B03_s1_w1B.tif"], "Image_PathName_DAPI": "W/P1",
+        "Image_FileName_NFKB": ["B02_s3_w2A.tif", "B03_s1_w2B.tif"], "Image_PathName_NFKB": "W/P1",
+        bbbc021.PLATE: "P1", bbbc021.WELL: ["B02", "B03"], bbbc021.COMPOUND: ["DMSO", "taxol"],
+        bbbc021.DOSE: [0.0, 0.3],
+    }  # fmt: skip
+    return pd.DataFrame(table | columns)
+
+
+def to_sheet(images, moa=None, treatment_by="compound", folder=Path("raw")):
+    return bbbc021.to_sheet(images, moa, CHANNELS, folder, treatment_by=treatment_by,
+                            pixel_size_um=0.5, bit_depth=12)  # fmt: skip
+
+
+def test_image_csv_becomes_a_sheet():
+    moa = pd.DataFrame({"compound": ["taxol"], "concentration": [0.3], "moa": ["Stabilizers"]})
+    table = check_sheet(to_sheet(images_csv(), moa), CHANNELS, "image.csv")
+    assert list(table["site"]) == [3, 1]
+    assert list(table["treatment"]) == ["DMSO", "taxol"]
+    assert list(table["moa"]) == ["DMSO", "Stabilizers"]
+    assert list(table["path_nfkb"]) == ["raw/B02_s3_w2A.tif", "raw/B03_s1_w2B.tif"]
+    by_dose = to_sheet(images_csv(), treatment_by="compound_dose")
+    assert list(by_dose["treatment"]) == ["DMSO", "taxol_0.3uM"]
+
+
+def test_images_are_found_in_the_folder_and_below_it(tmp_path):
+    (tmp_path / "P1").mkdir()
+    (tmp_path / "P1" / "B02_s3_w1A.tif").touch()
+    (tmp_path / "B03_s1_w1B.tif").touch()
+    table = to_sheet(images_csv(), folder=tmp_path)
+    assert all(Path(path).is_file() for path in table["path_dna"])
+
+
+def test_a_channel_that_image_csv_has_not_is_named():
+    with pytest.raises(InputError, match="dapi, nfkb.*expected golgi"):
+        bbbc021.to_sheet(images_csv(), None, ("dna", "golgi"), Path(), treatment_by="compound",
+                         pixel_size_um=1.0, bit_depth=12)  # fmt: skip
+
+
+def test_the_real_metadata_of_bbbc021_give_240_fields_a_plate(real_data):
+    images, moa = bbbc021.read_metadata(real_data / "bbbc021_metadata")
+    assert len(images) == 13200
+    rows = images[images[bbbc021.PLATE] == "Week1_22123"]
+    channels = ("dna", "tubulin", "actin")
+    table = bbbc021.to_sheet(rows, moa, channels, Path(), treatment_by="compound_dose",
+                             pixel_size_um=0.335, bit_depth=12)  # fmt: skip
+    table = check_sheet(table, channels, "image.csv")
+    assert len(table) == 240 and table["well"].nunique() == 60
+    assert set(table["site"]) == {1, 2, 3, 4}
+    assert table["path_tubulin"].str.contains("_w2").all()
+    everything = bbbc021.to_sheet(images, moa, channels, Path(), treatment_by="compound_dose",
+                                  pixel_size_um=0.335, bit_depth=12)  # fmt: skip
+    annotated = everything[everything["moa"] != ""]
+    assert annotated["treatment"].nunique() == 104
+    assert annotated["moa"].nunique() == 13
+
+
+def test_the_sheet_of_two_real_wells_is_sound():
+    table = check_sheet(read_sheet(SHEETS / "bbbc014.csv"), CHANNELS, "bbbc014.csv")
+    assert list(table["well"]) == ["A01", "A12"]
+    assert list(table["treatment"]) == ["TNF-alpha", "untreated"]
