@@ -63,9 +63,7 @@ def image_id(plate: str, well: str, site: int, y: int, x: int) -> str:
     return f"{plate}_{well}_s{site}_y{y}_x{x}"
 
 
-def find_cells(
-    image: np.ndarray, settings: Settings, nucleus_diameter_px: float
-) -> pd.DataFrame:
+def find_cells(image: np.ndarray, settings: Settings, nucleus_diameter_px: float) -> pd.DataFrame:
     """Return y_px, x_px (rounded centroid) and area_px of each nucleus in ``image`` (y, x)."""
     labels = SEGMENTERS[settings.segmenter](image, nucleus_diameter_px)
     index = np.arange(1, labels.max() + 1)
@@ -194,9 +192,10 @@ def crop_plate(
     index = list(channels).index(nucleus_channel)
     tables, fields = [], []
     size, shape = 0, (len(channels), settings.crop_size, settings.crop_size)
-    with tempfile.TemporaryFile(dir=scratch) as file, Progress(
-        2 * len(rows), "crop_cells", "fields"
-    ) as bar:
+    with (
+        tempfile.TemporaryFile(dir=scratch) as file,
+        Progress(2 * len(rows), "crop_cells", "fields") as bar,
+    ):
         profile, broken = estimate_profile(rows, channels, folder, settings, bar.advance)
         for row in rows:
             found, reason, n = 0, "", 0

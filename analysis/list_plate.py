@@ -25,9 +25,7 @@ from rls.io import write_table
 class Settings:
     """Settings of section ``list_plate``."""
 
-    source: str = option(
-        "Where the plate comes from.", choices=("simulate", "bbbc021", "sheet")
-    )
+    source: str = option("Where the plate comes from.", choices=("simulate", "bbbc021", "sheet"))
     treatment_by: str = option(
         "What makes a treatment in image.csv.", choices=("compound", "compound_dose")
     )

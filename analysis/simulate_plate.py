@@ -28,8 +28,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--truth", type=Path, required=True, help="table of every cell (.parquet)")
     args, settings = parser.parse(argv)
     find_phenotype(settings.phenotype, settings.channels)
-    if args.output.exists() and not (args.output / "image.csv").is_file() and any(
-        args.output.iterdir()
+    if (
+        args.output.exists()
+        and not (args.output / "image.csv").is_file()
+        and any(args.output.iterdir())
     ):
         raise InputError(
             f"The folder {args.output} is not empty and holds no plate. Give another --output."

@@ -130,9 +130,7 @@ def choose_cells(
     return kept
 
 
-def possible_levels(
-    cells: pd.DataFrame, shares: Mapping[str, float], tile_px: int
-) -> list[str]:
+def possible_levels(cells: pd.DataFrame, shares: Mapping[str, float], tile_px: int) -> list[str]:
     """Return the levels at which every treatment has a unit for each split, strictest first."""
     splits = sum(share > 0 for share in shares.values())
     levels = []

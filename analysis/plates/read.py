@@ -19,9 +19,7 @@ class BrokenField(InputError):
         self.reason = reason
 
 
-def read_field(
-    row: Mapping[str, object], channels: Sequence[str], folder: Path
-) -> np.ndarray:
+def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path) -> np.ndarray:
     """Return one field of a sheet as (c, y, x) uint16 counts.
 
     Arguments:

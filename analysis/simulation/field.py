@@ -81,9 +81,7 @@ def simulate_field(
             light += blur(phenotype.paint(masks, rows, settings, rng), sd * nd)
         layers.append((rows, masks))
     inner = (slice(pad, pad + settings.field_height_px), slice(pad, pad + settings.field_width_px))
-    truths = [
-        rows.join(phenotype.measure(light, masks, len(rows))) for rows, masks in layers
-    ]
+    truths = [rows.join(phenotype.measure(light, masks, len(rows))) for rows, masks in layers]
     truth = pd.concat(truths, ignore_index=True).astype({"in_focus": bool})
     truth[["y_px", "x_px"]] -= pad
     inside = (

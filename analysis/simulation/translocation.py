@@ -65,9 +65,7 @@ def paint(
     )
     boost = ratio * mean_cytoplasmic / np.maximum(mean_nuclear, 1e-6)
     level = table["total_marker"].to_numpy() / np.maximum(boost * nuclear + cytoplasmic, 1e-6)
-    marker = weight * (
-        _by_label(level * boost, masks.nucleus) + _by_label(level, masks.cytoplasm)
-    )
+    marker = weight * (_by_label(level * boost, masks.nucleus) + _by_label(level, masks.cytoplasm))
     return np.stack([dna, marker]).astype(np.float32)
 
 

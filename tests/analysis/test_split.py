@@ -1,0 +1,128 @@
+"""Splits: no two share a unit, whatever the order of the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.split import (
+    DROPPED,
+    SPLITS,
+    allocate,
+    assign_splits,
+    choose_cells,
+    possible_levels,
+    unit_names,
+)
+from rls.errors import InputError
+from tests.analysis.small_plate import TREATMENTS, made_up_cells
+
+SHARES = {"gan": 0.4, "tune": 0.1, "classifier": 0.25, "evaluation": 0.25}
+
+
+def assign(cells, level, seed=0, tile_px=100, crop_size=40):
+    return assign_splits(cells, level, SHARES, seed, tile_px=tile_px, crop_size=crop_size)
+
+
+@pytest.mark.parametrize("level", ["plate", "well", "field", "tile"])
+def test_no_two_splits_share_a_unit_and_every_treatment_is_in_every_split(level):
+    cells = made_up_cells(plates=5)
+    splits = assign(cells, level)
+    kept = splits != DROPPED
+    names = unit_names(cells, level, 100)
+    assert (splits[kept].groupby(names[kept]).nunique() == 1).all()
+    for treatment in TREATMENTS:
+        assert set(splits[kept & (cells["treatment"] == treatment)]) == set(SPLITS)
+    if level != "tile":
+        assert kept.all()
+
+
+def test_a_unit_of_a_coarse_level_holds_whole_units_of_the_finer_ones():
+    cells = made_up_cells(plates=5)
+    splits = assign(cells, "plate")
+    for level in ("well", "field"):
+        assert (splits.groupby(unit_names(cells, level, 100)).nunique() == 1).all()
+
+
+def test_crops_of_different_splits_never_share_a_pixel_of_a_tiled_field():
+    cells = made_up_cells(plates=1, wells=1, cells=400)
+    splits = assign(cells, "tile")
+    assert (splits == DROPPED).mean() > 0.05
+    corners = cells[["y_px", "x_px"]].to_numpy() - 20
+    for treatment in TREATMENTS:
+        rows = np.flatnonzero((cells["treatment"] == treatment) & (splits != DROPPED))
+        gap = np.abs(corners[rows][:, None] - corners[rows][None]).max(axis=2)
+        labels = splits.to_numpy()[rows]
+        different = labels[:, None] != labels[None]
+        assert gap[different].min() >= 40
+        assert gap[~different & (gap > 0)].min() < 40
+
+
+def test_splits_hang_on_names_and_seed_and_not_on_the_order_of_rows():
+    cells = made_up_cells(plates=3)
+    first = assign(cells, "well")
+    turned = assign(cells.sample(frac=1, random_state=1), "well")
+    assert first.equals(turned.sort_index())
+    assert not first.equals(assign(cells, "well", seed=1))
+
+
+def test_a_new_treatment_does_not_move_the_others():
+    cells = made_up_cells((*TREATMENTS, "nocodazole"), plates=3)
+    two = cells[cells["treatment"].isin(TREATMENTS)]
+    assert assign(cells, "well").loc[two.index].equals(assign(two, "well"))
+
+
+@pytest.mark.parametrize("n", [4, 5, 7, 12, 40])
+def test_units_are_shared_out_by_their_shares_and_none_is_forgotten(n):
+    units = {f"w{i}": 1 for i in range(n)}
+    chosen = allocate(units, SHARES, 0, "test")
+    counts = {split: list(chosen.values()).count(split) for split in SPLITS}
+    assert sum(counts.values()) == n and min(counts.values()) >= 1
+    for split, share in SHARES.items():
+        assert abs(counts[split] - share * n) <= 1.5
+
+
+def test_a_split_with_share_zero_gets_no_unit():
+    units = {f"w{i}": 1 for i in range(6)}
+    chosen = allocate(units, SHARES | {"tune": 0.0}, 0, "test")
+    assert set(chosen.values()) == {"gan", "classifier", "evaluation"}
+
+
+def test_too_few_units_are_an_error_that_names_the_level_that_would_do():
+    cells = made_up_cells(plates=2, wells=4)
+    with pytest.raises(InputError, match="2 plates of all treatments.*split_by: well"):
+        assign(cells, "plate")
+    cells = made_up_cells(plates=1, wells=2)
+    with pytest.raises(InputError, match="2 wells of DMSO.*split_by: tile"):
+        assign(cells, "well")
+    assert possible_levels(cells, SHARES, 100) == ["tile"]
+
+
+def test_tiles_smaller_than_a_crop_are_refused():
+    with pytest.raises(InputError, match="tile_px 30 with crops of 40 px"):
+        assign(made_up_cells(), "tile", tile_px=30)
+
+
+def test_cells_are_drawn_within_treatment_and_split():
+    cells = made_up_cells(plates=3)
+    splits = assign(cells, "well")
+    counts = {"gan": 30, "tune": 5, "classifier": 12, "evaluation": 9}
+    kept = choose_cells(cells, splits, counts, 0, take_all=False)
+    for treatment in TREATMENTS:
+        for split, count in counts.items():
+            rows = (cells["treatment"] == treatment) & (kept == split)
+            assert rows.sum() == count
+            assert (splits[rows] == split).all()
+    more = choose_cells(cells, splits, counts | {"gan": 40}, 0, take_all=False)
+    assert set(cells.index[kept == "gan"]) < set(cells.index[more == "gan"])
+
+
+def test_too_few_cells_stop_or_are_all_taken(capsys):
+    cells = made_up_cells(plates=1, cells=10)
+    splits = assign(cells, "well")
+    counts = {"gan": 5, "tune": 5, "classifier": 5, "evaluation": 1000}
+    with pytest.raises(InputError, match="DMSO evaluation 10 of 1000; TNF-alpha evaluation 10 of"):
+        choose_cells(cells, splits, counts, 0, take_all=False)
+    kept = choose_cells(cells, splits, counts, 0, take_all=True)
+    assert (kept == "evaluation").sum() == 20
+    assert "DMSO evaluation 10 of 1000" in capsys.readouterr().out
