@@ -113,3 +113,37 @@ def write_features(
     for method, numbers in values.items():
         frame = table.assign(**{column: numbers})
         write_table(folder / f"{method}.features.parquet", frame, written_by="test")
+
+
+def write_metrics(
+    root: Path,
+    quality: dict[str, float],
+    *,
+    assay: str = "translocation",
+    wells: int = 6,
+    cells: int = 10,
+    dimensions: int = 4,
+    features: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Write features and metrics of methods whose features are HR's plus noise of sd 1 - quality.
+
+    ``features`` are values of the assay's feature by method; default all 1.
+    """
+    table = cells_table(wells, cells)
+    folder = root / assay / f"{FACTOR}x" / DEGRADATION
+    random = np.random.default_rng(5)
+    base = random.normal(size=(len(table), dimensions))
+    for method, level in quality.items():
+        noise = 3 * (1 - level)
+        values = (features or {}).get(method, np.ones(len(table)))
+        frame = table.assign(nucleocytoplasmic_ratio=values)
+        for prefix in ("classifier_feature_", "random_feature_"):
+            drawn = base + noise + random.normal(0, noise, base.shape)
+            frame = frame.assign(**{f"{prefix}{i}": drawn[:, i] for i in range(dimensions)})
+        write_table(folder / f"{method}.features.parquet", frame, written_by="test")
+        metrics = table.assign(
+            ms_ssim=level, psnr_db=10 + 20 * level, fidelity_l1=0.1 * (1 - level)
+        )
+        if method == "high_resolution":
+            metrics = metrics.assign(psnr_db=np.inf)
+        write_table(folder / f"{method}.metrics.parquet", metrics, written_by="test")

@@ -1,0 +1,190 @@
+"""The tables: known numbers, a floor, every empty cell with its reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.metrics import kernel_distance
+from analysis.tables import table1
+from analysis.tables.layout import (
+    LONG_COLUMNS,
+    Inputs,
+    format_estimate,
+    inputs_from,
+    long_table,
+    read_assays,
+    to_markdown,
+)
+from analysis.tables.measured import feature_column, same_cells
+from analysis.tables.settings import Settings
+from analysis.tables.wide import TABLE1, wide_table
+from rls.command import as_flags
+from rls.errors import InputError
+from rls.io import read_table
+from tests.analysis import made_up
+
+SETTINGS = Settings(n_bootstrap=40, confidence_level=0.95, seed=0)
+QUALITY = {"high_resolution": 1.0, "bicubic": 0.2, "rls": 0.8}
+
+
+def inputs_of(root, methods):
+    assays = read_assays(made_up.write_assays(root, "translocation"))
+    return Inputs(
+        root, tuple(assays.values()), (made_up.FACTOR,), (made_up.DEGRADATION,), tuple(methods)
+    )
+
+
+def numbers_of(root, quality, methods):
+    made_up.write_metrics(root, quality)
+    table = long_table(table1.rows_of(inputs_of(root, methods), SETTINGS))
+    return table.set_index(["method", "metric"])
+
+
+# ---- table 1 -----------------------------------------------------------------------------------
+
+
+def test_means_and_distances_are_those_of_the_cells(tmp_path):
+    numbers = numbers_of(tmp_path, QUALITY, ("bicubic", "rls"))
+    assert numbers.loc[("rls", "psnr_db"), "value"] == pytest.approx(26.0)
+    assert numbers.loc[("rls", "psnr_db"), "unit_of_replication"] == "well"
+    folder = tmp_path / "translocation" / "8x" / "bicubic"
+    here, there = (
+        read_table(folder / f"{name}.features.parquet").filter(regex=r"^random_feature_").to_numpy()
+        for name in ("rls", "high_resolution")
+    )
+    row = numbers.loc[("rls", "kernel_distance_random_x1000")]
+    assert row["value"] == pytest.approx(1000 * kernel_distance(here, there))
+    assert row["low"] <= row["value"] <= row["high"]
+    worse = numbers.loc[("bicubic", "kernel_distance_random_x1000"), "value"]
+    assert worse > row["value"]
+
+
+def test_an_oracle_lies_at_or_under_the_floor_of_other_hr_cells(tmp_path):
+    numbers = numbers_of(tmp_path, {"high_resolution": 1.0, "rls": 1.0}, ("rls",))
+    for kind in ("classifier", "random"):
+        metric = f"kernel_distance_{kind}_x1000"
+        floor = numbers.loc[(table1.FLOOR, metric)]
+        assert numbers.loc[("rls", metric), "value"] <= floor["high"]
+        assert "halves" in floor["reason"]
+
+
+def test_frechet_distance_is_given_only_with_twenty_images_a_dimension(tmp_path):
+    made_up.write_metrics(tmp_path, QUALITY, cells=20, dimensions=4)
+    rows = long_table(table1.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS))
+    numbers = rows.set_index(["method", "metric"])
+    assert numbers.loc[("rls", "frechet_distance_random"), "value"] > 0
+    few = numbers_of(tmp_path, QUALITY, ("rls",)).loc[("rls", "frechet_distance_random")]
+    assert np.isnan(few["value"]) and "biased" in few["reason"]
+
+
+def test_every_empty_cell_carries_a_reason(tmp_path):
+    numbers = numbers_of(tmp_path, QUALITY, ("bicubic", "rls"))
+    empty = numbers[numbers["value"].isna()]
+    assert len(empty) > 0 and (empty["reason"].str.len() > 10).all()
+    assert "VGG" in empty.loc[("rls", "lpips"), "reason"]
+    assert "Inception" in empty.loc[("rls", "fid"), "reason"]
+    assert "grid" in empty.loc[("low_resolution", "psnr_db"), "reason"]
+
+
+def test_a_method_that_is_added_has_its_rows(tmp_path):
+    numbers = numbers_of(tmp_path, {**QUALITY, "my_search": 0.9}, ("rls", "my_search"))
+    metrics = {name: set(numbers.loc[name].index) for name in ("rls", "my_search")}
+    assert metrics["rls"] == metrics["my_search"] >= set(TABLE1) - {"nothing"}
+
+
+def test_the_floor_takes_as_many_cells_of_another_split_where_there_are_enough():
+    evaluation = made_up.cells_table()
+    other = evaluation.assign(
+        image_id=evaluation["image_id"] + "_other", split="classifier", well="X1"
+    )
+    everything = pd.concat([evaluation, other])
+    here, there, note = table1.floor_sets(everything, evaluation, ("classifier",), seed=0)
+    assert len(here) == len(there) == len(evaluation) and "split classifier" in note
+    assert here["treatment"].value_counts().equals(there["treatment"].value_counts())
+    here, there, note = table1.floor_sets(everything, evaluation, ("tune",), seed=0)
+    assert "halves" in note
+    assert not set(here["well"]) & set(there["well"])
+    assert set(here["treatment"]) == set(there["treatment"]) == set(made_up.CONTROLS)
+
+
+def test_the_command_writes_the_agreed_columns(tmp_path):
+    made_up.write_metrics(tmp_path, QUALITY)
+    made_up.write_assays(tmp_path, "translocation")
+    table1.main([
+        *("--results", str(tmp_path), "--assay", "translocation", "--factors", "8"),
+        *("--degradations", "bicubic", "--methods", "bicubic", "rls"),
+        *("--assays-config", str(tmp_path / "assays.json"), *as_flags(SETTINGS)),
+        *("--output-csv", str(tmp_path / "table1.csv")),
+    ])  # fmt: skip
+    table = pd.read_csv(tmp_path / "table1.csv")
+    assert list(table.columns) == list(LONG_COLUMNS)
+    assert table["simulated"].all()
+
+
+# ---- what both tables stand on -----------------------------------------------------------------
+
+
+def test_a_method_measured_on_other_cells_is_refused(tmp_path):
+    table = made_up.cells_table()
+    with pytest.raises(InputError, match="rls.parquet"):
+        same_cells(table, table.iloc[1:], tmp_path / "rls.parquet")
+    shuffled = table.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(
+        same_cells(table, shuffled, tmp_path / "rls.parquet")[table.columns], table
+    )
+
+
+def test_a_feature_that_no_column_or_two_could_be_is_refused(tmp_path):
+    frame = pd.DataFrame({"mean_spot_area_um2": [1.0], "mean_spot_count": [2.0], "site": [1]})
+    assert feature_column(frame, "mean_spot_area", tmp_path) == "mean_spot_area_um2"
+    for name in ("mean_spot", "ratio"):
+        with pytest.raises(InputError, match=name):
+            feature_column(frame, name, tmp_path)
+
+
+def test_assays_are_read_from_their_own_file_or_a_whole_configuration(tmp_path):
+    path = made_up.write_assays(tmp_path, "golgi")
+    own = read_assays(path)
+    whole = tmp_path / "config.yaml"
+    whole.write_text(f"seed: 1\nassays: {path.read_text()}\n")
+    assert read_assays(whole) == own
+    assert own["golgi"].label == "Translocation (simulated)"
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"golgi": {"title": "Golgi"}}')
+    with pytest.raises(InputError, match="simulated"):
+        read_assays(broken)
+
+
+def test_an_assay_takes_part_only_at_its_own_factors(tmp_path):
+    import argparse
+
+    path = made_up.write_assays(tmp_path, "translocation")
+    facts = {"results": tmp_path, "assay": ["translocation"], "degradations": ["bicubic"]}
+    space = argparse.Namespace(**facts, factors=[8, 16], methods=["rls"], assays_config=path)
+    assert [at.factor for at in inputs_from(space).comparisons()] == [8]
+    space.factors = [16]
+    with pytest.raises(InputError, match="16"):
+        inputs_from(space)
+
+
+def test_numbers_are_written_for_people(tmp_path):
+    assert format_estimate(1.234, 1.0, 1.5, 2) == "1.23 [1.00, 1.50]"
+    assert format_estimate(1.234, float("nan"), float("nan"), 1) == "1.2"
+    assert format_estimate(float("nan"), 0.0, 1.0, 1) == ""
+    assert to_markdown(pd.DataFrame({"a": ["1"], "b": ["2"]})).splitlines() == [
+        "| a | b |",
+        "| --- | --- |",
+        "| 1 | 2 |",
+    ]
+
+
+def test_the_wide_table_keeps_every_method_and_says_why_a_column_is_gone(tmp_path):
+    numbers = numbers_of(tmp_path, QUALITY, ("bicubic", "rls")).reset_index()
+    frame, notes = wide_table(numbers, TABLE1, {"rls": "RLS"})
+    assert list(frame[""])[-1] == "RLS" and len(frame) == 4
+    assert "LPIPS ↓" not in frame.columns
+    assert any(note.startswith("LPIPS") and "VGG" in note for note in notes)
+    low = frame[frame[""] == "low_resolution"].iloc[0]
+    assert low["PSNR, dB ↑"].startswith("–") and any("grid" in note for note in notes)
