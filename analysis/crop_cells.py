@@ -138,6 +138,7 @@ def crop_field(
     table = pd.DataFrame({"image_id": [ids[i] for i in keep]})
     table = table.assign(**{column: row[column] for column in CELL_COLUMNS})
     table[["y_px", "x_px"]] = cells[["y_px", "x_px"]]
+    table["crop_size_px"] = settings.crop_size
     table["nucleus_area_um2"] = cells["area_px"] * row["pixel_size_um"] ** 2
     return crops, table.join(quality).join(flag(quality, settings.limits)), found
 
@@ -148,14 +149,14 @@ def estimate_profile(
     folder: Path,
     settings: Settings,
     advance: Callable[[int], None],
-) -> tuple[np.ndarray | None, dict[tuple[str, int], BrokenField]]:
-    """Read every field once; return (profile (c, y, x) or None, the fields that are broken).
+) -> tuple[np.ndarray, dict[tuple[str, int], str]]:
+    """Read every field once; return (profile (c, y, x), reasons of the broken ones).
 
     Raises:
         BrokenField: A field is broken and ``on_broken_field`` is stop.
     """
     estimator = ProfileEstimator(settings.camera_offset_counts)
-    broken: dict[tuple[str, int], BrokenField] = {}
+    broken: dict[tuple[str, int], str] = {}
     for row in rows:
         try:
             field = read_field(row, channels, folder)
@@ -170,10 +171,10 @@ def estimate_profile(
         except BrokenField as error:
             if settings.on_broken_field == "stop":
                 raise
-            broken[(row["well"], row["site"])] = error
+            broken[(row["well"], row["site"])] = error.reason
         advance(1)
-    if not estimator.shape or settings.illumination == "none":
-        return None, broken
+    if not estimator.shape:
+        return np.ones((len(channels), 1, 1), np.float32), broken
     return estimator.profile(), broken
 
 
@@ -192,29 +193,31 @@ def crop_plate(
     index = list(channels).index(nucleus_channel)
     tables, fields = [], []
     size, shape = 0, (len(channels), settings.crop_size, settings.crop_size)
+    passes = 1 if settings.illumination == "none" else 2
+    profile: np.ndarray | None = None
+    broken: dict[tuple[str, int], str] = {}
     with (
         tempfile.TemporaryFile(dir=scratch) as file,
-        Progress(2 * len(rows), "crop_cells", "fields") as bar,
+        Progress(passes * len(rows), "crop_cells", "fields") as bar,
     ):
-        profile, broken = estimate_profile(rows, channels, folder, settings, bar.advance)
+        if passes == 2:
+            profile, broken = estimate_profile(rows, channels, folder, settings, bar.advance)
         for row in rows:
-            found, reason, n = 0, "", 0
-            try:
-                if (row["well"], row["site"]) in broken:
-                    raise broken[(row["well"], row["site"])]
-                raw = read_field(row, channels, folder)
-                crops, table, found = crop_field(raw, profile, row, index, settings)
-                file.write(crops.tobytes())
-                tables.append(table)
-                n = len(table)
-                size += n
-            except BrokenField as error:
-                if settings.on_broken_field == "stop":
-                    raise
-                reason = error.reason
+            found, n, reason = 0, 0, broken.get((row["well"], row["site"]), "")
+            if not reason:
+                try:
+                    raw = read_field(row, channels, folder)
+                    crops, table, found = crop_field(raw, profile, row, index, settings)
+                    file.write(crops.tobytes())
+                    tables.append(table)
+                    n = len(table)
+                    size += n
+                except BrokenField as error:
+                    if settings.on_broken_field == "stop":
+                        raise
+                    reason = error.reason
             status = "skipped" if reason else "ok"
-            facts = [row[column] for column in FIELD_COLUMNS[:4]]
-            fields.append([*facts, found, n, status, reason])
+            fields.append([*(row[name] for name in FIELD_COLUMNS[:4]), found, n, status, reason])
             bar.advance(1)
         field_table = pd.DataFrame(fields, columns=list(FIELD_COLUMNS))
         if not size:

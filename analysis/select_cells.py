@@ -35,7 +35,10 @@ from rls.io import (
     write_table,
 )
 
-NEEDED = ("image_id", "plate", "well", "site", "y_px", "x_px", "treatment", *FLAGS)
+NEEDED = (
+    *("image_id", "plate", "well", "site", "y_px", "x_px", "crop_size_px", "treatment"),
+    *FLAGS,
+)
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,7 @@ class Settings:
         return {split: getattr(self, f"cells_{split}") for split in SPLITS}
 
 
-def select(
-    cells: pd.DataFrame, treatments: Sequence[str], settings: Settings, crop_size: int
-) -> pd.DataFrame:
+def select(cells: pd.DataFrame, treatments: Sequence[str], settings: Settings) -> pd.DataFrame:
     """Return the selected rows of ``cells`` with their ``split``, sorted by image_id.
 
     Raises:
@@ -100,7 +101,7 @@ def select(
         )
     splits = assign_splits(
         cells, settings.split_by, settings.shares, settings.seed,
-        tile_px=settings.tile_px, crop_size=crop_size,
+        tile_px=settings.tile_px, crop_size=int(cells["crop_size_px"].max()),
     )  # fmt: skip
     kept = choose_cells(
         cells, splits, settings.counts, settings.seed,
@@ -181,9 +182,8 @@ def main(argv: list[str] | None = None) -> None:
         read_table(table_path(path), columns=NEEDED).assign(source=index)
         for index, path in enumerate(args.plates)
     ]
-    crop_size = read_crop_size(args.plates[0])
     everything = pd.concat(tables, ignore_index=True)
-    chosen = select(everything, args.treatments, settings, crop_size)
+    chosen = select(everything, args.treatments, settings)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     images, channels, pixel_size = gather_images(args.plates, chosen, args.output.parent)
     gan = chosen["split"].to_numpy() == "gan"
@@ -213,19 +213,6 @@ def main(argv: list[str] | None = None) -> None:
             f"{part['n_wells'].min()} wells a treatment",
             flush=True,
         )
-
-
-def read_crop_size(path: Path) -> int:
-    """Return the side of the crops of a stack, without reading its pixels."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return int(tiff.pages.first.shape[-1])
-    except (OSError, tifffile.TiffFileError) as error:
-        raise InputError(
-            f"The stack {path} cannot be read ({error}). Run crop_cells again."
-        ) from error
 
 
 def _verify(images: np.ndarray, table: pd.DataFrame, path: Path) -> None:

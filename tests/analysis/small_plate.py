@@ -132,4 +132,6 @@ def made_up_cells(
     ids = [f"{r.plate}_{r.well}_s1_y{r.y_px}_x{r.x_px}" for r in table.itertuples()]
     table.insert(0, "image_id", ids)
     table = table.drop_duplicates("image_id", ignore_index=True)
-    return table.assign(saturated=False, blank=False, out_of_focus=False, noise=False)
+    return table.assign(
+        crop_size_px=30, saturated=False, blank=False, out_of_focus=False, noise=False
+    )

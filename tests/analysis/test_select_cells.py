@@ -86,23 +86,23 @@ def test_flagged_cells_are_left_out():
     cells = made_up_cells(plates=1)
     flagged = cells["image_id"].str.endswith(("1", "3"))
     cells["noise"] = flagged
-    chosen = select(cells, TREATMENTS, SETTINGS, 30)
+    chosen = select(cells, TREATMENTS, SETTINGS)
     assert not set(chosen["image_id"]) & set(cells["image_id"][flagged])
     cells["blank"] = True
     with pytest.raises(InputError, match="no usable cell of DMSO, TNF-alpha"):
-        select(cells, TREATMENTS, SETTINGS, 30)
+        select(cells, TREATMENTS, SETTINGS)
 
 
 def test_selection_does_not_depend_on_the_order_of_plates():
     cells = made_up_cells(plates=3)
-    first = select(cells, TREATMENTS, SETTINGS, 30)
-    turned = select(cells.iloc[::-1].reset_index(drop=True), TREATMENTS, SETTINGS, 30)
+    first = select(cells, TREATMENTS, SETTINGS)
+    turned = select(cells.iloc[::-1].reset_index(drop=True), TREATMENTS, SETTINGS)
     pd.testing.assert_frame_equal(first, turned)
 
 
 def test_a_treatment_without_cells_is_named():
     with pytest.raises(InputError, match="no usable cell of zinc"):
-        select(made_up_cells(), (*TREATMENTS, "zinc"), SETTINGS, 30)
+        select(made_up_cells(), (*TREATMENTS, "zinc"), SETTINGS)
 
 
 def test_too_few_cells_stop_with_their_number_and_write_nothing(folder):
@@ -140,4 +140,4 @@ def test_a_damaged_crop_is_found(folder):
 def test_unknown_flags_are_refused():
     settings = SelectSettings(**SELECT | {"exclude_flags": ("ugly",)})
     with pytest.raises(InputError, match="exclude_flags ugly"):
-        select(made_up_cells(), TREATMENTS, settings, 30)
+        select(made_up_cells(), TREATMENTS, settings)
