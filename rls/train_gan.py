@@ -9,6 +9,7 @@ a finished one goes on.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import resource
@@ -168,22 +169,16 @@ def train(settings: Settings, trainer: Trainer, state: StateFolder) -> list[dict
     per_tick = max(1, round(settings.tick_kimg * 1000 / batch))
     per_checkpoint = max(1, round(settings.checkpoint_kimg * 1000 / batch))
     bar = Progress(total * batch, NAME, "img", done=trainer.images_seen)
-    on_terminal = sys.stderr.isatty()
-    if on_terminal:
-        bar.__enter__()
-    saved = trainer.step
-    while trainer.step < total:
-        trainer.run_step()
-        if on_terminal:
-            bar.advance(batch)
-        if trainer.step % per_tick == 0 or trainer.step == total:
-            log.tick()
-        if trainer.step % per_checkpoint == 0 or trainer.step == total:
-            state.save(trainer.step, {"trainer": trainer.state(), "rows": log.rows})
-            saved = trainer.step
-    if on_terminal:
-        bar.__exit__(None, None, None)
-    assert saved == trainer.step  # a finished training can be continued
+    on_terminal = sys.stderr.isatty()  # in a log the line of a tick takes the bar's place
+    with bar if on_terminal else contextlib.nullcontext():
+        while trainer.step < total:
+            trainer.run_step()
+            if on_terminal:
+                bar.advance(batch)
+            if trainer.step % per_tick == 0 or trainer.step == total:
+                log.tick()
+            if trainer.step % per_checkpoint == 0 or trainer.step == total:
+                state.save(trainer.step, {"trainer": trainer.state(), "rows": log.rows})
     return log.rows
 
 

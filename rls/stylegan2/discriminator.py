@@ -7,13 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rls.stylegan2 import operators
 from rls.stylegan2.networks import Architecture, Precision, convolution_dtype
 from rls.stylegan2.operators import (
     FILTER_TAPS,
     Conv2dLayer,
     FullyConnectedLayer,
     setup_filter,
-    to_channels_last,
+    to_fast_layout,
 )
 
 HALF = math.sqrt(0.5)  # a residual sum of two unit-variance branches keeps unit variance
@@ -87,12 +88,12 @@ class Discriminator(nn.Module):
         for resolution in self.resolutions:
             self.add_module(f"b{resolution}", DiscriminatorBlock(architecture, resolution))
         self.b4 = DiscriminatorEpilogue(architecture)
-        to_channels_last(self)
+        to_fast_layout(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of a batch; images of one minibatch-deviation group see each other."""
         dtype = convolution_dtype(self.precision, self.b4.out.weight)
-        x = image.to(dtype, memory_format=torch.channels_last)
+        x = image.to(dtype, memory_format=operators.MEMORY_FORMAT)
         for resolution in self.resolutions:
             x = self.get_submodule(f"b{resolution}")(x)
         return self.b4(x)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rls.errors import InputError
+from rls.stylegan2 import operators
 from rls.stylegan2.operators import (
     FILTER_TAPS,
     FullyConnectedLayer,
@@ -25,7 +26,7 @@ from rls.stylegan2.operators import (
     modulated_conv2d,
     setup_filter,
     square_sum,
-    to_channels_last,
+    to_fast_layout,
     upsample2d,
 )
 
@@ -272,7 +273,7 @@ class SynthesisNetwork(nn.Module):
         x = (
             const.to(dtype)
             .expand(len(ws), -1, -1, -1)
-            .contiguous(memory_format=torch.channels_last)
+            .contiguous(memory_format=operators.MEMORY_FORMAT)
         )
         image: Tensor | None = None
         first = 0
@@ -316,7 +317,7 @@ class Generator(nn.Module):
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(a.z_dim, a.w_dim, a.mapping_layers, self.num_ws)
         self.header: dict[str, Any] = {}
-        to_channels_last(self)
+        to_fast_layout(self)
 
     @property
     def precision(self) -> Precision:

@@ -23,6 +23,7 @@ Activation = Literal[
 
 FILTER_TAPS = (1, 3, 3, 1)  # the binomial low pass of StyleGAN2
 LEAK = 0.2
+MEMORY_FORMAT = torch.channels_last  # of activations and convolution weights: the fastest
 _ROOT_2 = math.sqrt(2)
 _ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "linear": (lambda x: x, 1.0),
@@ -206,11 +207,11 @@ def leaky(x: Tensor, clamp: float | None) -> Tensor:
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
-def to_channels_last(module: nn.Module) -> None:
-    """Store the convolution weights with channels last, where convolutions are fast."""
+def to_fast_layout(module: nn.Module) -> None:
+    """Store the convolution weights in the layout that convolutions are fast in."""
     for parameter in module.parameters():
         if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            parameter.data = parameter.data.contiguous(memory_format=MEMORY_FORMAT)
 
 
 class FullyConnectedLayer(nn.Module):

@@ -84,7 +84,7 @@ class Trainer:
             self.discriminator.parameters(), rate * share, betas, ADAM_EPSILON, **fused
         )
         self.step = 0
-        self.sums = torch.zeros(len(STATISTICS), dtype=torch.float64)
+        self.sums = torch.zeros(len(STATISTICS), dtype=torch.float64, device=device)
 
     @property
     def uses_r1(self) -> bool:
@@ -103,17 +103,19 @@ class Trainer:
         real = self.data.batch(self.step, settings.batch_size, self.device)
         loss_generator = self._generator_phase(random)
         loss_discriminator, sign = self._discriminator_phase(real, random)
-        values = [1.0, loss_generator, loss_discriminator, sign, 0.0, 0.0]
-        if self.uses_r1 and self.step % settings.r1_interval == 0:
-            values[4:] = [1.0, self._r1_phase(real, random)]
+        zero = torch.zeros_like(sign)
+        values = [torch.ones_like(sign), loss_generator, loss_discriminator, sign, zero, zero]
+        with_r1 = self.uses_r1 and self.step % settings.r1_interval == 0
+        if with_r1:
+            values[4:] = [torch.ones_like(sign), self._r1_phase(real, random)]
         decay = ema_decay(
             settings.batch_size, self.images_seen, settings.ema_kimg, settings.ema_rampup
         )
         update_average(self.average, self.generator, decay)
-        if not all(math.isfinite(value) for value in values):
-            raise InputError(self._not_finite(values))
-        self.sums += torch.tensor(values, dtype=torch.float64)
+        self.sums += torch.stack(values).double()
         self.step += 1
+        if with_r1 or self.device.type == "cpu":  # a look at the sums waits for a GPU
+            self._check_finite()
 
     def _fake(self, random: torch.Generator, *, phase: str, update_w: bool) -> Tensor:
         """Generated images of a phase, styles mixed at a random layer (StyleGAN, section 3.1)."""
@@ -130,7 +132,7 @@ class Trainer:
     def _logits(self, images: Tensor, random: torch.Generator) -> Tensor:
         return self.discriminator(augment(images, self.settings.augment_p, random))
 
-    def _generator_phase(self, random: torch.Generator) -> float:
+    def _generator_phase(self, random: torch.Generator) -> Tensor:
         self.discriminator.requires_grad_(False)
         fake = self._fake(random, phase="generator", update_w=True)
         loss = generator_loss(self._logits(fake, random))
@@ -138,9 +140,9 @@ class Trainer:
         loss.backward()
         self.generator_optimizer.step()
         self.discriminator.requires_grad_(True)
-        return loss.item()
+        return loss.detach()
 
-    def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> tuple[float, float]:
+    def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             fake = self._fake(random, phase="discriminator", update_w=False)
         real_logits = self._logits(real, random)
@@ -148,9 +150,9 @@ class Trainer:
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.discriminator_optimizer.step()
-        return loss.item(), real_logits.detach().sign().mean().item()
+        return loss.detach(), real_logits.detach().sign().mean()
 
-    def _r1_phase(self, real: Tensor, random: torch.Generator) -> float:
+    def _r1_phase(self, real: Tensor, random: torch.Generator) -> Tensor:
         """R1, in float32: a second derivative in bfloat16 is too coarse, and it is rarely taken."""
         settings = self.settings
         images = real.detach().requires_grad_()
@@ -161,18 +163,22 @@ class Trainer:
         loss.backward()
         self.discriminator_optimizer.step()
         self.discriminator.precision = precision
-        return penalty.item()
+        return penalty.detach()
 
-    def _not_finite(self, values: list[float]) -> str:
-        named = ", ".join(f"{k} {v:.3g}" for k, v in zip(STATISTICS[1:], values[1:], strict=True))
-        return (
-            f"Found a loss that is not finite after {self.images_seen / 1000:.1f} kimg ({named}), "
-            "expected finite numbers. Check the intensity scale and the images first; then try a "
-            "larger r1_gamma (ten times), half the learning_rate, or precision float32."
+    def _check_finite(self) -> None:
+        sums = self.sums.tolist()
+        if all(math.isfinite(value) for value in sums):
+            return
+        named = ", ".join(f"{k} {v:.3g}" for k, v in zip(STATISTICS, sums, strict=True))
+        raise InputError(
+            f"Found a loss that is not finite after {self.images_seen / 1000:.1f} kimg (sums: "
+            f"{named}), expected finite numbers. Check the intensity scale and the images first; "
+            "then try a larger r1_gamma (ten times), half the learning_rate, or precision float32."
         )
 
     def statistics(self) -> dict[str, float]:
-        """Means since the last call."""
+        """Means since the last call. Raises InputError if one is not finite."""
+        self._check_finite()
         sums = dict(zip(STATISTICS, self.sums.tolist(), strict=True))
         steps, r1_steps = max(sums["steps"], 1.0), sums["r1_steps"]
         self.sums.zero_()
@@ -184,7 +190,11 @@ class Trainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """Everything that decides the rest of the training: nested dicts of tensors and numbers."""
+        """Everything that decides the rest of the training: nested dicts of tensors and numbers.
+
+        Raises InputError if a loss was not finite: such a state is not worth keeping.
+        """
+        self._check_finite()
         return {
             "step": self.step,
             "sums": self.sums.clone(),
@@ -198,7 +208,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state()`."""
         self.step = state["step"]
-        self.sums = state["sums"].clone()
+        self.sums = state["sums"].to(self.device)
         for name in ("generator", "discriminator", "average"):
             getattr(self, name).load_state_dict(state[name])
         for name in ("generator_optimizer", "discriminator_optimizer"):

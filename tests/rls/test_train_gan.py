@@ -79,9 +79,16 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
     assert [k for k in a if not torch.equal(a[k], b[k])] == []
 
 
-def test_a_training_writes_generator_grid_and_curve(cells, tmp_path):
-    trained(cells, tmp_path)
-    generator = load_generator(tmp_path / "generator.safetensors", image_size=16, channels=2)
+@pytest.fixture(scope="module")
+def finished(cells, tmp_path_factory) -> Path:
+    """The folder of a training with SETTINGS."""
+    folder = tmp_path_factory.mktemp("finished")
+    trained(cells, folder)
+    return folder
+
+
+def test_a_training_writes_generator_grid_and_curve(finished):
+    generator = load_generator(finished / "generator.safetensors", image_size=16, channels=2)
     header = generator.header
     assert header["channels"] == ["dna", "nfkb"]
     assert header["images_seen"] == 32
@@ -89,35 +96,36 @@ def test_a_training_writes_generator_grid_and_curve(cells, tmp_path):
     assert header["intensity"]["white"] == [3000.0, 3000.0]
     assert not any(p.requires_grad for p in generator.parameters())
     assert generator(torch.randn(2, 8)).shape == (2, 2, 16, 16)
-    curve = read_table(tmp_path / "generator.training.csv", columns=["kimg", "r_t", "r1"])
+    curve = read_table(finished / "generator.training.csv", columns=["kimg", "r_t", "r1"])
     assert curve["kimg"].tolist() == [0.016, 0.032]
     assert np.isfinite(curve["loss_discriminator"]).all()
-    assert Image.open(tmp_path / "generator.png").size == (8 * 64, 8 * 64)
+    assert Image.open(finished / "generator.png").size == (8 * 64, 8 * 64)
 
 
 def test_a_training_killed_at_a_random_moment_ends_bit_equal(cells, tmp_path):
-    length = {"total_kimg": 0.24, "checkpoint_kimg": 0.004}
-    (tmp_path / "killed").mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "rls.train_gan",
-        *arguments(cells, tmp_path / "killed", **length),
-    ]
+    """The length is no part of the state's name: a long training is killed, its rest is short."""
+    folder, whole = tmp_path / "killed", tmp_path / "whole"
+    folder.mkdir()
+    program = [sys.executable, "-m", "rls.train_gan"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    delay = random.SystemRandom().uniform(0, 0.4)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
-        while not list((tmp_path / "killed" / "state").glob("*/checkpoint-*")):
+    endless = [*program, *arguments(cells, folder, total_kimg=1e6)]
+    delay = random.SystemRandom().uniform(0, 0.5)
+    with subprocess.Popen(endless, stdout=subprocess.DEVNULL, env=environment) as process:
+        while not list((folder / "state").glob("*/checkpoint-*.pt")):
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL, f"had ended before the kill, delay {delay:.3f} s"
-    assert not (tmp_path / "killed" / "generator.safetensors").exists()
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "goes on at" in again.stdout
-    whole = trained(cells, tmp_path / "whole", **length)
-    assert_equal(weights_in(tmp_path / "killed"), whole)
+    assert not (folder / "generator.safetensors").exists()
+    reached = max(int(p.stem[-12:]) for p in (folder / "state").glob("*/checkpoint-*.pt"))
+    total = {"total_kimg": (reached + 3) * SETTINGS.batch_size / 1000}
+    rest = [*program, *arguments(cells, folder, **total)]
+    again = subprocess.run(rest, env=environment, capture_output=True, text=True, check=True)
+    assert f"goes on at {reached * SETTINGS.batch_size / 1000:.2f}" in again.stdout
+    assert_equal(weights_in(folder), trained(cells, whole, **total))
+    curves = [pd.read_csv(f / "generator.training.csv") for f in (folder, whole)]
+    for name in ("kimg", "loss_generator", "loss_discriminator", "r_t", "r1"):
+        assert curves[0][name].equals(curves[1][name]), f"{name}, killed after {delay:.3f} s"
 
 
 def test_a_finished_training_goes_on_with_a_larger_total(cells, tmp_path, capsys):
@@ -130,24 +138,23 @@ def test_a_finished_training_goes_on_with_a_larger_total(cells, tmp_path, capsys
 
 
 def test_a_changed_setting_does_not_take_the_old_checkpoint(cells, tmp_path):
-    first = trained(cells, tmp_path)
-    second = trained(cells, tmp_path, seed=4)
+    first = trained(cells, tmp_path, total_kimg=0.008)
+    second = trained(cells, tmp_path, total_kimg=0.008, seed=4)
     assert not torch.equal(
         first["average.mapping.fc0.weight"], second["average.mapping.fc0.weight"]
     )
     assert len(list((tmp_path / "state").iterdir())) == 2
 
 
-def test_a_training_starts_from_given_weights(cells, tmp_path):
-    trained(cells, tmp_path / "first")
+def test_a_training_starts_from_given_weights(cells, finished, tmp_path):
     settings = {"total_kimg": 0.004, "learning_rate": 1e-12, "ema_kimg": 1e6, "ema_rampup": None}
-    second = trained(cells, tmp_path / "second", "--init-from", str(tmp_path / "first"), **settings)
-    first = weights_in(tmp_path / "first")
+    second = trained(cells, tmp_path / "second", "--init-from", str(finished), **settings)
+    first = weights_in(finished)
     for name, value in first.items():
         if not name.endswith("w_avg"):
             torch.testing.assert_close(second[name], value, atol=1e-5, rtol=1e-4)
     with pytest.raises(InputError, match="channel_max"):
-        trained(cells, tmp_path / "third", "--init-from", str(tmp_path / "first"), channel_max=4)
+        trained(cells, tmp_path / "third", "--init-from", str(finished), channel_max=4)
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(cells, tmp_path):
@@ -156,9 +163,8 @@ def test_a_loss_that_is_not_finite_stops_with_advice(cells, tmp_path):
     assert not (tmp_path / "generator.safetensors").exists()
 
 
-def test_a_generator_of_other_sizes_or_channels_is_refused(cells, tmp_path):
-    trained(cells, tmp_path)
-    path = tmp_path / "generator.safetensors"
+def test_a_generator_of_other_sizes_or_channels_is_refused(finished):
+    path = finished / "generator.safetensors"
     with pytest.raises(InputError, match="16 px"):
         load_generator(path, image_size=32)
     with pytest.raises(InputError, match="2 channels"):
@@ -187,5 +193,5 @@ def test_precision_auto_follows_the_device(capsys):
 
 
 def test_bfloat16_trains(cells, tmp_path):
-    found = trained(cells, tmp_path, precision="bfloat16", total_kimg=0.016)
+    found = trained(cells, tmp_path, precision="bfloat16", total_kimg=0.008)
     assert all(torch.isfinite(v).all() for v in found.values())
