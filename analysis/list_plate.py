@@ -111,7 +111,9 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError(f"Found no row of plate {args.plate} in {name}. Correct the plates.")
     else:
         name = str(args.folder)
-        sheet, everything = list_folder(args.folder, args.plate, args.channels, settings)
+        # The listed paths hold the folder already; resolve_paths must not add it again.
+        folder = args.folder.resolve()
+        sheet, everything = list_folder(folder, args.plate, args.channels, settings)
         sheet = check_sheet(sheet, args.channels, name)
     check_treatments(everything, args.plates, args.treatments, name)
     base = args.image_folder or (args.sheet.parent if args.sheet else args.folder)
