@@ -38,7 +38,8 @@ def write_weights(
     """
     if "kind" not in header:
         raise ValueError("a weights header needs a 'kind'")
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies, because safetensors refuses tensors that share memory.
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({**header, "digest": tensors_digest(plain)}, sort_keys=True)
     with atomic_path(path) as temporary:
         save_file(plain, temporary, metadata={"header": text})

@@ -28,6 +28,13 @@ def test_the_digest_does_not_depend_on_order_and_does_on_names_and_values():
     assert tensors_digest({**TENSORS, "a.bias": torch.zeros(3)}) != tensors_digest(TENSORS)
 
 
+def test_tensors_that_share_memory_are_written(tmp_path):
+    whole = torch.arange(6.0)
+    write_weights(tmp_path / "w.safetensors", {"a": whole, "b": whole[2:]}, {"kind": "flow"})
+    tensors, _ = read_weights(tmp_path / "w.safetensors")
+    assert torch.equal(tensors["a"], whole) and torch.equal(tensors["b"], whole[2:])
+
+
 def test_another_kind_is_refused(tmp_path):
     write_weights(tmp_path / "w.safetensors", TENSORS, {"kind": "flow"})
     with pytest.raises(InputError, match="holds a flow, expected a generator"):
