@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-BLOCKS = 8  # blocks a side on which a field is summarised
+BLOCKS = 16  # blocks a side on which a field is summarised
 LOW_SHARE = 0.25  # the darkest share of a block's pixels stands for its background
-LOW_RANK = 25.0  # percentile over fields of that background: most blocks show some in a field
+ENVELOPE = 0.10  # quantile of those: enough blocks show background, few show nothing else
+NEAR_ENVELOPE = 3.0  # blocks up to this many sd (of the lower side) above it are background too
 MEAN_FROM_FIELDS = 60  # from here on means over cells are less noisy than background is biased
 ORDER_FEW, ORDER_MANY = 2, 4
-PIXELS_A_BLOCK = 1500  # a block is thinned to about this many pixels, for speed
-ROUNDS = 10  # of reweighting; Tukey's biweight at 4.685 sd
-TUKEY = 4.685
+PIXELS_A_BLOCK = 1000  # a block is thinned to about this many pixels, for speed
+ROUNDS = 40  # of reweighting
+TUKEY = 4.685  # sd at which the biweight gives up an outlier
 
 
 class ProfileEstimator:
@@ -47,33 +48,68 @@ class ProfileEstimator:
             fields = np.stack(self.mean)
             fields = fields / np.median(fields, axis=(2, 3), keepdims=True)
             low, high = np.percentile(fields, (10, 90), axis=0)
-            blocks = np.clip(fields, low, high).mean(axis=0)
+            blocks = np.clip(fields, low, high).mean(axis=0)[None]
             order = ORDER_MANY
         else:
-            blocks = np.percentile(np.stack(self.low), LOW_RANK, axis=0)
+            blocks = np.stack(self.low)
             order = ORDER_FEW
-        return np.stack([fit_profile(channel, self.shape[1:], order) for channel in blocks])
+        envelope = order == ORDER_FEW
+        channels = range(blocks.shape[1])
+        return np.stack(
+            [fit_profile(blocks[:, c], self.shape[1:], order, envelope=envelope) for c in channels]
+        )
 
 
-def fit_profile(blocks: np.ndarray, shape: tuple[int, ...], order: int) -> np.ndarray:
-    """Fit exp(polynomial) of ``order`` to ``blocks`` (b, b) > 0; return (y, x) of mean 1."""
+def fit_profile(
+    blocks: np.ndarray, shape: tuple[int, ...], order: int, *, envelope: bool
+) -> np.ndarray:
+    """Fit exp(polynomial) of ``order`` to ``blocks`` (n, b, b) > 0; return (y, x) of mean 1.
+
+    With ``envelope`` the fit follows the lower edge of the values, for cells only add light.
+    """
+    n, rows, columns = blocks.shape
     log = np.log(np.maximum(blocks, 1e-3)).ravel()
-    rows, columns = (2 * (np.arange(size) + 0.5) / size - 1 for size in blocks.shape)
-    design = _polynomials(np.repeat(rows, len(columns)), np.tile(columns, len(rows)), order)
+    ys, xs = (2 * (np.arange(size) + 0.5) / size - 1 for size in (rows, columns))
+    design = np.tile(_polynomials(np.repeat(ys, columns), np.tile(xs, rows), order), (n, 1))
     weights = np.ones(len(log))
-    for _ in range(ROUNDS):
-        root = np.sqrt(weights)
-        coefficients = np.linalg.lstsq(design * root[:, None], log * root, rcond=None)[0]
-        residual = log - design @ coefficients
-        scale = 1.4826 * np.median(np.abs(residual)) + 1e-6
-        weights = np.clip(1 - (residual / (TUKEY * scale)) ** 2, 0, None) ** 2
+    if envelope:
+        residual = log - design @ _quantile_regression(design, log, ENVELOPE)
+        scale = np.sqrt(np.mean(residual[residual < 0] ** 2)) + 1e-6
+        weights = (residual < NEAR_ENVELOPE * scale).astype(float)
+    coefficients = _robust_regression(design[weights > 0], log[weights > 0])
     ys, xs = (2 * (np.arange(size) + 0.5) / size - 1 for size in shape)
-    powers = _exponents(order)
     surface = np.zeros(shape, np.float64)
-    for (i, j), coefficient in zip(powers, coefficients, strict=True):
+    for (i, j), coefficient in zip(_exponents(order), coefficients, strict=True):
         surface += coefficient * np.outer(ys**i, xs**j)
     profile = np.exp(surface)
     return (profile / profile.mean()).astype(np.float32)
+
+
+def _solve(design: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    root = np.sqrt(weights)
+    return np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+
+
+def _quantile_regression(design: np.ndarray, values: np.ndarray, quantile: float) -> np.ndarray:
+    """Return the coefficients whose line has the share ``quantile`` of ``values`` below it."""
+    weights = np.ones(len(values))
+    for _ in range(ROUNDS):
+        coefficients = _solve(design, values, weights)
+        residual = values - design @ coefficients
+        side = np.where(residual > 0, quantile, 1 - quantile)
+        weights = side / np.maximum(np.abs(residual), 1e-3)
+    return coefficients
+
+
+def _robust_regression(design: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the coefficients of a fit with Tukey's biweight."""
+    weights = np.ones(len(values))
+    for _ in range(ROUNDS // 4):
+        coefficients = _solve(design, values, weights)
+        residual = values - design @ coefficients
+        scale = 1.4826 * np.median(np.abs(residual)) + 1e-6
+        weights = np.clip(1 - (residual / (TUKEY * scale)) ** 2, 0, None) ** 2
+    return coefficients
 
 
 def correct(field: np.ndarray, profile: np.ndarray, camera_offset: float) -> np.ndarray:

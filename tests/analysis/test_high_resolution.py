@@ -46,7 +46,7 @@ def test_the_splits_but_gan_are_cut(tmp_path):
 
 
 def test_channel_means_alone_do_not_tell_the_treatments():
-    """n = at least 300 cells a treatment: at 0.5 the 99 % limit of the accuracy is 0.55."""
+    """n = at least 250 cells a treatment: for pure chance the 99 % limit of the accuracy is 0.55."""
     means, labels = [], []
     for label, treatment in enumerate(TREATMENTS):
         for seed in range(4):
@@ -57,7 +57,7 @@ def test_channel_means_alone_do_not_tell_the_treatments():
             images = cut(result.counts, cells, 22)
             means.append(images.mean(axis=(2, 3)))
             labels += [label] * len(cells)
-    assert min(labels.count(0), labels.count(1)) >= 300
+    assert min(labels.count(0), labels.count(1)) >= 250
     accuracy = cross_val_score(
         LinearDiscriminantAnalysis(), np.log(np.concatenate(means)), labels, cv=5
     )

@@ -23,7 +23,7 @@ def root_mean_square(error):
     return float(np.sqrt(np.mean(error**2)))
 
 
-@pytest.mark.parametrize(("fields", "tolerance"), [(1, 0.06), (12, 0.03)])
+@pytest.mark.parametrize(("fields", "tolerance"), [(3, 0.03), (8, 0.015)])
 def test_a_planted_profile_is_recovered_from_few_fields(fields, tolerance):
     settings = replace(SETTINGS, field_height_px=240, field_width_px=200)
     profiles = planted((240, 200))
@@ -44,11 +44,11 @@ def test_a_planted_profile_is_recovered_from_the_mean_of_many_fields():
     profiles = planted((64, 80))
     estimator = ProfileEstimator(100.0)
     rng = np.random.default_rng(0)
-    for _ in range(4 * MEAN_FROM_FIELDS):
+    for _ in range(2 * MEAN_FROM_FIELDS):
         blobs = rng.gamma(0.3, 300, (2, 16, 20)).repeat(4, axis=1).repeat(4, axis=2)
         estimator.add((100 + (blobs + 50) * profiles * rng.uniform(0.7, 1.3)).astype(np.uint16))
     error = estimator.profile() / profiles - 1
-    assert root_mean_square(error) < 0.04
+    assert root_mean_square(error) < 0.05
 
 
 def test_bright_outliers_do_not_bend_the_profile():
@@ -56,7 +56,18 @@ def test_bright_outliers_do_not_bend_the_profile():
     blocks = profile.reshape(8, 8, 8, 8).mean(axis=(1, 3))
     blocks[0, 0] *= 5
     blocks[4, 2] *= 9
-    assert root_mean_square(fit_profile(blocks, (64, 64), 2) / profile - 1) < 0.01
+    found = fit_profile(blocks[None], (64, 64), 2, envelope=False)
+    assert root_mean_square(found / profile - 1) < 0.01
+
+
+def test_the_envelope_ignores_cells_on_two_thirds_of_the_blocks():
+    profile = planted((64, 64))[0]
+    blocks = profile.reshape(8, 8, 8, 8).mean(axis=(1, 3)) * np.ones((5, 1, 1))
+    rng = np.random.default_rng(0)
+    blocks *= np.exp(rng.normal(0, 0.01, blocks.shape))
+    blocks *= np.where(rng.random(blocks.shape) < 0.67, rng.uniform(1, 8, blocks.shape), 1)
+    found = fit_profile(blocks, (64, 64), 2, envelope=True)
+    assert root_mean_square(found / profile - 1) < 0.02
 
 
 def test_correction_undoes_the_profile_and_keeps_the_offset():
@@ -75,7 +86,7 @@ def test_even_light_is_left_alone():
     estimator = ProfileEstimator(0.0)
     for _ in range(3):
         estimator.add(rng.poisson(200, (2, 80, 80)).astype(np.uint16))
-    assert abs(estimator.profile() - 1).max() < 0.01
+    assert abs(estimator.profile() - 1).max() < 0.02
 
 
 def test_fields_of_another_size_are_refused():

@@ -71,11 +71,11 @@ def test_edge_blur_is_the_sd_of_the_blur_of_a_disc(sd):
 
 def test_corrupt_crops_of_bbbc021_are_few_and_flagged(real_data):
     with lzma.open(real_data / "bbbc021_crops" / "crops_68px_delta.npy.xz") as file:
-        crops = np.cumsum(np.load(file), axis=-1, dtype=np.int16).astype(np.uint16)
+        crops = np.cumsum(np.load(file), axis=-1, dtype=np.int16).astype(np.uint16)[::3]
     measures = measure_quality(crops, crops, saturation=4095, nucleus_channel=0,
                                nucleus_diameter_px=33.0)  # fmt: skip
     found = flag(measures, LIMITS)
-    assert 15 <= found["noise"].sum() <= 40
+    assert 4 <= found["noise"].sum() <= 15
     # A corrupt crop has no nucleus: its DNA channel never rises much over its background.
     height = np.percentile(crops[:, 0], 99, axis=(1, 2))
     assert np.median(height[found["noise"]]) < 80 < np.median(height[~found["noise"]])
