@@ -44,6 +44,15 @@ def value_of(table: pd.DataFrame, method: str, metric: str, treatment: str = "")
     return float(rows["value"].iloc[0]) if len(rows) else math.nan
 
 
+def estimate_of(table: pd.DataFrame, method: str, metric: str) -> tuple[float, float, float]:
+    """Return value, low and high of one number; NaN where empty or absent."""
+    rows = table[(table["method"] == method) & (table["metric"] == metric)]
+    if rows.empty:
+        return math.nan, math.nan, math.nan
+    value, low, high = (float(rows[name].iloc[0]) for name in ("value", "low", "high"))
+    return value, low, high
+
+
 def facts_of(figure5: pd.DataFrame, table2: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the headline numbers of every assay, factor, degradation and feature."""
     facts = []
@@ -67,8 +76,9 @@ def facts_of(figure5: pd.DataFrame, table2: pd.DataFrame) -> list[dict[str, Any]
                     )
                     for name in treatments
                 },
-                "shift_kept": value_of(part, method, "shift_kept"),
-                "correlation": value_of(part, method, "correlation_within_treatment"),
+                "shift_kept": estimate_of(part, method, "shift_kept"),
+                "sd_ratio": estimate_of(part, method, "sd_ratio"),
+                "correlation": estimate_of(part, method, "correlation_within_treatment"),
                 "accuracy": {
                     row: value_of(classes, row, "accuracy_cnn")
                     for row in ("low_resolution", method, "high_resolution")
@@ -93,7 +103,7 @@ def sentence(fact: dict[str, Any]) -> str:
     simulated = " (simulated)" if fact["simulated"] else ""
     return (
         f"{fact['assay']}{simulated} {fact['factor']}x: median {fact['feature'].replace('_', ' ')} "
-        f"HR -> {name}: {medians}; shift kept {number(fact['shift_kept'])}; accuracy {accuracy}"
+        f"HR -> {name}: {medians}; shift kept {number(fact['shift_kept'][0])}; accuracy {accuracy}"
     )
 
 

@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 from analysis.figures.command import Rows, figure_parser, save_outputs
@@ -117,14 +117,18 @@ def draw_densities(axes: Axes, norms: Mapping[str, np.ndarray], dimensions: int)
     exact = stats.chi2(dimensions).pdf(grid) * grid
     axes.plot(grid, exact, color="black", linestyle="--", linewidth=0.8, label="chi-squared, d")
     axes.set_xscale("log")
-    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        which(FuncFormatter(lambda value, _: f"{value:g}"))
-    if high / low > 8:
-        axes.xaxis.set_minor_formatter(NullFormatter())
+    label_log_axis(axes)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("squared norm (log axis)")
     axes.set_ylabel("density per unit of ln")
     axes.set_yticks([])
+
+
+def label_log_axis(axes: Axes) -> None:
+    """Write 1, 2 and 5 of every power of ten, as plain numbers."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_spreads(axes: Axes, norms: Mapping[str, np.ndarray], dimensions: int) -> None:
@@ -143,10 +147,7 @@ def draw_spreads(axes: Axes, norms: Mapping[str, np.ndarray], dimensions: int) -
     axes.set_xscale("log")
     values = [float(np.std(norms[name])) for name in names] + [expected]
     axes.set_xlim(min(values) / 1.5, max(values) * 2.2)
-    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        which(FuncFormatter(lambda value, _: f"{value:g}"))
-    if max(values) / min(values) > 8:
-        axes.xaxis.set_minor_formatter(NullFormatter())
+    label_log_axis(axes)
     axes.set_yticks(range(len(names)), [TRANSFORMS[name][0] for name in names])
     for label, name in zip(axes.get_yticklabels(), names, strict=True):
         label.set_color(TRANSFORMS[name][1] if name != "z" else "#2A86BA")

@@ -136,9 +136,7 @@ def chosen_cells(
 
 
 def _note(settings: Settings) -> str:
-    return (
-        f"One intensity scale a channel; cells by hash of their id (seed {settings.seed})."
-    )
+    return f"One intensity scale a channel; cells by hash of their id (seed {settings.seed})."
 
 
 def _pick(

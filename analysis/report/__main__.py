@@ -10,7 +10,7 @@ from string import Template
 
 from analysis.report import html, sections
 from analysis.report.sections import Sources
-from analysis.tables.layout import read_assays, read_config
+from analysis.tables.layout import add_inputs, inputs_from, read_config
 from rls.command import run
 from rls.errors import InputError
 from rls.io import write_text
@@ -62,9 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="analysis.report", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("--results", type=Path, required=True, help="folder of results")
-    parser.add_argument("--assays-config", type=Path, required=True, help="one block an assay")
-    parser.add_argument("--assay", nargs="*", help="assays to report; default all described")
+    add_inputs(parser)
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="long CSVs")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="figures as PNG")
     parser.add_argument("--generators", nargs="*", default=[], metavar="NAME=FILE",
@@ -74,13 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--logs", type=Path, help="folder of logs, which name the devices")
     parser.add_argument("--output", type=Path, required=True, help="the report (.html)")
     args = parser.parse_args(argv)
-    described = read_assays(args.assays_config)
-    unknown = [name for name in args.assay or () if name not in described]
-    if unknown:
-        raise InputError(f"{args.assays_config} does not describe {', '.join(unknown)}. Add it.")
     sources = Sources(
-        results=args.results,
-        assays=[described[name] for name in args.assay or described],
+        inputs=inputs_from(args),
         config=read_config(args.run_config) if args.run_config else {},
         tables=args.tables,
         figures=list(dict.fromkeys(path.with_suffix(".png") for path in args.figures)),

@@ -24,7 +24,7 @@ from analysis.report.facts import (
     treated_share,
     versions,
 )
-from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Assay
+from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Assay, Inputs, format_estimate
 from analysis.tables.table1 import FLOOR
 from analysis.tables.wide import TABLE1, TABLE2, Column, parts, wide_table
 from rls.errors import InputError
@@ -60,12 +60,15 @@ TILE = (
 )
 
 
+TRIPLE = {"shift kept": "shift_kept", "sd ratio": "sd_ratio", "r within": "correlation"}
+ACCURACY = "accuracy LR / SR / HR, %"
+
+
 @dataclass(frozen=True)
 class Sources:
     """Where everything lies that the report shows."""
 
-    results: Path
-    assays: Sequence[Assay]
+    inputs: Inputs
     config: Mapping[str, Any]
     tables: Sequence[Path]
     figures: Sequence[Path]
@@ -87,24 +90,20 @@ class Sources:
 def title_of(sources: Sources) -> str:
     """Name the assays, and say simulated in the title where one is."""
     return "Super-resolution by regularised latent search: " + ", ".join(
-        assay.label for assay in sources.assays
+        assay.label for assay in sources.inputs.assays
     )
 
 
 def what_was_run(sources: Sources) -> str:
     """Assays, factors, methods, device, versions, seed, commit, time."""
-    run = sources.config.get("run", {})
-    numbers = [t for t in (sources.table("table1"), sources.table("table2")) if t is not None]
-    seen = pd.concat(numbers) if numbers else pd.DataFrame(columns=["factor", "method"])
-    methods = [m for m in dict.fromkeys(seen["method"]) if m not in REFERENCES]
+    inputs = sources.inputs
     times = job_times(sources.benchmarks)
     total = readable_time(times["seconds"].sum()) if len(times) else ""
     pairs = {
-        "Assays": "; ".join(assay.label for assay in sources.assays),
-        "Factors": ", ".join(f"{factor}x" for factor in dict.fromkeys(seen["factor"])),
-        "Degradations": ", ".join(map(str, run.get("degradations", [])))
-        or ", ".join(map(str, dict.fromkeys(seen.get("degradation", [])))),
-        "Methods": ", ".join(method_label(m) for m in methods),
+        "Assays": "; ".join(assay.label for assay in sources.inputs.assays),
+        "Factors": ", ".join(f"{factor}x" for factor in inputs.factors),
+        "Degradations": ", ".join(inputs.degradations),
+        "Methods": ", ".join(method_label(m) for m in inputs.methods),
         "Seed": str(sources.config.get("seed", "")),
         "Device": devices(sources.logs) or str(sources.config.get("device", "")),
         "Versions": versions(),
@@ -136,7 +135,7 @@ def headline(sources: Sources) -> str:
     figure5, table2 = sources.figure_numbers("figure5"), sources.table("table2")
     if figure5 is None or table2 is None:
         return html.paragraph("No headline: Fig. 5 or Table 2 is not part of this report.")
-    titles = {assay.name: assay.label for assay in sources.assays}
+    titles = {assay.name: assay.label for assay in sources.inputs.assays}
     rows = []
     for fact in facts_of(figure5, table2):
         row = {"": f"{titles.get(fact['assay'], fact['assay'])}, {fact['factor']}x, "
@@ -146,23 +145,23 @@ def headline(sources: Sources) -> str:
             ("negative", "positive"), fact["medians"].items(), strict=False
         ):
             row[f"median, {side}: HR → SR"] = f"{treatment}: {number(pair[0])} → {number(pair[1])}"
-        row["shift kept"] = number(fact["shift_kept"])
-        row["r within"] = number(fact["correlation"])
-        row["accuracy LR / SR / HR, %"] = " / ".join(
-            number(100 * value, 1) for value in fact["accuracy"].values()
-        )
+        for heading, name in TRIPLE.items():
+            row[heading] = format_estimate(*fact[name], digits=2) or "n/a"
+        row[ACCURACY] = " / ".join(number(100 * value, 1) for value in fact["accuracy"].values())
         rows.append(row)
-    return html.table(pd.DataFrame(rows), numbers=["shift kept", "r within"]) + html.paragraph(
-        "Shift kept: SR over HR difference of medians; r within: correlation of SR and HR inside "
-        "treatments; 1 is right in both. Intervals are in Fig. 5 and Table 2.", "note"
+    shown = html.table(pd.DataFrame(rows), numbers=[*TRIPLE, ACCURACY])
+    return shown + html.paragraph(
+        "Shift kept: SR over HR difference of medians; sd ratio: spread within treatments, SR over "
+        "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three; "
+        "intervals resample wells. Every method is in Fig. 5 and Table 2.", "note"
     )  # fmt: skip
 
 
 def selection(sources: Sources) -> str:
     """Cells, wells and fields of every split, and the fields that were left out."""
     parts_of_page = []
-    for assay in sources.assays:
-        found = read_selection(sources.results, assay)
+    for assay in sources.inputs.assays:
+        found = read_selection(sources.inputs.results, assay)
         table = found.table.drop(columns=["split_by"]).rename(
             columns=lambda name: name.replace("n_", "").replace("_", " ")
         )
@@ -192,9 +191,9 @@ def selection(sources: Sources) -> str:
 def generators(sources: Sources) -> str:
     """Samples of every generator, with what it has seen."""
     pages = []
-    for assay in sources.assays:
+    for assay in sources.inputs.assays:
         path = sources.generators.get(
-            assay.name, sources.results / assay.name / "generator.safetensors"
+            assay.name, sources.inputs.results / assay.name / "generator.safetensors"
         )
         if not path.is_file():
             pages.append(
@@ -260,7 +259,7 @@ def _wide(
 ) -> str:
     labels = {method: ROW_LABELS.get(method, method_label(method)) for method in part["method"]}
     frame, notes = wide_table(part, columns, labels)
-    titles = {assay.name: assay.label for assay in sources.assays}
+    titles = {assay.name: assay.label for assay in sources.inputs.assays}
     methods = list(dict.fromkeys(part["method"]))
     reference = [i for i, method in enumerate(methods) if method in REFERENCES]
     title = f"{titles.get(key[0], key[0])}, {key[1]}x, {key[2]}"
@@ -273,7 +272,7 @@ def _wide(
 
 def limits(sources: Sources) -> str:
     """What may and may not be concluded."""
-    simulated = any(assay.simulated for assay in sources.assays)
+    simulated = any(assay.simulated for assay in sources.inputs.assays)
     return html.bullets([SIMULATED, *LIMITS] if simulated else LIMITS)
 
 
@@ -283,8 +282,8 @@ def files(sources: Sources) -> str:
     for path in sources.figures:
         name = f"{path.stem} (png; pdf and csv beside it)"
         rows.append({"what": name, "file": str(path)})
-    for assay in sources.assays:
-        root = sources.results / assay.name
+    for assay in sources.inputs.assays:
+        root = sources.inputs.results / assay.name
         for what, file in (
             ("selected cells", "cells.ome.tif"),
             ("HR images", "high_resolution.ome.tif"),
@@ -292,7 +291,7 @@ def files(sources: Sources) -> str:
              "{factor}x/{degradation}/{method}.*"),
         ):  # fmt: skip
             rows.append({"what": f"{assay.label}: {what}", "file": str(root / file)})
-    return html.table(pd.DataFrame(rows))
+    return html.paragraph("Paths start at the folder of the run.") + html.table(pd.DataFrame(rows))
 
 
 def caption(name: str) -> str:

@@ -248,8 +248,12 @@ def long_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def format_number(value: float, digits: int) -> str:
-    """Write a number for people; empty where there is none."""
-    return "" if pd.isna(value) else f"{value:.{digits}f}"
+    """Write a number for people: fewer digits from 100 on; empty where there is none."""
+    if pd.isna(value):
+        return ""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{min(digits, 1) if abs(value) >= 100 else digits}f}"
 
 
 def format_estimate(value: float, low: float, high: float, digits: int) -> str:

@@ -101,3 +101,14 @@ def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:
     pattern = re.compile(re.escape(EMBEDDINGS[kind]) + r"\d+$")
     columns = [name for name in table.columns if pattern.match(name)]
     return table[columns].to_numpy(dtype=np.float64) if columns else None
+
+
+# Name in Table 2 -> column of {method}.classification.parquet: 1 right, 0 wrong, NaN neither.
+CORRECT = {"accuracy_cnn": "correct_cnn", "accuracy_features": "correct_features"}
+CHANNEL_MEANS = "correct_channel_means"
+
+
+def correct_cells(table: pd.DataFrame, metric: str, column: str | None = None) -> np.ndarray | None:
+    """Return which cells were classified right, (n,) float64, or None without such a column."""
+    name = column or CORRECT[metric]
+    return table[name].to_numpy(dtype=np.float64) if name in table.columns else None

@@ -17,6 +17,7 @@ class Column:
     heading: str
     digits: int
     scale: float = 1.0
+    smallest: float = 0.0  # values under it are written as '< smallest'
 
 
 TABLE1: Mapping[str, Column] = {
@@ -35,7 +36,9 @@ TABLE2: Mapping[str, Column] = {
     "accuracy_cnn": Column("CNN, % ↑", 1, 100.0),
     "accuracy_features": Column("on the feature, % ↑", 1, 100.0),
     "accuracy_cnn_cells_as_units": Column("CNN, Wilson, cells as units", 1, 100.0),
-    "mcnemar_p_against_low_resolution": Column("McNemar p against LR, cells as units", 3),
+    "mcnemar_p_against_low_resolution_cells_as_units": Column(
+        "McNemar p against LR, cells as units", 3, smallest=0.001
+    ),
 }
 
 
@@ -77,6 +80,8 @@ def _cell(row: pd.Series, column: Column, notes: dict[str, int]) -> str:
         return f"– ({number})"
     values = (row[name] * column.scale for name in ("value", "low", "high"))
     text = format_estimate(*values, digits=column.digits)
+    if row["value"] * column.scale < column.smallest:
+        text = f"< {column.smallest:g}"
     if isinstance(row["reason"], str) and row["reason"]:
         return f"{text} ({notes.setdefault(row['reason'], len(notes) + 1)})"
     return text

@@ -147,3 +147,54 @@ def write_metrics(
         if method == "high_resolution":
             metrics = metrics.assign(psnr_db=np.inf)
         write_table(folder / f"{method}.metrics.parquet", metrics, written_by="test")
+
+
+def write_classification(
+    root: Path,
+    accuracy: dict[str, float],
+    *,
+    assay: str = "translocation",
+    wells: int = 6,
+    cells: int = 10,
+) -> None:
+    """Write classifications that are right in the first ``accuracy`` of the cells of each well."""
+    table = cells_table(wells, cells)
+    rank = table.groupby("well").cumcount()
+    folder = root / assay / f"{FACTOR}x" / DEGRADATION
+    for method, share in accuracy.items():
+        right = (rank < round(share * cells)).astype(float)
+        frame = table.assign(correct_cnn=right)
+        if method == "low_resolution":
+            frame = frame.assign(correct_channel_means=(rank < cells / 2).astype(float))
+        else:
+            frame = frame.assign(correct_features=right)
+        write_table(folder / f"{method}.classification.parquet", frame, written_by="test")
+
+
+def write_selection(root: Path, *, assay: str = "translocation", split_by: str = "well") -> None:
+    """Write selection.csv and the fields of one plate, one of them skipped."""
+    rows = [
+        {
+            "treatment": treatment,
+            "split": split,
+            "split_by": split_by,
+            "n_wells": 3,
+            "n_fields": 6,
+            "n_cells": 300 if split == "gan" else 30,
+        }
+        for treatment in CONTROLS
+        for split in ("gan", "tune", "classifier", "evaluation")
+    ]
+    write_table(root / assay / "selection.csv", pd.DataFrame(rows), written_by="test")
+    fields = pd.DataFrame(
+        {
+            "plate": "P1",
+            "well": ["B02", "B03", "B04"],
+            "site": 1,
+            "treatment": CONTROLS[0],
+            "n_cells": [9, 0, 8],
+            "status": ["ok", "skipped", "ok"],
+            "reason": ["", "out of focus <blur & haze>", ""],
+        }
+    )
+    write_table(root / assay / "plates" / "P1.fields.csv", fields, written_by="test")
