@@ -46,7 +46,7 @@ def test_the_splits_but_gan_are_cut(tmp_path):
 
 
 def test_channel_means_alone_do_not_tell_the_treatments():
-    """n = at least 250 cells a treatment: for pure chance the 99 % limit of the accuracy is 0.55."""
+    """n = at least 250 cells a treatment: for pure chance 99 % of accuracies are below 0.55."""
     means, labels = [], []
     for label, treatment in enumerate(TREATMENTS):
         for seed in range(4):
