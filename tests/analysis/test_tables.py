@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.metrics import kernel_distance
-from analysis.tables import table1
+from analysis.tables import table1, table2
 from analysis.tables.layout import (
     LONG_COLUMNS,
     Inputs,
@@ -188,3 +188,54 @@ def test_the_wide_table_keeps_every_method_and_says_why_a_column_is_gone(tmp_pat
     assert any(note.startswith("LPIPS") and "VGG" in note for note in notes)
     low = frame[frame[""] == "low_resolution"].iloc[0]
     assert low["PSNR, dB ↑"].startswith("–") and any("grid" in note for note in notes)
+
+
+# ---- table 2 -----------------------------------------------------------------------------------
+
+
+def classes_of(root, accuracy, methods):
+    made_up.write_classification(root, accuracy)
+    rows = table2.rows_of(inputs_of(root, methods), SETTINGS)
+    return long_table(rows).set_index(["method", "metric"])
+
+
+ACCURACY = {"low_resolution": 0.8, "rls": 0.9, "high_resolution": 1.0}
+MCNEMAR = "mcnemar_p_against_low_resolution_cells_as_units"
+
+
+def test_accuracies_are_those_of_the_cells_with_both_kinds_of_interval(tmp_path):
+    numbers = classes_of(tmp_path, ACCURACY, ("rls",))
+    for method, share in ACCURACY.items():
+        assert numbers.loc[(method, "accuracy_cnn"), "value"] == pytest.approx(share)
+    wells = numbers.loc[("rls", "accuracy_cnn")]
+    assert wells["unit_of_replication"] == "well" and wells["n"] == 6
+    cells = numbers.loc[("rls", "accuracy_cnn_cells_as_units")]
+    assert cells["unit_of_replication"] == "cell" and cells["n"] == 60
+    assert cells["low"] < 0.9 < cells["high"]
+
+
+def test_lr_has_no_features_and_says_so_and_channel_means_have_their_row(tmp_path):
+    numbers = classes_of(tmp_path, ACCURACY, ("rls",))
+    empty = numbers.loc[("low_resolution", "accuracy_features")]
+    assert np.isnan(empty["value"]) and "not measurable" in empty["reason"]
+    means = numbers.loc[(table2.LOW_RESOLUTION_MEANS, "accuracy_cnn"), "value"]
+    assert means == pytest.approx(0.5)
+    order = list(dict.fromkeys(method for method, _ in numbers.index))
+    assert order == ["low_resolution", table2.LOW_RESOLUTION_MEANS, "rls", "high_resolution"]
+
+
+def test_mcnemar_compares_the_same_cells_with_low_resolution(tmp_path):
+    numbers = classes_of(tmp_path, {**ACCURACY, "same": 0.8}, ("rls", "same"))
+    assert numbers.loc[("same", MCNEMAR), "value"] == 1.0
+    better = numbers.loc[("high_resolution", MCNEMAR)]
+    assert better["n"] == 12 and better["value"] == pytest.approx(2 * 0.5**12)
+
+
+def test_an_assay_without_controls_keeps_its_rows_empty_with_the_reason(tmp_path):
+    from dataclasses import replace
+
+    inputs = inputs_of(tmp_path, ("rls",))
+    lone = replace(inputs, assays=(replace(inputs.assays[0], positive_control=None),))
+    table = long_table(table2.rows_of(lone, SETTINGS))
+    assert table["value"].isna().all() and table["reason"].str.contains("control").all()
+    assert {"low_resolution", "rls", "high_resolution"} <= set(table["method"])

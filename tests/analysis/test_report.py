@@ -1,0 +1,196 @@
+"""The report: everything inside one file, nothing unsaid, nothing that data could break."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis import headline
+from analysis.report import __main__ as report
+from analysis.report import facts, html, sections
+from analysis.tables.layout import Assay, Comparison, long_row, long_table
+from rls.errors import InputError
+from rls.io import write_table
+from tests.analysis import made_up
+
+NAMES = ("figure1", "figure2", "figure3", "figure5")
+METHODS = ("bicubic", "rls", "my_search")
+
+
+def assay_of(simulated=True):
+    return Assay(
+        "translocation", "Translocation", simulated, *made_up.CONTROLS, made_up.CHANNELS,
+        "dna", "nfkb", ("nucleocytoplasmic_ratio",), (made_up.FACTOR,),
+    )  # fmt: skip
+
+
+def write_run(root, *, split_by="well"):
+    """Write what the report reads: tables, figures, selection, benchmarks; return its arguments."""
+    at = Comparison(assay_of(), made_up.FACTOR, made_up.DEGRADATION, root)
+    methods = ("low_resolution", *METHODS, "high_resolution")
+    first, second, fifth = [], [], []
+    for rank, method in enumerate(methods):
+        value = 0.5 + rank / 10
+        fact = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 6, "unit": "well"}
+        second.append(long_row(at, method, "accuracy_cnn", **fact))
+        if method == "low_resolution":
+            first.append(long_row(at, method, "psnr_db", reason="another grid"))
+            continue
+        first.append(long_row(at, method, "psnr_db", **fact))
+        first.append(long_row(at, method, "lpips", reason="no VGG weights"))
+        for side, treatment in enumerate(made_up.CONTROLS):
+            fifth.append(long_row(at, method, "median", treatment=treatment,
+                                  **{**fact, "value": value + side}))  # fmt: skip
+        if method != "high_resolution":
+            for metric in ("shift_kept", "sd_ratio", "correlation_within_treatment"):
+                fifth.append(long_row(at, method, metric, **fact))
+    fifth = [{**row, "feature": "nucleocytoplasmic_ratio"} for row in fifth]
+    for name, rows in (("tables/table1", first), ("tables/table2", second),
+                       ("figures/figure5", fifth)):  # fmt: skip
+        write_table(root / f"{name}.csv", long_table(rows), written_by="test")
+    for rank, name in enumerate(NAMES):
+        (root / "figures").mkdir(exist_ok=True)
+        Image.new("RGB", (40 + rank, 20), "red").save(root / "figures" / f"{name}.png")
+    made_up.write_selection(root, split_by=split_by)
+    benchmarks = root / "benchmarks" / "train_gan"
+    benchmarks.mkdir(parents=True)
+    benchmarks.joinpath("a.tsv").write_text("s\th:m:s\tmax_rss\n3700.0\t1:01:40\t1200.5\n")
+    return [
+        *("--results", str(root), "--assay", "translocation", "--factors", str(made_up.FACTOR)),
+        *("--degradations", made_up.DEGRADATION, "--methods", *METHODS),
+        *("--assays-config", str(made_up.write_assays(root, "translocation"))),
+        *("--tables", *(str(root / "tables" / f"table{n}.csv") for n in (1, 2))),
+        *("--figures", *(str(root / "figures" / f"{name}.png") for name in NAMES)),
+        *("--benchmarks", str(root / "benchmarks"), "--output", str(root / "report.html")),
+    ]
+
+
+def page_of(root, **facts_of_run):
+    report.main(write_run(root, **facts_of_run))
+    return (root / "report.html").read_text()
+
+
+def test_every_figure_is_inside_the_page_and_nothing_is_fetched(tmp_path, capsys):
+    page = page_of(tmp_path)
+    assert capsys.readouterr().out == "done\n"
+    sources = re.findall(r'<img[^>]* src="([^"]*)"', page)
+    assert len(sources) == len(NAMES)
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r'(src|href)="(https?:)?//', page) and "<script" not in page
+    assert "url(" not in page and "@import" not in page
+    for name in NAMES:
+        assert f'id="{name}"' in page
+
+
+def test_the_page_says_simulated_what_ran_and_what_may_not_be_claimed(tmp_path):
+    page = page_of(tmp_path)
+    for text in (
+        "Translocation (simulated)", "not &#x27;it works on biology&#x27;", "data processing",
+        "my search", "1 h 01 min", "torch 2", "Splits share no well.", "cells as units",
+    ):  # fmt: skip
+        assert text in page, text
+    assert "{" not in re.sub(r"<style>.*</style>", "", page.split("Where each file")[0], flags=re.S)
+
+
+def test_every_method_has_a_row_in_every_table_with_its_interval(tmp_path):
+    page = page_of(tmp_path)
+    tables = page[page.index('id="tables"') :]
+    for name in ("table1", "table2"):
+        part = tables[tables.index(f'id="{name}"') :]
+        for method in ("Bicubic", "RLS", "my search", "LR", "HR"):
+            assert f"<td>{method}</td>" in part[: part.index("</table>")], (name, method)
+    assert re.search(r'[\d.]+ <span class="interval">\[[\d.]+, [\d.]+\]</span>', tables)
+    assert "LPIPS ↓ is empty: no VGG weights." in tables
+    assert "(1) another grid." in tables
+
+
+def test_reasons_of_skipped_fields_are_shown_and_escaped(tmp_path):
+    page = page_of(tmp_path)
+    assert "out of focus &lt;blur &amp; haze&gt;" in page and "<blur" not in page
+
+
+def test_blocks_of_one_field_draw_the_warning_that_class_and_well_are_one(tmp_path):
+    assert sections.TILE[:60] in html.escape(page_of(tmp_path / "a", split_by="tile"))
+    assert "class and well are one" not in page_of(tmp_path / "b")
+
+
+def test_a_run_without_its_generator_says_so(tmp_path):
+    assert "no generator at" in page_of(tmp_path)
+
+
+def test_a_figure_that_is_missing_stops_the_report(tmp_path):
+    arguments = write_run(tmp_path)
+    (tmp_path / "figures" / "figure3.png").unlink()
+    with pytest.raises(InputError, match=r"figure3\.png"):
+        report.main(arguments)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_every_table_and_figure_has_its_caption():
+    for name in (*NAMES, "table1", "table2"):
+        text = sections.caption(name)
+        assert len(text) > 200 and "**" not in text and "``" not in text
+    with pytest.raises(InputError, match="figure9"):
+        sections.caption("figure9")
+
+
+def test_captions_are_plain_and_safe():
+    assert html.restructured("**a** <b> ``c_d``\n\n*e*") == (
+        "<b>a</b> &lt;b&gt; <code>c_d</code><br><i>e</i>"
+    )
+
+
+def test_job_times_add_up_by_rule(tmp_path):
+    folder = tmp_path / "super_resolve"
+    folder.mkdir()
+    for shard in range(3):
+        (folder / f"{shard}.tsv").write_text("s\tmax_rss\n10.0\t-\n")
+    (tmp_path / "table1.tsv").write_text("s\tmax_rss\n2.5\t50\n")
+    times = facts.job_times(tmp_path).set_index("rule")
+    assert times.loc["super_resolve", "jobs"] == 3
+    assert times.loc["super_resolve", "seconds"] == pytest.approx(30.0)
+    assert times.loc["table1", "max_rss_mb"] == 50
+    assert facts.job_times(None).empty
+    assert [facts.readable_time(s) for s in (12, 200, 7500)] == ["12 s", "3 min 20 s", "2 h 05 min"]
+
+
+def test_the_share_of_treated_cells_in_the_prior_is_counted(tmp_path):
+    made_up.write_selection(tmp_path)
+    found = facts.read_selection(tmp_path, assay_of())
+    assert facts.treated_share(found, made_up.CONTROLS[0]) == pytest.approx(0.5)
+    assert list(found.skipped["fields"]) == [1]
+
+
+def test_devices_are_those_that_the_logs_name(tmp_path):
+    (tmp_path / "a.log").write_text("x\ndevice: cpu (2 threads)\n")
+    (tmp_path / "b.log").write_text("device: cuda (H200, 139 GiB)\n")
+    assert facts.devices(tmp_path) == "cpu (2 threads); cuda (H200, 139 GiB)"
+
+
+def test_the_headline_is_three_lines_with_the_numbers(tmp_path, capsys):
+    page_of(tmp_path)
+    capsys.readouterr()
+    headline.main(["--results", str(tmp_path), "--report", str(tmp_path / "report.html")])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "(simulated)" in lines[0] and "my_search" in lines[0]
+    assert lines[1].endswith("report.html")
+    assert "DMSO 0.90 -> 0.70, TNF-alpha 1.90 -> 1.70; shift kept 0.70" in lines[2]
+    assert "LR 50.0 %, RLS 70.0 %, HR 90.0 %" in lines[2]
+
+
+def test_the_headline_needs_its_report_and_a_method(tmp_path):
+    page_of(tmp_path)
+    with pytest.raises(InputError, match=r"other\.html"):
+        headline.lines(tmp_path, tmp_path / "other.html")
+    with pytest.raises(InputError, match="no method"):
+        headline.main_method(["high_resolution", "bicubic"])
+    assert headline.main_method(["bicubic", "pulse", "rls"]) == "rls"
+    assert headline.main_method(["bicubic", "pulse"]) == "pulse"
+    assert np.isnan(
+        headline.value_of(pd.DataFrame(columns=["method", "metric", "value"]), "a", "b")
+    )
