@@ -23,7 +23,6 @@ from rls.checkpoint import StateFolder, identity_digest
 from rls.command import Parser, option, run
 from rls.device import choose_device, has_fast_bfloat16
 from rls.errors import InputError
-from rls.flows import read_flow
 from rls.forward import BORDERS, downscale
 from rls.io import Stack, read_intensity, read_stack, read_weights, write_stack, write_weights
 from rls.search import Problem, Styles
@@ -129,6 +128,8 @@ def read_models(
         digests["styles"] = header["digest"]
         _same(args.styles, header, "generator", digests, "sample_styles")
     if args.flow:
+        from rls.flows import read_flow  # nflows takes a second that other methods need not wait
+
         flow, header = read_flow(args.flow, device)
         digests["flow"] = header["digest"]
         _same(args.flow, header, "styles", digests, "fit_flow")

@@ -10,11 +10,13 @@ nor result depends on the batch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from rls.flows import StyleFlow
+if TYPE_CHECKING:
+    from rls.flows import StyleFlow
 
 
 def fidelity(y: Tensor, low: Tensor) -> Tensor:

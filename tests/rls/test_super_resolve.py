@@ -17,13 +17,14 @@ import torch
 from rls.degrade import Settings as DegradeSettings
 from rls.degrade import degrade
 from rls.errors import InputError
-from rls.flows import write_flow
+from rls.flows import StyleFlow, write_flow
+from rls.forward import downscale
 from rls.gather_shards import main as gather_main
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
 from rls.stylegan2.generator_io import write_generator
 from rls.super_resolve import Shard, latents_path, main
 from tests.conftest import ROOT
-from tests.rls.search_stand_ins import tiny_flow, tiny_generator, tiny_styles
+from tests.rls.search_stand_ins import tiny_generator, tiny_styles
 
 INTENSITY = Intensity(("dna", "nfkb"), (100.0, 50.0), (1100.0, 2050.0))
 N = 11
@@ -61,13 +62,10 @@ def write_models(path: Path, size: int, n_channels: int) -> None:
     write_flow(path / "flow.safetensors", unfolded(styles.w), {"styles_digest": digest})
 
 
-def unfolded(w: torch.Tensor):
+def unfolded(w: torch.Tensor) -> StyleFlow:
     """A flow as it is before freezing, which is what fit_flow writes."""
-    frozen = tiny_flow(w)
-    from rls.flows import StyleFlow
-
     torch.manual_seed(2)
-    flow = StyleFlow(frozen.kind, frozen.features, frozen.hidden, frozen.n_blocks)
+    flow = StyleFlow("maf", w.shape[1], 32, 2)
     flow.set_scale(w)
     flow.recompute_batch_norm(w)
     return flow
@@ -115,8 +113,6 @@ def test_the_evaluation_rows_are_written_in_order_with_what_was_found(
         assert np.isfinite(high.table[name]).all()
     assert content(whole)[2].shape == (N, 4, 16)
     # the loss in the table is that of the image in the stack
-    from rls.forward import downscale
-
     order = [list(low.table["image_id"]).index(image_id) for image_id in high.table["image_id"]]
     y = torch.as_tensor(INTENSITY.to_unit(low.images[order]))
     x = torch.as_tensor(INTENSITY.to_unit(high.images))
@@ -139,7 +135,7 @@ def test_shards_give_the_bits_of_the_whole_whatever_their_number(
 
 
 def test_a_killed_search_goes_on_with_the_same_bits(
-    folder: Path, whole: Path, tmp_path: Path
+    folder: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "rls.ome.tif"
     command = [sys.executable, "-m", "rls.super_resolve", *arguments(folder, output)]
@@ -153,8 +149,9 @@ def test_a_killed_search_goes_on_with_the_same_bits(
     assert process.returncode == -signal.SIGKILL and not output.exists()
     kept = list((tmp_path / "state").glob("*/batch-*.safetensors"))
     assert 1 <= len(kept) < 3
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert f"{4 * len(kept)} of {N} images were found" in ended.stdout
+    main(arguments(folder, output))
+    said = capsys.readouterr().out
+    assert "taken over" in said and f"{4 * len(kept)} of {N} images were found" in said
     (images, table, w), (one_images, one_table, one_w) = content(output), content(whole)
     assert np.array_equal(images, one_images) and torch.equal(w, one_w)
     pd.testing.assert_frame_equal(table, one_table)
