@@ -1,0 +1,183 @@
+"""Find the nucleus at the centre of a crop, and tell it from its neighbours.
+
+Not a feature itself: features in this folder share it. Every step depends on one crop only and
+does not change when its counts are scaled or shifted, so a well's gain and the choice of counts or
+unit intensity leave the masks as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.morphology import local_maxima, reconstruction
+from skimage.segmentation import watershed
+
+from rls.command import option
+
+OK = "ok"
+SEED_LEVEL = 0.6  # basins reach down to this share of the Otsu threshold above the background
+HALF_HEIGHT = 0.5  # a blurred edge lies where the light is half way to the plateau
+FLOOR = 1e-3  # of the highest hill: below, it is ground
+PLATEAU_PERCENTILE = 80.0  # of the pixels above the threshold: the plateau of a nucleus
+
+
+@dataclass(frozen=True)
+class NucleusSettings:
+    """How the central nucleus is found; frozen on HR controls, never tuned on SR."""
+
+    nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.")
+    nucleus_smoothing_um: float = option("Sd of the Gaussian before the threshold, in um.")
+    nucleus_separability: float = option(
+        "Least share of the variance that Otsu's threshold explains; below, there is no nucleus."
+    )
+    nucleus_seed_sd_um: float = option("Sd of the Laplacian of Gaussian that splits nuclei, in um.")
+    nucleus_split_depth: float = option(
+        "Two nuclei are split if the saddle between them is lower by this share, 0 to 1."
+    )
+    nucleus_centre_tolerance_um: float = option(
+        "Farthest that the nucleus may lie from the crop's centre, in um."
+    )
+    nucleus_min_area_um2: float = option("Least area of a nucleus, in um^2.")
+    nucleus_max_area_um2: float = option("Greatest area of a nucleus, in um^2.")
+    nucleus_min_diameter_px: float = option(
+        "A nucleus sampled by fewer pixels across is not measurable: low resolution."
+    )
+
+
+@dataclass(frozen=True)
+class Nucleus:
+    """The central nucleus of a crop.
+
+    mask: (y, x) bool. others: (y, x) bool, all other nuclei. status: ``ok`` or
+    ``not_measurable:reason``; then both masks are empty.
+    """
+
+    mask: np.ndarray
+    others: np.ndarray
+    status: str = OK
+
+
+def find_nuclei(
+    images: np.ndarray, pixel_size_um: float, settings: NucleusSettings
+) -> list[Nucleus]:
+    """Return the central nucleus of each nucleus-channel image (n, y, x), counts or unit.
+
+    Gaussian; Otsu's threshold per crop, where nothing counts as brighter than the crop's centre (a
+    bright neighbour does not hide a dim nucleus); watershed on a Laplacian of Gaussian; the nucleus
+    nearest the centre is then cut at half its own height, which is where the edge of a blurred body
+    lies whatever the brightness of its neighbours.
+    """
+    images = np.asarray(images, dtype=np.float32)
+    if settings.nucleus_diameter_um / pixel_size_um < settings.nucleus_min_diameter_px:
+        return [_none(image.shape, "image_too_small") for image in images]
+    sd = settings.nucleus_smoothing_um / pixel_size_um
+    smooth = ndimage.gaussian_filter(images, (0, sd, sd), mode="nearest")
+    ceiling = _brightness_at_centre(smooth, settings.nucleus_centre_tolerance_um / pixel_size_um)
+    clipped = np.minimum(smooth, ceiling[:, None, None])
+    thresholds, separability = otsu(clipped.reshape(len(smooth), -1))
+    found = []
+    for image, threshold, share in zip(smooth, thresholds, separability, strict=True):
+        if not share >= settings.nucleus_separability:
+            found.append(_none(image.shape, "no_nucleus"))
+        else:
+            found.append(_central(image, float(threshold), pixel_size_um, settings))
+    return found
+
+
+def otsu(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Otsu's threshold and separability of each row of (n, p): (n,) and (n,).
+
+    Exact, over the sorted values and not a histogram. Separability is the between-class share of
+    the variance, 0 to 1, 2/pi for Gaussian noise, NaN for a constant row.
+
+    Source: Otsu 1979, IEEE Trans. SMC 9:62.
+    """
+    ordered = np.sort(values.astype(np.float64), axis=1)
+    ordered = ordered - ordered.mean(axis=1, keepdims=True)
+    n = ordered.shape[1]
+    below = np.arange(1, n)
+    sums = np.cumsum(ordered, axis=1)[:, :-1]
+    between = sums**2 / (below * (n - below))  # of centred values, times n is left out
+    best = between.argmax(axis=1)
+    rows = np.arange(len(ordered))
+    threshold = 0.5 * (ordered[rows, best] + ordered[rows, best + 1])
+    variance = (ordered**2).mean(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        separability = np.where(variance > 0, between[rows, best] / variance, np.nan)
+    return threshold + values.mean(axis=1, dtype=np.float64), separability
+
+
+def _brightness_at_centre(images: np.ndarray, radius_px: float) -> np.ndarray:
+    """Return the maximum (n,) of each image (n, y, x) within a radius of its centre."""
+    ys, xs = np.indices(images.shape[1:])
+    centre = (np.array(images.shape[1:]) - 1) / 2
+    disc = np.hypot(ys - centre[0], xs - centre[1]) <= max(radius_px, 1.0)
+    return images[:, disc].max(axis=1)
+
+
+def _central(
+    image: np.ndarray, threshold: float, pixel_size_um: float, settings: NucleusSettings
+) -> Nucleus:
+    background = float(np.median(image[image <= threshold]))
+    labels = _basins(image, threshold, background, pixel_size_um, settings)
+    label = _nearest_to_centre(labels, settings.nucleus_centre_tolerance_um / pixel_size_um)
+    if label == 0:
+        return _none(image.shape, "no_nucleus_at_centre")
+    basin = labels == label
+    plateau = float(np.percentile(image[basin], PLATEAU_PERCENTILE))
+    level = background + HALF_HEIGHT * (plateau - background)
+    nucleus = _largest_part(ndimage.binary_fill_holes(basin & (image > level)))
+    area = float(nucleus.sum()) * pixel_size_um**2
+    if area < settings.nucleus_min_area_um2:
+        return _none(image.shape, "nucleus_too_small")
+    if area > settings.nucleus_max_area_um2:
+        return _none(image.shape, "nucleus_too_large")
+    return Nucleus(nucleus, (image > threshold) & ~basin)
+
+
+def _basins(
+    image: np.ndarray,
+    threshold: float,
+    background: float,
+    pixel_size_um: float,
+    settings: NucleusSettings,
+) -> np.ndarray:
+    """Return labels (y, x), one a nucleus with its slopes; touching nuclei are split.
+
+    A Laplacian of Gaussian has one hill a nucleus, whatever its brightness and however hazy the
+    gap; two hills are two nuclei if the saddle is lower than the lower hill by ``split_depth``.
+    """
+    sd = settings.nucleus_seed_sd_um / pixel_size_um
+    hills = -ndimage.gaussian_laplace(image, sd, mode="nearest")
+    hills = np.log(np.maximum(hills, FLOOR * max(float(hills.max()), 1e-30)))
+    depth = -np.log1p(-settings.nucleus_split_depth)
+    flooded = reconstruction(hills - depth, hills)
+    low = background + SEED_LEVEL * (threshold - background)
+    seeds = local_maxima(flooded) & (image > low)
+    markers, _ = ndimage.label(seeds, structure=np.ones((3, 3)))
+    return watershed(-hills, markers, mask=image > low)
+
+
+def _nearest_to_centre(labels: np.ndarray, tolerance_px: float) -> int:
+    """Return the label with the pixel nearest the centre, 0 if none is within the tolerance."""
+    ys, xs = np.nonzero(labels)
+    if len(ys) == 0:
+        return 0
+    centre = (np.array(labels.shape) - 1) / 2
+    distance = np.hypot(ys - centre[0], xs - centre[1])
+    nearest = int(distance.argmin())
+    return int(labels[ys[nearest], xs[nearest]]) if distance[nearest] <= tolerance_px else 0
+
+
+def _largest_part(mask: np.ndarray) -> np.ndarray:
+    parts, count = ndimage.label(mask)
+    if count <= 1:
+        return mask
+    return parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+
+
+def _none(shape: tuple[int, ...], reason: str) -> Nucleus:
+    empty = np.zeros(shape, dtype=bool)
+    return Nucleus(empty, empty, f"not_measurable:{reason}")
