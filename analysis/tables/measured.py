@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,25 +33,24 @@ def read_evaluation(path: Path, *, columns: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def feature_column(table: pd.DataFrame, feature: str, path: Path) -> str:
-    """Return the column of a feature: its name, or its name with a unit behind it.
+    """Return the column of a feature: the PRIMARY one of analysis/features/{feature}.py.
 
     Raises:
-        InputError: None, or more than one.
+        InputError: There is no such feature, or it was not measured.
     """
-    if feature in table.columns:
-        return feature
-    found = [
-        name
-        for name in table.columns
-        if name.startswith(feature + "_") and pd.api.types.is_numeric_dtype(table[name])
-    ]
-    if len(found) != 1:
+    try:
+        column = str(importlib.import_module(f"analysis.features.{feature}").PRIMARY)
+    except (ModuleNotFoundError, AttributeError) as error:
         raise InputError(
-            f"{path} has {len(found)} columns for the feature '{feature}' "
-            f"({', '.join(found) or ', '.join(table.columns)}); expected one. "
+            f"There is no feature '{feature}' (analysis/features/{feature}.py with PRIMARY). "
             f"Correct the assay's 'features'."
+        ) from error
+    if column not in table.columns:
+        raise InputError(
+            f"{path} has no column {column} of the feature '{feature}'; it has "
+            f"{', '.join(table.columns[:12])}. Delete it and run measure again."
         )
-    return found[0]
+    return column
 
 
 def same_cells(reference: pd.DataFrame, other: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -51,6 +51,7 @@ DISTANCES = {
     "random": ("kernel_distance_random_x1000", "frechet_distance_random"),
     "inception": ("kid_x1000", "fid"),
 }
+FIDELITY = "fidelity_l1"
 KD_SCALE = 1000.0
 OTHER_GRID = "LR lies on another pixel grid than HR; row Bicubic is LR enlarged"
 SAME_CELL = "another cell has no pixel in common"
@@ -159,8 +160,12 @@ def floor_rows(at: Comparison, reference: pd.DataFrame, settings: Settings) -> R
         for fact in distance_facts(kind, here, there, settings):
             reason = "; ".join(filter(None, (fact.get("reason", ""), note)))
             rows.append(long_row(at, FLOOR, **{**fact, "reason": reason}))
-    for metric in (*IMAGE_METRICS, *PERCEPTUAL_METRICS):
-        rows.append(long_row(at, FLOOR, metric, reason=SAME_CELL))
+    for fact in image_facts(reference, settings):
+        if fact["metric"] == FIDELITY:
+            note = fact.get("reason") or "|D(HR) - LR| of the same cell: what degradation leaves"
+            rows.append(long_row(at, FLOOR, **{**fact, "reason": note}))
+        else:
+            rows.append(long_row(at, FLOOR, fact["metric"], reason=SAME_CELL))
     return rows
 
 

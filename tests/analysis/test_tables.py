@@ -22,7 +22,7 @@ from analysis.tables.settings import Settings
 from analysis.tables.wide import TABLE1, wide_table
 from rls.command import as_flags
 from rls.errors import InputError
-from rls.io import read_table
+from rls.io import read_table, write_table
 from tests.analysis import made_up
 
 SETTINGS = Settings(n_bootstrap=40, confidence_level=0.95, seed=0)
@@ -88,6 +88,16 @@ def test_every_empty_cell_carries_a_reason(tmp_path):
     assert "grid" in empty.loc[("low_resolution", "psnr_db"), "reason"]
 
 
+def test_the_floor_of_fidelity_is_what_degradation_leaves_of_hr_itself(tmp_path):
+    made_up.write_metrics(tmp_path, QUALITY)
+    path = tmp_path / "translocation" / "8x" / "bicubic" / "high_resolution.metrics.parquet"
+    write_table(path, read_table(path).assign(fidelity_l1=0.003), written_by="test")
+    rows = long_table(table1.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS))
+    numbers = rows.set_index(["method", "metric"])
+    assert numbers.loc[(table1.FLOOR, "fidelity_l1"), "value"] == pytest.approx(0.003)
+    assert np.isnan(numbers.loc[(table1.FLOOR, "psnr_db"), "value"])
+
+
 def test_a_method_that_is_added_has_its_rows(tmp_path):
     numbers = numbers_of(tmp_path, {**QUALITY, "my_search": 0.9}, ("rls", "my_search"))
     metrics = {name: set(numbers.loc[name].index) for name in ("rls", "my_search")}
@@ -136,12 +146,12 @@ def test_a_method_measured_on_other_cells_is_refused(tmp_path):
     )
 
 
-def test_a_feature_that_no_column_or_two_could_be_is_refused(tmp_path):
-    frame = pd.DataFrame({"mean_spot_area_um2": [1.0], "mean_spot_count": [2.0], "site": [1]})
-    assert feature_column(frame, "mean_spot_area", tmp_path) == "mean_spot_area_um2"
-    for name in ("mean_spot", "ratio"):
-        with pytest.raises(InputError, match=name):
-            feature_column(frame, name, tmp_path)
+def test_a_feature_is_found_by_its_module_and_another_is_named(tmp_path):
+    name = "nucleocytoplasmic_ratio"
+    assert feature_column(pd.DataFrame({name: [1.0]}), name, tmp_path) == name
+    for wrong, frame in ((name, pd.DataFrame({"site": [1]})), ("spots_of_mars", pd.DataFrame())):
+        with pytest.raises(InputError, match=wrong):
+            feature_column(frame, wrong, tmp_path)
 
 
 def test_assays_are_read_from_their_own_file_or_a_whole_configuration(tmp_path):
