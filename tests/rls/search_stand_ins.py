@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+import rls.search
 from rls.flows import StyleFlow
 from rls.forward import downscale
 from rls.progress import Progress
@@ -104,3 +108,29 @@ def make_problem(
 
 def quiet(n: int = 1) -> BatchProgress:
     return BatchProgress(Progress(n, "test", "img", done=0), 1)
+
+
+NEW = """
+from dataclasses import dataclass
+from rls.command import option
+from rls.search import Reconstruction
+
+
+@dataclass(frozen=True)
+class Settings:
+    grey: float = option("Value of every pixel.")
+
+
+def super_resolve(problem, settings, progress):
+    n, c, m, _ = problem.y.shape
+    size = m * problem.factor
+    return Reconstruction(problem.y.new_full((n, c, size, size), settings.grey), None)
+"""
+
+
+def add_method(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Put the file of a new method where rls.search looks, as if it lay beside the others."""
+    (folder / "all_grey.py").write_text(NEW)
+    monkeypatch.setattr(rls.search, "__path__", [*rls.search.__path__, str(folder)])
+    monkeypatch.delitem(sys.modules, "rls.search.all_grey", raising=False)
+    return "all_grey"

@@ -48,9 +48,9 @@ def flags(settings: Settings) -> list[str]:
 @pytest.mark.parametrize("kind", ["maf", "realnvp"])
 def test_a_flow_fitted_on_a_gaussian_reaches_its_entropy(kind: str) -> None:
     torch.set_num_threads(1)
-    w, entropy = correlated_gaussian(6000)
+    w, entropy = correlated_gaussian(4000)
     train, validation = split_styles(w, 0.2, 0)
-    fit = fit_flow(train, validation, replace(SMALL, flow=kind, max_epochs=12))
+    fit = fit_flow(train, validation, replace(SMALL, flow=kind, max_epochs=10))
     assert abs(fit.best_log_prob + entropy) < 0.12
     diagonal = gaussian_log_prob(train, validation, full=False)
     assert diagonal is not None and fit.best_log_prob > diagonal + 0.5

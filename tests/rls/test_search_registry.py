@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-import rls.search
 from rls.errors import InputError
 from rls.search import load_method, method_names
-
-NEW = """
-from dataclasses import dataclass
-from rls.command import option
-from rls.search import Reconstruction
-
-
-@dataclass(frozen=True)
-class Settings:
-    grey: float = option("Value of every pixel.")
-
-
-def super_resolve(problem, settings, progress):
-    n, c, m, _ = problem.y.shape
-    size = m * problem.factor
-    return Reconstruction(problem.y.new_full((n, c, size, size), settings.grey), None)
-"""
+from tests.rls.search_stand_ins import add_method
 
 
 @pytest.fixture
 def new_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "all_grey.py").write_text(NEW)
-    monkeypatch.setattr(rls.search, "__path__", [*rls.search.__path__, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "rls.search.all_grey", raising=False)
-    return "all_grey"
+    return add_method(tmp_path, monkeypatch)
 
 
 def test_the_methods_are_the_files_of_the_folder() -> None:

@@ -24,7 +24,7 @@ from rls.io import Intensity, read_stack, read_weights, write_intensity, write_s
 from rls.stylegan2.generator_io import write_generator
 from rls.super_resolve import Shard, latents_path, main
 from tests.conftest import ROOT
-from tests.rls.search_stand_ins import tiny_generator, tiny_styles
+from tests.rls.search_stand_ins import add_method, tiny_generator, tiny_styles
 
 INTENSITY = Intensity(("dna", "nfkb"), (100.0, 50.0), (1100.0, 2050.0))
 N = 11
@@ -197,6 +197,21 @@ def test_bicubic_needs_no_model(folder: Path, tmp_path: Path) -> None:
     assert images.shape == (N, 2, 8, 8) and w.shape == (N, 0, 0)
     assert "no generator" in read_stack(output).description
     assert "loss_fidelity" in table.columns
+
+
+def test_a_method_that_was_just_written_runs_by_its_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = add_method(tmp_path, monkeypatch)
+    files = ["--low-resolution", folder / "low.ome.tif", "--intensity", folder / "intensity.json"]
+    base = [*files, "--factor", 4, "--state", tmp_path / "state", "--batch-size", 4, "--seed", 1]
+    base += ["--precision", "float32", "--noise", "shared", "--border", "as_degraded"]
+    base += ["--device", "cpu", "--threads", 1, "--output", tmp_path / "grey.ome.tif"]
+    main([*map(str, base), "--method", "grey", "--search", name, "--grey", "0.25"])
+    unit = INTENSITY.to_unit(read_stack(tmp_path / "grey.ome.tif").images)
+    assert np.allclose(unit, 0.25, atol=1e-5)
+    with pytest.raises(InputError, match="grey"):
+        main([*map(str, base), "--method", "grey", "--search", name])
 
 
 def test_a_configuration_file_gives_the_methods_block(folder: Path, tmp_path: Path) -> None:
