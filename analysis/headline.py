@@ -80,7 +80,7 @@ def facts_of(figure5: pd.DataFrame, table2: pd.DataFrame) -> list[dict[str, Any]
                 "sd_ratio": estimate_of(part, method, "sd_ratio"),
                 "correlation": estimate_of(part, method, "correlation_within_treatment"),
                 "accuracy": {
-                    row: value_of(classes, row, "accuracy_cnn")
+                    row: value_of(classes, row, "accuracy_chosen")
                     for row in ("low_resolution", method, "high_resolution")
                 },
             }

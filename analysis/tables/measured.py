@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,12 +103,38 @@ def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:
     return table[columns].to_numpy(dtype=np.float64) if columns else None
 
 
-# Name in Table 2 -> column of {method}.classification.parquet: 1 right, 0 wrong, NaN neither.
-CORRECT = {"accuracy_cnn": "correct_cnn", "accuracy_features": "correct_features"}
-CHANNEL_MEANS = "correct_channel_means"
+# Classifiers on the assay's features, of which the better on tune is shown.
+ON_FEATURES = ("logistic_on_features", "forest_on_features")
+CNN, CHANNEL_MEANS = "cnn", "channel_means"
+MAJORITY = "feature_not_measurable:majority_class"
 
 
-def correct_cells(table: pd.DataFrame, metric: str, column: str | None = None) -> np.ndarray | None:
-    """Return which cells were classified right, (n,) float64, or None without such a column."""
-    name = column or CORRECT[metric]
-    return table[name].to_numpy(dtype=np.float64) if name in table.columns else None
+def verdicts(path: Path, treatments: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Return what each classifier said of the evaluation cells of both controls, by its name.
+
+    Every table is sorted by image_id and has ``correct``, float: 1 right, 0 wrong, NaN neither.
+    """
+    table = read_evaluation(path, columns=["classifier", "correct", "chosen", "accuracy_tune"])
+    table = table[table["treatment"].isin(treatments)]
+    table = table.assign(
+        correct=table["correct"].astype("Float64").to_numpy(float, na_value=np.nan)
+    )
+    return {
+        str(name): part.sort_values("image_id").reset_index(drop=True)
+        for name, part in table.groupby("classifier", sort=False)
+    }
+
+
+def chosen_verdict(found: Mapping[str, pd.DataFrame]) -> str:
+    """Return the classifier that classify chose on tune."""
+    return next(name for name, part in found.items() if bool(part["chosen"].iloc[0]))
+
+
+def features_verdict(found: Mapping[str, pd.DataFrame]) -> str | None:
+    """Return the better on tune of the classifiers on features; None if none was measured."""
+    tune = {
+        name: float(found[name]["accuracy_tune"].iloc[0])
+        for name in ON_FEATURES
+        if name in found and np.isfinite(found[name]["accuracy_tune"].iloc[0])
+    }
+    return max(tune, key=lambda name: tune[name]) if tune else None

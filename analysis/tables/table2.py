@@ -1,14 +1,15 @@
 """Table 2: accuracy of telling the two controls apart on LR, on every method and on HR.
 
 Classifiers were fitted on HR (for HR and every method) or on LR (rows LR), on cells of another
-split. Intervals resample wells; Wilson's interval and McNemar's exact test against LR take cells
-as units and are named so. SR holds no more class information than LR plus the prior (data
-processing): a row above LR has a better classifier or a helpful prior, not more information.
+split; which one is best was decided on the split tune. Intervals resample wells; Wilson's interval
+and McNemar's exact test against LR take cells as units and are named so. SR holds no more class
+information than LR plus the prior (data processing): a row above LR has a better classifier or a
+helpful prior, not more information.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,22 @@ from analysis.tables.layout import (
 )
 from analysis.tables.measured import (
     CHANNEL_MEANS,
-    CORRECT,
-    correct_cells,
+    CNN,
+    MAJORITY,
+    chosen_verdict,
     estimate_facts,
-    read_evaluation,
+    features_verdict,
     same_cells,
+    verdicts,
 )
 from analysis.tables.settings import Settings
 from rls.command import Parser, run
 from rls.io import write_table
 
 LOW_RESOLUTION_MEANS = "low_resolution_channel_means"
-NO_FEATURES = "not measurable: LR images have no feature to measure"
+CHOSEN, NETWORK, FEATURES = "accuracy_chosen", "accuracy_cnn", "accuracy_features"
+MCNEMAR = "mcnemar_p_against_low_resolution_cells_as_units"
+NO_FEATURES = "not measurable: no feature can be measured on LR images"
 
 Rows = list[dict[str, Any]]
 
@@ -51,7 +56,8 @@ def rows_of(inputs: Inputs, settings: Settings) -> Rows:
         if len(at.assay.treatments) < 2:
             reason = "the assay names no negative and positive control"
             methods = (LOW_RESOLUTION, *inputs.methods, HIGH_RESOLUTION)
-            rows += [long_row(at, m, metric, reason=reason) for m in methods for metric in CORRECT]
+            metrics = (CHOSEN, NETWORK, FEATURES)
+            rows += [long_row(at, m, metric, reason=reason) for m in methods for metric in metrics]
             continue
         rows += comparison_rows(at, inputs.methods, settings)
     return rows
@@ -59,42 +65,41 @@ def rows_of(inputs: Inputs, settings: Settings) -> Rows:
 
 def comparison_rows(at: Comparison, methods: Sequence[str], settings: Settings) -> Rows:
     """Return the rows of one assay, factor and degradation."""
-    low = read_controls(at, LOW_RESOLUTION)
-    baseline = correct_cells(low, "accuracy_cnn")
-    rows: Rows = []
-    for facts in accuracy_facts(low, "accuracy_cnn", settings):
-        rows.append(long_row(at, LOW_RESOLUTION, **facts))
-    rows.append(long_row(at, LOW_RESOLUTION, "accuracy_features", reason=NO_FEATURES))
-    for facts in accuracy_facts(low, "accuracy_cnn", settings, column=CHANNEL_MEANS):
-        rows.append(long_row(at, LOW_RESOLUTION_MEANS, **facts))
+    low = verdicts(at.classification(LOW_RESOLUTION), at.assay.treatments)
+    baseline = low[chosen_verdict(low)]
+    rows = [long_row(at, LOW_RESOLUTION, **fact) for fact in method_facts(low, settings)]
+    means = accuracy_facts(low[CHANNEL_MEANS], CHOSEN, settings, CHANNEL_MEANS)
+    rows += [long_row(at, LOW_RESOLUTION_MEANS, **fact) for fact in means]
     ordered = [m for m in methods if m not in (HIGH_RESOLUTION, LOW_RESOLUTION)]
     for method in (*ordered, HIGH_RESOLUTION):
-        table = same_cells(low, read_controls(at, method), at.classification(method))
-        for metric in CORRECT:
-            for facts in accuracy_facts(table, metric, settings):
-                rows.append(long_row(at, method, **facts))
-        rows.append(long_row(at, method, **against_low(table, baseline)))
+        path = at.classification(method)
+        found = verdicts(path, at.assay.treatments)
+        rows += [long_row(at, method, **fact) for fact in method_facts(found, settings)]
+        chosen = same_cells(baseline, found[chosen_verdict(found)], path)
+        rows.append(long_row(at, method, **against_low(chosen, baseline)))
     return rows
 
 
-def read_controls(at: Comparison, method: str) -> pd.DataFrame:
-    """Return the classified evaluation cells of the two controls."""
-    table = read_evaluation(at.classification(method))
-    return table[table["treatment"].isin(at.assay.treatments)].reset_index(drop=True)
+def method_facts(found: Mapping[str, pd.DataFrame], settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield the accuracies of the classifier chosen on tune, the network, the one on features."""
+    chosen, on_features = chosen_verdict(found), features_verdict(found)
+    yield from accuracy_facts(found[chosen], CHOSEN, settings, chosen)
+    yield from accuracy_facts(found[CNN], NETWORK, settings, CNN)
+    if on_features is None:
+        yield {"metric": FEATURES, "reason": NO_FEATURES}
+    else:
+        yield from accuracy_facts(found[on_features], FEATURES, settings, on_features)
 
 
 def accuracy_facts(
-    table: pd.DataFrame, metric: str, settings: Settings, column: str | None = None
+    table: pd.DataFrame, metric: str, settings: Settings, classifier: str
 ) -> Iterator[dict[str, Any]]:
     """Yield an accuracy with its interval over wells, then with Wilson's over cells."""
-    correct = correct_cells(table, metric, column)
-    if correct is None or not np.isfinite(correct).any():
-        reason = f"classify wrote no column {column or CORRECT[metric]}"
-        if correct is not None:
-            reason = "no cell could be measured"
-        yield {"metric": metric, "reason": reason}
-        return
+    correct = table["correct"].to_numpy(dtype=float)
     finite = np.isfinite(correct)
+    if not finite.any():
+        yield {"metric": metric, "reason": f"{classifier} could judge no cell"}
+        return
     kept, values = table[finite].reset_index(drop=True), correct[finite]
 
     def share(chosen: np.ndarray) -> float:
@@ -104,20 +109,34 @@ def accuracy_facts(
         share, kept, n_resamples=settings.n_bootstrap, confidence=settings.confidence_level,
         seed=settings.seed,
     )  # fmt: skip
-    yield {"metric": metric, **estimate_facts(found)}
+    facts = estimate_facts(found)
+    notes = [str(facts["reason"]), _note(table, metric, classifier)]
+    yield {"metric": metric, **facts, "reason": "; ".join(filter(None, notes))}
     interval = wilson(int(values.sum()), len(values), confidence=settings.confidence_level)
     yield {"metric": f"{metric}_cells_as_units", **estimate_facts(interval)}
 
 
-def against_low(table: pd.DataFrame, baseline: np.ndarray | None) -> dict[str, Any]:
-    """Return McNemar's exact p of a method's CNN against LR's best classifier, cells as units."""
-    metric = "mcnemar_p_against_low_resolution_cells_as_units"
-    correct = correct_cells(table, "accuracy_cnn")
-    if correct is None or baseline is None:
-        return {"metric": metric, "reason": "one of the two was not classified"}
-    both = np.isfinite(correct) & np.isfinite(baseline)
-    found = mcnemar_exact(correct[both] > 0, baseline[both] > 0)
-    return {"metric": metric, **estimate_facts(found)}
+def _note(table: pd.DataFrame, metric: str, classifier: str) -> str:
+    """Say which classifier it is where that was a choice, and how many cells it could not see."""
+    notes = []
+    if metric in (CHOSEN, FEATURES) and classifier != CHANNEL_MEANS:
+        notes.append(f"best on tune: {classifier.replace('_', ' ')}")
+    blind = int((table["status"] == MAJORITY).sum()) if "status" in table.columns else 0
+    if blind:
+        notes.append(
+            f"{blind} of {len(table)} cells had no measurable feature and were given the majority"
+        )
+    return "; ".join(notes)
+
+
+def against_low(chosen: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
+    """Return McNemar's exact p of the best on tune against LR's best, cells as units."""
+    correct, low = (part["correct"].to_numpy(dtype=float) for part in (chosen, baseline))
+    both = np.isfinite(correct) & np.isfinite(low)
+    if not both.any():
+        return {"metric": MCNEMAR, "reason": "no cell was judged by both"}
+    found = mcnemar_exact(correct[both] > 0, low[both] > 0)
+    return {"metric": MCNEMAR, **estimate_facts(found)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -36,7 +36,7 @@ def write_run(root, *, split_by="well"):
     for rank, method in enumerate(methods):
         value = 0.5 + rank / 10
         fact = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 6, "unit": "well"}
-        second.append(long_row(at, method, "accuracy_cnn", **fact))
+        second.append(long_row(at, method, "accuracy_chosen", **fact))
         if method == "low_resolution":
             first.append(long_row(at, method, "psnr_db", reason="another grid"))
             continue

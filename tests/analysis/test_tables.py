@@ -17,7 +17,7 @@ from analysis.tables.layout import (
     read_assays,
     to_markdown,
 )
-from analysis.tables.measured import feature_column, same_cells
+from analysis.tables.measured import MAJORITY, feature_column, same_cells
 from analysis.tables.settings import Settings
 from analysis.tables.wide import TABLE1, wide_table
 from rls.command import as_flags
@@ -210,13 +210,12 @@ def classes_of(root, accuracy, methods):
 
 
 ACCURACY = {"low_resolution": 0.8, "rls": 0.9, "high_resolution": 1.0}
-MCNEMAR = "mcnemar_p_against_low_resolution_cells_as_units"
 
 
 def test_accuracies_are_those_of_the_cells_with_both_kinds_of_interval(tmp_path):
     numbers = classes_of(tmp_path, ACCURACY, ("rls",))
     for method, share in ACCURACY.items():
-        assert numbers.loc[(method, "accuracy_cnn"), "value"] == pytest.approx(share)
+        assert numbers.loc[(method, "accuracy_chosen"), "value"] == pytest.approx(share)
     wells = numbers.loc[("rls", "accuracy_cnn")]
     assert wells["unit_of_replication"] == "well" and wells["n"] == 6
     cells = numbers.loc[("rls", "accuracy_cnn_cells_as_units")]
@@ -224,20 +223,42 @@ def test_accuracies_are_those_of_the_cells_with_both_kinds_of_interval(tmp_path)
     assert cells["low"] < 0.9 < cells["high"]
 
 
+def test_the_best_is_the_one_that_was_chosen_on_tune_and_is_named(tmp_path):
+    numbers = classes_of(tmp_path, ACCURACY, ("rls",))
+    low = numbers.loc[("low_resolution", "accuracy_chosen")]
+    assert low["value"] == pytest.approx(0.8) and "forest on pixels" in low["reason"]
+    assert numbers.loc[("low_resolution", "accuracy_cnn"), "value"] == pytest.approx(0.5)
+    features = numbers.loc[("rls", "accuracy_features")]
+    assert features["value"] == pytest.approx(0.9) and "forest on features" in features["reason"]
+
+
 def test_lr_has_no_features_and_says_so_and_channel_means_have_their_row(tmp_path):
     numbers = classes_of(tmp_path, ACCURACY, ("rls",))
     empty = numbers.loc[("low_resolution", "accuracy_features")]
     assert np.isnan(empty["value"]) and "not measurable" in empty["reason"]
-    means = numbers.loc[(table2.LOW_RESOLUTION_MEANS, "accuracy_cnn"), "value"]
+    means = numbers.loc[(table2.LOW_RESOLUTION_MEANS, "accuracy_chosen"), "value"]
     assert means == pytest.approx(0.5)
     order = list(dict.fromkeys(method for method, _ in numbers.index))
     assert order == ["low_resolution", table2.LOW_RESOLUTION_MEANS, "rls", "high_resolution"]
 
 
+def test_cells_that_were_given_the_majority_are_counted(tmp_path):
+    made_up.write_classification(tmp_path, ACCURACY)
+    path = tmp_path / "translocation" / "8x" / "bicubic" / "rls.classification.parquet"
+    table = read_table(path)
+    blind = (table["classifier"] == "forest_on_features") & (table["well"] == "B02")
+    write_table(
+        path, table.assign(status=np.where(blind, MAJORITY, table["status"])), written_by="test"
+    )
+    rows = long_table(table2.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS))
+    reason = rows.set_index(["method", "metric"]).loc[("rls", "accuracy_features"), "reason"]
+    assert "10 of 60 cells" in reason
+
+
 def test_mcnemar_compares_the_same_cells_with_low_resolution(tmp_path):
     numbers = classes_of(tmp_path, {**ACCURACY, "same": 0.8}, ("rls", "same"))
-    assert numbers.loc[("same", MCNEMAR), "value"] == 1.0
-    better = numbers.loc[("high_resolution", MCNEMAR)]
+    assert numbers.loc[("same", table2.MCNEMAR), "value"] == 1.0
+    better = numbers.loc[("high_resolution", table2.MCNEMAR)]
     assert better["n"] == 12 and better["value"] == pytest.approx(2 * 0.5**12)
 
 
