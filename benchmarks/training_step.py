@@ -1,7 +1,7 @@
 """How much faster a step of the generator's training is than its textbook form, in the same run.
 
 Textbook: a weight per sample, grouped convolutions, float32, channels first. Prints the ratio of
-the best of alternating steps (other work on the machine only ever adds time), images per second, and
+the best of alternating steps (other work on the machine only ever adds time), images a second, and
 GFLOP/s beside the best that a bare convolution reached here.
 
     python -m benchmarks.training_step --image-size 32 --channel-base 2048 --channel-max 128 \
