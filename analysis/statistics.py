@@ -105,9 +105,7 @@ def _units_by_stratum(
     ]
 
 
-def _percentile(
-    point: float, values: np.ndarray, confidence: float, n: int, unit: str
-) -> Estimate:
+def _percentile(point: float, values: np.ndarray, confidence: float, n: int, unit: str) -> Estimate:
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return Estimate(point, n=n, unit=unit, reason="no resample gave a finite value")
