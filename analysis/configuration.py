@@ -79,13 +79,33 @@ class Key:
 
 
 @lru_cache
-def keys_of(path: str) -> dict[str, Key]:
-    """Return the keys of the class ``Settings`` in the source file ``path`` (under the root)."""
+def keys_of(path: str, name: str = "Settings") -> dict[str, Key]:
+    """Return the keys of the class ``name`` and its bases in the source ``path`` (under the root)."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    imported = {
+        alias.name: node.module.replace(".", "/") + ".py"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == "Settings":
-            return {key.name: key for key in map(_key, node.body) if key is not None}
-    raise ValueError(f"{path} has no class Settings")
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            keys: dict[str, Key] = {}
+            for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
+                keys |= keys_of(imported.get(base, path), base)
+            return keys | {key.name: key for key in map(_key, node.body) if key is not None}
+    raise ValueError(f"{path} has no class {name}")
+
+
+def section_keys(section: str) -> dict[str, Key]:
+    """Return the keys of a section; in ``measure`` those of every feature stand beside its own."""
+    if section != "measure":
+        return keys_of(SECTIONS[section])
+    keys = dict(keys_of(SECTIONS[section], "MeasureSettings"))
+    for path in sorted((ROOT / "analysis" / "features").glob("*.py")):
+        if "class FeatureSettings" in path.read_text(encoding="utf-8"):
+            keys |= keys_of(str(path.relative_to(ROOT)), "FeatureSettings")
+    return keys
 
 
 def method_keys(search: str) -> dict[str, Key]:
@@ -112,8 +132,8 @@ def method_needs_generator(search: str) -> bool:
 def sections_schema() -> dict[str, Any]:
     """Return the JSON schema of all sections, from the commands' settings."""
     sections = {}
-    for section, path in SECTIONS.items():
-        keys = {n: k for n, k in _imported_keys(path).items() if n not in SHARED}
+    for section in SECTIONS:
+        keys = {n: k for n, k in _imported_keys(section).items() if n not in SHARED}
         sections[section] = {
             "type": "object",
             "additionalProperties": False,
@@ -156,7 +176,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 def section_values(config: Mapping[str, Any], section: str, assay: str = "") -> dict[str, Any]:
     """Return the settings of a command: shared keys, its section, the assay's own changes."""
-    keys = keys_of(SECTIONS[section])
+    keys = section_keys(section)
     block = config["assays"].get(assay, {})
     values = {name: config[name] for name in SHARED_RUN if name in keys}
     values |= {name: block[name] for name in SHARED_ASSAY if name in keys and name in block}
@@ -214,15 +234,17 @@ def _literal(node: ast.expr, otherwise: Any) -> Any:  # noqa: ANN401
         return otherwise
 
 
-def _imported_keys(path: str) -> dict[str, Key]:
-    """Return the keys of ``Settings`` in ``path`` with choices and help as the program has them."""
+def _imported_keys(section: str) -> dict[str, Key]:
+    """Return the keys of a section with choices and help as the program has them."""
+    path = SECTIONS[section]
     module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-    fields = {field.name: field.metadata for field in dataclasses.fields(module.Settings)}
+    settings = module.settings_class() if section == "measure" else module.Settings
+    fields = {field.name: field.metadata for field in dataclasses.fields(settings)}
     return {
         name: dataclasses.replace(
             key, help=fields[name]["help"], choices=tuple(fields[name]["choices"] or ())
         )
-        for name, key in keys_of(path).items()
+        for name, key in section_keys(section).items()
     }
 
 
@@ -347,10 +369,10 @@ def readme_text(text: str) -> str:
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
     lines = [""]
-    for section, path in SECTIONS.items():
+    for section in SECTIONS:
         lines += [f"### `{section}`", "", f"Read by `{_command(section)}`.", ""]
         lines += ["| key | type | meaning |", "| --- | --- | --- |"]
-        for key in _imported_keys(path).values():
+        for key in _imported_keys(section).values():
             kind = " \\| ".join(key.choices) if key.choices else key.kind.replace("|", "\\|")
             shared = " (from the assay or the run)" if key.name in SHARED else ""
             lines.append(f"| `{key.name}` | {kind} | {key.help}{shared} |")
