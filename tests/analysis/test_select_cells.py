@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import list_plate
 from analysis.select_cells import Settings as SelectSettings
 from analysis.select_cells import intensity_scale, select
 from rls.errors import InputError
@@ -141,3 +144,23 @@ def test_unknown_flags_are_refused():
     settings = SelectSettings(**SELECT | {"exclude_flags": ("ugly",)})
     with pytest.raises(InputError, match="exclude_flags ugly"):
         select(made_up_cells(), TREATMENTS, settings)
+
+
+def test_two_real_wells_run_from_their_sheet_to_cells(real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("RLS_REAL_DATA", str(real_data))
+    config = small_plate.write_config(tmp_path)
+    sheet = Path(__file__).resolve().parents[2] / "config" / "bbbc014.csv"
+    output = tmp_path / "P1.sheet.csv"
+    list_plate.main(
+        ["--config", str(config), "--source", "sheet", "--pixel-size-um", "none", "--bit-depth",
+         "none", "--plate", "BBBC014", "--plates", "BBBC014", "--sheet", str(sheet),
+         "--image-folder", "$RLS_REAL_DATA/bbbc014_fields", "--channels", *small_plate.CHANNELS,
+         "--treatments", "untreated", "TNF-alpha", "--output", str(output)]
+    )  # fmt: skip
+    crop(tmp_path, output, "--crop-size", "46", "--cells-per-field", "1000",
+         "--camera-offset-counts", "3")  # fmt: skip
+    cells = read_table(tmp_path / "P1.parquet")
+    assert (cells.groupby("treatment").size() > 450).all()
+    settings = replace(SETTINGS, split_by="tile", tile_px=170)
+    chosen = select(cells, ("untreated", "TNF-alpha"), settings)
+    assert (chosen.groupby("treatment").size() == 27).all()
