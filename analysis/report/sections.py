@@ -264,10 +264,18 @@ def _wide(
     reference = [i for i, method in enumerate(methods) if method in REFERENCES]
     title = f"{titles.get(key[0], key[0])}, {key[1]}x, {key[2]}"
     shown = html.table(frame, caption=title, numbers=list(frame.columns[1:]), reference=reference)
-    units = sorted(set(part["unit_of_replication"].dropna().astype(str)) - {"", "cell"})
-    if units:
-        notes = [f"Intervals in brackets resample: {', '.join(units)}.", *notes]
-    return shown + "".join(html.paragraph(note, "note") for note in notes)
+    return shown + html.paragraph(" ".join([*_units(part), *notes]), "note")
+
+
+def _units(part: pd.DataFrame) -> list[str]:
+    """Say what intervals resample, and how many there are."""
+    here = part[part["low"].notna() & ~part["unit_of_replication"].isin(["", "cell"])]
+    found = []
+    for unit, rows in here.groupby("unit_of_replication"):
+        counts = sorted(set(rows["n"].astype(int)))
+        many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        found.append(f"{many} {unit}s")
+    return [f"Intervals in brackets resample {' or '.join(found)}."] if found else []
 
 
 def limits(sources: Sources) -> str:

@@ -256,14 +256,18 @@ def format_number(value: float, digits: int) -> str:
     return f"{value:.{min(digits, 1) if abs(value) >= 100 else digits}f}"
 
 
+def format_interval(low: float, high: float, digits: int) -> str:
+    """Write '[low, high]'; empty where there is no interval."""
+    if pd.isna(low) or pd.isna(high):
+        return ""
+    return f"[{format_number(low, digits)}, {format_number(high, digits)}]"
+
+
 def format_estimate(value: float, low: float, high: float, digits: int) -> str:
     """Write 'value [low, high]'; the interval only where there is one."""
     if pd.isna(value):
         return ""
-    text = format_number(value, digits)
-    if pd.isna(low) or pd.isna(high):
-        return text
-    return f"{text} [{format_number(low, digits)}, {format_number(high, digits)}]"
+    return f"{format_number(value, digits)} {format_interval(low, high, digits)}".strip()
 
 
 def to_markdown(table: pd.DataFrame) -> str:

@@ -44,6 +44,8 @@ from rls.io import write_table
 LOW_RESOLUTION_MEANS = "low_resolution_channel_means"
 CHOSEN, NETWORK, FEATURES = "accuracy_chosen", "accuracy_cnn", "accuracy_features"
 MCNEMAR = "mcnemar_p_against_low_resolution_cells_as_units"
+REFERENCE = "the row that others are compared with"
+MEANS_ONLY = "a logistic regression on the channel means, and nothing else"
 NO_FEATURES = "not measurable: no feature can be measured on LR images"
 
 Rows = list[dict[str, Any]]
@@ -68,8 +70,11 @@ def comparison_rows(at: Comparison, methods: Sequence[str], settings: Settings) 
     low = verdicts(at.classification(LOW_RESOLUTION), at.assay.treatments)
     baseline = low[chosen_verdict(low)]
     rows = [long_row(at, LOW_RESOLUTION, **fact) for fact in method_facts(low, settings)]
+    rows.append(long_row(at, LOW_RESOLUTION, MCNEMAR, reason=REFERENCE))
     means = accuracy_facts(low[CHANNEL_MEANS], CHOSEN, settings, CHANNEL_MEANS)
     rows += [long_row(at, LOW_RESOLUTION_MEANS, **fact) for fact in means]
+    for metric in (NETWORK, FEATURES, MCNEMAR):
+        rows.append(long_row(at, LOW_RESOLUTION_MEANS, metric, reason=MEANS_ONLY))
     ordered = [m for m in methods if m not in (HIGH_RESOLUTION, LOW_RESOLUTION)]
     for method in (*ordered, HIGH_RESOLUTION):
         path = at.classification(method)

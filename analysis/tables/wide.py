@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.tables.layout import format_estimate
+from analysis.tables.layout import format_interval, format_number
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def _cell(row: pd.Series, column: Column, notes: dict[str, int]) -> str:
     if pd.isna(row["value"]):
         number = notes.setdefault(str(row["reason"]), len(notes) + 1)
         return f"– ({number})"
-    values = (row[name] * column.scale for name in ("value", "low", "high"))
-    text = format_estimate(*values, digits=column.digits)
-    if row["value"] * column.scale < column.smallest:
+    value, low, high = (row[name] * column.scale for name in ("value", "low", "high"))
+    text = format_number(value, column.digits)
+    if value < column.smallest and column.smallest > 0:
         text = f"< {column.smallest:g}"
     if isinstance(row["reason"], str) and row["reason"]:
-        return f"{text} ({notes.setdefault(row['reason'], len(notes) + 1)})"
-    return text
+        text = f"{text} ({notes.setdefault(row['reason'], len(notes) + 1)})"
+    return f"{text} {format_interval(low, high, column.digits)}".strip()
 
 
 def _reasons(heading: str, rows: pd.DataFrame) -> list[str]:
