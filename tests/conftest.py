@@ -25,3 +25,11 @@ def real_data() -> Path:
 def golden() -> Path:
     """The folder of arrays that the reference programs gave, or a visible skip."""
     return _folder("RLS_GOLDEN")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tests compute on one thread: small networks gain nothing from more, and results are equal."""
+    import torch
+
+    torch.set_num_threads(1)
