@@ -142,7 +142,7 @@ def draw_spreads(axes: Axes, norms: Mapping[str, np.ndarray], dimensions: int) -
         axes.annotate(
             f"{value:.3g}", (value, place), xytext=(4, 3), textcoords="offset points", fontsize=6
         )
-    axes.axvline(expected, color="black", linestyle="--", linewidth=0.8)
+    axes.axvline(expected, color="black", linestyle="--", linewidth=0.8, zorder=0)
     axes.set_title(f"dashed: chi-squared, {expected:.3g}", fontsize=6.5, loc="left")
     axes.set_xscale("log")
     values = [float(np.std(norms[name])) for name in names] + [expected]
