@@ -1,4 +1,4 @@
-"""Write what tables and figures must know of each assay, as the configuration says it."""
+"""Write what tables, figures and report must know of the run and of each assay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rls.io import write_text
 def main(argv: Sequence[str] | None = None) -> None:
     """Check that the text is JSON and write it, indented."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--assays", required=True, help="JSON: one block an assay")
+    parser.add_argument("--assays", required=True, help="JSON: seed, device, and one block an assay under assays")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     args = parser.parse_args(argv)
     try:

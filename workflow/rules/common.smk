@@ -157,7 +157,9 @@ def model(file, assay=None):
 def initial_weights(wildcards):
     """The weights from which training starts, if a folder is named."""
     folder = ASSAYS[wildcards.assay].get("init_from", "none")
-    files = ("generator.safetensors", "training.safetensors") if folder != "none" else ()
+    files = (
+        ("generator.safetensors", "training.safetensors") if folder != "none" else ()
+    )
     return [f"{in_program(folder)}/{file}" for file in files]
 
 
@@ -268,7 +270,23 @@ def assay_descriptions():
         blocks[assay]["split_by"] = settings.section_values(
             config, "select_cells", assay
         )["split_by"]
-    return json.dumps(blocks)
+    return json.dumps(
+        {"seed": config["seed"], "device": config["device"], "assays": blocks}
+    )
+
+
+def generator_flags(wildcards):
+    """Generators that lie elsewhere than in their assay's results, for the report."""
+    elsewhere = {
+        assay: model("generator.safetensors", assay)(wildcards)
+        for assay in RUN["assays"]
+    }
+    pairs = [
+        f"{assay}={path}"
+        for assay, path in elsewhere.items()
+        if path != f"results/{assay}/generator.safetensors"
+    ]
+    return ["--generators", *pairs] if pairs else []
 
 
 # ---- resources --------------------------------------------------------------------------------

@@ -115,7 +115,9 @@ rule figure1:
 
 rule figure2:
     input:
-        code=code("analysis/figures/*.py"),
+        code=code(
+            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
+        ),
         assays="results/assays.json",
         stacks=all_stacks,
     output:
@@ -146,7 +148,9 @@ rule figure2:
 
 rule figure3:
     input:
-        code=code("analysis/figures/*.py"),
+        code=code(
+            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
+        ),
         assays="results/assays.json",
         stacks=all_stacks,
     output:
@@ -177,7 +181,9 @@ rule figure3:
 
 rule figure5:
     input:
-        code=code("analysis/figures/*.py", "analysis/statistics.py"),
+        code=code(
+            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
+        ),
         assays="results/assays.json",
         measured=all_results,
     output:
@@ -208,7 +214,12 @@ rule figure5:
 
 rule report:
     input:
-        code=code("analysis/report/*"),
+        code=code(
+            "analysis/report/*",
+            "analysis/tables/*.py",
+            "analysis/figures/style.py",
+            "workflow/report/*.rst",
+        ),
         assays="results/assays.json",
         tables=expand("results/tables/table{number}.csv", number=[1, 2]),
         figures=expand("results/figures/figure{number}.png", number=[1, 2, 3, 5]),
@@ -226,7 +237,9 @@ rule report:
         runtime=30,
     params:
         inputs=comparison_flags(),
+        generators=generator_flags,
     shell:
         "python -m analysis.report {params.inputs:q} --assays-config {input.assays:q}"
+        " --run-config {input.assays:q} {params.generators:q} --logs logs"
         " --tables {input.tables:q} --figures {input.figures:q} --benchmarks benchmarks"
         " --output {output:q} 2>&1 | tee {log:q}"
