@@ -85,7 +85,8 @@ def degradation_flags(wildcards):
 def code(*patterns):
     """Source files that a cheap rule depends on: editing one runs the rule again."""
     root = Path(workflow.basedir)
-    return sorted(str(path) for pattern in patterns for path in root.glob(pattern))
+    paths = (path for pattern in patterns for path in root.glob(pattern))
+    return sorted(str(path) for path in paths if path.is_file())
 
 
 def in_program(path):
