@@ -80,7 +80,7 @@ class Key:
 
 @lru_cache
 def keys_of(path: str, name: str = "Settings") -> dict[str, Key]:
-    """Return the keys of the class ``name`` and its bases in the source ``path`` (under the root)."""
+    """Return the keys of the class ``name`` and its bases in the source ``path``."""
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     imported = {
         alias.name: node.module.replace(".", "/") + ".py"

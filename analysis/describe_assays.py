@@ -15,7 +15,9 @@ from rls.io import write_text
 def main(argv: Sequence[str] | None = None) -> None:
     """Check that the text is JSON and write it, indented."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--assays", required=True, help="JSON: seed, device, and one block an assay under assays")
+    parser.add_argument(
+        "--assays", required=True, help="JSON: seed, device, and one block an assay under assays"
+    )
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     args = parser.parse_args(argv)
     try:

@@ -10,6 +10,11 @@ sys.path.insert(0, str(workflow.basedir))
 from analysis import configuration as settings
 from rls.errors import InputError
 
+
+envvars:
+    "PATH",
+
+
 try:
     settings.check(config)
 except InputError as error:
@@ -83,7 +88,7 @@ def degradation_flags(wildcards):
 
 
 def code(*patterns):
-    """Source files that a cheap rule depends on: editing one runs the rule again."""
+    """Source files that a cheap job depends on; editing one runs it again."""
     root = Path(workflow.basedir)
     paths = (path for pattern in patterns for path in root.glob(pattern))
     return sorted(str(path) for path in paths if path.is_file())
@@ -188,10 +193,10 @@ def search_model_flags(wildcards, input):
 
 def stack_path(wildcards):
     """The stack that is measured: high resolution lies above the factors."""
-    folder = f"results/{wildcards.assay}"
-    if wildcards.stack != "high_resolution":
-        folder += f"/{wildcards.factor}x/{wildcards.degradation}"
-    return f"{folder}/{wildcards.stack}.ome.tif"
+    if wildcards.stack == "high_resolution":
+        return f"results/{wildcards.assay}/high_resolution.ome.tif"
+    condition = f"{wildcards.factor}x/{wildcards.degradation}"
+    return f"results/{wildcards.assay}/{condition}/{wildcards.stack}.ome.tif"
 
 
 def conditions(assay):
