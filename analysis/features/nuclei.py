@@ -122,7 +122,8 @@ def _central(
 ) -> Nucleus:
     background = float(np.median(image[image <= threshold]))
     labels = _basins(image, threshold, background, pixel_size_um, settings)
-    label = _nearest_to_centre(labels, settings.nucleus_centre_tolerance_um / pixel_size_um)
+    tolerance_px = settings.nucleus_centre_tolerance_um / pixel_size_um
+    label = _nearest_to_centre(labels, tolerance_px)
     if label == 0:
         return _none(image.shape, "no_nucleus_at_centre")
     basin = labels == label
@@ -134,6 +135,8 @@ def _central(
         return _none(image.shape, "nucleus_too_small")
     if area > settings.nucleus_max_area_um2:
         return _none(image.shape, "nucleus_too_large")
+    if _nearest_to_centre(nucleus, tolerance_px) == 0:  # only its slope reached the centre
+        return _none(image.shape, "no_nucleus_at_centre")
     return Nucleus(nucleus, (image > threshold) & ~basin)
 
 

@@ -109,9 +109,14 @@ def ring_around(nucleus: Nucleus, pixel_size_um: float, settings: FeatureSetting
     Other nuclei with the same gap are left out, and pixels nearer to one of them.
     """
     gap, width = settings.ring_gap_um / pixel_size_um, settings.ring_width_um / pixel_size_um
-    distance = ndimage.distance_transform_edt(~nucleus.mask)
+    distance = _distance_to_edge(nucleus.mask)
     ring = (distance > gap) & (distance <= gap + width)
     if nucleus.others.any():
-        other = ndimage.distance_transform_edt(~nucleus.others)
+        other = _distance_to_edge(nucleus.others)
         ring &= (other > gap) & (other > distance)
     return ring
+
+
+def _distance_to_edge(mask: np.ndarray) -> np.ndarray:
+    """Return the distance (y, x) in px to the edge of ``mask``, half a pixel from its pixels."""
+    return ndimage.distance_transform_edt(~mask) - 0.5

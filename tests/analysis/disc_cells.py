@@ -19,7 +19,7 @@ SETTINGS = {
     "nucleus_min_area_um2": 50.0,
     "nucleus_max_area_um2": 500.0,
     "nucleus_min_diameter_px": 6.0,
-    "ring_gap_um": 1.0,
+    "ring_gap_um": 0.75,
     "ring_width_um": 2.5,
     "ring_min_area_um2": 30.0,
     "ring_statistic": "median",

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from analysis import classify
+from analysis.classify import Settings, Verdict, as_table, forest, judge_inputs, pixel_features
+from rls.errors import InputError
+from rls.io import read_stack, read_table, write_table
+from tests.analysis.test_measure import call, evaluation_images, flags, small_run, write_method
+from tests.analysis.test_measure import run as run_measure
+
+OPTIONS = {
+    "forest_trees": 30, "forest_leaf": 2, "logistic_c": 0.1, "batch_size": 32, "seed": 0,
+    "device": "cpu", "threads": 1,
+}  # fmt: skip
+SETTINGS = Settings(feature_columns=("nucleocytoplasmic_ratio",), **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = small_run(tmp_path_factory.getbasetemp())
+    flat = evaluation_images(path).mean(axis=(2, 3), keepdims=True) + np.zeros((1, 1, 32, 32))
+    write_method(path, "flat", flat)
+    for method in ("high_resolution", "low_resolution", "flat"):
+        run_measure(path, method)
+    return path
+
+
+def run(folder, method, controls=("DMSO", "TNF"), features="high_resolution", **changes):
+    call(
+        classify.main, "--stack", folder / f"{method}.ome.tif", "--method", method,
+        "--high-resolution", folder / "high_resolution.ome.tif",
+        "--classifier", folder / "classifier.safetensors",
+        "--low-resolution-classifier", folder / "low_classifier.safetensors",
+        "--features", folder / f"{features}.features.parquet",
+        "--method-features", folder / f"{method}.features.parquet",
+        "--intensity", folder / "intensity.json", "--negative-control", controls[0],
+        "--positive-control", controls[1], "--output", folder / f"{method}.classification.parquet",
+        "--feature-columns", "nucleocytoplasmic_ratio", *flags({**OPTIONS, **changes}),
+    )  # fmt: skip
+    return read_table(folder / f"{method}.classification.parquet")
+
+
+def by_name(table):
+    return {name: rows.reset_index(drop=True) for name, rows in table.groupby("classifier")}
+
+
+def test_hr_is_told_apart_by_the_network_and_by_the_feature_on_cells_of_evaluation(folder):
+    table = run(folder, "high_resolution")
+    assert set(table["split"]) == {"evaluation"} and (table["method"] == "high_resolution").all()
+    found = by_name(table)
+    for name in ("cnn", "logistic_on_features", "forest_on_features"):
+        rows = found[name]
+        assert len(rows) == 24 and rows["image_id"].is_unique
+        assert rows["correct"].mean() > 0.9, name
+        positive = rows["probability_positive"] > 0.5
+        assert (rows["correct"] == (positive == (rows["treatment"] == "TNF"))).all()
+        assert (rows["status"] == "ok").all()
+
+
+def test_one_is_chosen_by_its_accuracy_on_tune_whatever_evaluation_says(folder):
+    stack = read_stack(folder / "high_resolution.ome.tif")
+    intensity = classify.read_intensity(folder / "intensity.json")
+    cells = classify.cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",)).of("evaluation")
+    good, n = cells.labels.astype(float), len(cells.labels)
+    verdicts = [
+        Verdict(name, probability, np.full(n, "ok"), on_tune, 10, candidate)
+        for name, probability, on_tune, candidate in (
+            ("right_here", good, 0.7, True),
+            ("wrong_here", 1 - good, 0.9, True),
+            ("as_good_on_tune", good, 0.9, True),
+            ("no_candidate", good, 1.0, False),
+            ("without_tune", good, np.nan, True),
+        )
+    ]
+    table = as_table(cells, verdicts, "m")
+    assert set(table.loc[table["chosen"], "classifier"]) == {"wrong_here"}
+    assert by_name(table)["wrong_here"]["correct"].mean() == 0
+
+
+def test_channel_means_are_a_row_and_never_chosen(folder):
+    for method in ("high_resolution", "low_resolution"):
+        rows = by_name(run(folder, method))["channel_means"]
+        assert rows["correct"].notna().all() and not rows["chosen"].any()
+
+
+def test_lr_has_its_own_classifiers_and_no_feature(folder):
+    table = run(folder, "low_resolution")
+    chosen = set(table.loc[table["chosen"], "classifier"])
+    assert len(chosen) == 1 and chosen <= {"cnn", "logistic_on_pixels", "forest_on_pixels"}
+    for name in ("logistic_on_features", "forest_on_features"):
+        rows = by_name(table)[name]
+        assert rows["correct"].isna().all() and rows["probability_positive"].isna().all()
+        assert (rows["status"] == "not_measurable:no_features").all()
+
+
+def test_cells_without_a_feature_are_given_the_majority_and_counted(folder):
+    rows = by_name(run(folder, "flat"))["logistic_on_features"]
+    assert (rows["status"] == "feature_not_measurable:majority_class").all()
+    # training is balanced, so all are called negative: half are right, none by information
+    assert (rows["correct"] == (rows["treatment"] == "DMSO")).all()
+
+
+def test_two_runs_are_equal(folder):
+    assert run(folder, "high_resolution").equals(run(folder, "high_resolution"))
+
+
+def test_the_seed_moves_forests():
+    random = np.random.default_rng(0)
+    values, labels = random.normal(size=(60, 2)), np.arange(60) % 2
+
+    def probability(seed):
+        model = forest(dataclasses.replace(SETTINGS, seed=seed), "f")
+        return judge_inputs("f", model, (values,) * 3, (labels, labels)).probability
+
+    np.testing.assert_array_equal(probability(0), probability(0))
+    assert not np.array_equal(probability(0), probability(1))
+
+
+def test_evaluation_cells_change_nothing_that_was_learnt():
+    random = np.random.default_rng(0)
+    training, labels = random.normal(size=(60, 2)), np.arange(60) % 2
+    training[labels == 1] += 1
+    evaluation = random.normal(size=(10, 2))
+    verdicts = [
+        judge_inputs(
+            "f", forest(SETTINGS, "f"), (training, training[:10], part), (labels, labels[:10])
+        )
+        for part in (evaluation, np.concatenate([evaluation, evaluation + 100]))
+    ]
+    np.testing.assert_array_equal(verdicts[0].probability, verdicts[1].probability[:10])
+    assert verdicts[0].accuracy_tune == verdicts[1].accuracy_tune
+
+
+def test_sorted_pixels_do_not_know_a_turn_and_normalised_ones_no_brightness():
+    unit = np.random.default_rng(0).random((3, 2, 4, 4)).astype(np.float32)
+    n = 2 * 4 * 4
+    a, b = pixel_features(unit), pixel_features(np.rot90(unit, 1, (2, 3)).copy())
+    np.testing.assert_array_equal(a[:, n : 2 * n], b[:, n : 2 * n])
+    np.testing.assert_allclose(a[:, 2 * n :], pixel_features(5 * unit)[:, 2 * n :], rtol=1e-5)
+
+
+def test_without_training_cells_that_can_be_measured_there_is_no_verdict():
+    nothing = np.full((20, 1), np.nan)
+    verdict = judge_inputs(
+        "f", forest(SETTINGS, "f"), (nothing, nothing, nothing), (np.arange(20) % 2,) * 2
+    )
+    assert np.isnan(verdict.probability).all()
+    assert (verdict.status == "not_measurable:too_few_training_cells").all()
+
+
+def test_features_of_other_cells_or_without_the_column_are_refused(folder):
+    features = read_table(folder / "high_resolution.features.parquet")
+    write_table(folder / "short.features.parquet", features[:-3], written_by="measure")
+    with pytest.raises(InputError, match="images have no row in the table of features"):
+        run(folder, "flat", features="short")
+    bare = features.drop(columns="nucleocytoplasmic_ratio")
+    write_table(folder / "bare.features.parquet", bare, written_by="measure")
+    with pytest.raises(InputError, match="lacks the column nucleocytoplasmic_ratio"):
+        run(folder, "flat", features="bare")
+
+
+def test_a_network_for_other_controls_is_refused(folder):
+    with pytest.raises(InputError, match="trained on DMSO against TNF"):
+        run(folder, "flat", controls=("TNF", "DMSO"))
+
+
+def test_a_split_without_one_of_the_controls_is_named(folder):
+    stack = read_stack(folder / "high_resolution.ome.tif")
+    intensity = classify.read_intensity(folder / "intensity.json")
+    cells = classify.cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",))
+    classify.check_splits(cells, ("tune",), folder)
+    with pytest.raises(InputError, match="'gan' of .* has 0 cells"):
+        classify.check_splits(cells, ("gan",), folder)
+    bare = type(stack)(
+        stack.images, stack.table.drop(columns="split"), stack.channels, stack.pixel_size_um
+    )
+    with pytest.raises(InputError, match="lacks the column split"):
+        classify.cells_of(bare, intensity, ("DMSO", "TNF"), None, ("x",))

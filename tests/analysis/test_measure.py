@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from analysis import measure
+from analysis.metrics import kernel_distance
+from rls import degrade, train_classifier
+from rls.errors import InputError
+from rls.forward import downscale
+from rls.io import (
+    Intensity,
+    read_stack,
+    read_table,
+    write_intensity,
+    write_stack,
+)
+from tests.analysis.disc_cells import CHANNELS, SETTINGS, stack_of_cells
+
+FACTOR = 8
+N = 96  # cells, of which a quarter each are tune and evaluation
+INTENSITY = Intensity(CHANNELS, (100.0, 100.0), (700.0, 500.0))
+OPTIONS = {
+    **SETTINGS, "batch_size": 32, "random_features_seed": 0, "inception_path": "none",
+    "inception_sha256": "none", "vgg_path": "none", "vgg_sha256": "none", "device": "cpu",
+    "threads": 1,
+}  # fmt: skip
+
+
+def flags(options):
+    return [
+        text for name, value in options.items() for text in ("--" + name.replace("_", "-"), value)
+    ]
+
+
+def call(main, *arguments):
+    main([str(argument) for argument in arguments])
+
+
+def write_run(folder, images, table):
+    """Write HR, intensity, LR and both classifiers as the workflow would."""
+    write_stack(
+        folder / "high_resolution.ome.tif", images, table,
+        channels=CHANNELS, pixel_size_um=1.0, written_by="high_resolution",
+    )  # fmt: skip
+    write_intensity(folder / "intensity.json", INTENSITY, written_by="select_cells")
+    call(
+        degrade.main, "--high-resolution", folder / "high_resolution.ome.tif",
+        "--intensity", folder / "intensity.json", "--factor", FACTOR, "--degradation", "clean",
+        "--output", folder / "low_resolution.ome.tif", "--border", "renormalize",
+        "--quantise", "8bit", "--seed", 0, "--threads", 1,
+    )  # fmt: skip
+    for stack, output in (("high_resolution", "classifier"), ("low_resolution", "low_classifier")):
+        call(
+            train_classifier.main, "--stack", folder / f"{stack}.ome.tif",
+            "--intensity", folder / "intensity.json", "--negative-control", "DMSO",
+            "--positive-control", "TNF", "--output", folder / f"{output}.safetensors",
+            "--state", folder / "state", "--epochs", 12, "--batch-size", 16,
+            "--learning-rate", 0.01, "--weight-decay", 0.01, "--width", 4, "--dropout", 0.0,
+            "--patience-epochs", 12, "--seed", 0, "--device", "cpu", "--threads", 1,
+        )  # fmt: skip
+
+
+def write_method(folder, name, images, table=None):
+    """Write a stack of evaluation rows, as a method would."""
+    high = read_stack(folder / "high_resolution.ome.tif")
+    here = (high.table["split"] == "evaluation").to_numpy()
+    table = high.table[here] if table is None else table
+    write_stack(
+        folder / f"{name}.ome.tif", images.astype(np.float32), table,
+        channels=CHANNELS, pixel_size_um=1.0, written_by="gather_shards",
+    )  # fmt: skip
+
+
+def evaluation_images(folder):
+    high = read_stack(folder / "high_resolution.ome.tif")
+    return high.images[(high.table["split"] == "evaluation").to_numpy()]
+
+
+def run(folder, method, stack=None, factor=FACTOR, marker="nfkb", classifier=None, **changes):
+    call(
+        measure.main, "--stack", folder / f"{stack or method}.ome.tif", "--method", method,
+        "--high-resolution", folder / "high_resolution.ome.tif",
+        "--low-resolution", folder / "low_resolution.ome.tif",
+        "--intensity", folder / "intensity.json",
+        "--classifier", folder / f"{classifier or 'classifier'}.safetensors", "--factor", factor,
+        "--nucleus-channel", "dna", "--marker-channel", marker,
+        "--features", "nucleocytoplasmic_ratio",
+        "--output-features", folder / f"{method}.features.parquet",
+        "--output-metrics", folder / f"{method}.metrics.parquet",
+        *flags({**OPTIONS, **changes}),
+    )  # fmt: skip
+    return (
+        read_table(folder / f"{method}.features.parquet"),
+        read_table(folder / f"{method}.metrics.parquet"),
+    )
+
+
+@functools.lru_cache
+def small_run(base):
+    """Return a folder with HR, LR and both classifiers; test_classify uses the same."""
+    path = base / "small_run"
+    path.mkdir()
+    images, table, _ = stack_of_cells(N)
+    write_run(path, images, table)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return small_run(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def high(folder):
+    return run(folder, "high_resolution")
+
+
+def test_every_cell_of_hr_has_a_row_with_keys_feature_and_embeddings(folder, high):
+    features, metrics = high
+    stack = read_stack(folder / "high_resolution.ome.tif")
+    assert list(features["image_id"]) == list(metrics["image_id"]) == list(stack.table["image_id"])
+    assert set(features["split"]) == {"classifier", "tune", "evaluation"}
+    assert (features["status"] == "ok").all()
+    embedding = features.filter(regex=r"^(classifier|random)_feature_\d\d$")
+    assert embedding.shape[1] == 32 + 96 and np.isfinite(embedding.to_numpy()).all()
+    assert not features.columns.str.startswith("inception").any() and "lpips" not in metrics
+
+
+def test_the_ratio_in_the_table_is_the_planted_one(high):
+    _, table, ratios = stack_of_cells(N)
+    found = high[0]["nucleocytoplasmic_ratio"]
+    assert np.corrcoef(found, ratios)[0, 1] > 0.98
+    assert found.groupby(table["treatment"]).median()["TNF"] > 2
+
+
+def test_hr_is_its_own_reference_and_its_fidelity_is_the_floor_of_quantisation(high):
+    _, metrics = high
+    assert metrics[["psnr_db", "ms_ssim"]].isna().all(axis=None)
+    assert (metrics["status"] == "not_measurable:is_the_reference").all()
+    assert 0 < metrics["fidelity_l1"].median() < 1 / 255
+
+
+def test_low_resolution_is_not_measurable_and_says_so(folder):
+    features, metrics = run(folder, "low_resolution")
+    assert (features["status"] == "not_measurable:image_too_small").all()
+    assert features.filter(like="nucle").isna().all(axis=None)
+    assert features.filter(like="classifier_feature_").isna().all(axis=None)
+    assert metrics[["psnr_db", "ms_ssim", "fidelity_l1"]].isna().all(axis=None)
+    assert (metrics["status"] == "not_measurable:other_pixel_grid").all()
+
+
+def test_an_oracle_is_perfect_and_noise_makes_each_metric_worse(folder, high):
+    images = evaluation_images(folder).astype(np.float32)
+    write_method(folder, "oracle", images)
+    features, metrics = run(folder, "oracle")
+    assert np.isinf(metrics["psnr_db"]).all() and np.allclose(metrics["ms_ssim"], 1)
+    same = high[0].set_index("image_id").loc[features["image_id"]].reset_index()
+    np.testing.assert_allclose(
+        features["nucleocytoplasmic_ratio"], same["nucleocytoplasmic_ratio"], rtol=1e-5
+    )
+    noisy = images + np.random.default_rng(0).normal(0, 60, images.shape)
+    write_method(folder, "noisy", noisy)
+    noisy_features, noisy_metrics = run(folder, "noisy")
+    assert (noisy_metrics["ms_ssim"] < 0.99).all()
+    assert noisy_metrics["fidelity_l1"].mean() > metrics["fidelity_l1"].mean()
+    columns = [name for name in features if name.startswith("random_feature_")]
+    assert kernel_distance(noisy_features[columns], same[columns]) > 10 * abs(
+        kernel_distance(features[columns], same[columns])
+    )
+
+
+def test_psnr_is_taken_on_unit_range_with_values_beyond_it_clipped(folder):
+    unit = INTENSITY.to_unit(evaluation_images(folder))
+    write_method(folder, "shifted", INTENSITY.to_counts(np.where(unit > 1, 99.0, unit + 0.1)))
+    _, metrics = run(folder, "shifted")
+    clipped = np.clip(unit, 0, 1), np.clip(np.where(unit > 1, 99.0, unit + 0.1), 0, 1)
+    error = ((clipped[0] - clipped[1]) ** 2).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(metrics["psnr_db"], -10 * np.log10(error), atol=1e-3)
+
+
+def test_fidelity_uses_the_d_that_made_lr_and_the_rows_of_the_same_cell(folder):
+    high = read_stack(folder / "high_resolution.ome.tif")
+    low = read_stack(folder / "low_resolution.ome.tif")
+    here = np.flatnonzero(high.table["split"] == "evaluation")[::-1]  # another order than LR's
+    write_method(folder, "reversed", high.images[here] * 0.9, high.table.iloc[here])
+    _, metrics = run(folder, "reversed")
+    import torch
+
+    operator = downscale(32, FACTOR, "renormalize")
+    unit = INTENSITY.to_unit(high.images[here] * np.float32(0.9))
+    expected = np.abs(
+        operator(torch.as_tensor(unit)).numpy() - INTENSITY.to_unit(low.images[here])
+    ).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(metrics["fidelity_l1"], expected, atol=1e-5)
+
+
+def test_ids_that_differ_are_refused_with_the_first_one_named(folder):
+    images = evaluation_images(folder).astype(np.float32)
+    high = read_stack(folder / "high_resolution.ome.tif")
+    table = high.table[high.table["split"] == "evaluation"].reset_index(drop=True)
+    table.loc[0, "image_id"] = "A_stranger"
+    write_method(folder, "strange", images, table)
+    with pytest.raises(InputError, match=r"2 differ \(first: A_stranger\)"):
+        run(folder, "strange")
+    write_method(folder, "short", images[:-1], table[:-1])
+    with pytest.raises(InputError, match="images and 24 were expected"):
+        run(folder, "short")
+
+
+def test_a_stack_of_another_size_channel_or_factor_is_refused(folder):
+    images = evaluation_images(folder).astype(np.float32)
+    write_method(folder, "small", images[..., :16, :16])
+    with pytest.raises(InputError, match="images of 16 px"):
+        run(folder, "small")
+    write_method(folder, "fine", images)
+    with pytest.raises(InputError, match="Give the right --factor"):
+        run(folder, "fine", factor=4)
+    with pytest.raises(InputError, match="marker channel 'gfp'"):
+        run(folder, "fine", marker="gfp")
+    with pytest.raises(InputError, match="4 x 4 px; the stack has 32 x 32 px"):
+        run(folder, "fine", classifier="low_classifier")
+    with pytest.raises(InputError, match="method low_resolution is the stack"):
+        run(folder, "low_resolution", stack="fine")
+
+
+def test_a_missing_split_is_refused(folder, tmp_path):
+    images, table, _ = stack_of_cells(N)
+    for name in ("intensity.json", "low_resolution.ome.tif", "low_resolution.parquet"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "classifier.safetensors").write_bytes(
+        (folder / "classifier.safetensors").read_bytes()
+    )
+    write_stack(
+        tmp_path / "high_resolution.ome.tif", images, table.drop(columns="split"),
+        channels=CHANNELS, pixel_size_um=1.0, written_by="high_resolution",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="no column 'split'"):
+        run(tmp_path, "high_resolution")
+
+
+def test_a_file_of_weights_without_its_sha256_is_refused(folder, tmp_path):
+    path = tmp_path / "inception.pt"
+    path.write_bytes(b"x")
+    with pytest.raises(InputError, match="SHA-256"):
+        run(folder, "high_resolution", inception_path=path)
