@@ -13,6 +13,8 @@ from pathlib import Path
 from rls.errors import InputError
 
 DIGEST_BYTES = 16
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
 
 
 @contextmanager
@@ -32,6 +34,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
+        os.chmod(
+            temporary, 0o666 & ~_UMASK
+        )  # Some writers leave files that only their owner reads.
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
