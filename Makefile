@@ -26,7 +26,7 @@ bbbc014: .venv/installed  ## two real NF-kB wells in the folder that RLS_REAL_DA
 	@cd runs/bbbc014 && python -m analysis.headline --results results --report results/report.html
 
 test: lint  ## lint, types, unit and workflow tests
-	@python -m pytest --durations=10
+	@python -m pytest -n $(CORES) --dist loadfile --durations=10
 
 lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
 	@ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy

@@ -33,3 +33,8 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the workflow: it takes longest, and beside it the rest is done."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
