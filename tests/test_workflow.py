@@ -152,7 +152,10 @@ SEARCHED = {"super_resolve", "gather_shards", "measure", "classify"}
         ({"tables": {"confidence_level": 0.9}}, {"table1", "table2", "report", "all"}),
         ({"figures": {"cells_per_treatment": 1}}, {"figure1", *RESULTS} - {"table1", "table2"}),
         ({"methods": {"rls": {"steps": 3}}}, {*SEARCHED, *RESULTS}),
-        ({"classify": {"forest_trees": 7}}, {"classify", *RESULTS}),
+        (
+            {"classify": {"forest_trees": 7}},
+            {"classify", *RESULTS} - {"figure2", "figure3"},
+        ),
         ({"fit_flow": {"hidden": 16}}, {"fit_flow", "figure1", *SEARCHED, *RESULTS}),
         (
             {"assays": {"translocation": {"title": "Other"}}},
