@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream_seed(seed: int, key: str, purpose: str) -> int:
@@ -23,4 +26,6 @@ def torch_stream(
     seed: int, key: str, purpose: str, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """Return the torch generator of (seed, key, purpose) on ``device``."""
+    import torch  # Here, because commands that need no torch draw numbers too.
+
     return torch.Generator(device=device).manual_seed(stream_seed(seed, key, purpose))

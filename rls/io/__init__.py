@@ -4,11 +4,15 @@ Stacks are OME-TIFF beside a parquet table, tables parquet or CSV, weights safet
 Every file is written whole or not at all, and checked when it is read.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from rls.io.files import atomic_path, file_digest, write_text
 from rls.io.intensity import Intensity, read_intensity, write_intensity
 from rls.io.stacks import Stack, image_digests, read_stack, table_path, write_stack
 from rls.io.tables import read_table, write_table
-from rls.io.weights import read_weights, tensors_digest, write_weights
+
+if TYPE_CHECKING:
+    from rls.io.weights import read_weights, tensors_digest, write_weights
 
 __all__ = [
     "Intensity",
@@ -28,3 +32,12 @@ __all__ = [
     "write_text",
     "write_weights",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    # Weights need torch, which takes seconds to import; most commands of analysis need no weights.
+    if name in ("read_weights", "tensors_digest", "write_weights"):
+        from rls.io import weights
+
+        return getattr(weights, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
