@@ -99,7 +99,7 @@ def method_rows(at: Comparison, method: str, reference: pd.DataFrame, settings: 
     table = same_cells(reference, read_sets(at, method), at.metrics(method))
     facts = [*image_facts(table, settings)]
     for kind in EMBEDDINGS:
-        facts += distance_facts(kind, table, reference, settings)
+        facts += distance_facts(kind, table, reference, reference, settings)
     return [long_row(at, method, **fact) for fact in facts]
 
 
@@ -128,11 +128,20 @@ def image_facts(table: pd.DataFrame, settings: Settings) -> Iterator[dict[str, A
 
 
 def distance_facts(
-    kind: str, table: pd.DataFrame, other: pd.DataFrame, settings: Settings
+    kind: str,
+    table: pd.DataFrame,
+    other: pd.DataFrame,
+    reference: pd.DataFrame,
+    settings: Settings,
 ) -> list[dict[str, Any]]:
-    """Return KD x 1e3 with its interval over wells, and FD where there are images enough."""
+    """Return KD x 1e3 with its interval over wells, and FD where there are images enough.
+
+    The features are standardised per dimension by the HR cells of evaluation, ``reference``: the
+    kernel (x.y/d + 1)^3 has no scale of its own, and one large feature would decide it. Those of
+    Inception keep their scale, which is the one that KID is defined on.
+    """
     kernel_name, frechet_name = DISTANCES[kind]
-    here, there = embedding(table, kind), embedding(other, kind)
+    here, there = (standardised(part, reference, kind) for part in (table, other))
     if here is None or there is None:
         reason = NO_NETWORK.get(kind, f"measure wrote no features of kind '{kind}'")
         return [{"metric": name, "reason": reason} for name in (kernel_name, frechet_name)]
@@ -150,6 +159,15 @@ def distance_facts(
     ]
 
 
+def standardised(table: pd.DataFrame, reference: pd.DataFrame, kind: str) -> np.ndarray | None:
+    """Return the features (n, d) of a kind, in units of the sd of ``reference`` around its mean."""
+    found, scale = embedding(table, kind), embedding(reference, kind)
+    if found is None or scale is None or kind == "inception":
+        return found
+    sd = scale.std(axis=0)
+    return (found - scale.mean(axis=0)) / np.where(sd > 0, sd, 1.0)
+
+
 def floor_rows(at: Comparison, reference: pd.DataFrame, settings: Settings) -> Rows:
     """Return HR against other HR cells: what a perfect method would reach."""
     path = at.features(HIGH_RESOLUTION)
@@ -157,7 +175,7 @@ def floor_rows(at: Comparison, reference: pd.DataFrame, settings: Settings) -> R
     rows = []
     for kind in EMBEDDINGS:
         here, there, note = floor_sets(all_cells, reference, FLOOR_SPLITS[kind], settings.seed)
-        for fact in distance_facts(kind, here, there, settings):
+        for fact in distance_facts(kind, here, there, reference, settings):
             reason = "; ".join(filter(None, (fact.get("reason", ""), note)))
             rows.append(long_row(at, FLOOR, **{**fact, "reason": reason}))
     for fact in image_facts(reference, settings):

@@ -54,6 +54,7 @@ def test_means_and_distances_are_those_of_the_cells(tmp_path):
         read_table(folder / f"{name}.features.parquet").filter(regex=r"^random_feature_").to_numpy()
         for name in ("rls", "high_resolution")
     )
+    here, there = ((part - there.mean(axis=0)) / there.std(axis=0) for part in (here, there))
     row = numbers.loc[("rls", "kernel_distance_random_x1000")]
     assert row["value"] == pytest.approx(1000 * kernel_distance(here, there))
     assert row["low"] <= row["value"] <= row["high"]
@@ -270,3 +271,17 @@ def test_an_assay_without_controls_keeps_its_rows_empty_with_the_reason(tmp_path
     table = long_table(table2.rows_of(lone, SETTINGS))
     assert table["value"].isna().all() and table["reason"].str.contains("control").all()
     assert {"low_resolution", "rls", "high_resolution"} <= set(table["method"])
+
+
+def test_the_scale_of_a_feature_does_not_decide_the_kernel_distance():
+    random = np.random.default_rng(0)
+    columns = [f"random_feature_{i:02d}" for i in range(4)]
+    reference = pd.DataFrame(random.normal(size=(50, 4)), columns=columns)
+    other = pd.DataFrame(random.normal(size=(50, 4)) + 0.5, columns=columns)
+    plain = table1.standardised(other, reference, "random")
+    factors = np.array([1.0, 1e-3, 1e3, 50.0])
+    scaled = table1.standardised(other * factors, reference * factors, "random")
+    np.testing.assert_allclose(scaled, plain, rtol=1e-9)
+    np.testing.assert_allclose(
+        table1.standardised(reference, reference, "random").std(axis=0), 1.0, rtol=1e-9
+    )
