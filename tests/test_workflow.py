@@ -239,7 +239,7 @@ def test_every_rule_has_a_log_a_benchmark_resources_and_an_environment():
     rules = {}
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         for block in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
-            rules[block.split(":")[0]] = re.split(r"^\S", block, flags=re.M)[0]
+            rules[block.split(":")[0]] = re.split(r"\n(?=\S)", block)[0]
     assert len(rules) > 15
     for name, block in rules.items():
         for directive in ("output", "log", "benchmark", "conda", "resources", "shell"):
