@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 from rls.io.tables import read_table, rerun, write_table
 
 SUFFIX = ".ome.tif"
+KNOWN = ("facts", "image_ids", "pixel_size_um")
 # What it logs about a damaged file, our error says in a sentence.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
@@ -96,6 +97,11 @@ def write_stack(
     _check_fit(path, images, table, channels)
     table = table.reset_index(drop=True).assign(image_digest=image_digests(images))
     facts = {"written_by": written_by, "channels": list(channels), "description": description}
+    known = {
+        "facts": json.dumps(facts),
+        "image_ids": json.dumps(list(table["image_id"])),
+        "pixel_size_um": repr(float(pixel_size_um)),
+    }
     metadata = {
         "axes": "TCYX",
         "Channel": {"Name": list(channels)},
@@ -106,9 +112,8 @@ def write_stack(
         "Description": description,
         "MapAnnotation": {
             "Namespace": "rls/stack",
-            "facts": json.dumps(facts),
-            "image_ids": json.dumps(list(table["image_id"])),
-            "pixel_size_um": repr(float(pixel_size_um)),
+            **known,
+            "digest": _digest_of(known),
         },
     }
     with atomic_path(path) as temporary:
@@ -205,9 +210,17 @@ def _read_tiff(path: Path, memory_map: bool, written_by: str) -> tuple[np.ndarra
     return images.reshape(shape), facts
 
 
+def _digest_of(known: Mapping[str, str]) -> str:
+    text = json.dumps(known, sort_keys=True)
+    # With letters in front: the XML reader would take digits alone for a number.
+    return "blake2b:" + hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
 def _facts(ome: dict) -> dict:
     annotation = ome["OME"]["StructuredAnnotations"]["MapAnnotation"]
-    values = {entry["K"]: entry["value"] for entry in annotation["Value"]["M"]}
+    values = {entry["K"]: str(entry["value"]) for entry in annotation["Value"]["M"]}
+    if values.pop("digest") != _digest_of({name: values[name] for name in KNOWN}):
+        raise ValueError("what it says of itself is not what was written")
     facts = json.loads(values["facts"])
     facts["image_ids"] = json.loads(values["image_ids"])
     facts["pixel_size_um"] = float(values["pixel_size_um"])

@@ -63,6 +63,18 @@ def test_a_flipped_bit_anywhere_in_the_pixels_is_found(tmp_path, compress):
         read_stack(path)
 
 
+@pytest.mark.parametrize("fact", [b"0.65</M>", b"crop_cells", b"nfkb", b"_s1_y3"])
+def test_a_flipped_bit_in_what_a_stack_says_of_itself_is_found(tmp_path, fact):
+    path = tmp_path / "s.ome.tif"
+    make(path)
+    content = bytearray(path.read_bytes())
+    position = content.rindex(fact)
+    content[position + 2] ^= 0x01
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"s\.ome\.tif"):
+        read_stack(path)
+
+
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.98])
 def test_a_truncated_stack_is_refused(tmp_path, share):
     path = tmp_path / "s.ome.tif"
