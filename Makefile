@@ -14,7 +14,7 @@ demo: .venv/installed  ## simulated plates to report, from the small generator u
 	@$(WORKFLOW) --configfile config/demo.yaml --directory runs/demo
 	@cd runs/demo && python -m analysis.headline --results results --report results/report.html
 
-demo-from-scratch: .venv/installed  ## the same with its generator trained from nothing (under 45 minutes)
+demo-from-scratch: .venv/installed  ## the same with its generator trained from nothing (tens of minutes)
 	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch
 	@cd runs/demo_from_scratch && python -m analysis.headline --results results --report results/report.html
 	@python -m rls.export_model --results runs/demo_from_scratch/results/translocation --output models/translocation_32px \
