@@ -13,6 +13,8 @@ from rls.errors import InputError
 from rls.io import read_weights, write_weights
 from rls.stylegan2.networks import Architecture, Generator
 
+FILE = "generator.safetensors"  # of a model folder
+
 
 def write_generator(path: Path | str, generator: Generator, header: Mapping[str, Any]) -> None:
     """Write the weights; the header gains kind and architecture.
@@ -35,18 +37,37 @@ def load_generator(
     image_size: int | None = None,
     channels: Sequence[str] | int | None = None,
 ) -> Generator:
-    """Generator of a file, frozen and in eval mode, with `.header`.
+    """Generator of a file, frozen and in eval mode; :class:`Generator` says what it offers.
 
-    image_size (px) and channels (names, or only their number) are what the caller needs.
-    Raises InputError if the file holds a generator of another size or of other channels.
+    path: generator.safetensors, or a model folder that holds it, such as
+    models/translocation_32px. image_size (px) and channels (names, or only their number) are what
+    the caller needs. Raises InputError if there is no such file, if it is damaged, or if it holds
+    a generator of another size or of other channels.
     """
+    path = generator_file(path)
     tensors, header = read_weights(path, kind="generator")
     architecture = read_architecture(path, header)
     _check(path, architecture, header, image_size, channels)
     generator = Generator(architecture)
     generator.load_state_dict(tensors)
-    generator.header = header
+    generator.header, generator.source = header, str(path)
     return generator.to(device).eval().requires_grad_(False)
+
+
+def generator_file(path: Path | str) -> Path:
+    """Weights at path, which is their file or a model folder.
+
+    Raises InputError if the folder holds none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if not (path / FILE).is_file():
+        raise InputError(
+            f"Found no {FILE} in the folder {path}, expected a model folder such as "
+            "models/translocation_32px. Give one, or the file of a generator."
+        )
+    return path / FILE
 
 
 def read_architecture(path: Path | str, header: Mapping[str, Any]) -> Architecture:

@@ -13,11 +13,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rls.errors import InputError
+from rls.io import Intensity
 from rls.stylegan2 import operators
 from rls.stylegan2.operators import (
     FILTER_TAPS,
@@ -306,7 +308,20 @@ class SynthesisNetwork(nn.Module):
 
 
 class Generator(nn.Module):
-    """Mapping and synthesis: z (n, z_dim) -> image (n, c, y, x), about [-1, 1]."""
+    """Mapping and synthesis: z (n, z_dim) -> image (n, c, y, x), about [-1, 1].
+
+    The library's interface; `rls.stylegan2.generator_io.load_generator` returns one:
+
+    * `mapping(z, truncation_psi, truncation_cutoff=)`: z (n, z_dim), standard normal ->
+      ws (n, num_ws, w_dim), one w repeated for every style input; psi 0 is `w_mean`.
+    * `synthesis(ws, noise, random=)`: ws (n, num_ws, w_dim), its styles free to differ (W+) ->
+      images (n, c, y, x) float32. noise: "const", "none", "random", or a list of maps, one of
+      every shape in `noise_shapes`.
+    * `to_counts(images)`: images -> raw counts.
+
+    `header` is what the file says of the weights; `channels`, `pixel_size_um` and `intensity` are
+    read from it, and raise InputError where it does not say. `source` is the file.
+    """
 
     def __init__(self, architecture: Architecture, precision: Precision = "float32") -> None:
         super().__init__()
@@ -317,6 +332,7 @@ class Generator(nn.Module):
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(a.z_dim, a.w_dim, a.mapping_layers, self.num_ws)
         self.header: dict[str, Any] = {}
+        self.source = "a generator that was not read from a file"
         to_fast_layout(self)
 
     @property
@@ -333,6 +349,38 @@ class Generator(nn.Module):
         """(1, 1, res, res) of every noise layer, in order."""
         return self.synthesis.noise_shapes
 
+    @property
+    def w_mean(self) -> Tensor:
+        """Running mean of w during training, (w_dim,): what truncation pulls to."""
+        return self.mapping.w_avg
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the n_channels channels, in the order of the images."""
+        return tuple(self._said("channels"))
+
+    @property
+    def pixel_size_um(self) -> float:
+        """Side of a pixel of the images in micrometres."""
+        return float(self._said("pixel_size_um"))
+
+    @property
+    def intensity(self) -> Intensity:
+        """Scale of the images: -1 is black and 1 is white, both in counts."""
+        return Intensity.from_dict(self._said("intensity"))
+
+    def to_counts(self, images: Tensor) -> np.ndarray:
+        """Raw counts, float32 (n, c, y, x), of images (n, c, y, x) from [-1, 1]; not clipped."""
+        return self.intensity.to_counts((images.detach().float().cpu().numpy() + 1) / 2)
+
     def forward(self, z: Tensor, truncation_psi: float = 1.0, noise: Noise = "const") -> Tensor:
         """Image of z."""
         return self.synthesis(self.mapping(z, truncation_psi), noise)
+
+    def _said(self, name: str) -> Any:  # noqa: ANN401
+        if self.header.get(name) is None:
+            raise InputError(
+                f"Found no {name} in the header of {self.source}, expected a generator written by "
+                f"train_gan. Train it again, or write it with write_generator and its {name}."
+            )
+        return self.header[name]
