@@ -1,0 +1,73 @@
+"""Geometric resampling: identity, known transformations, derivatives."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from rls.stylegan2.augment_draws import draw
+from rls.stylegan2.augment_warp import warp
+
+
+def smooth_images(n=2, c=2, side=24, seed=1):
+    """Low-pass noise: what resampling can keep."""
+    random = torch.Generator().manual_seed(seed)
+    coarse = torch.randn((n, c, 6, 6), generator=random)
+    return torch.nn.functional.interpolate(
+        coarse, size=(side, side), mode="bicubic", align_corners=False
+    )
+
+
+def affine(xx=1.0, xy=0.0, yx=0.0, yy=1.0, x=0.0, y=0.0):
+    return torch.tensor([[xx, xy, x], [yx, yy, y], [0.0, 0.0, 1.0]])
+
+
+def rotation(angle):
+    return affine(math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle))
+
+
+def test_the_identity_matrix_gives_the_image_back():
+    x = torch.randn(2, 1, 16, 16)
+    torch.testing.assert_close(warp(x, torch.eye(3).expand(2, 3, 3)), x, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_quarter_turns_equal_rot90(quarters):
+    x = smooth_images(side=33)
+    y = warp(x, rotation(quarters * math.pi / 2).expand(2, 3, 3))
+    errors = [(y - torch.rot90(x, k, (2, 3))).abs().mean() / x.abs().mean() for k in range(4)]
+    # sym6 is not quite symmetric: a turned image is off by a small part of a pixel, as in ADA.
+    assert errors.pop(quarters) < 0.04
+    assert min(errors) > 0.5
+
+
+def test_a_whole_pixel_shift_moves_the_pixels():
+    x = torch.randn(1, 1, 16, 16)
+    y = warp(x, affine(x=3.0, y=-2.0)[None])
+    torch.testing.assert_close(y[..., 2:, :-3], x[..., :-2, 3:], atol=1e-5, rtol=0)
+
+
+def test_a_mirror_flips_and_each_image_has_its_own_matrix():
+    x = smooth_images()
+    y = warp(x, torch.stack([affine(xx=-1.0), torch.eye(3)]))
+    assert (y[0] - x[0].flip(2)).abs().mean() < 0.04 * x.abs().mean()
+    torch.testing.assert_close(y[1], x[1], atol=1e-5, rtol=0)
+
+
+def test_a_rotation_and_its_inverse_cancel():
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, 32)] * 2, indexing="ij")
+    blob = torch.exp(-8 * ((x - 0.2) ** 2 + 2 * y**2))[None, None]
+    turned = warp(blob, rotation(0.6)[None])
+    assert (turned - blob).abs().max() > 0.2
+    back = warp(turned, rotation(-0.6)[None])
+    assert (back - blob)[..., 8:-8, 8:-8].abs().max() < 0.03  # corners show the mirrored border
+
+
+def test_first_and_second_derivatives_with_respect_to_images():
+    random = torch.Generator().manual_seed(4)
+    matrices = draw((2, 1, 8, 8), 0.9, "bg", random).matrices
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: warp(x, matrices), (x,), fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda x: warp(x, matrices) ** 2, (x,), fast_mode=True)
