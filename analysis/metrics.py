@@ -16,6 +16,8 @@ from torch import Tensor
 
 from analysis.statistics import Estimate
 from rls.errors import InputError
+from rls.kernel_distance import distance_of_sums, feature_sets, kernel_sums
+from rls.kernel_distance import kernel_distance as kernel_distance  # part of this module's face
 from rls.streams import stream
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
@@ -23,7 +25,6 @@ SMALLEST_SCALE_PX = 8  # the article's smallest scale: 128 px halved four times
 WINDOW_PX, WINDOW_SD_PX = 11, 1.5
 K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III.C
 IMAGES_PER_DIMENSION = 20  # FD of two equal sets is 21 at n = 100, d = 64: biased below this
-KERNEL_DEGREE = 3
 
 
 def psnr(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
@@ -109,24 +110,6 @@ def fidelity_l1(
 # Distances between two sets ----------------------------------------------------------------------
 
 
-def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return (x.y / d + 1)^3 for features (n, d) and (m, d): (n, m)."""
-    return (x @ y.T / x.shape[1] + 1.0) ** KERNEL_DEGREE
-
-
-def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the unbiased squared MMD of two feature sets (n, d) and (m, d) under the cubic kernel.
-
-    Its expectation is 0 for one distribution, so single values may be negative. KID is this on
-    Inception features; the article prints KID x 1e3, this is not multiplied.
-
-    Source: Binkowski et al. 2018, eq. 4 and section 3; Gretton et al. 2012, eq. 3.
-    """
-    x, y = _features(x, y)
-    ones = (np.zeros(len(x), dtype=int), np.zeros(len(y), dtype=int))
-    return _distance_of_blocks(*_blocks(x, y, *ones), np.ones(1), np.ones(1))
-
-
 def kernel_distance_interval(
     x: np.ndarray,
     y: np.ndarray,
@@ -149,12 +132,12 @@ def kernel_distance_interval(
         units_x, units_y: Label of each row, from :func:`analysis.statistics.replication_unit`.
         unit: What they are, for the table.
     """
-    x, y = _features(x, y)
+    x, y = feature_sets(x, y)
     names = np.unique(np.concatenate([units_x, units_y]).astype(str))
     codes_x, codes_y = (np.searchsorted(names, u.astype(str)) for u in (units_x, units_y))
-    blocks = _blocks(x, y, codes_x, codes_y, n_units=len(names))
+    sums = kernel_sums(x, y, codes_x, codes_y, n_units=len(names))
     ones = np.ones(len(names))
-    point = _distance_of_blocks(*blocks, ones, ones)
+    point = distance_of_sums(*sums, ones, ones)
     if len(names) < 2:
         return Estimate(point, n=len(names), unit=unit, reason=f"one {unit}, so no interval")
     paired = set(codes_x) == set(codes_y)
@@ -163,7 +146,7 @@ def kernel_distance_interval(
     for i in range(n_resamples):
         drawn_x = _multiplicity(random, np.unique(codes_x), len(names))
         drawn_y = drawn_x if paired else _multiplicity(random, np.unique(codes_y), len(names))
-        values[i] = _distance_of_blocks(*blocks, drawn_x, drawn_y)
+        values[i] = distance_of_sums(*sums, drawn_x, drawn_y)
     tail = 50.0 * (1.0 - confidence)
     low, high = np.nanpercentile(values, [tail, 100.0 - tail])
     return Estimate(point, float(low), float(high), len(names), unit)
@@ -174,47 +157,6 @@ def _multiplicity(random: np.random.Generator, present: np.ndarray, n_units: int
     return np.bincount(drawn, minlength=n_units).astype(float)
 
 
-def _blocks(
-    x: np.ndarray, y: np.ndarray, codes_x: np.ndarray, codes_y: np.ndarray, n_units: int = 1
-) -> tuple[np.ndarray, ...]:
-    """Return kernel sums between units (xx, yy without the diagonal, xy) and cells per unit.
-
-    A resample of units is then a quadratic form in the times each was drawn.
-    """
-    in_x = np.eye(n_units)[codes_x]
-    in_y = np.eye(n_units)[codes_y]
-    xx = polynomial_kernel(x, x)
-    np.fill_diagonal(xx, 0.0)
-    yy = polynomial_kernel(y, y)
-    np.fill_diagonal(yy, 0.0)
-    return (
-        in_x.T @ xx @ in_x,
-        in_y.T @ yy @ in_y,
-        in_x.T @ polynomial_kernel(x, y) @ in_y,
-        in_x.sum(axis=0),
-        in_y.sum(axis=0),
-    )
-
-
-def _distance_of_blocks(
-    xx: np.ndarray,
-    yy: np.ndarray,
-    xy: np.ndarray,
-    cells_x: np.ndarray,
-    cells_y: np.ndarray,
-    times_x: np.ndarray,
-    times_y: np.ndarray,
-) -> float:
-    """Return MMD^2 of units drawn ``times`` times; pairs of a cell with itself are left out."""
-    n, m = times_x @ cells_x, times_y @ cells_y
-    pairs_x = n * n - (times_x**2) @ cells_x
-    pairs_y = m * m - (times_y**2) @ cells_y
-    if min(pairs_x, pairs_y) <= 0:
-        return math.nan
-    within = times_x @ xx @ times_x / pairs_x + times_y @ yy @ times_y / pairs_y
-    return float(within - 2.0 * (times_x @ xy @ times_y) / (n * m))
-
-
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> Estimate:
     """Return ||m_x - m_y||^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)) of two feature sets (n, d).
 
@@ -223,7 +165,7 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> Estimate:
 
     Source: Heusel et al. 2017, eq. 6; Dowson & Landau 1982.
     """
-    x, y = _features(x, y)
+    x, y = feature_sets(x, y)
     n, dimensions = min(len(x), len(y)), x.shape[1]
     if n < IMAGES_PER_DIMENSION * dimensions:
         reason = (
@@ -248,16 +190,6 @@ def frechet_of_gaussians(
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_y @ root), 0.0, None)).sum()
     gap = ((mean_x - mean_y) ** 2).sum()
     return float(gap + np.trace(cov_x) + np.trace(cov_y) - 2.0 * cross)
-
-
-def _features(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
-        raise InputError(
-            f"Two feature sets of shapes {x.shape} and {y.shape} cannot be compared; expected "
-            f"(n, d) and (m, d) with at least two rows each."
-        )
-    return x, y
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:

@@ -42,6 +42,7 @@ from analysis.tables.measured import (
 from analysis.tables.settings import Settings
 from rls.command import Parser, run
 from rls.io import read_table, write_table
+from rls.kernel_distance import standardise
 from rls.streams import stream
 
 FLOOR = "high_resolution_floor"
@@ -164,8 +165,7 @@ def standardised(table: pd.DataFrame, reference: pd.DataFrame, kind: str) -> np.
     found, scale = embedding(table, kind), embedding(reference, kind)
     if found is None or scale is None or kind == "inception":
         return found
-    sd = scale.std(axis=0)
-    return (found - scale.mean(axis=0)) / np.where(sd > 0, sd, 1.0)
+    return standardise(found, scale)
 
 
 def floor_rows(at: Comparison, reference: pd.DataFrame, settings: Settings) -> Rows:

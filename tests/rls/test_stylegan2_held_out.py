@@ -1,0 +1,120 @@
+"""The distance of a generator to held-out crops."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rls.errors import InputError
+from rls.stylegan2.held_out import HeldOut, distance_floor, mean_pairwise_distance
+from rls.stylegan2.networks import Architecture, Generator
+
+CPU = torch.device("cpu")
+
+
+def crops(n: int, seed: int, channels: int = 2, side: int = 16) -> np.ndarray:
+    """A bright ellipse an image, of random width and brightness: (n, c, y, x) in unit intensity."""
+    random = np.random.default_rng(seed)
+    axis = np.arange(side) - (side - 1) / 2
+    width = random.uniform(2, 6, (n, channels, 2))
+    squares = (axis[:, None] / width[..., :1, None]) ** 2 + (axis / width[..., 1:, None]) ** 2
+    height = random.uniform(0.3, 1.0, (n, channels, 1, 1))
+    noise = random.normal(0, 0.02, squares.shape)
+    return (height * np.exp(-squares) + noise).astype(np.float32)
+
+
+class StandIn:
+    """Returns given unit images in turn, whatever z is."""
+
+    z_dim = 4
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images, self.at = images, 0
+
+    def __call__(self, z, *, noise):
+        assert noise == "const" and z.shape[1] == self.z_dim
+        rows = (self.at + np.arange(len(z))) % len(self.images)
+        self.at += len(z)
+        return torch.from_numpy(self.images[rows]) * 2 - 1
+
+
+@pytest.fixture(scope="module")
+def held_out() -> HeldOut:
+    return HeldOut(crops(120, 1), floor_images=crops(120, 2), seed=3, device=CPU, batch_size=30)
+
+
+def test_a_generator_of_other_real_images_is_at_the_floor_and_as_diverse(held_out):
+    found = held_out.distance(StandIn(crops(120, 3)))
+    assert abs(found["kd"]) < 2 * found["kd_floor"]
+    assert found["spread"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_generator_of_one_image_has_no_spread_and_a_large_distance(held_out):
+    found = held_out.distance(StandIn(crops(1, 4)))
+    assert found["spread"] == pytest.approx(0, abs=1e-5)
+    assert found["kd"] > 20 * found["kd_floor"]
+
+
+def test_few_modes_lie_between(held_out):
+    several = held_out.distance(StandIn(crops(3, 5)))
+    assert 0.2 < several["spread"] < 0.9
+    assert several["kd"] > held_out.distance(StandIn(crops(120, 3)))["kd"]
+
+
+def test_the_distance_rises_with_blur(held_out):
+    """What a soft generator is told by."""
+    from scipy.ndimage import gaussian_filter
+
+    values = [
+        held_out.distance(StandIn(gaussian_filter(crops(120, 3), (0, 0, sd, sd))))["kd"]
+        for sd in (0.0, 1.0, 1.5, 2.0)
+    ]
+    assert values == sorted(values) and values[1] > held_out.floor
+
+
+def test_the_numbers_are_those_of_one_set_of_z():
+    torch.manual_seed(0)
+    generator = Generator(Architecture(16, 2, 8, 8, 2, 64, 8)).eval().requires_grad_(False)
+    held = HeldOut(crops(20, 1), seed=1, device=CPU, batch_size=8)
+    first = held.distance(generator)
+    torch.randn(7)
+    assert held.distance(generator) == first
+    again = HeldOut(crops(20, 1), seed=1, device=CPU, batch_size=8)
+    assert again.distance(generator) == first
+    assert HeldOut(crops(20, 1), seed=2, device=CPU, batch_size=8).distance(generator) != first
+
+
+def test_images_that_are_not_finite_give_no_number(held_out):
+    broken = crops(120, 3)
+    broken[7, 0, 3, 3] = np.nan
+    found = held_out.distance(StandIn(broken))
+    assert math.isnan(found["kd"]) and math.isnan(found["spread"])
+
+
+def test_the_floor_shows_that_held_out_crops_are_of_another_kind():
+    same = HeldOut(crops(60, 1), floor_images=crops(60, 2), seed=3, device=CPU, batch_size=30)
+    brighter = 1.3 * crops(60, 2)
+    other = HeldOut(crops(60, 1), floor_images=brighter, seed=3, device=CPU, batch_size=30)
+    assert other.floor > 3 * same.floor > 0
+
+
+def test_most_draws_of_one_distribution_stay_under_the_floor():
+    random = np.random.default_rng(6)
+    below = []
+    for i in range(40):
+        x, y, z = random.normal(size=(3, 50, 8))
+        below.append(distance_floor(x, z, seed=i) >= distance_floor(x, y, seed=i) / 2)
+    assert np.mean(below) > 0.8
+
+
+def test_the_mean_pairwise_distance_is_over_different_rows():
+    points = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
+    assert mean_pairwise_distance(points) == pytest.approx((5 + 0 + 5) / 3)
+
+
+def test_one_crop_is_refused():
+    with pytest.raises(InputError, match="at least 2"):
+        HeldOut(crops(1, 1), seed=1, device=CPU, batch_size=4)
