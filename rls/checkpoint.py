@@ -41,18 +41,24 @@ class StateFolder:
         root: Usually ``state`` in the run folder.
         name: The command's name.
         identity: Settings, data digest, seed; values that JSON can hold.
+        writes: False for a process that only reads beside the one that holds the folder.
 
     Raises:
         InputError: On entering, when a living process holds the folder.
     """
 
-    def __init__(self, root: Path | str, name: str, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, root: Path | str, name: str, identity: Mapping[str, Any], *, writes: bool = True
+    ) -> None:
         self.folder = Path(root) / f"{name}-{identity_digest(identity)}"
         self.identity = dict(identity)
+        self.writes = writes
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> StateFolder:
+        if not self.writes:
+            return self
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         for leftover in self.folder.glob(".tmp-*"):
@@ -71,7 +77,7 @@ class StateFolder:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        if self._owner().get("token") == self._token:
+        if self.writes and self._owner().get("token") == self._token:
             self._lock.unlink(missing_ok=True)
 
     def save(self, step: int, payload: Mapping[str, Any]) -> None:
@@ -110,6 +116,8 @@ class StateFolder:
             digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
             if hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest() == digest:
                 return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            if not self.writes:
+                continue
             path.rename(path.with_suffix(".damaged"))
             print(
                 f"The checkpoint {path} is damaged and was set aside; the one before it is used.",

@@ -1,10 +1,12 @@
-"""Train the generator of high-resolution cells (StyleGAN2, logistic loss with lazy R1).
+"""Train the generator of high-resolution cells (StyleGAN2-ADA).
 
 min_G max_D  E log D(x) + E log(1 - D(G(z))), in its non-saturating form, plus gamma/2 E |grad
-D(x)|^2 (Karras et al. 2020; section 3.2 of the article). Writes the averaged generator, beside it a
-grid of samples (.png) and the curves (.training.csv). A training that was stopped, or killed, goes
-on when the same command is run again, and ends as if it had never stopped; with a larger total_kimg
-a finished one goes on.
+D(x)|^2 and the path-length penalty (Karras et al. 2020a, b; section 3.2 of the article). Writes the
+averaged generator, beside it a grid of samples (.png), how they changed (.progress.png) and the
+curves (.training.csv). A training that was stopped, or killed, goes on when the same command is run
+again, and ends as if it had never stopped; with a larger total_kimg a finished one goes on.
+
+On several GPUs:  torchrun --standalone --nproc-per-node 4 -m rls.train_gan ...
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +28,11 @@ import torch
 from rls.checkpoint import StateFolder
 from rls.command import Parser, run
 from rls.device import choose_device, has_fast_bfloat16
+from rls.distributed import Processes, started
 from rls.errors import InputError
 from rls.io import (
+    Intensity,
+    Stack,
     file_digest,
     read_intensity,
     read_stack,
@@ -39,13 +45,18 @@ from rls.streams import torch_stream
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.generator_io import read_architecture, write_generator
 from rls.stylegan2.grid import write_grid
+from rls.stylegan2.held_out import HeldOut
+from rls.stylegan2.monitor import Alarms, Monitor
 from rls.stylegan2.networks import Architecture, Generator, Precision
-from rls.stylegan2.settings import Settings
+from rls.stylegan2.settings import Settings, fill_auto
 from rls.stylegan2.training import Trainer
 
 NAME = "train_gan"
-LENGTH_ONLY = ("total_kimg", "checkpoint_kimg", "tick_kimg")  # do not change what a step computes
+LENGTH_ONLY = (  # do not change what a step computes
+    "total_kimg", "checkpoint_kimg", "tick_kimg", "evaluate_kimg", "evaluate_images",
+)  # fmt: skip
 GRID_COLUMNS = 8
+HELD_OUT_SPLIT = "tune"
 GENERATOR_FILE, TRAINING_FILE = "generator.safetensors", "training.safetensors"
 
 
@@ -91,6 +102,19 @@ def load_initial(trainer: Trainer, folder: Path) -> None:
         network.load_state_dict(
             {k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}
         )
+    trainer.start_path_mean()
+
+
+def check_share(settings: Settings, count: int) -> None:
+    """Raise InputError unless `count` processes can share every batch in whole groups."""
+    group = min(settings.mbstd_group_size, settings.batch_size)
+    small = settings.batch_size // settings.path_length_batch_shrink
+    if settings.batch_size % (group * count) or small % count:
+        raise InputError(
+            f"Found batch_size {settings.batch_size} for {count} processes, expected a multiple of "
+            f"{group * count} (mbstd_group_size x processes), with a path-length batch of a "
+            f"multiple of {count}. Change batch_size or --nproc-per-node."
+        )
 
 
 def identity_of(
@@ -106,6 +130,27 @@ def identity_of(
     return {**values, "precision": precision, "data": data.digest, "initial": initial}
 
 
+def make_held_out(data: TrainingImages, settings: Settings, device: torch.device) -> HeldOut | None:
+    """Measures distances to held-out cells; None, with a printed reason, if there are too few.
+
+    Held-out and training cells are turned and cut as in training; the floor is their distance.
+    """
+    held_out = int((data.stack.table["split"] == HELD_OUT_SPLIT).sum())
+    n = min(held_out, len(data), settings.evaluate_images)
+    if n < 2:
+        reason = f"{held_out} cells of split {HELD_OUT_SPLIT}"
+        if not settings.evaluate_images:
+            reason = "evaluate_images is 0"
+        print(f"{NAME}: no kernel distance ({reason})", flush=True)
+        return None
+    size, seed = settings.image_size, settings.seed
+    other = TrainingImages(data.stack, data.intensity, size, seed, split=HELD_OUT_SPLIT)
+    cpu = torch.device("cpu")
+    unit, floor = ((x.batch(0, n, cpu).numpy() + 1) / 2 for x in (other, data))
+    batch = settings.batch_size
+    return HeldOut(unit, floor_images=floor, seed=seed, device=device, batch_size=batch)
+
+
 def memory_gib(device: torch.device) -> float:
     """Peak memory so far in GiB: of the device, or of the process on a CPU."""
     if device.type == "cuda":
@@ -114,18 +159,27 @@ def memory_gib(device: torch.device) -> float:
 
 
 class Log:
-    """Rows of the training curve; a line a tick."""
+    """Rows of the training curve: a line a tick, distances and grids now and then."""
 
-    def __init__(self, settings: Settings, trainer: Trainer, rows: list[dict[str, float]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        trainer: Trainer,
+        rows: list[dict[str, float]],
+        held_out: HeldOut | None,
+        monitor: Monitor,
+    ) -> None:
         self.settings, self.trainer, self.rows = settings, trainer, rows
+        self.held_out, self.monitor, self.alarms = held_out, monitor, Alarms()
         self.started = self.last = time.monotonic()
         self.images_at_start = self.images_at_last = trainer.images_seen
+        self.apart = 0.0  # seconds of evaluation: no training time
 
-    def tick(self) -> None:
-        """Add a row and print it."""
+    def tick(self, *, evaluate: bool) -> None:
+        """Add a row and print it; with `evaluate` also a grid and the distance to held-out."""
         now, seen = time.monotonic(), self.trainer.images_seen
         rate = (seen - self.images_at_last) / max(now - self.last, 1e-9)
-        mean_rate = (seen - self.images_at_start) / max(now - self.started, 1e-9)
+        mean_rate = (seen - self.images_at_start) / max(now - self.started - self.apart, 1e-9)
         left = (self.settings.total_kimg * 1000 - seen) / max(mean_rate, 1e-9)
         row = {
             "kimg": seen / 1000,
@@ -133,15 +187,31 @@ class Log:
             **self.trainer.statistics(),
             "memory_gib": memory_gib(self.trainer.device),
         }
-        self.rows.append(row)
-        self.last, self.images_at_last = now, seen
-        print(
+        line = (
             f"{NAME}: {row['kimg']:.2f} of {self.settings.total_kimg:g} kimg, {rate:.3g} img/s, "
             f"{format_seconds(max(left, 0))} left, G {row['loss_generator']:.3f}, D "
-            f"{row['loss_discriminator']:.3f}, r_t {row['r_t']:+.2f}, R1 {row['r1']:.3g}, "
-            f"{row['memory_gib']:.1f} GiB",
-            flush=True,
+            f"{row['loss_discriminator']:.3f}, r_t {row['r_t']:+.2f}, p {row['augment_p']:.3f}, "
+            f"R1 {row['r1']:.3g}, length {row['path_length']:.3g}, {row['memory_gib']:.1f} GiB"
         )
+        if evaluate:
+            row |= self._evaluate()
+            if "kd" in row:
+                line += f", KD {row['kd']:.4g} (floor {row['kd_floor']:.3g})"
+        self.rows.append(row)
+        self.monitor.tick(row)
+        print(line, flush=True)
+        for sentence in self.alarms.new(self.rows):
+            print(f"{NAME}: warning: {sentence}", flush=True)
+        self.last, self.images_at_last = time.monotonic(), seen
+
+    def _evaluate(self) -> dict[str, float]:
+        started = time.monotonic()
+        average, device = self.trainer.average, self.trainer.device
+        images = sample_grid(average, self.settings.seed, device)
+        self.monitor.evaluate(self.trainer.images_seen / 1000, images.numpy())
+        found = self.held_out.distance(average) if self.held_out is not None else {}
+        self.apart += time.monotonic() - started
+        return found
 
 
 def n_steps(settings: Settings) -> int:
@@ -149,37 +219,70 @@ def n_steps(settings: Settings) -> int:
     return math.ceil(settings.total_kimg * 1000 / settings.batch_size)
 
 
-def train(settings: Settings, trainer: Trainer, state: StateFolder) -> list[dict[str, float]]:
-    """Run, or go on, to total_kimg; checkpoints go to the state folder. Rows of the training curve.
+def is_due(kimg: float, step: int, settings: Settings) -> bool:
+    """Whether something done every `kimg` thousand images is due after `step` steps."""
+    every = max(1, round(kimg * 1000 / settings.batch_size))
+    return step % every == 0 or step == n_steps(settings)
 
-    Raises InputError if a loss is not finite, or the checkpoint is already beyond total_kimg.
+
+def go_on(trainer: Trainer, state: StateFolder, settings: Settings) -> list[dict[str, float]]:
+    """Load the newest checkpoint, if there is one; rows of the curve so far.
+
+    Raises InputError if it is already beyond total_kimg.
     """
+    processes = trainer.processes
+    if not processes.is_first:
+        processes.wait()  # the first sets damaged ones aside before the others look
     payload = state.load()
-    if payload is not None:
-        trainer.load_state(payload["trainer"])
+    if processes.is_first:
+        processes.wait()
+    if payload is None:
+        return []
+    trainer.load_state(payload["trainer"])
+    if processes.is_first:
         print(f"{NAME}: goes on at {trainer.images_seen / 1000:.2f} kimg", flush=True)
-    total, batch = n_steps(settings), settings.batch_size
-    if trainer.step > total:
+    if trainer.step > n_steps(settings):
         raise InputError(
             f"Found a checkpoint of {trainer.images_seen / 1000:g} kimg in {state.folder}, "
             f"expected at most total_kimg = {settings.total_kimg:g}. Set total_kimg to at least "
             "that, or give another --state."
         )
-    log = Log(settings, trainer, payload["rows"] if payload is not None else [])
-    per_tick = max(1, round(settings.tick_kimg * 1000 / batch))
-    per_checkpoint = max(1, round(settings.checkpoint_kimg * 1000 / batch))
+    return payload["rows"]
+
+
+def train(
+    settings: Settings, trainer: Trainer, state: StateFolder, held_out: HeldOut | None = None
+) -> tuple[list[dict[str, float]], Monitor]:
+    """Run, or go on, to total_kimg; checkpoints go to the state folder. Rows of the training curve.
+
+    Raises InputError if a loss is not finite, or the checkpoint is already beyond total_kimg.
+    """
+    first = trainer.processes.is_first
+    rows = go_on(trainer, state, settings)
+    trainer.processes.wait()  # all have read it before it can be replaced
+    total, batch = n_steps(settings), settings.batch_size
+    monitor = Monitor(state.folder, resumed_at_kimg=trainer.images_seen / 1000)
+    log = Log(settings, trainer, rows, held_out, monitor)
+    if first:
+        print(f"{NAME}: grids and TensorBoard curves in {state.folder}", flush=True)
     bar = Progress(total * batch, NAME, "img", done=trainer.images_seen)
-    on_terminal = sys.stderr.isatty()  # in a log the line of a tick takes the bar's place
+    on_terminal = first and sys.stderr.isatty()  # in a log the tick's line takes the bar's place
     with bar if on_terminal else contextlib.nullcontext():
         while trainer.step < total:
             trainer.run_step()
             if on_terminal:
                 bar.advance(batch)
-            if trainer.step % per_tick == 0 or trainer.step == total:
-                log.tick()
-            if trainer.step % per_checkpoint == 0 or trainer.step == total:
-                state.save(trainer.step, {"trainer": trainer.state(), "rows": log.rows})
-    return log.rows
+            step = trainer.step
+            tick = is_due(settings.tick_kimg, step, settings)
+            evaluate = is_due(settings.evaluate_kimg, step, settings)
+            save = is_due(settings.checkpoint_kimg, step, settings)
+            if tick or evaluate or save:
+                trainer.gather()
+            if (tick or evaluate) and first:
+                log.tick(evaluate=evaluate)
+            if save and first:
+                state.save(step, {"trainer": trainer.state(), "rows": rows})
+    return rows, monitor
 
 
 @torch.no_grad()
@@ -191,8 +294,18 @@ def sample_grid(generator: Generator, seed: int, device: torch.device) -> torch.
     return (generator(z.to(device)).cpu() + 1) / 2
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
+@contextlib.contextmanager
+def only_first_prints(processes: Processes) -> Iterator[None]:
+    """Silence what other processes than the first would print; errors still come through."""
+    if processes.is_first:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+def make_parser() -> Parser[Settings]:
+    """The command line."""
     parser = Parser(__doc__, Settings, NAME)
     parser.add_argument(
         "--cells", type=Path, required=True, help="stack of cells, with a column split"
@@ -204,23 +317,53 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--init-from", type=Path, help=f"folder with {GENERATOR_FILE} and {TRAINING_FILE}"
     )
     parser.add_argument("--output-training", type=Path, help="weights for a later --init-from")
-    args, settings = parser.parse(argv)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what it would be and cost; train nothing"
+    )
+    return parser
 
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    args, settings = make_parser().parse(argv)
+    settings = fill_auto(settings)
     device = choose_device(settings.device, settings.threads)
-    precision = choose_precision(settings.precision, device)
-    stack = read_stack(args.cells, memory_map=True)
-    intensity = read_intensity(args.intensity)
-    data = TrainingImages(stack, intensity, settings.image_size, settings.seed)
-    architecture = architecture_of(settings, len(stack.channels))
-    trainer = Trainer(settings, architecture, data, device, precision)
-    if args.init_from is not None:
-        load_initial(trainer, args.init_from)
-    turns = "any angle" if data.turns_freely else "quarter turns"
-    print(f"{NAME}: {len(data)} images, turned by {turns}", flush=True)
-    with StateFolder(
-        args.state, NAME, identity_of(settings, precision, data, args.init_from)
-    ) as state:
-        rows = train(settings, trainer, state)
+    with started(device) as processes, only_first_prints(processes):
+        check_share(settings, processes.count)
+        precision = choose_precision(settings.precision, device)
+        stack = read_stack(args.cells, memory_map=True)
+        intensity = read_intensity(args.intensity)
+        data = TrainingImages(stack, intensity, settings.image_size, settings.seed)
+        architecture = architecture_of(settings, len(stack.channels))
+        if args.dry_run:
+            from rls.stylegan2.plan import describe  # it trains a step or two: only here
+
+            print(describe(settings, architecture, data, device, precision))
+            return
+        trainer = Trainer(settings, architecture, data, device, precision, processes)
+        if args.init_from is not None:
+            load_initial(trainer, args.init_from)
+        turns = "any angle" if data.turns_freely else "quarter turns"
+        print(f"{NAME}: {len(data)} images, turned by {turns}", flush=True)
+        held_out = make_held_out(data, settings, device) if processes.is_first else None
+        identity = identity_of(settings, precision, data, args.init_from)
+        with StateFolder(args.state, NAME, identity, writes=processes.is_first) as state:
+            processes.wait()
+            rows, monitor = train(settings, trainer, state, held_out)
+        if processes.is_first:
+            write_results(args, trainer, stack, intensity, rows, monitor)
+
+
+def write_results(
+    args: Any,  # noqa: ANN401  # argparse's namespace
+    trainer: Trainer,
+    stack: Stack,
+    intensity: Intensity,
+    rows: Sequence[dict[str, float]],
+    monitor: Monitor,
+) -> None:
+    """Write weights, pictures and curves."""
+    settings, data = trainer.settings, trainer.data
     header = {
         "channels": list(stack.channels),
         "pixel_size_um": stack.pixel_size_um,
@@ -229,16 +372,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         "images_seen": trainer.images_seen,
         "n_training_images": len(data),
         "data_digest": data.digest,
-        "precision": precision,
+        "precision": trainer.generator.precision,
         "settings": dataclasses.asdict(settings),
     }
     if args.output_training is not None:
         tensors = {f"generator.{k}": v for k, v in trainer.generator.state_dict().items()}
         tensors |= {f"discriminator.{k}": v for k, v in trainer.discriminator.state_dict().items()}
-        sizes = {"architecture": dataclasses.asdict(architecture)}
+        sizes = {"architecture": dataclasses.asdict(trainer.generator.architecture)}
         write_weights(args.output_training, tensors, {**header, **sizes, "kind": "discriminator"})
-    images = sample_grid(trainer.average, settings.seed, device)
+    images = sample_grid(trainer.average, settings.seed, trainer.device)
     write_grid(args.output.with_suffix(".png"), images.numpy(), GRID_COLUMNS)
+    monitor.progress_sheet(args.output.with_suffix(".progress.png"))
     write_table(args.output.with_suffix(".training.csv"), pd.DataFrame(rows), written_by=NAME)
     write_generator(args.output, trainer.average, header)
 

@@ -23,7 +23,7 @@ SPLIT = "gan"
 
 
 class TrainingImages:
-    """Batches of the images of split "gan".
+    """Batches of the images of a split, "gan" unless another is named.
 
     With a stored side of at least image_size * sqrt(2) an image is turned by any angle (bicubic)
     and flipped; with less, by quarter turns and flips.
@@ -32,19 +32,27 @@ class TrainingImages:
     the channels are not those of the intensity scale.
     """
 
-    def __init__(self, stack: Stack, intensity: Intensity, image_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        intensity: Intensity,
+        image_size: int,
+        seed: int,
+        *,
+        split: str = SPLIT,
+    ) -> None:
         if tuple(stack.channels) != tuple(intensity.channels):
             raise InputError(
                 f"Found channels {', '.join(stack.channels)} in the cells and "
                 f"{', '.join(intensity.channels)} in the intensity scale, expected the same. Run "
                 "select_cells again."
             )
-        self.rows = np.flatnonzero((stack.table["split"] == SPLIT).to_numpy())
+        self.rows = np.flatnonzero((stack.table["split"] == split).to_numpy())
         if len(self.rows) == 0:
             counts = dict(stack.table["split"].value_counts())
             raise InputError(
-                f"Found no image of split '{SPLIT}' among {len(stack.table)} cells ({counts}), "
-                f"expected some to train on. Run select_cells again with a share for '{SPLIT}'."
+                f"Found no image of split '{split}' among {len(stack.table)} cells ({counts}), "
+                f"expected some to train on. Run select_cells again with a share for '{split}'."
             )
         side = min(stack.images.shape[-2:])
         if side < image_size:
@@ -71,20 +79,26 @@ class TrainingImages:
         ]
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
-    def batch(self, step: int, batch_size: int, device: torch.device) -> Tensor:
-        """Images of a step: (batch_size, c, image_size, image_size) in [-1, 1], not clipped."""
+    def batch(
+        self, step: int, batch_size: int, device: torch.device, part: slice = slice(None)
+    ) -> Tensor:
+        """Images of a step: (batch_size, c, image_size, image_size) in [-1, 1], not clipped.
+
+        part: only these of the batch are read and returned.
+        """
         first = step * batch_size
-        rows = [self._row(first + i) for i in range(batch_size)]
+        chosen = range(batch_size)[part]
+        rows = [self._row(first + i) for i in chosen]
         unit = self.intensity.to_unit(np.asarray(self.stack.images[rows]))
         images = torch.from_numpy(unit).to(device) * 2 - 1
         random = stream(self.seed, f"step {step}", "train_gan turns")
-        flips = torch.from_numpy(random.integers(0, 2, batch_size)).to(device).bool()
+        flips = torch.from_numpy(random.integers(0, 2, batch_size)[part]).to(device).bool()
         if self.turns_freely:
-            angles = random.uniform(0, 2 * math.pi, batch_size).astype(np.float32)
+            angles = random.uniform(0, 2 * math.pi, batch_size)[part].astype(np.float32)
             images = rotated_crop(images, torch.from_numpy(angles).to(device), self.image_size)
         else:
             images = quarter_turns(
-                centre_crop(images, self.image_size), random.integers(0, 4, batch_size)
+                centre_crop(images, self.image_size), random.integers(0, 4, batch_size)[part]
             )
         return torch.where(flips[:, None, None, None], images.flip(3), images)
 

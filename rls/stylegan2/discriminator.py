@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rls.errors import InputError
 from rls.stylegan2 import operators
 from rls.stylegan2.networks import Architecture, Precision, convolution_dtype
 from rls.stylegan2.operators import (
@@ -89,6 +90,25 @@ class Discriminator(nn.Module):
             self.add_module(f"b{resolution}", DiscriminatorBlock(architecture, resolution))
         self.b4 = DiscriminatorEpilogue(architecture)
         to_fast_layout(self)
+
+    def layers(self) -> list[nn.Module]:
+        """Layers with weights, from the image on: fromrgb, conv0, conv1, skip, ..., out."""
+        kinds = (Conv2dLayer, FullyConnectedLayer)
+        return [module for module in self.modules() if isinstance(module, kinds)]
+
+    def freeze(self, n_layers: int) -> None:
+        """Let the first n layers from the image on keep their weights (Mo et al. 2020, Freeze-D).
+
+        Raises InputError if there are not more layers than that.
+        """
+        layers = self.layers()
+        if n_layers >= len(layers):
+            raise InputError(
+                f"Found freeze_discriminator {n_layers}, expected fewer than the {len(layers)} "
+                "layers of the discriminator. Set it to about 10 at 128 px, or 0 for none."
+            )
+        for layer in layers[:n_layers]:
+            layer.requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of a batch; images of one minibatch-deviation group see each other."""

@@ -1,31 +1,47 @@
 """One step of the adversarial training, its state, and its statistics.
 
-Phases of a step as in StyleGAN2-ADA: generator, discriminator, every `r1_interval` steps R1; then
-the running average of the generator. All randomness of step k is drawn from streams of (seed, k),
-so the state is weights, optimisers and the step's number.
+Phases of a step as in StyleGAN2-ADA: generator, every `path_length_interval` steps path length,
+discriminator, every `r1_interval` steps R1; then the running average of the generator, and every
+`augment_interval` steps the probability of augmentations. All randomness of step k is drawn from
+streams of (seed, k), so the state is weights, optimisers, two running numbers and the step's.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rls.distributed import Processes
 from rls.errors import InputError
 from rls.streams import stream, torch_stream
-from rls.stylegan2.augment import augment
+from rls.stylegan2 import augment
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.discriminator import Discriminator
-from rls.stylegan2.losses import discriminator_loss, generator_loss, r1_penalty
+from rls.stylegan2.losses import (
+    generator_loss,
+    half_discriminator_loss,
+    path_length_penalty,
+    path_lengths,
+    r1_penalty,
+)
 from rls.stylegan2.networks import Architecture, Generator, Precision
 from rls.stylegan2.settings import Settings
 
 ADAM_BETAS = (0.0, 0.99)  # StyleGAN2, appendix B
 ADAM_EPSILON = 1e-8
-STATISTICS = ("steps", "loss_generator", "loss_discriminator", "sign_real", "r1_steps", "r1")
+# Sums over steps since the last tick; a mean divides by the count that stands before it.
+STATISTICS = (
+    "steps", "loss_generator", "loss_discriminator",
+    "logits", "r_t",
+    "r1_steps", "r1",
+    "path_steps", "path_length", "path_penalty",
+)  # fmt: skip
+COUNTS = ("steps", "logits", "r1_steps", "path_steps")
 
 
 def ema_decay(
@@ -52,8 +68,24 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
         buffer.copy_(source)
 
 
+def lazy_adam(
+    parameters: Sequence[nn.Parameter], learning_rate: float, interval: int | None
+) -> torch.optim.Adam:
+    """Adam of StyleGAN2; with a regularisation every `interval` steps, rate and betas rescaled.
+
+    Lazy steps come on top of the main steps: with c = k / (k + 1), the rate is c times, the betas
+    are to the power of c (StyleGAN2, appendix B).
+    """
+    share = 1.0 if interval is None else interval / (interval + 1)
+    betas = (ADAM_BETAS[0] ** share, ADAM_BETAS[1] ** share)
+    return torch.optim.Adam(parameters, learning_rate * share, betas, ADAM_EPSILON, fused=True)
+
+
 class Trainer:
-    """Generator, discriminator, averaged generator, their optimisers, and one step of them all."""
+    """Generator, discriminator, averaged generator, their optimisers, and one step of them all.
+
+    settings must have no open number (`fill_auto`).
+    """
 
     def __init__(
         self,
@@ -62,8 +94,10 @@ class Trainer:
         data: TrainingImages,
         device: torch.device,
         precision: Precision,
+        processes: Processes = Processes(),  # noqa: B008  # frozen
     ) -> None:
         self.settings, self.data, self.device = settings, data, device
+        self.processes = processes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(settings.seed, "weights", "train_gan").integers(2**62)))
             generator = Generator(architecture, precision)
@@ -71,25 +105,26 @@ class Trainer:
         self.generator = generator.to(device)
         self.discriminator = discriminator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        fused = {"fused": True}
-        rate = settings.learning_rate
-        self.generator_optimizer = torch.optim.Adam(
-            self.generator.parameters(), rate, ADAM_BETAS, ADAM_EPSILON, **fused
+        self.discriminator.freeze(settings.freeze_discriminator)
+        self.discriminator_parameters = [
+            p for p in self.discriminator.parameters() if p.requires_grad
+        ]
+        assert settings.learning_rate is not None  # filled by fill_auto
+        self.generator_optimizer = lazy_adam(
+            list(self.generator.parameters()),
+            settings.learning_rate,
+            settings.path_length_interval if settings.path_length_weight > 0 else None,
         )
-        # Steps of R1 come on top of the main steps: rate and betas are rescaled (StyleGAN2,
-        # appendix B).
-        share = settings.r1_interval / (settings.r1_interval + 1) if self.uses_r1 else 1.0
-        betas = (ADAM_BETAS[0] ** share, ADAM_BETAS[1] ** share)
-        self.discriminator_optimizer = torch.optim.Adam(
-            self.discriminator.parameters(), rate * share, betas, ADAM_EPSILON, **fused
+        self.discriminator_optimizer = lazy_adam(
+            self.discriminator_parameters,
+            settings.learning_rate,
+            settings.r1_interval if settings.r1_gamma else None,
         )
         self.step = 0
+        self.augment_p = settings.augment_p or 0.0
+        self.path_mean = torch.zeros((), device=device)
+        self.signs = torch.zeros(2, dtype=torch.float64, device=device)  # count, sum since p moved
         self.sums = torch.zeros(len(STATISTICS), dtype=torch.float64, device=device)
-
-    @property
-    def uses_r1(self) -> bool:
-        """Whether the R1 penalty has a weight."""
-        return self.settings.r1_gamma > 0
 
     @property
     def images_seen(self) -> int:
@@ -99,71 +134,164 @@ class Trainer:
     def run_step(self) -> None:
         """One step; raises InputError if a loss is not finite."""
         settings = self.settings
+        assert settings.ema_kimg is not None  # filled by fill_auto
         random = torch_stream(settings.seed, f"step {self.step}", "train_gan", self.device)
-        real = self.data.batch(self.step, settings.batch_size, self.device)
-        loss_generator = self._generator_phase(random)
-        loss_discriminator, sign = self._discriminator_phase(real, random)
-        zero = torch.zeros_like(sign)
-        values = [torch.ones_like(sign), loss_generator, loss_discriminator, sign, zero, zero]
-        with_r1 = self.uses_r1 and self.step % settings.r1_interval == 0
+        real = self.data.batch(self.step, settings.batch_size, self.device, self.processes.rows)
+        self._generator_phase(random)
+        if settings.path_length_weight > 0 and self.step % settings.path_length_interval == 0:
+            self._path_length_phase(random)
+        self._discriminator_phase(real, random)
+        with_r1 = bool(settings.r1_gamma) and self.step % settings.r1_interval == 0
         if with_r1:
-            values[4:] = [torch.ones_like(sign), self._r1_phase(real, random)]
+            self._r1_phase(real, random)
         decay = ema_decay(
             settings.batch_size, self.images_seen, settings.ema_kimg, settings.ema_rampup
         )
         update_average(self.average, self.generator, decay)
-        self.sums += torch.stack(values).double()
+        if settings.adaptive and self.step % settings.augment_interval == 0:
+            self._adapt_augmentation()
+        self._add(steps=1)
         self.step += 1
         if with_r1 or self.device.type == "cpu":  # a look at the sums waits for a GPU
             self._check_finite()
 
-    def _fake(self, random: torch.Generator, *, phase: str, update_w: bool) -> Tensor:
-        """Generated images of a phase, styles mixed at a random layer (StyleGAN, section 3.1)."""
-        n, network = self.settings.batch_size, self.generator
+    def _add(self, **values: float | Tensor) -> None:
+        """Add to the sums of statistics."""
+        for name, value in values.items():
+            self.sums[STATISTICS.index(name)] += value
+
+    def _fake(
+        self, random: torch.Generator, *, phase: str, n: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Generated images of a phase and their ws, styles mixed at a random layer.
+
+        Mixing: StyleGAN, section 3.1. n is the size of the joint batch (None: batch_size), of which
+        the rows of this process come back; the mapping sees all, so that its mean w is of all.
+        """
+        n = self.settings.batch_size if n is None else n
+        network, rows = self.generator, self.processes.rows
         z = torch.randn((n, network.z_dim), device=self.device, generator=random)
-        ws = network.mapping(z, update_average=update_w)
+        ws = network.mapping(z, update_average=True)
         mixing = stream(self.settings.seed, f"step {self.step}", f"train_gan mixing {phase}")
         if mixing.random() < self.settings.style_mixing_probability:
             cut = int(mixing.integers(1, network.num_ws))
             other = torch.randn((n, network.z_dim), device=self.device, generator=random)
             ws = torch.cat([ws[:, :cut], network.mapping(other)[:, cut:]], dim=1)
-        return network.synthesis(ws, "random", random=random)
+        noise = [
+            torch.randn((n, *shape[1:]), device=self.device, generator=random)[rows]
+            for shape in network.noise_shapes
+        ]
+        ws = ws[rows]
+        return network.synthesis(ws, noise), ws
 
     def _logits(self, images: Tensor, random: torch.Generator) -> Tensor:
-        return self.discriminator(augment(images, self.settings.augment_p, random))
+        """Logits of this process's images, augmented with its rows of the joint batch's draws."""
+        pipeline = self.settings.augmentations
+        if pipeline != "none" and self.augment_p > 0:
+            n, c, height, width = images.shape
+            joint = (n * self.processes.count, c, height, width)
+            draws = augment.draw(joint, self.augment_p, pipeline, random)
+            images = augment.apply(images, draws[self.processes.rows])
+        return self.discriminator(images)
 
-    def _generator_phase(self, random: torch.Generator) -> Tensor:
-        self.discriminator.requires_grad_(False)
-        fake = self._fake(random, phase="generator", update_w=True)
-        loss = generator_loss(self._logits(fake, random))
-        self.generator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.generator_optimizer.step()
-        self.discriminator.requires_grad_(True)
-        return loss.detach()
+    def _update(self, optimizer: torch.optim.Adam, *losses: Tensor) -> None:
+        """Gradients of the losses' sum, averaged over processes, and a step of the optimiser."""
+        optimizer.zero_grad(set_to_none=True)
+        for loss in losses:
+            loss.backward()
+        self.processes.average_gradients(optimizer.param_groups[0]["params"])
+        optimizer.step()
 
-    def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _generator_phase(self, random: torch.Generator) -> None:
+        self._train_discriminator(False)
+        loss = generator_loss(self._logits(self._fake(random, phase="generator")[0], random))
+        self._update(self.generator_optimizer, loss)
+        self._train_discriminator(True)
+        self._add(loss_generator=loss.detach())
+
+    def _path_length_phase(self, random: torch.Generator) -> None:
+        """Path length, in float32: a second derivative in bfloat16 is too coarse."""
+        settings, precision = self.settings, self.generator.precision
+        self.generator.precision = "float32"
+        n = settings.batch_size // settings.path_length_batch_shrink
+        images, ws = self._fake(random, phase="path length", n=n)
+        noise = torch.randn((n, *images.shape[1:]), device=self.device, generator=random)
+        lengths = path_lengths(images, ws, noise[self.processes.rows], create_graph=True)
+        penalty, mean = path_length_penalty(lengths, self.path_mean, self.processes.mean)
+        scale = settings.path_length_weight * settings.path_length_interval
+        # The term of weight 0 gives every parameter a gradient, so that Adam's moments all decay.
+        self._update(
+            self.generator_optimizer, penalty.mean() * scale + 0 * images[:, 0, 0, 0].mean()
+        )
+        self.generator.precision = precision
+        self.path_mean = mean.detach()
+        self._add(
+            path_steps=1, path_length=lengths.detach().mean(), path_penalty=penalty.detach().mean()
+        )
+
+    def start_path_mean(self) -> None:
+        """Start the running mean at the mean length of one batch of the present generator.
+
+        From 0, as in a new training, the penalty would at first pull a trained generator's lengths
+        to 0.
+        """
+        random = torch_stream(self.settings.seed, "path mean", "train_gan", self.device)
+        images, ws = self._fake(random, phase="path mean")
+        lengths = path_lengths(
+            images, ws, torch.randn(images.shape, device=self.device, generator=random),
+            create_graph=False,
+        )  # fmt: skip
+        self.path_mean = self.processes.mean(lengths.mean())
+
+    def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
         with torch.no_grad():
-            fake = self._fake(random, phase="discriminator", update_w=False)
-        real_logits = self._logits(real, random)
-        loss = discriminator_loss(self._logits(fake, random), real_logits)
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.discriminator_optimizer.step()
-        return loss.detach(), real_logits.detach().sign().mean()
+            fake, _ = self._fake(random, phase="discriminator")
+        optimizer = self.discriminator_optimizer
+        optimizer.zero_grad(set_to_none=True)
+        loss_fake = half_discriminator_loss(self._logits(fake, random), real=False)
+        loss_fake.backward()  # at once: only one half's activations are held
+        logits = self._logits(real, random)
+        loss_real = half_discriminator_loss(logits, real=True)
+        loss_real.backward()
+        self.processes.average_gradients(self.discriminator_parameters)
+        optimizer.step()
+        self._add_signs(logits)
+        self._add(loss_discriminator=(loss_fake + loss_real).detach())
 
-    def _r1_phase(self, real: Tensor, random: torch.Generator) -> Tensor:
+    def _r1_phase(self, real: Tensor, random: torch.Generator) -> None:
         """R1, in float32: a second derivative in bfloat16 is too coarse, and it is rarely taken."""
         settings = self.settings
+        assert settings.r1_gamma is not None  # filled by fill_auto
         images = real.detach().requires_grad_()
         precision, self.discriminator.precision = self.discriminator.precision, "float32"
-        penalty = r1_penalty(self._logits(images, random), images).mean()
-        loss = penalty * (settings.r1_gamma / 2 * settings.r1_interval)
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.discriminator_optimizer.step()
+        logits = self._logits(images, random)
+        penalty = r1_penalty(logits, images).mean()
+        scale = settings.r1_gamma / 2 * settings.r1_interval
+        self._update(self.discriminator_optimizer, penalty * scale + 0 * logits.mean())
         self.discriminator.precision = precision
-        return penalty.detach()
+        self._add_signs(logits)
+        self._add(r1_steps=1, r1=penalty.detach())
+
+    def _train_discriminator(self, on: bool) -> None:
+        for parameter in self.discriminator_parameters:
+            parameter.requires_grad_(on)
+
+    def _add_signs(self, real_logits: Tensor) -> None:
+        signs = real_logits.detach().sign().sum()
+        self._add(logits=len(real_logits), r_t=signs)
+        if self.settings.adaptive:
+            self.signs += torch.stack([torch.full_like(signs, len(real_logits)), signs])
+
+    def _adapt_augmentation(self) -> None:
+        """Move p by a fixed step towards the target of r_t = E sign D(real) (ADA, section 3.1)."""
+        settings = self.settings
+        count, total = self.processes.sum(self.signs).tolist()
+        self.signs.zero_()
+        difference = total / count - settings.augment_target
+        step = settings.batch_size * settings.augment_interval / (settings.augment_kimg * 1000)
+        self.augment_p = max(
+            self.augment_p + math.copysign(step, difference) * (difference != 0), 0
+        )
 
     def _check_finite(self) -> None:
         sums = self.sums.tolist()
@@ -176,18 +304,24 @@ class Trainer:
             "then try a larger r1_gamma (ten times), half the learning_rate, or precision float32."
         )
 
+    def gather(self) -> None:
+        """Bring the sums of all processes to the first; to be called by all together."""
+        for name in ("sums", "signs"):
+            total = self.processes.sum(getattr(self, name))
+            setattr(self, name, total if self.processes.is_first else torch.zeros_like(total))
+
     def statistics(self) -> dict[str, float]:
         """Means since the last call. Raises InputError if one is not finite."""
         self._check_finite()
-        sums = dict(zip(STATISTICS, self.sums.tolist(), strict=True))
-        steps, r1_steps = max(sums["steps"], 1.0), sums["r1_steps"]
+        means: dict[str, float] = {}
+        count = 0.0
+        for name, value in zip(STATISTICS, self.sums.tolist(), strict=True):
+            if name in COUNTS:
+                count = value
+            else:
+                means[name] = value / count if count else math.nan
         self.sums.zero_()
-        return {
-            "loss_generator": sums["loss_generator"] / steps,
-            "loss_discriminator": sums["loss_discriminator"] / steps,
-            "r_t": sums["sign_real"] / steps,
-            "r1": sums["r1"] / r1_steps if r1_steps else math.nan,
-        }
+        return {**means, "augment_p": self.augment_p}
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the rest of the training: nested dicts of tensors and numbers.
@@ -198,6 +332,9 @@ class Trainer:
         return {
             "step": self.step,
             "sums": self.sums.clone(),
+            "signs": self.signs.clone(),
+            "augment_p": self.augment_p,
+            "path_mean": self.path_mean.clone(),
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "average": self.average.state_dict(),
@@ -208,7 +345,11 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state()`."""
         self.step = state["step"]
-        self.sums = state["sums"].to(self.device)
+        self.augment_p = state["augment_p"]
+        self.path_mean = state["path_mean"].to(self.device)
+        for name in ("sums", "signs"):  # of all processes: the first goes on with them
+            value = state[name].to(self.device)
+            setattr(self, name, value if self.processes.is_first else torch.zeros_like(value))
         for name in ("generator", "discriminator", "average"):
             getattr(self, name).load_state_dict(state[name])
         for name in ("generator_optimizer", "discriminator_optimizer"):

@@ -26,9 +26,12 @@ from rls.stylegan2.settings import Settings
 
 SETTINGS = Settings(
     image_size=16, total_kimg=0.032, batch_size=4, learning_rate=0.002, r1_gamma=0.1,
-    r1_interval=3, ema_kimg=0.02, ema_rampup=0.5, z_dim=8, w_dim=8, mapping_layers=2,
-    channel_base=64, channel_max=8, mbstd_group_size=2, style_mixing_probability=0.9,
-    augment_p=0.2, precision="float32", checkpoint_kimg=0.008, tick_kimg=0.016, seed=3,
+    r1_interval=3, path_length_weight=2.0, path_length_interval=2, path_length_batch_shrink=2,
+    ema_kimg=0.02, ema_rampup=0.5, z_dim=8, w_dim=8, mapping_layers=2,
+    channel_base=64, channel_max=8, clamp=None, mbstd_group_size=2, style_mixing_probability=0.9,
+    augmentations="bgc", augment_p=None, augment_target=0.6, augment_kimg=0.02, augment_interval=2,
+    freeze_discriminator=0, precision="float32", checkpoint_kimg=0.008, tick_kimg=0.016,
+    evaluate_kimg=0.016, evaluate_images=4, seed=3,
     device="cpu", threads=1,
 )  # fmt: skip
 

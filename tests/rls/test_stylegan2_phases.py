@@ -1,0 +1,211 @@
+"""The four phases of a step: every parameter's gradient against the formulas written out plainly.
+
+Textbook means: a weight per sample and a grouped convolution, one loss at a time, in float64.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks.training_step import textbook
+from rls.errors import InputError
+from rls.streams import torch_stream
+from rls.stylegan2.data import TrainingImages
+from rls.stylegan2.losses import path_length_penalty, path_lengths
+from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.training import ADAM_BETAS, Trainer
+from rls.train_gan import architecture_of
+from tests.rls.test_stylegan2_training import CPU, SCALE, make_stack
+from tests.rls.test_train_gan import SETTINGS
+
+PLAIN = dataclasses.replace(SETTINGS, style_mixing_probability=0.0, augmentations="none")
+
+
+def make_trainer(**changes) -> Trainer:
+    """A trainer in float64 whose noise strengths and biases are not 0."""
+    settings = dataclasses.replace(PLAIN, **changes)
+    data = TrainingImages(make_stack(n=12, side=24), SCALE, 16, seed=3)
+    trainer = Trainer(settings, architecture_of(settings, 2), data, CPU, "float32")
+    torch.manual_seed(5)
+    for network in (trainer.generator, trainer.discriminator):
+        network.double()
+        for parameter in network.parameters():
+            if parameter.ndim < 2:
+                parameter.data += 0.1 * torch.randn_like(parameter)
+    trainer.average.double()
+    trainer.path_mean = torch.tensor(0.3, dtype=torch.float64)
+    trainer.augment_p = 0.0
+    return trainer
+
+
+def draws(generator: Generator, n: int, random: torch.Generator):
+    """z and noise maps in the order in which a phase draws them."""
+    z = torch.randn((n, generator.z_dim), generator=random).double()
+    return z, [torch.randn((n, *s[1:]), generator=random).double() for s in generator.noise_shapes]
+
+
+def plain_images(generator: Generator, z, noise):
+    """Images of z and the ws, with a weight a sample."""
+    with textbook():
+        ws = generator.mapping(z)
+        return generator.synthesis(ws, noise), ws
+
+
+def assert_gradients(network, plain, scale=1.0):
+    """Every parameter of `network` has `scale` times the gradient of its twin."""
+    for (name, parameter), twin in zip(network.named_parameters(), plain.parameters(), strict=True):
+        assert parameter.grad is not None, name
+        expected = torch.zeros_like(twin) if twin.grad is None else twin.grad * scale
+        # Noise maps are drawn in float32, and multiplied so.
+        tolerance = 1e-6 * max(expected.abs().max().item(), 1e-3)
+        torch.testing.assert_close(parameter.grad, expected, atol=tolerance, rtol=1e-6, msg=name)
+
+
+def test_generator_phase():
+    trainer = make_trainer()
+    generator, discriminator = copy.deepcopy((trainer.generator, trainer.discriminator))
+    trainer._generator_phase(torch_stream(3, "step 0", "train_gan", CPU))
+    z, noise = draws(generator, 4, torch_stream(3, "step 0", "train_gan", CPU))
+    logits = discriminator(plain_images(generator, z, noise)[0])
+    torch.log1p(torch.exp(-logits)).mean().backward()
+    assert_gradients(trainer.generator, generator)
+    assert all(p.grad is None for p in trainer.discriminator.parameters())
+
+
+def test_path_length_phase():
+    """With the updated mean inside the graph, as StyleGAN2-ADA has it, on half a batch."""
+    trainer = make_trainer()
+    generator = copy.deepcopy(trainer.generator)
+    trainer._path_length_phase(torch_stream(3, "step 0", "train_gan", CPU))
+    random = torch_stream(3, "step 0", "train_gan", CPU)
+    z, noise = draws(generator, 2, random)
+    images, ws = plain_images(generator, z, noise)
+    y = torch.randn(images.shape, generator=random).double() / 16
+    (slope,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
+    lengths = slope.pow(2).sum(2).mean(1).sqrt()
+    mean = 0.3 + 0.01 * (lengths.mean() - 0.3)
+    (2.0 * (lengths - mean) ** 2).mean().mul(2).backward()  # weight 2, every 2 steps
+    assert_gradients(trainer.generator, generator)
+    assert trainer.path_mean.item() == pytest.approx(mean.item())
+    assert not trainer.path_mean.requires_grad
+
+
+def test_discriminator_phase():
+    trainer = make_trainer()
+    generator, discriminator = copy.deepcopy((trainer.generator, trainer.discriminator))
+    real = trainer.data.batch(0, 4, CPU)
+    trainer._discriminator_phase(real, torch_stream(3, "step 0", "train_gan", CPU))
+    z, noise = draws(generator, 4, torch_stream(3, "step 0", "train_gan", CPU))
+    fake = plain_images(generator, z, noise)[0].detach()
+    loss = F.softplus(discriminator(fake)).mean() + F.softplus(-discriminator(real)).mean()
+    loss.backward()
+    assert_gradients(trainer.discriminator, discriminator)
+    assert all(p.grad is None for p in trainer.generator.parameters())
+
+
+def test_r1_phase():
+    trainer = make_trainer()
+    discriminator = copy.deepcopy(trainer.discriminator)
+    real = trainer.data.batch(0, 4, CPU)
+    trainer._r1_phase(real, torch_stream(3, "step 0", "train_gan", CPU))
+    images = real.double().requires_grad_()
+    (slope,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
+    (3 * 0.1 / 2 * slope.pow(2).sum((1, 2, 3)).mean()).backward()  # every 3 steps, gamma 0.1
+    assert_gradients(trainer.discriminator, discriminator)
+
+
+def test_lengths_of_a_linear_generator_are_the_norms_of_its_transpose():
+    """images = A w for every style: |J^T y| is known, and does not depend on w."""
+    torch.manual_seed(1)
+    matrix = torch.randn(2 * 8 * 8, 3, 5, dtype=torch.float64)
+    ws = torch.randn(4, 3, 5, dtype=torch.float64, requires_grad=True)
+    images = torch.einsum("pld,nld->np", matrix, ws).reshape(4, 2, 8, 8)
+    noise = torch.randn_like(images)
+    found = path_lengths(images, ws, noise, create_graph=False)
+    rows = torch.einsum("pld,np->nld", matrix, noise.reshape(4, -1) / 8)
+    torch.testing.assert_close(found, (rows.square().sum((1, 2)) / 3).sqrt())
+
+
+def test_the_penalty_is_least_at_equal_lengths_and_its_mean_moves_by_a_hundredth():
+    lengths, mean = torch.full((4,), 2.0), torch.tensor(2.0)
+    penalty, new = path_length_penalty(lengths, mean)
+    assert penalty.abs().max() == 0
+    assert new == 2.0
+    penalty, new = path_length_penalty(lengths, torch.tensor(1.0))
+    assert new.item() == pytest.approx(1.01)
+    torch.testing.assert_close(penalty, torch.full((4,), 0.99**2))
+
+
+def test_the_mean_w_follows_every_phase():
+    trainer = make_trainer()
+    random = torch_stream(3, "step 0", "train_gan", CPU)
+    for phase in ("_generator_phase", "_path_length_phase"):
+        before = trainer.generator.mapping.w_avg.clone()
+        getattr(trainer, phase)(random)
+        assert not torch.equal(before, trainer.generator.mapping.w_avg)
+
+
+@pytest.mark.parametrize(("sign", "moves"), [(1.0, 1), (-1.0, 0), (0.7, 1), (0.5, -1), (0.6, 0)])
+def test_p_moves_by_a_fixed_step_towards_the_target(sign, moves):
+    """4 images every 2 steps and 0.02 kimg for a rise by 1: the step is 0.4."""
+    trainer = make_trainer(augmentations="bgc")
+    trainer.augment_p = 0.0 if sign == -1 else 1.0
+    trainer.signs = torch.tensor([10.0, 10 * sign], dtype=torch.float64)
+    before = trainer.augment_p
+    trainer._adapt_augmentation()
+    assert trainer.augment_p == pytest.approx(before + 0.4 * moves)
+    assert trainer.signs.abs().sum() == 0
+
+
+def test_the_step_of_p_is_that_of_the_paper():
+    """Batch 32, every 4 steps, 500 kimg: 0.000256 (ADA, appendix D)."""
+    trainer = make_trainer(augmentations="bgc", augment_kimg=500.0, augment_interval=4)
+    trainer.settings = dataclasses.replace(trainer.settings, batch_size=32)
+    trainer.signs = torch.tensor([128.0, 128.0], dtype=torch.float64)
+    trainer._adapt_augmentation()
+    assert trainer.augment_p == pytest.approx(0.000256)
+
+
+def test_lazy_regularisation_rescales_rate_and_betas():
+    trainer = make_trainer(r1_interval=16, path_length_interval=4)
+    for optimizer, share in (
+        (trainer.generator_optimizer, 4 / 5),
+        (trainer.discriminator_optimizer, 16 / 17),
+    ):
+        group = optimizer.param_groups[0]
+        assert group["lr"] == pytest.approx(PLAIN.learning_rate * share)
+        assert group["betas"] == pytest.approx((ADAM_BETAS[0], ADAM_BETAS[1] ** share))
+    without = make_trainer(path_length_weight=0.0, r1_gamma=0.0)
+    assert without.generator_optimizer.param_groups[0]["lr"] == PLAIN.learning_rate
+    assert without.discriminator_optimizer.param_groups[0]["betas"] == ADAM_BETAS
+
+
+def test_frozen_layers_of_the_discriminator_keep_their_weights():
+    trainer = make_trainer(freeze_discriminator=3, augmentations="bgc")
+    trainer.augment_p = 0.5
+    weights = {k: v for k, v in trainer.discriminator.named_parameters() if k.endswith("weight")}
+    before = {k: v.detach().clone() for k, v in weights.items()}
+    trainer.run_step()
+    kept = {k for k, v in weights.items() if torch.equal(before[k], v)}
+    assert kept == {"b16.fromrgb.weight", "b16.conv0.weight", "b16.conv1.weight"}
+    with pytest.raises(InputError, match="freeze_discriminator"):
+        make_trainer(freeze_discriminator=99)
+
+
+def test_one_step_is_finite_and_its_length_near_what_the_textbook_measures():
+    """At equal weights |J^T y| of the trained form and of the plain form agree."""
+    torch.manual_seed(2)
+    generator = Generator(Architecture(16, 2, 8, 8, 2, 64, 8)).double()
+    ws = generator.mapping(torch.randn(3, 8).double()).detach().requires_grad_()
+    noise = torch.randn(3, 2, 16, 16).double()
+    ours = path_lengths(generator.synthesis(ws), ws, noise, create_graph=False)
+    with textbook():
+        plain = path_lengths(generator.synthesis(ws), ws, noise, create_graph=False)
+    torch.testing.assert_close(ours, plain)
+    assert math.isfinite(ours.sum().item())
