@@ -1,0 +1,204 @@
+"""Pickles read without running anything in them: every object is an inert record.
+
+Nothing that a file names is imported or called. Each global of a short list stands for a record of
+what it would have been given, any other is refused by name; the numbers of a tensor come through
+torch's weights-only reader. Not covered: a file made to waste time (deeply nested tuples as keys,
+say) can still do so or make Python crash. It cannot run code, and the memory it is given is bound
+by a small multiple of its own size.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rls.errors import InputError
+
+MODULE = "torch_utils.persistence._reconstruct_persistent_obj"
+STORAGE = "torch.storage._load_from_bytes"
+TENSOR = "torch._utils._rebuild_tensor_v2"
+PARAMETER = "torch._utils._rebuild_parameter"
+DTYPE = "numpy.dtype"
+SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # numpy 1 and 2
+SETS = ("builtins.set", "__builtin__.set")
+RECORDED = (MODULE, STORAGE, TENSOR, PARAMETER, DTYPE, *SCALARS, *SETS)
+MAPPINGS = ("collections.OrderedDict", "dnnlib.util.EasyDict")
+# What torch writes before a storage: the magic number of its format without a zip archive.
+STORAGE_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+NEXT = "Give a network pickle (network-snapshot-*.pkl) of stylegan2-ada-pytorch."
+
+
+class Recorded:
+    """What a global was given: its name and arguments; inert."""
+
+    __slots__ = ("args", "name", "state")
+
+    def __init__(self, name: str, args: tuple[Any, ...]) -> None:
+        self.name, self.args, self.state = name, args, None
+
+    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+        self.state = state
+
+
+class RecordedMapping(dict[Any, Any]):
+    """An OrderedDict or EasyDict; takes items, no attributes."""
+
+    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+        raise pickle.UnpicklingError("a mapping with attributes")
+
+
+class _Global:
+    """Stands for a function: called, it records."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, *args: Any) -> Recorded:  # noqa: ANN401
+        if self._name == STORAGE:
+            return Recorded(STORAGE, _load_storage(*args))
+        return Recorded(self._name, args)
+
+    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+        raise pickle.UnpicklingError("a function with a state")
+
+
+class _Reader(pickle.Unpickler):
+    """An unpickler that knows RECORDED and MAPPINGS, and nothing else."""
+
+    def find_class(self, module_name: str, global_name: str) -> Any:  # noqa: ANN401
+        name = f"{module_name}.{global_name}"
+        if name in MAPPINGS:
+            return RecordedMapping
+        if name in RECORDED:
+            return _Global(name)
+        if module_name.startswith("dnnlib.tflib"):
+            raise InputError(
+                f"Found the global {name!r}: a pickle of the TensorFlow repository, expected one "
+                "of stylegan2-ada-pytorch. Convert it with that repository's legacy.py first."
+            )
+        raise InputError(
+            f"Found the global {name!r}, expected only what networks of stylegan2-ada-pytorch "
+            "need. Nothing of the file was run. Do not load it elsewhere unless you trust its "
+            "origin."
+        )
+
+    def persistent_load(self, pid: Any) -> Any:  # noqa: ANN401
+        raise InputError(
+            f"Found a reference to outside the pickle ({str(pid)[:60]!r}), expected none. {NEXT}"
+        )
+
+
+def _load_storage(*args: Any) -> tuple[torch.dtype, torch.UntypedStorage]:  # noqa: ANN401
+    """Numbers of a tensor: torch's weights-only reader, in the one format that torch writes."""
+    if len(args) != 1 or not isinstance(args[0], bytes) or not args[0].startswith(STORAGE_START):
+        raise InputError(
+            "Found numbers of a tensor that torch did not write, expected a storage. Nothing of "
+            f"the file was run. {NEXT}"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # typed storages are deprecated; these files hold them
+            storage = torch.load(io.BytesIO(args[0]), map_location="cpu", weights_only=True)
+            if not isinstance(storage, torch.storage.TypedStorage):
+                raise TypeError(f"a {type(storage).__name__}")
+            return storage.dtype, storage.untyped()
+    except Exception as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"the global '{found[1]}'" if found else f"a fault ({str(error)[:200]})"
+        raise InputError(
+            f"Found {what} within the numbers of a tensor, expected a storage. Nothing of the file "
+            f"was run. {NEXT}"
+        ) from error
+
+
+def _check_lengths(content: bytes) -> None:
+    """Raise ValueError if the pickle is truncated or asks for memory that it does not fill."""
+    for n_before, (opcode, argument, position) in enumerate(pickletools.genops(content)):
+        if "PUT" in opcode.name and int(argument or 0) > n_before:
+            raise ValueError(f"memo {argument} at byte {position}")
+        if isinstance(argument, int) and abs(argument) >= 1 << 63:
+            raise ValueError(f"an integer of more than 64 bits at byte {position}")
+
+
+def read_inert(path: Path | str) -> dict[Any, Any]:
+    """The mapping that a pickle holds, its objects as records.
+
+    Raises InputError if the file is missing, damaged, no pickle of a mapping, or names a global
+    that networks do not need.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"The network pickle {path} does not exist. Give its path.")
+    content = path.read_bytes()
+    if content[:1] != b"\x80":
+        what = "a zip archive (of torch.save?)" if content[:2] == b"PK" else "no binary pickle"
+        raise InputError(f"Found {what} in {path}, expected a pickle. {NEXT}")
+    try:
+        _check_lengths(content)
+        snapshot = _Reader(io.BytesIO(content)).load()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # a pickle can ask for any operation on any stand-in
+        raise InputError(
+            f"Found a truncated or damaged pickle in {path} ({type(error).__name__}: "
+            f"{str(error)[:200]}), expected a whole one. Fetch the file again."
+        ) from error
+    if not isinstance(snapshot, dict):
+        raise InputError(
+            f"Found a pickle of a {type(snapshot).__name__} in {path}, expected the networks G, D "
+            f"and G_ema by name. {NEXT}"
+        )
+    return snapshot
+
+
+def number(value: Any) -> Any:  # noqa: ANN401
+    """A recorded numpy scalar as a Python number; anything else as it is."""
+    if not isinstance(value, Recorded) or value.name not in SCALARS or len(value.args) != 2:
+        return value
+    kind, data = value.args
+    code = kind.args[0] if isinstance(kind, Recorded) and kind.name == DTYPE and kind.args else ""
+    order = kind.state[1] if code and isinstance(kind.state, tuple) and len(kind.state) > 1 else "<"
+    if not re.fullmatch(r"f[248]|[iu][1248]|b1", str(code)) or order not in ("<", ">", "|", "="):
+        return value
+    code = np.dtype(f"{order}{code}")
+    whole = isinstance(data, bytes) and len(data) == code.itemsize
+    return np.frombuffer(data, code).item() if whole else value
+
+
+def tensor(record: Any, where: str) -> Tensor:  # noqa: ANN401
+    """The recorded tensor in float32, contiguous, of its own memory."""
+    if isinstance(record, Recorded) and record.name == PARAMETER and record.args:
+        record = record.args[0]
+    try:
+        if record.name != TENSOR or record.args[0].name != STORAGE:
+            raise TypeError(record.name)
+        (dtype, storage), (offset, size, stride) = record.args[0].args, record.args[1:4]
+        if not dtype.is_floating_point:
+            raise TypeError(str(dtype))
+        if math.prod(size) * dtype.itemsize > storage.nbytes():
+            raise ValueError(f"{size} numbers of {storage.nbytes()} bytes")
+        values = torch.empty(0, dtype=dtype).set_(storage, offset, size, stride)
+        values = values.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    except Exception as error:  # whatever stands in place of a tensor
+        raise InputError(
+            f"Found no usable tensor at {where} ({type(error).__name__}: {str(error)[:200]}), "
+            f"expected the weights of a network. {NEXT}"
+        ) from error
+    if not values.isfinite().all():
+        raise InputError(
+            f"Found numbers that are not finite at {where}, expected a network that works. Take "
+            "an earlier snapshot of that training."
+        )
+    return values
