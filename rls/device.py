@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import platform
 
 import torch
 
 from rls.errors import InputError
+
+# glibc's malloc.h
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+_GROW_BY = 64 << 20  # bytes that the heap is grown by at least
 
 
 def choose_device(name: str, threads: int) -> torch.device:
@@ -28,8 +34,24 @@ def choose_device(name: str, threads: int) -> torch.device:
         )
     torch.set_num_threads(threads)
     device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        keep_freed_memory()
     print(f"device: {describe(device)}", flush=True)
     return device
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed memory for the next step; return whether it could be asked.
+
+    Activations of some MiB are otherwise given back to the system after every step and come back
+    page by page: a training at 64 px spent a third of its time on these faults. The peak memory is
+    the same, but it is held to the end. Linux with glibc; elsewhere nothing changes.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        wanted = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, _GROW_BY))
+        return all([library.mallopt(name, value) == 1 for name, value in wanted])
+    return False
 
 
 def describe(device: torch.device) -> str:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -23,3 +26,28 @@ def test_cuda_without_a_device_fails_in_a_sentence(monkeypatch):
 def test_an_unknown_device_is_refused():
     with pytest.raises(InputError, match="expected auto, cpu or cuda"):
         choose_device("gpu", 1)
+
+
+def test_freed_memory_is_kept_for_the_next_step():
+    """Page faults of 20 more buffers of 32 MiB, one after the other."""
+    program = """
+import resource, sys, torch
+from rls.device import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+for _ in range(20):
+    torch.ones(8 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(8 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", program, mode], check=True, capture_output=True
+            ).stdout
+        )
+        for mode in ("plain", "keep")
+    ]
+    assert faults[1] < faults[0] / 10, faults
