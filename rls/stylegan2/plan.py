@@ -1,0 +1,209 @@
+"""What a training would be and cost, before it is begun (``train_gan --dry-run``).
+
+Sizes, images, work, memory, disk and time, as lines to print. Nothing is written and no state
+folder is touched.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from rls.checkpoint import KEPT
+from rls.progress import format_seconds
+from rls.stylegan2.cost import TIMED_STEPS, Cost, Timing, costs, measured
+from rls.stylegan2.data import TrainingImages
+from rls.stylegan2.networks import Architecture, Precision
+from rls.stylegan2.settings import Settings
+from rls.stylegan2.training import Trainer
+
+FLOAT_BYTES = 4
+
+
+def n_parameters(module: nn.Module, *, trained: bool = False) -> int:
+    """Parameters of a module, all or those that are trained."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
+
+
+def networks(trainer: Trainer) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator."""
+    return trainer.generator, trainer.discriminator
+
+
+def as_bytes(n: float) -> str:
+    """Bytes as ``12.3 MiB`` or ``4.56 GiB``."""
+    return f"{n / 2**30:.2f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
+
+
+def describe(
+    settings: Settings,
+    architecture: Architecture,
+    data: TrainingImages,
+    device: torch.device,
+    precision: Precision,
+) -> str:
+    """Return what the training would be and cost: lines to print.
+
+    settings must have no open number (`fill_auto`). Takes a minute or two on a CPU: real steps are
+    done, on a trainer that is thrown away.
+    """
+    work = costs(settings, architecture, data, precision)
+    trainer = Trainer(settings, architecture, data, device, precision)
+    disk = describe_disk(trainer)
+    timing: Timing | None
+    try:
+        timing = measured(trainer)
+    except torch.OutOfMemoryError:
+        timing = None
+    sections = {
+        "settings": describe_settings(settings),
+        "networks": describe_networks(trainer),
+        "images": describe_data(settings, data),
+        "work": describe_work(settings, work),
+        "memory": [*describe_memory(trainer, work), describe_peak(settings, timing, device)],
+        "disk": disk,
+        "time": describe_time(settings, timing, work, device),
+    }
+    lines = ["train_gan, dry run: nothing is trained and nothing is written."]
+    for name, content in sections.items():
+        lines += ["", name, *(f"  {line}" for line in content)]
+    return "\n".join(lines)
+
+
+def describe_settings(settings: Settings) -> list[str]:
+    """Every setting, one a line."""
+    values = dataclasses.asdict(settings)
+    width = max(map(len, values))
+    return [f"{k:{width}}  {'none' if v is None else v}" for k, v in values.items()]
+
+
+def describe_networks(trainer: Trainer) -> list[str]:
+    """Parameters of both networks by resolution."""
+    generator, discriminator = trainer.generator, trainer.discriminator
+    a = generator.architecture
+    table = [("", "feature maps", "generator", "discriminator")]
+    table.append(("mapping", "", f"{n_parameters(generator.mapping):,}", ""))
+    for r in a.resolutions:
+        blocks = [net.get_submodule(f"b{r}") for net in (generator.synthesis, discriminator)]
+        counts = [f"{n_parameters(block):,}" for block in blocks]
+        table.append((f"{r} px", str(a.features(r)), counts[0], counts[1]))
+    totals = [f"{n_parameters(net):,}" for net in (generator, discriminator)]
+    table.append(("total", "", totals[0], totals[1]))
+    return [f"{row[0]:8}" + "".join(f"{cell:>15}" for cell in row[1:]) for row in table]
+
+
+def describe_data(settings: Settings, data: TrainingImages) -> list[str]:
+    """How many crops, how they are turned, how often each is shown."""
+    side, size = min(data.stack.images.shape[-2:]), settings.image_size
+    needed = math.ceil(size * math.sqrt(2))
+    turns = (
+        f"turned by any angle (at least {needed} px are needed)"
+        if data.turns_freely
+        else f"turned by quarters only (crops of at least {needed} px are turned by any angle)"
+    )
+    shown = settings.total_kimg * 1000 / len(data)
+    return [
+        f"{len(data):,} crops of {side} px, channels {', '.join(data.stack.channels)}, for images "
+        f"of {size} px: a margin of {(side - size) / 2:g} px on each side",
+        f"{turns}, and flipped; each is shown {shown:,.0f} times",
+    ]
+
+
+def describe_work(settings: Settings, work: Sequence[Cost]) -> list[str]:
+    """Operations per image shown, by phase and together."""
+    per_image = {c.name: c.flop / settings.batch_size for c in work}
+    lines = [
+        f"{c.name:14}{per_image[c.name] / 1e9:10.4g} GFLOP per image of the batch"
+        + (f", every {c.every} steps" if c.every > 1 else "")
+        for c in work
+    ]
+    total = flop_per_image(settings, work)
+    return [
+        *lines,
+        f"{'together':14}{total / 1e9:10.4g} GFLOP per image shown; "
+        f"{total * settings.total_kimg * 1000 / 1e15:.4g} PFLOP in all",
+        "counted: convolutions and matrix products with their derivatives, not augmentation",
+    ]
+
+
+def flop_per_image(settings: Settings, work: Sequence[Cost]) -> float:
+    """Operations per real image shown, rare phases shared out over the steps."""
+    return sum(c.flop / c.every for c in work) / settings.batch_size
+
+
+def describe_memory(trainer: Trainer, work: Sequence[Cost]) -> list[str]:
+    """Memory from sizes and shapes."""
+    trained = sum(n_parameters(net, trained=True) for net in networks(trainer))
+    fixed = sum(n_parameters(net) for net in networks(trainer)) + 2 * trained
+    fixed += n_parameters(trainer.average)
+    largest = max(work, key=lambda c: c.peak_bytes)
+    return [
+        f"{as_bytes(FLOAT_BYTES * fixed)} for weights, Adam's two moments and the averaged "
+        "generator (exact)",
+        f"{as_bytes(largest.peak_bytes)} for activations and gradients in the largest phase, "
+        f"{largest.name} (estimated from shapes, without augmentation and operators' scratch)",
+    ]
+
+
+def describe_peak(settings: Settings, timing: Timing | None, device: torch.device) -> str:
+    """What the timed steps took."""
+    if timing is None:
+        total = torch.cuda.get_device_properties(device).total_memory
+        return (
+            f"a step does NOT fit into the {as_bytes(total)} of the GPU: lower batch_size, "
+            "channel_base or channel_max, or share the batch among more GPUs (torchrun)"
+        )
+    whose = "the device" if device.type == "cuda" else "this process with its libraries"
+    peak = as_bytes(timing.peak_gib * 2**30)
+    return f"{peak} at the peak of {whose} (measured, {basis(settings, timing)})"
+
+
+def describe_disk(trainer: Trainer) -> list[str]:
+    """Checkpoints and pictures."""
+    settings = trainer.settings
+    moments = 2 * sum(n_parameters(net, trained=True) for net in networks(trainer))
+    weights = sum(n_parameters(net) for net in (*networks(trainer), trainer.average))
+    size = FLOAT_BYTES * (moments + weights)
+    n_grids = math.ceil(settings.total_kimg / settings.evaluate_kimg)
+    return [
+        f"{as_bytes(size)} a checkpoint, every {settings.checkpoint_kimg:g} kimg; {KEPT} are kept: "
+        f"{as_bytes((KEPT + 1) * size)} while one is written",
+        f"{n_grids} grids of samples (every {settings.evaluate_kimg:g} kimg), and the curves",
+    ]
+
+
+def describe_time(
+    settings: Settings, timing: Timing | None, work: Sequence[Cost], device: torch.device
+) -> list[str]:
+    """Expected time, and from what."""
+    if timing is None:
+        return ["not measured: a step does not fit"]
+    rate = timing.images_per_second
+    parts = [
+        f"{name:14}{seconds * 1000 / timing.batch_size:10.4g} ms per image of the batch"
+        + (f", every {timing.every[name]} steps" if timing.every[name] > 1 else "")
+        for name, seconds in timing.seconds.items()
+    ]
+    flops = flop_per_image(settings, work) * rate
+    total = settings.total_kimg * 1000 / rate
+    return [
+        *parts,
+        f"{format_seconds(total)} for {settings.total_kimg:g} kimg at {rate:.4g} images/s on one "
+        f"{device.type} process: {flops / 1e9:.4g} GFLOP/s",
+        f"from {basis(settings, timing)}, evaluations and checkpoints not counted; other programs "
+        "on this machine slow both",
+    ]
+
+
+def basis(settings: Settings, timing: Timing) -> str:
+    """From how many steps of how many images a timing is."""
+    whole = timing.batch_size == settings.batch_size
+    n = TIMED_STEPS if whole else 1
+    text = f"{n} step{'s' if n > 1 else ''} of {timing.batch_size} images after one to warm up"
+    if not whole:
+        text += f", because {settings.batch_size} would take over a minute"
+    return text
