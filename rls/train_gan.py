@@ -219,9 +219,15 @@ def n_steps(settings: Settings) -> int:
     return math.ceil(settings.total_kimg * 1000 / settings.batch_size)
 
 
-def is_due(kimg: float, step: int, settings: Settings) -> bool:
-    """Whether something done every `kimg` thousand images is due after `step` steps."""
-    every = max(1, round(kimg * 1000 / settings.batch_size))
+def is_due(kimg: float, step: int, settings: Settings, *, within: float | None = None) -> bool:
+    """Whether something done every `kimg` thousand images is due after `step` steps.
+
+    within: only together with what is done every so many thousand images, the nearest whole
+    number of times.
+    """
+    every = max(1, round((within or kimg) * 1000 / settings.batch_size))
+    if within:
+        every *= max(1, round(kimg / within))
     return step % every == 0 or step == n_steps(settings)
 
 
@@ -274,11 +280,11 @@ def train(
                 bar.advance(batch)
             step = trainer.step
             tick = is_due(settings.tick_kimg, step, settings)
-            evaluate = is_due(settings.evaluate_kimg, step, settings)
+            evaluate = is_due(settings.evaluate_kimg, step, settings, within=settings.tick_kimg)
             save = is_due(settings.checkpoint_kimg, step, settings)
-            if tick or evaluate or save:
+            if tick or save:
                 trainer.gather()
-            if (tick or evaluate) and first:
+            if tick and first:
                 log.tick(evaluate=evaluate)
             if save and first:
                 state.save(step, {"trainer": trainer.state(), "rows": rows})

@@ -68,7 +68,9 @@ class Settings:
     )
     checkpoint_kimg: float = option("Thousands of images between checkpoints.")
     tick_kimg: float = option("Thousands of images between lines of the log and of the CSV.")
-    evaluate_kimg: float = option("Thousands of images between grids and distances to held-out.")
+    evaluate_kimg: float = option(
+        "Thousands of images, in whole ticks, between grids and distances to held-out cells."
+    )
     evaluate_images: int = option(
         "Most held-out (split tune) and generated images of a kernel distance; 0 for none."
     )
