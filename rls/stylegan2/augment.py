@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rls.stylegan2.augment_draws import PIPELINES, Draws, draw
-from rls.stylegan2.augment_warp import warp
+from rls.stylegan2.augment_warp import mirrored, warp
 
 __all__ = ["PIPELINES", "Draws", "apply", "augment", "draw", "filter_bands"]
 
@@ -97,10 +97,7 @@ def _band_matrices(side: int, device: torch.device, dtype: torch.dtype) -> Tenso
     """The bands as matrices (4, side, side) over a line of an image, mirrored at its ends."""
     filters = band_filters()
     n_taps = filters.shape[1]
-    source = torch.arange(side)[:, None] + torch.arange(n_taps) - n_taps // 2
-    period = max(2 * (side - 1), 1)
-    source = source % period
-    source = torch.minimum(source, period - source) if side > 1 else torch.zeros_like(source)
+    source = mirrored(torch.arange(side)[:, None] + torch.arange(n_taps) - n_taps // 2, side)
     out = torch.zeros((N_BANDS, side, side), dtype=filters.dtype)
     out.scatter_add_(2, source.expand(N_BANDS, -1, -1), filters[:, None].expand(-1, side, -1))
     return out.to(device, dtype)

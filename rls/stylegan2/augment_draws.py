@@ -16,6 +16,7 @@ nothing; c = 1 has P = 0, and neither hue nor saturation acts.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -98,12 +99,18 @@ class _Dice:
         out = torch.randn((self.n, 1), device=self.device, generator=self.random).abs()
         return out if self.percentile is None else torch.full_like(out, self.percentile).erfinv()
 
-    def chosen(self, probabilities: Collection[float]) -> Tensor:
-        """(n, k) of 0 and 1, 1 with these probabilities."""
-        shape = (self.n, len(probabilities))
+    def chosen(self, p: float, names: tuple[str, ...], has: frozenset[str]) -> Tensor:
+        """(n, k) of 0 and 1, 1 with probability p; 0 for the names that `has` does not hold."""
+        shape = (self.n, len(names))
         dice = torch.rand(shape, device=self.device, generator=self.random)
-        columns = [dice[:, i] < probability for i, probability in enumerate(probabilities)]
-        return torch.stack(columns, dim=1).float()
+        switches = _row(tuple(float(name in has) for name in names), self.device)
+        return (dice < p * switches).to(dice.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _row(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Constants that are copied to the device once."""
+    return torch.tensor(values, device=device)
 
 
 def draw(
@@ -145,12 +152,14 @@ def draw_augmentations(
     if has & {*_COLOUR}:
         colours = _colours(dice, c, p, has)
     if "filter" in has:
-        bands = _bands(dice, p)
+        bands = _bands(dice, p, has)
     if "noise" in has:
-        sd = dice.half_normal() * NOISE_SD * dice.chosen([p])
+        sd = dice.half_normal() * NOISE_SD * dice.chosen(p, ("noise",), has)
         noise = torch.randn(shape, device=random.device, generator=random) * sd[:, :, None, None]
     if "cutout" in has:
-        cutouts = torch.cat([dice.uniform(2), CUTOUT_SIDE * dice.chosen([p])], dim=1)
+        cutouts = torch.cat(
+            [dice.uniform(2), CUTOUT_SIDE * dice.chosen(p, ("cutout",), has)], dim=1
+        )
     return Draws(matrices, colours, bands, noise, cutouts)
 
 
@@ -160,57 +169,50 @@ def _matrices(dice: _Dice, size: tuple[int, int], p: float, has: frozenset[str])
     A turn is drawn before and after the anisotropic scale with probability 1 - sqrt(1 - p), so
     that any turn has probability p. At a percentile there is only the one before.
     """
-    sides = size[::-1]  # x, y
-    p_turn = 1 - math.sqrt(max(1 - p, 0.0))
-    p_of = {k: p if k in has else 0.0 for k in (*_BLIT, *_GEOMETRY)}
-    p_of["rotate"] = p_turn if "rotate" in has else 0.0
-    p_of["rotate again"] = p_of["rotate"] if dice.percentile is None else 0.0
-    chosen = dict(zip(p_of, dice.chosen(p_of.values()).unbind(1), strict=True))
+    kinds = ("xflip", "rotate90", "scale", "aniso", "xint", "xfrac")
+    chosen = dice.chosen(p, kinds, has)
+    turning = dice.chosen(1 - math.sqrt(max(1 - p, 0.0)), ("rotate", "rotate"), has)
+    if dice.percentile is not None:
+        turning = turning * _row((1.0, 0.0), dice.device)
     uniform, normal = dice.uniform(6), dice.normal(4)
-    flip = 1 - 2 * (uniform[:, 0] * 2).floor() * chosen["xflip"]
-    quarter = (uniform[:, 1] * 4).floor() * chosen["rotate90"] * (math.pi / 2)
-    turns = (2 * uniform[:, 4:] - 1) * math.pi
-    angles = torch.stack(
-        [quarter, turns[:, 0] * chosen["rotate"], turns[:, 1] * chosen["rotate again"]], dim=1
-    )
+    limits = _row((TRANSLATION * size[1], TRANSLATION * size[0]), dice.device)  # x, y
+    flips, quarters = (
+        (uniform[:, :2] * _row((2.0, 4.0), dice.device)).floor() * chosen[:, :2]
+    ).split(1, dim=1)
+    whole = ((2 * uniform[:, 2:4] - 1) * limits).round() * chosen[:, 4:5]
+    part = normal[:, 2:] * limits * chosen[:, 5:]
+    turns = (2 * uniform[:, 4:] - 1) * math.pi * turning
+    factors = torch.exp2(normal[:, :2] * SCALE_SD * chosen[:, 2:4])
+    scale, stretch = factors.split(1, dim=1)
+    angles = torch.cat([quarters * (math.pi / 2), turns], dim=1)
     cos, sin = angles.cos(), angles.sin()
     turned = torch.stack([cos, -sin, sin, cos], dim=2).reshape(-1, 3, 2, 2)
-    whole = [
-        ((2 * uniform[:, 2 + i] - 1) * (TRANSLATION * side)).round() * chosen["xint"]
-        for i, side in enumerate(sides)
-    ]
-    part = [
-        normal[:, 2 + i] * (TRANSLATION * side) * chosen["xfrac"] for i, side in enumerate(sides)
-    ]
-    factor = torch.exp2(normal[:, 0] * SCALE_SD * chosen["scale"])
-    stretch = torch.exp2(normal[:, 1] * SCALE_SD * chosen["aniso"])
-    linear = turned[:, 0] * torch.stack([flip, torch.ones_like(flip)], dim=1)[:, :, None]
-    shift = -linear @ torch.stack(whole, dim=1)[:, :, None]
-    linear = linear @ turned[:, 1] * torch.stack([1 / stretch, stretch], dim=1)[:, None]
-    linear = linear @ turned[:, 2] / factor[:, None, None]
-    shift = shift - linear @ torch.stack(part, dim=1)[:, :, None]
-    return torch.cat([linear, shift], dim=2)
+    # Whole numbers: an image without a free rotation keeps its axes exactly.
+    linear = turned[:, 0].round() * torch.cat([1 - 2 * flips, torch.ones_like(flips)], 1)[..., None]
+    shift = linear @ whole[..., None]
+    linear = linear @ turned[:, 1] * torch.cat([1 / stretch, stretch], dim=1)[:, None]
+    linear = linear @ turned[:, 2] / scale[..., None]
+    return torch.cat([linear, -shift - linear @ part[..., None]], dim=2)
 
 
 def _colours(dice: _Dice, c: int, p: float, has: frozenset[str]) -> Tensor:
     """The module's C and offset."""
-    chosen = dice.chosen([p if k in has else 0.0 for k in _COLOUR]).unbind(1)
-    uniform, normal = dice.uniform(2), dice.normal(3)
-    brightness = normal[:, 0] * BRIGHTNESS_SD * chosen[0]
-    contrast = torch.exp2(normal[:, 1] * CONTRAST_SD * chosen[1])
-    flip = 1 - 2 * (uniform[:, 0] * 2).floor() * chosen[2]
-    saturation = torch.exp2(normal[:, 2] * SATURATION_SD * chosen[4])
+    chosen = dice.chosen(p, _COLOUR, has)[:, :, None, None]
+    uniform, normal = dice.uniform(2)[:, :, None, None], dice.normal(3)[:, :, None, None]
+    brightness = normal[:, 0] * BRIGHTNESS_SD * chosen[:, 0]
+    contrast = torch.exp2(normal[:, 1] * CONTRAST_SD * chosen[:, 1])
+    flip = 1 - 2 * (uniform[:, 0] * 2).floor() * chosen[:, 2]
+    angle = (2 * uniform[:, 1] - 1) * math.pi * chosen[:, 3]
+    saturation = torch.exp2(normal[:, 2] * SATURATION_SD * chosen[:, 4])
     luma = torch.full((c, c), 1 / c, device=dice.device)
     chroma = torch.eye(c, device=dice.device) - luma
     turned = chroma.expand(dice.n, c, c)
     if c >= 3:
-        angle = ((2 * uniform[:, 1] - 1) * math.pi * chosen[3])[:, None, None]
         a, b = _hue_plane(dice, chroma)
         stay, turn = a @ a.mT + b @ b.mT, b @ a.mT - a @ b.mT
         turned = turned + (angle.cos() - 1) * stay + angle.sin() * turn
-    linear = flip[:, None, None] * luma + saturation[:, None, None] * turned
-    offset = (flip * brightness)[:, None, None].expand(dice.n, c, 1)
-    return contrast[:, None, None] * torch.cat([linear, offset], dim=2)
+    linear = flip * luma + saturation * turned
+    return contrast * torch.cat([linear, (flip * brightness).expand(dice.n, c, 1)], dim=2)
 
 
 def _hue_plane(dice: _Dice, chroma: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,9 +230,9 @@ def _hue_plane(dice: _Dice, chroma: Tensor) -> tuple[Tensor, Tensor]:
     return a, b / b.norm(dim=1, keepdim=True)
 
 
-def _bands(dice: _Dice, p: float) -> Tensor:
+def _bands(dice: _Dice, p: float, has: frozenset[str]) -> Tensor:
     """Gains of the bands: one after another is changed, the expected power kept at one."""
-    chosen = dice.chosen([p] * len(BAND_POWER))
+    chosen = dice.chosen(p, ("filter",) * len(BAND_POWER), has)
     gains = torch.exp2(dice.normal(len(BAND_POWER)) * BAND_SD * chosen)
-    powers = [1 + power * (gains[:, i] ** 2 - 1) for i, power in enumerate(BAND_POWER)]
-    return gains * torch.stack(powers, dim=1).prod(dim=1, keepdim=True).rsqrt()
+    power = 1 + _row(BAND_POWER, dice.device) * (gains**2 - 1)
+    return gains * power.prod(dim=1, keepdim=True).rsqrt()

@@ -1,19 +1,29 @@
 """Geometric augmentation: one matrix per image, one resampling at twice the resolution.
 
 Karras et al. 2020, "Training generative adversarial networks with limited data", appendix B:
-upsampled by 2, sampled bilinearly and downsampled by 2, between two sym6 low-pass filters.
-Differentiable twice with respect to the images, as R1 needs.
+upsampled by 2 and downsampled by 2 with the low pass of sym6, sampled bilinearly in between. The
+border is mirrored, again and again, so that an image is a periodic signal with 2 (side - 1) pixels
+a period: no padding depends on the other images of the batch.
+
+How it is made fast. FIR filters of a line are matrices with a band, made once per side: polyphase,
+separable, mirror included, no zeros inserted. On a CPU one looks at the matrices first: images that
+no free rotation turns are resampled along each axis for itself, y = R_y x R_x^T; of every other one
+the part that is seen is upsampled, one image after another, so that it stays in the cache. On a GPU
+looking would wait for it; there every image is upsampled as a whole period. The map is linear in
+the images: its derivative is its adjoint, whose derivative is the map again, and no intermediate
+image is kept.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from rls.stylegan2.operators import setup_filter, upfirdn2d
 
 # Low-pass decomposition filter of the Daubechies wavelet "sym6" (Daubechies 1992, table 6.3).
 SYM6 = (
@@ -21,51 +31,222 @@ SYM6 = (
     0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252,
     -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148,
 )  # fmt: skip
-_REACH = len(SYM6) // 4  # of the filter in image pixels, on each side
+_PEAK = 5  # tap of the filter that stands on a pixel: fine sample 2 i is pixel i
 
 
-def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """Resample (n, c, y, x) by (n, 2, 3) from output pixel (x, y, 1) to source, from the centre.
+def warp(images: Tensor, matrices: Tensor, *, look: bool | None = None) -> Tensor:
+    """Resample (n, c, y, x), sides of 2 px or more: antialiased, mirrored at the border.
 
-    Antialiased, mirrored at the border."""
-    n, c, height, width = images.shape
-    kernel = setup_filter(SYM6).to(images.device)
-    left, right, top, bottom = _margins(matrices, height, width)
-    images = F.pad(images, (left, right, top, bottom), mode="reflect")
-    padded_height, padded_width = images.shape[2:]
-    images = upfirdn2d(images, kernel, up=2, padding=(6, 5, 6, 5), gain=4.0)
-    out_height, out_width = 2 * (height + 2 * _REACH), 2 * (width + 2 * _REACH)
-    x = _axis(out_width, images.device)
-    y = _axis(out_height, images.device)
-    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-    points = torch.stack([grid_x, grid_y, torch.ones_like(grid_x)], dim=2)
-    source = torch.einsum("nij,yxj->nyxi", matrices[:, :2], points)
-    centre = torch.tensor([(right - left) / 2, (bottom - top) / 2], device=images.device)
-    size = torch.tensor([padded_width, padded_height], device=images.device)
-    grid = ((2 * (source - centre) - 0.5) / size).to(images.dtype)
-    images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    crop = -2 * _REACH
-    before, after = crop + (len(SYM6) - 1) // 2, crop + (len(SYM6) - 2) // 2
-    return upfirdn2d(images, kernel, down=2, padding=(before, after, before, after), flip=True)
-
-
-def _axis(n_fine: int, device: torch.device) -> Tensor:
-    """Where n_fine samples at twice the resolution stand, in pixels from the image's centre.
-
-    The filter's peak is its tap 5 of 0..11, so that fine sample 2i is pixel i: the fine grid stands
-    half a fine sample to the left of the image's centre, on the way up and on the way down.
+    matrices (n, 2, 3) map an output pixel (x, y, 1), seen from the centre, to its source. look says
+    whether to look at them to save work, by default on a CPU; the result is the same.
     """
-    return (torch.arange(n_fine, device=device, dtype=torch.float32) - (n_fine - 1) / 2 + 0.5) / 2
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    look = not images.is_cuda if look is None else look
+    height, width = images.shape[2:]
+    parts = _plan(matrices.to(dtype), (height, width), look)
+    return _Linear.apply(images.to(dtype), parts, False).to(images.dtype)
 
 
-def _margins(matrices: Tensor, height: int, width: int) -> tuple[int, int, int, int]:
-    """Pixels to mirror left, right, top, bottom: the corners' reach, at most a side less one."""
-    x, y = (width - 1) / 2, (height - 1) / 2
-    corners = torch.tensor([[-x, -y, 1.0], [x, -y, 1.0], [x, y, 1.0], [-x, y, 1.0]])
-    reached = torch.einsum("nij,kj->nki", matrices[:, :2].cpu(), corners)
-    low, high = (-reached).amax(dim=(0, 1)), reached.amax(dim=(0, 1))
-    limits = torch.tensor([x, x, y, y])
-    out = torch.stack([low[0], high[0], low[1], high[1]]) + 2 * _REACH - limits
-    sides = (width - 1, width - 1, height - 1, height - 1)
-    margins = [min(max(math.ceil(v), 0), side) for v, side in zip(out.tolist(), sides, strict=True)]
-    return margins[0], margins[1], margins[2], margins[3]
+@dataclass(frozen=True)
+class _Straight:
+    """Images whose axes stay axes: y = left x right^T, or left x^T right^T of a quarter turn."""
+
+    rows: Tensor | slice
+    left: Tensor  # (n, y, y')
+    right: Tensor  # (n, x, x')
+    turned: bool
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _both(self.left, x.mT if self.turned else x, self.right)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        x = _both(self.left.mT, y, self.right.mT)
+        return x.mT if self.turned else x
+
+
+@dataclass(frozen=True)
+class _Oblique:
+    """Images of any matrix: upsampled along y and x, sampled, downsampled along y and x."""
+
+    rows: Tensor | slice
+    up: tuple[Tensor, Tensor]  # (fine, side)
+    grid: Tensor  # (n, fine y, fine x, 2), -1 to 1 from the first to the last fine sample
+    down: tuple[Tensor, Tensor]  # (side, fine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = _both(self.up[0], x, self.up[1])
+        fine = F.grid_sample(fine, self.grid, align_corners=True)
+        return _both(self.down[0], fine, self.down[1])
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        fine = _both(self.down[0].mT, y, self.down[1].mT)
+        shape = (*fine.shape[:2], self.up[0].shape[-2], self.up[1].shape[-2])
+        like = fine.new_zeros(()).expand(shape)  # its values do not matter
+        fine, _ = torch.ops.aten.grid_sampler_2d_backward(
+            fine, like, self.grid, 0, 0, True, [True, False]
+        )
+        return _both(self.up[0].mT, fine, self.up[1].mT)
+
+
+_Part = _Straight | _Oblique
+
+
+class _Linear(torch.autograd.Function):
+    """The linear map that a plan is, or its adjoint."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, parts: list[_Part], adjoint: bool) -> Tensor:  # noqa: ANN401
+        ctx.parts, ctx.adjoint = parts, adjoint
+        if len(parts) == 1:
+            return parts[0].adjoint(x) if adjoint else parts[0].forward(x)
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for part in parts:
+            some = x[part.rows]
+            out[part.rows] = part.adjoint(some) if adjoint else part.forward(some)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        return _Linear.apply(gradients[0], ctx.parts, not ctx.adjoint), None, None
+
+
+def _both(left: Tensor, x: Tensor, right: Tensor) -> Tensor:
+    """left x right^T of every channel: (n, y', y), (n, c, y, x), (n, x', x) -> (n, c, y', x').
+
+    Channels stand between y and x, so that each side is one matrix product.
+    """
+    n, c, height, width = x.shape
+    x = x.transpose(1, 2).reshape(n, height * c, width) @ right.mT
+    x = left @ x.reshape(n, height, -1)
+    return x.reshape(n, x.shape[1], c, -1).transpose(1, 2)
+
+
+def _plan(matrices: Tensor, size: tuple[int, int], look: bool) -> list[_Part]:
+    """What is to be done with which images of size (y, x); one part has all rows, in order."""
+    if not look:
+        return [_whole(matrices, size)]
+    straight, turned = [], []
+    parts: list[_Part] = []
+    values = matrices[:, :2].tolist()
+    for i, ((xx, xy, _), (yx, yy, _)) in enumerate(values):
+        if xy == 0 == yx:
+            straight.append(i)
+        elif xx == 0 == yy:
+            turned.append(i)
+        else:
+            parts.append(_oblique(slice(i, i + 1), values[i], size, matrices))
+    for some in (straight, turned):
+        if some:
+            rows = torch.tensor(some, device=matrices.device)
+            parts.append(_straight(rows, matrices[rows], size, some is turned))
+    return parts
+
+
+def _straight(rows: Tensor, matrices: Tensor, size: tuple[int, int], turned: bool) -> _Straight:
+    lines = []
+    for out_axis, n_out in ((1, size[0]), (0, size[1])):
+        axis = 1 - out_axis if turned else out_axis  # 0 is x, 1 is y
+        n_in = size[1 - axis]
+        fine = matrices[:, axis, out_axis, None] * _fine_axis(
+            n_out, matrices.device, matrices.dtype
+        )
+        fine = (fine + (2 * matrices[:, axis, 2:] + n_in - 1)) % _period(n_in)
+        below = fine.floor()
+        index = below.long()
+        up = _upsampling(n_in, matrices.device, matrices.dtype)
+        sampled = torch.lerp(up[index], up[index + 1], (fine - below)[:, :, None])
+        lines.append(_downsampling(n_out, matrices.device, matrices.dtype) @ sampled)
+    return _Straight(rows, lines[0], lines[1], turned)
+
+
+def _oblique(
+    rows: slice, matrix: list[list[float]], size: tuple[int, int], like: Tensor
+) -> _Oblique:
+    """One image by its matrix; only what it sees is upsampled."""
+    x, y = (_fine_axis(n, like.device, like.dtype) for n in size[::-1])
+    planes = like.new_empty((1, 2, len(y), len(x)))  # faster to write and to read than pairs
+    ups: list[Tensor] = []
+    # The fine axes lie about 0.5 and reach so far.
+    reach_y, reach_x = (n + (len(SYM6) - 3) / 2 for n in size)
+    for axis, n_in in enumerate(size[::-1]):
+        by_x, by_y, shift = matrix[axis]
+        shift = 2 * shift + n_in - 1
+        middle, half = 0.5 * (by_x + by_y) + shift, abs(by_x) * reach_x + abs(by_y) * reach_y
+        first = math.floor(middle - half - 1e-3)
+        n_fine = math.floor(middle + half + 1e-3) + 2 - first
+        begin, period = first % _period(n_in), _period(n_in)
+        up = _upsampling(n_in, like.device, like.dtype)
+        if n_fine > period:
+            fine = (by_x * x + (by_y * y + shift)[:, None]) % period
+            torch.sub(fine * (2 / period), 1, out=planes[0, axis])
+            begin, n_fine = 0, period + 1
+        else:
+            step = 2 / (n_fine - 1)
+            along_y = y * (by_y * step) + ((shift - first) * step - 1)
+            torch.add(x * (by_x * step), along_y[:, None], out=planes[0, axis])
+        ups.append(up[begin : begin + n_fine])
+    downs = [_downsampling(n, like.device, like.dtype) for n in size]
+    return _Oblique(rows, (ups[1], ups[0]), planes.permute(0, 2, 3, 1), (downs[0], downs[1]))
+
+
+def _whole(matrices: Tensor, size: tuple[int, int]) -> _Oblique:
+    """All images, each upsampled as a whole period of its mirrored self."""
+    x, y = (_fine_axis(n, matrices.device, matrices.dtype) for n in size[::-1])
+    planes = matrices.new_empty((len(matrices), 2, len(y), len(x)))
+    ups: list[Tensor] = []
+    for axis, n_in in enumerate(size[::-1]):
+        by_x, by_y, shift = matrices[:, axis, :, None].unbind(1)
+        along_y = by_y * y + (2 * shift + n_in - 1)
+        period = _period(n_in)
+        fine = (by_x[:, None] * x + along_y[:, :, None]) % period
+        torch.sub(fine * (2 / period), 1, out=planes[:, axis])
+        ups.append(_upsampling(n_in, matrices.device, matrices.dtype)[: period + 1])
+    downs = [_downsampling(n, matrices.device, matrices.dtype) for n in size]
+    return _Oblique(slice(None), (ups[1], ups[0]), planes.permute(0, 2, 3, 1), (downs[0], downs[1]))
+
+
+def _period(side: int) -> int:
+    """Fine samples after which a mirrored line repeats itself."""
+    return 4 * (side - 1)
+
+
+def mirrored(index: Tensor, side: int) -> Tensor:
+    """Indices of any size into a line of `side` pixels that is mirrored about its end pixels."""
+    period = 2 * (side - 1)
+    index = index % period
+    return torch.minimum(index, period - index)
+
+
+@functools.cache
+def _filter() -> Tensor:
+    taps = torch.tensor(SYM6, dtype=torch.float64)
+    return taps / taps.sum()
+
+
+@functools.lru_cache(maxsize=8)
+def _fine_axis(n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Fine samples that n_out pixels are filtered from, in fine samples from the centre."""
+    first = -_PEAK - (n_out - 1)
+    n_fine = 2 * n_out + len(SYM6) - 2
+    return torch.arange(first, first + n_fine, device=device, dtype=dtype)
+
+
+@functools.lru_cache(maxsize=8)
+def _upsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A mirrored line at twice the resolution, two periods and a bit: (fine, side)."""
+    fine = torch.arange(2 * _period(side) + 2)[:, None]
+    pixels = fine // 2 + torch.arange(-len(SYM6), len(SYM6))
+    taps = fine + _PEAK - 2 * pixels
+    there = (taps >= 0) & (taps < len(SYM6))
+    weights = torch.where(there, 2 * _filter()[taps.clamp(0, len(SYM6) - 1)], 0.0)
+    out = torch.zeros((len(fine), side), dtype=weights.dtype)
+    return out.scatter_add_(1, mirrored(pixels, side), weights).to(device, dtype)
+
+
+@functools.lru_cache(maxsize=8)
+def _downsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(side, fine): low pass and every second of the fine samples."""
+    out = torch.zeros((side, 2 * side + len(SYM6) - 2), dtype=torch.float64)
+    pixels = torch.arange(side)[:, None]
+    out[pixels, 2 * pixels + torch.arange(len(SYM6))] = _filter()
+    return out.to(device, dtype)

@@ -71,3 +71,48 @@ def test_first_and_second_derivatives_with_respect_to_images():
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: warp(x, matrices), (x,), fast_mode=True)
     assert torch.autograd.gradgradcheck(lambda x: warp(x, matrices) ** 2, (x,), fast_mode=True)
+
+
+@pytest.mark.parametrize("size", [(24, 24), (17, 30)])
+@pytest.mark.parametrize("p", [0.3, 0.9])
+def test_looking_at_the_matrices_saves_work_and_changes_nothing(size, p):
+    """Straight, turned and oblique images, against all of them upsampled as whole periods."""
+    x = smooth_images(n=12, c=3, side=30)[:, :, : size[0], : size[1]].double()
+    matrices = draw((12, 3, *size), p, "bg", torch.Generator().manual_seed(6)).matrices
+    found, expected = (warp(x, matrices, look=look) for look in (True, False))
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    v = torch.randn(found.shape, dtype=torch.float64)
+    gradients = []
+    for look in (True, False):
+        z = x.clone().requires_grad_()
+        gradients += torch.autograd.grad((warp(z, matrices, look=look) * v).sum(), z)
+    torch.testing.assert_close(*gradients, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("look", [True, False])
+def test_the_gradient_is_the_adjoint(look):
+    """<v, A x> = <A^T v, x> for every kind of matrix."""
+    x = torch.randn(6, 2, 16, 16, dtype=torch.float64, requires_grad=True)
+    matrices = draw((6, 2, 16, 16), 0.5, "bg", torch.Generator().manual_seed(2)).matrices
+    y = warp(x, matrices, look=look)
+    v = torch.randn_like(y)
+    (gradient,) = torch.autograd.grad(y, x, v)
+    assert (gradient * x).sum().item() == pytest.approx((y * v).sum().item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("look", [True, False])
+def test_the_border_is_mirrored_again_and_again(look):
+    """A shift by a whole period gives the image back; half a period more than once mirrors it."""
+    x = torch.randn(1, 1, 9, 9, dtype=torch.float64)
+    for periods in (1, -2, 5):
+        y = warp(x, affine(x=16.0 * periods)[None], look=look)
+        torch.testing.assert_close(y, x, atol=1e-5, rtol=0)
+    far = warp(torch.ones_like(x), affine(3.0, 1.0, -2.0, 4.0, 30.0, -50.0)[None], look=look)
+    torch.testing.assert_close(far, torch.ones_like(x), atol=1e-5, rtol=0)
+
+
+def test_an_image_does_not_depend_on_the_others_of_its_batch():
+    x = torch.randn(6, 1, 16, 16, dtype=torch.float64)
+    matrices = draw((6, 1, 16, 16), 0.8, "bg", torch.Generator().manual_seed(4)).matrices
+    alone = torch.cat([warp(x[i : i + 1], matrices[i : i + 1]) for i in range(6)])
+    torch.testing.assert_close(warp(x, matrices), alone, atol=1e-12, rtol=0)
