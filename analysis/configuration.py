@@ -33,6 +33,7 @@ SECTIONS = {
     "simulate_plate": "analysis/simulation/settings.py",
     "list_plate": "analysis/list_plate.py",
     "crop_cells": "analysis/crop_cells.py",
+    "import_crops": "analysis/import_crops.py",
     "select_cells": "analysis/select_cells.py",
     "high_resolution": "analysis/high_resolution.py",
     "train_gan": "rls/stylegan2/settings.py",
@@ -329,8 +330,9 @@ def _assay_misfits(name: str, assays: Mapping[str, Any], factors: Sequence[int])
     for role in ("nucleus_channel", "marker_channel"):
         if block[role] not in block["channels"]:
             yield f"assays.{name}.{role} '{block[role]}' is not among its channels."
-    if block["source"] == "sheet" and "sheet" not in block:
-        yield f"assays.{name} has source 'sheet' and no key 'sheet' that names the file."
+    for source, key in (("sheet", "sheet"), ("crops", "sheet"), ("crops", "crops")):
+        if block["source"] == source and key not in block:
+            yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
     if len(set(block["plates"])) < len(block["plates"]):
         yield f"assays.{name}.plates names a plate twice."
 

@@ -66,6 +66,14 @@ class Settings:
     black_percentile: float = option("Percentile of the gan split that becomes 0.")
     white_percentile: float = option("Percentile of the gan split that becomes 1.")
     seed: int = option("Seed of the splits and of the draw.")
+    measured_plates: tuple[str, ...] = option(
+        "Plates of the splits classifier and evaluation; what lies elsewhere goes to gan and tune. "
+        "None: all.",
+        default=(),
+    )
+    measured_treatments: tuple[str, ...] = option(
+        "Treatments of the splits classifier and evaluation, likewise. None: all.", default=()
+    )
 
     @property
     def shares(self) -> dict[str, float]:
@@ -102,6 +110,7 @@ def select(cells: pd.DataFrame, treatments: Sequence[str], settings: Settings) -
     splits = assign_splits(
         cells, settings.split_by, settings.shares, settings.seed,
         tile_px=settings.tile_px, crop_size=int(cells["crop_size_px"].max()),
+        measured=measured(cells, settings),
     )  # fmt: skip
     kept = choose_cells(
         cells, splits, settings.counts, settings.seed,
@@ -109,6 +118,26 @@ def select(cells: pd.DataFrame, treatments: Sequence[str], settings: Settings) -
     )  # fmt: skip
     _say_level(cells, splits, settings)
     return cells.assign(split=kept)[kept != DROPPED].reset_index(drop=True)
+
+
+def measured(cells: pd.DataFrame, settings: Settings) -> pd.Series:
+    """Say of each cell whether its plate and treatment may be measured, (n,) bool.
+
+    Raises:
+        InputError: A plate or treatment of the settings has no cell.
+    """
+    result = pd.Series(True, index=cells.index)
+    for column in ("plate", "treatment"):
+        names = getattr(settings, f"measured_{column}s")
+        lacking = [name for name in names if name not in set(cells[column])]
+        if lacking:
+            raise InputError(
+                f"Found no usable cell of {column} {', '.join(lacking)}, expected some. Correct "
+                f"select_cells.measured_{column}s."
+            )
+        if names:
+            result &= cells[column].isin(names)
+    return result
 
 
 def intensity_scale(
@@ -228,7 +257,8 @@ def _verify(images: np.ndarray, table: pd.DataFrame, path: Path) -> None:
 
 def _say_level(cells: pd.DataFrame, splits: pd.Series, settings: Settings) -> None:
     """Print the level of the split, what it dropped, and whether a stricter one was possible."""
-    levels = possible_levels(cells, settings.shares, settings.tile_px)
+    among = cells[measured(cells, settings)]
+    levels = possible_levels(among, settings.shares, settings.tile_px)
     stricter = levels[: levels.index(settings.split_by)] if settings.split_by in levels else []
     dropped = int((splits == DROPPED).sum())
     text = f"select_cells: splits share no {settings.split_by}"

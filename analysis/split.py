@@ -15,6 +15,7 @@ from rls.streams import stream_seed
 
 SPLITS = ("gan", "tune", "classifier", "evaluation")
 LEVELS = ("plate", "well", "field", "tile")  # from the strictest to the finest
+UNMEASURED = ("gan", "tune")  # where cells go that are not to be measured
 DROPPED = ""
 
 
@@ -35,13 +36,16 @@ def unit_names(cells: pd.DataFrame, level: str, tile_px: int) -> pd.Series:
 
 
 def allocate(
-    units: Mapping[str, int], shares: Mapping[str, float], seed: int, purpose: str
-) -> dict[str, str]:
+    units: Mapping[str, int], shares: Mapping[str, float], seed: int, purpose: str,
+    large_first: bool = False,
+) -> dict[str, str]:  # fmt: skip
     """Return the split of each unit: {unit: split}, every split of a positive share at least one.
 
     Arguments:
         units: {name: cells in it}; only units with cells take part.
         shares: {split: share of the units}; they need not sum to 1.
+        large_first: The one unit that every split has at least is one of the largest, so that none
+            is left with a handful of cells.
 
     Raises:
         InputError: Fewer units than splits.
@@ -59,20 +63,27 @@ def allocate(
     for split in rest[: len(names) - sum(counts.values())]:
         counts[split] += 1
     order = [split for split in wanted for _ in range(counts[split])]
+    if large_first:
+        largest = sorted(names, key=lambda name: -units[name])[: len(wanted)]
+        names.sort(key=lambda name: name not in largest)
+        order = [*wanted, *(split for split in wanted for _ in range(counts[split] - 1))]
     return dict(zip(names, order, strict=True))
 
 
 def assign_splits(
     cells: pd.DataFrame, level: str, shares: Mapping[str, float], seed: int, *,
-    tile_px: int, crop_size: int,
+    tile_px: int, crop_size: int, measured: pd.Series | None = None,
 ) -> pd.Series:  # fmt: skip
     """Return the split of each cell; '' where a crop would reach into another split's tile.
 
     Wells, fields and tiles are drawn within each treatment; plates hold all treatments and are
-    drawn together.
+    drawn together. Where ``measured`` (n,) leaves cells out, the others are drawn within each
+    treatment and plate, so that every split has a large unit of each; the units of those left out
+    are drawn together, for the splits of :data:`UNMEASURED` alone.
 
     Raises:
         InputError: A treatment has fewer units than there are splits; says which level would do.
+            Or a unit has cells that are measured and others that are not.
     """
     if level == "tile" and tile_px < crop_size:
         raise InputError(
@@ -81,13 +92,22 @@ def assign_splits(
         )
     names = unit_names(cells, level, tile_px)
     splits = pd.Series(DROPPED, index=cells.index, dtype=object)
-    groups = [("all treatments", cells.index)]
+    if measured is not None and not measured.all():
+        _assign_unmeasured(names, splits, measured, shares, seed, level)
+    among = cells if measured is None else cells[measured]
+    by_plate = len(among) < len(cells)
+    groups = [("all treatments", among.index)]
     if level != "plate":
-        groups = list(cells.groupby("treatment").groups.items())
+        groups = list(among.groupby("treatment").groups.items())
+        if by_plate:
+            groups = [
+                (f"{treatment} on plate {plate}", rows)
+                for (treatment, plate), rows in among.groupby(["treatment", "plate"]).groups.items()
+            ]
     for treatment, rows in groups:
         counts = names.loc[rows].value_counts().to_dict()
         try:
-            chosen = allocate(counts, shares, seed, f"split_by_{level}")
+            chosen = allocate(counts, shares, seed, f"split_by_{level}", large_first=by_plate)
         except InputError as error:
             raise InputError(
                 f"Found {len(counts)} {level}s of {treatment}, expected at least one for each of "
@@ -98,6 +118,26 @@ def assign_splits(
     if level == "tile":
         splits[~_inside_own_split(cells, names, splits, tile_px, crop_size)] = DROPPED
     return splits
+
+
+def _assign_unmeasured(
+    names: pd.Series, splits: pd.Series, measured: pd.Series, shares: Mapping[str, float],
+    seed: int, level: str,
+) -> None:  # fmt: skip
+    """Set the splits of the cells that are not measured; a single unit goes to gan."""
+    rest = names[~measured]
+    both = sorted(set(rest) & set(names[measured]))
+    if both:
+        raise InputError(
+            f"Found {level} {both[0]} with cells that select_cells.measured_plates and "
+            "measured_treatments name and others that they do not; no two splits may share it. "
+            "Split by a finer level, or name whole units."
+        )
+    units = rest.value_counts().to_dict()
+    wanted = {split: shares.get(split, 0) for split in UNMEASURED}
+    if len(units) < len(wanted):
+        wanted = {UNMEASURED[0]: 1.0}
+    splits.loc[rest.index] = rest.map(allocate(units, wanted, seed, f"unmeasured_{level}"))
 
 
 def choose_cells(

@@ -212,6 +212,16 @@ def test_the_configurations_of_the_program_can_be_planned(program, tmp_path, con
     assert planned["all"] == 1 and planned["train_gan"] == 1
 
 
+def test_cells_that_are_cropped_already_are_imported_and_no_field_is_cropped(program, tmp_path):
+    folder = program.root / "bbbc021_crops"
+    folder.mkdir(exist_ok=True)
+    for name in ("labels.csv", "crops_68px_delta.npy.xz"):
+        (folder / name).touch()
+    planned = program.planned(configs=("config/bbbc021_crops.yaml",), run_folder=tmp_path)
+    assert planned["import_crops"] == 54 and planned["train_gan"] == 1
+    assert not {"crop_cells", "list_plate", "simulate_plate"} & set(planned)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

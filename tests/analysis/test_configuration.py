@@ -43,6 +43,7 @@ def load(*overlays):
         ("demo.yaml", "demo_from_scratch.yaml"),
         ("smoke.yaml",),
         ("bbbc014.yaml",),
+        ("bbbc021_crops.yaml",),
     ],
 )
 def test_every_configuration_of_the_program_is_valid(overlays):
@@ -51,7 +52,7 @@ def test_every_configuration_of_the_program_is_valid(overlays):
 
 def test_every_overlay_changes_something_at_every_key():
     base = load()
-    for name in ("demo.yaml", "smoke.yaml", "bbbc014.yaml"):
+    for name in ("demo.yaml", "smoke.yaml", "bbbc014.yaml", "bbbc021_crops.yaml"):
         overlay = yaml.safe_load((CONFIG / name).read_text())
         for section, values in overlay.items():
             if section in configuration.SECTIONS:
@@ -83,6 +84,7 @@ def test_every_overlay_changes_something_at_every_key():
         ({"assays": {"translocation": {"nucleus_channel": "dapi"}}}, "'dapi' is not among its"),
         ({"assays": {"translocation": {"settings": {"train_gan": {"bach": 1}}}}}, "key 'bach'"),
         ({"assays": {"translocation": {"plates": ["P1", "P1"]}}}, "names a plate twice"),
+        ({"assays": {"translocation": {"source": "crops", "sheet": "s.csv"}}}, "no key 'crops'"),
         ({"crop_cells": {"on_broken_field": "ignore"}}, "expected one of: skip, stop"),
     ],
 )  # fmt: skip

@@ -164,3 +164,16 @@ def test_two_real_wells_run_from_their_sheet_to_cells(real_data, tmp_path, monke
     settings = replace(SETTINGS, split_by="tile", tile_px=170)
     chosen = select(cells, ("untreated", "TNF-alpha"), settings)
     assert (chosen.groupby("treatment").size() == 27).all()
+
+
+def test_measured_plates_and_treatments_alone_are_measured():
+    cells = made_up_cells(plates=3)
+    settings = replace(
+        SETTINGS, split_by="field", on_few_cells="take_all", measured_plates=("P1",),
+        measured_treatments=("DMSO",),
+    )  # fmt: skip
+    chosen = select(cells, TREATMENTS, settings)
+    seen = chosen[chosen["split"].isin(["classifier", "evaluation"])]
+    assert len(seen) and set(zip(seen["plate"], seen["treatment"], strict=True)) == {("P1", "DMSO")}
+    with pytest.raises(InputError, match="plate P9"):
+        select(cells, TREATMENTS, replace(settings, measured_plates=("P9",)))

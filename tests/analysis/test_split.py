@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.split import (
@@ -126,3 +127,45 @@ def test_too_few_cells_stop_or_are_all_taken(capsys):
     kept = choose_cells(cells, splits, counts, 0, take_all=True)
     assert (kept == "evaluation").sum() == 20
     assert "DMSO evaluation 10 of 1000" in capsys.readouterr().out
+
+
+MEASURED = ("P3", "P4")
+
+
+def assign_measured(cells, level="field", seed=0, **changes):
+    measured = cells["plate"].isin(MEASURED) & (cells["treatment"] == TREATMENTS[0])
+    measured = changes.get("measured", measured)
+    return assign_splits(cells, level, SHARES, seed, tile_px=100, crop_size=40, measured=measured)
+
+
+def test_what_is_not_measured_goes_to_gan_and_tune_alone():
+    cells = made_up_cells(plates=5)
+    splits = assign_measured(cells)
+    assert (splits.groupby(unit_names(cells, "field", 100)).nunique() == 1).all()
+    seen = cells[splits.isin(["classifier", "evaluation"])]
+    assert set(seen["plate"]) == set(MEASURED) and set(seen["treatment"]) == {TREATMENTS[0]}
+    rest = cells["plate"] == "P0"
+    assert set(splits[rest]) <= {"gan", "tune"}
+
+
+def test_every_split_has_a_large_unit_of_each_measured_plate():
+    cells = made_up_cells(plates=5)
+    crumb = cells[cells["well"] == "B02"].groupby("plate").head(1).assign(well="B09")
+    cells = pd.concat([cells, crumb], ignore_index=True)
+    for seed in range(10):
+        splits = assign_measured(cells, seed=seed)
+        here = cells["plate"].isin(MEASURED) & (cells["treatment"] == TREATMENTS[0])
+        counts = cells[here].groupby([cells["plate"], splits]).size()
+        assert len(counts) == 2 * len(SPLITS) and counts.min() > 10
+
+
+def test_a_unit_that_is_measured_in_part_is_refused():
+    cells = made_up_cells(plates=5)
+    with pytest.raises(InputError, match="plate P3 with cells that select_cells.measured"):
+        assign_measured(cells, level="plate")
+
+
+def test_all_cells_measured_is_the_plain_split():
+    cells = made_up_cells(plates=5)
+    whole = assign_measured(cells, measured=pd.Series(True, index=cells.index))
+    assert whole.equals(assign(cells, "field"))

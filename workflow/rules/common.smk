@@ -84,6 +84,12 @@ def degradation_flags(wildcards):
     return ["--chain", *chain] if chain else []
 
 
+def assays_from(*sources):
+    """Regular expression of the assays whose plates come from these sources; matches none of none."""
+    names = [name for name, assay in ASSAYS.items() if assay["source"] in sources]
+    return "|".join(names) or "(?!)"
+
+
 # ---- inputs -----------------------------------------------------------------------------------
 
 
@@ -109,6 +115,11 @@ def plate_sheet(wildcards):
     """The user's sheet or the image CSV that lists a plate."""
     assay = ASSAYS[wildcards.assay]
     return in_program(assay["sheet"]) if "sheet" in assay else []
+
+
+def imported_crops(wildcards):
+    """The file of an assay whose cells are cropped already."""
+    return in_program(ASSAYS[wildcards.assay]["crops"])
 
 
 def source_flags(wildcards, input):

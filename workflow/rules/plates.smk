@@ -48,6 +48,7 @@ rule list_plate:
         " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
+# One of the two next rules makes a plate's cells: crop_cells from fields, import_crops from crops.
 rule crop_cells:
     input:
         raw=raw_plate,
@@ -60,6 +61,8 @@ rule crop_cells:
         "logs/crop_cells/{assay}_{plate}.log",
     benchmark:
         "benchmarks/crop_cells/{assay}_{plate}.tsv"
+    wildcard_constraints:
+        assay=assays_from("simulate", "bbbc021", "sheet"),
     conda:
         "../../environment.yml"
     resources:
@@ -72,6 +75,39 @@ rule crop_cells:
         settings=section("crop_cells"),
     shell:
         "python -m analysis.crop_cells --sheet {input.sheet:q} --channels {params.channels:q}"
+        " --nucleus-channel {params.nucleus_channel:q} --treatments {params.treatments:q}"
+        " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule import_crops:
+    input:
+        crops=imported_crops,
+        labels=plate_sheet,
+    output:
+        stack=temp("results/{assay}/plates/{plate}.ome.tif"),
+        table=temp("results/{assay}/plates/{plate}.parquet"),
+        fields="results/{assay}/plates/{plate}.fields.csv",
+    log:
+        "logs/import_crops/{assay}_{plate}.log",
+    benchmark:
+        "benchmarks/import_crops/{assay}_{plate}.tsv"
+    wildcard_constraints:
+        assay=assays_from("crops"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=plate_mb,
+        runtime=30,
+    params:
+        plates=assay_value("plates"),
+        channels=assay_value("channels"),
+        nucleus_channel=assay_value("nucleus_channel"),
+        treatments=assay_value("treatments"),
+        settings=section("import_crops"),
+    shell:
+        "python -m analysis.import_crops --crops {input.crops:q} --labels {input.labels:q}"
+        " --plate {wildcards.plate:q} --plates {params.plates:q} --channels {params.channels:q}"
         " --nucleus-channel {params.nucleus_channel:q} --treatments {params.treatments:q}"
         " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
         " 2>&1 | tee {log:q}"

@@ -1,0 +1,152 @@
+"""Import the cells of one plate that are cropped already, and write what crop_cells would.
+
+Nothing is corrected: crops do not show how the light falls over their field. The quality measures
+and flags are those of crop_cells. Area and, without columns for them, positions are unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.crop_cells import FIELD_COLUMNS
+from analysis.plates.crops import STORED_AS, read_crops, read_labels
+from analysis.quality import FLAGS, Limits, flag, measure_quality
+from rls.command import Parser, option, run
+from rls.errors import InputError
+from rls.io import write_stack, write_table
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of section ``import_crops``."""
+
+    stored_as: str = option("What the numbers of the file are.", choices=STORED_AS)
+    treatment_by: str = option(
+        "What makes a treatment in the table.", choices=("compound", "compound_dose")
+    )
+    crop_size: int = option("Side of a crop in px: image_size with a margin.")
+    pixel_size_um: float = option("Side of a pixel, in um.")
+    bit_depth: int = option("Bits of the camera.")
+    nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.")
+    saturation_counts: int | None = option(
+        "Counts from which a pixel is saturated; none: the greatest that bit_depth allows."
+    )
+    saturated_share_max: float = option("Flag 'saturated' above this share of pixels.")
+    contrast_min: float = option("Flag 'blank' below this (p99 - p1) / p1.")
+    blur_max_nd: float = option("Flag 'out_of_focus' above this edge blur, in diameters.")
+    noise_share_max: float = option("Flag 'noise' above this share of pixel noise.")
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the quality flags."""
+        names = ("saturated_share_max", "contrast_min", "blur_max_nd", "noise_share_max")
+        return Limits(*(getattr(self, name) for name in names))
+
+
+def rows_of_plate(
+    labels: pd.DataFrame, plate: str, plates: Sequence[str], treatments: Sequence[str], name: str
+) -> np.ndarray:
+    """Return the positions of the crops of ``plate`` and ``treatments`` (none: all), sorted.
+
+    Raises:
+        InputError: None is left, the table has plates that ``plates`` has not, or no row of a
+            treatment.
+    """
+    found = sorted(labels["plate"].unique())
+    unlisted = [other for other in found if other not in plates]
+    if unlisted:
+        raise InputError(
+            f"Found {len(unlisted)} plates in {name} that the configuration does not list: "
+            f"{', '.join(unlisted[:5])}. List them in the assay, or remove their rows."
+        )
+    lacking = sorted(set(treatments) - set(labels["treatment"]))
+    if lacking:
+        raise InputError(
+            f"Found no row of treatment {', '.join(lacking)} in {name}, which has "
+            f"{', '.join(sorted(set(labels['treatment']))[:12])}. Correct the assay's treatments."
+        )
+    kept = labels["plate"] == plate
+    if treatments:
+        kept &= labels["treatment"].isin(treatments)
+    if not kept.any():
+        raise InputError(
+            f"Found no crop of plate {plate} with the assay's treatments in {name}, which has the "
+            f"plates {', '.join(found[:8])}. Take the plate out of the assay."
+        )
+    return np.flatnonzero(kept)
+
+
+def describe(
+    images: np.ndarray, labels: pd.DataFrame, nucleus_channel: int, settings: Settings
+) -> pd.DataFrame:
+    """Return the table that crop_cells writes, of ``images`` (n, c, y, x) and their ``labels``."""
+    saturation = settings.saturation_counts
+    quality = measure_quality(
+        images,
+        images,
+        saturation=2**settings.bit_depth - 1 if saturation is None else saturation,
+        nucleus_channel=nucleus_channel,
+        nucleus_diameter_px=settings.nucleus_diameter_um / settings.pixel_size_um,
+    )
+    table = labels.reset_index(drop=True)
+    table = table.assign(crop_size_px=settings.crop_size, nucleus_area_um2=np.nan)
+    return table.join(quality).join(flag(quality, settings.limits))
+
+
+def count_fields(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of fields that crop_cells writes: every field with a crop, all ok."""
+    columns = list(FIELD_COLUMNS[:4])
+    fields = table.groupby(columns, as_index=False).size()
+    fields = fields.rename(columns={"size": "n_nuclei"})
+    fields = fields.assign(n_cells=fields["n_nuclei"], status="ok", reason="")
+    return fields[list(FIELD_COLUMNS)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Import the crops of one plate."""
+    parser = Parser(__doc__, Settings, "import_crops")
+    parser.add_argument("--crops", type=Path, required=True, help=".npy, .npy.xz or .ome.tif")
+    parser.add_argument("--labels", type=Path, required=True, help="table, row for row (CSV)")
+    parser.add_argument("--plate", required=True, help="the plate to import")
+    parser.add_argument("--plates", nargs="+", required=True, help="all plates of the assay")
+    parser.add_argument("--channels", nargs="+", required=True, help="channels, in order")
+    parser.add_argument("--nucleus-channel", required=True, help="channel of the nuclei")
+    parser.add_argument("--treatments", nargs="*", default=[], help="import these; none: all")
+    parser.add_argument("--output", type=Path, required=True, help="stack of cells (.ome.tif)")
+    parser.add_argument("--fields", type=Path, required=True, help="table of the fields (.csv)")
+    args, settings = parser.parse(argv)
+    if args.nucleus_channel not in args.channels:
+        raise InputError(
+            f"Found nucleus_channel {args.nucleus_channel}, expected one of the channels "
+            f"{', '.join(args.channels)}. Correct the assay."
+        )
+    labels = read_labels(args.labels, settings.treatment_by)
+    rows = rows_of_plate(labels, args.plate, args.plates, args.treatments, str(args.labels))
+    images = read_crops(
+        args.crops, rows, n_labels=len(labels), n_channels=len(args.channels),
+        stored_as=settings.stored_as, bit_depth=settings.bit_depth,
+    )  # fmt: skip
+    if images.shape[-1] != settings.crop_size:
+        raise InputError(
+            f"Found crops of {images.shape[-1]} px in {args.crops}, expected crop_size "
+            f"{settings.crop_size}. Correct the assay's crop_size."
+        )
+    index = args.channels.index(args.nucleus_channel)
+    table = describe(images, labels.iloc[rows], index, settings)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    write_stack(
+        args.output, images, table, channels=args.channels,
+        pixel_size_um=settings.pixel_size_um, written_by="import_crops",
+    )  # fmt: skip
+    write_table(args.fields, count_fields(table), written_by="import_crops")
+    flags = ", ".join(f"{int(table[name].sum())} {name}" for name in FLAGS)
+    print(f"import_crops: {args.plate}, {len(table)} cells; flagged: {flags}", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,205 @@
+"""Cells that somebody cropped before us: one array of images and a CSV table, row for row.
+
+The array is ``.npy``, ``.npy.xz`` or ``.ome.tif``, of shape (n, c, y, x). It holds counts, or the
+horizontal differences of counts (the first column, then each pixel less its left neighbour), which
+compress better; the integers wrap around, so their sum gives back every count.
+"""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import pandas as pd
+
+from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
+from analysis.plates.read import read_image
+from analysis.plates.sheet import PLATE_NAME
+from rls.errors import InputError
+
+STORED_AS = ("counts", "horizontal_differences")
+COLUMNS = ("plate", "well", "site", "cell_number", "compound", "concentration")
+TEXT = ("plate", "well", "compound", "moa")
+BLOCK_ROWS = 256  # read at once
+
+
+def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
+    """Return the table of all crops, one row each, in the array's order.
+
+    Arguments:
+        treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``.
+
+    Columns:
+        image_id (``{plate}_{well}_s{site}_c{cell_number}``), plate, well, site, treatment,
+        compound, dose, dose_unit, moa (empty without such a column), y_px, x_px (of the nucleus in
+        its field; not a number without such columns).
+
+    Raises:
+        InputError: The file or a column is missing, a value is empty or impossible, or a cell
+            occurs twice.
+    """
+    if not path.is_file():
+        raise InputError(f"The table {path} does not exist. Give the CSV of the crops' labels.")
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"The table {path} is no CSV: {error}. Save it as CSV.") from error
+    _check_labels(table, path)
+    site, number = table["site"].astype(int), table["cell_number"].astype(int)
+    dose = table["concentration"].astype(float)
+    named = treatment_by == "compound_dose"
+    labels = pd.DataFrame(
+        {
+            "image_id": table["plate"] + "_" + table["well"] + "_s" + site.astype(str)
+            + "_c" + number.astype(str),
+            "plate": table["plate"],
+            "well": table["well"],
+            "site": site,
+            "treatment": treatment_names(table["compound"], dose) if named else table["compound"],
+            "compound": table["compound"],
+            "dose": dose,
+            "dose_unit": DOSE_UNIT,
+            "moa": table["moa"].fillna("") if "moa" in table else "",
+            "y_px": table.get("y_px", np.nan),
+            "x_px": table.get("x_px", np.nan),
+        }
+    )  # fmt: skip
+    twice = labels["image_id"][labels["image_id"].duplicated()]
+    if len(twice):
+        raise InputError(
+            f"Found the cell {twice.iloc[0]} more than once in {path}, expected each (plate, well, "
+            "site, cell_number) once. Number the cells of a field."
+        )
+    return labels
+
+
+def read_crops(
+    path: Path, rows: np.ndarray, *, n_labels: int, n_channels: int, stored_as: str, bit_depth: int
+) -> np.ndarray:
+    """Return the crops ``rows`` (sorted positions) as (n, c, y, x) uint16 counts.
+
+    The file is read block by block, so memory holds the crops asked for and no others; a
+    compressed one is read to its end, where its checksum stands.
+
+    Arguments:
+        n_labels, n_channels: What the file must hold.
+        stored_as: ``counts`` or ``horizontal_differences``.
+        bit_depth: Bits of the camera; counts above are refused.
+
+    Raises:
+        InputError: The file is missing, damaged, of another shape or type, or holds no counts.
+    """
+    kept: list[np.ndarray] = []
+    for first, block in _blocks(path, n_labels, n_channels):
+        here = rows[(rows >= first) & (rows < first + len(block))] - first
+        if len(here):
+            kept.append(_to_counts(block[here], stored_as, bit_depth, path))
+    if not kept:
+        raise InputError(f"Found no row to read of {path}, expected some. Correct the plates.")
+    return np.concatenate(kept)
+
+
+def _check_labels(table: pd.DataFrame, path: Path) -> None:
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise InputError(
+            f"Found no column {', '.join(missing)} in {path}, expected {', '.join(COLUMNS)}. "
+            "Add what is missing."
+        )
+    for column in COLUMNS:
+        values = table[column]
+        if column not in TEXT:
+            numbers = pd.to_numeric(values, errors="coerce")
+            bad = numbers.isna() | (numbers < 0) | np.isinf(numbers)
+        elif column == "plate":
+            bad = ~values.fillna("").str.fullmatch(PLATE_NAME)
+        else:
+            bad = values.isna()
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(
+                f"Found the {column} '{values.iloc[row]}' in row {row + 2} of {path}, expected "
+                f"{'a name' if column in TEXT else 'a number of at least 0'}. Correct the table."
+            )
+
+
+def _blocks(path: Path, n: int, channels: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (position of the first row, rows) of the file, in order."""
+    if not path.is_file():
+        raise InputError(f"The crops {path} do not exist. Correct the assay's crops.")
+    if path.name.endswith((".tif", ".tiff")):
+        images = read_image(path)
+        if images.ndim != 4 and images.size and images.ndim >= 2:
+            images = images.reshape(-1, channels, *images.shape[-2:])
+        _check_array(images.shape, images.dtype, n, channels, path)
+        yield 0, images
+        return
+    if not path.name.endswith((".npy", ".npy.xz")):
+        raise InputError(f"Found crops in {path}, expected .npy, .npy.xz or .ome.tif. Convert it.")
+    try:
+        with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
+            yield from _npy_blocks(cast(BinaryIO, file), n, channels, path)
+    except (lzma.LZMAError, EOFError, ValueError, OSError) as error:
+        raise InputError(
+            f"The crops {path} are cut off or damaged ({error}). Fetch the file again."
+        ) from error
+
+
+def _npy_blocks(
+    file: BinaryIO, n: int, channels: int, path: Path
+) -> Iterator[tuple[int, np.ndarray]]:
+    version = np.lib.format.read_magic(file)
+    header = {(1, 0): np.lib.format.read_array_header_1_0,
+              (2, 0): np.lib.format.read_array_header_2_0}.get(version)  # fmt: skip
+    if header is None:
+        raise ValueError(f"its .npy version is {version}")
+    shape, fortran, dtype = header(file)
+    _check_array(shape, dtype, n, channels, path)
+    if fortran:
+        raise ValueError("its order is Fortran's; save numpy.ascontiguousarray of it")
+    row = int(np.prod(shape[1:])) * dtype.itemsize
+    for first in range(0, n, BLOCK_ROWS):
+        count = min(BLOCK_ROWS, n - first)
+        data = file.read(count * row)
+        if len(data) < count * row:
+            raise EOFError(f"it ends in row {first + len(data) // row} of {n}")
+        yield first, np.frombuffer(data, dtype).reshape(count, *shape[1:])
+    if file.read(1):  # also reads the checksum at the end
+        raise ValueError("it goes on after its last row")
+
+
+def _check_array(
+    shape: tuple[int, ...], dtype: np.dtype, n: int, channels: int, path: Path
+) -> None:
+    if len(shape) != 4 or shape[1] != channels or shape[2] != shape[3]:
+        raise InputError(
+            f"Found shape {shape} in {path}, expected (n, {channels}, y, x) of squares, a channel "
+            "of the assay each. Correct the assay's channels, or transpose the file."
+        )
+    if shape[0] != n:
+        raise InputError(
+            f"Found {shape[0]} crops in {path} and {n} rows in their table, expected one row a "
+            "crop. Use the table that was written with the crops."
+        )
+    if dtype.kind not in "ui" or dtype.itemsize > 4:
+        raise InputError(
+            f"Found {dtype} in {path}, expected integers of 8, 16 or 32 bits. Store raw counts: "
+            "intensities are measured, so rescaled images mislead."
+        )
+
+
+def _to_counts(block: np.ndarray, stored_as: str, bit_depth: int, path: Path) -> np.ndarray:
+    if stored_as == "horizontal_differences":
+        bits = block.dtype.itemsize * 8
+        block = np.cumsum(block, axis=-1, dtype=np.int64) % 2**bits
+    low, high = int(block.min()), int(block.max())
+    if low < 0 or high >= 2**bit_depth:
+        raise InputError(
+            f"Found values from {low} to {high} in {path}, expected counts from 0 to "
+            f"{2**bit_depth - 1} at bit_depth {bit_depth}. Correct import_crops.stored_as "
+            f"({stored_as}) or the assay's bit_depth."
+        )
+    return block.astype(np.uint16)
