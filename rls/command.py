@@ -135,7 +135,7 @@ def convert(value: Any, kind: Any, name: str) -> Any:  # noqa: ANN401
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
         inner = [arg for arg in typing.get_args(kind) if arg is not type(None)][0]
-        return None if value is None or value == "none" else convert(value, inner, name)
+        return None if value in (None, "none", "null") else convert(value, inner, name)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise InputError(f"{name} is {value!r}, expected a list.")

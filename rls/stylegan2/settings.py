@@ -13,7 +13,7 @@ AUGMENTATIONS = (
     "none", "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn",
     "bgcfnc",
 )  # fmt: skip
-AUTO = "none: rule of StyleGAN2-ADA's auto"
+AUTO = "null: rule of StyleGAN2-ADA's auto"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Settings:
         f"Half-life of the averaged generator, in thousands of images. {AUTO}, 10 batch / 32."
     )
     ema_rampup: float | None = option(
-        "Limit the half-life to this share of the images seen (0.05); none: no limit."
+        "Limit the half-life to this share of the images seen (0.05); null: no limit."
     )
     z_dim: int = option("Dimensions of z.")
     w_dim: int = option("Dimensions of w.")
@@ -47,7 +47,7 @@ class Settings:
         f"{AUTO}, 16384 below 512 px."
     )
     channel_max: int = option("Most feature maps at any resolution.")
-    clamp: float | None = option("Limit of activations (256 in NVlabs' fp16); none: no limit.")
+    clamp: float | None = option("Limit of activations (256 in NVlabs' fp16); null: no limit.")
     mbstd_group_size: int = option("Images per group of the minibatch standard deviation.")
     style_mixing_probability: float = option("Share of generator batches that mix two styles.")
     augmentations: str = option(
@@ -55,7 +55,7 @@ class Settings:
         "n(oise), c(utout).",
         choices=AUGMENTATIONS,
     )
-    augment_p: float | None = option("Fixed probability of each augmentation; none: adaptive.")
+    augment_p: float | None = option("Fixed probability of each augmentation; null: adaptive.")
     augment_target: float = option("Adaptive p: raise it while the mean sign of D(real) is above.")
     augment_kimg: float = option("Adaptive p: thousands of images in which it can rise by 1.")
     augment_interval: int = option("Adaptive p: steps between its changes.")
