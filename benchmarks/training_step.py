@@ -1,11 +1,14 @@
 """How much faster a step of the generator's training is than its textbook form, in the same run.
 
-Textbook: a weight per sample, grouped convolutions, float32, channels first. Prints the ratio of
-the best of alternating steps (other work on the machine only ever adds time), images a second, and
-GFLOP/s beside the best that a bare convolution reached here.
+Textbook: a weight per sample, grouped convolutions, float32, channels first, augmentations by
+two-dimensional filters over inserted zeros. The four phases are timed one by one, alternating
+between both forms, and added up as a training has them: path length every 4 steps, R1 every 16.
+Prints the ratio of medians, images a second, GFLOP/s beside the best that a bare convolution
+reached here, and the peak memory of each form in a process of its own.
 
-    python -m benchmarks.training_step --image-size 32 --channel-base 2048 --channel-max 128 \
-        --w-dim 128 --mapping-layers 2 --batch-size 16 --precision auto --threads 2 --repeats 5
+    python -m benchmarks.training_step                      # 64 px, batch 8, bgc at p 0.5
+    python -m benchmarks.training_step --image-size 128 --channel-base 16384 --channel-max 512 \
+        --w-dim 512 --batch-size 128 --device cuda          # the article's network
 """
 
 from __future__ import annotations
@@ -13,8 +16,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -23,13 +29,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.augment import textbook_warp
 from rls.device import choose_device
 from rls.io import Intensity, Stack
-from rls.stylegan2 import networks, operators
+from rls.streams import torch_stream
+from rls.stylegan2 import augment, networks, operators
 from rls.stylegan2.data import TrainingImages
+from rls.stylegan2.networks import Precision
 from rls.stylegan2.settings import Settings
-from rls.stylegan2.training import Trainer
-from rls.train_gan import architecture_of, choose_precision
+from rls.stylegan2.training import Trainer, update_average
+from rls.train_gan import architecture_of, choose_precision, memory_gib
 
 
 def textbook_modulated_conv2d(
@@ -62,14 +71,15 @@ def textbook_modulated_conv2d(
 
 @contextlib.contextmanager
 def textbook() -> Iterator[None]:
-    """The textbook form inside the context."""
-    ours = networks.modulated_conv2d, operators.MEMORY_FORMAT
+    """The textbook form inside the context; networks must be made inside, too, for its layout."""
+    ours = networks.modulated_conv2d, operators.MEMORY_FORMAT, augment.warp
     networks.modulated_conv2d = textbook_modulated_conv2d
     operators.MEMORY_FORMAT = torch.contiguous_format
+    augment.warp = textbook_warp
     try:
         yield
     finally:
-        networks.modulated_conv2d, operators.MEMORY_FORMAT = ours
+        networks.modulated_conv2d, operators.MEMORY_FORMAT, augment.warp = ours
 
 
 def noise_images(n_channels: int, image_size: int, n: int) -> tuple[Stack, Intensity]:
@@ -106,60 +116,133 @@ def peak_gflops(device: torch.device, dtype: torch.dtype, batch_size: int) -> fl
     return best
 
 
-def main() -> None:
-    """Measure and print."""
+SIZES = {
+    "image-size": 64, "n-channels": 3, "channel-base": 4096, "channel-max": 128, "w-dim": 128,
+    "mapping-layers": 2, "batch-size": 8, "threads": 2, "repeats": 5,
+}  # fmt: skip
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, value in {
-        "image-size": 32, "n-channels": 2, "channel-base": 2048, "channel-max": 128, "w-dim": 128,
-        "mapping-layers": 2, "batch-size": 16, "threads": 2, "repeats": 5,
-    }.items():  # fmt: skip
+    for name, value in SIZES.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--augment-p", type=float, default=0.5)
+    parser.add_argument("--augmentations", default="bgc")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="auto")
-    args = parser.parse_args()
-    device = choose_device(args.device, args.threads)
-    precision = choose_precision(args.precision, device)
+    parser.add_argument("--only", choices=("ours", "textbook"), help="a few steps, then its memory")
+    return parser.parse_args()
+
+
+def make_trainer(args: argparse.Namespace, device: torch.device, precision: Precision) -> Trainer:
+    """A trainer of the sizes on the command line, with images of noise."""
     settings = Settings(
         image_size=args.image_size, total_kimg=1.0, batch_size=args.batch_size,
-        learning_rate=0.002, r1_gamma=0.1, r1_interval=16, ema_kimg=10, ema_rampup=0.05,
+        learning_rate=0.002, r1_gamma=0.1, r1_interval=16, path_length_weight=2.0,
+        path_length_interval=4, path_length_batch_shrink=2, ema_kimg=10, ema_rampup=0.05,
         z_dim=args.w_dim, w_dim=args.w_dim, mapping_layers=args.mapping_layers,
-        channel_base=args.channel_base, channel_max=args.channel_max, mbstd_group_size=4,
-        style_mixing_probability=0.9, augment_p=0.0, precision=precision, checkpoint_kimg=1.0,
-        tick_kimg=1.0, seed=1, device=device.type, threads=args.threads,
+        channel_base=args.channel_base, channel_max=args.channel_max, clamp=None,
+        mbstd_group_size=4, style_mixing_probability=0.9, augmentations=args.augmentations,
+        augment_p=args.augment_p, augment_target=0.6, augment_kimg=500, augment_interval=4,
+        freeze_discriminator=0, precision=precision, checkpoint_kimg=1.0, tick_kimg=1.0,
+        evaluate_kimg=1.0, evaluate_images=0, seed=1, device=device.type, threads=args.threads,
     )  # fmt: skip
-    stack, scale = noise_images(args.n_channels, args.image_size, 4 * args.batch_size)
+    stack, scale = noise_images(args.n_channels, args.image_size, 2 * args.batch_size)
     data = TrainingImages(stack, scale, args.image_size, 1)
-    sizes = architecture_of(settings, args.n_channels)
-    ours = Trainer(settings, sizes, data, device, precision)
+    return Trainer(settings, architecture_of(settings, args.n_channels), data, device, precision)
+
+
+def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
+    """The parts of a step, each by itself."""
+    n, device = trainer.settings.batch_size, trainer.device
+    real = trainer.data.batch(0, n, device)
+
+    def random() -> torch.Generator:
+        return torch_stream(1, "step", "benchmark", device)
+
+    return {
+        "data": lambda: trainer.data.batch(0, n, device),
+        "generator": lambda: trainer._generator_phase(random()),
+        "path length": lambda: trainer._path_length_phase(random()),
+        "discriminator": lambda: trainer._discriminator_phase(real, random()),
+        "R1": lambda: trainer._r1_phase(real, random()),
+        "average": lambda: update_average(trainer.average, trainer.generator, 0.99),
+    }
+
+
+SHARES = {"path length": 1 / 4, "R1": 1 / 16}  # of the steps; all others are in every step
+
+
+def amortised(values: Mapping[str, float]) -> float:
+    """Mean over steps of what each phase takes."""
+    return sum(value * SHARES.get(name, 1.0) for name, value in values.items())
+
+
+def memory_of(form: str) -> float:
+    """Peak memory in GiB of a few steps of one form, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.training_step", *sys.argv[1:], "--only", form]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def run_only(args: argparse.Namespace, device: torch.device, precision: Precision) -> None:
+    """Each phase twice; print the peak memory in GiB."""
+    plain = args.only == "textbook"
+    with textbook() if plain else contextlib.nullcontext():
+        for phase in phases(make_trainer(args, device, "float32" if plain else precision)).values():
+            phase()
+            phase()
+    print(memory_gib(device))
+
+
+def main() -> None:
+    """Measure and print."""
+    args = arguments()
+    device = choose_device(args.device, args.threads)
+    precision = choose_precision(args.precision, device)
+    if args.only:
+        return run_only(args, device, precision)
+    ours = phases(make_trainer(args, device, precision))
     with textbook():
-        plain = Trainer(settings, sizes, data, device, "float32")
-    for trainer in (ours, plain):
-        trainer.step = 1  # a step without R1, counted before it is warm
-    with FlopCounterMode(display=False) as counter:
-        ours.run_step()
-    gflop = counter.get_total_flops() / 1e9
-    with textbook():
-        plain.run_step()
-    times: dict[str, list[float]] = {"ours": [], "textbook": []}
-    r1_times: list[float] = []
-    for _ in range(args.repeats):
-        for trainer in (ours, plain):
-            trainer.step = 1
-        times["ours"].append(seconds(ours.run_step, device))
+        plain = phases(make_trainer(args, device, "float32"))
+    gflop: dict[str, float] = {}
+    times: dict[str, dict[str, list[float]]] = {"ours": {}, "textbook": {}}
+    for name in ours:
+        with FlopCounterMode(display=False) as counter:
+            ours[name]()
+        gflop[name] = counter.get_total_flops() / 1e9
         with textbook():
-            times["textbook"].append(seconds(plain.run_step, device))
-        ours.step = 0
-        r1_times.append(seconds(ours.run_step, device))
-    fast, slow = (min(times[k]) for k in ("ours", "textbook"))
-    extra = (min(r1_times) - fast) / settings.r1_interval
+            plain[name]()
+        for form in times.values():
+            form[name] = []
+        for _ in range(args.repeats):
+            times["ours"][name].append(seconds(ours[name], device))
+            with textbook():
+                times["textbook"][name].append(seconds(plain[name], device))
+    middle = {
+        form: {name: statistics.median(values) for name, values in by_phase.items()}
+        for form, by_phase in times.items()
+    }
     peak = peak_gflops(device, networks.convolution_dtype(precision, torch.ones(1)), 16)
-    print(f"load average {os.getloadavg()[0]:.1f}, torch {torch.__version__}")
-    print(f"textbook / ours: {slow / fast:.2f} (best of {args.repeats}, alternating)")
-    print(f"ours: {args.batch_size / (fast + extra):.1f} images/s with R1 every 16 steps")
+    print(f"load average {os.getloadavg()[0]:.1f}, torch {torch.__version__}, n = {args.repeats}")
+    for name, fast in middle["ours"].items():
+        slow = middle["textbook"][name]
+        spread = (max(times["ours"][name]) - min(times["ours"][name])) / fast
+        print(
+            f"{name:14s} {1000 * fast:7.1f} ms, textbook {1000 * slow:7.1f} ms, ratio "
+            f"{slow / fast:.2f}, {gflop[name] / fast:5.0f} GFLOP/s, spread {100 * spread:.0f} %"
+        )
+    fast, slow = (amortised(middle[form]) for form in ("ours", "textbook"))
+    best = [amortised({k: min(v) for k, v in times[f].items()}) for f in ("ours", "textbook")]
+    work, n = amortised(gflop), args.batch_size
+    print(f"textbook / ours: {slow / fast:.2f} of medians, {best[1] / best[0]:.2f} of the best")
+    print(f"ours: {n / fast:.1f} images/s, textbook: {n / slow:.1f} images/s")
     print(
-        f"{gflop / args.batch_size:.2f} GFLOP an image: {gflop / fast:.0f} GFLOP/s, "
-        f"{100 * gflop / fast / peak:.0f} % of the best convolution here ({peak:.0f} GFLOP/s)"
+        f"{work / n:.2f} GFLOP an image: {work / fast:.0f} GFLOP/s, "
+        f"{100 * work / fast / peak:.0f} % of the best convolution here ({peak:.0f} GFLOP/s)"
     )
+    print(f"peak memory: {memory_of('ours'):.2f} GiB, textbook {memory_of('textbook'):.2f} GiB")
 
 
 if __name__ == "__main__":
