@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rls.errors import InputError
-from rls.stylegan2.held_out import HeldOut, distance_floor, mean_pairwise_distance
+from rls.stylegan2.held_out import HeldOut, Whitening, distance_floor, mean_pairwise_distance
 from rls.stylegan2.networks import Architecture, Generator
 
 CPU = torch.device("cpu")
@@ -108,6 +108,24 @@ def test_most_draws_of_one_distribution_stay_under_the_floor():
         x, y, z = random.normal(size=(3, 50, 8))
         below.append(distance_floor(x, z, seed=i) >= distance_floor(x, y, seed=i) / 2)
     assert np.mean(below) > 0.8
+
+
+def test_whitened_features_are_uncorrelated_and_no_outlier_decides():
+    random = np.random.default_rng(1)
+    turn, _ = np.linalg.qr(random.normal(size=(5, 5)))
+    x = 1e-4 * random.normal(size=(4000, 5)) * [1, 2, 4, 8, 16] @ turn + 3
+    scale = Whitening(x)
+    np.testing.assert_allclose(np.cov(np.sinh(scale(x)).T), np.eye(5), atol=0.01)
+    far = scale(x.mean(axis=0, keepdims=True) + 1000 * x.std(axis=0))
+    assert np.abs(far).max() < 10
+
+
+def test_directions_without_variance_are_not_blown_up():
+    random = np.random.default_rng(2)
+    x = random.normal(size=(100, 3))
+    x = np.column_stack([x, x[:, 0] + x[:, 1], np.ones(100)])  # a sum, and a constant
+    found = Whitening(x)(x + 1e-3)
+    assert np.isfinite(found).all() and np.abs(found - Whitening(x)(x)).max() < 0.1
 
 
 def test_the_mean_pairwise_distance_is_over_different_rows():
