@@ -61,6 +61,7 @@ class Timing:
     every: dict[str, int]
     batch_size: int
     peak_gib: float
+    cpu_share: float = 1.0  # of its threads' time that the process had while it was timed
 
     @property
     def images_per_second(self) -> float:
@@ -199,16 +200,19 @@ def timed(trainer: Trainer, n_steps: int) -> Timing:
         *phases(trainer, real),
         Phase("average", 1, lambda: update_average(trainer.average, trainer.generator, 0.999)),
     ]
-    seconds = {}
+    seconds, cpu_seconds = {}, 0.0
     for part in parts:
         part.run()
         _wait_for(device)
-        started = time.monotonic()
+        started, cpu_started = time.monotonic(), time.process_time()
         for _ in range(n_steps):
             part.run()
         _wait_for(device)
         seconds[part.name] = (time.monotonic() - started) / n_steps
-    return Timing(seconds, {part.name: part.every for part in parts}, size, memory_gib(device))
+        cpu_seconds += (time.process_time() - cpu_started) / n_steps
+    share = cpu_seconds / (sum(seconds.values()) * torch.get_num_threads())
+    every = {part.name: part.every for part in parts}
+    return Timing(seconds, every, size, memory_gib(device), min(share, 1.0))
 
 
 def _wait_for(device: torch.device) -> None:

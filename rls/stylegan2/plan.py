@@ -22,6 +22,7 @@ from rls.stylegan2.settings import Settings
 from rls.stylegan2.training import Trainer
 
 FLOAT_BYTES = 4
+BUSY = 0.7  # of the threads' time; two threads of an idle machine have more
 
 
 def n_parameters(module: nn.Module, *, trained: bool = False) -> int:
@@ -190,13 +191,18 @@ def describe_time(
     ]
     flops = flop_per_image(settings, work) * rate
     total = settings.total_kimg * 1000 / rate
-    return [
+    lines = [
         *parts,
         f"{format_seconds(total)} for {settings.total_kimg:g} kimg at {rate:.4g} images/s on one "
         f"{device.type} process: {flops / 1e9:.4g} GFLOP/s",
-        f"from {basis(settings, timing)}, evaluations and checkpoints not counted; other programs "
-        "on this machine slow both",
+        f"from {basis(settings, timing)}; evaluations and checkpoints not counted",
     ]
+    if device.type == "cpu" and timing.cpu_share < BUSY:
+        lines.append(
+            f"this process had {timing.cpu_share:.0%} of its threads' time: other programs slow "
+            f"it, and alone it may take {format_seconds(total * timing.cpu_share)}"
+        )
+    return lines
 
 
 def basis(settings: Settings, timing: Timing) -> str:

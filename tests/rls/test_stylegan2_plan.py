@@ -161,6 +161,18 @@ def test_a_checkpoint_is_as_large_as_said(data, tmp_path):
     assert float(said.split()[0]) == pytest.approx(found - 4 * buffers / 2**20, abs=0.15)
 
 
+def test_a_busy_machine_is_said_and_allowed_for(work):
+    for share, words in ((0.1, "had 10% of its threads' time"), (0.9, None)):
+        timing = cost.Timing({"generator": 4.0}, {"generator": 1}, 4, 1.0, share)
+        settings = dataclasses.replace(SETTINGS, total_kimg=36.0)
+        lines = plan.describe_time(settings, timing, list(work.values()), CPU)
+        assert any("10 h 00 min for 36 kimg at 1 images/s" in line for line in lines)
+        said = [line for line in lines if "threads" in line]
+        assert (
+            (len(said) == 1 and words in said[0] and "1 h 00 min" in said[0]) if words else not said
+        )
+
+
 def test_crops_without_a_margin_are_said_to_turn_by_quarters():
     data = TrainingImages(make_stack(n=4, side=8), SCALE, 8, seed=1)
     _, turns = plan.describe_data(SETTINGS, data)
