@@ -268,11 +268,15 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
         return f"Missing key {_quoted(missing)} in {where}."
-    if error.validator == "type" and isinstance(error.instance, str):
+    if error.validator in ("type", "anyOf") and isinstance(error.instance, str):
+        # anyOf: a kind or null.
+        kinds = [error.validator_value]
+        if error.validator == "anyOf":
+            kinds = [kind.get("type", "another value") for kind in error.validator_value]
         hint = ""
-        if _is_number(error.instance) and error.validator_value in ("number", "integer"):
+        if _is_number(error.instance) and {"number", "integer"} & set(kinds):
             hint = f" YAML reads {error.instance} as text: write 5.0e-5, not 5e-5."
-        return f"{where} is the text '{error.instance}', expected {error.validator_value}.{hint}"
+        return f"{where} is the text '{error.instance}', expected {' or '.join(kinds)}.{hint}"
     if error.validator == "enum":
         choices = ", ".join(map(str, error.validator_value))
         return f"{where} is {error.instance!r}, expected one of: {choices}."
