@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rls.stylegan2.convolution import only_image_gradients
+
 PATH_LENGTH_DECAY = 0.01  # weight of a batch in the running mean (StyleGAN2, appendix B)
 
 
@@ -19,14 +21,7 @@ def generator_loss(fake_logits: Tensor) -> Tensor:
 
 def discriminator_loss(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
     """mean softplus(D(G(z))) + mean softplus(-D(x)): the logistic loss (Goodfellow et al. 2014)."""
-    return half_discriminator_loss(fake_logits, real=False) + half_discriminator_loss(
-        real_logits, real=True
-    )
-
-
-def half_discriminator_loss(logits: Tensor, *, real: bool) -> Tensor:
-    """mean softplus(-D(x)) of real images, or mean softplus(D(G(z))) of generated ones."""
-    return F.softplus(-logits if real else logits).mean()
+    return F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
 
 
 def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
@@ -36,7 +31,8 @@ def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
     multiplied by k (lazy regularisation, StyleGAN2 section 3.1). real_images must require
     gradients.
     """
-    (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
+    with only_image_gradients():
+        (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3))
 
 
@@ -48,7 +44,8 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor, *, create_graph: boo
     on the resolution (StyleGAN2, section 3.2 and its Eq. 4).
     """
     y = noise / math.sqrt(images.shape[2] * images.shape[3])
-    (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=create_graph)
+    with only_image_gradients():
+        (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=create_graph)
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()
 
 

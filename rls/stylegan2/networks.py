@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rls.errors import InputError
 from rls.io import Intensity
 from rls.stylegan2 import operators
+from rls.stylegan2.convolution import convolve
 from rls.stylegan2.operators import (
     FILTER_TAPS,
     FullyConnectedLayer,
@@ -162,8 +162,8 @@ class SynthesisLayer(nn.Module):
             gain=gain,
         )
         if noise is not None:
-            x = x + (noise * (self.noise_strength * gain)).to(x.dtype)
-        x = x + (self.bias * gain).to(x.dtype)[:, None, None]
+            x += (noise * (self.noise_strength * gain)).to(x.dtype)
+        x += (self.bias * gain).to(x.dtype)[:, None, None]
         return leaky(x, self.clamp)
 
 
@@ -180,7 +180,7 @@ class ToRGBLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         styles = self.affine(w, gain=self.weight_gain)
-        y = F.conv2d(x.to(styles.dtype) * styles[:, :, None, None], self.weight, self.bias)
+        y = convolve(x.to(styles.dtype) * styles[:, :, None, None], self.weight, self.bias)
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 

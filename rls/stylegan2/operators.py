@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rls.stylegan2.convolution import convolve, convolve_transposed
+
 Activation = Literal[
     "linear", "lrelu", "relu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"
 ]
@@ -68,17 +70,12 @@ def upfirdn2d(
         x = F.pad(x.reshape(n, c, height, 1, width, 1), (0, up - 1, 0, 0, 0, up - 1))
         x = x.reshape(n, c, height * up, width * up)
     left, right, top, bottom = padding
-    symmetric = left == right and top == bottom and left >= 0 and top >= 0
+    symmetric = left == right == top == bottom and left >= 0
     if not symmetric:
         x = F.pad(x, padding)
     kernel = (kernel if flip else kernel.flip(0, 1)) * gain
-    return F.conv2d(
-        x,
-        kernel.to(x.dtype).expand(c, 1, *kernel.shape),
-        stride=down,
-        padding=(top, left) if symmetric else 0,
-        groups=c,
-    )
+    kernel = kernel.to(x.dtype).expand(c, 1, *kernel.shape)
+    return convolve(x, kernel, stride=down, padding=left if symmetric else 0, groups=c)
 
 
 def filter2d(x: Tensor, kernel: Tensor) -> Tensor:
@@ -97,7 +94,7 @@ def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
         return upfirdn2d(x, kernel, up=2, padding=(before, after, before, after), gain=4.0)
     # A transposed convolution is the same sum without the inserted zeros.
     weight = (kernel * 4.0).to(x.dtype).expand(c, 1, k, k)
-    return F.conv_transpose2d(x, weight, stride=2, padding=k // 2 - 1, groups=c)
+    return convolve_transposed(x, weight, stride=2, padding=k // 2 - 1, groups=c)
 
 
 def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
@@ -169,7 +166,7 @@ def modulated_conv2d(
             raise ValueError("Found no FIR kernel, expected one: upsampling needs it.")
         x = upsampled_convolution(x, weight, kernel)
     else:
-        x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        x = convolve(x, weight, padding=weight.shape[-1] // 2)
     return x if factor is None else x * factor.to(x.dtype)[:, :, None, None]
 
 
@@ -178,8 +175,8 @@ def upsampled_convolution(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
     k = kernel.shape[-1]
     centre = weight.shape[-1] // 2
     if weight.shape[-1] == 1:
-        return upsample2d(F.conv2d(x, weight), kernel)
-    x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+        return upsample2d(convolve(x, weight), kernel)
+    x = convolve_transposed(x, weight.transpose(0, 1), stride=2)
     before, after = (k + 1) // 2 - centre, (k - 2) // 2 - centre + 1
     return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=4.0)
 
@@ -189,12 +186,12 @@ def downsampled_convolution(
 ) -> Tensor:
     """FIR low pass and convolution with stride 2: (n, i, y, x) -> (n, o, y/2, x/2)."""
     if weight.shape[-1] == 1:
-        return F.conv2d(downsample2d(x, kernel), weight, bias)
+        return convolve(downsample2d(x, kernel), weight, bias)
     k = kernel.shape[-1]
     centre = weight.shape[-1] // 2
     before, after = (k - 1) // 2 + centre, (k - 2) // 2 + centre
     x = upfirdn2d(x, kernel, padding=(before, after, before, after))
-    return F.conv2d(x, weight, bias, stride=2)
+    return convolve(x, weight, bias, stride=2)
 
 
 def leaky(x: Tensor, clamp: float | None) -> Tensor:
@@ -283,7 +280,7 @@ class Conv2dLayer(nn.Module):
         elif self.down:
             x = downsampled_convolution(x, weight, self.resample_filter, bias)
         else:
-            x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+            x = convolve(x, weight, bias, padding=weight.shape[-1] // 2)
         if self.activation == "lrelu":
             return leaky(x, clamp)
         return x if clamp is None else x.clamp(-clamp, clamp)
