@@ -23,8 +23,8 @@ from rls.stylegan2 import augment
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.losses import (
+    discriminator_loss,
     generator_loss,
-    half_discriminator_loss,
     path_length_penalty,
     path_lengths,
     r1_penalty,
@@ -184,27 +184,27 @@ class Trainer:
         ws = ws[rows]
         return network.synthesis(ws, noise), ws
 
-    def _logits(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """Logits of this process's images, augmented with its rows of the joint batch's draws."""
+    def _augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
+        """This process's images with its rows of the joint batch's draws."""
         pipeline = self.settings.augmentations
         if pipeline != "none" and self.augment_p > 0:
             n, c, height, width = images.shape
             joint = (n * self.processes.count, c, height, width)
             draws = augment.draw(joint, self.augment_p, pipeline, random)
             images = augment.apply(images, draws[self.processes.rows])
-        return self.discriminator(images)
+        return images
 
-    def _update(self, optimizer: torch.optim.Adam, *losses: Tensor) -> None:
-        """Gradients of the losses' sum, averaged over processes, and a step of the optimiser."""
+    def _update(self, optimizer: torch.optim.Adam, loss: Tensor) -> None:
+        """Gradients of the loss, averaged over processes, and a step of the optimiser."""
         optimizer.zero_grad(set_to_none=True)
-        for loss in losses:
-            loss.backward()
+        loss.backward()
         self.processes.average_gradients(optimizer.param_groups[0]["params"])
         optimizer.step()
 
     def _generator_phase(self, random: torch.Generator) -> None:
         self._train_discriminator(False)
-        loss = generator_loss(self._logits(self._fake(random, phase="generator")[0], random))
+        fake, _ = self._fake(random, phase="generator")
+        loss = generator_loss(self.discriminator(self._augmented(fake, random)))
         self._update(self.generator_optimizer, loss)
         self._train_discriminator(True)
         self._add(loss_generator=loss.detach())
@@ -244,19 +244,23 @@ class Trainer:
         self.path_mean = self.processes.mean(lengths.mean())
 
     def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
+        """Generated and real images in one pass, where no group of the deviation mixes them.
+
+        Image i is of group i mod (n / g): every other image is generated, so that a group is of one
+        kind, as it would be in a pass for each.
+        """
         with torch.no_grad():
             fake, _ = self._fake(random, phase="discriminator")
-        optimizer = self.discriminator_optimizer
-        optimizer.zero_grad(set_to_none=True)
-        loss_fake = half_discriminator_loss(self._logits(fake, random), real=False)
-        loss_fake.backward()  # at once: only one half's activations are held
-        logits = self._logits(real, random)
-        loss_real = half_discriminator_loss(logits, real=True)
-        loss_real.backward()
-        self.processes.average_gradients(self.discriminator_parameters)
-        optimizer.step()
-        self._add_signs(logits)
-        self._add(loss_discriminator=(loss_fake + loss_real).detach())
+        fake, real = self._augmented(fake, random), self._augmented(real, random)
+        if len(real) >= self.settings.mbstd_group_size:
+            logits = self.discriminator(torch.stack([fake, real], dim=1).flatten(0, 1))
+            fake_logits, real_logits = logits[0::2], logits[1::2]
+        else:
+            fake_logits, real_logits = self.discriminator(fake), self.discriminator(real)
+        loss = discriminator_loss(fake_logits, real_logits)
+        self._update(self.discriminator_optimizer, loss)
+        self._add_signs(real_logits)
+        self._add(loss_discriminator=loss.detach())
 
     def _r1_phase(self, real: Tensor, random: torch.Generator) -> None:
         """R1, in float32: a second derivative in bfloat16 is too coarse, and it is rarely taken."""
@@ -264,7 +268,7 @@ class Trainer:
         assert settings.r1_gamma is not None  # filled by fill_auto
         images = real.detach().requires_grad_()
         precision, self.discriminator.precision = self.discriminator.precision, "float32"
-        logits = self._logits(images, random)
+        logits = self.discriminator(self._augmented(images, random))
         penalty = r1_penalty(logits, images).mean()
         scale = settings.r1_gamma / 2 * settings.r1_interval
         self._update(self.discriminator_optimizer, penalty * scale + 0 * logits.mean())
