@@ -3,8 +3,8 @@
 Textbook: a weight per sample, grouped convolutions, float32, channels first, augmentations by
 two-dimensional filters over inserted zeros. The four phases are timed one by one, alternating
 between both forms, and added up as a training has them: path length every 4 steps, R1 every 16.
-Prints the ratio of medians, images a second, GFLOP/s beside the best that a bare convolution
-reached here, and the peak memory of each form in a process of its own.
+Each form has a process of its own. Prints the ratio of medians, images a second, GFLOP/s beside the
+best that a bare convolution reached here, and the peak memory of each form.
 
     python -m benchmarks.training_step                      # 64 px, batch 8, bgc at p 0.5
     python -m benchmarks.training_step --image-size 128 --channel-base 16384 --channel-max 512 \
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -72,14 +73,17 @@ def textbook_modulated_conv2d(
 @contextlib.contextmanager
 def textbook() -> Iterator[None]:
     """The textbook form inside the context; networks must be made inside, too, for its layout."""
-    ours = networks.modulated_conv2d, operators.MEMORY_FORMAT, augment.warp
-    networks.modulated_conv2d = textbook_modulated_conv2d
-    operators.MEMORY_FORMAT = torch.contiguous_format
-    augment.warp = textbook_warp
-    try:
+    with contextlib.ExitStack() as stack:
+        for module, name, plain in (
+            (networks, "modulated_conv2d", textbook_modulated_conv2d),
+            (networks, "convolve", F.conv2d),
+            (operators, "convolve", F.conv2d),
+            (operators, "convolve_transposed", F.conv_transpose2d),
+            (operators, "MEMORY_FORMAT", torch.contiguous_format),
+            (augment, "warp", textbook_warp),
+        ):
+            stack.enter_context(mock.patch.object(module, name, plain))
         yield
-    finally:
-        networks.modulated_conv2d, operators.MEMORY_FORMAT, augment.warp = ours
 
 
 def noise_images(n_channels: int, image_size: int, n: int) -> tuple[Stack, Intensity]:
@@ -131,7 +135,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--augmentations", default="bgc")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--only", choices=("ours", "textbook"), help="a few steps, then its memory")
+    parser.add_argument("--only", choices=("ours", "textbook"), help="be the process of one form")
     return parser.parse_args()
 
 
@@ -153,6 +157,9 @@ def make_trainer(args: argparse.Namespace, device: torch.device, precision: Prec
     return Trainer(settings, architecture_of(settings, args.n_channels), data, device, precision)
 
 
+PHASES = ("data", "generator", "path length", "discriminator", "R1", "average")
+
+
 def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
     """The parts of a step, each by itself."""
     n, device = trainer.settings.batch_size, trainer.device
@@ -161,14 +168,15 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
     def random() -> torch.Generator:
         return torch_stream(1, "step", "benchmark", device)
 
-    return {
-        "data": lambda: trainer.data.batch(0, n, device),
-        "generator": lambda: trainer._generator_phase(random()),
-        "path length": lambda: trainer._path_length_phase(random()),
-        "discriminator": lambda: trainer._discriminator_phase(real, random()),
-        "R1": lambda: trainer._r1_phase(real, random()),
-        "average": lambda: update_average(trainer.average, trainer.generator, 0.99),
-    }
+    parts = (
+        lambda: trainer.data.batch(0, n, device),
+        lambda: trainer._generator_phase(random()),
+        lambda: trainer._path_length_phase(random()),
+        lambda: trainer._discriminator_phase(real, random()),
+        lambda: trainer._r1_phase(real, random()),
+        lambda: update_average(trainer.average, trainer.generator, 0.99),
+    )
+    return dict(zip(PHASES, parts, strict=True))
 
 
 SHARES = {"path length": 1 / 4, "R1": 1 / 16}  # of the steps; all others are in every step
@@ -179,21 +187,54 @@ def amortised(values: Mapping[str, float]) -> float:
     return sum(value * SHARES.get(name, 1.0) for name, value in values.items())
 
 
-def memory_of(form: str) -> float:
-    """Peak memory in GiB of a few steps of one form, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.training_step", *sys.argv[1:], "--only", form]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+def work(args: argparse.Namespace, device: torch.device, precision: Precision) -> None:
+    """One form in its own process: a phase is named on a line, its seconds are answered.
 
-
-def run_only(args: argparse.Namespace, device: torch.device, precision: Precision) -> None:
-    """Each phase twice; print the peak memory in GiB."""
+    The answer to "gflop PHASE" is its arithmetic, to "memory" the peak in GiB.
+    """
     plain = args.only == "textbook"
     with textbook() if plain else contextlib.nullcontext():
-        for phase in phases(make_trainer(args, device, "float32" if plain else precision)).values():
+        trainer = make_trainer(args, device, "float32" if plain else precision)
+        by_name = phases(trainer)
+        for phase in by_name.values():
             phase()
-            phase()
-    print(memory_gib(device))
+        print("ready", flush=True)
+        for line in sys.stdin:
+            what, _, name = line.strip().partition(" ")
+            if what == "memory":
+                print(memory_gib(device), flush=True)
+            elif what == "gflop":
+                with FlopCounterMode(display=False) as counter:
+                    by_name[name]()
+                print(counter.get_total_flops() / 1e9, flush=True)
+            else:
+                print(seconds(by_name[name], device), flush=True)
+
+
+class Worker:
+    """The process of one form."""
+
+    def __init__(self, form: str) -> None:
+        command = [sys.executable, "-m", "benchmarks.training_step", *sys.argv[1:], "--only", form]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        while self._line() != "ready":
+            pass
+
+    def ask(self, question: str) -> float:
+        """Answer of the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(question + "\n")
+        self.process.stdin.flush()
+        return float(self._line())
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("a measuring process ended early; its error stands above")
+        return line.strip()
 
 
 def main() -> None:
@@ -202,29 +243,34 @@ def main() -> None:
     device = choose_device(args.device, args.threads)
     precision = choose_precision(args.precision, device)
     if args.only:
-        return run_only(args, device, precision)
-    ours = phases(make_trainer(args, device, precision))
-    with textbook():
-        plain = phases(make_trainer(args, device, "float32"))
-    gflop: dict[str, float] = {}
+        return work(args, device, precision)
+    workers = {form: Worker(form) for form in ("ours", "textbook")}
     times: dict[str, dict[str, list[float]]] = {"ours": {}, "textbook": {}}
-    for name in ours:
-        with FlopCounterMode(display=False) as counter:
-            ours[name]()
-        gflop[name] = counter.get_total_flops() / 1e9
-        with textbook():
-            plain[name]()
-        for form in times.values():
-            form[name] = []
-        for _ in range(args.repeats):
-            times["ours"][name].append(seconds(ours[name], device))
-            with textbook():
-                times["textbook"][name].append(seconds(plain[name], device))
+    names = list(PHASES)
+    gflop = {name: workers["ours"].ask(f"gflop {name}") for name in names}
+    for _ in range(args.repeats):
+        for name in names:
+            for form, worker in workers.items():
+                times[form].setdefault(name, []).append(worker.ask(f"time {name}"))
+    memory = {form: worker.ask("memory") for form, worker in workers.items()}
+    peak = peak_gflops(device, networks.convolution_dtype(precision, torch.ones(1)), 16)
+    report(args, times, gflop, memory, peak)
+    for worker in workers.values():
+        worker.process.kill()
+
+
+def report(
+    args: argparse.Namespace,
+    times: Mapping[str, Mapping[str, list[float]]],
+    gflop: Mapping[str, float],
+    memory: Mapping[str, float],
+    peak: float,
+) -> None:
+    """Print ratios, rates and memory."""
     middle = {
         form: {name: statistics.median(values) for name, values in by_phase.items()}
         for form, by_phase in times.items()
     }
-    peak = peak_gflops(device, networks.convolution_dtype(precision, torch.ones(1)), 16)
     print(f"load average {os.getloadavg()[0]:.1f}, torch {torch.__version__}, n = {args.repeats}")
     for name, fast in middle["ours"].items():
         slow = middle["textbook"][name]
@@ -242,7 +288,7 @@ def main() -> None:
         f"{work / n:.2f} GFLOP an image: {work / fast:.0f} GFLOP/s, "
         f"{100 * work / fast / peak:.0f} % of the best convolution here ({peak:.0f} GFLOP/s)"
     )
-    print(f"peak memory: {memory_of('ours'):.2f} GiB, textbook {memory_of('textbook'):.2f} GiB")
+    print(f"peak memory: {memory['ours']:.2f} GiB, textbook {memory['textbook']:.2f} GiB")
 
 
 if __name__ == "__main__":
