@@ -12,11 +12,16 @@ from rls.errors import InputError
 from rls.io import atomic_path, read_intensity, read_table, read_weights, write_text
 
 LARGEST_MB = 12.0
+BESIDE = ("generator.png", "generator.progress.png", "generator.training.csv")
 CARD = """# {title}
 
 {about}
 
 ![samples of fixed z](generator.png)
+
+The first eight of them over the training:
+
+![samples of fixed z over the training](generator.progress.png)
 
 | what | value |
 | --- | --- |
@@ -30,7 +35,8 @@ CARD = """# {title}
 
 Made by `{command}`. Files: `generator.safetensors` (average of the weights,
 to be used), `training.safetensors` (generator and discriminator, to train on: `init_from`),
-`intensity.json` (the scale on which it works), `generator.training.csv` (the curves).
+`intensity.json` (the scale on which it works), `generator.training.csv` (the curves; kd is the
+kernel distance to held-out cells, kd_floor what real cells reach).
 
 Settings: {settings}
 """
@@ -79,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     read_weights(args.results / names[1], kind="discriminator")
     read_intensity(args.results / names[2])
     curves = read_table(args.results / "generator.training.csv")
-    for name in (*names, "generator.png", "generator.training.csv"):
+    for name in (*names, *BESIDE):
         content = (args.results / name).read_bytes()
         if len(content) > LARGEST_MB * 1e6:
             raise InputError(
@@ -89,7 +95,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         with atomic_path(args.output / name) as temporary:
             temporary.write_bytes(content)
     n_parameters = sum(tensor.numel() for tensor in tensors.values())
-    last = {str(name): float(value) for name, value in curves.iloc[-1].items()}
+    # Some are not of every tick: the newest of each.
+    newest = curves.ffill().iloc[-1].dropna()
+    last = {str(name): float(value) for name, value in newest.items()}
     text = card(args.title, args.about, args.command, header, n_parameters, last)
     write_text(args.output / "README.md", text)
     print(f"export_model: {args.output}")

@@ -187,11 +187,15 @@ class Log:
             **self.trainer.statistics(),
             "memory_gib": memory_gib(self.trainer.device),
         }
+        figures = (  # name, key, format; what was not measured in this tick is left out
+            ("G", "loss_generator", ".3f"), ("D", "loss_discriminator", ".3f"),
+            ("r_t", "r_t", "+.2f"), ("p", "augment_p", ".3f"), ("R1", "r1", ".3g"),
+            ("length", "path_length", ".3g"),
+        )  # fmt: skip
+        known = [f"{n} {row[k]:{f}}" for n, k, f in figures if math.isfinite(row[k])]
         line = (
             f"{NAME}: {row['kimg']:.2f} of {self.settings.total_kimg:g} kimg, {rate:.3g} img/s, "
-            f"{format_seconds(max(left, 0))} left, G {row['loss_generator']:.3f}, D "
-            f"{row['loss_discriminator']:.3f}, r_t {row['r_t']:+.2f}, p {row['augment_p']:.3f}, "
-            f"R1 {row['r1']:.3g}, length {row['path_length']:.3g}, {row['memory_gib']:.1f} GiB"
+            f"{format_seconds(max(left, 0))} left, {', '.join(known)}, {row['memory_gib']:.1f} GiB"
         )
         if evaluate:
             row |= self._evaluate()
@@ -388,7 +392,11 @@ def write_results(
         write_weights(args.output_training, tensors, {**header, **sizes, "kind": "discriminator"})
     images = sample_grid(trainer.average, settings.seed, trainer.device)
     write_grid(args.output.with_suffix(".png"), images.numpy(), GRID_COLUMNS)
-    monitor.progress_sheet(args.output.with_suffix(".progress.png"))
+    sheet = args.output.with_suffix(".progress.png")
+    if not monitor.progress_sheet(sheet):  # the state folder's grids were removed by hand
+        monitor.evaluate(trainer.images_seen / 1000, images.numpy())
+        monitor.progress_sheet(sheet)
+    monitor.close()
     write_table(args.output.with_suffix(".training.csv"), pd.DataFrame(rows), written_by=NAME)
     write_generator(args.output, trainer.average, header)
 

@@ -1,8 +1,8 @@
 """What a person sees while a generator is trained: curves, pictures, and sentences when it fails.
 
 Curves and pictures go to the state folder: ``tensorboard/`` (``tensorboard --logdir state``) and
-``grids/kimg-000010.0.png``. A training that is resumed takes back what lies beyond its checkpoint,
-so that no curve doubles.
+``grids/kimg-000010.000.png``. A training that is resumed takes back what lies beyond its
+checkpoint, so that no curve doubles.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Monitor:
     def evaluate(self, kimg: float, images: np.ndarray) -> None:
         """Write samples of fixed z (n, c, y, x) in [0, 1], the same z each time: PNG and curve."""
         writer = self._open()
-        path = self.grids / f"kimg-{kimg:08.1f}.png"
+        path = self.grids / f"kimg-{kimg:010.3f}.png"
         write_grid(path, images, GRID_COLUMNS)
         few = first_rows(path, TENSORBOARD_ROWS)
         writer.add_image("samples", few, images_at(kimg), dataformats="HWC")
@@ -108,7 +108,7 @@ class Monitor:
     def _open(self) -> SummaryWriter:
         if self._writer is None:
             for grid in self.grids.glob("kimg-*.png"):
-                if kimg_of(grid) > float(f"{self.resumed_at_kimg:.1f}"):
+                if kimg_of(grid) > float(f"{self.resumed_at_kimg:.3f}"):
                     grid.unlink(missing_ok=True)
             try:
                 from torch.utils.tensorboard import SummaryWriter  # it takes seconds to import

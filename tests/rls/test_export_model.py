@@ -1,3 +1,5 @@
+import math
+
 import pandas as pd
 import pytest
 import torch
@@ -25,9 +27,10 @@ def results(folder, size=4):
     write_weights(folder / "generator.safetensors", weights, {**HEADER, "kind": "generator"})
     write_weights(folder / "training.safetensors", weights, {**HEADER, "kind": "discriminator"})
     write_intensity(folder / "intensity.json", SCALE, written_by="select_cells")
-    curves = pd.DataFrame({"kimg": [1.0, 12.3], "r_t": [0.1, 0.6]})
+    curves = pd.DataFrame({"kimg": [1.0, 12.3], "r_t": [0.1, 0.6], "kd": [0.5, math.nan]})
     write_table(folder / "generator.training.csv", curves, written_by="train_gan")
-    (folder / "generator.png").write_bytes(b"png")
+    for name in ("generator.png", "generator.progress.png"):
+        (folder / name).write_bytes(b"png")
 
 
 def test_the_card_tells_what_the_header_knows(tmp_path):
@@ -40,6 +43,7 @@ def test_the_card_tells_what_the_header_knows(tmp_path):
         "`feed`",
         "dna 1 to 11; nfkb 2 to 12",
         "r_t 0.6",
+        "kd 0.5",
         "make test",
     ):
         assert fact in text, fact

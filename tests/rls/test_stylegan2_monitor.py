@@ -63,8 +63,8 @@ def test_a_resumed_training_takes_back_what_is_beyond_its_checkpoint(tmp_path):
     found, _ = curve(tmp_path, "kd")
     assert found == [(1000, 1), (2000, 2), (3000, 30)]
     assert sorted(p.name for p in (tmp_path / "grids").iterdir()) == [
-        "kimg-000001.0.png",
-        "kimg-000002.0.png",
+        "kimg-000001.000.png",
+        "kimg-000002.000.png",
     ]
 
 
@@ -110,7 +110,7 @@ def test_a_long_training_is_thinned_with_its_first_and_last_and_denser_early():
 def test_the_first_rows_of_a_grid_are_its_first_samples(tmp_path):
     images = np.linspace(0, 1, 64, dtype=np.float32)[:, None, None, None]
     Monitor(tmp_path).evaluate(1.0, np.broadcast_to(images, (64, 1, 32, 32)))
-    found = first_rows(tmp_path / "grids" / "kimg-000001.0.png", 2)
+    found = first_rows(tmp_path / "grids" / "kimg-000001.000.png", 2)
     assert found.shape == (128, 512, 3)
     np.testing.assert_allclose(found[32::64, 32::64, 0].ravel(), 255 / 63 * np.arange(16), atol=1)
 

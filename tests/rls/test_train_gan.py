@@ -22,7 +22,7 @@ from rls.command import as_flags
 from rls.errors import InputError
 from rls.io import Intensity, read_table, read_weights, write_intensity, write_stack
 from rls.stylegan2.generator_io import load_generator
-from rls.stylegan2.settings import Settings
+from rls.stylegan2.settings import Settings, fill_auto
 
 SETTINGS = Settings(
     image_size=16, total_kimg=0.032, batch_size=4, learning_rate=0.002, r1_gamma=0.1,
@@ -42,7 +42,8 @@ def cells(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cells")
     draws = np.random.default_rng(1)
     images = draws.integers(100, 3000, (20, 2, 24, 24)).astype(np.uint16)
-    table = pd.DataFrame({"image_id": [f"p_A01_s1_y{i}_x0" for i in range(20)], "split": "gan"})
+    splits = ["gan"] * 16 + ["tune"] * 4
+    table = pd.DataFrame({"image_id": [f"p_A01_s1_y{i}_x0" for i in range(20)], "split": splits})
     write_stack(
         folder / "cells.ome.tif", images, table, channels=("dna", "nfkb"), pixel_size_um=0.5,
         written_by="select_cells", compress=False,
@@ -99,10 +100,39 @@ def test_a_training_writes_generator_grid_and_curve(finished):
     assert header["intensity"]["white"] == [3000.0, 3000.0]
     assert not any(p.requires_grad for p in generator.parameters())
     assert generator(torch.randn(2, 8)).shape == (2, 2, 16, 16)
-    curve = read_table(finished / "generator.training.csv", columns=["kimg", "r_t", "r1"])
+    columns = ["kimg", "r_t", "r1", "path_length", "augment_p", "kd", "kd_floor", "spread"]
+    curve = read_table(finished / "generator.training.csv", columns=columns)
+    assert np.isfinite(curve).all(axis=None)
     assert curve["kimg"].tolist() == [0.016, 0.032]
     assert np.isfinite(curve["loss_discriminator"]).all()
     assert Image.open(finished / "generator.png").size == (8 * 64, 8 * 64)
+    sheet = Image.open(finished / "generator.progress.png")
+    assert sheet.size[1] == 2 * 64, "a row an evaluation"
+    (state,) = (finished / "state").iterdir()
+    assert len(list((state / "grids").glob("*.png"))) == 2
+    assert list((state / "tensorboard").iterdir())
+
+
+def test_a_dry_run_says_what_it_would_be_and_writes_nothing(cells, tmp_path, capsys):
+    train_gan.main([*arguments(cells, tmp_path), "--dry-run"])
+    text = capsys.readouterr().out
+    for words in ("r1_gamma", "GFLOP", "MiB", "a checkpoint", "images/s"):
+        assert words in text, words
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_left_open_follow_the_rule_of_auto():
+    """StyleGAN2-ADA at 128 px and batch 32: R1 0.0002 * 128^2 / 32, 10 kimg, base 16384."""
+    open_numbers = {"learning_rate": None, "r1_gamma": None, "ema_kimg": None, "channel_base": None}
+    settings = fill_auto(
+        dataclasses.replace(SETTINGS, image_size=128, batch_size=32, **open_numbers)
+    )
+    assert settings.r1_gamma == pytest.approx(0.1024)
+    assert settings.ema_kimg == pytest.approx(10)
+    assert (settings.learning_rate, settings.channel_base) == (0.0025, 16384)
+    large = fill_auto(dataclasses.replace(SETTINGS, image_size=1024, **open_numbers))
+    assert (large.learning_rate, large.channel_base) == (0.002, 32768)
+    assert fill_auto(SETTINGS) == SETTINGS
 
 
 def test_a_training_killed_at_a_random_moment_ends_bit_equal(cells, tmp_path):

@@ -11,6 +11,7 @@ rule train_gan:
         generator="results/{assay}/generator.safetensors",
         training="results/{assay}/training.safetensors",
         grid="results/{assay}/generator.png",
+        progress="results/{assay}/generator.progress.png",
         curves="results/{assay}/generator.training.csv",
     log:
         "logs/train_gan/{assay}.log",
