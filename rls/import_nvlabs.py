@@ -16,7 +16,7 @@ from typing import Any
 
 from rls.command import run
 from rls.errors import InputError
-from rls.io import Intensity, file_digest, read_intensity, write_weights
+from rls.io import Intensity, file_digest, read_intensity, write_intensity, write_weights
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.generator_io import write_generator
 from rls.stylegan2.inert_pickle import read_inert
@@ -110,6 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("target", type=Path, nargs="?", help="the same as --output")
     parser.add_argument("--output", type=Path, help="generator.safetensors to write")
     parser.add_argument("--output-training", type=Path, help="weights for a later --init-from")
+    parser.add_argument(
+        "--output-intensity", type=Path, help="intensity.json to write: completes a model folder"
+    )
     parser.add_argument("--channels", nargs="+", help="names of the channels (c0 c1 ...)")
     parser.add_argument("--pixel-size-um", type=float, help="side of a pixel in um")
     parser.add_argument("--intensity", type=Path, help="intensity.json of the training images")
@@ -131,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         intensity=read_intensity(args.intensity) if args.intensity else None,
         pixel_size_um=args.pixel_size_um,
     )
+    if args.output_intensity is not None:
+        write_intensity(args.output_intensity, generator.intensity, written_by=NAME)
     scale = generator.header["intensity"]
     levels = zip(scale["channels"], scale["black"], scale["white"], strict=True)
     n_parameters = sum(parameter.numel() for parameter in generator.parameters())

@@ -16,7 +16,7 @@ import torch
 
 from rls.errors import InputError
 from rls.import_nvlabs import main
-from rls.io import Intensity, file_digest, read_weights, write_intensity
+from rls.io import Intensity, file_digest, read_intensity, read_weights, write_intensity
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Architecture, Generator
@@ -96,7 +96,10 @@ def test_the_header_says_where_the_generator_is_from_and_what_its_images_are(tmp
     main([str(source), str(output), *scale_flags])
     header = load_generator(output, channels=("dna", "actin")).header
     assert Intensity.from_dict(header["intensity"]) == own and header["pixel_size_um"] == 0.65
-    main([str(source), str(output), "--channels", "tubulin", "dna"])
+    beside = tmp_path / "model" / "intensity.json"
+    flags = ["--channels", "tubulin", "dna", "--output-intensity", str(beside)]
+    main([str(source), str(output), *flags])
+    assert read_intensity(beside).channels == ("tubulin", "dna")
     assert load_generator(output).header["channels"] == ["tubulin", "dna"]
 
 
