@@ -29,7 +29,7 @@ bbbc021-generator: .venv/installed  ## models/bbbc021_64px anew, from the croppe
 	@$(WORKFLOW) --configfile config/bbbc021_crops.yaml --directory runs/bbbc021_crops results/bbbc021_crops/generator.safetensors
 	@python -m rls.export_model --results runs/bbbc021_crops/results/bbbc021_crops --output models/bbbc021_64px \
 	    --title "BBBC021, 64 px" --command "make bbbc021-generator" \
-	    --about "Trained on 4,137 real MCF7 cells of BBBC021 (DNA, actin, tubulin; two thirds DMSO), split gan of config/bbbc021_crops.yaml, on two CPU cores. Small and short: a start for other assays and for trying searches at 64 px, no claim on biology."
+	    --about "Trained on real MCF7 cells of BBBC021, most of them untreated: split gan of config/bbbc021_crops.yaml, 68 px crops, quarter turns and flips. Small and short: a start for other assays and for trying searches at 64 px, no claim on biology."
 
 test: lint  ## lint, types, unit and workflow tests
 	@python -m pytest -n $(CORES) --dist loadfile --durations=10

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +66,15 @@ class Processes:
         if self.count == 1:
             return value
         return torch.distributed.nn.all_reduce(value) / self.count
+
+    def agree(self, numbers: Sequence[float], device: torch.device) -> bool:
+        """Whether all processes hold the same numbers; the answer is the same in all."""
+        if self.count == 1:
+            return True
+        mine = torch.tensor([*numbers, *(-x for x in numbers)], dtype=torch.float64, device=device)
+        dist.all_reduce(mine, dist.ReduceOp.MAX)
+        greatest, least = mine.chunk(2)
+        return torch.equal(greatest, -least)
 
     def wait(self) -> None:
         """Return when all processes are here."""

@@ -68,12 +68,36 @@ def architecture_of(settings: Settings, n_channels: int) -> Architecture:
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """Precision of the convolutions; "auto" is bfloat16 where the device is fast at it. Printed."""
+    """Precision of the convolutions; "auto" is bfloat16 where the device is fast at it. Printed.
+
+    In float32 a GPU's convolutions keep all its digits; beside bfloat16 the penalties, which are
+    taken in float32, may use TF32 (10 bits of mantissa to bfloat16's 7).
+    """
     chosen = name
     if name == "auto":
         chosen = "bfloat16" if has_fast_bfloat16(device) else "float32"
     print(f"precision: {chosen}{' (auto)' if name == 'auto' else ''}", flush=True)
+    torch.backends.cudnn.allow_tf32 = chosen == "bfloat16"
     return "bfloat16" if chosen == "bfloat16" else "float32"
+
+
+def settings_of_start(settings: Settings, init_from: Path | None) -> Settings:
+    """Settings without open numbers; from given weights the average starts at full half-life.
+
+    With a ramp-up the first step would put the raw generator in place of the average that was
+    loaded (NVlabs switches it off likewise). Raises InputError if layers are to be frozen that
+    start from noise.
+    """
+    settings = fill_auto(settings)
+    if init_from is None and settings.freeze_discriminator:
+        raise InputError(
+            f"Found freeze_discriminator {settings.freeze_discriminator} without weights to start "
+            "from, expected 0. Give --init-from, or set freeze_discriminator: 0."
+        )
+    if init_from is None or settings.ema_rampup is None:
+        return settings
+    print(f"{NAME}: no ema_rampup, since the average starts from {init_from}", flush=True)
+    return dataclasses.replace(settings, ema_rampup=None)
 
 
 def load_initial(trainer: Trainer, folder: Path) -> None:
@@ -246,9 +270,11 @@ def go_on(trainer: Trainer, state: StateFolder, settings: Settings) -> list[dict
     payload = state.load()
     if processes.is_first:
         processes.wait()
+    if payload is not None:
+        trainer.load_state(payload["trainer"])
+    trainer.check_agreement()
     if payload is None:
         return []
-    trainer.load_state(payload["trainer"])
     if processes.is_first:
         print(f"{NAME}: goes on at {trainer.images_seen / 1000:.2f} kimg", flush=True)
     if trainer.step > n_steps(settings):
@@ -336,7 +362,7 @@ def make_parser() -> Parser[Settings]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args, settings = make_parser().parse(argv)
-    settings = fill_auto(settings)
+    settings = settings_of_start(settings, args.init_from)
     device = choose_device(settings.device, settings.threads)
     with started(device) as processes, only_first_prints(processes):
         check_share(settings, processes.count)

@@ -31,7 +31,9 @@ def only_image_gradients() -> Iterator[None]:
     """Within it, derivatives by images alone: for `torch.autograd.grad` by images or styles.
 
     A function of one's own is not told which of its derivatives were asked for, and would find
-    those by weights for nothing. Derivatives of the result have all of them again.
+    those by weights for nothing. Derivatives of the result have all of them again. One flag of the
+    whole process, because backward passes on a GPU run in threads of their own: not for two threads
+    that differentiate at the same time.
     """
     global _weights_wanted
     before, _weights_wanted = _weights_wanted, False
@@ -232,7 +234,7 @@ def convolve(
 ) -> Tensor:
     """As torch's conv2d with a square kernel: (n, i, y, x), (o, i / groups, k, k) -> (n, o, ...).
 
-    Differentiable in x, w and bias, any number of times, and forward. Raises ValueError if the
+    Differentiable in x, w and bias any number of times, and once forward. Raises ValueError if the
     kernel is not square.
     """
     if w.shape[-1] != w.shape[-2]:

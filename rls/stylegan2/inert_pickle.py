@@ -3,8 +3,8 @@
 Nothing that a file names is imported or called. Each global of a short list stands for a record of
 what it would have been given, any other is refused by name; the numbers of a tensor come through
 torch's weights-only reader. Not covered: a file made to waste time (deeply nested tuples as keys,
-say) can still do so or make Python crash. It cannot run code, and the memory it is given is bound
-by a small multiple of its own size.
+say) can still do so or make Python crash. It cannot run code, and sizes that it claims are held
+against its own.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ SETS = ("builtins.set", "__builtin__.set")
 RECORDED = (MODULE, STORAGE, TENSOR, PARAMETER, DTYPE, *SCALARS, *SETS)
 MAPPINGS = ("collections.OrderedDict", "dnnlib.util.EasyDict")
 # What torch writes before a storage: the magic number of its format without a zip archive.
+MOST_DIMENSIONS = 8  # of a tensor
 STORAGE_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 NEXT = "Give a network pickle (network-snapshot-*.pkl) of stylegan2-ada-pytorch."
 
@@ -96,7 +97,7 @@ class _Reader(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:  # noqa: ANN401
         raise InputError(
-            f"Found a reference to outside the pickle ({str(pid)[:60]!r}), expected none. {NEXT}"
+            f"Found a reference to outside the pickle ({short(pid)!r}), expected none. {NEXT}"
         )
 
 
@@ -170,11 +171,33 @@ def number(value: Any) -> Any:  # noqa: ANN401
     kind, data = value.args
     code = kind.args[0] if isinstance(kind, Recorded) and kind.name == DTYPE and kind.args else ""
     order = kind.state[1] if code and isinstance(kind.state, tuple) and len(kind.state) > 1 else "<"
-    if not re.fullmatch(r"f[248]|[iu][1248]|b1", str(code)) or order not in ("<", ">", "|", "="):
+    if type(code) is not str or type(order) is not str:
+        return value
+    if not re.fullmatch(r"f[248]|[iu][1248]|b1", code) or order not in ("<", ">", "|", "="):
         return value
     code = np.dtype(f"{order}{code}")
     whole = isinstance(data, bytes) and len(data) == code.itemsize
     return np.frombuffer(data, code).item() if whole else value
+
+
+def short(value: Any) -> str:  # noqa: ANN401
+    """At most 60 characters of what was recorded, without following what it holds."""
+    if value is None or type(value) in (bool, int, float, str):
+        return str(value)[:60]
+    return f"a {type(value).__name__}"
+
+
+def _check_extent(offset: Any, size: Any, stride: Any, available: int) -> None:  # noqa: ANN401
+    """Raise ValueError unless a tensor lies within `available` numbers and repeats none."""
+    if not isinstance(size, tuple) or not isinstance(stride, tuple) or len(size) != len(stride):
+        raise ValueError("sizes and strides that do not fit")
+    if len(size) > MOST_DIMENSIONS:
+        raise ValueError(f"{len(size)} dimensions")
+    if any(type(v) is not int or v < 0 for v in (offset, *size, *stride)):
+        raise ValueError("sizes that are no numbers")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if math.prod(size) and (last >= available or math.prod(size) > available):
+        raise ValueError(f"a tensor of {size} in {available} numbers")
 
 
 def tensor(record: Any, where: str) -> Tensor:  # noqa: ANN401
@@ -187,8 +210,7 @@ def tensor(record: Any, where: str) -> Tensor:  # noqa: ANN401
         (dtype, storage), (offset, size, stride) = record.args[0].args, record.args[1:4]
         if not dtype.is_floating_point:
             raise TypeError(str(dtype))
-        if math.prod(size) * dtype.itemsize > storage.nbytes():
-            raise ValueError(f"{size} numbers of {storage.nbytes()} bytes")
+        _check_extent(offset, size, stride, storage.nbytes() // dtype.itemsize)
         values = torch.empty(0, dtype=dtype).set_(storage, offset, size, stride)
         values = values.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     except Exception as error:  # whatever stands in place of a tensor

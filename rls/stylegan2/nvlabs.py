@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rls.errors import InputError
 from rls.stylegan2.discriminator import Discriminator, DiscriminatorBlock, DiscriminatorEpilogue
-from rls.stylegan2.inert_pickle import MODULE, NEXT, Recorded, number, tensor
+from rls.stylegan2.inert_pickle import MODULE, NEXT, Recorded, number, short, tensor
 from rls.stylegan2.networks import (
     Architecture,
     Generator,
@@ -36,6 +36,7 @@ from rls.stylegan2.operators import (
 
 N = TypeVar("N", Generator, Discriminator)
 CHANNELS = {"channel_base": 32768, "channel_max": 512}  # NVlabs' values where none are given
+MOST_COPIED = 4  # times the size of a file, in float32
 MOST_MODULES = 1000  # of a network; one of 1024 px has about 100
 ONLY = (
     "Only unconditional networks with the layers of stylegan2-ada-pytorch's defaults (skip "
@@ -70,17 +71,24 @@ class Network:
 def read_network(snapshot: Mapping[str, Any], name: str, path: Path | str) -> Network:
     """Network of a snapshot by name. Raises InputError if it is not there or no network."""
     if snapshot.get(name) is None:
-        names = ", ".join(str(key) for key in snapshot)[:200]
+        names = ", ".join(short(key) for key in snapshot)[:200]
         raise InputError(f"Found no {name} in {path} (it holds {names}), expected one. {NEXT}")
     where = f"{name} of {path}"
     modules = dict(_modules(snapshot[name], where))
     tensors: dict[str, Tensor] = {}
+    left = MOST_COPIED * Path(path).stat().st_size  # names may share numbers, but not without end
     for prefix, attributes in modules.items():
         for kind in ("_parameters", "_buffers"):
             for key, record in attributes[kind].items():
                 if record is not None:
                     full = f"{prefix}.{key}" if prefix else str(key)
                     tensors[full] = tensor(record, f"{full} in {where}")
+                    left -= tensors[full].nbytes
+                    if left < 0:
+                        raise InputError(
+                            f"Found tensors of more than {MOST_COPIED} times the file in {where}, "
+                            f"expected each to have numbers of its own. {NEXT}"
+                        )
     return Network(where, modules, tensors)
 
 
@@ -100,6 +108,8 @@ def _modules(record: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]
         yield path, state
         below = {str(k): v for k, v in state["_modules"].items() if v is not None}
         waiting += [(f"{path}.{k}" if path else k, v) for k, v in below.items()]
+        if len(waiting) > MOST_MODULES:
+            break
     raise InputError(f"Found more than {MOST_MODULES} modules in {where}, expected fewer. {NEXT}")
 
 
@@ -117,7 +127,7 @@ def _state(record: Any) -> dict[str, Any] | None:  # noqa: ANN401
 def _count(value: Any, what: str, least: int) -> int:  # noqa: ANN401
     if type(value) is not int or not least <= value <= LARGEST:
         raise InputError(
-            f"Found {str(value)[:60]} as {what}, expected a count from {least} on. {NEXT}"
+            f"Found {short(value)} as {what}, expected a count from {least} on. {NEXT}"
         )
     return value
 
@@ -148,7 +158,7 @@ def read_architecture(generator: Network, discriminator: Network | None = None) 
     clamp = generator.attribute("synthesis.b4.conv1", "conv_clamp")
     if clamp is not None and not (isinstance(clamp, int | float) and 0 < clamp < math.inf):
         raise InputError(
-            f"Found conv_clamp {str(clamp)[:60]} in {generator.where}, expected none or more than "
+            f"Found conv_clamp {short(clamp)} in {generator.where}, expected none or more than "
             f"0. {NEXT}"
         )
     architecture = Architecture(
@@ -290,5 +300,5 @@ def _need(network: Network, path: str, name: str, found: Any, wanted: Any) -> No
     if math.isclose(found, wanted, rel_tol=1e-6) if numbers else found == wanted:
         return
     raise InputError(
-        f"Found {name} {str(found)[:60]} at '{path}' of {network.where}, expected {wanted}. {ONLY}"
+        f"Found {name} {short(found)} at '{path}' of {network.where}, expected {wanted}. {ONLY}"
     )

@@ -37,7 +37,8 @@ class Settings:
         f"Half-life of the averaged generator, in thousands of images. {AUTO}, 10 batch / 32."
     )
     ema_rampup: float | None = option(
-        "Limit the half-life to this share of the images seen (0.05); null: no limit."
+        "Limit the half-life to this share of the images seen (0.05); null, and always with "
+        "init_from: no limit."
     )
     z_dim: int = option("Dimensions of z.")
     w_dim: int = option("Dimensions of w.")

@@ -3,7 +3,8 @@
 Phases of a step as in StyleGAN2-ADA: generator, every `path_length_interval` steps path length,
 discriminator, every `r1_interval` steps R1; then the running average of the generator, and every
 `augment_interval` steps the probability of augmentations. All randomness of step k is drawn from
-streams of (seed, k), so the state is weights, optimisers, two running numbers and the step's.
+streams of (seed, k), so the state is weights, optimisers, the step, p and the signs since it moved,
+the mean path length, and the sums of statistics.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class Trainer:
         self.generator = generator.to(device)
         self.discriminator = discriminator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.average.precision = "float32"  # as load_generator uses it
         self.discriminator.freeze(settings.freeze_discriminator)
         self.discriminator_parameters = [
             p for p in self.discriminator.parameters() if p.requires_grad
@@ -148,11 +150,12 @@ class Trainer:
             settings.batch_size, self.images_seen, settings.ema_kimg, settings.ema_rampup
         )
         update_average(self.average, self.generator, decay)
-        if settings.adaptive and self.step % settings.augment_interval == 0:
+        if settings.adaptive and (self.step + 1) % settings.augment_interval == 0:
             self._adapt_augmentation()
         self._add(steps=1)
         self.step += 1
-        if with_r1 or self.device.type == "cpu":  # a look at the sums waits for a GPU
+        # A look at the sums waits for a GPU.
+        if self.device.type == "cpu" or self.step % settings.r1_interval == 0:
             self._check_finite()
 
     def _add(self, **values: float | Tensor) -> None:
@@ -164,6 +167,8 @@ class Trainer:
         self, random: torch.Generator, *, phase: str, n: int | None = None
     ) -> tuple[Tensor, Tensor]:
         """Generated images of a phase and their ws, styles mixed at a random layer.
+
+        Each phase moves the mean w, as in the reference.
 
         Mixing: StyleGAN, section 3.1. n is the size of the joint batch (None: batch_size), of which
         the rows of this process come back; the mapping sees all, so that its mean w is of all.
@@ -233,14 +238,18 @@ class Trainer:
         """Start the running mean at the mean length of one batch of the present generator.
 
         From 0, as in a new training, the penalty would at first pull a trained generator's lengths
-        to 0.
+        to 0. Nothing else changes.
         """
+        if self.settings.path_length_weight == 0:
+            return
+        n, w_mean = self.settings.batch_size, self.generator.w_mean.clone()
+        precision, self.generator.precision = self.generator.precision, "float32"
         random = torch_stream(self.settings.seed, "path mean", "train_gan", self.device)
         images, ws = self._fake(random, phase="path mean")
-        lengths = path_lengths(
-            images, ws, torch.randn(images.shape, device=self.device, generator=random),
-            create_graph=False,
-        )  # fmt: skip
+        noise = torch.randn((n, *images.shape[1:]), device=self.device, generator=random)
+        lengths = path_lengths(images, ws, noise[self.processes.rows], create_graph=False)
+        self.generator.precision = precision
+        self.generator.w_mean.copy_(w_mean)
         self.path_mean = self.processes.mean(lengths.mean())
 
     def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
@@ -313,6 +322,21 @@ class Trainer:
         for name in ("sums", "signs"):
             total = self.processes.sum(getattr(self, name))
             setattr(self, name, total if self.processes.is_first else torch.zeros_like(total))
+
+    def check_agreement(self) -> None:
+        """Raise InputError, in every process, unless all have the same step and state."""
+        weights = [p.detach().double().sum() for p in self.generator.parameters()]
+        numbers = [
+            self.step,
+            self.augment_p,
+            float(self.path_mean),
+            float(torch.stack(weights).sum()),
+        ]
+        if not self.processes.agree(numbers, self.device):
+            raise InputError(
+                f"Found processes of one training that differ (this one is at step {self.step}), "
+                "expected the same checkpoint in all. Put --state on a folder that all nodes share."
+            )
 
     def statistics(self) -> dict[str, float]:
         """Means since the last call. Raises InputError if one is not finite."""

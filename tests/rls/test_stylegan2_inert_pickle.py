@@ -218,3 +218,31 @@ def test_a_storage_that_claims_more_than_it_holds_is_refused(tmp_path, reference
         (tmp_path / "net.pkl").write_bytes(pickle.dumps(snapshot, 4))
         with pytest.raises(InputError, match="within the numbers"):
             main([str(tmp_path / "net.pkl"), str(tmp_path / "g.safetensors")])
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [
+        (0, (2, 3), (4, 1)),  # the second row ends at number 6
+        (3, (2, 2), (2, 1)),
+        (0, (10**6,), (0,)),  # one number, a million times
+        (0, (b"x", 2**33), (1, 1)),
+        (0, (True, 2), (2, 1)),
+        (-1, (2,), (1,)),
+        (0, (2,), (2, 1)),
+        (0, (1,) * 9, (1,) * 9),
+    ],
+)
+def test_tensors_that_do_not_lie_within_their_numbers_are_refused(offset, size, stride):
+    with pytest.raises(ValueError):
+        inert_pickle._check_extent(offset, size, stride, 6)
+    inert_pickle._check_extent(0, (2, 3), (3, 1), 6)
+    inert_pickle._check_extent(2, (2, 2), (1, 2), 6)
+
+
+def test_what_was_recorded_is_named_without_being_followed():
+    nested = ("x",)
+    for _ in range(60):
+        nested = (nested, nested)
+    assert inert_pickle.short(nested) == "a tuple"
+    assert inert_pickle.short("y" * 100) == "y" * 60

@@ -172,6 +172,24 @@ def test_the_step_of_p_is_that_of_the_paper():
     assert trainer.augment_p == pytest.approx(0.000256)
 
 
+def test_p_moves_after_every_interval_and_not_before():
+    trainer = make_trainer(augmentations="bgc", augment_target=-0.99, augment_interval=3)
+    seen = []
+    for _ in range(6):
+        trainer.run_step()
+        seen.append(trainer.augment_p > 0)
+    assert seen == [False, False, True, True, True, True]
+
+
+def test_starting_the_mean_length_changes_nothing_else():
+    trainer = make_trainer()
+    before = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
+    trainer.start_path_mean()
+    assert trainer.path_mean > 0
+    assert trainer.path_mean != 0.3
+    assert all(torch.equal(v, before[k]) for k, v in trainer.generator.state_dict().items())
+
+
 def test_lazy_regularisation_rescales_rate_and_betas():
     trainer = make_trainer(r1_interval=16, path_length_interval=4)
     for optimizer, share in (

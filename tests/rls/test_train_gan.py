@@ -180,7 +180,7 @@ def test_a_changed_setting_does_not_take_the_old_checkpoint(cells, tmp_path):
 
 
 def test_a_training_starts_from_given_weights(cells, finished, tmp_path):
-    settings = {"total_kimg": 0.004, "learning_rate": 1e-12, "ema_kimg": 1e6, "ema_rampup": None}
+    settings = {"total_kimg": 0.004, "learning_rate": 1e-12, "ema_kimg": 1e6, "ema_rampup": 0.05}
     second = trained(cells, tmp_path / "second", "--init-from", str(finished), **settings)
     first = weights_in(finished)
     for name, value in first.items():
@@ -188,6 +188,11 @@ def test_a_training_starts_from_given_weights(cells, finished, tmp_path):
             torch.testing.assert_close(second[name], value, atol=1e-5, rtol=1e-4)
     with pytest.raises(InputError, match="channel_max"):
         trained(cells, tmp_path / "third", "--init-from", str(finished), channel_max=4)
+
+
+def test_layers_that_start_from_noise_cannot_be_frozen(cells, tmp_path):
+    with pytest.raises(InputError, match="--init-from"):
+        trained(cells, tmp_path, freeze_discriminator=2)
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(cells, tmp_path):
