@@ -188,7 +188,7 @@ REFUSED = {
     "no usable tensor at mapping.w_avg": lambda s: put(
         s["G_ema"].at("mapping")["_buffers"], w_avg="w_avg"
     ),
-    "numbers of 4 bytes": lambda s: put(
+    "in 1 numbers": lambda s: put(
         s["G_ema"].at("mapping")["_buffers"], w_avg=torch.ones(1).expand(10**6, 10**6)
     ),
     "no module at 'mapping'": lambda s: operator.setitem(
