@@ -44,10 +44,10 @@ def only_image_gradients() -> Iterator[None]:
 
 
 class _Shape(NamedTuple):
-    """What tensors do not tell: of a convolution from size (y, x) with square kernels."""
+    """What tensors do not tell: of a convolution from size (y, x) with kernels (y, x)."""
 
     size: tuple[int, int]
-    kernel: int
+    kernel: tuple[int, int]
     stride: int
     padding: int
     groups: int
@@ -106,7 +106,8 @@ class _Adjoint(torch.autograd.Function):
         ctx.save_for_forward(g, w)
         ctx.shape = shape
         stride, padding = shape.stride, shape.padding
-        least = [(n - 1) * stride - 2 * padding + shape.kernel for n in g.shape[2:]]
+        kernels = zip(g.shape[2:], shape.kernel, strict=True)
+        least = [(n - 1) * stride - 2 * padding + k for n, k in kernels]
         missing = [n - m for n, m in zip(shape.size, least, strict=True)]
         return F.conv_transpose2d(g, w, None, stride, padding, missing, shape.groups)
 
@@ -137,11 +138,12 @@ class _WeightGradient(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, g: Tensor, shape: _Shape) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(x, g)
         ctx.shape = shape
+        plain = shape.groups == 1 and shape.kernel[0] == shape.kernel[1]
         large = g.shape[2] * g.shape[3] >= LEAST_PIXELS
-        if large and shape.groups == 1 and x.device.type == "cpu" and x.dtype != torch.bfloat16:
+        if plain and large and x.device.type == "cpu" and x.dtype != torch.bfloat16:
             return _weight_gradient_by_products(x, g, shape)
         inner = x.shape[1] // shape.groups
-        like = x.new_empty(()).expand(g.shape[1], inner, shape.kernel, shape.kernel)
+        like = x.new_empty(()).expand(g.shape[1], inner, *shape.kernel)
         stride, padding = [shape.stride] * 2, [shape.padding] * 2
         _, w, _ = torch.ops.aten.convolution_backward(
             g, x, like, None, stride, padding, [1, 1], False, [0, 0], shape.groups,
@@ -166,10 +168,11 @@ def _weight_gradient_by_products(x: Tensor, g: Tensor, shape: _Shape) -> Tensor:
     At stride 1 the two can change places, with the kernel turned round: the one with fewer channels
     is widened.
     """
-    if shape.stride == 1 and g.shape[1] < x.shape[1]:
-        turned = _products(g, x, shape.kernel, 1, shape.kernel - 1 - shape.padding)
+    k, stride, padding = shape.kernel[0], shape.stride, shape.padding
+    if stride == 1 and g.shape[1] < x.shape[1]:
+        turned = _products(g, x, k, 1, k - 1 - padding)
         return turned.flip(0, 1).permute(2, 3, 0, 1)
-    return _products(x, g, shape.kernel, shape.stride, shape.padding).permute(3, 2, 0, 1)
+    return _products(x, g, k, stride, padding).permute(3, 2, 0, 1)
 
 
 def _products(x: Tensor, g: Tensor, k: int, stride: int, padding: int) -> Tensor:
@@ -232,21 +235,20 @@ def convolve(
     padding: int = 0,
     groups: int = 1,
 ) -> Tensor:
-    """As torch's conv2d with a square kernel: (n, i, y, x), (o, i / groups, k, k) -> (n, o, ...).
+    """As torch's conv2d: (n, i, y, x), (o, i / groups, k, k) -> (n, o, y', x').
 
-    Differentiable in x, w and bias any number of times, and once forward. Raises ValueError if the
-    kernel is not square.
+    Differentiable in x, w and bias any number of times, and once forward.
     """
-    if w.shape[-1] != w.shape[-2]:
-        raise ValueError(f"Found a kernel of {tuple(w.shape[-2:])}, expected a square one.")
-    size = (x.shape[2], x.shape[3])
-    return _Convolution.apply(x, w, bias, _Shape(size, w.shape[-1], stride, padding, groups))
+    size, kernel = (x.shape[2], x.shape[3]), (w.shape[2], w.shape[3])
+    return _Convolution.apply(x, w, bias, _Shape(size, kernel, stride, padding, groups))
 
 
 def convolve_transposed(
     g: Tensor, w: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> Tensor:
-    """As torch's conv_transpose2d: (n, i, y, x), (i, o / groups, k, k) -> (n, o, ...)."""
-    k = w.shape[-1]
-    height, width = ((n - 1) * stride - 2 * padding + k for n in g.shape[2:])
-    return _Adjoint.apply(g, w, _Shape((height, width), k, stride, padding, groups))
+    """As torch's conv_transpose2d: (n, i, y, x), (i, o / groups, k, k) -> (n, o, y', x')."""
+    kernel = (w.shape[2], w.shape[3])
+    height, width = (
+        (n - 1) * stride - 2 * padding + k for n, k in zip(g.shape[2:], kernel, strict=True)
+    )
+    return _Adjoint.apply(g, w, _Shape((height, width), kernel, stride, padding, groups))

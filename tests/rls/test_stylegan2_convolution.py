@@ -89,9 +89,14 @@ def test_weight_gradients_are_channels_last_as_the_weights_are():
     torch.testing.assert_close(w.grad, expected, atol=1e-3, rtol=1e-4)
 
 
-def test_a_kernel_that_is_not_square_is_refused():
-    with pytest.raises(ValueError, match="square"):
-        convolve(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 3, 2))
+def test_kernels_need_not_be_square():
+    x = torch.randn(1, 2, 9, 8, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(3, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    ours, plain = convolve(x, w, stride=2), F.conv2d(x, w, stride=2)
+    torch.testing.assert_close(ours, plain)
+    g = torch.randn_like(plain)
+    found, expected = (torch.autograd.grad(y, (x, w), g) for y in (ours, plain))
+    torch.testing.assert_close(found, expected)
 
 
 def test_second_derivatives_are_whole_where_the_first_was_by_images_alone():
