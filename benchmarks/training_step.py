@@ -35,11 +35,12 @@ from rls.device import choose_device
 from rls.io import Intensity, Stack
 from rls.streams import torch_stream
 from rls.stylegan2 import augment, networks, operators
+from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Precision
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.training import Trainer, update_average
-from rls.train_gan import architecture_of, choose_precision, memory_gib
+from rls.train_gan import architecture_of, choose_precision
 
 
 def textbook_modulated_conv2d(

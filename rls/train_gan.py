@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -42,6 +41,7 @@ from rls.io import (
 )
 from rls.progress import Progress, format_seconds
 from rls.streams import torch_stream
+from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.generator_io import read_architecture, write_generator
 from rls.stylegan2.grid import write_grid
@@ -173,13 +173,6 @@ def make_held_out(data: TrainingImages, settings: Settings, device: torch.device
     unit, floor = ((x.batch(0, n, cpu).numpy() + 1) / 2 for x in (other, data))
     batch = settings.batch_size
     return HeldOut(unit, floor_images=floor, seed=seed, device=device, batch_size=batch)
-
-
-def memory_gib(device: torch.device) -> float:
-    """Peak memory so far in GiB: of the device, or of the process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 class Log:
