@@ -1,8 +1,10 @@
 """How much faster a step of the generator's training is than its textbook form, in the same run.
 
 Textbook: a weight per sample, grouped convolutions, float32, channels first, augmentations by
-two-dimensional filters over inserted zeros. The four phases are timed one by one, alternating
-between both forms, and added up as a training has them: path length every 4 steps, R1 every 16.
+two-dimensional filters over inserted zeros, a discriminator's pass for real and for generated
+images, and memory as the C library and torch give it. The four phases are timed one by one,
+alternating between both forms, and added up as a training has them: path length every 4 steps, R1
+every 16.
 Each form has a process of its own. Prints the ratio of medians, images a second, GFLOP/s beside the
 best that a bare convolution reached here, and the peak memory of each form.
 
@@ -53,6 +55,7 @@ def textbook_modulated_conv2d(
     kernel: Tensor | None = None,
     squares: Tensor | None = None,
     gain: float = 1.0,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """StyleGAN2, Eqs. 1 and 3 as printed: a weight per sample and a grouped convolution."""
     n, n_in = styles.shape
@@ -68,7 +71,8 @@ def textbook_modulated_conv2d(
         y = operators.upfirdn2d(y, kernel, padding=(1, 1, 1, 1), gain=4.0)
     else:
         y = F.conv2d(x, w.reshape(n * n_out, n_in, size, size), padding=size // 2, groups=n)
-    return y.reshape(n, n_out, *y.shape[2:]) * gain
+    y = y.reshape(n, n_out, *y.shape[2:]) * gain
+    return y if bias is None else y + bias[:, None, None]
 
 
 @contextlib.contextmanager
@@ -85,6 +89,21 @@ def textbook() -> Iterator[None]:
         ):
             stack.enter_context(mock.patch.object(module, name, plain))
         yield
+
+
+class TextbookTrainer(Trainer):
+    """As published: the discriminator sees generated and real images in a pass each."""
+
+    def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
+        with torch.no_grad():
+            fake, _ = self._fake(random, phase="discriminator")
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        fake_logits = self.discriminator(self._augmented(fake, random))
+        F.softplus(fake_logits).mean().backward()
+        real_logits = self.discriminator(self._augmented(real, random))
+        F.softplus(-real_logits).mean().backward()
+        self.discriminator_optimizer.step()
+        self._add_signs(real_logits)
 
 
 def noise_images(n_channels: int, image_size: int, n: int) -> tuple[Stack, Intensity]:
@@ -136,6 +155,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--augmentations", default="bgc")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--same-memory", action="store_true", help="keep freed memory and huge pages for the textbook, too")  # fmt: skip  # noqa: E501
     parser.add_argument("--only", choices=("ours", "textbook"), help="be the process of one form")
     return parser.parse_args()
 
@@ -155,7 +175,8 @@ def make_trainer(args: argparse.Namespace, device: torch.device, precision: Prec
     )  # fmt: skip
     stack, scale = noise_images(args.n_channels, args.image_size, 2 * args.batch_size)
     data = TrainingImages(stack, scale, args.image_size, 1)
-    return Trainer(settings, architecture_of(settings, args.n_channels), data, device, precision)
+    trainer = TextbookTrainer if args.only == "textbook" else Trainer
+    return trainer(settings, architecture_of(settings, args.n_channels), data, device, precision)
 
 
 PHASES = ("data", "generator", "path length", "discriminator", "R1", "average")
@@ -217,8 +238,10 @@ class Worker:
 
     def __init__(self, form: str) -> None:
         command = [sys.executable, "-m", "benchmarks.training_step", *sys.argv[1:], "--only", form]
+        plain = form == "textbook" and "--same-memory" not in sys.argv
+        environment = os.environ | ({"THP_MEM_ALLOC_ENABLE": "0"} if plain else {})
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         while self._line() != "ready":
             pass
@@ -241,7 +264,11 @@ class Worker:
 def main() -> None:
     """Measure and print."""
     args = arguments()
-    device = choose_device(args.device, args.threads)
+    if args.only == "textbook" and not args.same_memory:
+        with mock.patch("rls.device.keep_freed_memory"):
+            device = choose_device(args.device, args.threads)
+    else:
+        device = choose_device(args.device, args.threads)
     precision = choose_precision(args.precision, device)
     if args.only:
         return work(args, device, precision)

@@ -160,10 +160,10 @@ class SynthesisLayer(nn.Module):
             kernel=self.resample_filter,
             squares=squares,
             gain=gain,
+            bias=self.bias * gain,
         )
         if noise is not None:
             x += (noise * (self.noise_strength * gain)).to(x.dtype)
-        x += (self.bias * gain).to(x.dtype)[:, None, None]
         return leaky(x, self.clamp)
 
 

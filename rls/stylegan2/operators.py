@@ -141,6 +141,7 @@ def modulated_conv2d(
     kernel: Tensor | None = None,
     squares: Tensor | None = None,
     gain: float = 1.0,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Convolution whose weight a style scales per sample and input, normalised per output.
 
@@ -151,7 +152,7 @@ def modulated_conv2d(
     x (n, i, y, x); weight (o, i, k, k), k odd; styles (n, i) float32; squares (o, i) =
     square_sum(weight) if it is known. With `up` the result has twice the size, low-passed by
     `kernel`. The convolution runs in x.dtype; styles and norms stay float32. gain multiplies the
-    result.
+    result; then bias (o,) is added.
     """
     factor: Tensor | None = None
     if demodulate:
@@ -167,7 +168,11 @@ def modulated_conv2d(
         x = upsampled_convolution(x, weight, kernel)
     else:
         x = convolve(x, weight, padding=weight.shape[-1] // 2)
-    return x if factor is None else x * factor.to(x.dtype)[:, :, None, None]
+    bias = None if bias is None else bias.to(x.dtype)[:, None, None]
+    if factor is None:
+        return x if bias is None else x + bias
+    factor = factor.to(x.dtype)[:, :, None, None]
+    return x * factor if bias is None else torch.addcmul(bias, x, factor)
 
 
 def upsampled_convolution(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
