@@ -121,13 +121,13 @@ def method_keys(search: str) -> dict[str, Key]:
     return keys_of(path)
 
 
-def method_needs_generator(search: str) -> bool:
-    """Return whether the search uses a generator: ``NEEDS_GENERATOR = False`` says that not."""
+def method_fact(search: str, name: str, default: Any) -> Any:  # noqa: ANN401
+    """Return a constant of a method's source, such as ``NEEDS_GENERATOR``, or the default."""
     tree = ast.parse((ROOT / f"rls/search/{search}.py").read_text(encoding="utf-8"))
     for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "NEEDS_GENERATOR":
-            return bool(ast.literal_eval(node.value))
-    return True
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
+            return ast.literal_eval(node.value)
+    return default
 
 
 def sections_schema() -> dict[str, Any]:

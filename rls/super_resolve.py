@@ -91,11 +91,12 @@ class Models:
     generator: Any
     flow: Any
     styles: Styles | None
+    network: Path | None
     digests: dict[str, str]
 
 
-def read_evaluation(path: Path) -> Stack:
-    """Return the rows of split ``evaluation`` of a low-resolution stack, sorted by image id.
+def read_split(path: Path, *splits: str) -> Stack:
+    """Return the rows of some splits of a low-resolution stack, sorted by image id.
 
     Raises:
         InputError: The table has no column ``split``, or no such row.
@@ -103,9 +104,10 @@ def read_evaluation(path: Path) -> Stack:
     stack = read_stack(path)
     if "split" not in stack.table.columns:
         raise InputError(f"The table of {path} has no column 'split'. Run degrade again.")
-    rows = np.flatnonzero(stack.table["split"] == SPLIT)
+    rows = np.flatnonzero(stack.table["split"].isin(splits))
     if not len(rows):
-        raise InputError(f"{path} has no image of split '{SPLIT}'. Check selection.csv.")
+        named = " or ".join(splits)
+        raise InputError(f"{path} has no image of split '{named}'. Check selection.csv.")
     return stack.select(rows[np.argsort(stack.table["image_id"].to_numpy()[rows], kind="stable")])
 
 
@@ -133,7 +135,9 @@ def read_models(
         flow, header = read_flow(args.flow, device)
         digests["flow"] = header["digest"]
         _same(args.flow, header, "styles", digests, "fit_flow")
-    return Models(generator, flow, styles, digests)
+    if args.network:
+        digests["network"] = str(read_weights(args.network)[1]["digest"])
+    return Models(generator, flow, styles, args.network, digests)
 
 
 def _same(
@@ -205,6 +209,7 @@ def make_problem(
         device=device,
         precision=choose_precision(settings.precision, device),
         noise=settings.noise,
+        network=models.network,
     )
     return problem, models
 
@@ -247,6 +252,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--generator", type=Path, help="generator.safetensors")
     parser.add_argument("--flow", type=Path, help="flow.safetensors, for the prior")
     parser.add_argument("--styles", type=Path, help="styles.safetensors, for the start")
+    parser.add_argument("--network", type=Path, help="the method's own network, where it has one")
     parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
     parser.add_argument("--shard", default="1-of-1", help="part of the images, I-of-N")
     parser.add_argument("--output", type=Path, required=True, help="stack to write, *.ome.tif")
@@ -259,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # "float32" means it: TF32 keeps 10 bits
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
-    everything = read_evaluation(args.low_resolution)
+    everything = read_split(args.low_resolution, SPLIT)
     rows = shard.rows(len(everything))
     stack = everything.select(rows)
     problem, models = make_problem(args, settings, stack, device)

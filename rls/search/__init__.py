@@ -4,7 +4,8 @@ A method is a module ``rls/search/NAME.py`` with a frozen dataclass ``Settings``
 own body, each made by :func:`rls.command.option`) and a function
 ``super_resolve(problem, settings, progress) -> Reconstruction``. A block in the configuration's
 ``methods`` with ``search: NAME`` is then a row of every table. Nothing else knows the names.
-A method that uses no generator says ``NEEDS_GENERATOR = False``.
+A method that uses no generator says ``NEEDS_GENERATOR = False``; one with a network of its own
+names the command that trains it, ``TRAINED_BY = "train_pix2pix"``.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,7 @@ class Problem:
         forward: D, from (factor m) px to m px.
         precision: Of the convolutions during the search.
         noise: ``shared`` (one set of noise maps for all images) or ``per_image``.
+        network: File of the network that the method's own training wrote, or None.
     """
 
     y: Tensor
@@ -63,6 +65,7 @@ class Problem:
     device: torch.device
     precision: Precision
     noise: str
+    network: Path | None = None
 
     def need_generator(self) -> Generator:
         """Return the generator, or raise :class:`InputError` when none was given."""
@@ -81,6 +84,12 @@ class Problem:
         if self.styles is None:
             raise InputError("This search starts from the mean style. Give --styles.")
         return self.styles
+
+    def need_network(self) -> Path:
+        """Return the file of the method's own network, or raise :class:`InputError`."""
+        if self.network is None:
+            raise InputError("This method needs a network of its own. Give --network.")
+        return self.network
 
 
 @dataclass(frozen=True)

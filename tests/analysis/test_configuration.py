@@ -10,7 +10,7 @@ from analysis.configuration import (
     check,
     flags,
     keys_of,
-    method_needs_generator,
+    method_fact,
     section_values,
 )
 from rls.errors import InputError
@@ -138,7 +138,8 @@ def test_shared_keys_stand_in_no_section():
 
 
 def test_the_search_says_whether_it_needs_a_generator():
-    assert method_needs_generator("rls") and not method_needs_generator("bicubic")
+    assert method_fact("rls", "NEEDS_GENERATOR", True)
+    assert not method_fact("bicubic", "NEEDS_GENERATOR", True)
     assert "lambda_w" in keys_of("rls/search/rls.py")
 
 

@@ -188,7 +188,7 @@ def initial_flags(wildcards, input):
 def search_model(wildcards):
     """Generator, styles and flow, for the methods that search a latent space."""
     search = config["methods"][wildcards.method]["search"]
-    if not settings.method_needs_generator(search):
+    if not settings.method_fact(search, "NEEDS_GENERATOR", True):
         return []
     return [
         model(f"{name}.safetensors")(wildcards)
@@ -196,10 +196,21 @@ def search_model(wildcards):
     ]
 
 
+def search_network(wildcards):
+    """The network of a method that has its own: trained on clean images of this factor."""
+    search = config["methods"][wildcards.method]["search"]
+    if settings.method_fact(search, "TRAINED_BY", None) is None:
+        return []
+    return [
+        f"results/{wildcards.assay}/{wildcards.factor}x/{wildcards.method}.network.safetensors"
+    ]
+
+
 def search_model_flags(wildcards, input):
-    """The flags that hand over what search_model lists."""
+    """The flags that hand over what search_model and search_network list."""
     names = ("--generator", "--styles", "--flow")
-    return [item for pair in zip(names, input.model) for item in pair]
+    pairs = [*zip(names, input.model), *(("--network", path) for path in input.network)]
+    return [item for pair in pairs for item in pair]
 
 
 def stack_path(wildcards):

@@ -33,6 +33,7 @@ rule super_resolve:
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
         intensity=model("intensity.json"),
         model=search_model,
+        network=search_network,
     output:
         stack=temp(
             "results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.ome.tif"
