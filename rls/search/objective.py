@@ -1,6 +1,6 @@
 """The terms of the objective (Eq. 3 to 5), each per image; the caller sums over the batch.
 
-    total = fidelity - lambda_w P_w + lambda_c cross
+    total = fidelity - lambda_w P_w + lambda_c cross  [+ lambda_n norm deviation: released code]
 
 The article's lambdas, 5.0e-5 and 0.01, belong to a mean (not a sum) of |y - D(G(w))| and to the
 mean pairwise distance, as in the authors' code; both are per image, so that neither learning rate
@@ -32,6 +32,17 @@ def prior(flow: StyleFlow, w: Tensor) -> Tensor:
     """Return P_w, the mean over the L styles of log p_F(w_i) in nats (Eq. 3, 4), shape (n,)."""
     n, layers, d = w.shape
     return flow.log_prob(w.reshape(n * layers, d)).reshape(n, layers).mean(dim=1)
+
+
+def norm_deviation(flow: StyleFlow, w: Tensor) -> Tensor:
+    """Return the mean over the styles of (||F(w_i)||_2 - sqrt d)^2, shape (n,).
+
+    The authors' code adds it to the prior; the article does not. The norm of a standard normal
+    vector of d dimensions lies within about 0.7 of sqrt d.
+    """
+    n, layers, d = w.shape
+    norms = flow.to_noise(w.reshape(n * layers, d)).norm(dim=1)
+    return (norms - d**0.5).square().reshape(n, layers).mean(dim=1)
 
 
 def mean_distance(w: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Regularised latent search: the article's method (Eq. 5), and its ablations by lambdas of 0.
 
 w^ = argmin over w in W+ of mean |y - D(G_s(w))| - lambda_w P_w + lambda_c cross
+
+The authors' code adds lambda_n times a penalty on the norm of F(w); the article has none.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from rls.command import option
 from rls.search.loop import Losses, Variables, search
-from rls.search.objective import CROSS, fidelity, prior
+from rls.search.objective import CROSS, fidelity, norm_deviation, prior
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
@@ -29,6 +31,7 @@ class Settings:
     schedule: str = option("Course of the learning rate.", choices=tuple(SCHEDULES))
     lambda_w: float = option("Weight of P_w, the mean log p_F of the styles (nats); 0 leaves it out.")  # fmt: skip  # noqa: E501
     lambda_c: float = option("Weight of the cross term of the styles; 0 leaves it out.")
+    lambda_n: float = option("Weight of the deviation of ||F(w)|| from sqrt d; 0, as in the article, leaves it out.")  # fmt: skip  # noqa: E501
     cross: str = option("mean_distance (released code) or sum_squares (as printed).", choices=tuple(CROSS))  # fmt: skip  # noqa: E501
 
 
@@ -39,10 +42,11 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     ``loss_cross``, all at the returned iterate in float32, and ``search_status``.
 
     Raises:
-        InputError: Generator or styles are missing, or the flow where lambda_w is not 0.
+        InputError: Generator or styles are missing, or the flow where lambda_w or lambda_n is
+            not 0.
     """
     generator, styles = problem.need_generator(), problem.need_styles()
-    flow = problem.need_flow() if settings.lambda_w else problem.flow
+    flow = problem.need_flow() if settings.lambda_w or settings.lambda_n else problem.flow
     noise = noise_maps(problem)
     rate = settings.learning_rate
     if settings.learning_rate_unit == "relative":
@@ -60,6 +64,9 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
             terms["log_prior"] = prior(flow, w)
         if settings.lambda_w:
             total = total - settings.lambda_w * terms["log_prior"]
+        if settings.lambda_n and flow is not None:
+            terms["loss_norm"] = norm_deviation(flow, w)
+            total = total + settings.lambda_n * terms["loss_norm"]
         if settings.lambda_c or not w.requires_grad:
             terms["loss_cross"] = CROSS[settings.cross](w)
         if settings.lambda_c:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from rls.search.objective import fidelity, mean_distance, prior, sum_squares
+from rls.search.objective import (
+    fidelity,
+    mean_distance,
+    norm_deviation,
+    prior,
+    sum_squares,
+)
 from tests.rls.search_stand_ins import GaussianPrior
 
 
@@ -51,3 +59,16 @@ def test_the_cross_gradients_match_finite_differences() -> None:
     w = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(mean_distance, w)
     assert torch.autograd.gradcheck(sum_squares, w)
+
+
+def test_the_norm_deviation_is_zero_on_the_sphere_and_as_printed_off_it() -> None:
+    class Identity:
+        def to_noise(self, w: torch.Tensor) -> torch.Tensor:
+            return w
+
+    w = torch.randn(3, 4, 16)
+    on_sphere = 4.0 * w / w.norm(dim=2, keepdim=True)
+    flow: Any = Identity()
+    torch.testing.assert_close(norm_deviation(flow, on_sphere), torch.zeros(3), atol=1e-10, rtol=0)
+    expected = torch.stack([torch.stack([(v.norm() - 4.0) ** 2 for v in u]).mean() for u in w])
+    torch.testing.assert_close(norm_deviation(flow, w), expected)

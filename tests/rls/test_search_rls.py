@@ -14,6 +14,7 @@ from rls.search import Problem, Reconstruction, Styles
 from rls.search.bicubic import Settings as BicubicSettings
 from rls.search.bicubic import super_resolve as bicubic
 from rls.search.loop import NON_FINITE, OK, RESTARTED
+from rls.search.objective import norm_deviation
 from rls.search.problem import noise_maps
 from rls.search.rls import Settings, super_resolve
 from tests.rls.search_stand_ins import (
@@ -28,7 +29,7 @@ from tests.rls.search_stand_ins import (
 
 BASE = Settings(
     steps=40, learning_rate=0.5, learning_rate_unit="absolute", schedule="one_cycle_drop",
-    lambda_w=5.0e-5, lambda_c=0.01, cross="mean_distance",
+    lambda_w=5.0e-5, lambda_c=0.01, lambda_n=0.0, cross="mean_distance",
 )  # fmt: skip
 PLAIN = replace(BASE, lambda_w=0.0, lambda_c=0.0)
 
@@ -97,6 +98,23 @@ def test_the_columns_add_up_to_the_total_of_the_returned_image(tiny: Problem) ->
     low = tiny.forward(found.images)
     assert np.allclose((low - tiny.y).abs().mean((1, 2, 3)).numpy(), c["loss_fidelity"], atol=1e-6)
     assert list(c["search_status"]) == [OK] * 4
+
+
+def test_the_released_codes_norm_term_adds_up_and_pulls_the_norm_to_the_sphere(
+    tiny: Problem,
+) -> None:
+    released = replace(BASE, lambda_n=1.0e-2)
+    c, without = solve(tiny, released).columns, solve(tiny, BASE).columns
+    terms = c["loss_fidelity"] - BASE.lambda_w * c["log_prior"] + BASE.lambda_c * c["loss_cross"]
+    assert np.allclose(c["loss_total"], terms + 1.0e-2 * c["loss_norm"], atol=1e-6)
+    assert "loss_norm" not in without
+
+    def deviation(settings: Settings) -> float:
+        found, flow = solve(tiny, settings).latents, tiny.need_flow()
+        assert found is not None
+        return float(norm_deviation(flow, found).mean())
+
+    assert deviation(released) < deviation(BASE)
 
 
 def test_a_search_lowers_the_fidelity_and_the_priors_hold_it_near_the_mean(tiny: Problem) -> None:

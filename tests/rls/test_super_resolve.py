@@ -80,7 +80,7 @@ def arguments(folder: Path, output: Path, **other: str) -> list[str]:
         "precision": "float32", "noise": "shared", "border": "as_degraded", "seed": 1,
         "device": "cpu", "threads": 1, "steps": 12, "learning-rate": 0.5,
         "learning-rate-unit": "absolute", "schedule": "one_cycle_drop", "lambda-w": 5.0e-5,
-        "lambda-c": 0.01, "cross": "mean_distance",
+        "lambda-c": 0.01, "lambda-n": 0.0, "cross": "mean_distance",
     }  # fmt: skip
     values |= {name.replace("_", "-"): value for name, value in other.items()}
     return [text for name, value in values.items() for text in (f"--{name}", str(value))]
@@ -189,7 +189,7 @@ def test_bicubic_needs_no_model(folder: Path, tmp_path: Path) -> None:
     plain = arguments(folder, output, search="bicubic", method="bicubic")
     kept: list[str] = []
     own = ("generator", "flow", "styles", "steps", "learning-rate", "learning-rate-unit",
-           "schedule", "lambda-w", "lambda-c", "cross")  # fmt: skip
+           "schedule", "lambda-w", "lambda-c", "lambda-n", "cross")  # fmt: skip
     for name, value in zip(plain[::2], plain[1::2], strict=True):
         kept += [] if name.removeprefix("--") in own else [name, value]
     main(kept)
