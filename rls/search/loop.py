@@ -1,9 +1,9 @@
-"""Adam over the variables of a batch of images that know nothing of each other.
+"""Descent over the variables of a batch of images that know nothing of each other.
 
-Adam's state is per element and losses are summed over the batch, so an image's path is the same
-in any company. The iterate with the least total loss is kept for each image on its own. An image
-whose loss or gradient is not finite stands still, is searched once more from the start at half
-the learning rate, and is reported.
+An optimiser's state is per element and losses are summed over the batch, so an image's path is
+the same in any company. The iterate with the least total loss is kept for each image on its own.
+An image whose loss or gradient is not finite stands still, is searched once more from the start at
+half the learning rate, and is reported.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import torch
 from torch import Tensor
 
 from rls.errors import InputError
+from rls.search.optimisers import Adam, Optimiser, Variables
 from rls.search.problem import BatchProgress
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
 
-Variables = tuple[Tensor, ...]
 Losses = dict[str, Tensor]  # each (n,); loss_total is minimised
 Objective = Callable[[Variables, Precision], Losses]
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as PULSE and RLS use them
 # A search in bfloat16 ends with this share of its steps in float32: an image's error of 0.7 % is
 # as large as the fidelity that a good search reaches.
 FLOAT32_SHARE = 0.1
@@ -57,8 +56,9 @@ def search(
     precision: Precision,
     progress: BatchProgress,
     after_step: Callable[[Variables], Variables] | None = None,
+    optimiser: type[Optimiser] = Adam,
 ) -> Found:
-    """Minimise the total loss of each image by Adam.
+    """Minimise the total loss of each image.
 
     Arguments:
         start: Tensors (n, ...) that are varied.
@@ -66,6 +66,7 @@ def search(
         learning_rate: Peak; ``schedule`` names what multiplies it.
         precision: Passed to ``objective``; the last tenth of the steps is in float32.
         after_step: Projects the variables after each step (PULSE's sphere).
+        optimiser: What makes a step of a gradient.
 
     Raises:
         InputError: An unknown schedule or no step.
@@ -77,7 +78,11 @@ def search(
         )
 
     def once(rate: float) -> tuple[Variables, Tensor, Tensor]:
-        return _descend(start, objective, steps, rate, schedule, precision, progress, after_step)
+        x = tuple(tensor.detach().clone() for tensor in start)
+        makes_step = optimiser(x)
+        return _descend(
+            x, makes_step, objective, steps, rate, schedule, precision, progress, after_step
+        )
 
     best, total, alive = once(learning_rate)
     status = np.where(alive.cpu().numpy(), OK, NON_FINITE).astype(object)
@@ -93,7 +98,8 @@ def search(
 
 
 def _descend(
-    start: Sequence[Tensor],
+    x: Variables,
+    optimiser: Optimiser,
     objective: Objective,
     steps: int,
     rate: float,
@@ -103,9 +109,6 @@ def _descend(
     after_step: Callable[[Variables], Variables] | None,
 ) -> tuple[Variables, Tensor, Tensor]:
     """Return (best variables, their total loss, which images stayed finite). No wait for a GPU."""
-    x = tuple(tensor.detach().clone() for tensor in start)
-    first = tuple(torch.zeros_like(tensor) for tensor in x)
-    second = tuple(torch.zeros_like(tensor) for tensor in x)
     best = x
     best_total = x[0].new_full((len(x[0]),), torch.inf)
     alive = torch.ones_like(best_total, dtype=torch.bool)
@@ -128,17 +131,7 @@ def _descend(
         for gradient in gradients:
             alive = alive & torch.isfinite(gradient).flatten(1).all(dim=1)
         gradients = tuple(_choose(alive, g, torch.zeros_like(g)) for g in gradients)
-        pace = rate * SCHEDULES[schedule](step, steps)
-        first = tuple(m.lerp(g, 1 - BETA1) for m, g in zip(first, gradients, strict=True))
-        second = tuple(
-            (v * BETA2).addcmul(g, g, value=1 - BETA2)
-            for v, g in zip(second, gradients, strict=True)
-        )
-        moved = tuple(
-            a - pace / (1 - BETA1 ** (step + 1)) * m
-            / ((v / (1 - BETA2 ** (step + 1))).sqrt() + EPSILON)
-            for a, m, v in zip(x, first, second, strict=True)
-        )  # fmt: skip
+        moved = optimiser.step(x, gradients, rate * SCHEDULES[schedule](step, steps), step)
         moved = after_step(moved) if after_step else moved
         x = tuple(_choose(alive, a, b) for a, b in zip(moved, x, strict=True))
         progress.step(step + 1, steps)

@@ -1,0 +1,71 @@
+"""How one step follows from a gradient; an optimiser keeps its state per element or per vector.
+
+Nothing is summed over images, so an image's path is the same in any company.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Variables = tuple[Tensor, ...]
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as PULSE and RLS use them
+
+
+class Optimiser(Protocol):
+    """Made anew, from the variables where it starts, for every search."""
+
+    def __init__(self, start: Variables) -> None: ...
+
+    def step(self, x: Variables, gradients: Variables, rate: float, step: int) -> Variables:
+        """Return the variables after step number ``step``, counted from 0."""
+
+
+class Adam:
+    """Kingma & Ba 2015: each element moves by about ``rate``."""
+
+    def __init__(self, start: Variables) -> None:
+        self.first = tuple(torch.zeros_like(tensor) for tensor in start)
+        self.second = tuple(torch.zeros_like(tensor) for tensor in start)
+
+    def step(self, x: Variables, gradients: Variables, rate: float, step: int) -> Variables:
+        """Return x - rate m^ / (sqrt(v^) + epsilon)."""
+        self.first = tuple(m.lerp(g, 1 - BETA1) for m, g in zip(self.first, gradients, strict=True))
+        self.second = tuple(
+            (v * BETA2).addcmul(g, g, value=1 - BETA2)
+            for v, g in zip(self.second, gradients, strict=True)
+        )
+        return tuple(
+            a - rate / (1 - BETA1 ** (step + 1)) * m
+            / ((v / (1 - BETA2 ** (step + 1))).sqrt() + EPSILON)
+            for a, m, v in zip(x, self.first, self.second, strict=True)
+        )  # fmt: skip
+
+
+class NormalisedGradient:
+    """Each vector along the last dimension moves by exactly ``rate``, down its own gradient.
+
+    One whose gradient is 0 stays where it is. Source: Poirier-Ginter & Lalonde 2023.
+    """
+
+    def __init__(self, start: Variables) -> None:
+        """There is no state."""
+
+    def step(self, x: Variables, gradients: Variables, rate: float, step: int) -> Variables:
+        """Return x - rate g / ||g||_2."""
+        return tuple(
+            a.addcdiv(g, _length(g), value=-rate) for a, g in zip(x, gradients, strict=True)
+        )
+
+
+def _length(gradient: Tensor) -> Tensor:
+    """Return ||g||_2 of each vector, (..., 1); 1 where it is 0.
+
+    Gradients as small as 1e-30, whose squares are 0 in float32, still have a direction.
+    """
+    largest = gradient.abs().amax(dim=-1, keepdim=True)
+    scale = torch.where(largest > 0, largest, 1.0)
+    return (gradient / scale).norm(dim=-1, keepdim=True).clamp(min=1.0) * scale
