@@ -3,24 +3,46 @@
 Textbook: one image at a time, every convolution weight modulated and demodulated for the sample
 (StyleGAN2, Eqs. 1 and 3), contiguous float32, weights that carry gradients. Both compute the same
 image, which is checked first, and the gradient of the same fidelity with respect to w+. The flow
-and Adam are in neither. Only the ratio means something: run it on a quiet machine.
+(benchmarks/fit_flow.py) and Adam are in neither. The forms alternate; medians are compared. Beside
+it: the share of the best that a bare convolution reaches here, and what convolutions alone take.
+
+    python -m benchmarks.search_step                       # the article's network, batch 4
+    python -m benchmarks.search_step --memory-batch 64     # the peak memory of 64 images instead
+    python -m benchmarks.search_step --device cuda --search-batches 1 16 64 256    # 200 steps each
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import math
+import os
+import statistics
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.training_step import peak_gflops
 from rls.device import choose_device, has_fast_bfloat16
 from rls.forward import Resize, downscale
+from rls.progress import Progress
+from rls.search.loop import Losses, Variables, search
 from rls.search.objective import fidelity
-from rls.search.problem import to_unit
-from rls.stylegan2.networks import Architecture, Generator, SynthesisLayer, ToRGBLayer
+from rls.search.problem import BatchProgress, to_unit
+from rls.stylegan2.cost import memory_gib
+from rls.stylegan2.networks import (
+    Architecture,
+    Generator,
+    Precision,
+    SynthesisLayer,
+    ToRGBLayer,
+)
 from rls.stylegan2.operators import upsample2d
 
 SIZES = {
@@ -64,16 +86,13 @@ def textbook_synthesis(generator: Generator, ws: Tensor, noise: list[Tensor]) ->
     return image
 
 
-def seconds(step, repeats: int, device: torch.device) -> float:
-    """Least time of one call of ``step``."""
-    times = []
-    for _ in range(repeats + 1):  # the first call is for warming up
-        started = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return min(times[1:])
+def seconds(step: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call."""
+    started = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 def gradient(synthesise, forward: Resize, y: Tensor, w: Tensor) -> Tensor:
@@ -82,45 +101,171 @@ def gradient(synthesise, forward: Resize, y: Tensor, w: Tensor) -> Tensor:
     return torch.autograd.grad(fidelity(y, forward(to_unit(synthesise(w)))).sum(), w)[0]
 
 
+@dataclass
+class Case:
+    """One network with the same weights in both forms, and the problem that both differentiate."""
+
+    ours: Generator
+    book: Generator
+    noise: list[Tensor]
+    w: Tensor
+    y: Tensor
+    forward: Resize
+
+    @staticmethod
+    def of(size: str, batch_size: int, device: torch.device) -> Case:
+        """Random weights; refuses forms whose images differ by more than 1e-4."""
+        torch.manual_seed(0)
+        architecture, factor = SIZES[size]
+        ours = Generator(architecture).to(device).eval().requires_grad_(False)
+        book = Generator(architecture).to(device).eval()
+        book.load_state_dict(ours.state_dict())
+        noise = [torch.randn(shape, device=device) for shape in ours.noise_shapes]
+        z = torch.randn(batch_size, architecture.z_dim, device=device)
+        forward = downscale(architecture.image_size, factor, "renormalize").to(device)
+        y = torch.rand(batch_size, architecture.n_channels, *forward.size_out, device=device)
+        case = Case(ours, book, noise, ours.mapping(z).detach(), y, forward)
+        with torch.no_grad():
+            image = textbook_synthesis(book, case.w[:1], noise)
+            error = (image - ours.synthesis(case.w[:1], noise)).abs().max() / image.abs().max()
+        if error > 1e-4:
+            raise SystemExit(f"the two forms differ by {error}")
+        return case
+
+    def textbook(self) -> None:
+        """One step of all images, one by one."""
+        for i in range(len(self.y)):
+            one = slice(i, i + 1)
+            gradient(
+                lambda v: textbook_synthesis(self.book, v, self.noise),
+                self.forward, self.y[one], self.w[one],
+            )  # fmt: skip
+
+    def gflop(self) -> float:
+        """Arithmetic of one step of all images."""
+        w = self.w.detach().requires_grad_()
+        with FlopCounterMode(display=False) as counter:
+            image = to_unit(self.ours.synthesis(w, self.noise))
+            fidelity(self.y, self.forward(image)).sum().backward()
+        return float(counter.get_total_flops()) / 1e9
+
+    def batched(self, precision: Precision) -> None:
+        """One step of all images at once."""
+        gradient(
+            lambda v: self.ours.synthesis(v, self.noise, precision=precision),
+            self.forward, self.y, self.w,
+        )  # fmt: skip
+
+
+def compare(
+    case: Case, precisions: Sequence[Precision], repeats: int, device: torch.device
+) -> None:
+    """Print the ratio of medians, rates, and what the convolutions take."""
+    n = len(case.y)
+    forms: dict[str, Callable[[], None]] = {"textbook": case.textbook}
+    forms |= {name: functools.partial(case.batched, name) for name in precisions}
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    for repeat in range(repeats + 1):
+        for name, step in forms.items():
+            taken = seconds(step, device) / n
+            if repeat:  # the first is for warming up
+                times[name].append(taken)
+    work = case.gflop() / n
+    middle = {name: statistics.median(values) for name, values in times.items()}
+    print(f"batch {n}, {work:.1f} GFLOP a step and image, n = {repeats}, "
+          f"load average {os.getloadavg()[0]:.1f}")  # fmt: skip
+    print(f"textbook: {1000 * middle['textbook']:.1f} ms a step and image")
+    for name in precisions:
+        kind = torch.bfloat16 if name == "bfloat16" else torch.float32
+        peak, rate = peak_gflops(device, kind, 16), work / middle[name]
+        spread = (max(times[name]) - min(times[name])) / middle[name]
+        print(
+            f"ours {name}: {1000 * middle[name]:.1f} ms (spread {100 * spread:.0f} %), textbook / "
+            f"ours {middle['textbook'] / middle[name]:.2f} of medians, "
+            f"{min(times['textbook']) / min(times[name]):.2f} of the best; {rate:.0f} GFLOP/s, "
+            f"{100 * rate / peak:.0f} % of the best convolution here ({peak:.0f} GFLOP/s)"
+        )
+        print(f"  where it goes: {shares(lambda name=name: case.batched(name))}")
+
+
+# What an operator's name begins with -> what it is; all others are elementwise or copies.
+KINDS = {
+    "convolutions": ("aten::mkldnn_convolution", "aten::_convolution", "aten::cudnn_convolution",
+                     "aten::convolution", "aten::thnn_conv2d", "aten::_conv_depthwise2d"),
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
+    "sums": ("aten::sum",),
+    "copies": ("aten::copy_",),
+}  # fmt: skip
+
+
+def shares(step: Callable[[], None]) -> str:
+    """Shares of the operators' own time on the CPU; under a profiler, so only roughly."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        step()
+    by_kind = dict.fromkeys([*KINDS, "elementwise and the rest"], 0.0)
+    for event in seen.key_averages():
+        kind = next((k for k, names in KINDS.items() if event.key in names), list(by_kind)[-1])
+        by_kind[kind] += event.self_cpu_time_total
+    total = sum(by_kind.values())
+    return ", ".join(f"{name} {100 * value / total:.0f} %" for name, value in by_kind.items())
+
+
+def whole_search(case: Case, steps: int, precision: Precision) -> tuple[float, float]:
+    """Seconds and mean final loss (float32) of a search of all images, without a prior."""
+    device, n = case.y.device, len(case.y)
+
+    def objective(variables: Variables, kind: Precision) -> Losses:
+        image = to_unit(case.ours.synthesis(variables[0], case.noise, precision=kind))
+        return {"loss_total": fidelity(case.y, case.forward(image))}
+
+    with Progress(n, "search", "img") as bar:
+        started = time.perf_counter()
+        found = search(
+            (case.w,), objective, steps=steps, learning_rate=0.5, schedule="one_cycle_drop",
+            precision=precision, progress=BatchProgress(bar, 1),
+        )  # fmt: skip
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        taken = time.perf_counter() - started
+    return taken, float(found.losses["loss_total"].mean())
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", choices=tuple(SIZES), default="demo")
-    parser.add_argument("--batch-size", type=int, default=8)
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=tuple(SIZES), default="article")
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--memory-batch", type=int, help="measure the peak memory of this batch")
+    parser.add_argument("--search-batches", type=int, nargs="*", default=[], help="whole searches")
+    parser.add_argument("--steps", type=int, default=200, help="of the whole searches")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     device = choose_device(args.device, args.threads)
     torch.backends.cudnn.allow_tf32 = False
-    torch.manual_seed(0)
-    architecture, factor = SIZES[args.size]
-    ours = Generator(architecture).to(device).eval().requires_grad_(False)
-    book = Generator(architecture).to(device).eval()
-    book.load_state_dict(ours.state_dict())
-    noise = [torch.randn(shape, device=device) for shape in ours.noise_shapes]
-    z = torch.randn(args.batch_size, architecture.z_dim, device=device)
-    w = ours.mapping(z).detach()
-    forward = downscale(architecture.image_size, factor, "renormalize").to(device)
-    y = torch.rand(args.batch_size, architecture.n_channels, *forward.size_out, device=device)
-    with torch.no_grad():
-        image = textbook_synthesis(book, w[:1], noise)
-    error = float((image - ours.synthesis(w, noise)[:1]).abs().max() / image.abs().max())
-    assert error < 1e-4, f"the two forms differ by {error}"
-
-    def textbook() -> None:
-        for i in range(args.batch_size):
-            one = slice(i, i + 1)
-            gradient(lambda v: textbook_synthesis(book, v, noise), forward, y[one], w[one])
-
-    base = seconds(textbook, args.repeats, device) / args.batch_size
-    print(f"{args.size}, batch {args.batch_size}: textbook {base * 1e3:.1f} ms a step and image")
-    for precision in ("float32", "bfloat16")[: 1 + has_fast_bfloat16(device)]:
-
-        def batched(precision: str = precision) -> None:
-            gradient(lambda v: ours.synthesis(v, noise, precision=precision), forward, y, w)
-
-        time_ours = seconds(batched, args.repeats, device) / args.batch_size
-        print(f"  ours {precision}: {time_ours * 1e3:.1f} ms, {base / time_ours:.2f}x as fast")
+    both: tuple[Precision, ...] = ("float32", "bfloat16")
+    precisions = both if has_fast_bfloat16(device) else both[:1]
+    if args.memory_batch:
+        case = Case.of(args.size, args.memory_batch, device)
+        before = memory_gib(device)
+        case.batched(precisions[-1])
+        print(f"batch {args.memory_batch}, {precisions[-1]}: peak memory {memory_gib(device):.2f} "
+              f"GiB, {before:.2f} GiB of it before the first step")  # fmt: skip
+        return
+    print(f"{args.size}: {SIZES[args.size][0]}")
+    compare(Case.of(args.size, args.batch_size, device), precisions, args.repeats, device)
+    for batch_size in args.search_batches:
+        case, losses = Case.of(args.size, batch_size, device), {}
+        for precision in precisions:
+            taken, losses[precision] = whole_search(case, args.steps, precision)
+            print(
+                f"search of {args.steps} steps, batch {batch_size}, {precision}: "
+                f"{batch_size / taken:.2f} images/s, final loss {losses[precision]:.5f}"
+            )
+        if len(losses) == 2:
+            change = losses["bfloat16"] / losses["float32"] - 1
+            print(f"  final loss of bfloat16 against float32: {100 * change:+.2f} %")
 
 
 if __name__ == "__main__":
