@@ -50,8 +50,12 @@ def solve(
     problem: Problem,
     batch_size: int,
     state: StateFolder,
+    label: str = "super_resolve",
 ) -> Solved:
     """Return the reconstruction of all images of ``problem``; finished batches are taken up.
+
+    Arguments:
+        label: The command, named in what is printed.
 
     Raises:
         InputError: The generator's images are not finite even where the search starts.
@@ -61,8 +65,8 @@ def solve(
     done = [_read(_file(state, i)) for i in range(len(batches))]
     n_done = sum(count for (_, count), part in zip(batches, done, strict=True) if part)
     if n_done:
-        print(f"super_resolve: {n_done} of {n} images were found in {state.folder}", flush=True)
-    with Progress(n, "super_resolve", "img", done=n_done) as bar:
+        print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
+    with Progress(n, label, "img", done=n_done) as bar:
         for i, (rows, count) in enumerate(batches):
             if done[i] is not None:
                 continue

@@ -7,6 +7,7 @@ The authors' code adds lambda_n times a penalty on the norm of F(w); the article
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor
 
 from rls.command import option
-from rls.search.loop import Losses, Variables, search
+from rls.search.loop import Losses, Objective, Variables, search
 from rls.search.objective import CROSS, fidelity, norm_deviation, prior
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
+
+Synthesise = Callable[[Tensor, Precision], Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,54 @@ class Settings:
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
     """Return G_s(w^) for a batch; starts at the mean style in every layer.
 
-    Columns: ``loss_total``, ``loss_fidelity``, ``log_prior`` (nats, NaN without a flow),
-    ``loss_cross``, all at the returned iterate in float32, and ``search_status``.
+    Columns: those of :func:`describe`, and ``search_status``.
 
     Raises:
         InputError: Generator or styles are missing, or the flow where lambda_w or lambda_n is
             not 0.
     """
     generator, styles = problem.need_generator(), problem.need_styles()
+    start = styles.mean.expand(len(problem.y), generator.num_ws, -1)
+    return search_from(start, problem, settings, progress)
+
+
+def search_from(
+    start: Tensor, problem: Problem, settings: Settings, progress: BatchProgress
+) -> Reconstruction:
+    """Return the reconstruction that a search from ``start``, (n, L, d), finds."""
+    synthesise, objective = objective_of(problem, settings)
+    found = search(
+        (start,),
+        objective,
+        steps=settings.steps,
+        learning_rate=learning_rate_of(problem, settings),
+        schedule=settings.schedule,
+        precision=problem.precision,
+        progress=progress,
+    )
+    (w,) = found.variables
+    with torch.no_grad():
+        images = synthesise(w, "float32")
+    columns = describe(found.losses)
+    return Reconstruction(images, w, {**columns, "search_status": found.status})
+
+
+def learning_rate_of(problem: Problem, settings: Settings) -> float:
+    """Return the peak learning rate in units of w."""
+    if settings.learning_rate_unit == "relative":
+        return settings.learning_rate * float(problem.need_styles().sd.mean())
+    return settings.learning_rate
+
+
+def objective_of(problem: Problem, settings: Settings) -> tuple[Synthesise, Objective]:
+    """Return (w+ -> images in [0, 1] units, Eq. 5 of the variable w+).
+
+    Raises:
+        InputError: The generator is missing, or the flow where lambda_w or lambda_n is not 0.
+    """
+    generator = problem.need_generator()
     flow = problem.need_flow() if settings.lambda_w or settings.lambda_n else problem.flow
     noise = noise_maps(problem)
-    rate = settings.learning_rate
-    if settings.learning_rate_unit == "relative":
-        rate *= float(styles.sd.mean())
 
     def synthesise(w: Tensor, precision: Precision) -> Tensor:
         return to_unit(generator.synthesis(w, noise=noise, precision=precision))
@@ -64,28 +102,21 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
             terms["log_prior"] = prior(flow, w)
         if settings.lambda_w:
             total = total - settings.lambda_w * terms["log_prior"]
-        if settings.lambda_n and flow is not None:
-            terms["loss_norm"] = norm_deviation(flow, w)
-            total = total + settings.lambda_n * terms["loss_norm"]
         if settings.lambda_c or not w.requires_grad:
             terms["loss_cross"] = CROSS[settings.cross](w)
         if settings.lambda_c:
             total = total + settings.lambda_c * terms["loss_cross"]
+        if settings.lambda_n and flow is not None:
+            terms["loss_norm"] = norm_deviation(flow, w)
+            total = total + settings.lambda_n * terms["loss_norm"]
         return {"loss_total": total, **terms}
 
-    start = styles.mean.expand(len(problem.y), generator.num_ws, -1)
-    found = search(
-        (start,),
-        objective,
-        steps=settings.steps,
-        learning_rate=rate,
-        schedule=settings.schedule,
-        precision=problem.precision,
-        progress=progress,
-    )
-    (w,) = found.variables
-    with torch.no_grad():
-        images = synthesise(w, "float32")
-    columns = {"log_prior": np.full(len(w), np.nan, dtype=np.float32)}
-    columns |= {name: value.cpu().numpy() for name, value in found.losses.items()}
-    return Reconstruction(images, w, {**columns, "search_status": found.status})
+    return synthesise, objective
+
+
+def describe(losses: Losses) -> dict[str, np.ndarray]:
+    """Return ``loss_total``, ``loss_fidelity``, ``log_prior`` (nats, NaN without a flow) and
+    ``loss_cross`` of the iterates that are returned, in float32.
+    """
+    columns = {"log_prior": np.full(len(losses["loss_total"]), np.nan, dtype=np.float32)}
+    return columns | {name: value.cpu().numpy() for name, value in losses.items()}
