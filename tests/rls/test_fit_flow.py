@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -95,6 +99,31 @@ def test_a_fit_that_was_interrupted_ends_with_the_same_bits(
     assert header == other_header
     for name in ("validation_log_prob", "gaussian_full_log_prob", "gaussian_diagonal_log_prob"):
         assert math.isfinite(header[name])
+
+
+def test_a_fit_that_is_killed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    styles = write_styles(tmp_path / "styles.safetensors")
+    base = [sys.executable, "-m", "rls.fit_flow", "--styles", str(styles)]
+    base += flags(replace(SMALL, max_epochs=60, patience_epochs=60))
+
+    def command(name: str) -> list[str]:
+        output = tmp_path / f"{name}.safetensors"
+        return [*base, "--output", str(output), "--state", str(tmp_path / name)]
+
+    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL)
+    while not list((tmp_path / "killed").glob("*/checkpoint-*")) and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    said = subprocess.run(command("killed"), capture_output=True, text=True, check=True).stdout
+    assert "goes on after epoch" in said
+    subprocess.run(command("whole"), capture_output=True, check=True)
+    (one, header), (other, other_header) = (
+        read_flow(tmp_path / f"{name}.safetensors") for name in ("killed", "whole")
+    )
+    assert header == other_header
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 def test_the_best_epoch_is_kept_and_fitting_stops_with_patience() -> None:
