@@ -287,10 +287,19 @@ def _misfits(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield the faults that a schema cannot express."""
     run, assays = config["run"], config["assays"]
     for kind, table in (("assays", assays), ("degradations", config["degradations"]),
-                        ("methods", config["methods"])):  # fmt: skip
+                        ("methods", config["methods"]), ("degraded_methods", config["methods"])):  # fmt: skip  # noqa: E501
         for name in run[kind]:
             if name not in table:
-                yield f"run.{kind} names '{name}', which {kind} does not define."
+                defined = kind.removeprefix("degraded_")
+                yield f"run.{kind} names '{name}', which {defined} does not define."
+    for kind in ("factors", "methods"):
+        few = run[f"degraded_{kind}"]
+        if len(run["degradations"]) > 1 and not set(few) & set(run[kind]):
+            yield (
+                f"run.degraded_{kind} ({', '.join(map(str, few))}) has none of run.{kind}: of "
+                f"run.degradations only the first would run. Name one of "
+                f"{', '.join(map(str, run[kind]))}, or that degradation alone."
+            )
     for name in RESERVED_METHODS:
         if name in config["methods"]:
             yield f"methods.{name}: the name is reserved."
@@ -344,6 +353,17 @@ def _assay_misfits(name: str, assays: Mapping[str, Any], factors: Sequence[int])
 def assay_factors(block: Mapping[str, Any], factors: Sequence[int]) -> list[int]:
     """Return the factors of ``run.factors`` that the assay runs: all, or those in its own list."""
     return [factor for factor in factors if factor in block.get("factors", factors)]
+
+
+def condition_methods(run: Mapping[str, Any], factor: int, degradation: str) -> list[str]:
+    """Return the methods that run at a factor and degradation: all on the first degradation.
+
+    Of the others only run.degraded_factors run, with run.degraded_methods.
+    """
+    if degradation == run["degradations"][0]:
+        return list(run["methods"])
+    few = run["degraded_methods"] if factor in run["degraded_factors"] else ()
+    return [method for method in run["methods"] if method in few]
 
 
 def _quoted(names: Sequence[str]) -> str:

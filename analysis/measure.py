@@ -3,7 +3,8 @@
 Two tables, one row a cell. ``features``: what is seen in an image by itself: the assay's features
 with units and status, 32 features of the treatment classifier, 96 random convolutions, and
 Inception features where a file is given. ``metrics``: what is seen against the HR image of the
-same cell: PSNR, MS-SSIM, LPIPS where a file is given, and mean |D(SR) - LR| (Eq. 5).
+same cell: PSNR, MS-SSIM, LPIPS where a file is given, and mean |D(SR) - LR| (Eq. 5), once with
+the LR image given and once with the clean one that it was made from (section 4.3).
 
 PSNR and MS-SSIM are taken on [0, 1], values beyond clipped, as in the article's 8-bit images; all
 else is not clipped. What cannot be measured is NaN with a status.
@@ -79,12 +80,13 @@ class Networks:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The stack that is measured, and for each of its rows the HR and the LR image."""
+    """The stack that is measured, and for each of its rows the HR, the LR, the clean LR image."""
 
     method: str
     stack: Stack
     high: Stack
     low: Stack
+    clean: Stack
     intensity: Intensity
     downscale: Resize
 
@@ -167,15 +169,41 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
             f"{size[1]} px. A method gives images of the size of HR."
         )
     check_cells(args.method, stack, high, str(args.stack))
+    clean = read_clean(args, low)
     stack_name, high_name = str(args.stack), str(args.high_resolution)
     return Inputs(
         args.method,
         stack,
         align(stack, high, (stack_name, high_name)),
         align(stack, low, (stack_name, str(args.low_resolution))),
+        align(stack, clean, (stack_name, str(args.clean_low_resolution))),
         intensity,
         operator,
     )
+
+
+def read_clean(args: argparse.Namespace, low: Stack) -> Stack:
+    """Return the clean LR images: those of --clean-low-resolution, or the given ones if clean.
+
+    Raises:
+        InputError: The given ones are degraded and there is no other; or they differ in shape.
+    """
+    if args.clean_low_resolution is None:
+        if "chain" in low.table and (low.table["chain"] != "").any():
+            raise InputError(
+                f"{args.low_resolution} is degraded ({low.table['chain'].iloc[0]}). Give the "
+                f"images of D alone as --clean-low-resolution."
+            )
+        return low
+    if args.clean_low_resolution.resolve() == args.low_resolution.resolve():
+        return low
+    clean = read_stack(args.clean_low_resolution)
+    if clean.channels != low.channels or clean.images.shape[-2:] != low.images.shape[-2:]:
+        raise InputError(
+            f"{args.clean_low_resolution} and {args.low_resolution} differ in channels or size. "
+            f"Give the clean images of the same assay and factor."
+        )
+    return clean
 
 
 def _border(low: Stack, path: Path) -> str:
@@ -244,21 +272,24 @@ def compare_images(
     """Return the metrics against the HR images of ``rows``.
 
     For ``high_resolution`` itself only fidelity is a number: what quantisation and degradation
-    leave between D(HR) and LR, the floor of every search.
+    leave between D(HR) and LR, the floor of every search. For ``low_resolution`` it is its own
+    distance to the clean LR.
     """
     n = len(rows)
     table = pd.DataFrame({name: np.full(n, np.nan) for name in ("psnr_db", "ms_ssim")})
     if networks.vgg is not None:
         table["lpips"] = np.nan
     table["fidelity_l1"] = np.nan
-    if inputs.method == LOW_RESOLUTION:
-        return table.assign(status=OTHER_GRID)
     device = networks.classifier.device
-    unit, low = (
+    unit, low, clean = (
         torch.as_tensor(inputs.intensity.to_unit(one.images[rows]), device=device)
-        for one in (inputs.stack, inputs.low)
+        for one in (inputs.stack, inputs.low, inputs.clean)
     )
+    if inputs.method == LOW_RESOLUTION:
+        table["fidelity_clean_l1"] = fidelity_l1(low, clean, lambda same: same).cpu().numpy()
+        return table.assign(status=OTHER_GRID)
     table["fidelity_l1"] = fidelity_l1(unit, low, inputs.downscale).cpu().numpy()
+    table["fidelity_clean_l1"] = fidelity_l1(unit, clean, inputs.downscale).cpu().numpy()
     if inputs.method == HIGH_RESOLUTION:
         return table.assign(status=IS_REFERENCE)
     high_unit = inputs.intensity.to_unit(inputs.high.images[rows])
@@ -302,6 +333,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--method", required=True, help="its name; high_resolution, low_resolution")
     parser.add_argument("--high-resolution", type=Path, required=True, help="HR stack")
     parser.add_argument("--low-resolution", type=Path, required=True, help="LR stack")
+    parser.add_argument(
+        "--clean-low-resolution", type=Path, help="LR of D alone; default --low-resolution"
+    )
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")
     parser.add_argument("--classifier", type=Path, required=True, help="classifier trained on HR")
     parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")

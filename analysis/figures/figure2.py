@@ -33,8 +33,8 @@ def columns_of(methods: Sequence[str]) -> tuple[str, ...]:
 def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
     """Return the figure and its numbers, one row a panel."""
     grids, rows = [], []
-    columns = columns_of(inputs.methods)
     for at in inputs.comparisons():
+        columns = columns_of(at.methods)
         treatments = choose_treatments(
             evaluation_table(at), at.assay.treatments, settings.treatments_shown
         )

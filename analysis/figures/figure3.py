@@ -30,6 +30,8 @@ def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
     columns = (LOW_RESOLUTION, method, HIGH_RESOLUTION)
     grids, rows = [], []
     for at in inputs.comparisons():
+        if method not in at.methods:
+            continue  # it did not run on this degradation
         if len(at.assay.treatments) < 2:
             raise InputError(
                 f"Fig. 3 shows a negative and a positive control; assay '{at.assay.name}' names "

@@ -175,7 +175,7 @@ def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
     blocks, rows = [], []
     for at in inputs.comparisons():
         for feature in at.assay.features:
-            block = read_block(at, feature, inputs.methods)
+            block = read_block(at, feature, at.methods)
             triples = agreements(block, draws)
             rows += rows_of(block, triples, draws)
             blocks.append((block, triples))

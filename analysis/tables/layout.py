@@ -64,12 +64,19 @@ class Assay:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One assay at one factor and degradation: the unit that tables and figures walk over."""
+    """One assay at one factor and degradation: the unit that tables and figures walk over.
+
+    Attributes:
+        methods: The methods that ran here, in order.
+        clean: Whether the degradation is the run's first, which all methods face.
+    """
 
     assay: Assay
     factor: int
     degradation: str
     folder: Path
+    methods: tuple[str, ...] = ()
+    clean: bool = True
 
     @property
     def title(self) -> str:
@@ -97,23 +104,35 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What every table and figure is asked for."""
+    """What every table and figure is asked for.
+
+    Attributes:
+        degraded_factors, degraded_methods: What runs on the degradations after the first; None
+            where all of ``factors`` and ``methods`` do.
+    """
 
     results: Path
     assays: tuple[Assay, ...]
     factors: tuple[int, ...]
     degradations: tuple[str, ...]
     methods: tuple[str, ...]
+    degraded_factors: tuple[int, ...] | None = None
+    degraded_methods: tuple[str, ...] | None = None
 
     def comparisons(self) -> Iterator[Comparison]:
         """Walk over assay, factor and degradation in the order of the configuration."""
+        few = self.methods if self.degraded_methods is None else self.degraded_methods
+        degraded = tuple(method for method in self.methods if method in few)
         for assay in self.assays:
             for factor in self.factors:
                 if assay.factors and factor not in assay.factors:
                     continue
                 for degradation in self.degradations:
                     folder = self.results / assay.name / f"{factor}x" / degradation
-                    yield Comparison(assay, factor, degradation, folder)
+                    if degradation == self.degradations[0]:
+                        yield Comparison(assay, factor, degradation, folder, self.methods)
+                    elif self.degraded_factors is None or factor in self.degraded_factors:
+                        yield Comparison(assay, factor, degradation, folder, degraded, clean=False)
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +143,14 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--factors", nargs="+", type=int, required=True, help="such as 16 32")
     group.add_argument("--degradations", nargs="+", required=True, help="names of degradations")
     group.add_argument("--methods", nargs="+", required=True, help="methods, in order of rows")
+    group.add_argument(
+        "--degraded-factors", nargs="*", type=int,
+        help="factors at which the degradations after the first ran; default all",
+    )  # fmt: skip
+    group.add_argument(
+        "--degraded-methods", nargs="*",
+        help="methods that ran on the degradations after the first; default all",
+    )  # fmt: skip
     group.add_argument(
         "--assays-config", type=Path, required=True, help="JSON or YAML: one block an assay"
     )
@@ -148,6 +175,8 @@ def inputs_from(args: argparse.Namespace) -> Inputs:
         factors=tuple(args.factors),
         degradations=tuple(args.degradations),
         methods=tuple(dict.fromkeys(args.methods)),
+        degraded_factors=_given(args, "degraded_factors"),
+        degraded_methods=_given(args, "degraded_methods"),
     )
     if next(inputs.comparisons(), None) is None:
         raise InputError(
@@ -156,6 +185,11 @@ def inputs_from(args: argparse.Namespace) -> Inputs:
             f"{args.assays_config} name."
         )
     return inputs
+
+
+def _given(args: argparse.Namespace, name: str) -> tuple[Any, ...] | None:
+    values = getattr(args, name, None)
+    return None if values is None else tuple(values)
 
 
 def read_assays(path: Path) -> dict[str, Assay]:

@@ -83,6 +83,8 @@ def estimate_facts(found: Estimate, scale: float = 1.0) -> dict[str, object]:
 
 # Name in the table -> column of {method}.metrics.parquet, one value a cell.
 IMAGE_METRICS = {"ms_ssim": "ms_ssim", "psnr_db": "psnr_db", "fidelity_l1": "fidelity_l1"}
+# Beside them where LR is degraded: on clean LR it is fidelity_l1.
+FIDELITY_CLEAN = "fidelity_clean_l1"
 PERCEPTUAL_METRICS = {"lpips": "lpips"}
 # Kind of features of {method}.features.parquet -> prefix of their columns.
 EMBEDDINGS = {

@@ -1,14 +1,14 @@
 """Table 1: how near reconstructions are to HR images, per image and as a set (section 4.2).
 
 Per assay, factor, degradation and method: MS-SSIM, PSNR and fidelity |D(SR) - LR| as means over
-cells; kernel distance (KD) and, from 20 images a dimension on, Frechet distance (FD) between the
-sets, on features of the treatment classifier and on random convolutions that know nothing of
-treatments. The floor row is HR against other HR cells.
+cells, where LR is degraded also |D(SR) - clean LR|; kernel distance (KD) and, from 20 images a
+dimension on, Frechet distance (FD) between the sets, on features of the treatment classifier and
+on random convolutions that know nothing of treatments. The floor row is HR against other HR cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from analysis.tables.layout import (
 from analysis.tables.measured import (
     EMBEDDINGS,
     EVALUATION,
+    FIDELITY_CLEAN,
     IMAGE_METRICS,
     KEYS,
     NO_NETWORK,
@@ -72,8 +73,8 @@ def rows_of(inputs: Inputs, settings: Settings) -> Rows:
     for at in inputs.comparisons():
         reference = read_sets(at, HIGH_RESOLUTION)
         rows += floor_rows(at, reference, settings)
-        rows += low_resolution_rows(at)
-        for method in inputs.methods:
+        rows += low_resolution_rows(at, settings)
+        for method in at.methods:
             if method != HIGH_RESOLUTION:
                 rows += method_rows(at, method, reference, settings)
     return rows
@@ -88,44 +89,47 @@ def read_sets(at: Comparison, method: str) -> pd.DataFrame:
     return pd.concat([metrics, features[own]], axis=1)
 
 
-def low_resolution_rows(at: Comparison) -> Rows:
-    """Return the empty rows of LR, with their reason."""
+def low_resolution_rows(at: Comparison, settings: Settings) -> Rows:
+    """Return the rows of LR: empty, with their reason, but for its distance to the clean LR."""
     distances = [name for names in DISTANCES.values() for name in names]
     metrics = [*IMAGE_METRICS, *distances, *PERCEPTUAL_METRICS]
-    return [long_row(at, LOW_RESOLUTION, metric, reason=OTHER_GRID) for metric in metrics]
+    rows = [long_row(at, LOW_RESOLUTION, metric, reason=OTHER_GRID) for metric in metrics]
+    if not at.clean:
+        table = read_evaluation(at.metrics(LOW_RESOLUTION), columns=[FIDELITY_CLEAN])
+        fact = mean_fact(table, FIDELITY_CLEAN, settings)
+        rows.append(long_row(at, LOW_RESOLUTION, **fact))
+    return rows
 
 
 def method_rows(at: Comparison, method: str, reference: pd.DataFrame, settings: Settings) -> Rows:
     """Return the rows of one method."""
     table = same_cells(reference, read_sets(at, method), at.metrics(method))
-    facts = [*image_facts(table, settings)]
+    facts = image_facts(at, table, settings)
     for kind in EMBEDDINGS:
         facts += distance_facts(kind, table, reference, reference, settings)
     return [long_row(at, method, **fact) for fact in facts]
 
 
-def image_facts(table: pd.DataFrame, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield the mean of every image metric with its interval over wells."""
-    for metric, column in {**IMAGE_METRICS, **PERCEPTUAL_METRICS}.items():
-        if column not in table.columns:
-            reason = NO_NETWORK.get(metric, f"measure wrote no column {column}")
-            yield {"metric": metric, "reason": reason}
-            continue
-        kept = table[np.isfinite(table[column].to_numpy(dtype=float))].reset_index(drop=True)
-        if kept.empty:
-            reason = NO_NETWORK.get(metric, "no cell has a finite value")
-            yield {"metric": metric, "reason": reason}
-            continue
-        values = kept[column].to_numpy(dtype=float)
+def image_facts(at: Comparison, table: pd.DataFrame, settings: Settings) -> Rows:
+    """Return the mean of every image metric with its interval over wells."""
+    names = [*IMAGE_METRICS, *PERCEPTUAL_METRICS, *([] if at.clean else [FIDELITY_CLEAN])]
+    return [mean_fact(table, name, settings) for name in names]
 
-        def mean(chosen: np.ndarray, values: np.ndarray = values) -> float:
-            return float(values[chosen].mean())
 
-        found = bootstrap(
-            mean, kept, n_resamples=settings.n_bootstrap,
-            confidence=settings.confidence_level, seed=settings.seed,
-        )  # fmt: skip
-        yield {"metric": metric, **estimate_facts(found)}
+def mean_fact(table: pd.DataFrame, column: str, settings: Settings) -> dict[str, Any]:
+    """Return the mean of a column over cells with its interval over wells, or why there is none."""
+    if column not in table.columns:
+        reason = NO_NETWORK.get(column, f"measure wrote no column {column}")
+        return {"metric": column, "reason": reason}
+    kept = table[np.isfinite(table[column].to_numpy(dtype=float))].reset_index(drop=True)
+    if kept.empty:
+        return {"metric": column, "reason": NO_NETWORK.get(column, "no cell has a finite value")}
+    values = kept[column].to_numpy(dtype=float)
+    found = bootstrap(
+        lambda chosen: float(values[chosen].mean()), kept, n_resamples=settings.n_bootstrap,
+        confidence=settings.confidence_level, seed=settings.seed,
+    )  # fmt: skip
+    return {"metric": column, **estimate_facts(found)}
 
 
 def distance_facts(
@@ -178,8 +182,8 @@ def floor_rows(at: Comparison, reference: pd.DataFrame, settings: Settings) -> R
         for fact in distance_facts(kind, here, there, reference, settings):
             reason = "; ".join(filter(None, (fact.get("reason", ""), note)))
             rows.append(long_row(at, FLOOR, **{**fact, "reason": reason}))
-    for fact in image_facts(reference, settings):
-        if fact["metric"] == FIDELITY:
+    for fact in image_facts(at, reference, settings):
+        if fact["metric"] in (FIDELITY, FIDELITY_CLEAN):
             note = fact.get("reason") or "|D(HR) - LR| of the same cell: what degradation leaves"
             rows.append(long_row(at, FLOOR, **{**fact, "reason": note}))
         else:

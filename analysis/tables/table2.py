@@ -57,11 +57,11 @@ def rows_of(inputs: Inputs, settings: Settings) -> Rows:
     for at in inputs.comparisons():
         if len(at.assay.treatments) < 2:
             reason = "the assay names no negative and positive control"
-            methods = (LOW_RESOLUTION, *inputs.methods, HIGH_RESOLUTION)
+            methods = (LOW_RESOLUTION, *at.methods, HIGH_RESOLUTION)
             metrics = (CHOSEN, NETWORK, FEATURES)
             rows += [long_row(at, m, metric, reason=reason) for m in methods for metric in metrics]
             continue
-        rows += comparison_rows(at, inputs.methods, settings)
+        rows += comparison_rows(at, at.methods, settings)
     return rows
 
 

@@ -28,6 +28,7 @@ TABLE1: Mapping[str, Column] = {
     "ms_ssim": Column("MS-SSIM ↑", 3),
     "psnr_db": Column("PSNR, dB ↑", 2),
     "fidelity_l1": Column("|D(SR) − LR|, x1e3 ↓", 2, 1000.0),
+    "fidelity_clean_l1": Column("|D(SR) − clean LR|, x1e3 ↓", 2, 1000.0),
     "fid": Column("FID ↓", 2),
     "kid_x1000": Column("KID, x1e3 ↓", 2),
     "lpips": Column("LPIPS ↓", 3),

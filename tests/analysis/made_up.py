@@ -124,13 +124,14 @@ def write_metrics(
     cells: int = 10,
     dimensions: int = 4,
     features: dict[str, np.ndarray] | None = None,
+    degradation: str = DEGRADATION,
 ) -> None:
     """Write features and metrics of methods whose features are HR's plus noise of sd 1 - quality.
 
     ``features`` are values of the assay's feature by method; default all 1.
     """
     table = cells_table(wells, cells)
-    folder = root / assay / f"{FACTOR}x" / DEGRADATION
+    folder = root / assay / f"{FACTOR}x" / degradation
     random = np.random.default_rng(5)
     base = random.normal(size=(len(table), dimensions))
     for method, level in quality.items():
@@ -142,11 +143,14 @@ def write_metrics(
             frame = frame.assign(**{f"{prefix}{i}": drawn[:, i] for i in range(dimensions)})
         write_table(folder / f"{method}.features.parquet", frame, written_by="test")
         metrics = table.assign(
-            ms_ssim=level, psnr_db=10 + 20 * level, fidelity_l1=0.1 * (1 - level)
-        )
+            ms_ssim=level, psnr_db=10 + 20 * level, fidelity_l1=0.1 * (1 - level),
+            fidelity_clean_l1=0.1 * (1 - level),
+        )  # fmt: skip
         if method == "high_resolution":
             metrics = metrics.assign(psnr_db=np.inf)
         write_table(folder / f"{method}.metrics.parquet", metrics, written_by="test")
+    low = table.assign(ms_ssim=np.nan, psnr_db=np.nan, fidelity_l1=np.nan, fidelity_clean_l1=0.08)
+    write_table(folder / "low_resolution.metrics.parquet", low, written_by="test")
 
 
 def write_classification(

@@ -8,6 +8,7 @@ from analysis.configuration import (
     ROOT,
     SHARED,
     check,
+    condition_methods,
     flags,
     keys_of,
     method_fact,
@@ -73,6 +74,10 @@ def test_every_overlay_changes_something_at_every_key():
         ({"train_gan": {"batch_size": 8.5}}, "train_gan.batch_size"),
         ({"device": "gpu"}, "expected one of: auto, cpu, cuda"),
         ({"run": {"methods": ["pulze"]}}, "run.methods names 'pulze'"),
+        ({"run": {"degraded_methods": ["pulze"]}}, "degraded_methods names 'pulze', which"),
+        ({"run": {"degraded_methods": []}}, "run.degraded_methods .* none of run.methods"),
+        ({"run": {"degraded_factors": [8]}}, "run.degraded_factors .8. has none of run.factors"),
+        ({"run": {"degradations": ["clean", "fog"]}}, "run.degradations names 'fog'"),
         ({"run": {"assays": ["golgy"]}}, "run.assays names 'golgy'"),
         ({"run": {"factors": [24]}, "assays": {"translocation": {"factors": [24]}}},
          "The factor 24 does not divide the image size 128 of assay translocation"),
@@ -91,6 +96,18 @@ def test_every_overlay_changes_something_at_every_key():
 def test_a_faulty_configuration_is_refused_by_name(change, message):
     with pytest.raises(InputError, match=message):
         check(merge(load(), change))
+
+
+def test_all_methods_run_on_the_first_degradation_and_few_on_the_others():
+    run = load()["run"] | {"methods": ["bicubic", "rls"], "degraded_factors": [16]}
+    run |= {"degraded_methods": ["rls", "pulse"]}
+    assert condition_methods(run, 32, "clean") == ["bicubic", "rls"]
+    assert condition_methods(run, 16, "gaussian_blur") == ["rls"]
+    assert condition_methods(run, 32, "gaussian_blur") == []
+
+
+def test_a_run_of_one_degradation_need_not_say_what_runs_on_others():
+    check(merge(load(), {"run": {"degradations": ["clean"], "degraded_methods": []}}))
 
 
 def test_a_missing_key_is_named():

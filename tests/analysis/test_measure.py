@@ -79,11 +79,15 @@ def evaluation_images(folder):
     return high.images[(high.table["split"] == "evaluation").to_numpy()]
 
 
-def run(folder, method, stack=None, factor=FACTOR, marker="nfkb", classifier=None, **changes):
+def run(
+    folder, method, stack=None, factor=FACTOR, marker="nfkb", classifier=None,
+    low="low_resolution", clean=None, **changes,
+):  # fmt: skip
     call(
         measure.main, "--stack", folder / f"{stack or method}.ome.tif", "--method", method,
         "--high-resolution", folder / "high_resolution.ome.tif",
-        "--low-resolution", folder / "low_resolution.ome.tif",
+        "--low-resolution", folder / f"{low}.ome.tif",
+        *(("--clean-low-resolution", folder / f"{clean}.ome.tif") if clean else ()),
         "--intensity", folder / "intensity.json",
         "--classifier", folder / f"{classifier or 'classifier'}.safetensors", "--factor", factor,
         "--nucleus-channel", "dna", "--marker-channel", marker,
@@ -195,6 +199,29 @@ def test_fidelity_uses_the_d_that_made_lr_and_the_rows_of_the_same_cell(folder):
         operator(torch.as_tensor(unit)).numpy() - INTENSITY.to_unit(low.images[here])
     ).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(metrics["fidelity_l1"], expected, atol=1e-5)
+
+
+def test_distance_to_the_clean_image_is_told_from_distance_to_the_given_one(folder):
+    call(
+        degrade.main, "--high-resolution", folder / "high_resolution.ome.tif",
+        "--intensity", folder / "intensity.json", "--factor", FACTOR, "--degradation", "shifted",
+        "--chain", "gaussian_noise:0.1", "--output", folder / "noisy_low.ome.tif",
+        "--border", "renormalize", "--quantise", "none", "--seed", 0, "--threads", 1,
+    )  # fmt: skip
+    write_method(folder, "perfect", evaluation_images(folder).astype(np.float32))
+    with pytest.raises(InputError, match="gaussian_noise:0.1"):
+        run(folder, "perfect", low="noisy_low")
+    _, here = run(folder, "perfect")
+    np.testing.assert_array_equal(here["fidelity_clean_l1"], here["fidelity_l1"])
+    _, noisy = run(folder, "perfect", low="noisy_low", clean="low_resolution")
+    np.testing.assert_allclose(noisy["fidelity_clean_l1"], here["fidelity_clean_l1"], atol=1e-7)
+    # E|N(0, 0.1)| = 0.0798: D of the true image is as far from its noisy LR as the noise is large
+    assert noisy["fidelity_l1"].mean() == pytest.approx(0.0798, rel=0.05)
+    _, own = run(
+        folder, "low_resolution", stack="noisy_low", low="noisy_low", clean="low_resolution"
+    )
+    assert own["fidelity_clean_l1"].mean() == pytest.approx(0.0798, rel=0.05)
+    assert own["fidelity_l1"].isna().all()
 
 
 def test_ids_that_differ_are_refused_with_the_first_one_named(folder):

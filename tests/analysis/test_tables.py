@@ -102,7 +102,7 @@ def test_the_floor_of_fidelity_is_what_degradation_leaves_of_hr_itself(tmp_path)
 def test_a_method_that_is_added_has_its_rows(tmp_path):
     numbers = numbers_of(tmp_path, {**QUALITY, "my_search": 0.9}, ("rls", "my_search"))
     metrics = {name: set(numbers.loc[name].index) for name in ("rls", "my_search")}
-    assert metrics["rls"] == metrics["my_search"] >= set(TABLE1) - {"nothing"}
+    assert metrics["rls"] == metrics["my_search"] >= set(TABLE1) - {"fidelity_clean_l1"}
 
 
 def test_the_floor_takes_as_many_cells_of_another_split_where_there_are_enough():
@@ -178,6 +178,36 @@ def test_an_assay_takes_part_only_at_its_own_factors(tmp_path):
     space.factors = [16]
     with pytest.raises(InputError, match="16"):
         inputs_from(space)
+
+
+def test_only_some_methods_and_factors_take_part_after_the_first_degradation(tmp_path):
+    facts = {"results": tmp_path, "assays": tuple(
+        read_assays(made_up.write_assays(tmp_path, "translocation")).values())}  # fmt: skip
+    rest = {"factors": (8,), "degradations": ("clean", "noise"), "methods": ("a", "b", "c")}
+    inputs = Inputs(**facts, **rest, degraded_factors=(8,), degraded_methods=("c", "a", "x"))
+    found = {at.degradation: (at.methods, at.clean) for at in inputs.comparisons()}
+    assert found == {"clean": (("a", "b", "c"), True), "noise": (("a", "c"), False)}
+    nowhere = Inputs(**facts, **rest, degraded_factors=())
+    assert [at.degradation for at in nowhere.comparisons()] == ["clean"]
+    everything = Inputs(**facts, **rest)
+    assert all(at.methods == ("a", "b", "c") for at in everything.comparisons())
+
+
+def test_a_table_lists_a_method_only_where_it_ran(tmp_path):
+    for degradation, names in (("bicubic", ("bicubic", "rls")), ("noise", ("rls",))):
+        quality = {name: QUALITY[name] for name in ("high_resolution", *names)}
+        made_up.write_metrics(tmp_path, quality, degradation=degradation)
+    assays = read_assays(made_up.write_assays(tmp_path, "translocation"))
+    inputs = Inputs(
+        tmp_path, tuple(assays.values()), (made_up.FACTOR,), ("bicubic", "noise"),
+        ("bicubic", "rls"), (made_up.FACTOR,), ("rls",),
+    )  # fmt: skip
+    table = long_table(table1.rows_of(inputs, SETTINGS))
+    there = table[table["degradation"] == "noise"]
+    assert "bicubic" in set(table["method"]) and "bicubic" not in set(there["method"])
+    metric = there[there["metric"] == "fidelity_clean_l1"].set_index("method")["value"]
+    assert metric["rls"] == pytest.approx(0.02) and metric["low_resolution"] == pytest.approx(0.08)
+    assert "fidelity_clean_l1" not in set(table[table["degradation"] == "bicubic"]["metric"])
 
 
 def test_numbers_are_written_for_people(tmp_path):

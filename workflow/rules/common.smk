@@ -30,7 +30,7 @@ os.environ.update(
 RUN = config["run"]
 ASSAYS = config["assays"]
 FIRST_ASSAY = RUN["assays"][0]
-CELL_STACKS = ["high_resolution", "low_resolution", *RUN["methods"]]
+CLEAN = RUN["degradations"][0]
 
 
 wildcard_constraints:
@@ -180,6 +180,13 @@ def initial_weights(wildcards):
     return [f"{in_program(folder)}/{file}" for file in files]
 
 
+def clean_low_resolution(wildcards):
+    """The low-resolution images of the first degradation: what a search should find again."""
+    return (
+        f"results/{wildcards.assay}/{wildcards.factor}x/{CLEAN}/low_resolution.ome.tif"
+    )
+
+
 def initial_flags(wildcards, input):
     """The flag that hands over what initial_weights lists."""
     return ["--init-from", str(Path(input.initial[0]).parent)] if input.initial else []
@@ -222,24 +229,32 @@ def stack_path(wildcards):
 
 
 def conditions(assay):
-    """The folders results/{assay}/{factor}x/{degradation} that an assay fills."""
-    factors = settings.assay_factors(ASSAYS[assay], RUN["factors"])
+    """(factor, degradation, methods) of all that an assay runs; few methods after the first."""
+    block = ASSAYS[assay]
     return [
-        f"results/{assay}/{factor}x/{name}"
-        for factor in factors
-        for name in RUN["degradations"]
+        (factor, degradation, settings.condition_methods(RUN, factor, degradation))
+        for factor in settings.assay_factors(block, RUN["factors"])
+        for degradation in RUN["degradations"]
+        if settings.condition_methods(RUN, factor, degradation)
     ]
 
 
-def assay_results(assay):
-    """Everything measured of one assay."""
-    kinds = ("features", "metrics", "classification")
-    return [
-        f"{folder}/{stack}.{kind}.parquet"
-        for folder in conditions(assay)
-        for stack in CELL_STACKS
-        for kind in kinds
-    ]
+def assay_results(assay, clean_only=False):
+    """Everything measured of one assay; classified is only what all methods face."""
+    paths = []
+    for factor, degradation, methods in conditions(assay):
+        folder = f"results/{assay}/{factor}x/{degradation}"
+        kinds = ["features", "metrics"]
+        if degradation == CLEAN:
+            kinds.append("classification")
+        elif clean_only:
+            continue
+        paths += [
+            f"{folder}/{stack}.{kind}.parquet"
+            for stack in ("high_resolution", "low_resolution", *methods)
+            for kind in kinds
+        ]
+    return paths
 
 
 def all_results(wildcards):
@@ -247,12 +262,25 @@ def all_results(wildcards):
     return [path for assay in RUN["assays"] for path in assay_results(assay)]
 
 
-def all_stacks(wildcards):
+def clean_results(wildcards):
+    """What is measured under the first degradation, which all methods face."""
+    return [path for assay in RUN["assays"] for path in assay_results(assay, True)]
+
+
+def all_stacks(wildcards, clean_only=False):
     """The images of every assay, factor, degradation and method, with their tables."""
-    folders = [folder for assay in RUN["assays"] for folder in conditions(assay)]
-    paths = [f"{folder}/{stack}" for folder in folders for stack in CELL_STACKS[1:]]
-    paths += [f"results/{assay}/high_resolution" for assay in RUN["assays"]]
+    paths = [f"results/{assay}/high_resolution" for assay in RUN["assays"]]
+    for assay in RUN["assays"]:
+        for factor, degradation, methods in conditions(assay):
+            if degradation == CLEAN or not clean_only:
+                folder = f"results/{assay}/{factor}x/{degradation}"
+                paths += [f"{folder}/{stack}" for stack in ("low_resolution", *methods)]
     return [path + suffix for path in paths for suffix in (".ome.tif", ".parquet")]
+
+
+def clean_stacks(wildcards):
+    """The images under the first degradation, which all methods face."""
+    return all_stacks(wildcards, clean_only=True)
 
 
 def of_assays(file):
@@ -260,23 +288,15 @@ def of_assays(file):
     return [f"results/{assay}/{file}" for assay in RUN["assays"]]
 
 
-def comparison_flags():
+def comparison_flags(clean_only=False):
     """What tables and figures compare: assays, factors, degradations, methods, in order."""
-    flags = [
-        "--results",
-        "results",
-        "--assay",
-        *RUN["assays"],
-        "--factors",
-        *map(str, RUN["factors"]),
-    ]
-    return [
-        *flags,
-        "--degradations",
-        *RUN["degradations"],
-        "--methods",
-        *RUN["methods"],
-    ]
+    flags = ["--results", "results", "--assay", *RUN["assays"]]
+    flags += ["--factors", *map(str, RUN["factors"]), "--methods", *RUN["methods"]]
+    if clean_only:
+        return [*flags, "--degradations", CLEAN]
+    flags += ["--degradations", *RUN["degradations"]]
+    flags += ["--degraded-factors", *map(str, RUN["degraded_factors"])]
+    return [*flags, "--degraded-methods", *RUN["degraded_methods"]]
 
 
 def assay_descriptions():

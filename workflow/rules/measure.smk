@@ -9,6 +9,7 @@ rule measure:
         stack=stack_path,
         high_resolution="results/{assay}/high_resolution.ome.tif",
         low_resolution="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
+        clean_low_resolution=clean_low_resolution,
         intensity=model("intensity.json"),
         classifier="results/{assay}/classifier.safetensors",
     output:
@@ -31,6 +32,7 @@ rule measure:
     shell:
         "python -m analysis.measure --stack {input.stack:q} --method {wildcards.stack:q}"
         " --high-resolution {input.high_resolution:q} --low-resolution {input.low_resolution:q}"
+        " --clean-low-resolution {input.clean_low_resolution:q}"
         " --intensity {input.intensity:q} --classifier {input.classifier:q}"
         " --factor {wildcards.factor} --nucleus-channel {params.nucleus_channel:q}"
         " --marker-channel {params.marker_channel:q} --features {params.features:q}"

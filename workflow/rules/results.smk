@@ -54,7 +54,7 @@ rule table2:
     input:
         code=code("analysis/tables/*.py", "analysis/statistics.py"),
         assays="results/assays.json",
-        measured=all_results,
+        measured=clean_results,
     output:
         report(
             "results/tables/table2.csv",
@@ -71,7 +71,7 @@ rule table2:
         mem_mb=4000,
         runtime=60,
     params:
-        inputs=comparison_flags(),
+        inputs=comparison_flags(clean_only=True),
         settings=section("tables"),
     shell:
         "python -m analysis.tables.table2 {params.inputs:q} --assays-config {input.assays:q}"
@@ -119,7 +119,7 @@ rule figure2:
             "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
         ),
         assays="results/assays.json",
-        stacks=all_stacks,
+        stacks=clean_stacks,
     output:
         pdf="results/figures/figure2.pdf",
         png=report(
@@ -138,7 +138,7 @@ rule figure2:
         mem_mb=4000,
         runtime=60,
     params:
-        inputs=comparison_flags(),
+        inputs=comparison_flags(clean_only=True),
         settings=section("figures"),
     shell:
         "python -m analysis.figures.figure2 {params.inputs:q} --assays-config {input.assays:q}"
@@ -152,7 +152,7 @@ rule figure3:
             "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
         ),
         assays="results/assays.json",
-        stacks=all_stacks,
+        stacks=clean_stacks,
     output:
         pdf="results/figures/figure3.pdf",
         png=report(
@@ -171,7 +171,7 @@ rule figure3:
         mem_mb=4000,
         runtime=60,
     params:
-        inputs=comparison_flags(),
+        inputs=comparison_flags(clean_only=True),
         settings=section("figures"),
     shell:
         "python -m analysis.figures.figure3 {params.inputs:q} --assays-config {input.assays:q}"
@@ -185,7 +185,7 @@ rule figure5:
             "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
         ),
         assays="results/assays.json",
-        measured=all_results,
+        measured=clean_results,
     output:
         pdf="results/figures/figure5.pdf",
         png=report(
@@ -204,7 +204,7 @@ rule figure5:
         mem_mb=4000,
         runtime=60,
     params:
-        inputs=comparison_flags(),
+        inputs=comparison_flags(clean_only=True),
         settings=section("figures"),
     shell:
         "python -m analysis.figures.figure5 {params.inputs:q} --assays-config {input.assays:q}"
