@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the plate")
     parser.add_argument("--truth", type=Path, required=True, help="table of every cell (.parquet)")
     args, settings = parser.parse(argv)
-    find_phenotype(settings.phenotype, settings.channels)
+    find_phenotype(settings)
     if (
         args.output.exists()
         and not (args.output / "image.csv").is_file()

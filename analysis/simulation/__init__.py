@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from analysis.simulation import translocation
+from analysis.simulation import golgi, translocation
 
-# A phenotype is one module with CHANNELS, draw_cells, paint, measure and levels.
-PHENOTYPES: dict[str, ModuleType] = {"translocation": translocation}
+# A phenotype is one module with CHANNELS, VALUES (the setting with a number a treatment),
+# draw_cells, paint, measure and levels.
+PHENOTYPES: dict[str, ModuleType] = {"translocation": translocation, "golgi": golgi}

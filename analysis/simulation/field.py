@@ -32,12 +32,14 @@ class Field:
     truth: pd.DataFrame
 
 
-def find_phenotype(name: str, channels: tuple[str, ...]) -> ModuleType:
-    """Return the module of phenotype ``name``.
+def find_phenotype(settings: Settings) -> ModuleType:
+    """Return the module of the phenotype.
 
     Raises:
-        InputError: No such phenotype, or another number of channels than it paints.
+        InputError: No such phenotype, another number of channels than it paints, or of values
+            than there are treatments.
     """
+    name, channels = settings.phenotype, settings.channels
     if name not in PHENOTYPES:
         raise InputError(
             f"Found phenotype '{name}', expected one of: {', '.join(PHENOTYPES)}. "
@@ -49,6 +51,8 @@ def find_phenotype(name: str, channels: tuple[str, ...]) -> ModuleType:
             f"Found {len(channels)} channels ({', '.join(channels)}), but phenotype '{name}' "
             f"paints {phenotype.CHANNELS}. Correct simulate_plate.channels."
         )
+    for treatment in settings.treatments:
+        settings.of_treatment(phenotype.VALUES, treatment)
     return phenotype
 
 
@@ -67,7 +71,7 @@ def simulate_field(
         profiles: (c, y, x) illumination of the plate, mean 1.
         gains: (c,) gain of the well.
     """
-    phenotype = find_phenotype(settings.phenotype, settings.channels)
+    phenotype = find_phenotype(settings)
     nd, pad = settings.nucleus_diameter_px, settings.pad_px
     shape = (settings.field_height_px + 2 * pad, settings.field_width_px + 2 * pad)
     centres = np.empty((0, 2)) if empty else place_cells(shape, settings, rng)

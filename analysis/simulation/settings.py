@@ -23,6 +23,17 @@ class Settings:
         "Median nuclear-to-cytoplasmic concentration of the marker, one a treatment."
     )
     ratio_log_sd: float = option("Standard deviation of the log ratio from cell to cell.")
+    fragment_counts: tuple[float, ...] = option(
+        "Median number of Golgi fragments of a cell, one a treatment; their summed area is equal."
+    )
+    fragment_count_log_sd: float = option("Sd of the log number of fragments from cell to cell.")
+    golgi_area_nd2: float = option("Median summed area of the fragments of a cell, in nd^2.")
+    golgi_area_log_sd: float = option("Sd of the log of that area from cell to cell.")
+    golgi_angle_sd_deg: float = option("Sd of a fragment's angle about the Golgi's, in degrees.")
+    golgi_distance_nd: tuple[float, ...] = option(
+        "Least and greatest distance of a fragment from the middle of the nucleus, in nd."
+    )
+    golgi_haze: float = option("Marker of the cytoplasm, as a share of that of a fragment.")
     wells_per_treatment: int = option("Wells of each treatment on a plate.")
     sites_per_well: int = option("Fields a well.")
     field_height_px: int = option("Rows of a field, in pixels.")
@@ -57,21 +68,17 @@ class Settings:
     seed: int = option("Seed; the plate's name enters every stream beside it.")
 
     def __post_init__(self) -> None:
-        if len(self.ratio_medians) != len(self.treatments):
-            raise InputError(
-                f"Found {len(self.ratio_medians)} ratio_medians for {len(self.treatments)} "
-                "treatments, expected one each. Align the two lists in simulate_plate."
-            )
         if len(set(self.treatments)) != len(self.treatments) or not self.treatments:
             raise InputError(
                 f"Found treatments {list(self.treatments)}, expected at least one and no name "
                 "twice. Correct simulate_plate.treatments."
             )
-        if len(self.body_diameter_nd) != 2:
-            raise InputError(
-                f"Found body_diameter_nd {list(self.body_diameter_nd)}, expected two numbers, "
-                "least and greatest. Correct simulate_plate.body_diameter_nd."
-            )
+        for name in ("body_diameter_nd", "golgi_distance_nd"):
+            if len(values := getattr(self, name)) != 2:
+                raise InputError(
+                    f"Found {name} {list(values)}, expected two numbers, least and greatest. "
+                    f"Correct simulate_plate.{name}."
+                )
         wells = len(self.treatments) * self.wells_per_treatment + self.empty_wells
         if not 0 < wells <= MAX_WELLS:
             raise InputError(
@@ -85,10 +92,19 @@ class Settings:
                 f"for {fields} fields. Lower one of them."
             )
 
-    @property
-    def ratio_median(self) -> dict[str, float]:
-        """Median ratio by treatment."""
-        return dict(zip(self.treatments, self.ratio_medians, strict=True))
+    def of_treatment(self, name: str, treatment: str) -> float:
+        """Return a treatment's own value of the setting ``name``, one number a treatment.
+
+        Raises:
+            InputError: The setting has another number of values than there are treatments.
+        """
+        values = getattr(self, name)
+        if len(values) != len(self.treatments):
+            raise InputError(
+                f"Found {len(values)} {name} for {len(self.treatments)} treatments, expected one "
+                "each. Align the two lists in simulate_plate."
+            )
+        return float(values[self.treatments.index(treatment)])
 
     @property
     def density_per_px2(self) -> float:

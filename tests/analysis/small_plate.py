@@ -18,7 +18,10 @@ CHANNELS = ("dna", "nfkb")
 TREATMENTS = ("DMSO", "TNF-alpha")
 SETTINGS = Settings(
     phenotype="translocation", channels=CHANNELS, treatments=TREATMENTS,
-    ratio_medians=(0.9, 2.35), ratio_log_sd=0.13, wells_per_treatment=4, sites_per_well=1,
+    ratio_medians=(0.9, 2.35), ratio_log_sd=0.13, fragment_counts=(2.5, 14.0),
+    fragment_count_log_sd=0.15, golgi_area_nd2=0.37, golgi_area_log_sd=0.15,
+    golgi_angle_sd_deg=50.0, golgi_distance_nd=(0.55, 0.9), golgi_haze=0.3,
+    wells_per_treatment=4, sites_per_well=1,
     field_height_px=150, field_width_px=160, nucleus_diameter_px=10.0, pixel_size_um=1.5,
     bit_depth=12, neighbours=8.0, colony_share=0.7, nearest_centres_nd=1.05,
     body_diameter_nd=(1.9, 2.3), body_aspect_max=1.9, nucleus_area_cv=0.2,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from analysis.simulation import translocation
+from analysis.simulation import PHENOTYPES, translocation
 from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
 from analysis.simulation.field import find_phenotype
 from analysis.simulation.optics import expose, illumination_profile
@@ -160,7 +160,6 @@ def test_a_field_depends_on_its_seed_alone():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ratio_medians": (1.0,)}, "1 ratio_medians for 2 treatments"),
         ({"treatments": ("a", "a")}, "no name twice"),
         ({"wells_per_treatment": 31}, "62 wells"),
         ({"broken_fields": 9}, "9 broken_fields"),
@@ -174,6 +173,14 @@ def test_settings_that_cannot_be_are_refused(changes, message):
 
 def test_unknown_phenotype_and_channels_are_refused():
     with pytest.raises(InputError, match="translocation"):
-        find_phenotype("golgi_of_mars", ("dna", "x"))
+        find_phenotype(replace(SETTINGS, phenotype="golgi_of_mars"))
     with pytest.raises(InputError, match="3 channels"):
-        find_phenotype("translocation", ("dna", "a", "b"))
+        find_phenotype(replace(SETTINGS, channels=("dna", "a", "b")))
+
+
+@pytest.mark.parametrize("phenotype", PHENOTYPES)
+def test_a_phenotype_needs_a_value_of_its_own_for_every_treatment(phenotype):
+    values = PHENOTYPES[phenotype].VALUES
+    assert find_phenotype(replace(SETTINGS, phenotype=phenotype)) is PHENOTYPES[phenotype]
+    with pytest.raises(InputError, match=f"1 {values} for 2 treatments"):
+        find_phenotype(replace(SETTINGS, phenotype=phenotype, **{values: (1.0,)}))

@@ -1,0 +1,145 @@
+"""Golgi scattering: one compact organelle or many small fragments, at equal summed area.
+
+Nocodazole breaks the Golgi ribbon into stacks. Here only the number of fragments depends on the
+treatment: their summed area, their brightness, and the sector around the nucleus in which they lie
+do not. A real scattered Golgi also spreads wider, which a low-resolution image shows; the equal
+footprint is the simulator's choice, so that the task asks for resolution.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from analysis.simulation.cells import Masks, texture
+from analysis.simulation.nucleus import (
+    TEXTURE_ND,
+    by_label,
+    draw_dna,
+    draw_expression,
+    nucleoli,
+    paint_dna,
+)
+from analysis.simulation.settings import Settings
+
+CHANNELS = 2  # nucleus, marker
+VALUES = "fragment_counts"  # of the settings: what each treatment has of its own
+HAZE_TEXTURE_SD = 0.12
+SHARES = 8.0  # Dirichlet concentration of the fragments' areas: near equal
+APART = 1.25  # least distance of two fragments' centres over their summed radii
+ASPECT_MAX = 1.6
+TRIALS = 60  # places tried for a fragment; then the one farthest from the others
+TRUTH_LEVEL = 0.5  # of the brightest pixel of a cell: what counts as Golgi in the truth
+
+
+def draw_cells(
+    table: pd.DataFrame, treatment: str, settings: Settings, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return ``table`` with ``fragments``, ``golgi_area_px``, ``marker_level``, ``dna_level``.
+
+    Only ``fragments`` depends on the treatment. ``golgi_key`` is what a cell's fragments are
+    drawn from.
+    """
+    n, nd = len(table), settings.nucleus_diameter_px
+    expression, dna = draw_expression(n, settings, rng), draw_dna(n, settings, rng)
+    median = settings.of_treatment(VALUES, treatment)
+    count = median * np.exp(rng.normal(0, settings.fragment_count_log_sd, n))
+    # Rounded up or down by chance, so that the mean of 2.5 is 2.5
+    whole = np.floor(count + rng.random(n)).astype(int)
+    area = settings.golgi_area_nd2 * nd**2 * np.exp(rng.normal(0, settings.golgi_area_log_sd, n))
+    return table.assign(
+        fragments=np.maximum(whole, 1),
+        golgi_area_px=area,
+        marker_level=settings.marker_counts * expression,
+        dna_level=dna,
+        golgi_key=rng.integers(2**62, size=n),
+    )
+
+
+def place_fragments(row: dict[str, float], settings: Settings) -> np.ndarray:
+    """Return the fragments of a cell, rows of (y, x, radius, aspect, angle), lengths in px.
+
+    They lie in a sector around the nucleus, ``golgi_distance_nd`` from its middle, and keep apart.
+    """
+    rng = np.random.default_rng(int(row["golgi_key"]))
+    n, nd = int(row["fragments"]), settings.nucleus_diameter_px
+    sector = rng.uniform(0, 2 * np.pi)
+    areas = row["golgi_area_px"] * rng.dirichlet(np.full(n, SHARES))
+    radii = np.sqrt(np.sort(areas)[::-1] / np.pi)
+    placed = np.zeros((n, 5))
+    for i, radius in enumerate(radii):
+        angles = sector + np.deg2rad(settings.golgi_angle_sd_deg) * rng.standard_normal(TRIALS)
+        distance = nd * rng.uniform(*settings.golgi_distance_nd, TRIALS)
+        y = row["y_px"] + distance * np.sin(angles)
+        x = row["x_px"] + distance * np.cos(angles)
+        others = placed[:i]
+        gaps = np.hypot(y[:, None] - others[:, 0], x[:, None] - others[:, 1])
+        room = (gaps / (radius + others[:, 2])).min(axis=1, initial=np.inf)
+        best = int(np.argmax(room >= APART)) if (room >= APART).any() else int(room.argmax())
+        aspect, turn = rng.uniform(1, ASPECT_MAX), angles[best] + np.pi / 2
+        placed[i] = y[best], x[best], radius, aspect, turn
+    return placed
+
+
+def paint(
+    masks: Masks, table: pd.DataFrame, settings: Settings, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the light of both channels before any blur: (2, y, x) float32 in counts."""
+    shape, nd = masks.nucleus.shape, settings.nucleus_diameter_px
+    holes = nucleoli(shape, table, settings, rng)
+    dna = paint_dna(masks, table, holes, settings, rng)
+    haze = settings.golgi_haze * texture(shape, HAZE_TEXTURE_SD, TEXTURE_ND * nd, rng)
+    haze *= np.where(masks.cytoplasm > 0, 1 - settings.radial_falloff * masks.depth**2, 0.5)
+    level = by_label(table["marker_level"], masks.nucleus + masks.cytoplasm)
+    marker = np.asarray(level * haze, dtype=np.float32)
+    for row in table.to_dict("records"):
+        for fragment in place_fragments(row, settings):
+            _draw(marker, fragment, row["marker_level"])
+    return np.stack([dna, marker]).astype(np.float32)
+
+
+def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:
+    """Return the truth a feature can be held to: the parts of a cell that are bright as Golgi.
+
+    In ``light`` (2, y, x), blurred by the optics and free of noise, pixels of the cell's own masks
+    above ``TRUTH_LEVEL`` of its brightest one are taken; fragments that the optics merge count
+    once. Columns: ``nucleus_area_px``, ``true_spot_count``, ``true_spot_area_px`` (mean; NaN
+    without spots), ``true_total_area_px``, ``true_largest_fraction``.
+    """
+    cells = masks.nucleus + masks.cytoplasm
+    found = np.full((n, 4), np.nan)
+    for i, window in enumerate(ndimage.find_objects(cells, n)):
+        if window is None:
+            continue
+        own = cells[window] == i + 1
+        marker = np.where(own, light[1][window], 0)
+        parts, count = ndimage.label(marker > TRUTH_LEVEL * marker.max(), np.ones((3, 3)))
+        sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+        if count:
+            found[i] = count, sizes.mean(), sizes.sum(), sizes.max() / sizes.sum()
+    names = ("spot_count", "spot_area_px", "total_area_px", "largest_fraction")
+    table = pd.DataFrame(found, columns=[f"true_{name}" for name in names])
+    table.insert(0, "nucleus_area_px", np.bincount(masks.nucleus.ravel(), minlength=n + 1)[1:])
+    return table
+
+
+def levels(settings: Settings) -> np.ndarray:
+    """Return the typical signal (2,) of the channels, in counts."""
+    return np.array([settings.dna_counts, settings.marker_counts])
+
+
+def _draw(canvas: np.ndarray, fragment: np.ndarray, level: float) -> None:
+    """Draw an ellipse of even brightness with an edge of one pixel, where it is the brightest."""
+    y, x, radius, aspect, angle = fragment
+    half = int(np.ceil(radius * np.sqrt(aspect))) + 2
+    top, left = int(round(y)) - half, int(round(x)) - half
+    rows = slice(max(top, 0), max(min(top + 2 * half + 1, canvas.shape[0]), 0))
+    columns = slice(max(left, 0), max(min(left + 2 * half + 1, canvas.shape[1]), 0))
+    ys = np.arange(rows.start, rows.stop)[:, None] - y
+    xs = np.arange(columns.start, columns.stop)[None, :] - x
+    along = np.cos(angle) * xs + np.sin(angle) * ys
+    across = np.cos(angle) * ys - np.sin(angle) * xs
+    inside = radius - np.hypot(along / np.sqrt(aspect), across * np.sqrt(aspect)) + 0.5
+    part = canvas[rows, columns]
+    np.maximum(part, level * np.clip(inside, 0, 1), out=part)

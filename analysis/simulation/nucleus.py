@@ -1,0 +1,74 @@
+"""The nucleus channel, the same in every phenotype, and what a cell has of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.simulation.cells import Masks, texture
+from analysis.simulation.settings import Settings
+
+DNA_LOG_SD = 0.18  # BBBC014: sd of the log of nuclear DNA within a well, 0.17 (A-01), 0.19 (A-12)
+DNA_DOME = 0.25  # loss of DNA signal from centre to rim of a nucleus
+TEXTURE_ND = 0.08  # length of the texture of DNA and of a diffuse marker
+DNA_TEXTURE_SD = 0.10
+NUCLEOLI = 2.0  # mean number in a nucleus: the dark holes of the marker in A-01
+NUCLEOLUS_ND = (0.06, 0.10)  # least and greatest radius
+NUCLEOLUS_DEPTH = 0.12  # share of DNA missing in its centre
+
+
+def draw_dna(n: int, settings: Settings, rng: np.random.Generator) -> np.ndarray:
+    """Return the DNA signal (n,) of n nuclei, in counts."""
+    dna = np.exp(rng.normal(-(DNA_LOG_SD**2) / 2, DNA_LOG_SD, n))
+    return settings.dna_counts * dna
+
+
+def draw_expression(n: int, settings: Settings, rng: np.random.Generator) -> np.ndarray:
+    """Return how much marker each of n cells has, mean 1; no treatment in it."""
+    sd = settings.expression_log_sd
+    return np.exp(rng.normal(-(sd**2) / 2, sd, n))
+
+
+def paint_dna(
+    masks: Masks,
+    table: pd.DataFrame,
+    holes: np.ndarray,
+    settings: Settings,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the light of the nucleus channel before any blur: (y, x) in counts.
+
+    ``holes`` are :func:`nucleoli`; ``table`` has ``dna_level``.
+    """
+    shape, length = masks.nucleus.shape, TEXTURE_ND * settings.nucleus_diameter_px
+    weight = (1 - DNA_DOME * masks.depth**2) * texture(shape, DNA_TEXTURE_SD, length, rng)
+    weight *= 1 - NUCLEOLUS_DEPTH * holes
+    return by_label(table["dna_level"], masks.nucleus) * np.where(masks.nucleus > 0, weight, 0)
+
+
+def nucleoli(
+    shape: tuple[int, int], table: pd.DataFrame, settings: Settings, rng: np.random.Generator
+) -> np.ndarray:
+    """Return how much nucleolus there is at each pixel, (y, x) float32 in 0 to 1."""
+    holes = np.zeros(shape, np.float32)
+    nd = settings.nucleus_diameter_px
+    for y, x, diameter in table[["y_px", "x_px", "nucleus_diameter_px"]].to_numpy():
+        for _ in range(rng.poisson(NUCLEOLI)):
+            centre = np.array([y, x]) + rng.uniform(-0.22, 0.22, 2) * diameter
+            sd = rng.uniform(*NUCLEOLUS_ND) * nd
+            half = int(np.ceil(3 * sd))
+            top, left = centre.astype(int) - half
+            ys = np.arange(max(top, 0), min(top + 2 * half + 1, shape[0]))
+            xs = np.arange(max(left, 0), min(left + 2 * half + 1, shape[1]))
+            if len(ys) and len(xs):
+                spot = np.exp(
+                    -((ys[:, None] - centre[0]) ** 2 + (xs[None, :] - centre[1]) ** 2) / (2 * sd**2)
+                )
+                part = holes[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+                np.maximum(part, spot, out=part)
+    return holes
+
+
+def by_label(values: pd.Series | np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return (y, x) float32 with the value of each pixel's cell, 0 outside."""
+    return np.concatenate([[0], np.asarray(values)]).astype(np.float32)[labels]
