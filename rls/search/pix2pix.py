@@ -1,0 +1,61 @@
+"""Apply the trained U-Net: Pix2Pix (Isola et al. 2017), or its twin trained on L1 alone.
+
+x^ = U(enlarged y): one pass, no search, so nothing holds D(x^) to y; ``loss_fidelity`` says how far
+it is off. With ``dropout_at_test`` the masks come from each image's own stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rls.command import option
+from rls.errors import InputError
+from rls.forward import upscale
+from rls.pix2pix import enlarged, load_unet
+from rls.search.loop import OK
+from rls.search.objective import fidelity
+from rls.search.problem import BatchProgress, Problem, Reconstruction, to_unit
+
+NEEDS_GENERATOR = False
+TRAINED_BY = "train_pix2pix"  # the workflow reads it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The first acts in training; it is compared with that of the network."""
+
+    adversarial_weight: float = option("Weight of the discriminator's verdict in training; 0 trains on L1 alone.")  # fmt: skip  # noqa: E501
+    dropout_at_test: bool = option("Leave dropout on, as published: it is the method's noise.")
+
+
+@torch.no_grad()
+def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
+    """Return the network's images; ``loss_fidelity`` is mean |y - D(x)|, as for a search.
+
+    Raises:
+        InputError: The network was trained for other images, or with another adversarial_weight.
+    """
+    path = problem.need_network()
+    size = problem.forward.size_in
+    net, header = load_unet(
+        path, problem.device,
+        factor=problem.factor, image_size=size, n_channels=problem.y.shape[1],
+    )  # fmt: skip
+    if header["adversarial_weight"] != settings.adversarial_weight:
+        raise InputError(
+            f"{path} was trained with adversarial_weight {header['adversarial_weight']:g}, and "
+            f"this method has {settings.adversarial_weight:g}. Give the network of this method."
+        )
+    low_size = (int(problem.y.shape[2]), int(problem.y.shape[3]))
+    source = enlarged(problem.y, upscale(low_size, problem.factor).to(problem.device))
+    masks = None
+    if settings.dropout_at_test:
+        drawn = net.masks_of(problem.image_ids, problem.seed)
+        masks = {level: mask.to(problem.device) for level, mask in drawn.items()}
+    images = to_unit(net(source, masks))
+    loss = fidelity(problem.y, problem.forward(images)).cpu().numpy()
+    status = np.full(len(loss), OK, dtype=object)
+    return Reconstruction(images, None, {"loss_fidelity": loss, "search_status": status})
