@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from rls.errors import InputError
-from rls.forward import downscale, upscale
+from rls.forward import downscale, interpolate_noaa, upscale
 
 FACTORS = (2, 3, 4, 8, 16, 32)
 
@@ -57,6 +57,23 @@ def test_the_two_borders_agree_where_no_tap_leaves_the_image() -> None:
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
     assert torch.allclose(pillow_like[inner], pulse_like[inner], atol=1e-6)
     assert not torch.allclose(pillow_like, pulse_like, atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_brgm_s_operator_equals_torch_without_antialiasing(factor: int) -> None:
+    x = random_images(96)
+    low = interpolate_noaa(96, factor)(x)
+    size = (96 // factor, 96 // factor)
+    expected = torch.nn.functional.interpolate(x, size=size, mode="bicubic", align_corners=False)
+    assert torch.allclose(low, expected, atol=1e-5)
+
+
+def test_brgm_s_operator_is_blind_to_most_pixels_and_d_to_none() -> None:
+    seen = interpolate_noaa(128, 32).rows.ne(0).any(0)
+    assert int(seen.sum()) == 4 * 4
+    assert int(downscale(128, 32, "renormalize").rows.ne(0).any(0).sum()) == 128
+    with pytest.raises(InputError, match="33"):
+        interpolate_noaa(128, 33)
 
 
 def test_images_need_not_be_square() -> None:
@@ -120,3 +137,18 @@ def test_reflect_equals_the_published_pulse_operator(factor: int) -> None:
     if factor == 16:
         gradient = d.adjoint(torch.as_tensor(golden["cot_f16"])).numpy()
         assert np.abs(gradient - golden["grad_x_f16"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("factor", [4, 8, 16, 32])
+def test_the_operator_without_antialiasing_equals_the_published_one(
+    golden: Path, factor: int
+) -> None:
+    arrays = np.load(golden / "pulse_bicubic.npz")
+    d = interpolate_noaa(128, factor)
+    for name in ("x", "x_smooth"):
+        low = d(torch.as_tensor(arrays[name])).numpy()
+        assert np.abs(low - arrays[f"torch_plain_{name}_f{factor}"]).max() < 1e-5
+    brgm = np.load(golden / "brgm.npz")
+    if factor > 4:
+        low = d(torch.as_tensor(brgm["x"])).numpy()
+        assert np.abs(low - brgm[f"forward_x_f{factor}"]).max() < 1e-5
