@@ -30,7 +30,7 @@ SHARES = 8.0  # Dirichlet concentration of the fragments' areas: near equal
 APART = 1.25  # least distance of two fragments' centres over their summed radii
 ASPECT_MAX = 1.6
 TRIALS = 60  # places tried for a fragment; then the one farthest from the others
-TRUTH_LEVEL = 0.5  # of the brightest pixel of a cell: what counts as Golgi in the truth
+TRUTH_LEVEL, TRUTH_PERCENTILE = 0.45, 98.0  # above this share of a cell's bright pixels: Golgi
 
 
 def draw_cells(
@@ -103,7 +103,7 @@ def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:
     """Return the truth a feature can be held to: the parts of a cell that are bright as Golgi.
 
     In ``light`` (2, y, x), blurred by the optics and free of noise, pixels of the cell's own masks
-    above ``TRUTH_LEVEL`` of its brightest one are taken; fragments that the optics merge count
+    above the level of the detector are taken; fragments that the optics merge count
     once. Columns: ``nucleus_area_px``, ``true_spot_count``, ``true_spot_area_px`` (mean; NaN
     without spots), ``true_total_area_px``, ``true_largest_fraction``.
     """
@@ -114,7 +114,8 @@ def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:
             continue
         own = cells[window] == i + 1
         marker = np.where(own, light[1][window], 0)
-        parts, count = ndimage.label(marker > TRUTH_LEVEL * marker.max(), np.ones((3, 3)))
+        level = TRUTH_LEVEL * np.percentile(marker[own], TRUTH_PERCENTILE)
+        parts, count = ndimage.label(marker > level, np.ones((3, 3)))
         sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
         if count:
             found[i] = count, sizes.mean(), sizes.sum(), sizes.max() / sizes.sum()
