@@ -72,7 +72,7 @@ class Settings:
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
     """Return the images of a batch; starts at the mean style in every layer.
 
-    The features of a batch at 256 px need much memory: about 0.2 GB an image on a GPU, and as
+    The features of a batch at 256 px need much memory: 0.2 GB an image by reckoning, and as
     much for each channel where there are not three. Lower super_resolve.batch_size for it.
 
     Columns, at the returned iterate in float32: ``loss_total`` and its weighted terms
