@@ -1,0 +1,127 @@
+"""W++: the generator with a latent of its own for every filter of every convolution.
+
+In W+ all filters of layer l share w_l: the kernel of filter o is scaled by s = A_l w_l + b_l, one
+number per input feature i, and then normalised. In W++ filter o has its own w_{l,o}:
+
+    w''_{oik} = s_{oi} w_{oik} / sqrt(sum_{i,k} (s_{oi} w_{oik})^2 + 1e-8),  s_o = A_l w_{l,o} + b_l
+
+(Poirier-Ginter & Lalonde 2023, section 4.1: "filter-wise latent extension"; in their code, too, a
+filter is an output feature.) At equal latents this is W+. No latent can be factored out of a
+convolution now, so each image has kernels of its own, in memory as large as the generator's: 75 MB
+an image at 128 px with 512 features, and 13 MB for its latents.
+
+As in W+, the toRGB of a block and the first convolution of the next share their latents: those of
+the first filters serve both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rls.search.optimisers import Variables
+from rls.stylegan2.convolution import convolve, convolve_transposed
+from rls.stylegan2.networks import (
+    Precision,
+    SynthesisBlock,
+    SynthesisLayer,
+    SynthesisNetwork,
+    ToRGBLayer,
+    convolution_dtype,
+)
+from rls.stylegan2.operators import leaky, square_sum, upfirdn2d, upsample2d
+
+
+def filter_counts(synthesis: SynthesisNetwork) -> list[int]:
+    """Return for each of the L styles how many filters it splits into: the most of its users."""
+    counts = [0] * synthesis.num_ws
+    first = 0
+    for block in synthesis.blocks():
+        users: list[SynthesisLayer | ToRGBLayer] = [*_layers(block), block.torgb]
+        for i, layer in enumerate(users):
+            counts[first + i] = max(counts[first + i], len(layer.weight))
+        first += block.n_convolutions
+    return counts
+
+
+def split(w: Tensor, counts: Sequence[int]) -> Variables:
+    """Return w+ (n, L, d) as equal latents of all filters: L tensors (n, filters, d)."""
+    return tuple(w[:, i : i + 1].expand(-1, count, -1) for i, count in enumerate(counts))
+
+
+def mean_styles(latents: Variables) -> Tensor:
+    """Return the mean over the filters of each style, (n, L, d)."""
+    return torch.stack([w.mean(dim=1) for w in latents], dim=1)
+
+
+def synthesise(
+    synthesis: SynthesisNetwork, latents: Variables, noise: Sequence[Tensor], precision: Precision
+) -> Tensor:
+    """Return the image (n, c, y, x) of w++, about [-1, 1], float32.
+
+    Arguments:
+        latents: L tensors (n, filters, d), as :func:`split` makes them.
+        noise: Maps (n or 1, 1, res, res), one a layer.
+    """
+    const = synthesis.get_parameter("b4.const")
+    x = const.to(convolution_dtype(precision, const)).expand(len(latents[0]), -1, -1, -1)
+    image: Tensor | None = None
+    first = 0
+    for block in synthesis.blocks():
+        for i, layer in enumerate(_layers(block)):
+            x = _convolution(layer, x, latents[first + i], noise[first + i])
+        first += block.n_convolutions
+        y = _to_rgb(block.torgb, x, latents[first])
+        image = y if image is None else upsample2d(image, block.resample_filter) + y
+    assert image is not None  # there is always a 4 px block
+    return image
+
+
+def _layers(block: SynthesisBlock) -> list[SynthesisLayer]:
+    return [layer for layer in block.children() if isinstance(layer, SynthesisLayer)]
+
+
+def _convolution(layer: SynthesisLayer, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+    """Return the layer's features (n, o, y', x') of x (n, i, y, x) and w (n, >= o, d)."""
+    n, n_in, height, width = x.shape
+    n_out, gain = len(layer.weight), math.sqrt(2)
+    styles = _styles(layer, w[:, :n_out])
+    squares = (styles.square() * square_sum(layer.weight)).sum(dim=2)
+    factor = ((squares + 1e-8).rsqrt() * gain).to(x.dtype)[:, :, None, None]
+    # Contiguous: a sum over kernels of another layout may round differently from image to image
+    kernels = (layer.weight.contiguous() * styles[..., None, None]).to(x.dtype)  # (n, o, i, k, k)
+    x = x.reshape(1, n * n_in, height, width)
+    if layer.up:
+        kernels = kernels.transpose(1, 2).reshape(n * n_in, n_out, *kernels.shape[3:])
+        x = convolve_transposed(x, kernels, stride=2, groups=n)
+        x = upfirdn2d(x, layer.resample_filter, padding=(1, 1, 1, 1), gain=4.0)
+    else:
+        x = convolve(x, kernels.flatten(0, 1), padding=1, groups=n)
+    x = x.reshape(n, n_out, *x.shape[2:])
+    x = torch.addcmul((layer.bias * gain).to(x.dtype)[:, None, None], x, factor)
+    x = x + (noise * (layer.noise_strength * gain)).to(x.dtype)
+    return leaky(x, layer.clamp)
+
+
+def _to_rgb(layer: ToRGBLayer, x: Tensor, w: Tensor) -> Tensor:
+    """Return the image (n, c, y, x), float32, of x (n, i, y, x) and w (n, >= c, d)."""
+    n_channels = len(layer.weight)
+    styles = _styles(layer, w[:, :n_channels]) * layer.weight_gain
+    kernels = layer.weight[None, :, :, 0, 0] * styles  # (n, c, i)
+    y = torch.bmm(kernels, x.to(kernels.dtype).flatten(2))
+    y = y.unflatten(2, x.shape[2:]) + layer.bias[:, None, None]
+    return y if layer.clamp is None else y.clamp(-layer.clamp, layer.clamp)
+
+
+def _styles(layer: SynthesisLayer | ToRGBLayer, w: Tensor) -> Tensor:
+    """Return A w + b (n, filters, i) of w (n, filters, d).
+
+    One product an image: in one product of all rows, those of an image may round differently in
+    another place of the batch.
+    """
+    affine = layer.affine
+    weight = (affine.weight * affine.weight_gain).t().expand(len(w), -1, -1)
+    return torch.baddbmm(affine.bias * affine.bias_gain, w, weight)

@@ -1,0 +1,179 @@
+"""Robust unsupervised restoration (Poirier-Ginter & Lalonde, CVPR 2023): three phases, no prior.
+
+w in W, then w+ in W+, then w++ in W++ (:mod:`rls.search.filterwise`), each phase starting where the
+one before was best, the first at the mean style. Every latent vector moves a fixed length down its
+own gradient (normalised gradient descent at a constant rate); small steps in ever larger spaces
+take the place of a regulariser.
+
+The loss is mean |y - D(G(w))|. The published one is a multiscale LPIPS (VGG16) plus 0.1 times the
+L1 distance at the last scale, where a scale of 16 px or less has no LPIPS: at low-resolution images
+of up to 16 px it is the L1 distance alone, whose factor does not matter to a normalised gradient.
+
+The published search goes on from, and returns, last iterates; ours the best of each image, as every
+method here, so that what it returns is the best over all phases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rls.command import option
+from rls.errors import InputError
+from rls.search.filterwise import filter_counts, mean_styles, split, synthesise
+from rls.search.loop import NON_FINITE, OK, RESTARTED, Losses, search
+from rls.search.objective import fidelity
+from rls.search.optimisers import NormalisedGradient, Variables
+from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
+from rls.stylegan2.networks import Generator, Precision
+
+LARGEST_WITHOUT_LPIPS = 16  # px: the published loss compares features only above
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Course of the three phases."""
+
+    steps: int = option("Iterations of each phase.")
+    learning_rate_w: float = option("Length of a step in W; 0 leaves the phase out.")
+    learning_rate_w_plus: float = option("Length of a step of each style in W+; 0 leaves the phase out.")  # fmt: skip  # noqa: E501
+    learning_rate_w_plus_plus: float = option("Length of a step of each filter's latent in W++; 0 leaves the phase out.")  # fmt: skip  # noqa: E501
+    above_16_px: str = option("For low-resolution images above 16 px, whose published loss needs LPIPS: stop, or l1 (the L1 distance alone, as below).", choices=("stop", "l1"))  # fmt: skip  # noqa: E501
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One latent space: what is varied in it, and the images that it stands for.
+
+    Attributes:
+        widen: The same images' variables in this space, given those of the space before.
+        images: In [0, 1] units, of variables.
+        styles: (n, L, d) that stand for the variables in the file of latents.
+    """
+
+    name: str
+    learning_rate: float
+    widen: Callable[[Variables], Variables]
+    images: Callable[[Variables, Precision], Tensor]
+    styles: Callable[[Variables], Tensor]
+
+
+class Part(BatchProgress):
+    """Steps of one phase, told as steps of all."""
+
+    def __init__(self, whole: BatchProgress, before: int, total: int) -> None:
+        self.whole, self.before, self.total = whole, before, total
+
+    def step(self, done: int, steps: int) -> None:
+        """Tell that ``done`` steps of this phase are behind us."""
+        self.whole.step(self.before + done, self.total)
+
+
+def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
+    """Return G(w++^) for a batch.
+
+    Latents are (n, L, d): after W++ the mean over the filters of each style, which are not all that
+    the image is made of; where that phase is left out they are. Columns: ``loss_total`` and
+    ``loss_fidelity`` (the same, in float32), ``loss_w``, ``loss_w_plus`` and ``loss_w_plus_plus``
+    at the end of each phase, ``search_status`` (the worst of the phases).
+
+    Raises:
+        InputError: Generator or styles are missing; a rate is negative or none is positive; images
+            above 16 px with ``above_16_px: stop``.
+    """
+    generator, styles = problem.need_generator(), problem.need_styles()
+    _refuse(problem, settings)
+    phases = _phases(generator, noise_maps(problem), settings)
+    used = [phase for phase in phases if phase.learning_rate > 0]
+    x: Variables = (styles.mean.expand(len(problem.y), -1),)
+    status = np.full(len(problem.y), OK, dtype=object)
+    losses: Losses = {}
+    last = phases[0]
+    for phase in phases[: phases.index(used[-1]) + 1]:
+        x, last = phase.widen(x), phase
+        if phase not in used:
+            continue
+        before = used.index(phase) * settings.steps
+        found = search(
+            x,
+            _objective(problem, phase),
+            steps=settings.steps,
+            learning_rate=phase.learning_rate,
+            schedule="constant",
+            precision=problem.precision,
+            progress=Part(progress, before, len(used) * settings.steps),
+            optimiser=NormalisedGradient,
+        )
+        x = found.variables
+        losses |= {f"loss_{phase.name}": found.losses["loss_total"], **found.losses}
+        status = _worse(status, found.status)
+    with torch.no_grad():
+        images = last.images(x, "float32")
+    columns = {name: value.cpu().numpy() for name, value in losses.items()}
+    return Reconstruction(images, last.styles(x), {**columns, "search_status": status})
+
+
+def _phases(generator: Generator, noise: Sequence[Tensor], settings: Settings) -> list[Phase]:
+    """Return W, W+ and W++."""
+
+    def in_every_style(x: Variables) -> Variables:
+        return (x[0].unsqueeze(1).expand(-1, generator.num_ws, -1),)
+
+    def of_styles(x: Variables, precision: Precision) -> Tensor:
+        return to_unit(generator.synthesis(x[0], noise=list(noise), precision=precision))
+
+    def of_one(x: Variables, precision: Precision) -> Tensor:
+        return of_styles(in_every_style(x), precision)
+
+    def in_every_filter(x: Variables) -> Variables:
+        return split(x[0], filter_counts(generator.synthesis))
+
+    def of_filters(x: Variables, precision: Precision) -> Tensor:
+        return to_unit(synthesise(generator.synthesis, x, noise, precision))
+
+    return [
+        Phase("w", settings.learning_rate_w, tuple, of_one, lambda x: in_every_style(x)[0]),
+        Phase("w_plus", settings.learning_rate_w_plus, in_every_style, of_styles, lambda x: x[0]),
+        Phase("w_plus_plus", settings.learning_rate_w_plus_plus, in_every_filter, of_filters,
+              mean_styles),
+    ]  # fmt: skip
+
+
+def _objective(problem: Problem, phase: Phase) -> Callable[[Variables, Precision], Losses]:
+    def objective(variables: Variables, precision: Precision) -> Losses:
+        low = problem.forward(phase.images(variables, precision))
+        loss = fidelity(problem.y, low)
+        return {"loss_total": loss, "loss_fidelity": loss}
+
+    return objective
+
+
+def _worse(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return, image by image, the worse of two search_status."""
+    order = (OK, RESTARTED, NON_FINITE)
+    pairs = zip(one, other, strict=True)
+    return np.array([max(pair, key=order.index) for pair in pairs], dtype=object)
+
+
+def _refuse(problem: Problem, settings: Settings) -> None:
+    rates = [
+        settings.learning_rate_w,
+        settings.learning_rate_w_plus,
+        settings.learning_rate_w_plus_plus,
+    ]
+    if min(rates) < 0 or max(rates) == 0:
+        raise InputError(
+            f"Found the learning rates {', '.join(map(str, rates))}, expected numbers of 0 or more "
+            f"and one above 0. Correct learning_rate_w, _w_plus and _w_plus_plus."
+        )
+    side = max(problem.y.shape[2:])
+    if side > LARGEST_WITHOUT_LPIPS and settings.above_16_px == "stop":
+        raise InputError(
+            f"Found low-resolution images of {side} px, expected {LARGEST_WITHOUT_LPIPS} px at "
+            f"most: above, the published loss needs LPIPS, which this search does not have. Set "
+            f"above_16_px: l1 to compare pixels alone."
+        )
