@@ -4,6 +4,8 @@
 ``--help --search NAME`` shows its own settings too. Every finished batch is kept under ``--state``:
 the same command goes on after an interruption, with the same bits. Every batch is filled up (the
 last by repeats), so that on one kind of CPU the result does not depend on the number of shards.
+
+With a file first, or --model, it is a tool for your own cells: see ``low.tif --help``.
 """
 
 from __future__ import annotations
@@ -245,7 +247,13 @@ def latents_path(stack: Path) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Super-resolve one shard of a stack."""
+    """Super-resolve one shard of a stack, or a user's own files."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and (not argv[0].startswith("-") or "--model" in argv):
+        from rls.super_resolve_files import main as super_resolve_files
+
+        super_resolve_files(argv)
+        return
     parser = Parser(__doc__, Settings, "super_resolve")
     parser.add_argument("--low-resolution", type=Path, required=True, help="stack, *.ome.tif")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json of the assay")
@@ -257,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--shard", default="1-of-1", help="part of the images, I-of-N")
     parser.add_argument("--output", type=Path, required=True, help="stack to write, *.ome.tif")
     parser.add_argument("--state", type=Path, required=True, help="folder of finished batches")
-    args, settings, method, own = parse(parser, sys.argv[1:] if argv is None else argv)
+    args, settings, method, own = parse(parser, argv)
     if settings.batch_size < 1:
         raise InputError(f"Found batch_size {settings.batch_size}, expected 1 or more.")
     shard = Shard.parse(args.shard)

@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 
 from rls.errors import InputError
+from rls.io.images import end_of_pixels
 
 
 class BrokenField(InputError):
@@ -125,14 +126,10 @@ def to_counts(image: np.ndarray, bit_depth: int, path: Path) -> np.ndarray:
 def _check_length(tiff: tifffile.TiffFile, path: Path) -> None:
     """Refuse a file that ends before its pixels do: some readers fill the rest with zeros."""
     size = path.stat().st_size
-    for page in tiff.pages:
-        ends = [
-            offset + count
-            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-        ]
-        if ends and max(ends) > size:
-            raise BrokenField(
-                "truncated or damaged file",
-                f"The image {path} is cut off: it has {size} of {max(ends)} bytes. "
-                "Fetch it again, or set on_broken_field: skip.",
-            )
+    needed = end_of_pixels(tiff)
+    if needed > size:
+        raise BrokenField(
+            "truncated or damaged file",
+            f"The image {path} is cut off: it has {size} of {needed} bytes. "
+            "Fetch it again, or set on_broken_field: skip.",
+        )
