@@ -1,0 +1,180 @@
+"""The table of solutions: planted coverage, planted errors, cells that could not be measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.tables import solutions
+from analysis.tables.layout import LONG_COLUMNS, Inputs, read_assays
+from analysis.tables.solutions import Settings, rows_of
+from rls.command import as_flags
+from rls.errors import InputError
+from rls.io import read_table, write_table
+from tests.analysis import made_up
+
+FEATURE = "nucleocytoplasmic_ratio"
+SETTINGS = Settings(
+    method="rls", kinds=("variational", "restarts"), kind_shown="variational", level=0.9,
+    interval_shown="normalised", spread_floor=0.02, n_bootstrap=50, confidence_level=0.95, seed=0,
+)  # fmt: skip
+WELLS, CELLS = 12, 50
+SD = 0.1  # of what a solution gets wrong
+
+
+def cells_of_splits() -> pd.DataFrame:
+    """A third of the wells each for classifier, tune and evaluation."""
+    table = made_up.cells_table(WELLS, CELLS)
+    well = table["well"].str[1:].astype(int) - 2
+    names = np.array(["classifier", "tune", "evaluation"])
+    return table.assign(split=names[(well // 2) % 3])
+
+
+def folder_of(root):
+    return root / "translocation" / f"{made_up.FACTOR}x" / made_up.DEGRADATION
+
+
+def write_solutions(root, kind: str, values: np.ndarray, table: pd.DataFrame) -> None:
+    """Write the features of the solutions of tune and evaluation cells, values (n, k)."""
+    k = values.shape[1]
+    long = table.loc[table.index.repeat(k)].reset_index(drop=True)
+    long = long.rename(columns={"image_id": "source_image_id"}).assign(
+        solution=np.tile(np.arange(1, k + 1), len(table)), n_solutions=k, loss_fidelity=0.02,
+        **{FEATURE: values.reshape(-1)},
+    )  # fmt: skip
+    long.insert(0, "image_id", long["source_image_id"] + "_k" + long["solution"].astype(str))
+    path = folder_of(root) / "solutions" / f"rls.{kind}.features.parquet"
+    write_table(path, long, written_by="measure_solutions")
+
+
+def write_run(root, blind: int = 0) -> pd.DataFrame:
+    """HR, two kinds of solutions and the single search; returns the cells that have solutions.
+
+    ``variational`` has as much spread as error; ``restarts`` agree on a value that is as wrong.
+    """
+    random = np.random.default_rng(0)
+    table = cells_of_splits()
+    truth = np.where(table["treatment"] == made_up.CONTROLS[1], 2.0, 1.0)
+    truth = truth + random.normal(0, 0.2, len(table))
+    high = table.assign(**{FEATURE: truth})
+    write_table(folder_of(root) / "high_resolution.features.parquet", high, written_by="test")
+    here = table["split"] != "classifier"
+    cells, n = table[here].reset_index(drop=True), int(here.sum())
+    values = truth[here][:, None] + SD * random.normal(size=(n, 5))
+    values[:blind] = np.nan
+    write_solutions(root, "variational", values, cells)
+    agreed = truth[here] + SD * random.normal(size=n)
+    write_solutions(root, "restarts", np.repeat(agreed[:, None], 5, axis=1), cells)
+    single = table.assign(**{FEATURE: truth + 2 * SD * random.normal(size=len(table))})
+    single = single[single["split"] == "evaluation"]
+    write_table(folder_of(root) / "rls.features.parquet", single, written_by="test")
+    return cells
+
+
+def inputs_of(root) -> Inputs:
+    assays = read_assays(made_up.write_assays(root, "translocation"))
+    return Inputs(
+        results=root, assays=tuple(assays.values()), factors=(made_up.FACTOR,),
+        degradations=(made_up.DEGRADATION, "noise"), methods=("rls",),
+    )  # fmt: skip
+
+
+def value_of(rows, kind: str, metric: str, treatment: str = ""):
+    found = [
+        r for r in rows if (r["kind"], r["metric"], r["treatment"]) == (kind, metric, treatment)
+    ]
+    assert len(found) == 1, (kind, metric, treatment)
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    root = tmp_path_factory.mktemp("results")
+    write_run(root)
+    return rows_of(inputs_of(root), SETTINGS)
+
+
+@pytest.mark.parametrize("kind", SETTINGS.kinds)
+def test_calibrated_intervals_hold_whether_or_not_the_solutions_spread(rows, kind: str) -> None:
+    for variant in ("normalised", "quantile", "constant"):
+        found = value_of(rows, kind, f"coverage_{variant}")
+        assert found["expected_low"] - 0.03 <= found["value"] <= found["expected_high"] + 0.03
+        assert found["n_cells"] == 200 and found["unit_of_replication"] == "field"
+        assert 0.0 < value_of(rows, kind, f"width_{variant}")["value"] < 1.0
+        for treatment in made_up.CONTROLS:
+            assert value_of(rows, kind, f"coverage_{variant}", treatment)["n_cells"] == 100
+
+
+def test_solutions_that_agree_cover_nothing_before_calibration(rows) -> None:
+    assert value_of(rows, "restarts", "coverage_raw")["value"] == 0.0
+    assert value_of(rows, "restarts", "width_raw")["value"] == 0.0
+    # the mean of five errs by a fifth of the variance: their range holds it nearly always
+    assert value_of(rows, "variational", "coverage_raw")["value"] > 0.8
+
+
+def test_errors_of_one_solution_of_the_mean_and_of_the_single_search_are_the_planted_ones(
+    rows,
+) -> None:
+    planted = {
+        ("variational", "one_solution"): SD,
+        ("variational", "mean_of_solutions"): SD / np.sqrt(5),
+        ("variational", "single_search"): 2 * SD,
+        ("restarts", "one_solution"): SD,
+        ("restarts", "mean_of_solutions"): SD,
+    }
+    for (kind, name), sd in planted.items():
+        assert value_of(rows, kind, f"rmse_{name}")["value"] == pytest.approx(sd, rel=0.15)
+        expected = sd * np.sqrt(2 / np.pi)
+        assert value_of(rows, kind, f"mae_{name}")["value"] == pytest.approx(expected, rel=0.15)
+    gain = value_of(rows, "variational", "mae_mean_minus_one_solution")
+    assert gain["low"] <= gain["value"] <= gain["high"] < 0.0
+    assert value_of(rows, "restarts", "mae_mean_minus_one_solution")["value"] == pytest.approx(0.0)
+    assert value_of(rows, "variational", "rmse_mean_minus_single_search")["high"] < 0.0
+
+
+def test_every_number_has_the_agreed_columns_and_an_empty_one_its_reason(rows) -> None:
+    for row in rows:
+        assert set(LONG_COLUMNS) <= set(row) and row["feature"] == FEATURE
+        assert np.isfinite(row["value"]) or row["reason"]
+    # the degradations after the first have no solutions, and are not asked for any
+    assert {row["degradation"] for row in rows} == {made_up.DEGRADATION}
+    # a spread that is nought tells nothing of the error
+    assert np.isnan(value_of(rows, "restarts", "spearman_of_spread_and_error")["value"])
+
+
+def test_cells_that_could_not_be_measured_are_counted(tmp_path) -> None:
+    cells = write_run(tmp_path, blind=60)
+    blind = int((cells["split"].iloc[:60] == "evaluation").sum())
+    lost_tune = 60 - blind
+    rows = rows_of(inputs_of(tmp_path), SETTINGS)
+    share = value_of(rows, "variational", "measured_share")
+    assert share["value"] == pytest.approx((200 - blind) / 200)
+    assert f"every solution of {blind} " in share["reason"] or not blind
+    assert value_of(rows, "variational", "coverage_normalised")["n_cells"] == 200 - blind
+    assert lost_tune > 0 and value_of(rows, "restarts", "measured_share")["reason"] == ""
+
+
+def test_the_command_writes_the_long_table(tmp_path, capsys) -> None:
+    write_run(tmp_path)
+    made_up.write_assays(tmp_path, "translocation")
+    solutions.main(
+        [
+            *("--results", str(tmp_path), "--assay", "translocation"),
+            *("--factors", str(made_up.FACTOR), "--degradations", made_up.DEGRADATION),
+            *("--methods", "rls", "--assays-config", str(tmp_path / "assays.json")),
+            *("--output-csv", str(tmp_path / "solutions.csv"), *as_flags(SETTINGS)),
+        ]
+    )
+    table = read_table(tmp_path / "solutions.csv")
+    assert tuple(table.columns[: len(LONG_COLUMNS)]) == LONG_COLUMNS
+    assert set(table["kind"]) == {"variational", "restarts"}
+    assert "coverage 0.00 raw" in capsys.readouterr().out
+
+
+def test_solutions_of_other_cells_are_refused(tmp_path) -> None:
+    cells = write_run(tmp_path)
+    others = cells.assign(image_id=cells["image_id"] + "x")
+    write_solutions(tmp_path, "restarts", np.ones((len(cells), 5)), others)
+    with pytest.raises(InputError, match="rule sample_solutions"):
+        rows_of(inputs_of(tmp_path), SETTINGS)
