@@ -220,6 +220,25 @@ def search_model_flags(wildcards, input):
     return [item for pair in pairs for item in pair]
 
 
+def own_generators():
+    """Regular expression of the assays whose generator is trained on their own cells."""
+    names = [name for name, assay in ASSAYS.items() if assay["generator"] == "train"]
+    return "|".join(names) or "(?!)"
+
+
+def trust_flags(wildcards):
+    """How the users of an assay's model will search: the settings of rls, and D."""
+    factors = settings.assay_factors(ASSAYS[wildcards.assay], RUN["factors"])
+    degrade = settings.section_values(config, "degrade", wildcards.assay)
+    shared = settings.section_values(config, "super_resolve", wildcards.assay)
+    values = {
+        **shared,
+        **settings.method_values(config, "rls"),
+        **{name: degrade[name] for name in ("border", "quantise")},
+    }
+    return ["--factors", *map(str, factors), *settings.flags(values)]
+
+
 def stack_path(wildcards):
     """The stack that is measured: high resolution lies above the factors."""
     if wildcards.stack == "high_resolution":

@@ -120,3 +120,36 @@ use rule train_classifier as train_low_resolution_classifier with:
         "logs/train_classifier/{assay}_{factor}x_{degradation}.log",
     benchmark:
         "benchmarks/train_classifier/{assay}_{factor}x_{degradation}.tsv"
+
+
+# Makes the results of an assay a model folder for other people's cells; runs only when asked for.
+rule measure_trust:
+    input:
+        stack="results/{assay}/high_resolution.ome.tif",
+        table="results/{assay}/high_resolution.parquet",
+        generator="results/{assay}/generator.safetensors",
+        intensity="results/{assay}/intensity.json",
+        styles="results/{assay}/styles.safetensors",
+        flow="results/{assay}/flow.safetensors",
+    output:
+        trust="results/{assay}/trust.json",
+        search="results/{assay}/search.json",
+    log:
+        "logs/measure_trust/{assay}.log",
+    benchmark:
+        "benchmarks/measure_trust/{assay}.tsv"
+    wildcard_constraints:
+        assay=own_generators(),
+    conda:
+        "../../environment.yml"
+    threads: HEAVY
+    resources:
+        gpu=gpu,
+        mem_mb=network_mb,
+        runtime=1440,
+    params:
+        settings=trust_flags,
+    shell:
+        "python -m rls.measure_trust --model results/{wildcards.assay:q}"
+        " --high-resolution {input.stack:q} --method rls --search rls --state state"
+        " {params.settings:q} 2>&1 | tee {log:q}"
