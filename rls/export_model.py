@@ -1,4 +1,8 @@
-"""Copy a trained generator into a folder of its own, with a card that says what it is."""
+"""Copy a trained generator into a folder of its own, with a card that says what it is.
+
+The flow, and the search's settings and trust of measure_trust, go with it where the results hold
+them: with these the folder super-resolves other people's cells.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,22 @@ from typing import Any
 
 from rls.command import run
 from rls.errors import InputError
-from rls.io import atomic_path, read_intensity, read_table, read_weights, write_text
+from rls.io import atomic_path, read_intensity, read_table, read_weights, write_text, write_weights
+from rls.model_folder import FLOW, SEARCH, TRUST, flow_generator, read_json
 
 LARGEST_MB = 12.0
 BESIDE = ("generator.png", "generator.progress.png", "generator.training.csv")
+OWN_CELLS = """
+## For your own cells
+
+    python -m rls.super_resolve low.tif --model {folder} --factor {factor} --out high.ome.tif
+
+{served}
+"""
+SERVED = (
+    "Factor {factor}: images of {low} x {low} px, one a cell, by `{method}` ({settings}); trust "
+    "from {n} cells of split {splits}, which the generator has not seen.\n"
+)
 CARD = """# {title}
 
 {about}
@@ -71,6 +87,49 @@ def card(
     )
 
 
+def own_cells(folder: Path, image_size: int) -> str:
+    """Return what the card of a model folder says of its use; nothing where it has no trust."""
+    search, trust = (read_json(folder / name).get("factors", {}) for name in (SEARCH, TRUST))
+    lines = []
+    for factor, methods in trust.items():
+        for method, entry in methods.items():
+            block = {n: v for n, v in search[factor][method].items() if n != "super_resolve"}
+            settings = ", ".join(f"{name} {value}" for name, value in block.items())
+            lines.append(
+                SERVED.format(factor=factor, low=image_size // int(factor), method=method,
+                              settings=settings, n=entry["n"], splits=" and ".join(entry["splits"]))
+            )  # fmt: skip
+    if not lines:
+        return ""
+    return OWN_CELLS.format(folder=folder, factor=next(iter(trust)), served="\n".join(lines))
+
+
+def copy_flow(results: Path, output: Path, generator: str) -> None:
+    """Copy the flow without the styles it was fitted to; its header then names the generator.
+
+    Raises:
+        InputError: It is the flow of another generator.
+    """
+    tensors, header = read_weights(results / FLOW, kind="flow")
+    made_with = flow_generator(results, header)
+    if made_with != generator:
+        raise InputError(
+            f"{results / FLOW} is of the generator {made_with[:12] or 'unknown'}, and that of the "
+            f"folder is {generator[:12]}. Run fit_flow again."
+        )
+    header.pop("digest")
+    write_weights(output / FLOW, tensors, {**header, "generator_digest": generator})
+
+
+def _refuse_large(path: Path) -> None:
+    size = path.stat().st_size
+    if size > LARGEST_MB * 1e6:
+        raise InputError(
+            f"{path} has {size / 1e6:.1f} MB, more than the {LARGEST_MB:g} MB that a model that "
+            "comes with the program may have."
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Copy the files and write the card."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
@@ -85,20 +144,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     read_weights(args.results / names[1], kind="discriminator")
     read_intensity(args.results / names[2])
     curves = read_table(args.results / "generator.training.csv")
-    for name in (*names, *BESIDE):
-        content = (args.results / name).read_bytes()
-        if len(content) > LARGEST_MB * 1e6:
-            raise InputError(
-                f"{args.results / name} has {len(content) / 1e6:.1f} MB, more than the "
-                f"{LARGEST_MB:g} MB that a model that comes with the program may have."
-            )
+    optional = [name for name in (SEARCH, TRUST) if (args.results / name).is_file()]
+    flow = [FLOW] if (args.results / FLOW).is_file() else []
+    for name in (*names, *BESIDE, *optional, *flow):
+        _refuse_large(args.results / name)
+    for name in (*names, *BESIDE, *optional):
         with atomic_path(args.output / name) as temporary:
-            temporary.write_bytes(content)
+            temporary.write_bytes((args.results / name).read_bytes())
+    if flow:
+        copy_flow(args.results, args.output, str(header["digest"]))
     n_parameters = sum(tensor.numel() for tensor in tensors.values())
     # Some are not of every tick: the newest of each.
     newest = curves.ffill().iloc[-1].dropna()
     last = {str(name): float(value) for name, value in newest.items()}
     text = card(args.title, args.about, args.command, header, n_parameters, last)
+    text += own_cells(args.output, header["image_size"])
     write_text(args.output / "README.md", text)
     print(f"export_model: {args.output}")
 

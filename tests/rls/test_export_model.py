@@ -7,6 +7,7 @@ import torch
 from rls import export_model
 from rls.errors import InputError
 from rls.io import Intensity, read_weights, write_intensity, write_table, write_weights
+from rls.model_folder import flow_generator, write_json
 
 ARGUMENTS = ["--title", "Tiny", "--about", "A test.", "--command", "make test"]
 SCALE = Intensity(("dna", "nfkb"), (1.0, 2.0), (11.0, 12.0))
@@ -56,3 +57,45 @@ def test_weights_that_are_too_large_to_come_with_the_program_are_refused(tmp_pat
     with pytest.raises(InputError, match="more than the 12 MB"):
         export_model.main(["--results", str(tmp_path), "--output", str(tmp_path / "m"), *ARGUMENTS])
     assert not (tmp_path / "m" / "README.md").exists()
+
+
+def add_own_cells(folder, made_with):
+    """A flow, its styles, and what measure_trust writes."""
+    styles = {"kind": "styles", "generator_digest": made_with}
+    write_weights(folder / "styles.safetensors", {"w": torch.ones(3)}, styles)
+    digest = read_weights(folder / "styles.safetensors")[1]["digest"]
+    flow = {"kind": "flow", "styles_digest": digest}
+    write_weights(folder / "flow.safetensors", {"a": torch.ones(2)}, flow)
+    entry = {"n": 321, "splits": ["tune", "classifier"]}
+    write_json(folder / "trust.json", {"factors": {"4": {"rls": entry}}})
+    block = {"search": "rls", "steps": 77, "super_resolve": {"batch_size": 3}}
+    write_json(folder / "search.json", {"factors": {"4": {"rls": block}}})
+
+
+def export(folder):
+    output = folder / "model"
+    export_model.main(["--results", str(folder), "--output", str(output), *ARGUMENTS])
+    return output
+
+
+def test_what_other_peoples_cells_need_goes_with_the_model(tmp_path):
+    results(tmp_path)
+    digest = read_weights(tmp_path / "generator.safetensors")[1]["digest"]
+    add_own_cells(tmp_path, digest)
+    output = export(tmp_path)
+    tensors, header = read_weights(output / "flow.safetensors", kind="flow")
+    # without the styles beside it the flow still says whose it is
+    assert not (output / "styles.safetensors").exists()
+    assert flow_generator(output, header) == digest and torch.equal(tensors["a"], torch.ones(2))
+    for name in ("trust.json", "search.json"):
+        assert (output / name).read_bytes() == (tmp_path / name).read_bytes()
+    text = (output / "README.md").read_text()
+    for fact in ("--factor 4", "4 x 4 px", "steps 77", "321 cells of split tune and classifier"):
+        assert fact in text, fact
+
+
+def test_the_flow_of_another_generator_is_not_exported(tmp_path):
+    results(tmp_path)
+    add_own_cells(tmp_path, "another")
+    with pytest.raises(InputError, match="fit_flow again"):
+        export(tmp_path)
