@@ -42,6 +42,7 @@ SECTIONS = {
     "train_classifier": "rls/train_classifier.py",
     "degrade": "rls/degrade.py",
     "super_resolve": "rls/super_resolve.py",
+    "sweep_lambdas": "rls/sweep_lambdas.py",
     "measure": "analysis/measure.py",
     "classify": "analysis/classify.py",
     "tables": "analysis/tables/settings.py",

@@ -115,7 +115,7 @@ def smoke(program):
 def test_the_smoke_run_ends_with_a_report_tables_and_figures(smoke):
     results = smoke.run_folder / "results"
     assert (results / "report.html").stat().st_size > 50_000
-    for name in ("figure1", "figure2", "figure3", "figure5"):
+    for name in ("figure1", "figure2", "figure3", "figure5", "figure6", "figure7"):
         for suffix in ("pdf", "png", "csv"):
             assert (results / "figures" / f"{name}.{suffix}").stat().st_size > 100
     for name in ("table1", "table2"):
@@ -126,6 +126,30 @@ def test_a_method_added_as_a_file_and_a_block_is_in_every_table_and_figure(smoke
     results = smoke.run_folder / "results"
     for name in ("tables/table1", "tables/table2", "figures/figure2", "figures/figure5"):
         assert "nearest" in set(pd.read_csv(results / f"{name}.csv")["method"]), name
+
+
+def test_after_the_first_degradation_only_the_methods_named_run(smoke):
+    results = smoke.run_folder / "results"
+    folder = results / "translocation" / "4x" / "gaussian_noise"
+    stacks = {path.name.split(".")[0] for path in folder.glob("*.ome.tif")}
+    assert stacks == {"low_resolution", "bicubic"}
+    for name in ("tables/table1", "figures/figure6"):
+        numbers = pd.read_csv(results / f"{name}.csv").set_index("degradation")
+        assert set(numbers.index) == {"clean", "gaussian_noise"}, name
+        assert not {"rls", "nearest"} & set(numbers.loc["gaussian_noise", "method"])
+    assert set(pd.read_csv(results / "tables/table2.csv")["degradation"]) == {"clean"}
+
+
+def test_the_sweep_is_a_target_of_its_own_and_searches_tune_alone(smoke):
+    planned = smoke.planned("sweep")
+    assert planned["sweep_lambdas"] == 1 and planned["measure_sweep"] == 1
+    assert set(planned) == {"sweep_lambdas", "measure_sweep", "sweep"}
+    result = smoke.snakemake("sweep")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    numbers = pd.read_csv(smoke.run_folder / "results" / "figures" / "sweep.csv")
+    assert set(numbers["swept"]) == {"lambda_w", "lambda_c"}
+    folder = smoke.run_folder / "results" / "translocation" / "4x" / "sweep"
+    assert set(pd.read_parquet(folder / "rls.metrics.parquet")["split"]) == {"tune"}
 
 
 def test_every_job_left_a_log_and_a_benchmark(smoke):
@@ -142,7 +166,8 @@ def test_a_second_run_does_nothing(smoke):
     assert smoke.planned() == {}
 
 
-RESULTS = {"table1", "table2", "figure2", "figure3", "figure5", "report", "all"}
+FIGURES = {"figure2", "figure3", "figure5", "figure6", "figure7"}
+RESULTS = {"table1", "table2", *FIGURES, "report", "all"}
 SEARCHED = {"super_resolve", "gather_shards", "measure", "classify"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -142,17 +143,23 @@ def draw_grids(grids: Sequence[Grid], width: float) -> Figure:
         grids: At least one block.
         width: Of the figure, in inches.
     """
-    sides = [_panel_side(grid, width) for grid in grids]
-    heights = [
-        HEADING + len(grid.rows) * (side + GAP) + _gaps(grid) + LEGEND
-        for grid, side in zip(grids, sides, strict=True)
-    ]
+    heights = [grid_height(grid, width) for grid in grids]
     figure = new_figure(width, sum(heights))
     top = sum(heights)
-    for grid, side, height in zip(grids, sides, heights, strict=True):
-        _draw_grid(figure, grid, side, top)
+    for grid, height in zip(grids, heights, strict=True):
+        draw_grid(figure, grid, top, width)
         top -= height
     return figure
+
+
+def grid_height(grid: Grid, width: float) -> float:
+    """Return the height in inches of a block that is ``width`` inches wide."""
+    return HEADING + len(grid.rows) * (_panel_side(grid, width) + GAP) + _gaps(grid) + LEGEND
+
+
+def draw_grid(figure: Figure, grid: Grid, top: float, width: float) -> None:
+    """Draw one block at the left of ``figure``, its upper edge ``top`` inches above the bottom."""
+    _draw_grid(figure, grid, _panel_side(grid, width), top)
 
 
 def _rank(name: str, seed: int) -> bytes:
@@ -197,13 +204,20 @@ def _draw_grid(figure: Figure, grid: Grid, side: float, top: float) -> None:
                     _scale_bar(axes, panel.shape[1], grid.image_um, side)
                 x += side + GAP
     for treatment, (upper, lower) in spans.items():
-        room = (upper - lower) / (6.5 / 72 * 0.62)
-        label = treatment if len(treatment) <= room else treatment[: max(3, int(room) - 1)] + "…"
+        label = _row_label(treatment, int((upper - lower) / (6.5 / 72 * 0.62)))
         figure.text(
             (LEFT - 1.2 * MM) / width, (upper + lower) / 2 / height, label,
             fontsize=6.5, rotation=90, ha="right", va="center",
         )  # fmt: skip
     _channel_legend(figure, grid, y)
+
+
+def _row_label(name: str, room: int) -> str:
+    """Return a name in one or two lines of ``room`` characters, cut where it is longer."""
+    lines = textwrap.wrap(name, max(room, 4), break_long_words=False)
+    if len(lines) <= 2 and all(len(line) <= room for line in lines):
+        return "\n".join(lines)
+    return name[: max(3, room - 1)] + "…"
 
 
 def _heading_size(grid: Grid, side: float) -> float:

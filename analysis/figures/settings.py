@@ -20,5 +20,6 @@ class Settings:
         choices=("article", "colour_blind"),
     )
     super_resolution: str = option("Method in the middle column of Fig. 3.")
+    ablations: tuple[str, ...] = option("Methods of Fig. 7, in order, as far as they run.")
     norms_shown: int = option("Style vectors whose squared norms Fig. 1 shows (section 3.2).")
     seed: int = option("Seed of choices, samples and bootstrap.")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from rls.forward import resize_matrix
-from rls.io import Intensity, write_intensity, write_stack, write_table
+from rls.io import Intensity, write_intensity, write_stack, write_table, write_weights
 
 CONTROLS = ("DMSO", "TNF-alpha")
 CHANNELS = ("dna", "nfkb")
@@ -63,10 +64,14 @@ def write_results(
     wells: int = 6,
     cells: int = 10,
     size: int = SIZE,
+    degradation: str = DEGRADATION,
 ) -> Path:
-    """Write the stacks of one assay, its intensity scale and the assays file; return the file."""
+    """Write the stacks of one assay, its intensity scale and the assays file; return the file.
+
+    Styles of method number k lie k apart, and their log prior is -k.
+    """
     table = cells_table(wells, cells)
-    folder = root / assay / f"{FACTOR}x" / DEGRADATION
+    folder = root / assay / f"{FACTOR}x" / degradation
     write_intensity(root / assay / "intensity.json", INTENSITY, written_by="test")
     high = cell_images(table, 1, size)
     facts = {"channels": CHANNELS, "written_by": "test"}
@@ -76,7 +81,13 @@ def write_results(
     write_stack(folder / "low_resolution.ome.tif", low, table, pixel_size_um=1.25 * FACTOR, **facts)
     for index, method in enumerate(methods):
         images = cell_images(table, 2 + index, size).astype(np.float32)
-        write_stack(folder / f"{method}.ome.tif", images, table, pixel_size_um=1.25, **facts)
+        rows = table.assign(log_prior=-float(index))
+        write_stack(folder / f"{method}.ome.tif", images, rows, pixel_size_um=1.25, **facts)
+        styles = np.zeros((len(table), 2, 4), np.float32)
+        styles[:, 1, 0] = index
+        header = {"kind": "latents", "image_ids": list(table["image_id"])}
+        latents = folder / f"{method}.latents.safetensors"
+        write_weights(latents, {"w": torch.as_tensor(styles)}, header)
     return write_assays(root, assay)
 
 

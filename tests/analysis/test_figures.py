@@ -30,6 +30,7 @@ SETTINGS = Settings(
     treatments_shown=4,
     palette="article",
     super_resolution="rls",
+    ablations=("rls", "rls_without_prior", "rls_unregularized"),
     norms_shown=400,
     seed=0,
 )

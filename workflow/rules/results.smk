@@ -212,6 +212,80 @@ rule figure5:
         " {params.settings:q} 2>&1 | tee {log:q}"
 
 
+rule figure6:
+    input:
+        code=code(
+            "analysis/figures/*.py",
+            "analysis/tables/*.py",
+            "analysis/metrics.py",
+            "analysis/statistics.py",
+        ),
+        assays="results/assays.json",
+        measured=all_results,
+        stacks=all_stacks,
+    output:
+        pdf="results/figures/figure6.pdf",
+        png=report(
+            "results/figures/figure6.png",
+            caption="../report/figure6.rst",
+            category="Figures",
+        ),
+        csv="results/figures/figure6.csv",
+    log:
+        "logs/figure6.log",
+    benchmark:
+        "benchmarks/figure6.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(),
+        settings=section("figures"),
+    shell:
+        "python -m analysis.figures.figure6 {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule figure7:
+    input:
+        code=code(
+            "analysis/figures/*.py",
+            "analysis/tables/*.py",
+            "analysis/metrics.py",
+            "analysis/statistics.py",
+        ),
+        assays="results/assays.json",
+        measured=clean_results,
+        stacks=clean_stacks,
+    output:
+        pdf="results/figures/figure7.pdf",
+        png=report(
+            "results/figures/figure7.png",
+            caption="../report/figure7.rst",
+            category="Figures",
+        ),
+        csv="results/figures/figure7.csv",
+    log:
+        "logs/figure7.log",
+    benchmark:
+        "benchmarks/figure7.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(clean_only=True),
+        settings=section("figures"),
+    shell:
+        "python -m analysis.figures.figure7 {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
+
+
 rule report:
     input:
         code=code(
@@ -222,7 +296,7 @@ rule report:
         ),
         assays="results/assays.json",
         tables=expand("results/tables/table{number}.csv", number=[1, 2]),
-        figures=expand("results/figures/figure{number}.png", number=[1, 2, 3, 5]),
+        figures=expand("results/figures/figure{number}.png", number=[1, 2, 3, 5, 6, 7]),
         selections=of_assays("selection.csv"),
     output:
         "results/report.html",
