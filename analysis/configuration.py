@@ -40,6 +40,7 @@ SECTIONS = {
     "sample_styles": "rls/sample_styles.py",
     "fit_flow": "rls/fit_flow.py",
     "train_classifier": "rls/train_classifier.py",
+    "train_pix2pix": "rls/train_pix2pix.py",
     "degrade": "rls/degrade.py",
     "super_resolve": "rls/super_resolve.py",
     "sweep_lambdas": "rls/sweep_lambdas.py",
