@@ -13,6 +13,7 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/rivals.smk"
 include: "workflow/rules/reconstruct.smk"
 include: "workflow/rules/measure.smk"
+include: "workflow/rules/solutions.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/sweep.smk"
 

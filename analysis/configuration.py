@@ -43,10 +43,12 @@ SECTIONS = {
     "train_pix2pix": "rls/train_pix2pix.py",
     "degrade": "rls/degrade.py",
     "super_resolve": "rls/super_resolve.py",
+    "sample_solutions": "rls/sample_solutions.py",
     "sweep_lambdas": "rls/sweep_lambdas.py",
     "measure": "analysis/measure.py",
     "classify": "analysis/classify.py",
     "tables": "analysis/tables/settings.py",
+    "solutions": "analysis/tables/solutions.py",
     "figures": "analysis/figures/settings.py",
 }
 # Written once, for the whole run or for an assay, and handed to every command that has the field.

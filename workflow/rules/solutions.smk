@@ -1,0 +1,194 @@
+# Several solutions an image (article, section 4.5): sampled, measured, judged, drawn (Fig. 8).
+# Only images of the first degradation have solutions.
+
+SOLUTIONS = config["solutions"]
+KINDS = ("article", "variational", "restarts")
+
+for name in (*SOLUTIONS["kinds"], SOLUTIONS["kind_shown"]):
+    if name not in KINDS:
+        raise WorkflowError(
+            f"solutions.kinds and kind_shown: found '{name}', expected of {', '.join(KINDS)}."
+        )
+if SOLUTIONS["kind_shown"] not in SOLUTIONS["kinds"]:
+    raise WorkflowError(
+        "solutions.kind_shown is not among solutions.kinds. Add it there."
+    )
+if config["methods"].get(SOLUTIONS["method"], {}).get("search") != "rls":
+    raise WorkflowError(
+        f"solutions.method is '{SOLUTIONS['method']}', expected a method with 'search: rls'."
+    )
+
+
+def solutions_of(suffix):
+    """A file of the solutions of every assay, factor and kind that runs."""
+
+    def of_wildcards(wildcards):
+        return [
+            f"results/{assay}/{factor}x/{RUN['degradations'][0]}/solutions"
+            f"/{SOLUTIONS['method']}.{kind}{suffix}"
+            for assay in RUN["assays"]
+            for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
+            for kind in SOLUTIONS["kinds"]
+        ]
+
+    return of_wildcards
+
+
+def features_beside_solutions(wildcards):
+    """Features of HR, and of the single search where its method runs."""
+    names = ["high_resolution"]
+    names += [SOLUTIONS["method"]] if SOLUTIONS["method"] in RUN["methods"] else []
+    return [
+        f"results/{assay}/{factor}x/{RUN['degradations'][0]}/{name}.features.parquet"
+        for assay in RUN["assays"]
+        for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
+        for name in names
+    ]
+
+
+def stacks_beside_solutions(wildcards):
+    """Images of HR and LR."""
+    return [f"results/{assay}/high_resolution.ome.tif" for assay in RUN["assays"]] + [
+        f"results/{assay}/{factor}x/{RUN['degradations'][0]}/low_resolution.ome.tif"
+        for assay in RUN["assays"]
+        for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
+    ]
+
+
+rule sample_solutions:
+    input:
+        stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
+        table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
+        intensity=model("intensity.json"),
+        model=search_model,
+        network=[],
+    output:
+        stack="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.ome.tif",
+        table="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.parquet",
+        latents="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.latents.safetensors",
+    log:
+        "logs/sample_solutions/{assay}_{factor}x_{degradation}_{method}_{kind}.log",
+    benchmark:
+        "benchmarks/sample_solutions/{assay}_{factor}x_{degradation}_{method}_{kind}.tsv"
+    wildcard_constraints:
+        kind="|".join(KINDS),
+    conda:
+        "../../environment.yml"
+    threads: HEAVY
+    resources:
+        gpu=gpu,
+        mem_mb=network_mb,
+        runtime=1440,
+    params:
+        model=search_model_flags,
+        settings=section("sample_solutions"),
+        method=method_flags,
+    shell:
+        "python -m rls.sample_solutions --low-resolution {input.stack:q}"
+        " --intensity {input.intensity:q} {params.model:q} --factor {wildcards.factor}"
+        " --method {wildcards.method:q} --kind {wildcards.kind} --output {output.stack:q}"
+        " --state state {params.settings:q} {params.method:q} 2>&1 | tee {log:q}"
+
+
+rule measure_solutions:
+    input:
+        code=code("analysis/measure_solutions.py", "analysis/features/*.py"),
+        stack="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.ome.tif",
+        table="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.parquet",
+        intensity=model("intensity.json"),
+    output:
+        "results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.features.parquet",
+    log:
+        "logs/measure_solutions/{assay}_{factor}x_{degradation}_{method}_{kind}.log",
+    benchmark:
+        "benchmarks/measure_solutions/{assay}_{factor}x_{degradation}_{method}_{kind}.tsv"
+    wildcard_constraints:
+        kind="|".join(KINDS),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=stack_mb,
+        runtime=60,
+    params:
+        nucleus_channel=assay_value("nucleus_channel"),
+        marker_channel=assay_value("marker_channel"),
+        features=assay_value("features"),
+        settings=section("measure"),
+    shell:
+        "python -m analysis.measure_solutions --stack {input.stack:q}"
+        " --intensity {input.intensity:q} --nucleus-channel {params.nucleus_channel:q}"
+        " --marker-channel {params.marker_channel:q} --features {params.features:q}"
+        " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule solutions:
+    input:
+        code=code(
+            "analysis/tables/*.py", "analysis/conformal.py", "analysis/statistics.py"
+        ),
+        assays="results/assays.json",
+        solutions=solutions_of(".features.parquet"),
+        features=features_beside_solutions,
+    output:
+        report(
+            "results/tables/solutions.csv",
+            caption="../report/solutions.rst",
+            category="Tables",
+        ),
+    log:
+        "logs/solutions.log",
+    benchmark:
+        "benchmarks/solutions.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(),
+        settings=section("solutions"),
+    shell:
+        "python -m analysis.tables.solutions {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule figure8:
+    input:
+        code=code(
+            "analysis/figures/*.py",
+            "analysis/tables/*.py",
+            "analysis/conformal.py",
+            "analysis/statistics.py",
+        ),
+        assays="results/assays.json",
+        table="results/tables/solutions.csv",
+        solutions=solutions_of(".features.parquet"),
+        images=solutions_of(".ome.tif"),
+        features=features_beside_solutions,
+        stacks=stacks_beside_solutions,
+    output:
+        pdf="results/figures/figure8.pdf",
+        png=report(
+            "results/figures/figure8.png",
+            caption="../report/figure8.rst",
+            category="Figures",
+        ),
+        csv="results/figures/figure8.csv",
+    log:
+        "logs/figure8.log",
+    benchmark:
+        "benchmarks/figure8.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(),
+        settings=section("figures"),
+        solutions=section("solutions"),
+    shell:
+        "python -m analysis.figures.figure8 {params.inputs:q} --assays-config {input.assays:q}"
+        " --table {input.table:q} --output-pdf {output.pdf:q} --output-png {output.png:q}"
+        " --output-csv {output.csv:q} {params.settings:q} {params.solutions:q}"
+        " 2>&1 | tee {log:q}"
