@@ -7,6 +7,9 @@ it is off. With ``dropout_at_test`` the masks come from each image's own stream.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +17,7 @@ import torch
 from rls.command import option
 from rls.errors import InputError
 from rls.forward import upscale
-from rls.pix2pix import enlarged, load_unet
+from rls.pix2pix import UNet, enlarged, load_unet
 from rls.search.loop import OK
 from rls.search.objective import fidelity
 from rls.search.problem import BatchProgress, Problem, Reconstruction, to_unit
@@ -39,10 +42,10 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         InputError: The network was trained for other images, or with another adversarial_weight.
     """
     path = problem.need_network()
-    size = problem.forward.size_in
-    net, header = load_unet(
-        path, problem.device,
-        factor=problem.factor, image_size=size, n_channels=problem.y.shape[1],
+    size, n_channels = problem.forward.size_in, int(problem.y.shape[1])
+    net, header = _loaded(
+        path, path.stat().st_mtime_ns if path.exists() else 0,
+        problem.device, problem.factor, size, n_channels,
     )  # fmt: skip
     if header["adversarial_weight"] != settings.adversarial_weight:
         raise InputError(
@@ -59,3 +62,16 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     loss = fidelity(problem.y, problem.forward(images)).cpu().numpy()
     status = np.full(len(loss), OK, dtype=object)
     return Reconstruction(images, None, {"loss_fidelity": loss, "search_status": status})
+
+
+@lru_cache(maxsize=1)
+def _loaded(
+    path: Path,
+    modified_ns: int,
+    device: torch.device,
+    factor: int,
+    size: tuple[int, int],
+    n_channels: int,
+) -> tuple[UNet, dict[str, Any]]:
+    """Read the network once for all batches: at full width it is 200 MB, checked by digest."""
+    return load_unet(path, device, factor=factor, image_size=size, n_channels=n_channels)

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
+from analysis import configuration
 from rls import train_pix2pix
 from rls.checkpoint import StateFolder
 from rls.command import as_flags
@@ -36,6 +38,7 @@ SETTINGS = Settings(
     seed=1, device="cpu", threads=1,
 )  # fmt: skip
 CPU = torch.device("cpu")
+GIVEN = {"--border": "reflect", "--quantise": "none"}  # of the required flags those with choices
 
 
 def cells(n=36, size=24, seed=0):
@@ -225,6 +228,23 @@ def test_the_header_says_what_the_network_is_for(whole, folder):
     assert header["image_size"] == 16 and header["intensity"] == INTENSITY.as_dict()
     assert header["data_digest"] == data_of(folder).digest and header["n_training_images"] == 24
     assert [row["epoch"] for row in header["curves"]] == [1, 2, 3, 4]
+
+
+def test_the_workflow_hands_over_the_section_the_block_and_every_argument():
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    values = configuration.section_values(config, "train_pix2pix", "translocation")
+    rule = (ROOT / "workflow" / "rules" / "rivals.smk").read_text()
+    shell = rule.split("shell:")[1]
+    parser = train_pix2pix.make_parser()
+    required = [a.option_strings[0] for a in parser._actions if a.required]
+    assert all(f"{flag} " in shell for flag in required)
+    given = [item for flag in required for item in (flag, GIVEN.get(flag, "1"))]
+    _, settings = parser.parse([*given, *configuration.flags(values)])
+    assert settings.image_size == 128 and settings.generator_width == 64
+    # the twins differ in what is handed over from their own blocks, and in nothing else
+    blocks = [config["methods"][name] for name in ("pix2pix", "unet_l1")]
+    assert {k for k in blocks[0] if blocks[0][k] != blocks[1][k]} == {"adversarial_weight"}
+    assert "--adversarial-weight {params.adversarial_weight}" in shell
 
 
 # ---- stopping and going on --------------------------------------------------------------------
