@@ -4,8 +4,10 @@ The program runs from a copy to which one method was added, as a file and a bloc
 documentation promises is what is tested.
 """
 
+import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.analysis import made_up
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.workflow
@@ -150,6 +153,44 @@ def test_the_sweep_is_a_target_of_its_own_and_searches_tune_alone(smoke):
     assert set(numbers["swept"]) == {"lambda_w", "lambda_c"}
     folder = smoke.run_folder / "results" / "translocation" / "4x" / "sweep"
     assert set(pd.read_parquet(folder / "rls.metrics.parquet")["split"]) == {"tune"}
+
+
+def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp_path, monkeypatch):
+    """Without a run: the planned commands of tables and figures, given made-up measured files."""
+    change = {
+        "run": {
+            "factors": [made_up.FACTOR],
+            "degradations": [made_up.DEGRADATION],
+            "degraded_factors": [made_up.FACTOR],
+        },
+        "assays": {"translocation": {"factors": [made_up.FACTOR], "image_size": made_up.SIZE}},
+        "degradations": {made_up.DEGRADATION: []},
+    }
+    program.overlay("made_up.yaml", change)
+    configs = ("config/smoke.yaml", "added.yaml", "made_up.yaml")
+    result = program.snakemake("--dry-run", configs=configs, run_folder=tmp_path)
+    assert result.returncode == 0, result.stderr + result.stdout
+    jobs = re.findall(
+        r"^rule (\w+):\n.*?^Shell command: (.*?)$", result.stdout + result.stderr, re.S | re.M
+    )
+    of_method = [rule for rule, command in jobs if "nearest" in command.split(" 2>&1")[0].split()]
+    wanted = {"super_resolve": 2, "table1": 1, "table2": 1, "figure2": 1, "figure5": 1}
+    assert {rule: of_method.count(rule) for rule in wanted} == wanted
+    for rule in ("gather_shards", "measure", "classify"):
+        assert any("/nearest." in command for name, command in jobs if name == rule), rule
+
+    methods = ("bicubic", "rls_unregularized", "rls", "nearest")
+    made_up.write_results(tmp_path / "results", methods)
+    quality = {"high_resolution": 1.0, "low_resolution": 0.1, **dict.fromkeys(methods, 0.5)}
+    made_up.write_metrics(tmp_path / "results", quality)
+    made_up.write_classification(tmp_path / "results", quality)
+    monkeypatch.chdir(tmp_path)
+    for rule in ("table1", "table2", "figure2", "figure5"):
+        words = shlex.split(dict(jobs)[rule].split(" 2>&1")[0])
+        assert words[:2] == ["python", "-m"]
+        importlib.import_module(words[2]).main(words[3:])
+        numbers = pd.read_csv(words[words.index("--output-csv") + 1])
+        assert set(numbers.loc[numbers["value"].notna(), "method"]) >= {"rls", "nearest"}, rule
 
 
 def test_every_job_left_a_log_and_a_benchmark(smoke):

@@ -17,7 +17,7 @@ def new_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_methods_are_the_files_of_the_folder() -> None:
-    assert {"rls", "bicubic"} <= set(method_names())
+    assert {"rls", "bicubic", "robust_unsupervised"} <= set(method_names())
     for name in method_names():
         load_method(name)
 
