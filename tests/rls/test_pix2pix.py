@@ -110,7 +110,7 @@ def test_the_dropout_of_an_image_is_its_own_in_any_company():
 @pytest.mark.parametrize("quantise", ["8bit", "none"])
 @pytest.mark.parametrize("border", ["renormalize", "reflect"])
 def test_pairs_are_made_as_degrade_makes_them(border, quantise):
-    unit = np.random.default_rng(0).normal(0.5, 0.5, (3, 2, 32, 32)).astype(np.float32)
+    unit = np.random.default_rng(0).normal(0.5, 3.0, (3, 2, 32, 32)).astype(np.float32)
     settings = degrade.Settings(border=border, quantise=quantise, seed=1, threads=1)
     low = degrade.degrade(unit, ["a", "b", "c"], 4, (), settings)
     found = Pairing(32, 4, border, quantise).low_resolution(torch.from_numpy(unit))
