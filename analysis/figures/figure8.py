@@ -221,7 +221,7 @@ def _draw_images(axes: Any, shown: Shown, settings: Any) -> None:  # noqa: ANN40
     note = axes(LEFT, TOP + len(shown.images) * (SIDE + GAP) + 1 * MM, 80 * MM, 4 * MM)
     note.set_axis_off()
     names = ", ".join(f"{name} {_colour_name(colour)}" for name, colour in colours.items())
-    note.text(0, 1, f"{settings.kind_shown} solutions; {names}; cells by hash of their id",
+    note.text(0, 1, f"solutions: {settings.kind_shown}; {names}; cells by hash of their id",
               fontsize=6, va="top")  # fmt: skip
 
 
