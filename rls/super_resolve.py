@@ -27,6 +27,7 @@ from rls.device import choose_device, has_fast_bfloat16
 from rls.errors import InputError
 from rls.forward import BORDERS, downscale
 from rls.io import Stack, read_intensity, read_stack, read_weights, write_stack, write_weights
+from rls.pix2pix import check_assay
 from rls.search import Problem, Styles
 from rls.search.arguments import parse
 from rls.search.batches import Solved, clear, solve
@@ -138,7 +139,10 @@ def read_models(
         digests["flow"] = header["digest"]
         _same(args.flow, header, "styles", digests, "fit_flow")
     if args.network:
-        digests["network"] = str(read_weights(args.network)[1]["digest"])
+        header = read_weights(args.network)[1]
+        if "intensity" in header:
+            check_assay(args.network, header, read_intensity(args.intensity))
+        digests["network"] = str(header["digest"])
     return Models(generator, flow, styles, args.network, digests)
 
 
