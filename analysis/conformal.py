@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from rls.errors import InputError
 
@@ -103,9 +104,31 @@ def conformal_quantile(scores: np.ndarray, level: float) -> float:
     if not 0.0 < level < 1.0:
         raise InputError(f"Found the level {level}, expected one between 0 and 1, such as 0.9.")
     scores = np.sort(np.asarray(scores, dtype=float)[~np.isnan(scores)])
-    # 1e-9: (n + 1) level is a whole number now and then, and 0.9 is not exactly 9/10
-    rank = math.ceil((len(scores) + 1) * level - 1e-9)
+    rank = _rank(len(scores), level)
     return float(scores[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def _rank(n: int, level: float) -> int:
+    # 1e-9: (n + 1) level is a whole number now and then, and 0.9 is not exactly 9/10
+    return math.ceil((n + 1) * level - 1e-9)
+
+
+def expected_coverage(
+    n_calibration: int, n: int, level: float, probability: float
+) -> tuple[float, float]:
+    """Return the range in which the coverage of n new cells lies with ``probability``.
+
+    With exchangeable scores without ties the number of new cells that are held is beta-binomial
+    with parameters rank and n_calibration + 1 - rank (Vovk 2012, ACML): both splits are finite.
+    """
+    rank = _rank(n_calibration, level)
+    if n == 0:
+        return math.nan, math.nan
+    if rank > n_calibration:
+        return 1.0, 1.0
+    tail = (1.0 - probability) / 2
+    held = stats.betabinom(n, rank, n_calibration + 1 - rank)
+    return float(held.ppf(tail)) / n, float(held.ppf(1.0 - tail)) / n
 
 
 def scale_of(summary: Summary, variant: str, floor: float) -> np.ndarray:

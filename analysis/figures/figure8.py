@@ -263,6 +263,8 @@ def _draw_cells(axes: Axes, shown: Shown, settings: Any) -> None:  # noqa: ANN40
     if drawn.any():
         ends = [cells.truth[drawn].min(), cells.truth[drawn].max()]
         axes.plot(ends, ends, color="black", linewidth=0.7, linestyle="--")
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + 0.2 * (top - bottom))  # room for the legend
     axes.set_xlabel(f"{shown.column.replace('_', ' ')}, HR")
     axes.set_ylabel("interval of the solutions")
     share = np.nanmean(inside[known]) if known.any() else np.nan

@@ -27,6 +27,7 @@ from analysis.conformal import (
     Intervals,
     Summary,
     calibrated_intervals,
+    expected_coverage,
     raw_intervals,
     summarise,
 )
@@ -47,7 +48,7 @@ from rls.io import read_table, write_table
 
 TUNE, RANGE_SPLIT = "tune", "classifier"
 RAW = "raw"
-BINOMIAL = 0.99  # range of a coverage that is right, given its number of cells
+EXPECTED = 0.99  # probability of the range of a coverage that is right
 FEW_CELLS = "infinite: too few tune cells for this level"
 
 Rows = list[dict[str, Any]]
@@ -192,10 +193,13 @@ def kind_facts(cells: Cells, settings: Settings) -> Iterator[dict[str, Any]]:
     summary = summarise(evaluation.values, settings.level)
     yield from count_facts(evaluation, summary)
     treatments = ("", *sorted(set(evaluation.table["treatment"])))
+    tune = cells.split(TUNE)
+    n_tune = int((np.isfinite(tune.truth) & np.isfinite(tune.values).any(axis=1)).sum())
     for name, intervals in intervals_of(cells, settings).items():
         for treatment in treatments:
             here = (evaluation.table["treatment"] == treatment).to_numpy() | (treatment == "")
-            yield from interval_facts(evaluation, intervals, name, here, treatment, settings)
+            for facts in interval_facts(evaluation, intervals, name, here, n_tune, settings):
+                yield {**facts, "treatment": treatment}
     yield from error_facts(evaluation, summary, settings)
     yield _estimate(
         "fidelity_l1", evaluation, np.isfinite(evaluation.fidelity), settings,
@@ -224,26 +228,27 @@ def interval_facts(
     intervals: Intervals,
     name: str,
     here: np.ndarray,
-    treatment: str,
+    n_tune: int,
     settings: Settings,
 ) -> Iterator[dict[str, Any]]:
-    """Yield coverage and mean relative width of the cells ``here``."""
+    """Yield coverage and mean relative width of the cells ``here``.
+
+    The range of a right coverage takes cells as units, and no treatment by itself is promised one.
+    """
     inside, width = intervals.contain(cells.truth), intervals.width / cells.hr_range
     known = here & np.isfinite(inside)
     coverage = _estimate(
         f"coverage_{name}", cells, known, settings, lambda rows: float(inside[rows].mean())
     )
     n = int(known.sum())
-    expected = stats.binom.interval(BINOMIAL, n, settings.level) if n else (np.nan, np.nan)
-    low, high = (float(count) / max(n, 1) for count in expected)
-    yield {**coverage, "treatment": treatment, "expected_low": low, "expected_high": high}
+    low, high = expected_coverage(n_tune, n, settings.level, EXPECTED)
+    yield {**coverage, "expected_low": low, "expected_high": high}
     metric = f"width_{name}"
     if np.isinf(width[known]).any():
         empty = {"metric": metric, "reason": FEW_CELLS, "n_cells": n}
-        yield {**empty, "treatment": treatment, "expected_low": np.nan, "expected_high": np.nan}
+        yield {**empty, "expected_low": np.nan, "expected_high": np.nan}
         return
-    found = _estimate(metric, cells, known, settings, lambda rows: float(width[rows].mean()))
-    yield {**found, "treatment": treatment}
+    yield _estimate(metric, cells, known, settings, lambda rows: float(width[rows].mean()))
 
 
 def error_facts(cells: Cells, summary: Summary, settings: Settings) -> Iterator[dict[str, Any]]:

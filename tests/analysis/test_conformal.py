@@ -15,6 +15,7 @@ from analysis.conformal import (
     VARIANTS,
     calibrated_intervals,
     conformal_quantile,
+    expected_coverage,
     raw_intervals,
     scores_of,
     summarise,
@@ -86,6 +87,22 @@ def test_too_few_cells_promise_nothing_less_than_everything():
     for variant in VARIANTS:
         found = intervals(truth, values, tune, variant)
         assert np.isinf(found.width).all() and (found.contain(truth[~tune]) == 1).all()
+
+
+def test_the_expected_range_of_a_coverage_is_that_of_both_finite_splits():
+    random = np.random.default_rng(8)
+    scores = random.random((4000, 100))
+    held = [np.mean(row[60:] <= conformal_quantile(row[:60], 0.9)) for row in scores]
+    low, high = expected_coverage(60, 40, 0.9, 0.95)
+    assert low <= np.quantile(held, 0.025) + 0.026 and high >= np.quantile(held, 0.975) - 0.026
+    outside = np.mean((np.array(held) < low) | (np.array(held) > high))
+    assert 0.005 < outside < 0.055
+    # with no end of calibration it is the binomial range
+    expected = stats.binom.ppf([0.005, 0.995], 500, 0.9) / 500
+    assert expected_coverage(10**6, 500, 0.9, 0.99) == pytest.approx(expected, abs=0.0021)
+    assert expected == pytest.approx([0.864, 0.932], abs=0.001)
+    assert expected_coverage(5, 10, 0.9, 0.99) == (1.0, 1.0)
+    assert np.isnan(expected_coverage(60, 0, 0.9, 0.99)).all()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
