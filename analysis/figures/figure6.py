@@ -11,8 +11,11 @@ import math
 from collections.abc import Sequence
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.figures.boxes import readable as readable_feature
 from analysis.figures.command import Rows, figure_main
@@ -180,13 +183,28 @@ def _draw_panels(
                 own = lookup(rows, name, LOW_RESOLUTION, FIDELITY_CLEAN).value * scale
                 axes.plot([x - 0.45, x + 0.45], [own, own], color=everyone[LOW_RESOLUTION],
                           linewidth=1.2, linestyle="--", zorder=0)  # fmt: skip
-        if metric == KERNEL_DISTANCE:
-            floor = lookup(rows, names[0], FLOOR, KERNEL_DISTANCE).value
+        floor = lookup(rows, names[0], FLOOR, metric).value
+        if math.isfinite(floor):  # there is one of KD alone
             axes.axhline(floor, color="#4D4D4D", linewidth=0.8, linestyle=":", zorder=0)
+            _symmetric_scale(axes, floor)
         if metric == "shift_kept":
             axes.axhline(1, color="black", linewidth=0.7, linestyle="--", zorder=0)
             axes.axhline(0, color="#BBBBBB", linewidth=0.6, zorder=0)
     _legend(figure, methods, everyone, top)
+
+
+def _symmetric_scale(axes: Axes, floor: float) -> None:
+    """Make an axis of KD linear around 0 and logarithmic beyond the decade above the floor.
+
+    Blurred images are hundreds of times as far from HR as clean ones, and KD may be negative.
+    """
+    low, high = axes.get_ylim()
+    linear = 10.0 ** math.ceil(math.log10(max(abs(floor), 1.0)))
+    axes.set_yscale("symlog", linthresh=linear)
+    axes.set_ylim(min(low, -0.2 * linear), 2 * max(high, linear))
+    decades = 10.0 ** np.arange(math.log10(linear), math.log10(axes.get_ylim()[1]))
+    axes.yaxis.set_major_locator(FixedLocator([-linear, 0.0, *decades]))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _legend(figure: Figure, methods: Sequence[str], colours: dict[str, str], top: float) -> None:
