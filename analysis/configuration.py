@@ -13,7 +13,7 @@ import ast
 import dataclasses
 import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -401,13 +401,21 @@ def readme_text(text: str) -> str:
     lines = [""]
     for section in SECTIONS:
         lines += [f"### `{section}`", "", f"Read by `{_command(section)}`.", ""]
-        lines += ["| key | type | meaning |", "| --- | --- | --- |"]
-        for key in _imported_keys(section).values():
-            kind = " \\| ".join(key.choices) if key.choices else key.kind.replace("|", "\\|")
-            shared = " (from the assay or the run)" if key.name in SHARED else ""
-            lines.append(f"| `{key.name}` | {kind} | {key.help}{shared} |")
-        lines.append("")
+        lines += _key_table(_imported_keys(section).values())
+    for path in sorted((ROOT / "rls" / "search").glob("*.py")):
+        if "\ndef super_resolve(" in path.read_text(encoding="utf-8"):
+            lines += [f"### a method with `search: {path.stem}`", ""]
+            lines += _key_table(method_keys(path.stem).values())
     return head + BEGIN + "\n".join(lines) + END + tail
+
+
+def _key_table(keys: Iterable[Key]) -> list[str]:
+    lines = ["| key | type | meaning |", "| --- | --- | --- |"]
+    for key in keys:
+        kind = " \\| ".join(key.choices) if key.choices else key.kind.replace("|", "\\|")
+        shared = " (from the assay or the run)" if key.name in SHARED else ""
+        lines.append(f"| `{key.name}` | {kind} | {key.help}{shared} |")
+    return [*lines, ""]
 
 
 def _command(section: str) -> str:

@@ -34,7 +34,7 @@ class Settings:
     schedule: str = option("Course of the learning rate.", choices=tuple(SCHEDULES))
     lambda_w: float = option("Weight of P_w, the mean log p_F of the styles (nats); 0 leaves it out.")  # fmt: skip  # noqa: E501
     lambda_c: float = option("Weight of the cross term of the styles; 0 leaves it out.")
-    lambda_n: float = option("Weight of the deviation of ||F(w)|| from sqrt d; 0, as in the article, leaves it out.")  # fmt: skip  # noqa: E501
+    lambda_n: float = option("Weight of the squared deviation of the norm of F(w) from sqrt d (released code); 0 leaves it out.")  # fmt: skip  # noqa: E501
     cross: str = option("mean_distance (released code) or sum_squares (as printed).", choices=tuple(CROSS))  # fmt: skip  # noqa: E501
 
 
