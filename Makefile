@@ -17,6 +17,7 @@ demo: .venv/installed  ## simulated plates to report, from the small generator u
 demo-from-scratch: .venv/installed  ## the same with its generator trained from nothing (tens of minutes)
 	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch
 	@cd runs/demo_from_scratch && python -m analysis.headline --results results --report results/report.html
+	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch results/translocation/trust.json
 	@python -m rls.export_model --results runs/demo_from_scratch/results/translocation --output models/translocation_32px \
 	    --title "Simulated NF-kB translocation, 32 px" --command "make demo-from-scratch" \
 	    --about "Trained on simulated cells of both treatments (config/demo.yaml with config/demo_from_scratch.yaml) on two CPU cores. Small on purpose, for demonstration and as a start for other small assays: soft images, no claim on biology."

@@ -150,8 +150,14 @@ def _choose(
             return planes.images
         raise InputError(
             f"{file} has {n_found} channel{'s' * (n_found != 1)} and does not name them; {model}. "
-            "Give their names in the order of the file, such as "
-            f"--channels {','.join(wanted)}; or one grey file a channel whose names hold these."
+            + (
+                "Give their names in the order of the file, such as "
+                f"--channels {','.join(wanted)}; or"
+                if n_found == len(wanted)
+                else "If these are raw channels and not colours, name each with --channels, those "
+                "too that the model does not know; or give"
+            )
+            + " one grey file a channel, whose name holds the channel's."
         )
     if len(names) != n_found:
         raise InputError(

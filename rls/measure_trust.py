@@ -96,7 +96,7 @@ def measure(
         "images": identity_digest({"all": list(stack.table["image_digest"])}),
     }
     with StateFolder(state_root, NAME, identity) as state:
-        solved = solve(load_method(search), own, problem, settings.batch_size, state)
+        solved = solve(load_method(search), own, problem, settings.batch_size, state, NAME)
         kept = state.folder
     shutil.rmtree(kept, ignore_errors=True)
     # a search without a flow has no log p_F

@@ -80,11 +80,7 @@ def read_model(folder: Path, device: torch.device) -> Model:
     Raises:
         InputError: A file is missing or damaged, or is of another model.
     """
-    if not folder.is_dir():
-        raise InputError(
-            f"The model folder {folder} does not exist. Give one such as "
-            "models/translocation_32px, or the results of an assay, runs/NAME/results/ASSAY."
-        )
+    need_folder(folder)
     generator = load_generator(folder, device)
     digests = {"generator": str(generator.header["digest"])}
     intensity = read_intensity(folder / INTENSITY)
@@ -107,6 +103,19 @@ def read_model(folder: Path, device: torch.device) -> Model:
             )
     styles = _draw(generator)
     return Model(folder, generator, flow, styles, intensity, digests)
+
+
+def need_folder(folder: Path) -> None:
+    """Refuse what is no folder.
+
+    Raises:
+        InputError: As said.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"The model folder {folder} does not exist. Give one such as "
+            "models/translocation_32px, or the results of an assay, runs/NAME/results/ASSAY."
+        )
 
 
 def flow_generator(folder: Path, flow_header: Mapping[str, Any]) -> str:

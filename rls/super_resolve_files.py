@@ -40,7 +40,7 @@ from rls.io import (
 )
 from rls.low_resolution import Cells, check_size, read_cells
 from rls.measure_trust import search_facts, search_settings
-from rls.model_folder import FLOW, SEARCH, TRUST, Model, read_json, read_model
+from rls.model_folder import FLOW, SEARCH, TRUST, Model, need_folder, read_json, read_model
 from rls.search.arguments import parse
 from rls.search.batches import Solved, solve
 from rls.side_by_side import write_side_by_side
@@ -69,6 +69,7 @@ def model_flags(argv: Sequence[str]) -> list[str]:
     base = ["--method", method, *_flags(shared)]
     if known.model is None or {"-h", "--help"} & set(argv):
         return base
+    need_folder(Path(known.model))
     content = read_json(Path(known.model) / SEARCH)
     factors = content.get("factors", {})
     block = dict(factors.get(known.factor, {}).get(method, {}))
@@ -333,6 +334,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     cells = read_cells(args.files, model.intensity.channels, said, args.axes)
     for note in cells.notes:
         print(f"read {note}", flush=True)
+    # one cell must not cost a batch: a whole batch is filled up
+    settings = replace(settings, batch_size=min(settings.batch_size, len(cells)))
     check_size(cells, model.generator.image_size, args.factor)
     check_pixels(cells, model, args.factor)
     if getattr(own, "lambda_w", 0) and model.flow is None:
