@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-from-scratch bbbc014 bbbc021-generator test lint schema unlock clean
+.PHONY: help demo demo-from-scratch all-methods bbbc014 bbbc021-generator test lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -21,6 +21,10 @@ demo-from-scratch: .venv/installed  ## the same with its generator trained from 
 	@python -m rls.export_model --results runs/demo_from_scratch/results/translocation --output models/translocation_32px \
 	    --title "Simulated NF-kB translocation, 32 px" --command "make demo-from-scratch" \
 	    --about "Trained on simulated cells of both treatments (config/demo.yaml with config/demo_from_scratch.yaml) on two CPU cores. Small on purpose, for demonstration and as a start for other small assays: soft images, no claim on biology."
+
+all-methods: .venv/installed  ## every method and ablation on the demo's cells, at two factors (an hour)
+	@$(WORKFLOW) --configfile config/demo.yaml config/all_methods.yaml --directory runs/all_methods
+	@cd runs/all_methods && python -m analysis.headline --results results --report results/report.html
 
 bbbc014: .venv/installed  ## two real NF-kB wells in the folder that RLS_REAL_DATA names
 	@$(WORKFLOW) --configfile config/bbbc014.yaml --directory runs/bbbc014
