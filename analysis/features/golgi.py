@@ -1,10 +1,24 @@
 """Golgi spots: number, mean and summed area, largest fraction and spread (Fig. 5b).
 
 A white top-hat takes off whatever is wider than the organelle; what exceeds a share of the crop's
-own brightest spots, and a floor, is Golgi. A spot belongs to the cell if it lies within reach of
-the central nucleus and nearer to it than to any other nucleus. Nocodazole breaks the Golgi: the
-count rises, the mean area falls (Fig. 4). The article names the mean area; its released code also
-classifies on the count.
+own brightest spots, and a floor, is Golgi. What lies within reach of the central nucleus, and
+nearer to it than to any other nucleus, is the cell's; a spot on the line between two cells is cut
+there. Nocodazole breaks the Golgi: the count rises, the mean area falls (Fig. 4). The article names
+the mean area; its released code also classifies on the count.
+
+Held against simulated cells in focus, 2 to 20 fragments of 0.37 nd^2 in all, 18 px a nucleus. Truth
+is the cell's own fragments alone, blurred, so that fragments which the optics merge count once:
+
+==========================  =====  ==========  =============  =====================
+other cells in 2x2 crops    cells  r of count  bias of count  bias of area < 20 px
+==========================  =====  ==========  =============  =====================
+0.5 (cells stand apart)     352    0.96        0 %            -6 %
+2                           428    0.92        0 %            -7 %
+8 (crowded, as the plates)  770    0.79        0 %            -11 %
+==========================  =====  ==========  =============  =====================
+
+(Medians of the cells; the sd of r is about 0.01.) Against the planted number r is 0.89, 0.87 and
+0.74 and the count 8 to 20 % too low: from about ten on, fragments touch.
 """
 
 from __future__ import annotations
@@ -101,15 +115,10 @@ def find_spots(
     near = around(nucleus, pixel_size_um, settings.golgi_reach_um)
     brightest = float(np.percentile(sharp[near], settings.golgi_percentile))
     level = max(settings.golgi_floor_counts, settings.golgi_share * brightest)
-    labels, count = ndimage.label(sharp > level, EIGHT)
-    if count == 0:
-        return labels, 0
-    index = np.arange(1, count + 1)
+    labels, count = ndimage.label((sharp > level) & near, EIGHT)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    # A spot on the line between two cells goes where most of it lies
-    inside = ndimage.mean(near, labels, index) > 0.5
     least = max(settings.golgi_spot_min_um2 / pixel_size_um**2, settings.golgi_spot_min_px)
-    kept = inside & (areas >= least)
+    kept = areas >= least
     renumbered = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)])
     return renumbered[labels], int(kept.sum())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 from scipy import ndimage
@@ -36,8 +38,10 @@ SETTINGS = {
 }
 
 
-def settings(**changes):
-    return FeatureSettings(**{**SETTINGS, **changes})
+def settings(kind=FeatureSettings, **changes):
+    """Return the settings of one feature: of ``SETTINGS``, what its class has."""
+    own = {field.name for field in fields(kind)}
+    return kind(**{**{k: v for k, v in SETTINGS.items() if k in own}, **changes})
 
 
 def disc(size, centre, radius):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from scipy import ndimage
@@ -12,6 +13,7 @@ from scipy import ndimage
 from analysis.configuration import ROOT
 from analysis.features import golgi
 from analysis.simulation.field import simulate_field
+from analysis.simulation.golgi import spot_sizes, visible_spots
 from tests.analysis.small_plate import SETTINGS
 
 PIXEL = 15 / 18  # um; a nucleus of 15 um is 18 px
@@ -86,27 +88,72 @@ def test_what_cannot_be_measured_says_so():
     assert measure([image * 0])["status"][0].startswith("not_measurable:")
 
 
-def test_the_count_follows_a_planted_series_on_simulated_cells():
+def test_a_spot_that_lies_across_the_line_between_two_cells_is_cut_there():
+    image = cell([(0, 12, 6.0)])
+    whole = measure([image])["golgi_total_area_um2"][0]
+    ys, xs = np.indices((64, 64)) - 31.5
+    image[0] += np.where(np.hypot(ys, xs - 24) < 8, 400.0, 0.0)
+    own = measure([image])
+    assert own["status"][0] == "ok"
+    # The line runs half way between the nuclei's edges, at 9 and 16 px, through the spot's middle.
+    assert own["golgi_total_area_um2"][0] == pytest.approx(0.55 * whole, rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def dose_series():
+    """What is measured and what is true of cells of 2 to 20 fragments that stand apart."""
     doses = tuple(f"dose{i}" for i in range(5))
+    size, half = 380, 32
     settings = replace(
         SETTINGS, phenotype="golgi", channels=CHANNELS, treatments=doses,
         fragment_counts=(2.0, 4.0, 8.0, 13.0, 20.0), nucleus_diameter_px=18.0, psf_sd_nd=0.033,
-        field_height_px=300, field_width_px=300, neighbours=2.0, out_of_focus_share=0.0,
-        wells_per_treatment=1, body_diameter_nd=(2.1, 2.5),
+        field_height_px=size, field_width_px=size, neighbours=1.0, colony_share=1.0,
+        out_of_focus_share=0.0, wells_per_treatment=1,
     )  # fmt: skip
-    light = np.ones((2, 300, 300), np.float32)
-    found, planted = [], []
+    even = np.ones((2, size, size), np.float32)
+    crops, truths = [], []
     for i, dose in enumerate(doses):
-        field = simulate_field(settings, dose, light, np.ones(2), np.random.default_rng(i))
-        truth = field.truth
-        here = truth["y_px"].between(32, 267) & truth["x_px"].between(32, 267)
-        crops = [
-            field.counts[:, y - 32 : y + 32, x - 32 : x + 32].astype(float) - 60
-            for y, x in truth.loc[here, ["y_px", "x_px"]].round().astype(int).to_numpy()
-        ]
-        table = measure(crops)
-        ok = (table["status"] == "ok").to_numpy()
-        found += list(table["golgi_spot_count"][ok])
-        planted += list(truth.loc[here, "fragments"][ok])
-    assert len(found) > 60
-    assert np.corrcoef(found, planted)[0, 1] > 0.85
+        field = simulate_field(settings, dose, even, np.ones(2), np.random.default_rng(i))
+        inside = field.truth[["y_px", "x_px"]].round().astype(int)
+        inside = inside[inside.ge(half).all(axis=1) & inside.le(size - half).all(axis=1)]
+        for y, x in inside.to_numpy():
+            counts = field.counts[:, y - half : y + half, x - half : x + half]
+            crops.append(counts.astype(float) - 60)
+        truths.append(field.truth.loc[inside.index])
+    return pd.concat([measure(crops), pd.concat(truths, ignore_index=True)], axis=1)
+
+
+def test_count_and_area_follow_what_the_optics_show_of_a_series(dose_series):
+    cells = dose_series[dose_series["status"] == "ok"]
+    assert len(cells) > 60 and len(cells) > 0.98 * len(dose_series)
+    count, truth = cells["golgi_spot_count"], cells["true_spot_count"]
+    assert np.corrcoef(count, truth)[0, 1] >= 0.9
+    assert abs(np.median(count / truth) - 1) < 0.10
+    area = cells["golgi_mean_spot_area_um2"] / PIXEL**2
+    small = cells["true_spot_area_px"] < 20
+    assert small.sum() > 15
+    assert abs(np.median((area / cells["true_spot_area_px"])[small]) - 1) < 0.15
+
+
+def test_count_follows_the_planted_number_though_fragments_touch(dose_series):
+    cells = dose_series[dose_series["status"] == "ok"]
+    assert np.corrcoef(cells["golgi_spot_count"], cells["fragments"])[0, 1] > 0.8
+    assert cells["true_spot_count"].le(cells["fragments"]).all()
+
+
+def test_the_truth_counts_fragments_that_the_optics_merge_once():
+    settings = replace(SETTINGS, nucleus_diameter_px=18.0, psf_sd_nd=0.033)
+    one = np.array([0.0, 0.0, 3.0, 1.0, 0.0])
+    along = np.array([0.0, 1.0, 0.0, 0.0, 0.0])
+    apart, touching = np.stack([one, one + 12 * along]), np.stack([one, one + 6.4 * along])
+    np.testing.assert_allclose(spot_sizes(apart, settings), np.pi * 3.0**2, rtol=0.15)
+    assert len(spot_sizes(touching, settings)) == 1
+    assert len(spot_sizes(apart, replace(settings, psf_sd_nd=0.3))) == 1
+
+
+def test_no_fragment_is_true_of_a_cell_out_of_focus():
+    settings = replace(SETTINGS, phenotype="golgi", channels=CHANNELS)
+    table = pd.DataFrame({"in_focus": [True, False], "y_px": 0.0, "x_px": 0.0, "fragments": 3,
+                          "golgi_area_px": 120.0, "golgi_key": 7})  # fmt: skip
+    truth = visible_spots(table, settings)
+    assert truth.loc[0].notna().all() and truth.loc[1].isna().all()
