@@ -31,6 +31,7 @@ SCHEMAS = ROOT / "workflow" / "schemas"
 # Section -> the file that holds its Settings. One line a command.
 SECTIONS = {
     "simulate_plate": "analysis/simulation/settings.py",
+    "fetch_plate": "analysis/plates/download.py",
     "list_plate": "analysis/list_plate.py",
     "crop_cells": "analysis/crop_cells.py",
     "import_crops": "analysis/import_crops.py",
@@ -347,7 +348,9 @@ def _assay_misfits(name: str, assays: Mapping[str, Any], factors: Sequence[int])
     for role in ("nucleus_channel", "marker_channel"):
         if block[role] not in block["channels"]:
             yield f"assays.{name}.{role} '{block[role]}' is not among its channels."
-    for source, key in (("sheet", "sheet"), ("crops", "sheet"), ("crops", "crops")):
+    for source, key in (("sheet", "sheet"), ("crops", "sheet"), ("crops", "crops"),
+                        ("bbbc021", "archives"), ("bbbc014", "image_folder"),
+                        ("bbbc014", "sheet")):  # fmt: skip
         if block["source"] == source and key not in block:
             yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
     if len(set(block["plates"])) < len(block["plates"]):

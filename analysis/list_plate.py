@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.plates import bbbc021
+from analysis.plates import bbbc014, bbbc021
 from analysis.plates.sheet import (
     check_sheet,
+    expand,
     read_sheet,
+    refuse_misspelt,
     refuse_unlisted,
     relative_paths,
     resolve_paths,
@@ -25,7 +27,9 @@ from rls.io import write_table
 class Settings:
     """Settings of section ``list_plate``."""
 
-    source: str = option("Where the plate comes from.", choices=("simulate", "bbbc021", "sheet"))
+    source: str = option(
+        "Where the plate comes from.", choices=("simulate", "bbbc021", "bbbc014", "sheet")
+    )
     treatment_by: str = option(
         "What makes a treatment in image.csv.", choices=("compound", "compound_dose")
     )
@@ -41,28 +45,72 @@ def list_folder(
     Raises:
         InputError: Metadata are missing or do not name the plate.
     """
+    pixel_size_um, bit_depth = _scale(settings)
+    images, moa = bbbc021.read_metadata(folder)
+    rows = bbbc021.rows_of_plate(images, plate, (), settings.treatment_by, str(folder))
+    sheet = bbbc021.to_sheet(
+        rows, moa, channels, folder, treatment_by=settings.treatment_by,
+        pixel_size_um=pixel_size_um, bit_depth=bit_depth,
+    )  # fmt: skip
+    treatments = bbbc021.treatments_of(images, settings.treatment_by)
+    return sheet, pd.DataFrame({"plate": images[bbbc021.PLATE], "treatment": treatments})
+
+
+def _scale(settings: Settings) -> tuple[float, int]:
+    """Return (pixel size, bit depth), which sources without a sheet do not say themselves."""
     if settings.pixel_size_um is None or settings.bit_depth is None:
         raise InputError(
             f"Source {settings.source} needs list_plate.pixel_size_um and list_plate.bit_depth, "
-            "for image.csv has neither. Set both."
+            "for its files have neither. Set both."
         )
-    images, moa = bbbc021.read_metadata(folder)
-    rows = images[images[bbbc021.PLATE] == plate]
-    if rows.empty:
-        found = sorted(images[bbbc021.PLATE].unique())
+    return settings.pixel_size_um, settings.bit_depth
+
+
+def read_source(
+    settings: Settings, plate: str, plates: Sequence[str], channels: Sequence[str],
+    folder: Path | None, sheet: Path | None,
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:  # fmt: skip
+    """Return (checked sheet of ``plate``, plates and treatments of the source, its name).
+
+    Raises:
+        InputError: The source is incomplete, impossible, or does not know the plate.
+    """
+    if folder is None and sheet is not None:
+        table = check_sheet(_with_defaults(read_sheet(sheet), settings), channels, str(sheet))
+        refuse_unlisted(table, plates, str(sheet))
+        rows = table[table["plate"] == plate]
+        if rows.empty:
+            raise InputError(f"Found no row of plate {plate} in {sheet}. Correct the plates.")
+        return rows, table, str(sheet)
+    # The listed paths hold the folder already; resolve_paths must not add it again.
+    folder = Path(expand(str(folder))).resolve()
+    if settings.source != "bbbc014":
+        rows, everything = list_folder(folder, plate, channels, settings)
+        return check_sheet(rows, channels, str(folder)), everything, str(folder)
+    if len(plates) > 1:
         raise InputError(
-            f"Found no plate {plate} in the metadata of {folder}, which has "
-            f"{', '.join(found[:8])}. Correct the assay's plates."
+            f"Found {len(plates)} plates of source bbbc014 ({', '.join(plates[:3])}), expected "
+            "one: its file names have no plate. Write a sheet (source: sheet) for more."
         )
-    sheet = bbbc021.to_sheet(
-        rows, moa, channels, folder, treatment_by=settings.treatment_by,
-        pixel_size_um=settings.pixel_size_um, bit_depth=settings.bit_depth,
+    pixel_size_um, bit_depth = _scale(settings)
+    rows = bbbc014.to_sheet(
+        folder, plate, channels, bbbc014.read_plate_map(sheet), str(sheet),
+        pixel_size_um=pixel_size_um, bit_depth=bit_depth,
     )  # fmt: skip
-    compound, dose = images[bbbc021.COMPOUND].astype(str), images[bbbc021.DOSE].astype(float)
-    everything = pd.DataFrame({"plate": images[bbbc021.PLATE], "treatment": compound})
-    if settings.treatment_by == "compound_dose":
-        everything["treatment"] = bbbc021.treatment_names(compound, dose)
-    return sheet, everything
+    rows = check_sheet(rows, channels, str(sheet))
+    return rows, rows, str(sheet)
+
+
+def report_unlisted(everything: pd.DataFrame, treatments: Sequence[str], name: str) -> None:
+    """Say which treatments of a user's file are left out; refuse those that are misspelt."""
+    others = refuse_misspelt(everything, treatments, name)
+    fields = int(everything["treatment"].isin(others).sum())
+    if fields:
+        print(
+            f"list_plate: {name} has {fields} fields of treatments that the assay does not list, "
+            f"which are left out: {', '.join(others[:12])}",
+            flush=True,
+        )
 
 
 def check_treatments(
@@ -88,33 +136,19 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__, Settings, "list_plate")
     parser.add_argument("--plate", required=True, help="the plate to list")
     parser.add_argument("--plates", nargs="+", required=True, help="all plates of the assay")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--folder", type=Path, help="folder with image.csv and the images")
-    source.add_argument("--sheet", type=Path, help="sample sheet of the assay (CSV)")
+    parser.add_argument("--folder", type=Path, help="folder with the images, and image.csv")
+    parser.add_argument("--sheet", type=Path, help="sample sheet, or plate map of BBBC014 (CSV)")
     parser.add_argument("--image-folder", type=Path, help="folder of a sheet's relative paths")
     parser.add_argument("--channels", nargs="+", required=True, help="channels, in order")
     parser.add_argument("--treatments", nargs="*", default=[], help="treatments of the assay")
     parser.add_argument("--output", type=Path, required=True, help="checked sheet (.csv)")
     args, settings = parser.parse(argv)
-    if (settings.source == "sheet") != (args.sheet is not None):
-        raise InputError(
-            f"Found source {settings.source} with {'--sheet' if args.sheet else '--folder'}; "
-            "source sheet takes --sheet, the others --folder."
-        )
-    if args.sheet is not None:
-        name = str(args.sheet)
-        everything = check_sheet(_with_defaults(read_sheet(args.sheet), settings), args.channels,
-                                 name)  # fmt: skip
-        refuse_unlisted(everything, args.plates, name)
-        sheet = everything[everything["plate"] == args.plate]
-        if sheet.empty:
-            raise InputError(f"Found no row of plate {args.plate} in {name}. Correct the plates.")
-    else:
-        name = str(args.folder)
-        # The listed paths hold the folder already; resolve_paths must not add it again.
-        folder = args.folder.resolve()
-        sheet, everything = list_folder(folder, args.plate, args.channels, settings)
-        sheet = check_sheet(sheet, args.channels, name)
+    _check_flags(settings.source, args.folder, args.sheet)
+    sheet, everything, name = read_source(
+        settings, args.plate, args.plates, args.channels, args.folder, args.sheet
+    )
+    if args.sheet and args.treatments:
+        report_unlisted(everything, args.treatments, name)
     check_treatments(everything, args.plates, args.treatments, name)
     base = args.image_folder or (args.sheet.parent if args.sheet else args.folder)
     sheet = resolve_paths(sheet, args.channels, base, name)
@@ -126,6 +160,18 @@ def main(argv: list[str] | None = None) -> None:
         f"{sheet['treatment'].nunique()} treatments",
         flush=True,
     )
+
+
+def _check_flags(source: str, folder: Path | None, sheet: Path | None) -> None:
+    """Raise :class:`InputError` unless folder and sheet are those that the source takes."""
+    takes = {"sheet": (False, True), "bbbc014": (True, sheet is not None)}
+    if (folder is not None, sheet is not None) != takes.get(source, (True, False)):
+        given = [flag for flag, value in (("--folder", folder), ("--sheet", sheet)) if value]
+        raise InputError(
+            f"Found source {source} with {' and '.join(given) or 'neither --folder nor --sheet'}; "
+            "source sheet takes --sheet, bbbc014 --folder and --sheet (the plate map), the others "
+            "--folder."
+        )
 
 
 def _with_defaults(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:

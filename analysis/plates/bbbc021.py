@@ -18,6 +18,7 @@ COMPOUND, DOSE = "Image_Metadata_Compound", "Image_Metadata_Concentration"
 DOSE_UNIT = "uM"
 IMAGE_CSV = ("image.csv", "BBBC021_v1_image.csv")
 MOA_CSV = ("moa.csv", "BBBC021_v1_moa.csv")
+ARCHIVE = "BBBC021_v1_images_{plate}.zip"
 SITE = re.compile(r"_s(\d+)_")
 ALIASES = {"dna": "dapi"}  # BBBC021 names the nucleus channel by its dye
 
@@ -69,7 +70,7 @@ def to_sheet(
         InputError: A channel has no column, or a file name has no site.
     """
     compound, dose = images[COMPOUND].astype(str), images[DOSE].astype(float)
-    treatment = treatment_names(compound, dose) if treatment_by == "compound_dose" else compound
+    treatment = treatments_of(images, treatment_by)
     columns = {channel: _column(images, channel) for channel in channels}
     names = images[columns[channels[0]]]
     sites = [SITE.search(str(name)) for name in names]
@@ -100,6 +101,61 @@ def to_sheet(
             for path, name in zip(paths, images[column], strict=True)
         ]
     return sheet.reset_index(drop=True)
+
+
+def rows_of_plate(
+    images: pd.DataFrame, plate: str, treatments: Sequence[str], treatment_by: str, name: str
+) -> pd.DataFrame:
+    """Return the rows of ``plate`` with these treatments (none: all of them).
+
+    Raises:
+        InputError: The metadata ``name`` do not have the plate, or not with these treatments.
+    """
+    rows = images[images[PLATE] == plate]
+    if rows.empty:
+        found = sorted(images[PLATE].unique())
+        raise InputError(
+            f"Found no plate {plate} in the metadata of {name}, which has "
+            f"{', '.join(found[:8])}. Correct the assay's plates."
+        )
+    if not treatments:
+        return rows
+    there = treatments_of(rows, treatment_by)
+    rows = rows[there.isin(treatments)]
+    if rows.empty:
+        raise InputError(
+            f"Found no treatment of the assay on plate {plate} in {name}, which has "
+            f"{', '.join(sorted(there.unique())[:8])}. Take the plate out of the assay, or correct "
+            "its treatments."
+        )
+    return rows
+
+
+def file_names(rows: pd.DataFrame, channels: Sequence[str]) -> list[str]:
+    """Return the names of the image files of ``rows``, channel after channel.
+
+    Raises:
+        InputError: A channel has no column, or a file no name.
+    """
+    names: list[str] = []
+    for channel in channels:
+        column = rows[_column(rows, channel)]
+        if column.isna().any():
+            well = rows.loc[column.isna(), WELL].iloc[0]
+            raise InputError(
+                f"Found no file of channel {channel} for well {well} in image.csv, expected one. "
+                "Correct the metadata, or take the plate out of the assay."
+            )
+        names += [str(name) for name in column]
+    return names
+
+
+def treatments_of(images: pd.DataFrame, treatment_by: str) -> pd.Series:
+    """Return the treatment of each row: its compound, or with the dose (``compound_dose``)."""
+    compound = images[COMPOUND].astype(str)
+    if treatment_by == "compound":
+        return compound
+    return treatment_names(compound, images[DOSE].astype(float))
 
 
 def treatment_names(compound: pd.Series, dose: pd.Series) -> pd.Series:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,9 @@ import tifffile
 
 from rls.errors import InputError
 from rls.io.images import end_of_pixels
+
+SATURATED_SHARE = 0.5  # a channel with more saturated pixels than this shows nothing
+COLOURS = (2, 3, 5, 6, 8)  # TIFF's photometric tag: RGB, palette, CMYK, YCbCr, CIELab
 
 
 class BrokenField(InputError):
@@ -20,38 +26,43 @@ class BrokenField(InputError):
         self.reason = reason
 
 
+@dataclass(frozen=True)
+class Planes:
+    """The channels of one file.
+
+    Attributes:
+        images: (c, y, x) as stored.
+        names: What the file calls each channel, () where it does not.
+        binding: Whether the names are those of an OME-TIFF: other labels are often mere numbers.
+    """
+
+    images: np.ndarray
+    names: tuple[str, ...]
+    binding: bool
+
+
 def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path) -> np.ndarray:
     """Return one field of a sheet as (c, y, x) uint16 counts.
 
     Arguments:
-        row: A row of the sheet; its paths are relative to ``folder``.
+        row: A row of the sheet; its paths are relative to ``folder``. ``channel_{channel}`` is what
+            a file of several channels calls it, or its place from 0; without it, its own name.
 
     Raises:
-        BrokenField: A file is missing, cut off or not finite, channels differ in size, or the
-            file's type does not fit ``bit_depth``.
+        BrokenField: A file is missing, cut off or not finite, lacks a channel, channels differ in
+            size, the file's type does not fit ``bit_depth``, or a channel is black or saturated.
     """
     depth = int(str(row["bit_depth"]))
-    if "path" in row:
-        path = folder / str(row["path"])
-        image = read_image(path)
-        if image.ndim != 3 or len(image) != len(channels):
-            raise BrokenField(
-                "wrong shape",
-                f"{path} has shape {image.shape}, expected {len(channels)} channels "
-                f"({', '.join(channels)}) of one field as (c, y, x). Correct the sheet.",
-            )
-        return to_counts(image, depth, path)
-    images = []
+    read: dict[Path, Planes] = {}
+    images: list[np.ndarray] = []
     for channel in channels:
-        path = folder / str(row[f"path_{channel}"])
-        image = read_image(path)
-        if image.ndim != 2:
-            raise BrokenField(
-                "wrong shape",
-                f"{path} has shape {image.shape}, expected one channel (y, x). "
-                "Give a file with several channels in the column 'path'.",
-            )
-        images.append(to_counts(image, depth, path))
+        path = folder / str(row["path"] if "path" in row else row[f"path_{channel}"])
+        if path not in read:
+            read = {path: read_planes(path)}  # one file at a time stays in memory
+        place = _place(read[path], channel, row, channels, path)
+        image = to_counts(read[path].images[place], depth, path)
+        _check_signal(image, depth, channel, path)
+        images.append(image)
         if image.shape != images[0].shape:
             raise BrokenField(
                 "channels differ in size",
@@ -61,27 +72,141 @@ def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path)
     return np.stack(images)
 
 
+def read_planes(path: Path) -> Planes:
+    """Return the channels of a TIFF: of one page, of several, or of an OME-TIFF.
+
+    Raises:
+        BrokenField: The file is missing, cut off, no TIFF, or more than the channels of one field.
+    """
+    with _opened(path) as tiff:
+        series = [one for one in tiff.series if one.shape == tiff.series[0].shape]
+        axes = "".join(a for a, n in zip(series[0].axes, series[0].shape, strict=True) if n > 1
+                       or a in "YX")  # fmt: skip
+        more = [letter for letter in axes if letter not in "YX"]
+        colours = "S" in more and int(tiff.pages.first.photometric) in COLOURS
+        if len(series) > 1 or len(more) > 1 or set(more) & set("ZT") or colours:
+            what = "colours" if colours else f"the axes {axes}"
+            found = f"{len(series)} images" if len(series) > 1 else what
+            raise BrokenField(
+                "wrong shape",
+                f"{path} has {found} of {' x '.join(map(str, series[0].shape))}, expected the "
+                "channels of one field. Save one plane a channel (project z first; a stack made "
+                "in Fiji: Image > Hyperstacks, slices to channels).",
+            )
+        images = np.squeeze(series[0].asarray())
+        if axes.endswith("S"):
+            images = np.moveaxis(images, -1, 0)
+        images = images.reshape(-1, *images.shape[-2:])
+        names, binding = _names(tiff, len(images))
+    return Planes(images, names, binding)
+
+
 def read_image(path: Path) -> np.ndarray:
     """Return the pixels of a TIFF, axes of length one removed.
 
     Raises:
         BrokenField: The file is missing, cut off or no TIFF.
     """
+    with _opened(path) as tiff:
+        return np.squeeze(tiff.asarray())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF; whatever fails inside becomes :class:`BrokenField`."""
     if not path.is_file():
         raise BrokenField("missing file", f"The image {path} does not exist. Fetch it again.")
     try:
         with tifffile.TiffFile(path) as tiff:
             _check_length(tiff, path)
-            return np.squeeze(tiff.asarray())
+            yield tiff
     except BrokenField:
         raise
     except Exception as error:  # readers of broken files raise nearly anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        if "imagecodecs" in reason:
+            raise BrokenField(
+                "compression not readable",
+                f"The image {path} is compressed in a way that needs the package imagecodecs "
+                f"({reason}). Install it (pip install imagecodecs), or save the image with deflate "
+                "or uncompressed.",
+            ) from error
         raise BrokenField(
             "truncated or damaged file",
             f"The image {path} is cut off or damaged ({reason}). Fetch it again, or set "
             "on_broken_field: skip.",
         ) from error
+
+
+def _names(tiff: tifffile.TiffFile, count: int) -> tuple[tuple[str, ...], bool]:
+    """Return (names of the channels, whether they bind); none unless there is one for each."""
+    if tiff.is_ome:
+        ome = tifffile.xml2dict(tiff.ome_metadata or "").get("OME", {}).get("Image", {})
+        pixels = (ome[0] if isinstance(ome, list) else ome).get("Pixels", {})
+        listed = pixels.get("Channel", [])
+        listed = listed if isinstance(listed, list) else [listed]
+        names = [str(channel.get("Name", "")) for channel in listed]
+        # Bio-Formats writes Channel:0:0 where it knows no name.
+        if len(names) == count and all(
+            re.search("[A-Za-z]", n.removeprefix("Channel")) for n in names
+        ):  # noqa: E501
+            return tuple(names), True
+        return (), False
+    labels = (tiff.imagej_metadata or {}).get("Labels") if tiff.is_imagej else None
+    if labels is None:
+        tags = [
+            page.tags.get("PageName") for page in tiff.pages if isinstance(page, tifffile.TiffPage)
+        ]
+        labels = [str(tag.value) for tag in tags if tag is not None]
+    return (tuple(map(str, labels)) if len(labels) == count else ()), False
+
+
+def _place(
+    planes: Planes, channel: str, row: Mapping[str, object], channels: Sequence[str], path: Path
+) -> int:
+    """Return the position of ``channel`` in a file."""
+    count, column = len(planes.images), f"channel_{channel}"
+    said = str(row[column]).strip() if column in row and row[column] == row[column] else ""
+    names = [name.strip().lower() for name in planes.names]
+    wanted = (said or channel).lower()
+    if names.count(wanted) == 1:
+        return names.index(wanted)
+    if said.isdigit() and int(said) < count:
+        return int(said)
+    ours = [name for name in channels if name.lower() in names]
+    if not (said or ours or (planes.binding and count > 1)):
+        if "path" in row and count == len(channels):
+            return list(channels).index(channel)
+        if "path" not in row and count == 1:
+            return 0
+    whose = f"'{said}' of the column {column}" if said else f"channel {channel}"
+    called = f", called {', '.join(planes.names)}" if planes.names else " without names"
+    raise BrokenField(
+        "channel missing" if said or ours or planes.binding else "wrong shape",
+        f"{path} has {count} channels of {planes.images.shape[1:]} px{called}: found no {whose}, "
+        f"expected {len(channels) if 'path' in row else 1} channels "
+        f"({', '.join(channels) if 'path' in row else channel}). Say in the sheet's columns "
+        "channel_{channel} what the file calls each, or its place from 0.",
+    )
+
+
+def _check_signal(image: np.ndarray, depth: int, channel: str, path: Path) -> None:
+    """Refuse a channel that is one value throughout, or mostly saturated."""
+    low, high = int(image.min()), int(image.max())
+    if low == high:
+        raise BrokenField(
+            "black" if high == 0 else "one value",
+            f"{path} holds the value {high} in every pixel of channel {channel}, expected an "
+            "image: shutter, lamp or export failed. Leave the field out, or set on_broken_field: "
+            "skip.",
+        )
+    share = float((image == 2**depth - 1).mean())
+    if share > SATURATED_SHARE:
+        raise BrokenField(
+            "saturated",
+            f"{path} is saturated in {share:.0%} of the pixels of channel {channel} (value "
+            f"{2**depth - 1}), expected few. Leave the field out, or set on_broken_field: skip.",
+        )
 
 
 def to_counts(image: np.ndarray, bit_depth: int, path: Path) -> np.ndarray:

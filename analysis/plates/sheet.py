@@ -23,6 +23,12 @@ def path_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
     return ["path"] if "path" in table else [f"path_{channel}" for channel in channels]
 
 
+def channel_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
+    """Return the columns of ``table`` that say what a file of several channels calls each."""
+    names = [f"channel_{channel}" for channel in channels]
+    return [name for name in names if name in table]
+
+
 def read_sheet(path: Path) -> pd.DataFrame:
     """Read a sheet's CSV without changing it; names of plates, wells and treatments are text."""
     if not path.is_file():
@@ -41,8 +47,8 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
     Missing optional columns are filled: compound with the treatment, the others empty.
 
     Raises:
-        InputError: A column is missing or has an empty or impossible value, or a row (plate,
-            well, site) occurs twice.
+        InputError: A column is missing or has an empty or impossible value, a row (plate, well,
+            site) occurs twice, or pixel sizes or bit depths are mixed.
     """
     wanted = [*REQUIRED, *path_columns(channels, table)]
     missing = [column for column in wanted if column not in table]
@@ -79,7 +85,9 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
         if column not in table:
             table[column] = value
     table = table.fillna({"dose_unit": "", "moa": "", "compound": ""})
-    return table[[*COLUMNS, *path_columns(channels, table)]]
+    named = channel_columns(channels, table)
+    table = table.assign(**{column: table[column].map(_as_name) for column in named})
+    return table[[*COLUMNS, *path_columns(channels, table), *named]]
 
 
 def resolve_paths(
@@ -146,6 +154,36 @@ def refuse_unlisted(table: pd.DataFrame, plates: Sequence[str], name: str) -> No
         )
 
 
+def refuse_misspelt(table: pd.DataFrame, treatments: Sequence[str], name: str) -> list[str]:
+    """Return the treatments of ``table`` that ``treatments`` has not: their fields are left out.
+
+    Raises:
+        InputError: One of them differs from a listed one in case, blanks or punctuation alone.
+    """
+    others = sorted(set(table["treatment"]) - set(treatments))
+    listed = {_plain(treatment): treatment for treatment in treatments}
+    for other in others:
+        if _plain(other) in listed:
+            row = table.index[table["treatment"] == other][0] + 2
+            raise InputError(
+                f"Found the unknown treatment '{other}' in row {row} of {name}, expected "
+                f"'{listed[_plain(other)]}' as the assay lists it. Write it so in both."
+            )
+    return others
+
+
+def _plain(treatment: str) -> str:
+    # The point stays: 0.3 and 3 are two doses.
+    return re.sub(r"[^a-z0-9.]", "", treatment.lower())
+
+
+def _as_name(value: object) -> str:
+    """Return a cell as text: pandas reads a column of 0, 1 and empty cells as 0.0, 1.0, nan."""
+    if isinstance(value, float):
+        return "" if value != value else f"{value:g}"
+    return str(value)
+
+
 def _check_values(table: pd.DataFrame, name: str) -> None:
     for plate in table["plate"].unique():
         if not PLATE_NAME.fullmatch(str(plate)):
@@ -168,6 +206,12 @@ def _check_values(table: pd.DataFrame, name: str) -> None:
         raise InputError(
             f"Found bit_depth {depths[0]:g} in {name}, expected one of "
             f"{', '.join(map(str, BIT_DEPTHS))}. Give the bits of the camera."
+        )
+    if table["bit_depth"].astype(float).nunique() > 1:
+        mixed = ", ".join(f"{depth:g}" for depth in sorted(set(table["bit_depth"].astype(float))))
+        raise InputError(
+            f"Found the bit depths {mixed} in {name}, expected one an assay: counts of two cameras "
+            "are not comparable. Put plates of another camera into an assay of their own."
         )
     if table["pixel_size_um"].astype(float).nunique() > 1:
         raise InputError(

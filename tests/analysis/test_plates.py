@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,9 @@ import tifffile
 
 from analysis.plates import bbbc021
 from analysis.plates.read import BrokenField, read_field
-from analysis.plates.sheet import check_sheet, expand, read_sheet
+from analysis.plates.sheet import check_sheet, expand, read_sheet, refuse_misspelt
 from rls.errors import InputError
 from tests.analysis.small_plate import CHANNELS
-
-SHEETS = Path(__file__).resolve().parents[2] / "config"
 
 
 def row(**changes):
@@ -72,7 +71,7 @@ def test_values_above_the_bit_depth_are_refused(tmp_path):
 
 
 def test_a_channel_of_another_size_is_refused(tmp_path):
-    write(tmp_path, nfkb=np.zeros((20, 31), np.uint16))
+    write(tmp_path, nfkb=np.arange(620, dtype=np.uint16).reshape(20, 31))
     with pytest.raises(BrokenField, match=r"\(20, 31\) px, but channel dna .*\(20, 30\) px"):
         read_field(row(), CHANNELS, tmp_path)
 
@@ -91,9 +90,9 @@ def test_a_truncated_file_is_refused(tmp_path, compression, share):
 
 
 def test_images_that_are_not_finite_or_not_counts_are_refused(tmp_path):
-    image = np.full((20, 30), 5, np.float32)
+    image = np.arange(600, dtype=np.float32).reshape(20, 30)
     write(tmp_path, image, image)
-    np.testing.assert_array_equal(read_field(row(), CHANNELS, tmp_path)[0], 5)
+    np.testing.assert_array_equal(read_field(row(), CHANNELS, tmp_path)[0], image)
     image[3, 4] = np.nan
     write(tmp_path, image, image)
     with pytest.raises(BrokenField, match="1 pixels that are not finite"):
@@ -135,6 +134,7 @@ def test_optional_columns_are_filled():
         ({"well": ["A01", "A01"]}, r"A01, site 1 more than once in s.csv \(rows 2, 3\)"),
         ({"well": ["A01", None]}, "1 empty cells in column well"),
         ({"bit_depth": [16, 13]}, "bit_depth 13"),
+        ({"bit_depth": [16, 12]}, "the bit depths 12, 16 in s.csv, expected one"),
         ({"pixel_size_um": [0.5, 0]}, "pixel_size_um '0.0' in row 3"),
         ({"pixel_size_um": [0.5, 0.6]}, "2 pixel sizes"),
         ({"plate": ["P/1", "P1"]}, "plate name 'P/1'"),
@@ -211,7 +211,159 @@ def test_the_real_metadata_of_bbbc021_give_240_fields_a_plate(real_data):
     assert annotated["moa"].nunique() == 13
 
 
-def test_the_sheet_of_two_real_wells_is_sound():
-    table = check_sheet(read_sheet(SHEETS / "bbbc014.csv"), CHANNELS, "bbbc014.csv")
-    assert list(table["well"]) == ["A01", "A12"]
-    assert list(table["treatment"]) == ["TNF-alpha", "untreated"]
+NOISE = np.random.default_rng(0).integers(0, 4000, (2, 64, 80)).astype(np.uint16)
+BOTH = {"path": "both.tif", "bit_depth": 16}
+
+
+@pytest.mark.parametrize(
+    ("compression", "more"),
+    [
+        ("deflate", {}), ("lzw", {}), ("zstd", {}), ("zstd", {"predictor": True}),
+        (None, {"tile": (32, 32)}), ("deflate", {"tile": (16, 32)}), (None, {"bigtiff": True}),
+        ("lzw", {"tile": (32, 32), "bigtiff": True, "ome": True}),
+    ],
+)  # fmt: skip
+def test_compressed_tiled_and_big_tiffs_hold_the_same_counts(tmp_path, compression, more):
+    if compression in ("lzw", "zstd"):
+        pytest.importorskip("imagecodecs")
+    tifffile.imwrite(
+        tmp_path / "both.tif", NOISE, compression=compression, photometric="minisblack",
+        metadata={"axes": "CYX"}, **more,
+    )  # fmt: skip
+    np.testing.assert_array_equal(read_field(BOTH, CHANNELS, tmp_path), NOISE)
+
+
+@pytest.mark.parametrize("more", [{"compression": "lzw"}, {"tile": (32, 32)}, {"bigtiff": True}])
+@pytest.mark.parametrize("share", [0.02, 0.6, 0.97])
+def test_any_kind_of_tiff_that_is_cut_off_is_refused(tmp_path, more, share):
+    tifffile.imwrite(tmp_path / "both.tif", NOISE, photometric="minisblack", **more)
+    content = (tmp_path / "both.tif").read_bytes()
+    (tmp_path / "both.tif").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(BrokenField, match="both.tif is cut off"):
+        read_field(BOTH, CHANNELS, tmp_path)
+
+
+def test_a_compression_that_this_installation_lacks_is_named(tmp_path, monkeypatch):
+    pytest.importorskip("imagecodecs")
+    tifffile.imwrite(tmp_path / "both.tif", NOISE, compression="zstd", photometric="minisblack")
+    poor = importlib.import_module("tifffile._imagecodecs")  # what tifffile takes in its place
+    monkeypatch.setattr(tifffile.tifffile, "imagecodecs", poor)
+    monkeypatch.delattr(poor, "zstd_decode", raising=False)
+    monkeypatch.setattr(tifffile.TIFF.DECOMPRESSORS, "_codecs", {})
+    with pytest.raises(BrokenField, match="needs the package imagecodecs .*ZSTD.*Install it"):
+        read_field(BOTH, CHANNELS, tmp_path)
+
+
+def write_named(folder, kind, names=("NFKB", "DNA")):
+    path, pixels = folder / "both.tif", NOISE[: len(names)]
+    if kind == "ome":
+        metadata = {"axes": "CYX", "Channel": {"Name": list(names)}}
+        tifffile.imwrite(path, pixels, ome=True, photometric="minisblack", metadata=metadata)
+    elif kind == "imagej":
+        metadata = {"axes": "CYX", "Labels": list(names)}
+        tifffile.imwrite(path, pixels, imagej=True, metadata=metadata)
+    else:
+        with tifffile.TiffWriter(path) as tiff:
+            for name, image in zip(names, pixels, strict=True):
+                tag = (285, "s", 0, name, True)  # PageName
+                tiff.write(image, photometric="minisblack", metadata=None, extratags=[tag])
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej", "pages"])
+def test_channels_are_found_by_the_names_that_the_file_gives_them(tmp_path, kind):
+    write_named(tmp_path, kind)
+    np.testing.assert_array_equal(read_field(BOTH, CHANNELS, tmp_path), NOISE[::-1])
+    one = {"path_dna": "both.tif", "path_nfkb": "both.tif", "bit_depth": 16}
+    np.testing.assert_array_equal(read_field(one, CHANNELS, tmp_path), NOISE[::-1])
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej", "pages"])
+def test_the_sheet_may_say_what_a_file_calls_a_channel(tmp_path, kind):
+    write_named(tmp_path, kind, ("FITC", "DAPI"))
+    said = {"channel_dna": "dapi", "channel_nfkb": "FITC"}
+    np.testing.assert_array_equal(read_field(BOTH | said, CHANNELS, tmp_path), NOISE[::-1])
+    said = {"channel_dna": "1", "channel_nfkb": "0"}
+    np.testing.assert_array_equal(read_field(BOTH | said, CHANNELS, tmp_path), NOISE[::-1])
+    one = {"path_dna": "both.tif", "path_nfkb": "n.tif", "channel_dna": "DAPI", "channel_nfkb": ""}
+    tifffile.imwrite(tmp_path / "n.tif", NOISE[0])
+    field = read_field(one | {"bit_depth": 16}, CHANNELS, tmp_path)
+    np.testing.assert_array_equal(field, NOISE[::-1])
+    with pytest.raises(BrokenField, match="called FITC, DAPI: found no 'Cy5' of the column") as e:
+        read_field(BOTH | {"channel_dna": "Cy5"}, CHANNELS, tmp_path)
+    assert e.value.reason == "channel missing"
+
+
+def test_an_ome_tiff_with_other_names_is_not_guessed_at(tmp_path):
+    write_named(tmp_path, "ome", ("FITC", "DAPI"))
+    with pytest.raises(BrokenField, match="called FITC, DAPI: found no channel dna.*channel_"):
+        read_field(BOTH, CHANNELS, tmp_path)
+    write_named(tmp_path, "ome", ("Channel:0:0", "Channel:0:1"))
+    np.testing.assert_array_equal(read_field(BOTH, CHANNELS, tmp_path), NOISE)
+
+
+def test_a_channel_that_a_file_lacks_is_named(tmp_path):
+    write_named(tmp_path, "ome", ("NFKB",))
+    with pytest.raises(BrokenField, match="has 1 channels .*called NFKB: found no channel dna"):
+        read_field(BOTH, CHANNELS, tmp_path)
+    swapped = {"path_dna": "both.tif", "path_nfkb": "both.tif", "bit_depth": 16}
+    with pytest.raises(BrokenField, match="found no channel dna"):
+        read_field(swapped, CHANNELS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "how", "message"),
+    [
+        (NOISE, {"imagej": True, "metadata": {"axes": "ZYX"}}, "the axes ZYX of 2 x 64 x 80"),
+        (NOISE, {"ome": True, "metadata": {"axes": "TYX"}}, "the axes TYX"),
+        (np.stack([NOISE] * 3), {"ome": True, "metadata": {"axes": "ZCYX"}}, "the axes ZCYX"),
+        (np.moveaxis(NOISE[[0, 1, 0]], 0, -1), {"photometric": "rgb"}, "colours of 64 x 80 x 3"),
+    ],
+)
+def test_stacks_series_and_colours_are_not_taken_for_channels(tmp_path, pixels, how, message):
+    tifffile.imwrite(tmp_path / "both.tif", pixels, **how)
+    with pytest.raises(BrokenField, match=f"{message}.*expected the channels of one field"):
+        read_field(BOTH, CHANNELS, tmp_path)
+
+
+def test_several_images_in_one_file_are_refused(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "both.tif", ome=True) as tiff:
+        for _ in range(3):
+            tiff.write(NOISE, photometric="minisblack", metadata={"axes": "CYX"})
+    with pytest.raises(BrokenField, match="has 3 images of 2 x 64 x 80"):
+        read_field(BOTH, CHANNELS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "message"),
+    [(0, "black", "the value 0 in every"), (4095, "one value", "the value 4095 in every")],
+)
+def test_black_and_saturated_channels_are_refused(tmp_path, value, reason, message):
+    image = write(tmp_path, nfkb=np.full((20, 30), value, np.uint16))
+    with pytest.raises(BrokenField, match=message + ".* channel nfkb") as error:
+        read_field(row(bit_depth=12), CHANNELS, tmp_path)
+    assert error.value.reason == reason
+    saturated = image.copy()
+    saturated[:11] = 4095
+    write(tmp_path, nfkb=saturated)
+    with pytest.raises(BrokenField, match="saturated in 55% of the pixels of channel nfkb"):
+        read_field(row(bit_depth=12), CHANNELS, tmp_path)
+    saturated[5:] = image[5:]
+    write(tmp_path, nfkb=saturated)
+    assert (read_field(row(bit_depth=12), CHANNELS, tmp_path)[1] == 4095).mean() == 0.25
+
+
+def test_channel_columns_stay_in_the_sheet_as_text(tmp_path):
+    columns = {"path_dna": None, "path_nfkb": None, "path": ["a", "b"], "channel_dna": [1, None],
+               "channel_nfkb": ["FITC", None]}  # fmt: skip
+    sheet(**columns).to_csv(tmp_path / "s.csv", index=False)
+    table = check_sheet(read_sheet(tmp_path / "s.csv"), CHANNELS, "s.csv")
+    assert list(table["channel_dna"]) == ["1", ""] and list(table["channel_nfkb"]) == ["FITC", ""]
+
+
+def test_a_misspelt_treatment_is_refused_and_other_ones_are_returned():
+    listed = ("TNF-alpha", "taxol_0.3uM")
+    table = sheet(treatment=["TNF-alpha", "taxol_3uM"])
+    assert refuse_misspelt(table, listed, "s.csv") == ["taxol_3uM"]
+    for wrong in ("tnf alpha", "TNFalpha", "TNF-alpha "):
+        with pytest.raises(InputError, match=f"treatment '{wrong}' in row 3 .*'TNF-alpha'"):
+            refuse_misspelt(sheet(treatment=["TNF-alpha", wrong]), listed, "s.csv")

@@ -146,15 +146,15 @@ def test_unknown_flags_are_refused():
         select(made_up_cells(), TREATMENTS, settings)
 
 
-def test_two_real_wells_run_from_their_sheet_to_cells(real_data, tmp_path, monkeypatch):
+def test_two_real_wells_run_from_their_plate_map_to_cells(real_data, tmp_path, monkeypatch):
     monkeypatch.setenv("RLS_REAL_DATA", str(real_data))
     config = small_plate.write_config(tmp_path)
     sheet = Path(__file__).resolve().parents[2] / "config" / "bbbc014.csv"
     output = tmp_path / "P1.sheet.csv"
     list_plate.main(
-        ["--config", str(config), "--source", "sheet", "--pixel-size-um", "none", "--bit-depth",
-         "none", "--plate", "BBBC014", "--plates", "BBBC014", "--sheet", str(sheet),
-         "--image-folder", "$RLS_REAL_DATA/bbbc014_fields", "--channels", *small_plate.CHANNELS,
+        ["--config", str(config), "--source", "bbbc014", "--pixel-size-um", "1.0", "--bit-depth",
+         "8", "--plate", "BBBC014", "--plates", "BBBC014", "--sheet", str(sheet),
+         "--folder", "$RLS_REAL_DATA/bbbc014_fields", "--channels", *small_plate.CHANNELS,
          "--treatments", "untreated", "TNF-alpha", "--output", str(output)]
     )  # fmt: skip
     crop(tmp_path, output, "--crop-size", "46", "--cells-per-field", "1000",

@@ -107,12 +107,12 @@ def in_program(path):
 
 def raw_plate(wildcards):
     """The folder of a plate's raw images, where the workflow makes it."""
-    simulated = ASSAYS[wildcards.assay]["source"] == "simulate"
-    return f"data/{wildcards.assay}/{wildcards.plate}" if simulated else []
+    made = ASSAYS[wildcards.assay]["source"] in ("simulate", "bbbc021")
+    return f"data/{wildcards.assay}/{wildcards.plate}" if made else []
 
 
 def plate_sheet(wildcards):
-    """The user's sheet or the image CSV that lists a plate."""
+    """The user's sheet, plate map or table of crops."""
     assay = ASSAYS[wildcards.assay]
     return in_program(assay["sheet"]) if "sheet" in assay else []
 
@@ -129,10 +129,29 @@ def source_flags(wildcards, input):
         return ["--folder", str(input.raw)]
     flags = ["--sheet", str(input.sheet)]
     if "image_folder" in assay:
-        flags += ["--image-folder", in_program(assay["image_folder"])]
-    if "moa" in assay:
-        flags += ["--moa", in_program(assay["moa"])]
+        flag = "--folder" if assay["source"] == "bbbc014" else "--image-folder"
+        flags += [flag, in_program(assay["image_folder"])]
     return flags
+
+
+def archive_flags(wildcards):
+    """Where fetch_plate finds archives and CSVs: an address, or a folder."""
+    archives = ASSAYS[wildcards.assay]["archives"]
+    return ["--archives", archives if "://" in archives else in_program(archives)]
+
+
+def checksum_flags(wildcards):
+    """The file of the archives' checksums, if the assay names one."""
+    assay = ASSAYS[wildcards.assay]
+    return (
+        ["--checksums", in_program(assay["checksums"])] if "checksums" in assay else []
+    )
+
+
+def treatment_by(wildcards):
+    """What makes a treatment in image.csv, as list_plate reads it."""
+    values = settings.section_values(config, "list_plate", wildcards.assay)
+    return values["treatment_by"]
 
 
 def of_plates(suffix):

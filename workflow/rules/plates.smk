@@ -9,6 +9,8 @@ rule simulate_plate:
         "logs/simulate_plate/{assay}_{plate}.log",
     benchmark:
         "benchmarks/simulate_plate/{assay}_{plate}.tsv"
+    wildcard_constraints:
+        assay=assays_from("simulate"),
     conda:
         "../../environment.yml"
     resources:
@@ -21,6 +23,66 @@ rule simulate_plate:
         " --truth {output.truth:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
+rule fetch_metadata:
+    output:
+        images="data/{assay}/metadata/BBBC021_v1_image.csv",
+        moa="data/{assay}/metadata/BBBC021_v1_moa.csv",
+    log:
+        "logs/fetch_metadata/{assay}.log",
+    benchmark:
+        "benchmarks/fetch_metadata/{assay}.tsv"
+    wildcard_constraints:
+        assay=assays_from("bbbc021"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=500,
+        runtime=60,
+        downloads=1,
+    params:
+        archives=archive_flags,
+        settings=section("fetch_plate"),
+    shell:
+        "python -m analysis.fetch_metadata {params.archives:q} --state state"
+        " --output data/{wildcards.assay}/metadata {params.settings:q} 2>&1 | tee {log:q}"
+
+
+# The later rules of a plate have the higher priority: each plate is cropped and deleted before
+# another is fetched, so the disk holds one a running job.
+rule fetch_plate:
+    input:
+        images="data/{assay}/metadata/BBBC021_v1_image.csv",
+        moa="data/{assay}/metadata/BBBC021_v1_moa.csv",
+    output:
+        temp(directory("data/{assay}/{plate}")),
+    log:
+        "logs/fetch_plate/{assay}_{plate}.log",
+    benchmark:
+        "benchmarks/fetch_plate/{assay}_{plate}.tsv"
+    wildcard_constraints:
+        assay=assays_from("bbbc021"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=720,
+        downloads=1,
+    params:
+        plates=assay_value("plates"),
+        channels=assay_value("channels"),
+        treatments=assay_value("treatments"),
+        treatment_by=treatment_by,
+        archives=archive_flags,
+        checksums=checksum_flags,
+        settings=section("fetch_plate"),
+    shell:
+        "python -m analysis.fetch_plate --plate {wildcards.plate:q} --plates {params.plates:q}"
+        " {params.archives:q} --metadata data/{wildcards.assay}/metadata"
+        " --channels {params.channels:q} --treatments {params.treatments:q}"
+        " --treatment-by {params.treatment_by} {params.checksums:q} --state state"
+        " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
 rule list_plate:
     input:
         raw=raw_plate,
@@ -31,6 +93,7 @@ rule list_plate:
         "logs/list_plate/{assay}_{plate}.log",
     benchmark:
         "benchmarks/list_plate/{assay}_{plate}.tsv"
+    priority: 10
     conda:
         "../../environment.yml"
     resources:
@@ -62,7 +125,8 @@ rule crop_cells:
     benchmark:
         "benchmarks/crop_cells/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=assays_from("simulate", "bbbc021", "sheet"),
+        assay=assays_from("simulate", "bbbc021", "bbbc014", "sheet"),
+    priority: 20
     conda:
         "../../environment.yml"
     resources:

@@ -1,0 +1,107 @@
+"""The zip archive of a plate: checked, and unpacked as far as it is needed."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from rls.errors import InputError
+from rls.io import atomic_path
+
+BLOCK_BYTES = 1 << 20
+
+
+class ArchiveFault(InputError):
+    """The archive itself is wrong; what was downloaded of it is of no use."""
+
+
+def check_sum(found: str, expected: str | None, source: str, archive: str) -> None:
+    """Raise :class:`ArchiveFault` if the SHA-256 ``found`` is not what ``source`` says."""
+    if expected is not None and found != expected:
+        raise ArchiveFault(
+            f"Found the SHA-256 {found} of {archive}, expected {expected} as {source} says. Run "
+            f"the same command again to fetch it anew; if it stays so, ask where it comes from, "
+            f"and correct {source}."
+        )
+
+
+def unpack(
+    archive: Path, names: Sequence[str], folder: Path, *, test_all: bool,
+    before: Callable[[int], None], advance: Callable[[int], None] = lambda n: None,
+) -> None:  # fmt: skip
+    """Write the members ``names``, wherever they lie in the archive, into ``folder``.
+
+    Arguments:
+        test_all: Also read the other members to the end, so that their checksums are tested.
+        before: Called with the bytes that the members will take, before the first is written.
+        advance: Called with 1 after each member.
+
+    Raises:
+        ArchiveFault: It is no zip archive, is cut off or damaged, lacks a member or has one twice
+            with different content, or is packed in a way that is not read.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = find_members(file, names, archive)
+            before(sum(member.file_size for member in members.values()))
+            for name, member in members.items():
+                with (
+                    file.open(member) as source,
+                    atomic_path(folder / name) as temporary,
+                    open(temporary, "wb") as target,
+                ):
+                    shutil.copyfileobj(source, target, BLOCK_BYTES)
+                advance(1)
+            wanted = {member.filename for member in members.values()}
+            rest = [m for m in file.infolist() if m.filename not in wanted and not m.is_dir()]
+            for member in rest if test_all else ():
+                with file.open(member) as source:
+                    while source.read(BLOCK_BYTES):
+                        pass
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ArchiveFault(
+            f"The archive {archive.name} is cut off or damaged: {error}{_beginning(archive)}. "
+            "Fetch it again."
+        ) from error
+    except (NotImplementedError, RuntimeError) as error:
+        raise ArchiveFault(
+            f"The archive {archive.name} is encrypted or packed in a way that is not read "
+            f"({error}). Pack it as a plain zip."
+        ) from error
+
+
+def find_members(
+    file: zipfile.ZipFile, names: Sequence[str], archive: Path
+) -> dict[str, zipfile.ZipInfo]:
+    """Return the member of each name, whatever folder it lies in."""
+    found: dict[str, list[zipfile.ZipInfo]] = {}
+    for member in file.infolist():
+        if not member.is_dir():
+            base = PurePosixPath(member.filename.replace("\\", "/")).name
+            found.setdefault(base, []).append(member)
+    lacking = [name for name in names if name not in found]
+    if lacking:
+        raise ArchiveFault(
+            f"Found {len(lacking)} of {len(names)} images missing in {archive.name}, first "
+            f"{lacking[0]}; it holds {len(found)} files such as "
+            f"{', '.join(sorted(found)[:3]) or 'none'}. Check that archive and metadata are of the "
+            "same plate."
+        )
+    for name in names:
+        if len({(member.CRC, member.file_size) for member in found[name]}) > 1:
+            places = ", ".join(member.filename for member in found[name][:3])
+            raise ArchiveFault(
+                f"Found {name} more than once in {archive.name} with different content ({places}), "
+                "expected it once. Remove the wrong one."
+            )
+    return {name: found[name][0] for name in names}
+
+
+def _beginning(archive: Path) -> str:
+    """Say so if a web page was sent in place of the archive: a login or a page of errors."""
+    with open(archive, "rb") as handle:
+        first = handle.read(64).lstrip()
+    return "; it begins like a web page" if first.startswith(b"<") else ""

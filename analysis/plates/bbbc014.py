@@ -1,0 +1,156 @@
+"""Images named as BBBC014's, ``Channel 1-01-A-01-00.tif``, and a plate map, to a sheet.
+
+Source: BBBC014v1, NF-kB translocation (Ilya Ravkin), Broad Bioimage Benchmark Collection. A name
+holds the channel, the number of the well, its row and column, and in some copies the field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rls.errors import InputError
+
+NAME = re.compile(
+    r"Channel (?P<channel>\d)-\d+-(?P<row>[A-P])-(?P<column>\d{2})(?:-(?P<field>\d+))?\.tiff?",
+    re.IGNORECASE,
+)
+NUMBERS = {"nfkb": 1, "dna": 2}  # channel 1 is FITC (p65), channel 2 the nuclear stain
+ALIASES = {"fitc": "nfkb", "p65": "nfkb", "dapi": "dna", "nucleus": "dna"}
+WELL = re.compile(r"([A-Pa-p])-?0*(\d{1,2})")
+MAP_COLUMNS = ("well", "treatment")
+MORE_COLUMNS = ("compound", "dose", "dose_unit", "moa")
+
+
+def to_sheet(
+    folder: Path, plate: str, channels: Sequence[str], plate_map: pd.DataFrame, map_name: str, *,
+    pixel_size_um: float, bit_depth: int,
+) -> pd.DataFrame:  # fmt: skip
+    """Return the sheet of all fields in ``folder``, paths absolute.
+
+    Raises:
+        InputError: No file has a name of BBBC014, a field lacks a channel or its well a treatment.
+    """
+    fields = find_fields(folder, channels)
+    wells = plate_map.set_index("well")
+    unknown = sorted({well for well, _ in fields} - set(wells.index))
+    if unknown:
+        raise InputError(
+            f"Found images of {len(unknown)} wells of unknown treatment ({', '.join(unknown[:5])}) "
+            f"in {folder}, expected a row for each in {map_name}. Add them; treatments that the "
+            "assay does not list are left out."
+        )
+    rows = [
+        {
+            "plate": plate, "well": well, "site": site, **wells.loc[well].to_dict(),
+            "pixel_size_um": pixel_size_um, "bit_depth": bit_depth,
+            **{f"path_{channel}": str(path) for channel, path in files.items()},
+        }
+        for (well, site), files in sorted(fields.items())
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], dict[str, Path]]:
+    """Return {(well, site): {channel: file}} of the images in ``folder`` and its folders.
+
+    Raises:
+        InputError: There is none, a channel is not BBBC014's, or a field lacks one or has it twice.
+    """
+    numbers = {_number(channel): channel for channel in channels}
+    fields: dict[tuple[str, int], dict[str, Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        match = NAME.fullmatch(path.name)
+        if match is None or int(match["channel"]) not in numbers:
+            continue
+        well = f"{match['row'].upper()}{match['column']}"
+        files = fields.setdefault((well, int(match["field"] or 0) + 1), {})
+        channel = numbers[int(match["channel"])]
+        if channel in files:
+            raise InputError(
+                f"Found channel {channel} of well {well} twice, {files[channel]} and {path}, "
+                "expected it once. Give a folder with one copy of the plate."
+            )
+        files[channel] = path
+    if not fields:
+        raise InputError(
+            f"Found no image such as 'Channel 1-01-A-01.tif' in {folder}, expected those of "
+            "BBBC014. Correct the assay's image_folder, or write a sheet (source: sheet)."
+        )
+    for (well, site), files in fields.items():
+        lacking = [channel for channel in channels if channel not in files]
+        if lacking:
+            number = NUMBERS[ALIASES.get(lacking[0].lower(), lacking[0].lower())]
+            raise InputError(
+                f"Found no image of channel {lacking[0]} (Channel {number}) for well {well}, field "
+                f"{site} in {folder}, expected one a channel. Fetch it, or remove the field."
+            )
+    return fields
+
+
+def read_plate_map(path: Path | None) -> pd.DataFrame:
+    """Return a plate map, well names as ``A01``; compound is the treatment where no column says it.
+
+    Raises:
+        InputError: No file is given or there, a column or value is missing, or a well occurs twice.
+    """
+    if path is None:
+        raise InputError(
+            "Found no plate map for BBBC014, whose treatments are unknown without one: expected a "
+            f"CSV with the columns {', '.join(MAP_COLUMNS)}. Name it as the assay's sheet."
+        )
+    if not path.is_file():
+        raise InputError(f"The plate map {path} does not exist. Correct the assay's sheet.")
+    try:
+        table = pd.read_csv(path, dtype=str, comment="#", skipinitialspace=True)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"The plate map {path} is no CSV: {error}. Save it as CSV.") from error
+    table = table.rename(columns=str.strip)
+    missing = [column for column in MAP_COLUMNS if column not in table]
+    if missing:
+        raise InputError(
+            f"Found no column {', '.join(missing)} in the plate map {path}, expected "
+            f"{', '.join(MAP_COLUMNS)}. Add what is missing."
+        )
+    wells = [WELL.fullmatch(str(well).strip()) for well in table["well"]]
+    bad = [i for i, well in enumerate(wells) if well is None or pd.isna(table["treatment"].iloc[i])]
+    if bad:
+        row = table.iloc[bad[0]]
+        raise InputError(
+            f"Found well '{row['well']}' with treatment '{row['treatment']}' in row {bad[0] + 2} "
+            f"of {path}, expected a well such as A01 and a treatment. Correct the plate map."
+        )
+    table["well"] = [f"{w.group(1).upper()}{int(w.group(2)):02d}" for w in wells if w]
+    twice = table["well"][table["well"].duplicated()]
+    if len(twice):
+        raise InputError(
+            f"Found well {twice.iloc[0]} more than once in {path}, expected each once. Delete one."
+        )
+    table["dose"] = _doses(table, path)
+    return table[["well", "treatment", *(c for c in MORE_COLUMNS if c in table)]]
+
+
+def _doses(table: pd.DataFrame, path: Path) -> pd.Series:
+    if "dose" not in table:
+        return pd.Series(float("nan"), index=table.index)
+    doses = pd.to_numeric(table["dose"], errors="coerce")
+    bad = doses.isna() & table["dose"].notna()
+    if bad.any():
+        raise InputError(
+            f"Found the dose '{table['dose'][bad].iloc[0]}' in {path}, expected a number. Correct "
+            "the plate map; its unit belongs into dose_unit."
+        )
+    return doses
+
+
+def _number(channel: str) -> int:
+    name = ALIASES.get(channel.lower(), channel.lower())
+    if name not in NUMBERS:
+        raise InputError(
+            f"Found the channel {channel}, expected BBBC014's {', '.join(NUMBERS)}. Correct the "
+            "assay's channels."
+        )
+    return NUMBERS[name]
