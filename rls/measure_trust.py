@@ -33,8 +33,8 @@ from rls.search.arguments import parse
 from rls.search.batches import Solved, solve
 from rls.streams import stream_seed
 from rls.super_resolve import Settings as SuperResolveSettings
-from rls.super_resolve import read_split
-from rls.trust import N_QUANTILES, SEARCH_SIDES, Facts, fit, image_facts
+from rls.super_resolve import network_digest, read_split
+from rls.trust import LEAST_CELLS, N_QUANTILES, SEARCH_SIDES, Facts, fit, image_facts
 
 NAME = "measure_trust"
 # settings of super_resolve that a user of the model should share
@@ -66,6 +66,13 @@ def reference_cells(path: Path, splits: Sequence[str], model: Model, most: int) 
             f"and the model makes {size} px of {', '.join(model.generator.channels)}. Give the "
             "high-resolution cells of this model's assay."
         )
+    if min(len(stack), most) < LEAST_CELLS:
+        raise InputError(
+            f"Found {min(len(stack), most)} cells of split {' and '.join(splits)} in {path}, "
+            f"expected {LEAST_CELLS} or more: fewer cannot tell what one in a hundred is. Give "
+            "more cells or splits."
+        )
+    # a fixed seed: the reference cells stay the same whatever seed the search has
     ids = stack.table["image_id"]
     order = np.argsort([stream_seed(0, image_id, NAME) for image_id in ids], kind="stable")
     return stack.select(order[:most])
@@ -80,38 +87,39 @@ def search_facts(solved: Solved) -> Facts:
 def measure(
     model: Model, stack: Stack, factor: int, search: str, own: Any, settings: Settings,  # noqa: ANN401
     state_root: Path, network: Path | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Return what trust.json says of one factor and method."""
+) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    """Return what trust.json says of one factor and method, and where its batches are kept."""
     unit = model.intensity.to_unit(stack.images)
     ids = tuple(stack.table["image_id"])
     how = DegradeSettings(settings.border, settings.quantise, settings.seed, settings.threads)
     low = degrade(unit, ids, factor, (), how)
     device = model.generator.w_mean.device
     problem = model.problem(low, ids, factor, settings, device, network)
+    digests = model.digests | network_digest(network, model.intensity)
     identity = {
-        "settings": asdict(settings) | asdict(own),
+        "settings": asdict(settings) | {"precision": problem.precision} | asdict(own),
         "search": search,
         "factor": factor,
-        "models": model.digests,
+        "models": digests,
         "images": identity_digest({"all": list(stack.table["image_digest"])}),
     }
     with StateFolder(state_root, NAME, identity) as state:
         solved = solve(load_method(search), own, problem, settings.batch_size, state, NAME)
-        kept = state.folder
-    shutil.rmtree(kept, ignore_errors=True)
     # a search without a flow has no log p_F
     known = {name: v for name, v in search_facts(solved).items() if np.isfinite(v).all()}
     facts = image_facts(low, stack.channels) | known
     grid = np.linspace(0.0, 1.0, N_QUANTILES)
     pixels = np.quantile(low.transpose(1, 0, 2, 3).reshape(low.shape[1], -1), grid, axis=1)
-    return {
+    entry = {
         "settings": search_settings(own, settings),
         "flow_digest": model.digests.get("flow", ""),
+        "network_digest": digests.get("network", ""),
         "cells_digest": identity["images"],
         "pixels": {c: [round(float(v), 6) for v in pixels[:, i]]
                    for i, c in enumerate(stack.channels)},
         **fit(facts).as_dict(),
     }  # fmt: skip
+    return entry, state.folder
 
 
 def search_settings(own: Any, settings: SuperResolveSettings) -> dict[str, Any]:  # noqa: ANN401
@@ -156,9 +164,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     output = args.output or args.model
     state = args.state or output / "state"
     stack = reference_cells(args.high_resolution, args.splits, model, settings.most_cells)
+    kept = []
     for factor in args.factors:
         print(f"{NAME}: {len(stack)} cells by {args.method}, {factor}x", flush=True)
-        entry = measure(model, stack, factor, args.search, own, settings, state, args.network)
+        entry, folder = measure(
+            model, stack, factor, args.search, own, settings, state, args.network
+        )
+        kept.append(folder)
         if "log_prior" not in entry["facts"] and args.search == "rls":
             print(f"{NAME}: no flow in {args.model}; log p_F is no fact of trust", flush=True)
         entry["splits"] = list(args.splits)
@@ -168,6 +180,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                    add(read_json(output / SEARCH), model, factor, args.method, chosen))  # fmt: skip
         write_json(output / TRUST,
                    add(read_json(output / TRUST), model, factor, args.method, entry))  # fmt: skip
+    for folder in kept:  # only now: a kill before costs no search
+        shutil.rmtree(folder, ignore_errors=True)
     if not args.state and state.is_dir() and not any(state.iterdir()):
         state.rmdir()
     print(f"{NAME}: {output / TRUST}, {output / SEARCH}", flush=True)

@@ -168,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "method": args.method,
         "kind": args.kind,
         "settings": {k: v for k, v in asdict(settings).items() if k not in ("device", "threads")}
+        | {"precision": one_each.precision}
         | asdict(own),
         "factor": args.factor,
         "border": one_each.forward.border,

@@ -26,7 +26,15 @@ from rls.command import Parser, option, run
 from rls.device import choose_device, has_fast_bfloat16
 from rls.errors import InputError
 from rls.forward import BORDERS, downscale
-from rls.io import Stack, read_intensity, read_stack, read_weights, write_stack, write_weights
+from rls.io import (
+    Intensity,
+    Stack,
+    read_intensity,
+    read_stack,
+    read_weights,
+    write_stack,
+    write_weights,
+)
 from rls.pix2pix import check_assay
 from rls.search import Problem, Styles
 from rls.search.arguments import parse
@@ -137,13 +145,26 @@ def read_models(
 
         flow, header = read_flow(args.flow, device)
         digests["flow"] = header["digest"]
-        _same(args.flow, header, "styles", digests, "fit_flow")
+        # a model folder's flow names its generator: its styles may be drawn anew
+        of = "generator" if header.get("generator_digest") else "styles"
+        _same(args.flow, header, of, digests, "fit_flow")
     if args.network:
-        header = read_weights(args.network)[1]
-        if "intensity" in header:
-            check_assay(args.network, header, read_intensity(args.intensity))
-        digests["network"] = str(header["digest"])
+        digests |= network_digest(args.network, read_intensity(args.intensity))
     return Models(generator, flow, styles, args.network, digests)
+
+
+def network_digest(path: Path | None, intensity: Intensity) -> dict[str, str]:
+    """Return the digest of a method's own network, by name; empty where there is none.
+
+    Raises:
+        InputError: It was trained on other channels or another scale than the model's.
+    """
+    if path is None:
+        return {}
+    header = read_weights(path)[1]
+    if "intensity" in header:
+        check_assay(path, header, intensity)
+    return {"network": str(header["digest"])}
 
 
 def _same(
@@ -253,7 +274,8 @@ def latents_path(stack: Path) -> Path:
 def main(argv: Sequence[str] | None = None) -> None:
     """Super-resolve one shard of a stack, or a user's own files."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv and (not argv[0].startswith("-") or "--model" in argv):
+    for_files = any(flag.split("=")[0] == "--model" for flag in argv)
+    if for_files or (argv and not argv[0].startswith("-")):
         from rls.super_resolve_files import main as super_resolve_files
 
         super_resolve_files(argv)
@@ -286,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = {
         "method": args.method,
         "search": args.search,
-        "settings": shared | asdict(own),
+        "settings": shared | {"precision": problem.precision} | asdict(own),
         "factor": args.factor,
         "border": problem.forward.border,
         "intensity": read_intensity(args.intensity).as_dict(),

@@ -44,7 +44,7 @@ from rls.model_folder import FLOW, SEARCH, TRUST, Model, need_folder, read_json,
 from rls.search.arguments import parse
 from rls.search.batches import Solved, solve
 from rls.side_by_side import write_side_by_side
-from rls.super_resolve import Settings, latents_path
+from rls.super_resolve import Settings, latents_path, network_digest
 
 NAME = "super_resolve"
 SCALES = ("model", "percentiles")
@@ -75,7 +75,7 @@ def model_flags(argv: Sequence[str]) -> list[str]:
     block = dict(factors.get(known.factor, {}).get(method, {}))
     common: dict[str, Any] = block.pop("super_resolve", {})
     if known.config:
-        return base
+        return ["--method", method]
     base += _flags({"batch_size": 16, "precision": "auto", "noise": "shared",
                     "border": "renormalize"} | common)  # fmt: skip
     if known.search and known.search != block.get("search"):
@@ -167,7 +167,7 @@ def _levels(scale: Intensity) -> str:
 
 
 def reference_of(
-    model: Model, factor: int, method: str, settings: dict[str, Any]
+    model: Model, factor: int, method: str, settings: dict[str, Any], network: str
 ) -> tuple[trust.Reference | None, dict[str, list[float]], bool]:
     """Return (reference, its pixel quantiles by channel, whether the search is the reference's).
 
@@ -188,6 +188,7 @@ def reference_of(
         method in methods
         and entry["settings"] == settings
         and entry["flow_digest"] == model.digests.get("flow", "")
+        and entry.get("network_digest", "") == network
     )
     if not same:
         print("trust: judged by the images alone; the reference was searched with other settings "
@@ -343,15 +344,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{args.model} has no {FLOW}, which the prior of this search needs. Fit one "
             "(README, 'Super-resolve your own cells'), or give --lambda-w 0."
         )
+    digests = model.digests | network_digest(args.network, model.intensity)
     reference, pixels, same = reference_of(model, args.factor, args.method,
-                                           search_settings(own, settings))  # fmt: skip
+                                           search_settings(own, settings),
+                                           digests.get("network", ""))  # fmt: skip
     scale = choose_scale(args, cells, model, pixels)
     y = scale.to_unit(cells.images)
     problem = model.problem(y, cells.image_ids, args.factor, settings, device, args.network)
     kept = {name: v for name, v in asdict(settings).items() if name not in ("device", "threads")}
+    kept |= {"precision": problem.precision}
     identity = {
         "settings": kept | asdict(own), "method": args.method, "search": args.search,
-        "factor": args.factor, "models": model.digests, "scale": scale.as_dict(),
+        "factor": args.factor, "models": digests, "scale": scale.as_dict(),
         "images": identity_digest({"all": image_digests(cells.images)}),
         "image_ids": identity_digest({"all": list(cells.image_ids)}),
     }  # fmt: skip

@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "search": args.search,
         "seed": settings.seed,
         "batch_size": settings.batch_size,
-        "precision": settings.precision,
+        "precision": problem.precision,
         "noise": settings.noise,
         "factor": args.factor,
         "border": problem.forward.border,

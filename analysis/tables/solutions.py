@@ -241,7 +241,9 @@ def interval_facts(
         f"coverage_{name}", cells, known, settings, lambda rows: float(inside[rows].mean())
     )
     n = int(known.sum())
-    low, high = expected_coverage(n_tune, n, settings.level, EXPECTED)
+    low, high = np.nan, np.nan  # nothing is promised of the raw quantiles
+    if name != RAW:
+        low, high = expected_coverage(n_tune, n, settings.level, EXPECTED)
     yield {**coverage, "expected_low": low, "expected_high": high}
     metric = f"width_{name}"
     if np.isinf(width[known]).any():

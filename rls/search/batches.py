@@ -62,7 +62,7 @@ def solve(
     """
     n = len(problem.y)
     batches = list(filled(n, batch_size))
-    done = [_read(_file(state, i)) for i in range(len(batches))]
+    done = [_read(_file(state, i), label) for i in range(len(batches))]
     n_done = sum(count for (_, count), part in zip(batches, done, strict=True) if part)
     if n_done:
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
@@ -140,14 +140,14 @@ def _write(path: Path, part: Solved) -> None:
     write_weights(path, tensors, {"kind": "batch", "texts": texts, "order": list(part.columns)})
 
 
-def _read(path: Path) -> Solved | None:
+def _read(path: Path, label: str) -> Solved | None:
     """Return a kept batch; None where there is none, or a damaged one, which is named."""
     if not path.is_file():
         return None
     try:
         tensors, header = read_weights(path, kind="batch")
     except InputError as error:
-        print(f"super_resolve: {error} This batch is searched again.", flush=True)
+        print(f"{label}: {error} This batch is searched again.", flush=True)
         return None
     columns = {
         name: np.asarray(header["texts"][name], dtype=object)

@@ -6,9 +6,11 @@ radius and keeps that radius; the first noise maps are searched in the same way.
 
     100 max(mean (y - D(x))^2, eps) + 0.05 GEOCROSS
 
-The settings of the configuration are those of the published program. What differs: losses,
-learning rate and best iterate are per image and not per batch; an image is always returned, with
-``pulse_within_eps`` where the program says that it could not find one; D is the workflow's.
+The settings of the configuration are those of the published program, but for ``geocross_on``: it
+takes the angles of w, the authors of RLS those of the latents. What differs: losses, learning rate
+and best iterate are per image and not per batch; searched noise maps start from the problem's; an
+image is always returned, with ``pulse_within_eps`` where the program says that it could not find
+one; D is the workflow's.
 """
 
 from __future__ import annotations

@@ -143,6 +143,23 @@ def test_the_variational_posterior_of_a_linear_generator_is_the_true_one() -> No
     assert set(found.status) == {"ok"}
 
 
+def test_a_search_that_ends_in_float32_uses_those_steps_however_low_its_loss() -> None:
+    """Between the precisions the loop looks at the loss once; the steps after it must still win."""
+
+    def low(variables: tuple[Tensor], precision: str) -> dict[str, Tensor]:
+        return {"loss_total": (variables[0] - 3).square().sum(dim=(1, 2)) / 2 - 1.0e4}
+
+    start = Start(torch.zeros(2, 2), torch.ones(2, 2))
+    ids = solution_ids(["image"], OPTIONS.n_solutions)
+    found = {
+        precision: fit_gaussians(
+            low, ids, start, OPTIONS, replace(COURSE, steps=60, precision=precision), 0, quiet()
+        )
+        for precision in ("float32", "bfloat16")
+    }
+    assert torch.equal(found["float32"].mu, found["bfloat16"].mu)
+
+
 def test_a_temperature_widens_the_posterior_by_its_root() -> None:
     negative, _, sd = linear_gaussian(0.3, 1)
     found = fit(negative, 1, (2, 3), temperature=4.0).sigma.flatten()

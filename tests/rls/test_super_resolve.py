@@ -247,6 +247,19 @@ def test_models_that_do_not_fit_are_refused_in_a_sentence(folder: Path, tmp_path
         main(arguments(folder, output, factor=8))
 
 
+def test_a_model_folders_flow_serves_styles_drawn_anew(folder: Path, tmp_path: Path) -> None:
+    of = read_weights(folder / "generator.safetensors")[1]["digest"]
+    flow = unfolded(tiny_styles(tiny_generator(8, 2)).w)
+    header = {"styles_digest": "of others", "generator_digest": of}
+    write_flow(tmp_path / "flow.safetensors", flow, header)
+    output = tmp_path / "x.ome.tif"
+    main(arguments(folder, output, flow=tmp_path / "flow.safetensors", steps="1"))
+    assert output.is_file()
+    write_flow(tmp_path / "flow.safetensors", flow, header | {"generator_digest": "another"})
+    with pytest.raises(InputError, match="fit_flow again"):
+        main(arguments(folder, output, flow=tmp_path / "flow.safetensors", steps="1"))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

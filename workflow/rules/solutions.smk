@@ -92,7 +92,11 @@ rule sample_solutions:
 
 rule measure_solutions:
     input:
-        code=code("analysis/measure_solutions.py", "analysis/features/*.py"),
+        code=code(
+            "analysis/measure_solutions.py",
+            "analysis/measure.py",
+            "analysis/features/*.py",
+        ),
         stack="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.parquet",
         intensity=model("intensity.json"),

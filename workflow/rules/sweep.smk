@@ -12,9 +12,15 @@ def sweeps(wildcards):
     ]
 
 
+def clean_low_resolution_table(wildcards):
+    """The table beside the clean low-resolution stack."""
+    return clean_low_resolution(wildcards).replace(".ome.tif", ".parquet")
+
+
 rule sweep_lambdas:
     input:
         stack=clean_low_resolution,
+        table=clean_low_resolution_table,
         intensity=model("intensity.json"),
         model=search_model,
     output:
@@ -47,6 +53,7 @@ rule measure_sweep:
     input:
         code=code(
             "analysis/measure_sweep.py",
+            "analysis/measure.py",
             "analysis/metrics.py",
             "analysis/features/*.py",
         ),
