@@ -1,7 +1,8 @@
 """Interpretable features, one file each, found by name.
 
 A feature is a module of this folder with ``PRIMARY`` (the column of that name is the feature),
-``COLUMNS`` (every number it gives, units in the names), ``FeatureSettings`` (a frozen dataclass)
+``COLUMNS`` (every number it gives, units in the names), or ``columns(channels)`` where the names of
+channels stand in them, ``FeatureSettings`` (a frozen dataclass)
 and ``measure(images, *, channels, pixel_size_um, nucleus_channel, marker_channel, settings)``,
 which returns one row a crop with these columns and ``status``: ``ok`` or ``not_measurable:reason``.
 Images (n, c, y, x) are counts above the black level. Modules without ``measure`` are shared parts.
@@ -32,6 +33,33 @@ def modules() -> dict[str, ModuleType]:
     return {name: module for name, module in sorted(found.items()) if hasattr(module, "measure")}
 
 
+def columns_of(name: str, channels: Sequence[str]) -> tuple[str, ...]:
+    """Return every column of the feature ``name``, for a stack of these channels, in order.
+
+    Raises:
+        InputError: There is no such feature.
+    """
+    module = find_feature(name)
+    if hasattr(module, "columns"):
+        return tuple(module.columns(channels))
+    return tuple(module.COLUMNS)
+
+
+def find_feature(name: str) -> ModuleType:
+    """Return a feature's module.
+
+    Raises:
+        InputError: There is no such feature.
+    """
+    known = modules()
+    if name not in known:
+        raise InputError(
+            f"There is no feature '{name}'; there are: {', '.join(known)}. Correct 'features' "
+            f"of the assay, or add analysis/features/{name}.py."
+        )
+    return known[name]
+
+
 def measure_features(
     names: Sequence[str],
     images: np.ndarray,
@@ -55,16 +83,10 @@ def measure_features(
                 f"The {role} channel '{name}' is not one of the stack's channels: "
                 f"{', '.join(channels)}. Correct {role}_channel of the assay."
             )
-    known = modules()
     table = pd.DataFrame(index=range(len(images)))
     status = np.full(len(images), OK, dtype=object)
     for name in names:
-        if name not in known:
-            raise InputError(
-                f"There is no feature '{name}'; there are: {', '.join(known)}. Correct 'features' "
-                f"of the assay, or add analysis/features/{name}.py."
-            )
-        found = known[name].measure(
+        found = find_feature(name).measure(
             images,
             channels=channels,
             pixel_size_um=pixel_size_um,

@@ -32,7 +32,7 @@ import pandas as pd
 from scipy import ndimage
 from skimage.morphology import disk, white_tophat
 
-from analysis.features.nuclei import OK, Nucleus, NucleusSettings, find_nuclei
+from analysis.features.nuclei import OK, Nucleus, NucleusSettings, around, find_nuclei
 from rls.command import option
 
 PRIMARY = "golgi_mean_spot_area_um2"
@@ -121,15 +121,6 @@ def find_spots(
     kept = areas >= least
     renumbered = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)])
     return renumbered[labels], int(kept.sum())
-
-
-def around(nucleus: Nucleus, pixel_size_um: float, reach_um: float) -> np.ndarray:
-    """Return the pixels (y, x) within reach of the nucleus and nearer to it than to others."""
-    distance = ndimage.distance_transform_edt(~nucleus.mask)
-    near = distance * pixel_size_um <= reach_um
-    if nucleus.others.any():
-        near &= distance < ndimage.distance_transform_edt(~nucleus.others)
-    return np.asarray(near)
 
 
 def _nothing(status: str) -> tuple[float | str, ...]:

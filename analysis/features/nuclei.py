@@ -86,6 +86,15 @@ def find_nuclei(
     return found
 
 
+def around(nucleus: Nucleus, pixel_size_um: float, reach_um: float) -> np.ndarray:
+    """Return the pixels (y, x) within reach of the nucleus and nearer to it than to others."""
+    distance = ndimage.distance_transform_edt(~nucleus.mask)
+    near = distance * pixel_size_um <= reach_um
+    if nucleus.others.any():
+        near &= distance < ndimage.distance_transform_edt(~nucleus.others)
+    return np.asarray(near)
+
+
 def otsu(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return Otsu's threshold and separability of each row of (n, p): (n,) and (n,).
 
