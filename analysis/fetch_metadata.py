@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     """Fetch the metadata."""
     parser = Parser(__doc__, Settings, "fetch_plate")
     parser.add_argument("--archives", required=True, help="address or folder that holds the CSVs")
+    parser.add_argument("--checksums", type=Path, help="not used: the archives' checksums")
     parser.add_argument("--state", type=Path, required=True, help="folder of unfinished downloads")
     parser.add_argument("--output", type=Path, required=True, help="folder of the CSVs")
     args, settings = parser.parse(argv)

@@ -25,12 +25,14 @@ class OddServer:
         block_s: Seconds after each block of 16 KiB.
         sent: Bytes of content that left.
         requests: (path, Range header, status) of each request.
+        busy: Requests that are being answered.
     """
 
     def __init__(self):
         self.files, self.etags, self.plan = {}, {}, deque()
         self.ranges = self.heeds_if_range = self.says_length = True
         self.block_s, self.sent, self.requests, self.headers = 0.0, 0, [], {}
+        self.busy = 0
 
     def serve(self, path, content, etag='"one"'):
         self.files["/" + path] = content
@@ -64,6 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server.odd
         todo = server.plan.popleft() if server.plan else None
         self.close_connection = True
+        server.busy += 1
         try:
             if isinstance(todo, int):
                 return self.answer(todo, b"no", {})
@@ -84,6 +87,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(206, content[start:], headers, cut)
         except (BrokenPipeError, ConnectionResetError):
             pass
+        finally:
+            server.busy -= 1
 
 
 @contextmanager

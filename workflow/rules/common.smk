@@ -1,6 +1,7 @@
 # Checks the configuration, then names what rules share: flags, inputs, resources. No rule.
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -134,18 +135,18 @@ def source_flags(wildcards, input):
     return flags
 
 
-def archive_flags(wildcards):
-    """Where fetch_plate finds archives and CSVs: an address, or a folder."""
-    archives = ASSAYS[wildcards.assay]["archives"]
-    return ["--archives", archives if "://" in archives else in_program(archives)]
+def connection(wildcards):
+    """Where and how archives are fetched, quoted for the shell.
 
-
-def checksum_flags(wildcards):
-    """The file of the archives' checksums, if the assay names one."""
+    A resource, which Snakemake does not remember as it does params: no result depends on it, and
+    another mirror or a longer pause must not fetch 46 GB again.
+    """
     assay = ASSAYS[wildcards.assay]
-    return (
-        ["--checksums", in_program(assay["checksums"])] if "checksums" in assay else []
-    )
+    archives = assay["archives"]
+    flags = ["--archives", archives if "://" in archives else in_program(archives)]
+    if "checksums" in assay:
+        flags += ["--checksums", in_program(assay["checksums"])]
+    return shlex.join(flags + section("fetch_plate")(wildcards))
 
 
 def treatment_by(wildcards):

@@ -39,12 +39,10 @@ rule fetch_metadata:
         mem_mb=500,
         runtime=60,
         downloads=1,
-    params:
-        archives=archive_flags,
-        settings=section("fetch_plate"),
+        connection=connection,
     shell:
-        "python -m analysis.fetch_metadata {params.archives:q} --state state"
-        " --output data/{wildcards.assay}/metadata {params.settings:q} 2>&1 | tee {log:q}"
+        "python -m analysis.fetch_metadata --state state --output data/{wildcards.assay}/metadata"
+        " {resources.connection} 2>&1 | tee {log:q}"
 
 
 # The later rules of a plate have the higher priority: each plate is cropped and deleted before
@@ -67,20 +65,18 @@ rule fetch_plate:
         mem_mb=1000,
         runtime=720,
         downloads=1,
+        connection=connection,
     params:
         plates=assay_value("plates"),
         channels=assay_value("channels"),
         treatments=assay_value("treatments"),
         treatment_by=treatment_by,
-        archives=archive_flags,
-        checksums=checksum_flags,
-        settings=section("fetch_plate"),
     shell:
         "python -m analysis.fetch_plate --plate {wildcards.plate:q} --plates {params.plates:q}"
-        " {params.archives:q} --metadata data/{wildcards.assay}/metadata"
+        " --metadata data/{wildcards.assay}/metadata"
         " --channels {params.channels:q} --treatments {params.treatments:q}"
-        " --treatment-by {params.treatment_by} {params.checksums:q} --state state"
-        " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+        " --treatment-by {params.treatment_by} --state state --output {output:q}"
+        " {resources.connection} 2>&1 | tee {log:q}"
 
 
 rule list_plate:
