@@ -1,34 +1,6 @@
 # Networks of the methods that bring their own, trained on clean images of one factor.
 
 
-def trained_by(command):
-    """Regular expression of the methods whose search names this command; matches none of none."""
-    names = [
-        name
-        for name, block in config["methods"].items()
-        if settings.method_fact(block["search"], "TRAINED_BY", None) == command
-    ]
-    return "|".join(names) or "(?!)"
-
-
-def method_value(key):
-    """A value of the method's own block."""
-
-    def of_wildcards(wildcards):
-        return config["methods"][wildcards.method][key]
-
-    return of_wildcards
-
-
-def degrade_value(key):
-    """A value of the section degrade, with the assay's own changes."""
-
-    def of_wildcards(wildcards):
-        return settings.section_values(config, "degrade", wildcards.assay)[key]
-
-    return of_wildcards
-
-
 rule train_pix2pix:
     input:
         cells="results/{assay}/cells.ome.tif",

@@ -1,59 +1,6 @@
 # Several solutions an image (article, section 4.5): sampled, measured, judged, drawn (Fig. 8).
 # Only images of the first degradation have solutions.
 
-SOLUTIONS = config["solutions"]
-KINDS = ("article", "variational", "restarts")
-
-for name in (*SOLUTIONS["kinds"], SOLUTIONS["kind_shown"]):
-    if name not in KINDS:
-        raise WorkflowError(
-            f"solutions.kinds and kind_shown: found '{name}', expected of {', '.join(KINDS)}."
-        )
-if SOLUTIONS["kind_shown"] not in SOLUTIONS["kinds"]:
-    raise WorkflowError(
-        "solutions.kind_shown is not among solutions.kinds. Add it there."
-    )
-if config["methods"].get(SOLUTIONS["method"], {}).get("search") != "rls":
-    raise WorkflowError(
-        f"solutions.method is '{SOLUTIONS['method']}', expected a method with 'search: rls'."
-    )
-
-
-def solutions_of(suffix):
-    """A file of the solutions of every assay, factor and kind that runs."""
-
-    def of_wildcards(wildcards):
-        return [
-            f"results/{assay}/{factor}x/{RUN['degradations'][0]}/solutions"
-            f"/{SOLUTIONS['method']}.{kind}{suffix}"
-            for assay in RUN["assays"]
-            for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
-            for kind in SOLUTIONS["kinds"]
-        ]
-
-    return of_wildcards
-
-
-def features_beside_solutions(wildcards):
-    """Features of HR, and of the single search where its method runs."""
-    names = ["high_resolution"]
-    names += [SOLUTIONS["method"]] if SOLUTIONS["method"] in RUN["methods"] else []
-    return [
-        f"results/{assay}/{factor}x/{RUN['degradations'][0]}/{name}.features.parquet"
-        for assay in RUN["assays"]
-        for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
-        for name in names
-    ]
-
-
-def stacks_beside_solutions(wildcards):
-    """Images of HR and LR."""
-    return [f"results/{assay}/high_resolution.ome.tif" for assay in RUN["assays"]] + [
-        f"results/{assay}/{factor}x/{RUN['degradations'][0]}/low_resolution.ome.tif"
-        for assay in RUN["assays"]
-        for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
-    ]
-
 
 rule sample_solutions:
     input:

@@ -1,21 +1,5 @@
 # The lambdas of Eq. 5, looked at on cells of split tune (article 4.1). Not part of "all".
 
-SWEPT = "rls"
-
-
-def sweeps(wildcards):
-    """The measured sweep of every assay and factor that runs."""
-    return [
-        f"results/{assay}/{factor}x/sweep/{SWEPT}.metrics.parquet"
-        for assay in RUN["assays"]
-        for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
-    ]
-
-
-def clean_low_resolution_table(wildcards):
-    """The table beside the clean low-resolution stack."""
-    return clean_low_resolution(wildcards).replace(".ome.tif", ".parquet")
-
 
 rule sweep_lambdas:
     input:
