@@ -121,13 +121,15 @@ def test_the_smoke_run_ends_with_a_report_tables_and_figures(smoke):
     for name in ("figure1", "figure2", "figure3", "figure5", "figure6", "figure7"):
         for suffix in ("pdf", "png", "csv"):
             assert (results / "figures" / f"{name}.{suffix}").stat().st_size > 100
-    for name in ("table1", "table2"):
+    assert not (results / "figures" / "figure4.png").exists()  # no assay measures the Golgi
+    for name in ("table1", "table2", "features"):
         assert len(pd.read_csv(results / "tables" / f"{name}.csv")) > 10
 
 
 def test_a_method_added_as_a_file_and_a_block_is_in_every_table_and_figure(smoke):
     results = smoke.run_folder / "results"
-    for name in ("tables/table1", "tables/table2", "figures/figure2", "figures/figure5"):
+    names = ("tables/table1", "tables/table2", "tables/features", "figures/figure2")
+    for name in (*names, "figures/figure5"):
         assert "nearest" in set(pd.read_csv(results / f"{name}.csv")["method"]), name
 
 
@@ -174,7 +176,8 @@ def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp
         r"^rule (\w+):\n.*?^Shell command: (.*?)$", result.stdout + result.stderr, re.S | re.M
     )
     of_method = [rule for rule, command in jobs if "nearest" in command.split(" 2>&1")[0].split()]
-    wanted = {"super_resolve": 2, "table1": 1, "table2": 1, "figure2": 1, "figure5": 1}
+    cheap = ("table1", "table2", "table_features", "figure2", "figure5")
+    wanted = {"super_resolve": 2, **dict.fromkeys(cheap, 1)}
     assert {rule: of_method.count(rule) for rule in wanted} == wanted
     for rule in ("gather_shards", "measure", "classify"):
         assert any("/nearest." in command for name, command in jobs if name == rule), rule
@@ -185,7 +188,7 @@ def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp
     made_up.write_metrics(tmp_path / "results", quality)
     made_up.write_classification(tmp_path / "results", quality)
     monkeypatch.chdir(tmp_path)
-    for rule in ("table1", "table2", "figure2", "figure5"):
+    for rule in cheap:
         words = shlex.split(dict(jobs)[rule].split(" 2>&1")[0])
         assert words[:2] == ["python", "-m"]
         importlib.import_module(words[2]).main(words[3:])
@@ -208,15 +211,16 @@ def test_a_second_run_does_nothing(smoke):
 
 
 FIGURES = {"figure2", "figure3", "figure5", "figure6", "figure7"}
-RESULTS = {"table1", "table2", *FIGURES, "report", "all"}
+TABLES = {"table1", "table2", "table_features"}
+RESULTS = {*TABLES, *FIGURES, "report", "all"}
 SEARCHED = {"super_resolve", "gather_shards", "measure", "classify"}
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"tables": {"confidence_level": 0.9}}, {"table1", "table2", "report", "all"}),
-        ({"figures": {"cells_per_treatment": 1}}, {"figure1", *RESULTS} - {"table1", "table2"}),
+        ({"tables": {"confidence_level": 0.9}}, {*TABLES, "report", "all"}),
+        ({"figures": {"cells_per_treatment": 1}}, {"figure1", *RESULTS} - TABLES),
         ({"methods": {"rls": {"steps": 3}}}, {*SEARCHED, *RESULTS}),
         (
             {"classify": {"forest_trees": 7}},
@@ -258,6 +262,7 @@ def test_edited_code_reruns_the_cheap_rules_that_use_it(smoke):
         ("table1", "table1"),
         ("table2", "table2"),
         ("figure5", "figure5"),
+        ("table_features", "table_features"),
         ("translocation", "classify"),
     ],
 )

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import math
+import string
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
 from analysis.figures.style import (
     DOUBLE_COLUMN,
+    LARGEST_HEIGHT,
     MM,
     RC,
-    label_panel,
     method_colours,
     method_label,
     new_figure,
 )
 from analysis.statistics import Agreement
-from analysis.tables.layout import HIGH_RESOLUTION, Comparison
+from analysis.tables.features import Block
+from analysis.tables.layout import HIGH_RESOLUTION
 
 BOXES_HEIGHT = 78 * MM
-SCATTER_HEIGHT = 42 * MM
-SCATTERS_ACROSS = 6
+SCATTERS = (6, 42 * MM)  # how many stand side by side, and how high a row of them is
+SMALL_SCATTERS = (10, 31 * MM)  # where several blocks would not fit a page
 POINTS_SHOWN = 1000
 COUNTS_BELOW = -22  # points under the axis, beneath labels of two lines
 UNITS = {"_um2": "µm²", "_px2": "px²", "_um": "µm", "_px": "px", "_counts": "counts"}
@@ -39,48 +39,40 @@ TRIPLE = (
 )
 
 
-@dataclass(frozen=True)
-class Block:
-    """One feature of one comparison: ``values[method]`` are those of the rows of ``cells``."""
-
-    at: Comparison
-    column: str
-    controls: tuple[str, str]
-    cells: pd.DataFrame
-    values: Mapping[str, np.ndarray]
-
-    def of(self, method: str, treatment: str) -> np.ndarray:
-        """The finite values of one method and treatment."""
-        values = self.values[method][(self.cells["treatment"] == treatment).to_numpy()]
-        return values[np.isfinite(values)]
-
-    def wells(self, method: str, treatment: str) -> int:
-        """How many wells those values come from."""
-        measured = np.isfinite(self.values[method])
-        here = self.cells[measured & (self.cells["treatment"] == treatment).to_numpy()]
-        return int(here.groupby(["plate", "well"]).ngroups)
-
-
 def draw_blocks(blocks: Sequence[tuple[Block, Mapping[str, Agreement]]]) -> Figure:
-    """Draw the blocks under one another."""
-    heights = []
-    for block, _ in blocks:
-        rows = math.ceil((len(block.values) - 1) / SCATTERS_ACROSS)
-        heights.append(BOXES_HEIGHT + rows * SCATTER_HEIGHT)
+    """Draw the blocks under one another, lettered a, b, ... where there are several."""
+    scatters = SCATTERS
+    if sum(_height(block, scatters) for block, _ in blocks) > LARGEST_HEIGHT:
+        scatters = SMALL_SCATTERS
+    heights = [_height(block, scatters) for block, _ in blocks]
+    letters = string.ascii_lowercase if len(blocks) > 1 else ""
     with matplotlib.rc_context(dict(RC)):
         figure = new_figure(DOUBLE_COLUMN, sum(heights))
         parts = np.atleast_1d(figure.subfigures(len(blocks), 1, height_ratios=heights))
-        for part, height, (block, triples) in zip(parts, heights, blocks, strict=True):
-            draw_block(part, block, triples, height)
+        for index, (part, (block, triples)) in enumerate(zip(parts, blocks, strict=True)):
+            draw_block(part, block, triples, scatters, letter=letters[index : index + 1])
     return figure
 
 
+def _height(block: Block, scatters: tuple[int, float]) -> float:
+    """Return the height of a block in inches."""
+    across, height = scatters
+    return BOXES_HEIGHT + math.ceil((len(block.values) - 1) / across) * height
+
+
 def draw_block(
-    part: SubFigure, block: Block, triples: Mapping[str, Agreement], height: float
+    part: SubFigure,
+    block: Block,
+    triples: Mapping[str, Agreement],
+    scatters: tuple[int, float],
+    letter: str = "",
 ) -> None:
     """Draw one block: boxes and triple above, one scatter a method below."""
+    height = _height(block, scatters)
+    if letter:
+        part.text(0.012, 1 - 1.2 * MM / height, letter, fontsize=9.5, fontweight="bold", va="top")
     part.suptitle(
-        block.at.title, x=0.012, y=1 - 1.5 * MM / height, ha="left", va="top",
+        block.at.title, x=0.035 if letter else 0.012, y=1 - 1.5 * MM / height, ha="left", va="top",
         fontsize=8, fontweight="bold",
     )  # fmt: skip
     colours = method_colours(list(block.values))
@@ -92,7 +84,6 @@ def draw_block(
     )  # fmt: skip
     boxes = part.add_subplot(grid[0])
     draw_boxes(boxes, block, colours)
-    label_panel(boxes, "a")
     place = grid[1].get_position(part)
     width = (0.985 - place.x0 - 0.085) / 3
     first: Axes | None = None
@@ -100,13 +91,8 @@ def draw_block(
         left = place.x0 + 0.085 + index * width
         axes = part.add_axes((left, place.y0, width - 0.012, place.height), sharey=first)
         draw_triple(axes, triples, name, title, colours, named=index == 0)
-        if index == 0:
-            first = axes
-            axes.annotate(
-                "b", xy=(0, 1), xycoords="axes fraction", xytext=(-44, 4),
-                textcoords="offset points", fontsize=8.5, fontweight="bold", va="bottom",
-            )  # fmt: skip
-    _scatters(part, block, triples, colours, lower, height)
+        first = first or axes
+    _scatters(part, block, triples, colours, scatters[0], lower, height)
 
 
 def draw_boxes(axes: Axes, block: Block, colours: Mapping[str, str]) -> None:
@@ -206,14 +192,15 @@ def _scatters(
     block: Block,
     triples: Mapping[str, Agreement],
     colours: Mapping[str, str],
+    most_across: int,
     lower: float,
     height: float,
 ) -> None:
     methods = [m for m in block.values if m != HIGH_RESOLUTION]
     if not methods:
         return
-    rows = math.ceil(len(methods) / SCATTERS_ACROSS)
-    across = min(SCATTERS_ACROSS, max(len(methods), 4))
+    rows = math.ceil(len(methods) / most_across)
+    across = min(most_across, max(len(methods), 4))
     grid = part.add_gridspec(
         rows, across, left=0.085, right=0.985, top=lower - 6 * MM / height, bottom=10 * MM / height,
         wspace=0.22, hspace=0.5,
@@ -222,15 +209,14 @@ def _scatters(
     for index, method in enumerate(methods):
         axes = part.add_subplot(grid[index // across, index % across])
         draw_scatter(axes, block, method, colours[method], limits)
-        axes.set_title(f"{method_label(method)}, r {_r(triples[method])}", fontsize=6.5)
+        between = ", " if across <= SCATTERS[0] else "\n"
+        axes.set_title(f"{method_label(method)}{between}r {_r(triples[method])}", fontsize=6.5)
         if index % across == 0:
             axes.set_ylabel("from SR")
         else:
             axes.tick_params(labelleft=False)
         if index + across >= len(methods):
             axes.set_xlabel("from HR")
-        if index == 0:
-            label_panel(axes, "c")
 
 
 def draw_scatter(

@@ -1,11 +1,13 @@
-"""Fig. 3 (and 4): LR left, super-resolved middle, HR right, for both controls of an assay.
+"""Fig. 3: LR left, super-resolved middle, HR right, for both controls of an assay.
 
-The form is the article's; the assay is the one given, so Fig. 4 is this command on the Golgi assay.
+The form is the article's. Every assay that runs is here but those that measure the Golgi, which
+are Fig. 4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
@@ -18,9 +20,26 @@ from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Inputs
 from rls.command import run
 from rls.errors import InputError
 
+GOLGI = "golgi"  # the feature whose assays Fig. 4 shows
+
 
 def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
-    """Return the figure and its numbers, one row a panel."""
+    """Return Fig. 3 and its numbers, one row a panel.
+
+    Raises:
+        InputError: Every assay measures the Golgi.
+    """
+    assays = tuple(assay for assay in inputs.assays if GOLGI not in assay.features)
+    if not assays:
+        raise InputError(
+            f"Every assay given ({', '.join(a.name for a in inputs.assays)}) measures the feature "
+            f"'{GOLGI}' and is shown in Fig. 4. Make figure4 instead."
+        )
+    return draw_controls(replace(inputs, assays=assays), settings)
+
+
+def draw_controls(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
+    """Return a figure of LR, SR and HR for both controls of every assay, and its numbers."""
     method = settings.super_resolution
     if method not in inputs.methods:
         raise InputError(
@@ -34,8 +53,8 @@ def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
             continue  # it did not run on this degradation
         if len(at.assay.treatments) < 2:
             raise InputError(
-                f"Fig. 3 shows a negative and a positive control; assay '{at.assay.name}' names "
-                f"{len(at.assay.treatments)}. Leave it out of --assay, or name both."
+                f"Fig. 3 and 4 show a negative and a positive control; assay '{at.assay.name}' "
+                f"names {len(at.assay.treatments)}. Leave it out of --assay, or name both."
             )
         shown = read_shown(at, columns, chosen_cells(at, at.assay.treatments, settings))
         grids.append(make_grid(at, shown, columns, settings, DOUBLE_COLUMN))

@@ -1,5 +1,6 @@
 """Fig. 5: a feature measured on HR and on every method, both controls, and whether it survived.
 
+One block an assay, factor and feature, lettered: (a) translocation, (b) Golgi where both run.
 Boxes: negative control solid, positive control dotted. Beside them the triple: shift kept
 (SR over HR difference of medians), within-treatment sd ratio, within-treatment correlation of SR
 and HR; below, HR against SR per cell. An effect size alone can be large with no information
@@ -9,113 +10,36 @@ per cell, so the three stand together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.boxes import Block, draw_blocks
+from analysis.figures.boxes import draw_blocks
 from analysis.figures.command import Rows, figure_main
 from analysis.figures.settings import Settings
-from analysis.statistics import (
-    Agreement,
-    Estimate,
-    agreement,
-    auc_interval,
-    bootstrap,
-    cohens_d,
-    ssmd,
-    well_values,
-    z_prime,
+from analysis.statistics import Agreement, bootstrap
+from analysis.tables.features import (
+    Block,
+    Draws,
+    agreements,
+    read_block,
+    separation_facts,
+    triple_facts,
 )
-from analysis.tables.layout import HIGH_RESOLUTION, Comparison, Inputs, long_row
-from analysis.tables.measured import estimate_facts, feature_column, read_evaluation, same_cells
+from analysis.tables.layout import Inputs, long_row
+from analysis.tables.measured import estimate_facts
 from rls.command import run
 from rls.errors import InputError
 
 
-@dataclass(frozen=True)
-class Draws:
-    """What every interval needs."""
-
-    n_resamples: int
-    confidence: float
-    seed: int
-
-    def keywords(self) -> dict[str, float]:
-        """As the keyword arguments of :mod:`analysis.statistics`."""
-        return {
-            "n_resamples": self.n_resamples, "confidence": self.confidence, "seed": self.seed,
-        }  # fmt: skip
-
-
-def controls_of(at: Comparison) -> tuple[str, str]:
-    """Return negative and positive control.
-
-    Raises:
-        InputError: The assay names only one.
-    """
-    if len(at.assay.treatments) != 2:
-        raise InputError(
-            f"Fig. 5 compares a negative with a positive control; assay '{at.assay.name}' names "
-            f"{len(at.assay.treatments)}. Leave it out of --assay, or name both."
-        )
-    return at.assay.treatments[0], at.assay.treatments[1]
-
-
-def read_block(at: Comparison, feature: str, methods: Sequence[str]) -> Block:
-    """Return one feature of HR and every method, on the same evaluation cells of the controls."""
-    controls = controls_of(at)
-    path = at.features(HIGH_RESOLUTION)
-    reference = read_evaluation(path)
-    reference = reference[reference["treatment"].isin(controls)].reset_index(drop=True)
-    column = feature_column(reference, feature, path)
-    values = {HIGH_RESOLUTION: reference[column].to_numpy(dtype=float)}
-    for method in methods:
-        if method == HIGH_RESOLUTION:
-            continue
-        table = read_evaluation(at.features(method), columns=[column])
-        table = table[table["treatment"].isin(controls)]
-        table = same_cells(reference, table, at.features(method))
-        values[method] = table[column].to_numpy(dtype=float)
-    keys = reference[["image_id", "plate", "well", "site", "treatment"]]
-    return Block(at, column, controls, keys, values)
-
-
-def pairs_of(block: Block, method: str) -> pd.DataFrame:
-    """Return one row a cell with its HR and its SR value."""
-    return block.cells.assign(
-        high_resolution=block.values[HIGH_RESOLUTION], super_resolution=block.values[method]
-    )
-
-
-def agreements(block: Block, draws: Draws) -> dict[str, Agreement]:
-    """Return the triple of every method."""
-    negative, positive = block.controls
-    return {
-        method: agreement(
-            pairs_of(block, method),
-            negative_control=negative,
-            positive_control=positive,
-            **draws.keywords(),
-        )
-        for method in block.values
-        if method != HIGH_RESOLUTION
-    }
-
-
 def rows_of(block: Block, triples: dict[str, Agreement], draws: Draws) -> Rows:
     """Return every number of a block: distributions, separations, triples."""
-    rows = []
+    rows: Rows = []
     for method in block.values:
-        for facts in (*_distribution(block, method, draws), *_separation(block, method, draws)):
-            rows.append(long_row(block.at, method, **facts))
+        facts = [*_distribution(block, method, draws), *separation_facts(block, method, draws)]
         if method in triples:
-            for name in ("shift_kept", "sd_ratio", "correlation"):
-                found: Estimate = getattr(triples[method], name)
-                metric = "correlation_within_treatment" if name == "correlation" else name
-                rows.append(long_row(block.at, method, metric, **estimate_facts(found)))
+            facts += triple_facts(triples[method])
+        rows += [long_row(block.at, method, **fact) for fact in facts]
     return [{**row, "feature": block.column} for row in rows]
 
 
@@ -147,26 +71,6 @@ def _distribution(block: Block, method: str, draws: Draws) -> Rows:
             rows.append({**facts, "metric": metric, "value": value})
         rows.append({**facts, "metric": "sd", "value": float(finite[here].std())})
     return rows
-
-
-def _separation(block: Block, method: str, draws: Draws) -> Rows:
-    negative, positive = block.controls
-    table = block.cells.assign(value=block.values[method])
-    table = table[np.isfinite(table["value"])].reset_index(drop=True)
-    sides = [table[table["treatment"] == name] for name in block.controls]
-    if min(map(len, sides)) == 0:
-        return [{"metric": "auc", "reason": "a control has no measured cell", "unit": "cell"}]
-    effect = cohens_d(*(side["value"].to_numpy() for side in sides))
-    area = auc_interval(
-        table, "value", negative_control=negative, positive_control=positive, **draws.keywords()
-    )
-    wells = [well_values(side, "value") for side in sides]
-    return [
-        {"metric": "cohens_d", "value": effect, "n": len(table), "unit": "cell"},
-        {"metric": "auc", **estimate_facts(area)},
-        {"metric": "ssmd", **estimate_facts(ssmd(*wells))},
-        {"metric": "z_prime", **estimate_facts(z_prime(*wells))},
-    ]
 
 
 def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:

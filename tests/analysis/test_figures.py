@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures import figure1, figure2, figure3, figure5
+from analysis.figures import figure1, figure2, figure3, figure4, figure5
 from analysis.figures.grids import (
     PALETTES,
     cells_across,
@@ -17,7 +19,13 @@ from analysis.figures.grids import (
     scale_bar_um,
 )
 from analysis.figures.settings import Settings
-from analysis.figures.style import COLOURS, DOUBLE_COLUMN, SMALLEST_FONT, method_colours
+from analysis.figures.style import (
+    COLOURS,
+    DOUBLE_COLUMN,
+    LARGEST_HEIGHT,
+    SMALLEST_FONT,
+    method_colours,
+)
 from analysis.tables.layout import LONG_COLUMNS, Inputs, read_assays
 from rls.command import as_flags
 from rls.errors import InputError
@@ -178,6 +186,35 @@ def test_figure_3_refuses_a_method_that_did_not_run(tmp_path):
         figure3.draw(inputs_of(tmp_path, ("pulse",)), SETTINGS)
 
 
+def both_assays(root, methods=METHODS):
+    """Inputs of translocation and of an assay that measures the Golgi."""
+    found = read_assays(made_up.write_assays(root, "translocation", "golgi"))
+    golgi = replace(found["golgi"], title="Golgi", features=("golgi",))
+    return replace(inputs_of(root, methods), assays=(found["translocation"], golgi))
+
+
+def test_figure_4_shows_the_golgi_and_figure_3_what_does_not_measure_it(tmp_path):
+    for assay in ("translocation", "golgi"):
+        made_up.write_results(tmp_path, METHODS, assay=assay)
+    inputs = both_assays(tmp_path)
+    for drawn, name in ((figure3, "translocation"), (figure4, "golgi")):
+        figure, rows = drawn.draw(inputs, SETTINGS)
+        numbers = pd.DataFrame(rows)
+        assert set(numbers["assay"]) == {name}
+        assert set(numbers["treatment"]) == set(made_up.CONTROLS)
+        titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+        assert titles[:3] == ["LR", "RLS", "HR"]
+        assert figure.get_size_inches()[0] == pytest.approx(DOUBLE_COLUMN)
+
+
+def test_a_figure_without_an_assay_of_its_own_says_which_to_make(tmp_path):
+    inputs = both_assays(tmp_path)
+    with pytest.raises(InputError, match="or make figure3"):
+        figure4.draw(replace(inputs, assays=inputs.assays[:1]), SETTINGS)
+    with pytest.raises(InputError, match="Make figure4"):
+        figure3.draw(replace(inputs, assays=inputs.assays[1:]), SETTINGS)
+
+
 def test_a_method_without_a_chosen_cell_is_named(tmp_path):
     made_up.write_results(tmp_path, ("rls",))
     from rls.io import read_stack, write_stack
@@ -245,6 +282,24 @@ def test_a_new_method_appears_with_its_boxes_its_triple_and_its_scatter(tmp_path
     assert len(figure.axes) == boxes + triples + scatters
     assert len(figure.axes[0].patches) == 2 * 3
     assert "my search" in [label.get_text() for label in figure.axes[1].get_yticklabels()]
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_figure_5_letters_its_assays_and_keeps_to_a_page(tmp_path, count):
+    high, positive = ratios()
+    methods = tuple(f"method_{i}" for i in range(count))
+    values = dict.fromkeys(("high_resolution", *methods), high)
+    made_up.write_features(tmp_path, values)
+    areas = {name: 12.0 - 4 * numbers for name, numbers in values.items()}
+    made_up.write_features(tmp_path, areas, assay="golgi", column="golgi_mean_spot_area_um2")
+    figure, rows = figure5.draw(both_assays(tmp_path, methods), SETTINGS)
+    assert set(pd.DataFrame(rows)["feature"]) == {FEATURE, "golgi_mean_spot_area_um2"}
+    letters = [text.get_text() for text in all_texts(figure) if text.get_text() in tuple("abc")]
+    assert letters == ["a", "b"]
+    width, height = figure.get_size_inches()
+    assert width == pytest.approx(DOUBLE_COLUMN) and height <= LARGEST_HEIGHT + 1e-9
+    assert len(figure.axes) == 2 * (1 + 3 + count)
+    assert min(text.get_fontsize() for text in all_texts(figure)) >= SMALLEST_FONT
 
 
 def test_methods_measured_on_other_cells_are_refused(tmp_path):

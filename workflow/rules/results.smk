@@ -1,5 +1,13 @@
 # Tables, figures, report. Each reads the files of every assay that runs.
 
+# Fig. 4 shows the assays that measure the Golgi, Fig. 3 the others; the report has what there is.
+GOLGI_ASSAYS = [
+    assay for assay in RUN["assays"] if "golgi" in ASSAYS[assay]["features"]
+]
+FIGURES = [1, 2, 5, 6, 7]
+FIGURES += [3] if len(GOLGI_ASSAYS) < len(RUN["assays"]) else []
+FIGURES += [4] if GOLGI_ASSAYS else []
+
 
 rule describe_assays:
     output:
@@ -75,6 +83,36 @@ rule table2:
         settings=section("tables"),
     shell:
         "python -m analysis.tables.table2 {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule table_features:
+    input:
+        code=code(
+            "analysis/tables/*.py", "analysis/features/*.py", "analysis/statistics.py"
+        ),
+        assays="results/assays.json",
+        measured=all_results,
+    output:
+        report(
+            "results/tables/features.csv",
+            caption="../report/features.rst",
+            category="Tables",
+        ),
+    log:
+        "logs/table_features.log",
+    benchmark:
+        "benchmarks/table_features.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        inputs=comparison_flags(),
+        settings=section("tables"),
+    shell:
+        "python -m analysis.tables.features {params.inputs:q} --assays-config {input.assays:q}"
         " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
@@ -175,6 +213,39 @@ rule figure3:
         settings=section("figures"),
     shell:
         "python -m analysis.figures.figure3 {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule figure4:
+    input:
+        code=code(
+            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
+        ),
+        assays="results/assays.json",
+        stacks=clean_stacks,
+    output:
+        pdf="results/figures/figure4.pdf",
+        png=report(
+            "results/figures/figure4.png",
+            caption="../report/figure4.rst",
+            category="Figures",
+        ),
+        csv="results/figures/figure4.csv",
+    log:
+        "logs/figure4.log",
+    benchmark:
+        "benchmarks/figure4.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(clean_only=True),
+        settings=section("figures"),
+    shell:
+        "python -m analysis.figures.figure4 {params.inputs:q} --assays-config {input.assays:q}"
         " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
         " {params.settings:q} 2>&1 | tee {log:q}"
 
@@ -295,8 +366,10 @@ rule report:
             "workflow/report/*.rst",
         ),
         assays="results/assays.json",
-        tables=expand("results/tables/table{number}.csv", number=[1, 2]),
-        figures=expand("results/figures/figure{number}.png", number=[1, 2, 3, 5, 6, 7]),
+        tables=expand(
+            "results/tables/{name}.csv", name=["table1", "table2", "features"]
+        ),
+        figures=expand("results/figures/figure{number}.png", number=sorted(FIGURES)),
         selections=of_assays("selection.csv"),
     output:
         "results/report.html",

@@ -1,0 +1,216 @@
+"""The table of features: an oracle scores one, a constant nothing, a shuffle keeps no cell."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.statistics import z_prime
+from analysis.tables import features
+from analysis.tables.layout import LONG_COLUMNS, Inputs, read_assays
+from analysis.tables.settings import Settings
+from rls.command import as_flags
+from rls.errors import InputError
+from rls.io import read_table, write_table
+from tests.analysis import made_up
+
+SETTINGS = Settings(n_bootstrap=60, confidence_level=0.95, seed=0)
+METHODS = ("oracle", "by_class", "flat", "shuffled", "biased")
+COLUMN = "nucleocytoplasmic_ratio"
+TRIPLE = ("shift_kept", "sd_ratio", "correlation_within_treatment")
+WELLS, CELLS = 8, 40
+
+
+def planted():
+    """HR values of made-up cells, whether each is positive, and what methods make of them."""
+    table = made_up.cells_table(WELLS, CELLS)
+    random = np.random.default_rng(2)
+    positive = (table["treatment"] == made_up.CONTROLS[1]).to_numpy()
+    wells = random.normal(0, 0.02, WELLS)[np.repeat(np.arange(WELLS), CELLS)]
+    high = np.where(positive, 2.3, 0.9) + wells + random.normal(0, 0.15, len(table))
+    shuffled = high.copy()
+    for side in (positive, ~positive):
+        shuffled[side] = random.permutation(high[side])
+    methods = {
+        "oracle": high, "by_class": np.where(positive, 2.3, 0.9), "flat": np.full(len(high), 1.5),
+        "shuffled": shuffled, "biased": high + 0.3,
+    }  # fmt: skip
+    return high, positive, methods
+
+
+def inputs_of(root, methods=METHODS, **changes):
+    assays = read_assays(made_up.write_assays(root, "translocation"))
+    return Inputs(
+        results=root,
+        assays=tuple(replace(assay, **changes) for assay in assays.values()),
+        factors=(made_up.FACTOR,),
+        degradations=(made_up.DEGRADATION,),
+        methods=methods,
+    )
+
+
+def numbers_of(root, values, methods=METHODS, **changes):
+    made_up.write_features(root, values, wells=WELLS, cells=CELLS)
+    rows = features.rows_of(inputs_of(root, methods, **changes), SETTINGS)
+    return pd.DataFrame(rows).set_index(["method", "metric"])
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory):
+    high, _, methods = planted()
+    root = tmp_path_factory.mktemp("features")
+    return numbers_of(root, {"high_resolution": high, **methods})
+
+
+def test_an_oracle_scores_one_three_times_with_no_bias(numbers):
+    for metric in TRIPLE:
+        row = numbers.loc[("oracle", metric)]
+        assert row["value"] == pytest.approx(1.0)
+        assert row["low"] == pytest.approx(1.0) and row["high"] == pytest.approx(1.0)
+        assert row["n"] == WELLS and row["unit_of_replication"] == "well"
+    for metric in features.AGREEMENT:
+        assert numbers.loc[("oracle", metric), "value"] == pytest.approx(0.0, abs=1e-12)
+    for metric in features.SEPARATION:
+        found = numbers.loc[("oracle", metric), "value"]
+        assert found == pytest.approx(numbers.loc[("high_resolution", metric), "value"])
+
+
+def test_a_constant_does_not_pass(numbers):
+    assert numbers.loc[("flat", "shift_kept"), "value"] == pytest.approx(0.0)
+    assert numbers.loc[("flat", "sd_ratio"), "value"] == pytest.approx(0.0)
+    assert numbers.loc[("flat", "auc"), "value"] == pytest.approx(0.5)
+    for metric in ("correlation_within_treatment", "cohens_d", "z_prime", "ssmd"):
+        row = numbers.loc[("flat", metric)]
+        assert np.isnan(row["value"]) and row["reason"], metric
+
+
+def test_a_value_a_class_keeps_the_shift_and_fails_the_rest_of_the_triple(numbers):
+    """What an effect size alone would call perfect."""
+    assert numbers.loc[("by_class", "auc"), "value"] == 1.0
+    assert numbers.loc[("by_class", "shift_kept"), "value"] == pytest.approx(1.0, abs=0.05)
+    assert numbers.loc[("by_class", "sd_ratio"), "value"] == pytest.approx(0.0, abs=1e-6)
+    correlation = numbers.loc[("by_class", "correlation_within_treatment")]
+    assert np.isnan(correlation["value"]) and "constant" in correlation["reason"]
+
+
+def test_a_shuffle_within_treatments_keeps_shift_and_spread_and_no_cell(numbers):
+    assert numbers.loc[("shuffled", "shift_kept"), "value"] == pytest.approx(1.0)
+    assert numbers.loc[("shuffled", "sd_ratio"), "value"] == pytest.approx(1.0)
+    correlation = numbers.loc[("shuffled", "correlation_within_treatment")]
+    assert abs(correlation["value"]) < 0.12
+    assert correlation["low"] < 0 < correlation["high"]
+    assert correlation["high"] < 0.4
+
+
+def test_a_bias_is_found_and_does_not_touch_the_triple(numbers):
+    for metric in features.AGREEMENT:
+        assert numbers.loc[("biased", metric), "value"] == pytest.approx(0.3)
+    for metric in TRIPLE:
+        assert numbers.loc[("biased", metric), "value"] == pytest.approx(1.0)
+
+
+def test_z_prime_is_of_well_medians_and_the_robust_one_stands_beside_it(numbers):
+    high, positive, _ = planted()
+    table = made_up.cells_table(WELLS, CELLS).assign(value=high)
+    sides = [table[side].groupby("well")["value"].median() for side in (~positive, positive)]
+    for metric, robust in (("z_prime", False), ("robust_z_prime", True)):
+        row = numbers.loc[("high_resolution", metric)]
+        assert row["value"] == pytest.approx(z_prime(*sides, robust=robust).value)
+        assert row["n"] == WELLS and row["unit_of_replication"] == "well"
+
+
+def test_hr_has_no_triple_with_itself(numbers):
+    found = set(numbers.loc["high_resolution"].index)
+    assert not found & {*TRIPLE, *features.AGREEMENT}
+    assert {*features.SEPARATION, features.MEASURED} <= found
+    assert (numbers["feature"] == COLUMN).all()
+    empty = numbers["value"].isna()
+    assert (numbers.loc[empty, "reason"].str.len() > 0).all()
+
+
+def test_under_three_wells_a_side_z_prime_is_empty_and_says_why(tmp_path):
+    high = planted()[0][: 4 * CELLS]
+    made_up.write_features(tmp_path, {"high_resolution": high, "rls": high}, wells=4, cells=CELLS)
+    rows = features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS)
+    found = pd.DataFrame(rows).set_index(["method", "metric"])
+    for metric in ("z_prime", "robust_z_prime", "ssmd"):
+        row = found.loc[("rls", metric)]
+        assert np.isnan(row["value"]) and "3 a side" in row["reason"]
+    assert np.isfinite(found.loc[("rls", "cohens_d"), "value"])
+
+
+def test_cells_that_could_not_be_measured_are_counted_with_their_reason(tmp_path):
+    high, _, _ = planted()
+    broken = np.where(np.arange(len(high)) % 4 == 0, np.nan, high)
+    values = {"high_resolution": high, "rls": broken, "low_resolution": np.full(len(high), np.nan)}
+    made_up.write_features(tmp_path, values, wells=WELLS, cells=CELLS)
+    folder = tmp_path / "translocation" / "8x" / made_up.DEGRADATION
+    for method, reason in (("rls", "no_nucleus"), ("low_resolution", "image_too_small")):
+        path = folder / f"{method}.features.parquet"
+        table = read_table(path)
+        status = np.where(table[COLUMN].isna(), f"not_measurable:{reason}", "ok")
+        write_table(path, table.assign(status=status), written_by="test")
+    rows = features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS)
+    found = pd.DataFrame(rows).set_index(["method", "metric"])
+    lost = found.loc[("rls", features.NOT_MEASURABLE)]
+    assert lost["value"] == len(high) // 4 and lost["reason"] == f"{len(high) // 4} no_nucleus"
+    assert found.loc[("rls", features.MEASURED), "value"] == len(high) - len(high) // 4
+    assert found.loc[("rls", "bland_altman_bias"), "n"] == len(high) - len(high) // 4
+    low = found.loc["low_resolution"]
+    assert low.loc[features.NOT_MEASURABLE, "value"] == len(high)
+    assert "image_too_small" in low.loc[features.NOT_MEASURABLE, "reason"]
+    others = low.drop(index=[features.MEASURED, features.NOT_MEASURABLE])
+    assert others["value"].isna().all() and others["reason"].str.len().gt(0).all()
+
+
+def test_every_column_of_a_feature_has_rows_and_reads_like_hr(tmp_path):
+    high, _, _ = planted()
+    table = made_up.cells_table(WELLS, CELLS)
+    folder = tmp_path / "translocation" / "8x" / made_up.DEGRADATION
+    frame = table.assign(**{COLUMN: high, "nucleus_area_um2": 150 + 10 * high})
+    for method in ("high_resolution", "rls"):
+        write_table(folder / f"{method}.features.parquet", frame, written_by="test")
+    found = pd.DataFrame(features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS))
+    assert list(dict.fromkeys(found["feature"])) == [COLUMN, "nucleus_area_um2"]
+    area = found[(found["feature"] == "nucleus_area_um2") & (found["method"] == "rls")]
+    assert area.set_index("metric").loc["shift_kept", "value"] == pytest.approx(1.0)
+
+
+def test_an_assay_without_two_controls_says_so_in_every_row(tmp_path):
+    found = pd.DataFrame(
+        features.rows_of(inputs_of(tmp_path, ("rls",), positive_control=None), SETTINGS)
+    )
+    assert found["value"].isna().all()
+    assert (found["reason"] == features.NO_CONTROLS).all()
+    assert COLUMN in set(found["feature"])
+
+
+def test_a_feature_that_was_not_measured_is_named(tmp_path):
+    high, _, _ = planted()
+    made_up.write_features(tmp_path, {"high_resolution": high}, wells=WELLS, cells=CELLS)
+    with pytest.raises(InputError, match="golgi_mean_spot_area_um2"):
+        features.rows_of(inputs_of(tmp_path, (), features=("golgi",)), SETTINGS)
+
+
+def test_the_command_writes_the_agreed_columns(tmp_path):
+    high, _, _ = planted()
+    made_up.write_features(
+        tmp_path, {"high_resolution": high, "rls": high}, wells=WELLS, cells=CELLS
+    )
+    assays = made_up.write_assays(tmp_path, "translocation")
+    assert json.loads(assays.read_text())["translocation"]["simulated"]
+    features.main(
+        [
+            *("--results", str(tmp_path), "--assay", "translocation", "--factors", "8"),
+            *("--degradations", made_up.DEGRADATION, "--methods", "rls"),
+            *("--assays-config", str(assays), *as_flags(SETTINGS)),
+            *("--output-csv", str(tmp_path / "features.csv")),
+        ]
+    )
+    table = pd.read_csv(tmp_path / "features.csv")
+    assert list(table.columns) == [*LONG_COLUMNS, "feature"]
+    assert set(table["method"]) == {"rls", "high_resolution"} and table["simulated"].all()
