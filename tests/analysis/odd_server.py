@@ -28,7 +28,8 @@ class OddServer:
         busy: Requests that are being answered.
     """
 
-    def __init__(self):
+    def __init__(self, address):
+        self.address = address
         self.files, self.etags, self.plan = {}, {}, deque()
         self.ranges = self.heeds_if_range = self.says_length = True
         self.block_s, self.sent, self.requests, self.headers = 0.0, 0, [], {}
@@ -93,15 +94,21 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def odd_server():
-    """Yield an :class:`OddServer` that listens on this machine."""
+    """Yield a function that returns a new :class:`OddServer` at one and the same address.
+
+    What is still being answered counts for the one that was there when it was asked.
+    """
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
-    server = http.odd = OddServer()
-    server.address = f"http://127.0.0.1:{http.server_port}"
+
+    def fresh():
+        http.odd = OddServer(f"http://127.0.0.1:{http.server_port}")
+        return http.odd
+
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield server
+        yield fresh
     finally:
         http.shutdown()
         thread.join()

@@ -30,17 +30,14 @@ SETTINGS = Settings(attempts=3, first_pause_s=0.001, longest_pause_s=0.01, timeo
 
 
 @pytest.fixture(scope="module")
-def shared_server():
-    with odd_server() as server:
-        yield server
+def fresh_server():
+    with odd_server() as fresh:
+        yield fresh
 
 
 @pytest.fixture
-def server(shared_server):
-    address = shared_server.address
-    shared_server.__init__()
-    shared_server.address = address
-    return shared_server
+def server(fresh_server):
+    return fresh_server()
 
 
 def get(url, folder, settings=SETTINGS, announce=lambda total, have: None):

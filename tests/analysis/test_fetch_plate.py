@@ -87,17 +87,14 @@ def run(tmp_path, metadata):
 
 
 @pytest.fixture(scope="module")
-def shared_server():
-    with odd_server() as server:
-        yield server
+def fresh_server():
+    with odd_server() as fresh:
+        yield fresh
 
 
 @pytest.fixture
-def server(shared_server):
-    address = shared_server.address
-    shared_server.__init__()
-    shared_server.address = address
-    return shared_server
+def server(fresh_server):
+    return fresh_server()
 
 
 def arguments(run, archives, *more):
