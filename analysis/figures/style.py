@@ -61,14 +61,13 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "rls_unregularized": "w/o Regu.",
         "rls_without_prior": "w/o P_w",
         "rls_without_cross": "w/o P_cross",
+        "rls_released_code": "RLS (code)",
         "pulse": "PULSE",
         "brgm": "BRGM",
-        "brgm_no_perceptual": "BRGM (no VGG)",
+        "brgm_no_perceptual": "BRGM (L2)",
         "pix2pix": "Pix2Pix",
         "unet_l1": "U-Net L1",
-        "robust_w": "Robust W",
-        "robust_w_plus": "Robust W+",
-        "robust_w_plus_plus": "Robust W++",
+        "robust_unsupervised": "Robust Uns.",
     }
 )
 
@@ -87,9 +86,8 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "brgm_no_perceptual": "#117733",
         "pix2pix": "#CC79A7",
         "unet_l1": "#882255",
-        "robust_w": "#D55E00",
-        "robust_w_plus": "#AA4499",
-        "robust_w_plus_plus": "#DDCC77",
+        "robust_unsupervised": "#D55E00",
+        "rls_released_code": "#AA4499",
     }
 )
 
