@@ -166,13 +166,3 @@ def test_an_environment_variable_that_is_not_set_is_named(monkeypatch):
         configuration.expand_folder("$PLATES/fields")
     monkeypatch.setenv("PLATES", "/p")
     assert configuration.expand_folder("$PLATES/fields") == "/p/fields"
-
-
-def test_ablations_that_are_not_of_one_search_are_refused():
-    config = load("demo.yaml")
-    config["run"]["methods"] = ["rls_without_cross", "rls"]
-    config["methods"]["rls_without_cross"]["steps"] = config["methods"]["rls"]["steps"]
-    check(config)
-    config["methods"]["rls_without_cross"]["steps"] += 1
-    with pytest.raises(InputError, match=r"methods\.rls_without_cross\.steps is 101"):
-        check(config)
