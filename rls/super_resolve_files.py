@@ -222,7 +222,7 @@ def say_trust(values: np.ndarray, why: Sequence[str]) -> None:
     print(
         f"WARNING: {flagged.sum()} of {n} cells look unlike the cells that this model has learned "
         f"({expected:.1f} would by chance). Most often by: {worst}. Their super-resolved images "
-        "look like cells all the same, but there is no reason to believe them. Check the order of "
+        "may look like cells all the same; there is no reason to believe them. Check the order of "
         "the channels, the intensity scale, the magnification and the cropping. Columns trust and "
         "trust_why of the table say more.",
         flush=True,
