@@ -9,6 +9,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/beside.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/plates.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/rivals.smk"
@@ -19,10 +20,26 @@ include: "workflow/rules/results.smk"
 include: "workflow/rules/sweep.smk"
 
 
+# Where Snakemake runs, not in a job: what needs the network, and what takes less time than a submission.
+localrules:
+    all,
+    fetch,
+    fetch_metadata,
+    fetch_plate,
+    list_plate,
+    describe_assays,
+
+
 rule all:
     default_target: True
     input:
         rules.report.output,
+
+
+# All that comes over the network, cropped and selected: afterwards no job needs one.
+rule fetch:
+    input:
+        fetched_cells,
 
 
 # One assay: snakemake translocation, snakemake bbbc014, ...
@@ -33,3 +50,4 @@ for assay in config["run"]["assays"]:
             assay
         input:
             assay_results(assay),
+        localrule: True

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,17 +141,18 @@ def measured(cells: pd.DataFrame, settings: Settings) -> pd.Series:
 
 
 def intensity_scale(
-    images: np.ndarray, channels: Sequence[str], black: float, white: float
+    images: Iterable[np.ndarray], channels: Sequence[str], black: float, white: float
 ) -> Intensity:
-    """Return the scale of ``images`` (n, c, y, x) uint16 from two percentiles a channel.
+    """Return the scale of ``images``, n arrays (c, y, x) uint16, from two percentiles a channel.
 
-    Percentiles are taken of all pixels, through a histogram, so they cost no memory.
+    Percentiles are taken of all pixels, through histograms, so one image at a time is in memory.
     """
-    levels = []
-    for channel in range(len(channels)):
-        histogram = np.zeros(2**16, np.int64)
-        for image in images:
+    histograms = np.zeros((len(channels), 2**16), np.int64)
+    for image in images:
+        for channel, histogram in enumerate(histograms):
             histogram += np.bincount(image[channel].ravel(), minlength=2**16)
+    levels = []
+    for histogram in histograms:
         cumulative = np.cumsum(histogram)
         ranks = np.array([black, white]) / 100 * cumulative[-1]
         levels.append(np.searchsorted(cumulative, np.maximum(ranks, 1)))
@@ -219,8 +220,9 @@ def main(argv: list[str] | None = None) -> None:
     if not gan.any():
         raise InputError("Found no cell for gan, expected some. Raise select_cells.cells_gan.")
     scale = intensity_scale(
-        images[gan], channels, settings.black_percentile, settings.white_percentile
-    )
+        (images[row] for row in np.flatnonzero(gan)),
+        channels, settings.black_percentile, settings.white_percentile,
+    )  # fmt: skip
     selection = summarise(chosen, settings.split_by, args.treatments, settings.counts)
     fields = pd.concat([read_table(path, columns=["treatment", "status"]) for path in args.fields])
     skipped = fields[fields["status"] != "ok"]["treatment"].value_counts()

@@ -4,6 +4,7 @@ The program runs from a copy to which one method was added, as a file and a bloc
 documentation promises is what is tested.
 """
 
+import ast
 import importlib
 import os
 import re
@@ -200,6 +201,17 @@ def test_every_job_left_a_log_and_a_benchmark(smoke):
     for kind in ("logs", "benchmarks"):
         found = {path.name.split("/")[0] for path in (smoke.run_folder / kind).iterdir()}
         assert {"train_gan", "super_resolve", "measure", "classify"} <= found
+
+
+def test_every_job_used_less_memory_than_it_asked_for(smoke):
+    paths = list((smoke.run_folder / "benchmarks").rglob("*.tsv"))
+    assert len(paths) > 40
+    for path in paths:
+        row = pd.read_csv(path, sep="\t", na_values=["-"]).iloc[0]
+        asked = ast.literal_eval(row["resources"])
+        assert asked["runtime"] >= 20 and not asked.get("gpu")  # the smoke run's device is cpu
+        if pd.notna(row["max_rss"]):
+            assert row["max_rss"] < asked["mem_mb"], path
 
 
 def test_raw_plates_do_not_stay_on_the_disk(smoke):

@@ -1,4 +1,4 @@
-# Checks the configuration, then names what rules share: flags, inputs, resources. No rule.
+# Checks the configuration, then names what rules share: flags and inputs. No rule.
 import json
 import os
 import shlex
@@ -322,6 +322,12 @@ def clean_stacks(wildcards):
     return all_stacks(wildcards, clean_only=True)
 
 
+def fetched_cells(wildcards):
+    """The selected cells of every assay whose plates come over the network."""
+    names = [name for name in RUN["assays"] if ASSAYS[name]["source"] == "bbbc021"]
+    return [f"results/{assay}/cells.ome.tif" for assay in names]
+
+
 def of_assays(file):
     """One file of each assay that runs."""
     return [f"results/{assay}/{file}" for assay in RUN["assays"]]
@@ -374,37 +380,3 @@ def generator_flags(wildcards):
         if path != f"results/{assay}/generator.safetensors"
     ]
     return ["--generators", *pairs] if pairs else []
-
-
-# ---- resources --------------------------------------------------------------------------------
-
-HEAVY = max(config["threads"], 1)
-
-
-def gpu(wildcards):
-    """One GPU for the jobs that can use it, none where the configuration says cpu."""
-    return 0 if config["device"] == "cpu" else 1
-
-
-def plate_mb(wildcards):
-    """Memory of the jobs that read whole fields, field by field."""
-    return 2000
-
-
-def stack_mb(wildcards):
-    """Memory of the jobs that hold an assay's cells: float32 copies of all images, and torch."""
-    assay = ASSAYS[wildcards.assay]
-    cells = sum(
-        value
-        for name, value in settings.section_values(
-            config, "select_cells", wildcards.assay
-        ).items()
-        if name.startswith("cells_")
-    ) * len(assay["treatments"])
-    image_bytes = len(assay["channels"]) * assay["crop_size"] ** 2 * 4
-    return 1500 + int(3 * cells * image_bytes / 2**20)
-
-
-def network_mb(wildcards):
-    """Memory of the jobs that hold networks and one batch of activations."""
-    return 2000 + 40 * ASSAYS[wildcards.assay]["image_size"]

@@ -19,11 +19,13 @@ rule measure:
         "logs/measure/{assay}_{factor}x_{degradation}_{stack}.log",
     benchmark:
         "benchmarks/measure/{assay}_{factor}x_{degradation}_{stack}.tsv"
+    group:
+        "gathered"
     conda:
         "../../environment.yml"
     resources:
         mem_mb=stack_mb,
-        runtime=60,
+        runtime=measure_runtime,
     params:
         nucleus_channel=assay_value("nucleus_channel"),
         marker_channel=assay_value("marker_channel"),
@@ -60,7 +62,7 @@ rule classify:
         "../../environment.yml"
     resources:
         mem_mb=stack_mb,
-        runtime=60,
+        runtime=measure_runtime,
     params:
         negative_control=assay_value("negative_control"),
         positive_control=assay_value("positive_control"),

@@ -23,7 +23,7 @@ rule train_gan:
     resources:
         gpu=gpu,
         mem_mb=network_mb,
-        runtime=7200,
+        runtime=train_gan_runtime,
     params:
         initial=initial_flags,
         settings=section("train_gan"),
@@ -47,8 +47,8 @@ rule sample_styles:
     threads: HEAVY
     resources:
         gpu=gpu,
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=styles_mb,
+        runtime=styles_runtime,
     params:
         settings=section("sample_styles"),
     shell:
@@ -70,8 +70,8 @@ rule fit_flow:
     threads: HEAVY
     resources:
         gpu=gpu,
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=styles_mb,
+        runtime=fit_flow_runtime,
     params:
         settings=section("fit_flow"),
     shell:
@@ -96,7 +96,7 @@ rule train_classifier:
     resources:
         gpu=gpu,
         mem_mb=stack_mb,
-        runtime=240,
+        runtime=train_classifier_runtime,
     params:
         negative_control=assay_value("negative_control"),
         positive_control=assay_value("positive_control"),
@@ -146,7 +146,7 @@ rule measure_trust:
     resources:
         gpu=gpu,
         mem_mb=network_mb,
-        runtime=1440,
+        runtime=trust_runtime,
     params:
         settings=trust_flags,
     shell:

@@ -15,7 +15,7 @@ rule simulate_plate:
         "../../environment.yml"
     resources:
         mem_mb=plate_mb,
-        runtime=60,
+        runtime=simulate_runtime,
     params:
         settings=section("simulate_plate"),
     shell:
@@ -36,8 +36,8 @@ rule fetch_metadata:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=500,
-        runtime=60,
+        mem_mb=small_mb,
+        runtime=short_runtime,
         downloads=1,
         connection=connection,
     shell:
@@ -62,8 +62,8 @@ rule fetch_plate:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=1000,
-        runtime=720,
+        mem_mb=small_mb,
+        runtime=fetch_runtime,
         downloads=1,
         connection=connection,
     params:
@@ -93,8 +93,8 @@ rule list_plate:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=small_mb,
+        runtime=short_runtime,
     params:
         source=source_flags,
         plates=assay_value("plates"),
@@ -127,7 +127,7 @@ rule crop_cells:
         "../../environment.yml"
     resources:
         mem_mb=plate_mb,
-        runtime=120,
+        runtime=crop_runtime,
     params:
         channels=assay_value("channels"),
         nucleus_channel=assay_value("nucleus_channel"),
@@ -158,7 +158,7 @@ rule import_crops:
         "../../environment.yml"
     resources:
         mem_mb=plate_mb,
-        runtime=30,
+        runtime=short_runtime,
     params:
         plates=assay_value("plates"),
         channels=assay_value("channels"),
@@ -190,8 +190,8 @@ rule select_cells:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=stack_mb,
-        runtime=60,
+        mem_mb=select_mb,
+        runtime=select_runtime,
     params:
         treatments=assay_value("treatments"),
         settings=section("select_cells"),
@@ -216,8 +216,8 @@ rule high_resolution:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=stack_mb,
-        runtime=30,
+        mem_mb=centre_mb,
+        runtime=stack_runtime,
     params:
         settings=section("high_resolution"),
     shell:

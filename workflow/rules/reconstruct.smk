@@ -17,7 +17,7 @@ rule degrade:
         "../../environment.yml"
     resources:
         mem_mb=stack_mb,
-        runtime=30,
+        runtime=stack_runtime,
     params:
         chain=degradation_flags,
         settings=section("degrade"),
@@ -48,13 +48,15 @@ rule super_resolve:
         "logs/super_resolve/{assay}_{factor}x_{degradation}_{method}.{scatteritem}.log",
     benchmark:
         "benchmarks/super_resolve/{assay}_{factor}x_{degradation}_{method}.{scatteritem}.tsv"
+    group:
+        gathered
     conda:
         "../../environment.yml"
-    threads: HEAVY
+    threads: search_threads
     resources:
-        gpu=gpu,
-        mem_mb=network_mb,
-        runtime=1440,
+        gpu=search_gpu,
+        mem_mb=search_mb,
+        runtime=search_runtime,
     params:
         model=search_model_flags,
         settings=section("super_resolve"),
@@ -86,11 +88,13 @@ rule gather_shards:
         "logs/gather_shards/{assay}_{factor}x_{degradation}_{method}.log",
     benchmark:
         "benchmarks/gather_shards/{assay}_{factor}x_{degradation}_{method}.tsv"
+    group:
+        "gathered"
     conda:
         "../../environment.yml"
     resources:
         mem_mb=stack_mb,
-        runtime=30,
+        runtime=stack_runtime,
     shell:
         "python -m rls.gather_shards --shards {input.stacks:q} --output {output.stack:q}"
         " 2>&1 | tee {log:q}"

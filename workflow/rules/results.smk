@@ -19,8 +19,8 @@ rule describe_assays:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=small_mb,
+        runtime=short_runtime,
     params:
         assays=assay_descriptions(),
     shell:
@@ -48,8 +48,8 @@ rule table1:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(),
         settings=section("tables"),
@@ -76,8 +76,8 @@ rule table2:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(clean_only=True),
         settings=section("tables"),
@@ -106,8 +106,8 @@ rule table_features:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(),
         settings=section("tables"),
@@ -138,8 +138,8 @@ rule figure1:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=styles_mb,
+        runtime=short_runtime,
     params:
         assay=FIRST_ASSAY,
         settings=section("figures"),
@@ -173,8 +173,8 @@ rule figure2:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(clean_only=True),
         settings=section("figures"),
@@ -206,8 +206,8 @@ rule figure3:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(clean_only=True),
         settings=section("figures"),
@@ -239,8 +239,8 @@ rule figure4:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(clean_only=True),
         settings=section("figures"),
@@ -272,8 +272,8 @@ rule figure5:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(clean_only=True),
         settings=section("figures"),
@@ -309,8 +309,8 @@ rule figure6:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(),
         settings=section("figures"),
@@ -346,8 +346,8 @@ rule figure7:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(clean_only=True),
         settings=section("figures"),
@@ -380,8 +380,8 @@ rule report:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=small_mb,
+        runtime=short_runtime,
     params:
         inputs=comparison_flags(),
         generators=generator_flags,

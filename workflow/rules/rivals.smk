@@ -21,7 +21,7 @@ rule train_pix2pix:
     resources:
         gpu=gpu,
         mem_mb=network_mb,
-        runtime=1440,
+        runtime=train_pix2pix_runtime,
     params:
         adversarial_weight=method_value("adversarial_weight"),
         border=degrade_value("border"),

@@ -24,8 +24,8 @@ rule sample_solutions:
     threads: HEAVY
     resources:
         gpu=gpu,
-        mem_mb=network_mb,
-        runtime=1440,
+        mem_mb=search_mb,
+        runtime=solutions_runtime,
     params:
         model=search_model_flags,
         settings=section("sample_solutions"),
@@ -59,7 +59,7 @@ rule measure_solutions:
         "../../environment.yml"
     resources:
         mem_mb=stack_mb,
-        runtime=60,
+        runtime=measure_runtime,
     params:
         nucleus_channel=assay_value("nucleus_channel"),
         marker_channel=assay_value("marker_channel"),
@@ -93,8 +93,8 @@ rule solutions:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(),
         settings=section("solutions"),
@@ -132,8 +132,8 @@ rule figure8:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(),
         settings=section("figures"),

@@ -19,8 +19,8 @@ rule sweep_lambdas:
     threads: HEAVY
     resources:
         gpu=gpu,
-        mem_mb=network_mb,
-        runtime=1440,
+        mem_mb=search_mb,
+        runtime=sweep_runtime,
     params:
         shared=section("super_resolve"),
         settings=section("sweep_lambdas"),
@@ -55,7 +55,7 @@ rule measure_sweep:
         "../../environment.yml"
     resources:
         mem_mb=stack_mb,
-        runtime=60,
+        runtime=measure_runtime,
     params:
         nucleus_channel=assay_value("nucleus_channel"),
         marker_channel=assay_value("marker_channel"),
@@ -92,8 +92,8 @@ rule sweep:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(clean_only=True),
         method=SWEPT,
