@@ -6,6 +6,7 @@ and flags are those of crop_cells. Area and, without columns for them, positions
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.crop_cells import FIELD_COLUMNS
+from analysis.plates import png_archive
 from analysis.plates.crops import STORED_AS, read_crops, read_labels
 from analysis.quality import FLAGS, Limits, flag, measure_quality
 from rls.command import Parser, option, run
@@ -40,6 +42,14 @@ class Settings:
     contrast_min: float = option("Flag 'blank' below this (p99 - p1) / p1.")
     blur_max_nd: float = option("Flag 'out_of_focus' above this edge blur, in diameters.")
     noise_share_max: float = option("Flag 'noise' above this share of pixel noise.")
+    class_treatments: tuple[str, ...] = option(
+        "Treatment of class 0, 1, ... of a zip of PNG; none: its CSV names compounds.", default=()
+    )
+    rgb_channels: tuple[str, ...] = option(
+        "Channels that red, green and blue of a zip of PNG hold, 'none' for an unused one; none: "
+        "the assay's in their order.",
+        default=(),
+    )
 
     @property
     def limits(self) -> Limits:
@@ -107,11 +117,50 @@ def count_fields(table: pd.DataFrame) -> pd.DataFrame:
     return fields[list(FIELD_COLUMNS)]
 
 
+def read_source(args: argparse.Namespace, settings: Settings) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return the plate's crops (n, c, y, x) and their labels, from an array or a zip of PNG.
+
+    Raises:
+        InputError: Files and assay do not fit each other.
+    """
+    zipped = args.crops.suffix.lower() == ".zip"
+    if zipped:
+        labels = png_archive.read_labels(
+            args.crops, args.labels, settings.class_treatments, args.plates, settings.treatment_by
+        )
+    elif args.labels is None:
+        raise InputError(
+            f"Found {args.crops} without a table, expected one row a crop. Name the CSV as the "
+            "assay's sheet."
+        )
+    else:
+        labels = read_labels(args.labels, settings.treatment_by)
+    name = str(args.labels or args.crops)
+    rows = rows_of_plate(labels, args.plate, args.plates, args.treatments, name)
+    chosen = labels.iloc[rows]
+    if zipped:
+        images = png_archive.read_images(
+            args.crops, list(chosen["filename"]), args.channels, settings.rgb_channels,
+            settings.crop_size,
+        )  # fmt: skip
+        return images, chosen.drop(columns="filename")
+    images = read_crops(
+        args.crops, rows, n_labels=len(labels), n_channels=len(args.channels),
+        stored_as=settings.stored_as, bit_depth=settings.bit_depth,
+    )  # fmt: skip
+    if images.shape[-1] != settings.crop_size:
+        raise InputError(
+            f"Found crops of {images.shape[-1]} px in {args.crops}, expected crop_size "
+            f"{settings.crop_size}. Correct the assay's crop_size."
+        )
+    return images, chosen
+
+
 def main(argv: list[str] | None = None) -> None:
     """Import the crops of one plate."""
     parser = Parser(__doc__, Settings, "import_crops")
-    parser.add_argument("--crops", type=Path, required=True, help=".npy, .npy.xz or .ome.tif")
-    parser.add_argument("--labels", type=Path, required=True, help="table, row for row (CSV)")
+    parser.add_argument("--crops", type=Path, required=True, help=".npy, .npy.xz, .ome.tif or .zip")
+    parser.add_argument("--labels", type=Path, help="table (CSV), row for row; of a .zip: by name")
     parser.add_argument("--plate", required=True, help="the plate to import")
     parser.add_argument("--plates", nargs="+", required=True, help="all plates of the assay")
     parser.add_argument("--channels", nargs="+", required=True, help="channels, in order")
@@ -125,19 +174,9 @@ def main(argv: list[str] | None = None) -> None:
             f"Found nucleus_channel {args.nucleus_channel}, expected one of the channels "
             f"{', '.join(args.channels)}. Correct the assay."
         )
-    labels = read_labels(args.labels, settings.treatment_by)
-    rows = rows_of_plate(labels, args.plate, args.plates, args.treatments, str(args.labels))
-    images = read_crops(
-        args.crops, rows, n_labels=len(labels), n_channels=len(args.channels),
-        stored_as=settings.stored_as, bit_depth=settings.bit_depth,
-    )  # fmt: skip
-    if images.shape[-1] != settings.crop_size:
-        raise InputError(
-            f"Found crops of {images.shape[-1]} px in {args.crops}, expected crop_size "
-            f"{settings.crop_size}. Correct the assay's crop_size."
-        )
+    images, labels = read_source(args, settings)
     index = args.channels.index(args.nucleus_channel)
-    table = describe(images, labels.iloc[rows], index, settings)
+    table = describe(images, labels, index, settings)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_stack(
         args.output, images, table, channels=args.channels,

@@ -2,7 +2,8 @@
 
 The array is ``.npy``, ``.npy.xz`` or ``.ome.tif``, of shape (n, c, y, x). It holds counts, or the
 horizontal differences of counts (the first column, then each pixel less its left neighbour), which
-compress better; the integers wrap around, so their sum gives back every count.
+compress better; the integers wrap around, so their sum gives back every count. A zip of PNG is read
+by :mod:`analysis.plates.png_archive`.
 """
 
 from __future__ import annotations

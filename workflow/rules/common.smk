@@ -123,6 +123,11 @@ def imported_crops(wildcards):
     return in_program(ASSAYS[wildcards.assay]["crops"])
 
 
+def label_flags(wildcards, input):
+    """The table of the crops; a zip of PNG may do without."""
+    return ["--labels", str(input.labels)] if input.labels else []
+
+
 def source_flags(wildcards, input):
     """Where list_plate finds the plate."""
     assay = ASSAYS[wildcards.assay]

@@ -160,13 +160,14 @@ rule import_crops:
         mem_mb=plate_mb,
         runtime=short_runtime,
     params:
+        labels=label_flags,
         plates=assay_value("plates"),
         channels=assay_value("channels"),
         nucleus_channel=assay_value("nucleus_channel"),
         treatments=assay_value("treatments"),
         settings=section("import_crops"),
     shell:
-        "python -m analysis.import_crops --crops {input.crops:q} --labels {input.labels:q}"
+        "python -m analysis.import_crops --crops {input.crops:q} {params.labels:q}"
         " --plate {wildcards.plate:q} --plates {params.plates:q} --channels {params.channels:q}"
         " --nucleus-channel {params.nucleus_channel:q} --treatments {params.treatments:q}"
         " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"

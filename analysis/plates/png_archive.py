@@ -1,0 +1,322 @@
+"""Cells as StyleGAN2-ADA's dataset: a zip of 8-bit PNG with ``dataset.json``, its class labels.
+
+Source: NVlabs, stylegan2-ada-pytorch, ``dataset_tool.py``: ``{"labels": [[file, class], ...]}``, or
+null; images are square, grey or RGB. It knows neither plate nor well: a CSV in the archive or
+beside it (column ``filename``) may say them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
+from analysis.plates.sheet import PLATE_NAME
+from rls.errors import InputError
+
+DATASET = "dataset.json"
+UNKNOWN_WELL = "unknown"
+UNUSED = "none"  # a colour of the PNG that holds no channel
+PLACE = ("plate", "well", "site")
+POSITION = ("y_px", "x_px")
+TEXT = ("filename", "plate", "well", "compound", "moa")
+MODES = {"L": 1, "RGB": 3}
+
+
+def read_labels(
+    path: Path, sheet: Path | None, classes: Sequence[str], plates: Sequence[str],
+    treatment_by: str,
+) -> pd.DataFrame:  # fmt: skip
+    """Return one row an image, sorted by its name in the archive; prints what nothing says.
+
+    Arguments:
+        sheet: CSV beside the archive; one in the archive is read where None is given.
+        classes: Treatment of class 0, 1, ...; unused where the CSV names compounds.
+        plates: Plates of the assay, of which there must be one where no CSV says the plate.
+        treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``.
+
+    Columns:
+        Those of :func:`analysis.plates.crops.read_labels`, and ``filename``. Without a CSV the well
+        is ``unknown`` and the site 0, so that cells are never split as if their wells were known.
+
+    Raises:
+        InputError: The archive, its JSON or the CSV is missing, damaged or of other images; or
+            nothing says the treatment.
+    """
+    with _opened(path) as archive:
+        names = sorted(name for name in _files(archive) if name.lower().endswith(".png"))
+        if not names:
+            raise InputError(f"Found no PNG in {path}, expected one a cell. Correct crops.")
+        labels = _read_classes(archive, path)
+        table, said = _read_csv(archive, path, sheet)
+    table = _match(table, names, said) if table is not None else pd.DataFrame({"filename": names})
+    missing = [name for name in (*PLACE, *POSITION) if name not in table]
+    table = _place(table, plates, said)
+    table = _treat(table, labels, classes, treatment_by, path, said)
+    ids = table["plate"] + "_" + table["well"] + "_s" + table["site"].astype(str)
+    number = table.groupby(ids).cumcount()
+    if missing:
+        print(_say_missing(missing, path), flush=True)
+    table.insert(0, "image_id", ids + "_c" + number.astype(str))
+    return table
+
+
+def read_images(
+    path: Path, names: Sequence[str], channels: Sequence[str], rgb_channels: Sequence[str],
+    size: int,
+) -> np.ndarray:  # fmt: skip
+    """Return the images ``names`` as (n, c, y, x) uint16 counts of 0 to 255.
+
+    Arguments:
+        channels: Of the assay, in its order.
+        rgb_channels: What red, green and blue hold, ``none`` for an unused one; () where they are
+            ``channels``.
+        size: Side of an image in px.
+
+    Raises:
+        InputError: An image is damaged, not 8-bit grey or RGB, of another size, or has a signal in
+            a colour that is said to be unused.
+    """
+    order = tuple(rgb_channels) or tuple(channels)
+    lacking = [channel for channel in channels if order.count(channel) != 1]
+    if lacking:
+        raise InputError(
+            f"Found import_crops.rgb_channels {', '.join(order)}, expected {lacking[0]} once "
+            "in it. Name what red, green and blue hold, and 'none' for an unused one."
+        )
+    images = np.empty((len(names), len(channels), size, size), np.uint16)
+    with _opened(path) as archive:
+        for place, name in enumerate(names):
+            planes = _planes(archive.read(name), f"{name} in {path}", size)
+            if len(planes) != len(order):
+                raise InputError(
+                    f"Found {len(planes)} channels in {name} in {path}, expected {len(order)} "
+                    f"({', '.join(order)}). Correct the assay's channels, or name red, green and "
+                    "blue in import_crops.rgb_channels ('none': unused)."
+                )
+            for channel, plane in zip(order, planes, strict=True):
+                if channel in channels:
+                    images[place, channels.index(channel)] = plane
+                elif channel == UNUSED and plane.any():
+                    raise InputError(
+                        f"Found a signal in {name} in {path} where import_crops.rgb_channels says "
+                        "'none', expected 0. Name the channel, or leave it out of the images."
+                    )
+    return images
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open the archive; what fails inside it becomes :class:`InputError`."""
+    if not path.is_file():
+        raise InputError(f"The crops {path} do not exist. Correct the assay's crops.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"The archive {path} is cut off, damaged or encrypted ({error}). Make or fetch it "
+            "again."
+        ) from error
+
+
+def _files(archive: zipfile.ZipFile) -> list[str]:
+    """Names of the files, without what a Mac adds."""
+    return [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+
+
+def _read_classes(archive: zipfile.ZipFile, path: Path) -> Mapping[str, int] | None:
+    """Return {file: class}, None where the labels are null."""
+    if DATASET not in archive.namelist():
+        raise InputError(
+            f"Found no {DATASET} in {path}, expected StyleGAN2-ADA's dataset format. Make the "
+            'archive with dataset_tool.py, or add the file with {"labels": null}.'
+        )
+    try:
+        content = json.loads(archive.read(DATASET))
+        labels = content["labels"]
+        pairs = None if labels is None else {str(n).replace("\\", "/"): c for n, c in labels}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f'The {DATASET} in {path} is no {{"labels": [[file, class], ...]}} '
+            f"({type(error).__name__}: {error}). Make the archive anew."
+        ) from error
+    for name, label in (pairs or {}).items():
+        if isinstance(label, bool) or not isinstance(label, int) or label < 0:
+            raise InputError(
+                f"Found the label {label!r} of {name} in {path}, expected the number of a class. "
+                "Label each image with its class from 0."
+            )
+    return pairs
+
+
+def _read_csv(
+    archive: zipfile.ZipFile, path: Path, sheet: Path | None
+) -> tuple[pd.DataFrame | None, str]:
+    """Return (CSV beside or in the archive or None, its name)."""
+    inside = [name for name in _files(archive) if name.lower().endswith(".csv")]
+    if sheet is None and not inside:
+        return None, str(path)
+    if sheet is None and len(inside) > 1:
+        raise InputError(
+            f"Found {len(inside)} CSV in {path} ({', '.join(inside[:3])}), expected one. Name the "
+            "right one as the assay's sheet."
+        )
+    said = str(sheet) if sheet else f"{inside[0]} in {path}"
+    if sheet is not None and not sheet.is_file():
+        raise InputError(f"The table {sheet} does not exist. Correct the assay's sheet.")
+    content = sheet.read_bytes() if sheet else archive.read(inside[0])
+    try:
+        table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXT, str))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"The table {said} is no CSV: {error}. Save it as CSV.") from error
+    if "filename" not in table:
+        raise InputError(
+            f"Found no column filename in {said}, expected the images' names in the archive, and "
+            f"{', '.join(PLACE)} beside them. Add it."
+        )
+    return table.rename(columns=str.strip), said
+
+
+def _match(table: pd.DataFrame, names: Sequence[str], said: str) -> pd.DataFrame:
+    """Return the rows of the CSV in the order of ``names``."""
+    found = table["filename"].fillna("").str.replace("\\", "/")
+    for what, lacking in (("a row without an image", sorted(set(found) - set(names))),
+                          ("an image without a row", sorted(set(names) - set(found))),
+                          ("two rows", sorted(found[found.duplicated()]))):  # fmt: skip
+        if lacking:
+            raise InputError(
+                f"Found {what}, {lacking[0]}, in {said} ({len(lacking)} in all), expected one row "
+                "an image. Correct the table."
+            )
+    return table.assign(filename=found).set_index("filename").loc[list(names)].reset_index()
+
+
+def _place(table: pd.DataFrame, plates: Sequence[str], said: str) -> pd.DataFrame:
+    """Return the table with plate, well, site and position, filled where no column says them."""
+    if "plate" not in table and len(plates) > 1:
+        raise InputError(
+            f"Found no plate of the images in {said} and {len(plates)} plates in the assay, "
+            "expected a column plate. Add it, or list one plate."
+        )
+    filled = {"plate": plates[0], "well": UNKNOWN_WELL, "site": 0, "y_px": np.nan, "x_px": np.nan}
+    table = table.assign(**{k: v for k, v in filled.items() if k not in table})
+    site = pd.to_numeric(table["site"], errors="coerce")
+    faults = {"plate": ~table["plate"].fillna("").str.fullmatch(PLATE_NAME),
+              "well": table["well"].isna(), "site": site.isna() | (site < 0)}  # fmt: skip
+    for column, bad in faults.items():
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            name = table["filename"].iloc[row]
+            raise InputError(
+                f"Found the {column} '{table[column].iloc[row]}' of {name} in {said}, "
+                f" expected {'a number' if column == 'site' else 'a name'}. Correct it."
+            )
+    return table.assign(site=site.astype(int))
+
+
+def _treat(
+    table: pd.DataFrame, labels: Mapping[str, int] | None, classes: Sequence[str],
+    treatment_by: str, path: Path, said: str,
+) -> pd.DataFrame:  # fmt: skip
+    """Return the table with its treatment, from the CSV's compounds or from the classes."""
+    by_class = _class_names(table["filename"], labels, classes, path)
+    if "compound" in table:
+        compound, dose = table["compound"].fillna(""), table.get("concentration", np.nan)
+        dose = pd.Series(pd.to_numeric(dose, errors="coerce"), index=table.index)
+        named = treatment_by == "compound_dose" and "concentration" in table
+        treatment = treatment_names(compound, dose) if named else compound
+        bad = (compound == "") | (dose.isna() if named else False)
+        if bad.any():
+            first = table["filename"][bad].iloc[0]
+            raise InputError(
+                f"Found no compound or concentration of {first} in {said}, expected both. Fill the "
+                "table."
+            )
+    elif by_class is not None:
+        treatment = compound = by_class
+        dose = pd.Series(np.nan, index=table.index)
+    else:
+        raise InputError(
+            f"Found nothing that says the treatment of the images in {path}: its labels are null "
+            "or import_crops.class_treatments is empty, and no CSV has a column compound. Give one."
+        )
+    if by_class is not None and (by_class != treatment).any():
+        row = int(np.flatnonzero(by_class != treatment)[0])
+        raise InputError(
+            f"Found {table['filename'].iloc[row]} as {treatment.iloc[row]} in {said} and as "
+            f"{by_class.iloc[row]} by its class in {path}, expected one treatment. Correct the "
+            "table or import_crops.class_treatments."
+        )
+    moa = table["moa"].fillna("") if "moa" in table else ""
+    kept = table[["filename", "plate", "well", "site"]]
+    return kept.assign(
+        treatment=treatment, compound=compound, dose=dose, dose_unit=DOSE_UNIT, moa=moa,
+        y_px=table["y_px"], x_px=table["x_px"],
+    )  # fmt: skip
+
+
+def _class_names(
+    names: pd.Series, labels: Mapping[str, int] | None, classes: Sequence[str], path: Path
+) -> pd.Series | None:
+    """Return the treatment of each image by its class; None without labels or names of classes."""
+    if labels is None or not classes:
+        return None
+    lacking = [name for name in names if name not in labels]
+    if lacking:
+        raise InputError(
+            f"Found {len(lacking)} images without a label in {DATASET} of {path} (first "
+            f"{lacking[0]}), expected one each. Make the archive anew."
+        )
+    highest = max(labels[name] for name in names)
+    if highest >= len(classes):
+        raise InputError(
+            f"Found class {highest} in {path} and {len(classes)} names ({', '.join(classes)}) in "
+            "import_crops.class_treatments, expected a treatment for each class from 0. Add it."
+        )
+    return names.map(lambda name: classes[labels[name]])
+
+
+def _planes(content: bytes, where: str, size: int) -> np.ndarray:
+    """Return the colours (c, y, x) of a PNG."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                if image.mode not in MODES:
+                    raise InputError(
+                        f"Found the PNG mode {image.mode} of {where}, expected 8-bit grey or RGB. "
+                        "Save it so: 16-bit images come in as .ome.tif or .npy."
+                    )
+                if image.size != (size, size):
+                    raise InputError(
+                        f"Found {image.size[1]} x {image.size[0]} px in {where}, expected "
+                        f"crop_size {size} a side. Correct the assay's crop_size."
+                    )
+                pixels = np.asarray(image)
+    except InputError:
+        raise
+    except Exception as error:  # decoders of broken files raise nearly anything
+        raise InputError(f"The image {where} is damaged ({error}). Make it again.") from error
+    return np.moveaxis(pixels.reshape(size, size, -1), -1, 0)
+
+
+def _say_missing(missing: Sequence[str], path: Path) -> str:
+    text = f"import_crops: nothing says {', '.join(missing)} of the images in {path}"
+    if "well" not in missing:
+        return text
+    return (
+        f"{text}: they can train a generator, but not be split into wells to be measured. A CSV "
+        "with filename, plate, well and site, in the archive or as the assay's sheet, would say "
+        "where they are from."
+    )
