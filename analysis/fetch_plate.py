@@ -86,11 +86,12 @@ def check_disk(folder: Path, needed: float, free_mb: float, what: str) -> None:
         )
 
 
-def obtain(place: Place, folder: Path, share: float, settings: Settings) -> Path:
+def obtain(place: Place, folder: Path, share: float, n_plates: int, settings: Settings) -> Path:
     """Return the archive as a file: the user's own, or downloaded into ``folder``.
 
     Arguments:
         share: Part of its images that will be unpacked, for the disk that is asked for.
+        n_plates: Plates of the assay, for what they will take together.
     """
     if place.path is not None:
         print(f"fetch_plate: {place.path}, {size_of(place.path) / MB:.1f} MB", flush=True)
@@ -109,6 +110,14 @@ def obtain(place: Place, folder: Path, share: float, settings: Settings) -> Path
             "unpacked",
             flush=True,
         )
+        if n_plates > 1:
+            seconds = n_plates * total / (settings.expected_mb_per_s * MB)
+            print(
+                f"fetch_plate: all {n_plates} plates of this assay, if alike: "
+                f"{n_plates * total / MB / 1000:.1f} GB, about {format_seconds(seconds)}; each is "
+                "cropped and deleted again",
+                flush=True,
+            )
         check_disk(folder, left + unpacked, settings.free_disk_mb, f"{place.name} and its images")
 
     return download(str(place.url), folder, settings, announce, "fetch_plate")
@@ -164,13 +173,14 @@ def refuse_foreign(output: Path) -> None:
 
 def fetch(
     place: Place, folder: Path, names: Sequence[str], output: Path,
-    tables: dict[str, pd.DataFrame], checksums: Path | None, share: float, settings: Settings,
+    tables: dict[str, pd.DataFrame], checksums: Path | None, share: float, n_plates: int,
+    settings: Settings,
 ) -> None:  # fmt: skip
     """Bring one plate into ``output``; ``folder`` keeps the download and the recorded SHA-256."""
     with one_writer(folder):
         recorded = folder / SUMS
         expected, source = expected_sum(place.name, checksums, recorded)
-        archive = obtain(place, folder, share, settings)
+        archive = obtain(place, folder, share, n_plates, settings)
         try:
             found = sha256(archive)
             check_sum(found, expected, source, place.name)
@@ -217,7 +227,9 @@ def main(argv: list[str] | None = None) -> None:
     folder = state_folder(args.state, place.url or str(Path(place.path or "").resolve()))
     tables = {"image.csv": rows, **({} if moa is None else {"moa.csv": moa})}
     share = min(len(names) / every_file, 1.0)
-    fetch(place, folder, names, args.output, tables, args.checksums, share, settings)
+    fetch(
+        place, folder, names, args.output, tables, args.checksums, share, len(args.plates), settings
+    )
 
 
 if __name__ == "__main__":

@@ -35,6 +35,11 @@ class Settings:
     )
     pixel_size_um: float | None = option("Pixel size in um; none: the sheet says it.")
     bit_depth: int | None = option("Bits of the camera, e.g. 12; none: the sheet says it.")
+    on_unlisted_treatment: str = option(
+        "What a treatment does that a user's sheet or plate map has and the assay does not list.",
+        choices=("stop", "leave_out"),
+        default="stop",
+    )
 
 
 def list_folder(
@@ -101,10 +106,24 @@ def read_source(
     return rows, rows, str(sheet)
 
 
-def report_unlisted(everything: pd.DataFrame, treatments: Sequence[str], name: str) -> None:
-    """Say which treatments of a user's file are left out; refuse those that are misspelt."""
+def judge_unlisted(
+    everything: pd.DataFrame, treatments: Sequence[str], name: str, *, leave_out: bool
+) -> None:
+    """Refuse the treatments of a user's file that the assay does not list, or say them.
+
+    Raises:
+        InputError: There is one, and not ``leave_out``; or it is a listed one, misspelt.
+    """
     others = refuse_misspelt(everything, treatments, name)
     fields = int(everything["treatment"].isin(others).sum())
+    if fields and not leave_out:
+        first = everything[everything["treatment"].isin(others)].iloc[0]
+        raise InputError(
+            f"Found {fields} fields of the unknown treatment{'s' * (len(others) > 1)} "
+            f"{', '.join(others[:12])} in {name} (first: well {first['well']}), expected those "
+            f"of the assay: {', '.join(treatments[:12])}. List them in the assay, correct "
+            "their rows, or set list_plate.on_unlisted_treatment: leave_out."
+        )
     if fields:
         print(
             f"list_plate: {name} has {fields} fields of treatments that the assay does not list, "
@@ -148,7 +167,8 @@ def main(argv: list[str] | None = None) -> None:
         settings, args.plate, args.plates, args.channels, args.folder, args.sheet
     )
     if args.sheet and args.treatments:
-        report_unlisted(everything, args.treatments, name)
+        leave_out = settings.on_unlisted_treatment == "leave_out"
+        judge_unlisted(everything, args.treatments, name, leave_out=leave_out)
     check_treatments(everything, args.plates, args.treatments, name)
     base = args.image_folder or (args.sheet.parent if args.sheet else args.folder)
     sheet = resolve_paths(sheet, args.channels, base, name)

@@ -40,8 +40,8 @@ def to_sheet(
     if unknown:
         raise InputError(
             f"Found images of {len(unknown)} wells of unknown treatment ({', '.join(unknown[:5])}) "
-            f"in {folder}, expected a row for each in {map_name}. Add them; treatments that the "
-            "assay does not list are left out."
+            f"in {folder}, expected a row for each in {map_name}. Add them; a treatment "
+            "that the assay does not list is left out by list_plate.on_unlisted_treatment."
         )
     rows = [
         {

@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
 from analysis.plates.read import read_image
-from analysis.plates.sheet import PLATE_NAME
+from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
 from rls.errors import InputError
 
 STORED_AS = ("counts", "horizontal_differences")
@@ -39,8 +39,8 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
         its field; not a number without such columns).
 
     Raises:
-        InputError: The file or a column is missing, a value is empty or impossible, or a cell
-            occurs twice.
+        InputError: The file or a column is missing, a value is empty or impossible, a cell occurs
+            twice, or a well has two treatments.
     """
     if not path.is_file():
         raise InputError(f"The table {path} does not exist. Give the CSV of the crops' labels.")
@@ -68,6 +68,7 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
             "x_px": table.get("x_px", np.nan),
         }
     )  # fmt: skip
+    refuse_two_treatments(labels, str(path))
     twice = labels["image_id"][labels["image_id"].duplicated()]
     if len(twice):
         raise InputError(

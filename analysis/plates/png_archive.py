@@ -21,7 +21,7 @@ import pandas as pd
 from PIL import Image
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
-from analysis.plates.sheet import PLATE_NAME
+from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
 from rls.errors import InputError
 
 DATASET = "dataset.json"
@@ -63,6 +63,7 @@ def read_labels(
     missing = [name for name in (*PLACE, *POSITION) if name not in table]
     table = _place(table, plates, said)
     table = _treat(table, labels, classes, treatment_by, path, said)
+    refuse_two_treatments(table[table["well"] != UNKNOWN_WELL], said)
     ids = table["plate"] + "_" + table["well"] + "_s" + table["site"].astype(str)
     number = table.groupby(ids).cumcount()
     if missing:

@@ -48,7 +48,7 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
 
     Raises:
         InputError: A column is missing or has an empty or impossible value, a row (plate, well,
-            site) occurs twice, or pixel sizes or bit depths are mixed.
+            site) occurs twice, a well has two treatments, or pixel sizes or bit depths are mixed.
     """
     wanted = [*REQUIRED, *path_columns(channels, table)]
     missing = [column for column in wanted if column not in table]
@@ -80,6 +80,7 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
             f"Found plate {plate}, well {well}, site {site} more than once in {name} (rows "
             f"{rows}), expected each field once. Delete one row or correct its site."
         )
+    refuse_two_treatments(table, name)
     defaults = {"compound": table["treatment"], "dose": float("nan"), "dose_unit": "", "moa": ""}
     for column, value in defaults.items():
         if column not in table:
@@ -98,7 +99,7 @@ def resolve_paths(
     ``$VARIABLES`` and ``~`` in ``folder`` and in the paths are expanded.
 
     Raises:
-        InputError: A variable is not set, or a file does not exist.
+        InputError: A variable is not set, or a file does not exist or is that of two fields.
     """
     base = Path(expand(str(folder)))
     table = table.copy()
@@ -109,6 +110,13 @@ def resolve_paths(
             raise InputError(
                 f"Found {len(lost)} of {len(paths)} files of column {column} in {name} missing, "
                 f"first {lost[0]}. Correct the paths, or give their folder with --image-folder."
+            )
+        twice = table.index[pd.Series(paths, index=table.index).duplicated(keep=False)]
+        if len(twice):
+            raise InputError(
+                f"Found the file {table[column][twice[0]]} as {column} of two fields in {name} "
+                f"(rows {twice[0] + 2}, {twice[1] + 2}), expected one field a file. Correct the "
+                "paths."
             )
         table[column] = [str(Path(os.path.abspath(path))) for path in paths]
     return table
@@ -139,6 +147,17 @@ def expand(text: str) -> str:
     return result
 
 
+def refuse_two_treatments(table: pd.DataFrame, name: str) -> None:
+    """Raise :class:`InputError` if a well of ``table`` has cells or fields of two treatments."""
+    wells = table.groupby(["plate", "well"], sort=False)["treatment"].unique()
+    for (plate, well), found in wells.items():
+        if len(found) > 1:
+            raise InputError(
+                f"Found well {well} of plate {plate} twice in {name}, as {found[0]} and as "
+                f"{found[1]}, expected one treatment a well. Correct the well or the treatment."
+            )
+
+
 def refuse_unlisted(table: pd.DataFrame, plates: Sequence[str], name: str) -> None:
     """Raise :class:`InputError` if ``table`` has plates that ``plates`` (the config) has not.
 
@@ -164,9 +183,9 @@ def refuse_misspelt(table: pd.DataFrame, treatments: Sequence[str], name: str) -
     listed = {_plain(treatment): treatment for treatment in treatments}
     for other in others:
         if _plain(other) in listed:
-            row = table.index[table["treatment"] == other][0] + 2
+            well = table["well"][table["treatment"] == other].iloc[0]
             raise InputError(
-                f"Found the unknown treatment '{other}' in row {row} of {name}, expected "
+                f"Found the unknown treatment '{other}' in well {well} of {name}, expected "
                 f"'{listed[_plain(other)]}' as the assay lists it. Write it so in both."
             )
     return others

@@ -86,6 +86,7 @@ def test_every_overlay_changes_something_at_every_key():
         ({"methods": {"new": {"search": "newest"}}}, "There is no search 'newest'"),
         ({"methods": {"new": {"search": "rls", "steps": 3}}}, "methods.new: Missing key"),
         ({"assays": {"translocation": {"negative_control": "water"}}}, "'water' is not among its"),
+        ({"assays": {"translocation": {"positive_control": "LPS"}}}, "'LPS' is not among its"),
         ({"assays": {"translocation": {"nucleus_channel": "dapi"}}}, "'dapi' is not among its"),
         ({"assays": {"translocation": {"settings": {"train_gan": {"bach": 1}}}}}, "key 'bach'"),
         ({"assays": {"translocation": {"plates": ["P1", "P1"]}}}, "names a plate twice"),

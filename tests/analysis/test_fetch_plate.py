@@ -272,6 +272,7 @@ def test_time_and_disk_are_said_beforehand(run, server, images, capsys):
     out = capsys.readouterr().out
     seconds = round(len(weeks(images)) / 1000)
     assert f"about {seconds} s at 0.001 MB/s" in out and "MB of disk" in out
+    assert "all 2 plates of this assay, if alike: 0.0 GB, about" in out
 
 
 @pytest.mark.parametrize(

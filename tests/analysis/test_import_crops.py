@@ -180,6 +180,10 @@ def rename_a_plate(folder, crops):
     made_up_labels().replace({"plate": {"P2": "P3"}}).to_csv(folder / "labels.csv", index=False)
 
 
+def put_two_treatments_into_a_well(folder, crops):
+    made_up_labels().assign(well="B02").to_csv(folder / "labels.csv", index=False)
+
+
 def store_as(dtype):
     def harm(folder, crops):
         with lzma.open(folder / "differences.npy.xz", "wb") as file:
@@ -227,6 +231,7 @@ def remove(folder, crops):
         (empty_a_number, "concentration 'nan' in row 26"),
         (leave_a_path_in_a_plate, "plate '../P2' in row 2"),
         (rename_a_plate, "1 plates in .* does not list: P3"),
+        (put_two_treatments_into_a_well, "well B02 of plate P2 twice in .*as DMSO and as taxol"),
         (store_as(np.float32), "Found float32"),
         (store_as(np.int64), "Found int64"),
         (store_counts, "expected counts from 0 to 4095 at bit_depth 12"),

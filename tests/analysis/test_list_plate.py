@@ -93,10 +93,59 @@ def test_a_missing_file_is_named(folder):
     assert_nothing_written(folder)
 
 
-def test_a_row_given_twice_is_refused(folder):
-    table = user_sheet(folder)
-    with pytest.raises(InputError, match="more than once"):
-        list_sheet(folder, pd.concat([table, table.iloc[:1]]))
+def change(row, **values):
+    """Return a change of one row of the sheet."""
+
+    def harm(table):
+        for column, value in values.items():
+            table[column] = table[column].astype(object)
+            table.loc[row, column] = value
+        return table
+
+    return harm
+
+
+def repeat(**values):
+    """Return a change that adds the first row again, with other values."""
+    return lambda table: pd.concat([table, table.iloc[:1].assign(**values)], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (repeat(), r"well B02, site 1 more than once in .*sheet.csv \(rows 2, 4\)"),
+        (repeat(site=2, treatment="TNF-alpha"), "well B02 of plate P1 twice .*as DMSO and as TNF"),
+        (repeat(site=2), "the file B02_s1_w1.*tif as path_dna of two fields .*rows 2, 4"),
+        (change(1, treatment="zinc"), "1 fields of the unknown treatment zinc .*first: well B03"),
+        (
+            change(1, treatment="tnf alpha"),
+            "treatment 'tnf alpha' in well B03 .*expected 'TNF-alpha'",
+        ),
+        (change(1, pixel_size_um=0.3), "2 pixel sizes in .*expected one"),
+        (change(1, bit_depth=16), "the bit depths 12, 16 in .*expected one"),
+    ],
+)
+def test_a_faulty_sheet_ends_in_one_sentence_and_writes_nothing(folder, harm, message):
+    images = ("--image-folder", str(folder / "data" / "P1"))
+    with pytest.raises(InputError, match=message) as error:
+        list_sheet(folder, harm(user_sheet(folder)), *images, "--treatments", "DMSO", "TNF-alpha")
+    assert "\n" not in str(error.value)
+    assert_nothing_written(folder)
+
+
+def test_a_treatment_may_be_left_out_if_the_config_says_so(folder, capsys):
+    more = ("--image-folder", str(folder / "data" / "P1"), "--treatments", "DMSO")
+    table = list_sheet(folder, user_sheet(folder), *more, "--on-unlisted-treatment", "leave_out")
+    assert set(table["treatment"]) == {"DMSO", "TNF-alpha"}  # crop_cells takes the listed ones
+    assert "1 fields of treatments that the assay does not list" in capsys.readouterr().out
+
+
+def test_a_control_that_no_row_has_is_named(folder):
+    """The assay's controls are among its treatments: the configuration holds that."""
+    table = user_sheet(folder).iloc[:1]
+    images = ("--image-folder", str(folder / "data" / "P1"))
+    with pytest.raises(InputError, match="no row of treatment TNF-alpha in .*sheet.csv"):
+        list_sheet(folder, table, *images, "--treatments", "DMSO", "TNF-alpha")
     assert_nothing_written(folder)
 
 

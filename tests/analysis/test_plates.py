@@ -132,6 +132,7 @@ def test_optional_columns_are_filled():
         ({"well": None}, "no column well"),
         ({"path_nfkb": None}, "no column path_nfkb"),
         ({"well": ["A01", "A01"]}, r"A01, site 1 more than once in s.csv \(rows 2, 3\)"),
+        ({"well": ["A01", "A01"], "site": [1, 2]}, "well A01 of plate P1 twice in s.csv, as x and"),
         ({"well": ["A01", None]}, "1 empty cells in column well"),
         ({"bit_depth": [16, 13]}, "bit_depth 13"),
         ({"bit_depth": [16, 12]}, "the bit depths 12, 16 in s.csv, expected one"),
@@ -231,6 +232,17 @@ def test_compressed_tiled_and_big_tiffs_hold_the_same_counts(tmp_path, compressi
         metadata={"axes": "CYX"}, **more,
     )  # fmt: skip
     np.testing.assert_array_equal(read_field(BOTH, CHANNELS, tmp_path), NOISE)
+
+
+def test_a_pyramid_is_read_at_its_full_size(tmp_path):
+    """OME-TIFF as Bio-Formats and slide scanners write it: tiled, reduced levels as sub-images."""
+    with tifffile.TiffWriter(tmp_path / "both.tif", bigtiff=True, ome=True) as tiff:
+        how = {"photometric": "minisblack", "tile": (32, 32), "compression": "deflate"}
+        names = {"axes": "CYX", "Channel": {"Name": ["NFKB", "DNA"]}}
+        tiff.write(NOISE, subifds=2, metadata=names, **how)
+        for step in (2, 4):
+            tiff.write(NOISE[:, ::step, ::step], subfiletype=1, metadata=None, **how)
+    np.testing.assert_array_equal(read_field(BOTH, CHANNELS, tmp_path), NOISE[::-1])
 
 
 @pytest.mark.parametrize("more", [{"compression": "lzw"}, {"tile": (32, 32)}, {"bigtiff": True}])
@@ -365,5 +377,5 @@ def test_a_misspelt_treatment_is_refused_and_other_ones_are_returned():
     table = sheet(treatment=["TNF-alpha", "taxol_3uM"])
     assert refuse_misspelt(table, listed, "s.csv") == ["taxol_3uM"]
     for wrong in ("tnf alpha", "TNFalpha", "TNF-alpha "):
-        with pytest.raises(InputError, match=f"treatment '{wrong}' in row 3 .*'TNF-alpha'"):
+        with pytest.raises(InputError, match=f"treatment '{wrong}' in well A02 .*'TNF-alpha'"):
             refuse_misspelt(sheet(treatment=["TNF-alpha", wrong]), listed, "s.csv")

@@ -115,9 +115,11 @@ def test_without_a_plate_map_the_treatments_are_unknown(folder):
 
 def test_what_the_assay_asks_for_must_be_there(folder):
     with pytest.raises(InputError, match="no row of treatment LPS"):
-        list_it(folder, "--treatments", "DMSO", "LPS")
+        list_it(folder, "--treatments", "DMSO", "TNF", "LPS")
     with pytest.raises(InputError, match="unknown treatment 'TNF' .*expected 'tnf'"):
         list_it(folder, "--treatments", "DMSO", "tnf")
+    with pytest.raises(InputError, match="1 fields of the unknown treatment TNF in .*map.csv"):
+        list_it(folder, "--treatments", "DMSO")
     with pytest.raises(InputError, match="2 plates of source bbbc014"):
         list_it(folder, plates=("B", "C"))
     with pytest.raises(InputError, match="channel actin, expected BBBC014's nfkb, dna"):
@@ -125,7 +127,7 @@ def test_what_the_assay_asks_for_must_be_there(folder):
 
 
 def test_treatments_that_the_assay_leaves_out_are_said(folder, capsys):
-    list_it(folder, "--treatments", "DMSO")
+    list_it(folder, "--treatments", "DMSO", "--on-unlisted-treatment", "leave_out")
     assert "1 fields of treatments that the assay does not list" in capsys.readouterr().out
 
 

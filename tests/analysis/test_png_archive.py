@@ -190,6 +190,7 @@ FAULTS = {
     "bad plate": (csv(plan().assign(plate="../P1")), "plate '../P1' of .*expected a name"),
     "bad site": (csv(plan().assign(site="one")), "site 'one' of .*expected a number"),
     "two tables": (harmed(more__csv=b"a,b\n"), "2 CSV in .*Name the right one"),
+    "two treatments": (csv(plan().assign(well="B02")), "well B02 of plate P1 twice in wells.csv"),
     "contradiction": (csv(plan().assign(compound="taxol_0.3uM")),
                       "as taxol_0.3uM in .* and as DMSO by its class"),
     "cut png": (image(png(WIDE[:, :SIZE])[:60]), f"The image {NAMES[3]} in .* is damaged"),
