@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-from-scratch all-methods bbbc014 bbbc021-generator test lint schema unlock clean
+.PHONY: help demo demo-from-scratch all-methods bbbc014 bbbc021-demonstration bbbc021-generator test lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -29,6 +29,10 @@ all-methods: .venv/installed  ## every method and ablation on the demo's cells, 
 bbbc014: .venv/installed  ## two real NF-kB wells in the folder that RLS_REAL_DATA names
 	@$(WORKFLOW) --configfile config/bbbc014.yaml --directory runs/bbbc014
 	@cd runs/bbbc014 && python -m analysis.headline --results results --report results/report.html
+
+bbbc021-demonstration: .venv/installed  ## real cells, classifiers trained on one plate and tested on another (minutes)
+	@$(WORKFLOW) --configfile config/bbbc021_demonstration.yaml --directory runs/bbbc021_demonstration
+	@cd runs/bbbc021_demonstration && python -m analysis.headline --results results --report results/report.html
 
 bbbc021-generator: .venv/installed  ## models/bbbc021_64px anew, from the cropped cells under RLS_REAL_DATA (an hour or two)
 	@$(WORKFLOW) --configfile config/bbbc021_crops.yaml --directory runs/bbbc021_crops results/bbbc021_crops/generator.safetensors

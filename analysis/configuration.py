@@ -22,6 +22,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from analysis import named_plates
 from rls.command import run
 from rls.errors import InputError
 
@@ -317,7 +318,7 @@ def _misfits(config: Mapping[str, Any]) -> Iterator[str]:
         yield from _method_misfits(name, block, keys)
     for name in run["assays"]:
         if name in assays:
-            yield from _assay_misfits(name, assays, run["factors"])
+            yield from _assay_misfits(name, config)
 
 
 def _method_misfits(name: str, block: Mapping[str, Any], keys: Mapping[str, Key]) -> Iterator[str]:
@@ -332,8 +333,8 @@ def _method_misfits(name: str, block: Mapping[str, Any], keys: Mapping[str, Key]
         yield f"methods.{name}: {_sentence(error)}"
 
 
-def _assay_misfits(name: str, assays: Mapping[str, Any], factors: Sequence[int]) -> Iterator[str]:
-    block = assays[name]
+def _assay_misfits(name: str, config: Mapping[str, Any]) -> Iterator[str]:
+    block, factors = config["assays"][name], config["run"]["factors"]
     for factor in assay_factors(block, factors):
         if block["image_size"] % factor:
             yield (
@@ -357,6 +358,35 @@ def _assay_misfits(name: str, assays: Mapping[str, Any], factors: Sequence[int])
             yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
     if len(set(block["plates"])) < len(block["plates"]):
         yield f"assays.{name}.plates names a plate twice."
+    if block["positive_control"] == block["negative_control"]:
+        yield (
+            f"assays.{name} has {block['negative_control']} as both controls; classifiers need two "
+            "classes. Name another positive_control."
+        )
+    if block["generator"] == "none" and (searching := _searching(config)):
+        yield (
+            f"assays.{name}.generator is none, but {_quoted(searching)} of run.methods search a "
+            "generator. Set generator: train, or take them out."
+        )
+    values = section_values(config, "select_cells", name)
+    named = {
+        key.removeprefix("plates_"): value
+        for key, value in values.items()
+        if key.startswith("plates_")
+    }
+    for fault in named_plates.faults(named, block["plates"]):
+        yield f"assays.{name}: {fault}"
+
+
+def _searching(config: Mapping[str, Any]) -> list[str]:
+    """Return the methods that run and need a generator; faulty ones are reported elsewhere."""
+    blocks = {name: config["methods"].get(name) for name in config["run"]["methods"]}
+    known = {
+        name: block["search"]
+        for name, block in blocks.items()
+        if block and (ROOT / f"rls/search/{block['search']}.py").is_file()
+    }
+    return [name for name, search in known.items() if method_fact(search, "NEEDS_GENERATOR", True)]
 
 
 def assay_factors(block: Mapping[str, Any], factors: Sequence[int]) -> list[int]:

@@ -50,6 +50,10 @@ class Settings:
         "the assay's in their order.",
         default=(),
     )
+    unlisted_plates: str = option(
+        "What is done with plates of the table that the assay does not list.",
+        choices=("stop", "leave_out"), default="stop",
+    )  # fmt: skip
 
     @property
     def limits(self) -> Limits:
@@ -59,20 +63,29 @@ class Settings:
 
 
 def rows_of_plate(
-    labels: pd.DataFrame, plate: str, plates: Sequence[str], treatments: Sequence[str], name: str
-) -> np.ndarray:
+    labels: pd.DataFrame, plate: str, plates: Sequence[str], treatments: Sequence[str], name: str,
+    unlisted_plates: str = "stop",
+) -> np.ndarray:  # fmt: skip
     """Return the positions of the crops of ``plate`` and ``treatments`` (none: all), sorted.
 
     Raises:
-        InputError: None is left, the table has plates that ``plates`` has not, or no row of a
-            treatment.
+        InputError: None is left, the table has plates that ``plates`` has not (``unlisted_plates``
+            stop), or no row of a treatment.
     """
     found = sorted(labels["plate"].unique())
     unlisted = [other for other in found if other not in plates]
-    if unlisted:
+    if unlisted and unlisted_plates == "leave_out":
+        rows = int(labels["plate"].isin(unlisted).sum())
+        print(
+            f"import_crops: {rows} crops of {len(unlisted)} plates that the assay does not list "
+            f"are left out",
+            flush=True,
+        )
+    elif unlisted:
         raise InputError(
             f"Found {len(unlisted)} plates in {name} that the configuration does not list: "
-            f"{', '.join(unlisted[:5])}. List them in the assay, or remove their rows."
+            f"{', '.join(unlisted[:5])}. List them in the assay, or set "
+            "import_crops.unlisted_plates: leave_out."
         )
     lacking = sorted(set(treatments) - set(labels["treatment"]))
     if lacking:
@@ -136,7 +149,9 @@ def read_source(args: argparse.Namespace, settings: Settings) -> tuple[np.ndarra
     else:
         labels = read_labels(args.labels, settings.treatment_by)
     name = str(args.labels or args.crops)
-    rows = rows_of_plate(labels, args.plate, args.plates, args.treatments, name)
+    rows = rows_of_plate(
+        labels, args.plate, args.plates, args.treatments, name, settings.unlisted_plates
+    )
     chosen = labels.iloc[rows]
     if zipped:
         images = png_archive.read_images(

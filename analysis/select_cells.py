@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis import named_plates
 from analysis.quality import FLAGS
 from analysis.split import (
     DROPPED,
     SPLITS,
     assign_splits,
+    assign_to_plates,
     choose_cells,
     possible_levels,
     summarise,
@@ -74,6 +76,26 @@ class Settings:
     measured_treatments: tuple[str, ...] = option(
         "Treatments of the splits classifier and evaluation, likewise. None: all.", default=()
     )
+    plates_gan: tuple[str, ...] = option(
+        "Plates of split gan. None: those that no split names.", default=()
+    )
+    plates_tune: tuple[str, ...] = option(
+        "Plates of split tune; plates_classifier may name the same, which then are divided by "
+        "split_by in the proportion of the shares. None: those that no split names.",
+        default=(),
+    )
+    plates_classifier: tuple[str, ...] = option(
+        "Plates of split classifier. None: those that no split names.", default=()
+    )
+    plates_evaluation: tuple[str, ...] = option(
+        "Plates of split evaluation, which serve no other. None: those that no split names.",
+        default=(),
+    )
+
+    @property
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """Plates by the split that names them."""
+        return {split: getattr(self, f"plates_{split}") for split in SPLITS}
 
     @property
     def shares(self) -> dict[str, float]:
@@ -107,17 +129,44 @@ def select(cells: pd.DataFrame, treatments: Sequence[str], settings: Settings) -
             f"Found no usable cell of {', '.join(lacking)} among {len(cells)} cells. Correct the "
             "assay's treatments, or look at the skipped fields and flags of its plates."
         )
-    splits = assign_splits(
-        cells, settings.split_by, settings.shares, settings.seed,
-        tile_px=settings.tile_px, crop_size=int(cells["crop_size_px"].max()),
-        measured=measured(cells, settings),
-    )  # fmt: skip
+    splits = assign(cells, settings)
     kept = choose_cells(
         cells, splits, settings.counts, settings.seed,
         take_all=settings.on_few_cells == "take_all",
     )  # fmt: skip
     _say_level(cells, splits, settings)
     return cells.assign(split=kept)[kept != DROPPED].reset_index(drop=True)
+
+
+def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
+    """Return the split of each cell, by plates where the settings name them.
+
+    Raises:
+        InputError: A plate is unknown, named twice or both measured and named; or there are too
+            few units.
+    """
+    sizes = {"tile_px": settings.tile_px, "crop_size": int(cells["crop_size_px"].max())}
+    if not any(settings.named.values()):
+        return assign_splits(
+            cells, settings.split_by, settings.shares, settings.seed,
+            measured=measured(cells, settings), **sizes,
+        )  # fmt: skip
+    plates = sorted(cells["plate"].unique())
+    found = list(named_plates.faults(settings.named, plates))
+    if settings.measured_plates or settings.measured_treatments:
+        found.append(
+            "select_cells.measured_plates or measured_treatments stand beside plates_gan to "
+            "plates_evaluation; both say which plates are measured. Keep one of them."
+        )
+    if found:
+        raise InputError(" ".join(found))
+    served = {plate: named_plates.serves(settings.named, plate) for plate in plates}
+    for plate, names in served.items():
+        text = ", ".join(names) or "no split names it and each names others: left out"
+        print(f"select_cells: plate {plate}: {text}", flush=True)
+    return assign_to_plates(
+        cells, settings.split_by, settings.shares, settings.seed, served, **sizes
+    )
 
 
 def measured(cells: pd.DataFrame, settings: Settings) -> pd.Series:
@@ -218,7 +267,10 @@ def main(argv: list[str] | None = None) -> None:
     images, channels, pixel_size = gather_images(args.plates, chosen, args.output.parent)
     gan = chosen["split"].to_numpy() == "gan"
     if not gan.any():
-        raise InputError("Found no cell for gan, expected some. Raise select_cells.cells_gan.")
+        raise InputError(
+            "Found no cell for gan, which sets the intensity scale, expected some. Raise "
+            "select_cells.cells_gan, or name a plate for it in select_cells.plates_gan."
+        )
     scale = intensity_scale(
         (images[row] for row in np.flatnonzero(gan)),
         channels, settings.black_percentile, settings.white_percentile,
@@ -259,13 +311,16 @@ def _verify(images: np.ndarray, table: pd.DataFrame, path: Path) -> None:
 
 def _say_level(cells: pd.DataFrame, splits: pd.Series, settings: Settings) -> None:
     """Print the level of the split, what it dropped, and whether a stricter one was possible."""
-    among = cells[measured(cells, settings)]
-    levels = possible_levels(among, settings.shares, settings.tile_px)
-    stricter = levels[: levels.index(settings.split_by)] if settings.split_by in levels else []
+    stricter: list[str] = []
+    if not any(settings.named.values()):
+        among = cells[measured(cells, settings)]
+        levels = possible_levels(among, settings.shares, settings.tile_px)
+        stricter = levels[: levels.index(settings.split_by)] if settings.split_by in levels else []
     dropped = int((splits == DROPPED).sum())
     text = f"select_cells: splits share no {settings.split_by}"
     if dropped:
-        text += f"; {dropped} of {len(cells)} crops reach into another split and are left out"
+        why = "reach into another split or are of plates that serve none"
+        text += f"; {dropped} of {len(cells)} crops {why} and are left out"
     if stricter:
         text += f"; these cells would also allow split_by: {', '.join(stricter)}"
     elif settings.split_by == "tile":

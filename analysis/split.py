@@ -72,14 +72,15 @@ def allocate(
 
 def assign_splits(
     cells: pd.DataFrame, level: str, shares: Mapping[str, float], seed: int, *,
-    tile_px: int, crop_size: int, measured: pd.Series | None = None,
+    tile_px: int, crop_size: int, measured: pd.Series | None = None, large_first: bool = False,
 ) -> pd.Series:  # fmt: skip
     """Return the split of each cell; '' where a crop would reach into another split's tile.
 
     Wells, fields and tiles are drawn within each treatment; plates hold all treatments and are
     drawn together. Where ``measured`` (n,) leaves cells out, the others are drawn within each
     treatment and plate, so that every split has a large unit of each; the units of those left out
-    are drawn together, for the splits of :data:`UNMEASURED` alone.
+    are drawn together, for the splits of :data:`UNMEASURED` alone. ``large_first``: see
+    :func:`allocate`.
 
     Raises:
         InputError: A treatment has fewer units than there are splits; says which level would do.
@@ -96,6 +97,7 @@ def assign_splits(
         _assign_unmeasured(names, splits, measured, shares, seed, level)
     among = cells if measured is None else cells[measured]
     by_plate = len(among) < len(cells)
+    large = large_first or by_plate
     groups = [("all treatments", among.index)]
     if level != "plate":
         groups = list(among.groupby("treatment").groups.items())
@@ -107,7 +109,7 @@ def assign_splits(
     for treatment, rows in groups:
         counts = names.loc[rows].value_counts().to_dict()
         try:
-            chosen = allocate(counts, shares, seed, f"split_by_{level}", large_first=by_plate)
+            chosen = allocate(counts, shares, seed, f"split_by_{level}", large_first=large)
         except InputError as error:
             raise InputError(
                 f"Found {len(counts)} {level}s of {treatment}, expected at least one for each of "
@@ -117,6 +119,36 @@ def assign_splits(
         splits.loc[rows] = names.loc[rows].map(chosen)
     if level == "tile":
         splits[~_inside_own_split(cells, names, splits, tile_px, crop_size)] = DROPPED
+    return splits
+
+
+def assign_to_plates(
+    cells: pd.DataFrame, level: str, shares: Mapping[str, float], seed: int,
+    served: Mapping[str, Sequence[str]], *, tile_px: int, crop_size: int,
+) -> pd.Series:  # fmt: skip
+    """Return the split of each cell where each plate serves splits of its own; '' for none.
+
+    A plate of one split goes to it whole; plates of the same several splits are divided among these
+    by :func:`assign_splits`, in the proportion of their shares.
+
+    Arguments:
+        served: {plate: splits it serves}; ``analysis.named_plates`` makes it.
+
+    Raises:
+        InputError: As :func:`assign_splits`.
+    """
+    splits = pd.Series(DROPPED, index=cells.index, dtype=object)
+    groups = cells["plate"].map({plate: "+".join(names) for plate, names in served.items()})
+    for key, rows in groups.groupby(groups).groups.items():
+        names = [name for name in str(key).split("+") if name]
+        if len(names) == 1:
+            splits.loc[rows] = names[0]
+        elif names:
+            own = {split: share for split, share in shares.items() if split in names}
+            splits.loc[rows] = assign_splits(
+                cells.loc[rows], level, own, seed,
+                tile_px=tile_px, crop_size=crop_size, large_first=True,
+            )  # fmt: skip
     return splits
 
 

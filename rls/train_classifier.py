@@ -88,7 +88,8 @@ def cells_of_split(
         if count < 2:
             raise InputError(
                 f"The split '{split}' has {count} cells of the treatment '{name}', expected at "
-                f"least 2. Treatments there: {', '.join(sorted(set(treatments[here])))}."
+                f"least 2. Treatments there: {', '.join(sorted(set(treatments[here])))}. Give it "
+                f"cells of both controls in the section select_cells (counts, shares or plates)."
             )
     rows = np.flatnonzero(here & np.isin(treatments, controls))
     labels = (treatments[rows] == controls[1]).astype(np.int64)

@@ -305,6 +305,20 @@ def test_cells_that_are_cropped_already_are_imported_and_no_field_is_cropped(pro
     assert not {"crop_cells", "list_plate", "simulate_plate"} & set(planned)
 
 
+def test_the_demonstration_across_real_plates_plans_classifiers_and_no_generator(program, tmp_path):
+    folder = program.root / "bbbc021_crops"
+    folder.mkdir(exist_ok=True)
+    for name in ("labels.csv", "crops_68px_delta.npy.xz"):
+        (folder / name).touch()
+    configs = ("config/bbbc021_demonstration.yaml",)
+    planned = program.planned(configs=configs, run_folder=tmp_path)
+    assert planned["import_crops"] == 10 and planned["table2"] == planned["report"] == 1
+    # one network on HR and one on LR for each of the two doses
+    assert planned["train_classifier"] == planned["train_low_resolution_classifier"] == 2
+    assert not {"train_gan", "sample_styles", "fit_flow", "figure1"} & set(planned)
+    assert planned["classify"] == 2 * 3  # HR, LR, bicubic
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -45,6 +45,7 @@ def load(*overlays):
         ("smoke.yaml",),
         ("bbbc014.yaml",),
         ("bbbc021_crops.yaml",),
+        ("bbbc021_demonstration.yaml",),
     ],
 )
 def test_every_configuration_of_the_program_is_valid(overlays):
@@ -53,7 +54,8 @@ def test_every_configuration_of_the_program_is_valid(overlays):
 
 def test_every_overlay_changes_something_at_every_key():
     base = load()
-    for name in ("demo.yaml", "smoke.yaml", "bbbc014.yaml", "bbbc021_crops.yaml"):
+    overlays = ("demo.yaml", "smoke.yaml", "bbbc014.yaml", "bbbc021_crops.yaml")
+    for name in (*overlays, "bbbc021_demonstration.yaml"):
         overlay = yaml.safe_load((CONFIG / name).read_text())
         for section, values in overlay.items():
             if section in configuration.SECTIONS:
@@ -92,6 +94,13 @@ def test_every_overlay_changes_something_at_every_key():
         ({"assays": {"translocation": {"plates": ["P1", "P1"]}}}, "names a plate twice"),
         ({"assays": {"translocation": {"source": "crops", "sheet": "s.csv"}}}, "no key 'crops'"),
         ({"crop_cells": {"on_broken_field": "ignore"}}, "expected one of: skip, stop"),
+        ({"assays": {"translocation": {"positive_control": "DMSO"}}}, "DMSO as both controls"),
+        ({"assays": {"translocation": {"generator": "none"}}}, "generator is none, but 'pulse', "),
+        ({"select_cells": {"plates_evaluation": ["P1", "P4"]}},
+         "translocation: select_cells.plates_evaluation names P4, which is no plate"),
+        ({"select_cells": {"plates_gan": ["P1", "P1"]}}, "plates_gan names P1 twice"),
+        ({"select_cells": {"plates_evaluation": ["P1"], "plates_tune": ["P1"]}},
+         "plates_tune and select_cells.plates_evaluation both name P1"),
     ],
 )  # fmt: skip
 def test_a_faulty_configuration_is_refused_by_name(change, message):

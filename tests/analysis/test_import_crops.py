@@ -222,6 +222,21 @@ def remove(folder, crops):
     (folder / "differences.npy.xz").unlink()
 
 
+def test_plates_that_the_assay_does_not_list_are_left_out_where_that_is_said(
+    crops, tmp_path, capsys
+):
+    table = made_up_labels()
+    other = table["plate"].eq("P2") & table["well"].eq("C02")
+    table.assign(plate=table["plate"].mask(other, "P3")).to_csv(
+        tmp_path / "labels.csv", index=False
+    )
+    with pytest.raises(InputError, match="unlisted_plates: leave_out"):
+        load(tmp_path)
+    stack = read_stack(load(tmp_path, "P2", "counts.npy", "--unlisted-plates", "leave_out"))
+    assert "24 crops of 1 plates" in capsys.readouterr().out
+    np.testing.assert_array_equal(stack.images, crops[:24])
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [

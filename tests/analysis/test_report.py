@@ -188,7 +188,8 @@ def test_the_headline_needs_its_report_and_a_method(tmp_path):
     with pytest.raises(InputError, match=r"other\.html"):
         headline.lines(tmp_path, tmp_path / "other.html")
     with pytest.raises(InputError, match="no method"):
-        headline.main_method(["high_resolution", "bicubic"])
+        headline.main_method(["high_resolution", "low_resolution"])
+    assert headline.main_method(["high_resolution", "bicubic"]) == "bicubic"
     assert headline.main_method(["bicubic", "pulse", "rls"]) == "rls"
     assert headline.main_method(["bicubic", "pulse"]) == "pulse"
     assert np.isnan(

@@ -137,6 +137,17 @@ def test_a_missing_split_or_treatment_is_named(tmp_path):
         command(tmp_path)
 
 
+@pytest.mark.parametrize("split", ["classifier", "tune"])
+def test_a_split_of_one_class_alone_ends_in_one_sentence_and_writes_nothing(tmp_path, split):
+    images, table = cells(64)
+    one = (table["split"] != split) | (table["treatment"] == "DMSO")
+    write(tmp_path, images[one.to_numpy()], table[one])
+    with pytest.raises(InputError, match=f"The split '{split}' has 0 cells of .*'TNF'.*Give it"):
+        command(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"cells.ome.tif", "cells.parquet", "intensity.json"}
+
+
 def test_images_under_four_pixels_and_blank_channels_are_refused(tmp_path):
     images, table = cells(64)
     write(tmp_path, images[..., :2, :2], table)

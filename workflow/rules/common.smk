@@ -184,7 +184,7 @@ def model(file, assay=None):
         generator = ASSAYS[name]["generator"]
         if generator in ASSAYS:
             return f"results/{generator}/{file}"
-        if generator != "train":
+        if generator not in ("train", "none"):
             path = f"{in_program(generator)}/{file}"
             if (
                 file in ("generator.safetensors", "intensity.json")

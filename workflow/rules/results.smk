@@ -4,7 +4,9 @@
 GOLGI_ASSAYS = [
     assay for assay in RUN["assays"] if "golgi" in ASSAYS[assay]["features"]
 ]
-FIGURES = [1, 2, 5, 6, 7]
+FIGURES = [2, 5, 6, 7]
+# Fig. 1 is of the first assay's styles, for which an assay without a search needs no generator.
+FIGURES += [1] if ASSAYS[FIRST_ASSAY]["generator"] != "none" else []
 FIGURES += [3] if len(GOLGI_ASSAYS) < len(RUN["assays"]) else []
 FIGURES += [4] if GOLGI_ASSAYS else []
 

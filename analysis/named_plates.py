@@ -1,0 +1,40 @@
+"""Which plates serve which split, where the configuration names them: train here, test there.
+
+``select_cells.plates_gan``, ``plates_tune``, ``plates_classifier`` and ``plates_evaluation`` name
+plates. A plate serves the splits that name it; one that no split names serves the splits that name
+none. A plate of evaluation serves nothing else, or the test would not be on another plate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+EVALUATION = "evaluation"
+
+
+def faults(named: Mapping[str, Sequence[str]], plates: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each fault in ``named`` ({split: names}) of an assay with ``plates``."""
+    for split, names in named.items():
+        key = f"select_cells.plates_{split}"
+        unknown = sorted(set(names) - set(plates))
+        if unknown:
+            yield (
+                f"{key} names {', '.join(unknown)}, which is no plate of the assay; its plates are "
+                f"{', '.join(sorted(plates)[:12])}. Correct the name."
+            )
+        twice = sorted({name for name in names if list(names).count(name) > 1})
+        if twice:
+            yield f"{key} names {', '.join(twice)} twice. Name each plate once."
+        both = sorted(set(names) & set(named.get(EVALUATION, ())))
+        if both and split != EVALUATION:
+            yield (
+                f"{key} and select_cells.plates_evaluation both name {', '.join(both)}; what is "
+                f"tested must be of plates that nothing was trained or chosen on. Take it out of "
+                f"one of them."
+            )
+
+
+def serves(named: Mapping[str, Sequence[str]], plate: str) -> tuple[str, ...]:
+    """Return the splits that ``plate`` serves; all of them where ``named`` names no plate."""
+    own = tuple(split for split, names in named.items() if plate in names)
+    return own or tuple(split for split, names in named.items() if not names)
