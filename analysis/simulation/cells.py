@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ NUCLEUS_ASPECT_EXCESS = 0.27  # BBBC014, A-01 and A-12: median aspect 1.28, 5 to
 NUCLEUS_ASPECT_LOG_SD = 0.6
 NUCLEUS_LOBES = (0.0, 0.02, 0.015)  # relative amplitude of the harmonics 2, 3, 4 of a nucleus
 BODY_LOBES = (0.0, 0.10, 0.07, 0.05)  # of the harmonics 2 to 5 of a body
+HARMONICS = 12  # of an outline, at most; a phenotype may add to those of BODY_LOBES
 LEAST_RING = 1.25  # a body reaches at least this multiple of the nuclear radius
 PATCH_ND = 2.4  # half the window in which a cell is drawn
 TRIALS_PER_CELL = 30
@@ -85,10 +87,24 @@ def draw_shapes(centres: np.ndarray, settings: Settings, rng: np.random.Generato
     return table
 
 
-def draw_masks(shape: tuple[int, int], table: pd.DataFrame, settings: Settings) -> Masks:
+def nucleus_radius(window: tuple[slice, ...], row: dict[str, float]) -> np.ndarray:
+    """Return the distance of each pixel from a nucleus' middle over the radius there: 1 at its rim.
+
+    ``window`` are rows and columns of the canvas, ``row`` a row of :func:`draw_shapes`.
+    """
+    return _relative_radius(window, row, "nucleus", row["y_px"], row["x_px"])
+
+
+def draw_masks(
+    shape: tuple[int, int],
+    table: pd.DataFrame,
+    settings: Settings,
+    outline: Callable[[tuple[slice, ...], dict[str, float]], np.ndarray] = nucleus_radius,
+) -> Masks:
     """Draw the cells of ``table``; where bodies meet, a pixel goes to the nearer cell.
 
     Nuclei come before bodies, so that a cell is squeezed by its neighbours but never covered.
+    ``outline`` gives the nucleus, for a phenotype whose nuclei have parts.
     """
     nucleus = np.zeros(shape, np.int32)
     body = np.zeros(shape, np.int32)
@@ -101,7 +117,7 @@ def draw_masks(shape: tuple[int, int], table: pd.DataFrame, settings: Settings) 
             slice(max(start, 0), max(min(start + 2 * half + 1, size), 0))
             for start, size in zip((top, left), shape, strict=True)
         )
-        inner = _relative_radius(window, row, "nucleus", row["y_px"], row["x_px"])
+        inner = outline(window, row)
         outer = _relative_radius(window, row, "body", row["body_y_px"], row["body_x_px"])
         outer = np.minimum(outer, inner / LEAST_RING)
         for depth, canvas, value in (
@@ -137,7 +153,7 @@ def _relative_radius(
     across /= np.float32(radius / np.sqrt(aspect))
     theta = np.arctan2(across, along)
     outline = np.ones_like(theta)
-    for k in range(2, 6):
+    for k in range(2, HARMONICS):
         lobe = row.get(f"{name}_lobe{k}", 0.0)
         if lobe:
             outline += np.float32(lobe) * np.cos(k * theta + np.float32(row[f"{name}_phase{k}"]))

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.simulation import PHENOTYPES
-from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
+from analysis.simulation.cells import draw_masks, draw_shapes, nucleus_radius, place_cells
 from analysis.simulation.optics import blur, debris, expose
 from analysis.simulation.settings import Settings
 from rls.errors import InputError
 
 TRUTH_GEOMETRY = ("y_px", "x_px", "in_focus")
+TRUTH_NUCLEUS = ("nucleus_area_px", "nucleus_parts")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def find_phenotype(settings: Settings) -> ModuleType:
         )
     for treatment in settings.treatments:
         settings.of_treatment(phenotype.VALUES, treatment)
+    if hasattr(phenotype, "check"):
+        phenotype.check(settings)
     return phenotype
 
 
@@ -77,10 +80,11 @@ def simulate_field(
     centres = np.empty((0, 2)) if empty else place_cells(shape, settings, rng)
     table = draw_shapes(centres, settings, rng)
     table = phenotype.draw_cells(table, treatment, settings, rng)
+    outline = getattr(phenotype, "outline", nucleus_radius)
     layers, light = [], np.zeros((phenotype.CHANNELS, *shape), np.float32)
     for in_focus, sd in ((True, settings.psf_sd_nd), (False, settings.out_of_focus_sd_nd)):
         rows = table[table["in_focus"] == in_focus].reset_index(drop=True)
-        masks = draw_masks(shape, rows, settings)
+        masks = draw_masks(shape, rows, settings, outline)
         if len(rows):
             light += blur(phenotype.paint(masks, rows, settings, rng), sd * nd)
         layers.append((rows, masks))
@@ -110,5 +114,5 @@ def _geometry(table: pd.DataFrame) -> set[str]:
     return {
         column
         for column in table
-        if column.startswith(("nucleus_", "body_")) and column != "nucleus_area_px"
+        if column.startswith(("nucleus_", "body_")) and column not in TRUTH_NUCLEUS
     }

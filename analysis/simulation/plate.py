@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from analysis.simulation.field import simulate_field
+from analysis.plates.bbbc021 import DOSE_UNIT
+from analysis.simulation.field import find_phenotype, simulate_field
 from analysis.simulation.optics import illumination_profile
 from analysis.simulation.settings import Settings
 from rls.streams import stream
@@ -19,6 +21,7 @@ from rls.streams import stream
 ROWS, COLUMNS = "BCDEFG", range(2, 12)  # interior wells, as BBBC021 uses them
 EMPTY = "empty"
 BREAKAGES = ("truncated", "noise")
+NAMED_DOSE = re.compile(rf"(.+)_([0-9.]+){DOSE_UNIT}")  # taxol_0.3uM
 NOISE_COUNTS = (0.0, 0.9)  # camera noise fills this share of the range of counts
 
 
@@ -85,10 +88,31 @@ def csv_name(channel: str) -> str:
     return "DAPI" if channel.lower() == "dna" else channel.upper()
 
 
+def compound_and_dose(treatment: str) -> tuple[str, float]:
+    """Return what image.csv says of a treatment: taxol_0.3uM is taxol at 0.3, DMSO is DMSO at 0."""
+    match = NAMED_DOSE.fullmatch(treatment)
+    return (match[1], float(match[2])) if match else (treatment, 0.0)
+
+
+def mechanisms(settings: Settings) -> pd.DataFrame | None:
+    """Return moa.csv as BBBC021 has it, for a phenotype whose treatments have mechanisms."""
+    phenotype = find_phenotype(settings)
+    if not hasattr(phenotype, "mechanism_of"):
+        return None
+    rows = [
+        (*compound_and_dose(treatment), phenotype.mechanism_of(settings, treatment))
+        for treatment in settings.treatments
+    ]
+    table = pd.DataFrame(rows, columns=["compound", "concentration", "moa"])
+    return table[table["moa"] != ""]
+
+
 def simulate_plate(
     settings: Settings, plate: str, folder: Path, advance: Callable[[int], None]
 ) -> pd.DataFrame:
-    """Write the TIFFs and image.csv of ``plate`` into ``folder``; return the truth of its cells.
+    """Write the TIFFs, image.csv and moa.csv of ``plate`` into ``folder``; return its truth.
+
+    The truth has one row a cell. moa.csv is written where treatments have known mechanisms.
 
     ``advance`` is called with 1 after each field.
     """
@@ -116,6 +140,8 @@ def simulate_plate(
             )  # fmt: skip
             advance(1)
     pd.DataFrame(rows).to_csv(folder / "image.csv", index=False)
+    if (moa := mechanisms(settings)) is not None:
+        moa.to_csv(folder / "moa.csv", index=False)
     truth = pd.concat(truths, ignore_index=True)
     first = ["plate", "well", "site", "treatment", "field_status"]
     return truth[first + [name for name in truth if name not in first]]
@@ -160,6 +186,7 @@ def _image_row(
     number: int, settings: Settings, plate: str, well: Well, names: list[str]
 ) -> dict[str, str | int | float]:
     """Return one row of image.csv in BBBC021's columns."""
+    compound, dose = compound_and_dose(well.treatment)
     row: dict[str, str | int | float] = {"TableNumber": 1, "ImageNumber": number}
     for channel, name in zip(settings.channels, names, strict=True):
         row[f"Image_FileName_{csv_name(channel)}"] = name
@@ -168,6 +195,6 @@ def _image_row(
         "Image_Metadata_Plate_DAPI": plate,
         "Image_Metadata_Well_DAPI": well.name,
         "Replicate": well.replicate,
-        "Image_Metadata_Compound": well.treatment,
-        "Image_Metadata_Concentration": 0.0,
+        "Image_Metadata_Compound": compound,
+        "Image_Metadata_Concentration": dose,
     }

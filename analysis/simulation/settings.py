@@ -34,6 +34,16 @@ class Settings:
         "Least and greatest distance of a fragment from the middle of the nucleus, in nd."
     )
     golgi_haze: float = option("Marker of the cytoplasm, as a share of that of a fragment.")
+    effects: tuple[str, ...] = option(
+        "Phenotype cytoskeleton: what each treatment does (none, depolymerise, bundle, collapse, "
+        "enlarge)."
+    )
+    effect_doses: tuple[float, ...] = option(
+        "How much of that effect a treatment has, 0 (none) to 1 (the whole), one a treatment."
+    )
+    effect_log_sd: float = option("Sd of the log of that response from cell to cell.")
+    actin_counts: float = option("Mean actin over a free body, in counts.")
+    tubulin_counts: float = option("Mean tubulin over a free body, in counts.")
     wells_per_treatment: int = option("Wells of each treatment on a plate.")
     sites_per_well: int = option("Fields a well.")
     field_height_px: int = option("Rows of a field, in pixels.")

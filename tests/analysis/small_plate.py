@@ -21,6 +21,8 @@ SETTINGS = Settings(
     ratio_medians=(0.9, 2.35), ratio_log_sd=0.13, fragment_counts=(2.5, 14.0),
     fragment_count_log_sd=0.15, golgi_area_nd2=0.37, golgi_area_log_sd=0.15,
     golgi_angle_sd_deg=50.0, golgi_distance_nd=(0.55, 0.9), golgi_haze=0.3,
+    effects=("none", "depolymerise"), effect_doses=(0.0, 1.0), effect_log_sd=0.2,
+    actin_counts=220.0, tubulin_counts=110.0,
     wells_per_treatment=4, sites_per_well=1,
     field_height_px=150, field_width_px=160, nucleus_diameter_px=10.0, pixel_size_um=1.5,
     bit_depth=12, neighbours=8.0, colony_share=0.7, nearest_centres_nd=1.05,
@@ -52,8 +54,9 @@ def field(treatment: str = "DMSO", seed: int = 0, empty: bool = False, **changes
     rng = np.random.default_rng(seed)
     shape = (settings.field_height_px, settings.field_width_px)
     profile = illumination_profile(shape, settings.illumination_depth, rng)
-    profiles = np.stack([profile, profile])
-    return simulate_field(settings, treatment, profiles, np.ones(2), rng, empty=empty)
+    n = len(settings.channels)
+    profiles = np.stack([profile] * n)
+    return simulate_field(settings, treatment, profiles, np.ones(n), rng, empty=empty)
 
 
 def write_config(folder: Path, simulate: dict | None = None) -> Path:

@@ -181,6 +181,8 @@ def test_unknown_phenotype_and_channels_are_refused():
 @pytest.mark.parametrize("phenotype", PHENOTYPES)
 def test_a_phenotype_needs_a_value_of_its_own_for_every_treatment(phenotype):
     values = PHENOTYPES[phenotype].VALUES
-    assert find_phenotype(replace(SETTINGS, phenotype=phenotype)) is PHENOTYPES[phenotype]
+    channels = ("dna", "actin", "tubulin")[: PHENOTYPES[phenotype].CHANNELS]
+    settings = replace(SETTINGS, phenotype=phenotype, channels=channels)
+    assert find_phenotype(settings) is PHENOTYPES[phenotype]
     with pytest.raises(InputError, match=f"1 {values} for 2 treatments"):
-        find_phenotype(replace(SETTINGS, phenotype=phenotype, **{values: (1.0,)}))
+        find_phenotype(replace(settings, **{values: (1.0,)}))

@@ -1,0 +1,391 @@
+"""MCF7 cells as in BBBC021: nucleus, actin and tubulin, under drugs of the cytoskeleton.
+
+A cell's tubulin and actin are shared out between what is diffuse and what is structure:
+microtubules that grow from around the nucleus, bend, and run along the border; actin along the
+border, in straight fibres, in clumps. A treatment moves the shares (analysis.simulation.effects).
+Sizes, intensities and noise are those of BBBC021's crops (docs/simulated_plates.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from analysis.simulation.cells import Masks, nucleus_radius, texture
+from analysis.simulation.effects import MECHANISMS, states
+from analysis.simulation.fibres import Course, draw_fibres, scatter, splat
+from analysis.simulation.nucleus import by_label, draw_dna, draw_expression, nucleoli
+from analysis.simulation.settings import Settings
+from rls.errors import InputError
+
+CHANNELS = 3
+CHANNEL_NAMES = ("actin", "tubulin")  # in either order, behind the nucleus channel
+VALUES = "effect_doses"  # of the settings: what each treatment has of its own
+
+MICROTUBULES = 160  # of a cell; a bundle is some that run together
+MICROTUBULE = Course((0.8, 3.2), 0.9, 0.25, 0.5, ends_at_border=0.7)
+MICROTUBULE_LOG_SD = 0.5  # of their brightness
+BUNDLED = 0.06  # nd; width of a bundle
+FROM_CENTROSOME = 0.2  # share of the microtubules that start there, the others around the nucleus
+AROUND_NUCLEUS = 0.7  # share of the microtubules that bend around the nucleus
+STRESS_FIBRES = 60
+STRESS_FIBRE = Course((0.3, 1.6), 0.3, 0.2, 0.3, ends_at_border=0.7)
+CLUMPS = 230  # tried in a disc about a cell; those that fall into it stay
+CLUMP_SD_ND = (0.02, 0.06)  # small ones, and the few large
+VACUOLE_SD_ND = 0.07
+CORTEX_ND = 0.03  # thickness of the actin along the border
+HEIGHT_ND = 0.30  # a cell thins out over this distance from its nucleus
+TUBULIN_FLAT, ACTIN_FLAT = 0.30, 0.95  # share of the light that does not follow the height
+TUBULIN_OVER_NUCLEUS, ACTIN_OVER_NUCLEUS = 0.85, 0.70  # of the level beside it
+FIBRES_OVER_NUCLEUS = 1.1  # they pass above and below it
+TEXTURES = (
+    (0.22, 0.02),
+    (0.14, 0.06),
+    (0.12, 0.25),
+)  # (sd, length in nd) of diffuse actin; tubulin a quarter
+DNA_TEXTURE = (0.10, 0.035)
+DNA_ROUND = 0.35  # a nucleus thins out at its rim as (1 - depth^2) to this power
+NUCLEOLUS_DEPTH = 0.15
+CONDENSED_DIAMETER, CONDENSED_TEXTURE = 0.82, (0.30, 0.035)
+MITOTIC_BODY_ND = 1.5
+SPREADING = 0.6  # a cell half the area has 2^0.6 times the level: it is that much thicker
+# Light of a thick cell from above and below the focus
+HAZE_SHARE = {"dna": 0.17, "actin": 0.45, "tubulin": 0.35}
+HAZE_SD_ND = 0.15
+
+
+def draw_cells(
+    table: pd.DataFrame, treatment: str, settings: Settings, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return ``table`` with each cell's response to its treatment, and its shape changed by it.
+
+    Columns: ``response`` (0 to 1), ``fibre_share``, ``bundle_size``, ``vacuoles``,
+    ``cortex_share``, ``stress_fibre_share``, ``clump_share``, ``mitotic`` and ``nucleus_parts``
+    as planted; ``tubulin_level``, ``actin_level`` (counts over a free body), ``dna_level``.
+    """
+    check(settings)
+    n = len(table)
+    place = settings.treatments.index(treatment)
+    dose = settings.of_treatment(VALUES, treatment)
+    response = np.clip(dose * np.exp(rng.normal(0, settings.effect_log_sd, n)), 0, 1)
+    state = states(settings.effects[place], response)
+    draws = rng.random((3, n))
+    mitotic = draws[0] < state["mitotic"]
+    pieces = np.where(draws[1] < state["fragmented"], 3 + rng.poisson(2.5, n), 1)
+    pieces = np.where((pieces == 1) & (draws[2] < state["binucleate"]), 2, pieces)
+    names = ("fibre_share", "bundle_size", "vacuoles", "cortex_share", "stress_fibre_share",
+             "clump_share")  # fmt: skip
+    expressed = {name: draw_expression(n, settings, rng) for name in CHANNEL_NAMES}
+    table = table.assign(
+        response=response,
+        **{name: state[name] for name in names},
+        mitotic=mitotic,
+        nucleus_parts=np.where(mitotic, 1, pieces),
+        tubulin_level=settings.tubulin_counts * expressed["tubulin"] * state["tubulin_scale"],
+        actin_level=settings.actin_counts * expressed["actin"] * state["actin_scale"],
+        dna_level=draw_dna(n, settings, rng) / np.where(mitotic, CONDENSED_DIAMETER**2, 1.0),
+        parts_key=rng.integers(2**62, size=n),
+    )
+    return _reshape(table, state, mitotic, settings, rng)
+
+
+def _reshape(
+    table: pd.DataFrame, state: dict[str, np.ndarray], mitotic: np.ndarray, settings: Settings,
+    rng: np.random.Generator,
+) -> pd.DataFrame:  # fmt: skip
+    """Return ``table`` with bodies and nuclei as the state has them; mitotic cells are discs."""
+    n, nd = len(table), settings.nucleus_diameter_px
+    round_ = np.where(mitotic, 1.0, state["roundness"])
+    changed = {
+        "body_diameter_px": np.where(
+            mitotic, MITOTIC_BODY_ND * nd, table["body_diameter_px"] * state["body_scale"]
+        ),
+        "body_aspect": table["body_aspect"] ** (1 - round_),
+        "nucleus_diameter_px": table["nucleus_diameter_px"]
+        * np.where(mitotic, CONDENSED_DIAMETER, state["nucleus_scale"]),
+        "nucleus_aspect": np.where(mitotic, 1.1, table["nucleus_aspect"]),
+        "body_y_px": table["y_px"] + (table["body_y_px"] - table["y_px"]) * (1 - 0.7 * round_),
+        "body_x_px": table["x_px"] + (table["body_x_px"] - table["x_px"]) * (1 - 0.7 * round_),
+    }
+    for column in table:
+        if str(column).startswith("body_lobe"):
+            changed[str(column)] = table[column] * (1 - round_)
+    for k in range(6, 12):  # a ragged outline; draw_shapes has the harmonics 2 to 5
+        changed[f"body_lobe{k}"] = rng.normal(0, 1, n) * state["body_lobes"] * (1 - round_)
+        changed[f"body_phase{k}"] = rng.uniform(0, 2 * np.pi, n)
+    return table.assign(**changed)
+
+
+def check(settings: Settings) -> None:
+    """Raise :class:`InputError` on channels, effects or doses that this phenotype cannot paint."""
+    if set(settings.channels[1:]) != set(CHANNEL_NAMES):
+        raise InputError(
+            f"Found the channels {', '.join(settings.channels)}, but phenotype 'cytoskeleton' "
+            "paints a nucleus channel, then actin and tubulin. Correct the assay's channels."
+        )
+    if len(settings.effects) != len(settings.treatments):
+        raise InputError(
+            f"Found {len(settings.effects)} effects for {len(settings.treatments)} treatments, "
+            "expected one each. Align the two lists in simulate_plate."
+        )
+    for effect in settings.effects:
+        if effect not in MECHANISMS:
+            raise InputError(
+                f"Found effect '{effect}', expected one of: {', '.join(MECHANISMS)}. "
+                "Correct simulate_plate.effects."
+            )
+    for dose in settings.effect_doses:
+        if not 0 <= dose <= 1:
+            raise InputError(
+                f"Found the dose {dose} in effect_doses, expected 0 (no effect) to 1 (the whole). "
+                "Correct simulate_plate.effect_doses."
+            )
+
+
+def mechanism_of(settings: Settings, treatment: str) -> str:
+    """Return the mechanism of action that moa.csv gives a treatment; empty where none is known."""
+    return MECHANISMS[settings.effects[settings.treatments.index(treatment)]][1]
+
+
+def outline(window: tuple[slice, ...], row: dict[str, float]) -> np.ndarray:
+    """Return the relative radius (y, x) of a nucleus, the nearest of its parts: 1 at the rim."""
+    if row["nucleus_parts"] == 1:
+        return nucleus_radius(window, row)
+    ys = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None]
+    xs = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None, :]
+    nearest = np.full((ys.size, xs.size), np.inf, np.float32)
+    for y, x, radius, aspect, angle in nucleus_parts(row).astype(np.float32):
+        along = (np.cos(angle) * (xs - x) + np.sin(angle) * (ys - y)) / np.sqrt(aspect)
+        across = (np.cos(angle) * (ys - y) - np.sin(angle) * (xs - x)) * np.sqrt(aspect)
+        np.minimum(nearest, np.hypot(along, across) / radius, out=nearest)
+    return nearest
+
+
+def nucleus_parts(row: dict[str, float]) -> np.ndarray:
+    """Return the parts of a nucleus, rows of (y, x, radius, aspect, angle), lengths in px.
+
+    Two are equal halves side by side; more are pieces of unequal size, each touching another.
+    """
+    rng = np.random.default_rng(int(row["parts_key"]))
+    n, radius = int(row["nucleus_parts"]), row["nucleus_diameter_px"] / 2
+    shares = np.array([0.55, 0.55]) if n == 2 else 1.1 * np.sort(rng.dirichlet(np.full(n, 2.0)))
+    parts = np.zeros((n, 5))
+    parts[:, 2] = radius * np.sqrt(shares[::-1])
+    parts[:, 3] = rng.uniform(1.0, 1.5, n)
+    parts[:, 4] = rng.uniform(0, np.pi, n)
+    if n == 2:  # the long sides lie against each other
+        parts[:, 4] = row["nucleus_angle"] + np.pi / 2 + rng.normal(0, 0.3, n)
+    for i in range(1, n):
+        host = parts[min(rng.integers(i, size=2))]  # near the first, so that they cluster
+        angle = row["nucleus_angle"] if n == 2 else rng.uniform(0, 2 * np.pi)
+        gap = (0.85 if n == 2 else 0.75) * (host[2] + parts[i, 2])
+        parts[i, :2] = host[0] + gap * np.sin(angle), host[1] + gap * np.cos(angle)
+    middle = np.average(parts[:, :2], axis=0, weights=parts[:, 2] ** 2)
+    parts[:, :2] += np.array([row["y_px"], row["x_px"]]) - middle
+    return parts
+
+
+def paint(
+    masks: Masks, table: pd.DataFrame, settings: Settings, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the light of the channels before the optics: (3, y, x) float32 in counts."""
+    nd = settings.nucleus_diameter_px
+    cells = masks.nucleus + masks.cytoplasm
+    share = _sharer(cells, len(table))
+    beside = ndimage.distance_transform_edt(masks.nucleus == 0).astype(np.float32)
+    height = np.where(cells > 0, np.exp(-beside / np.float32(HEIGHT_ND * nd)), 0)
+    level = _levels(cells, table, settings)
+    painted = {
+        "tubulin": _tubulin(masks, cells, height, table, share, nd, rng) * level["tubulin"],
+        "actin": _actin(masks, cells, height, table, share, nd, rng) * level["actin"],
+    }
+    light = [_dna(masks, table, settings, rng)]
+    light += [painted[name] for name in settings.channels[1:]]
+    stack = np.stack(light).astype(np.float32)
+    haze = ndimage.gaussian_filter(stack, (0, HAZE_SD_ND * nd, HAZE_SD_ND * nd))
+    shares = [HAZE_SHARE[name] for name in ("dna", *settings.channels[1:])]
+    return stack + np.array(shares, np.float32)[:, None, None] * (haze - stack)
+
+
+def _sharer(cells: np.ndarray, n: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that scales light (y, x) so that its mean over every cell is 1."""
+    flat = cells.ravel()
+    area = np.bincount(flat, minlength=n + 1)
+
+    def share(light: np.ndarray) -> np.ndarray:
+        total = np.bincount(flat, light.ravel(), n + 1)
+        scale = np.divide(area, total, out=np.zeros(n + 1), where=total > 1e-6)
+        scale[0] = 0
+        return np.asarray(light * scale.astype(np.float32)[cells], np.float32)
+
+    return share
+
+
+def _levels(cells: np.ndarray, table: pd.DataFrame, settings: Settings) -> dict[str, np.ndarray]:
+    """Return the mean level (y, x) of each cell: a cell that is spread less is thicker."""
+    area = np.maximum(np.bincount(cells.ravel(), minlength=len(table) + 1)[1:], 1)
+    nd = settings.nucleus_diameter_px
+    free = np.pi / 4 * (np.mean(settings.body_diameter_nd) * nd) ** 2
+    thick = np.minimum((free / area) ** SPREADING, 4.0)
+    return {name: by_label(table[f"{name}_level"] * thick, cells) for name in CHANNEL_NAMES}
+
+
+def _tubulin(
+    masks: Masks, cells: np.ndarray, height: np.ndarray, table: pd.DataFrame,
+    share: Callable[[np.ndarray], np.ndarray], nd: float, rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Return tubulin (y, x) of mean 1 in every cell."""
+    inside = masks.nucleus > 0
+    interphase = by_label(~table["mitotic"], masks.nucleus) > 0
+    over = np.where(inside & interphase, TUBULIN_OVER_NUCLEUS, 1.0).astype(np.float32)
+    diffuse = (TUBULIN_FLAT + (1 - TUBULIN_FLAT) * height) * over
+    for sd, length in TEXTURES:
+        diffuse = diffuse * texture(cells.shape, sd / 4, length * nd, rng)
+    holes = np.zeros(cells.size)
+    points, _ = _points(cells, table, rng.poisson(table["vacuoles"]), nd, rng)
+    splat(holes, points, np.ones(len(points)), cells.shape)
+    sd_px = VACUOLE_SD_ND * nd
+    holes = ndimage.gaussian_filter(holes.reshape(cells.shape), sd_px) * 2 * np.pi * sd_px**2
+    diffuse = diffuse * np.where(inside, 1.0, 1 - 0.85 * np.clip(holes, 0, 1))
+    fibres = _microtubules(cells, table, nd, rng) * np.where(inside, FIBRES_OVER_NUCLEUS, 1.0)
+    part = by_label(table["fibre_share"], cells)
+    return share(diffuse) * (1 - part) + share(fibres) * part
+
+
+def _microtubules(
+    cells: np.ndarray, table: pd.DataFrame, nd: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return microtubules (y, x): from the centrosome and from around the nucleus outwards."""
+    n = len(table)
+    owner = np.repeat(np.arange(1, n + 1), MICROTUBULES)
+    bundle = np.maximum(np.rint(table["bundle_size"].to_numpy()), 1).astype(int)
+    number = np.tile(np.arange(MICROTUBULES), n) // np.repeat(bundle, MICROTUBULES)
+    path = (owner - 1) * MICROTUBULES + number
+    total = n * MICROTUBULES
+    pole = np.repeat(rng.uniform(0, 2 * np.pi, n), MICROTUBULES)
+    angle = np.where(
+        rng.random(total)[path] < FROM_CENTROSOME, pole, rng.uniform(0, 2 * np.pi, total)[path]
+    )
+    radius = np.repeat(table["nucleus_diameter_px"].to_numpy() / 2, MICROTUBULES)
+    # In a mitotic cell they grow from inside, where there is no nucleus any more.
+    radius = radius * rng.uniform(0.7, 1.35, total)[path]
+    radius = radius * np.where(np.repeat(table["mitotic"].to_numpy(), MICROTUBULES), 0.6, 1.0)
+    away = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    centres = np.repeat(table[["y_px", "x_px"]].to_numpy(), MICROTUBULES, axis=0)
+    apart = rng.normal(0, BUNDLED * nd, (total, 2)) * (bundle > 1).repeat(MICROTUBULES)[:, None]
+    turn = np.where(rng.random(total) < AROUND_NUCLEUS, rng.choice([-1, 1], total), 0)[path]
+    # Those that bend around the nucleus set out along its rim, the others away from it.
+    side = turn * np.pi / 2 + rng.normal(0, MICROTUBULE.spread_rad, total)[path]
+    weight = rng.lognormal(0, MICROTUBULE_LOG_SD, total)[path]
+    return draw_fibres(
+        cells, centres + radius[:, None] * away + apart, angle + side, owner, path,
+        weight, turn, MICROTUBULE, nd, rng,
+    )  # fmt: skip
+
+
+def _actin(
+    masks: Masks, cells: np.ndarray, height: np.ndarray, table: pd.DataFrame,
+    share: Callable[[np.ndarray], np.ndarray], nd: float, rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Return actin (y, x) of mean 1 in every cell."""
+    interphase = by_label(~table["mitotic"], masks.nucleus) > 0
+    over = np.where(interphase, ACTIN_OVER_NUCLEUS, 1.0).astype(np.float32)
+    diffuse = (ACTIN_FLAT + (1 - ACTIN_FLAT) * height) * over
+    for sd, length in TEXTURES:
+        diffuse = diffuse * texture(cells.shape, sd, length * nd, rng)
+    border = np.zeros(cells.shape, bool)
+    for axis in (0, 1):
+        differs = np.diff(cells, axis=axis) != 0
+        border |= np.pad(differs, [(0, int(axis == 0)), (0, int(axis == 1))])
+    to_border = ndimage.distance_transform_edt(~border).astype(np.float32)
+    cortex = np.exp(-to_border / np.float32(CORTEX_ND * nd)) * (cells > 0)
+    cortex = cortex * texture(cells.shape, 0.5, 0.25 * nd, rng).clip(0.1)
+    shares = {
+        name: by_label(table[f"{name}_share"], cells)
+        for name in ("cortex", "stress_fibre", "clump")
+    }
+    light = share(diffuse) * (1 - sum(shares.values()))
+    light += share(cortex) * shares["cortex"]
+    light += share(_stress_fibres(cells, table, nd, rng)) * shares["stress_fibre"]
+    return light + share(_clumps(cells, table, nd, rng)) * shares["clump"]
+
+
+def _stress_fibres(
+    cells: np.ndarray, table: pd.DataFrame, nd: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return straight fibres (y, x), about parallel in a cell."""
+    n = len(table)
+    counts = np.full(n, STRESS_FIBRES)
+    points, owner = _points(cells, table, counts, nd, rng)
+    axis = rng.uniform(0, 2 * np.pi, n)[owner - 1]
+    headings = axis + rng.normal(0, STRESS_FIBRE.spread_rad, len(owner))
+    weight = rng.exponential(1.0, len(owner))
+    return draw_fibres(
+        cells, points, headings, owner, np.arange(len(owner)), weight, np.zeros(len(owner)),
+        STRESS_FIBRE, nd, rng,
+    )  # fmt: skip
+
+
+def _clumps(
+    cells: np.ndarray, table: pd.DataFrame, nd: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return clumps (y, x), many small and some large, where a cell has any."""
+    counts = np.where(table["clump_share"] > 0, CLUMPS, 0)
+    light = np.zeros(cells.shape, np.float32)
+    for sd_nd, share_of in zip(CLUMP_SD_ND, (1.0, 0.2), strict=True):
+        points, _ = _points(cells, table, rng.poisson(counts * share_of), nd, rng)
+        canvas = np.zeros(cells.size)
+        splat(canvas, points, rng.lognormal(0, 0.7, len(points)), cells.shape)
+        light += ndimage.gaussian_filter(canvas.reshape(cells.shape), sd_nd * nd).astype(np.float32)
+    return light
+
+
+def _points(
+    cells: np.ndarray, table: pd.DataFrame, counts: np.ndarray, nd: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (points (k, 2), owners (k,)) of ``counts`` trials a cell; those outside are lost."""
+    owner = np.repeat(np.arange(1, len(table) + 1), counts)
+    centres = table[["body_y_px", "body_x_px"]].to_numpy()[owner - 1]
+    return scatter(cells, centres, owner, 1.5 * nd, rng)
+
+
+def _dna(
+    masks: Masks, table: pd.DataFrame, settings: Settings, rng: np.random.Generator
+) -> np.ndarray:
+    """Return DNA (y, x) in counts: smooth in interphase, clumped where it is condensed."""
+    shape, nd = masks.nucleus.shape, settings.nucleus_diameter_px
+    holes = nucleoli(shape, table, settings, rng)
+    fine = texture(shape, DNA_TEXTURE[0], DNA_TEXTURE[1] * nd, rng) * (1 - NUCLEOLUS_DEPTH * holes)
+    sd, length = CONDENSED_TEXTURE
+    clumped = texture(shape, sd, length * nd, rng).clip(0.2)
+    condensed = by_label(table["mitotic"], masks.nucleus) > 0
+    rim = np.clip(1 - masks.depth**2, 0, 1) ** np.float32(DNA_ROUND)
+    weight = rim * np.where(condensed, clumped, fine)
+    return by_label(table["dna_level"], masks.nucleus) * np.where(masks.nucleus > 0, weight, 0)
+
+
+def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:
+    """Return the truth a feature can be held to: areas and means of ``light`` in the true masks.
+
+    ``light`` (3, y, x) is free of noise and background and blurred by the optics, neighbours and
+    haze included. The channels behind the nucleus keep the order of the assay: ``1`` and ``2``.
+    """
+    table = {}
+    for name, labels in (("nucleus", masks.nucleus), ("cytoplasm", masks.cytoplasm)):
+        area = np.bincount(labels.ravel(), minlength=n + 1)[1:]
+        table[f"{name}_area_px"] = area
+        for index in range(1, len(light)):
+            total = np.bincount(labels.ravel(), light[index].ravel(), n + 1)[1:]
+            table[f"true_{name}_counts_{index}"] = np.divide(
+                total, area, out=np.full(n, np.nan), where=area > 0
+            )
+    return pd.DataFrame(table)
+
+
+def levels(settings: Settings) -> np.ndarray:
+    """Return the typical signal (3,) of the channels, in counts."""
+    named = {"actin": settings.actin_counts, "tubulin": settings.tubulin_counts}
+    return np.array([settings.dna_counts, *(named[name] for name in settings.channels[1:])])
