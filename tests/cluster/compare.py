@@ -1,0 +1,68 @@
+"""Whether two runs are equal: their arrays and tables, not the bytes of their files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tifffile
+from matplotlib.image import imread
+from safetensors.numpy import load_file
+
+# Columns of training curves that say what it took, not what came out.
+CLOCK = ("images_per_second", "memory_gib")
+
+
+def _frame(table: pd.DataFrame) -> pd.DataFrame:
+    return table[[name for name in table.columns if name not in CLOCK]]
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    ".tif": tifffile.imread,
+    ".png": imread,
+    ".safetensors": load_file,
+    ".parquet": lambda path: _frame(pd.read_parquet(path)),
+    ".csv": lambda path: _frame(pd.read_csv(path, comment="#")),
+    ".json": lambda path: json.loads(path.read_text()),
+}
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two contents are the same, bit for bit; NaN equals NaN."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return set(one) == set(other) and all(equal(one[name], other[name]) for name in one)
+    if isinstance(one, pd.DataFrame):
+        return list(one.columns) == list(other.columns) and one.equals(other)
+    if isinstance(one, np.ndarray):
+        same = one.dtype == other.dtype and one.shape == other.shape
+        return same and bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+    return bool(one == other)
+
+
+def contents(results: Path) -> dict[str, Path]:
+    """Every array and table below a folder, by its path within."""
+    return {
+        str(path.relative_to(results)): path
+        for path in sorted(results.rglob("*"))
+        if path.suffix in READERS and path.is_file()
+    }
+
+
+def differences(results: Path, reference: Path) -> tuple[int, list[str]]:
+    """Return the number of files that were compared, and a sentence on each that differs."""
+    found, wanted = contents(results), contents(reference)
+    said = [f"{name} is absent" for name in sorted(set(wanted) - set(found))]
+    said += [f"{name} should not be there" for name in sorted(set(found) - set(wanted))]
+    both = sorted(set(found) & set(wanted))
+    for name in both:
+        read = READERS[found[name].suffix]
+        try:
+            if not equal(read(found[name]), read(wanted[name])):
+                said.append(f"{name} differs")
+        except Exception as error:  # whatever a half-written file makes of its reader
+            said.append(f"{name} cannot be read: {error}")
+    return len(both), said

@@ -1,0 +1,132 @@
+"""The smoke run through the profile for Slurm, on three nodes, held against a run on this machine.
+
+``make test-cluster``. Every array and table must be equal. Says what the scheduler cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from tests.cluster import runs
+from tests.cluster.compare import differences
+from tests.cluster.slurm import NODES, CannotRun, Cluster, need_possible, slurm
+
+
+TIMES = {"submitted": "SubmitTime", "began": "StartTime", "ended": "EndTime"}
+
+
+def timed_run(folder: Path, where: str) -> float:
+    """Run to the end and return its seconds.
+
+    Raises:
+        SystemExit: It fails; its last lines are printed.
+    """
+    start = time.monotonic()
+    if runs.start(folder, where).wait():
+        print(runs.output(folder)[-6000:])
+        sys.exit(f"test-cluster: the {where} run failed; all it said is in {folder}.log")
+    return time.monotonic() - start
+
+
+def submitted_jobs() -> pd.DataFrame:
+    """Every job that Slurm remembers: its node, what it asked for, when it waited and ran."""
+    rows = []
+    for text in slurm("scontrol", "show", "job", "--oneliner").splitlines():
+        facts = dict(re.findall(r"(\w+)=(\S+)", text))
+        if "JobId" not in facts or "EndTime" not in facts:
+            continue
+        row = {"node": facts.get("NodeList"), "partition": facts["Partition"]}
+        row |= {"state": facts["JobState"], "gpu": "gres" in facts.get("TresPerJob", "")}
+        for name, key in TIMES.items():
+            row[name] = datetime.fromisoformat(facts[key])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def measured_seconds(folder: Path) -> float:
+    """Seconds that the commands themselves took, from the benchmark files of submitted rules."""
+    local = {"list_plate", "describe_assays"}
+    total = 0.0
+    for path in (folder / "benchmarks").rglob("*.tsv"):
+        row = pd.read_csv(path, sep="\t", na_values=["-"]).iloc[0]
+        total += 0.0 if row["rule_name"] in local else float(row["s"])
+    return total
+
+
+class Tally:
+    """Checks, counted and printed."""
+
+    def __init__(self) -> None:
+        self.passed = self.failed = 0
+
+    def check(self, what: str, good: bool, why: str = "") -> None:
+        """Count one."""
+        self.passed, self.failed = self.passed + bool(good), self.failed + (not good)
+        print(f"ok      {what}" if good else f"FAILED  {what}: {why}", flush=True)
+
+
+def check_jobs(tally: Tally, jobs: pd.DataFrame) -> None:
+    """Hold the jobs that Slurm saw against what the profile promises."""
+    states, used = set(jobs["state"]), set(jobs["node"])
+    tally.check("every job that was submitted completed", states == {"COMPLETED"}, str(states))
+    tally.check("all three nodes worked", used == set(NODES), str(used))
+    on = jobs.groupby("partition")["gpu"].agg(["all", "any"])
+    good = set(on.index) == {"cpu", "gpu"} and on.loc["gpu", "all"] and not on.loc["cpu", "any"]
+    what = "jobs that asked for a GPU, and they alone, went to its partition"
+    tally.check(what, bool(good), on.to_string())
+
+
+def describe_cost(jobs: pd.DataFrame, folder: Path) -> str:
+    """What the scheduler and Snakemake within the jobs cost beside the commands themselves."""
+    waited = (jobs["began"] - jobs["submitted"]).dt.total_seconds().mean()
+    held = (jobs["ended"] - jobs["began"]).dt.total_seconds().mean()
+    computed = measured_seconds(folder) / len(jobs)
+    return (
+        f"what the scheduler cost: {len(jobs)} submissions; on average one waited {waited:.1f} s "
+        f"and held its node {held:.1f} s, of which its commands took {computed:.1f} s"
+    )
+
+
+def main() -> None:
+    """Compare the two runs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--if-possible", action="store_true", help="end well where it cannot run")
+    parser.add_argument("--local", type=Path, help="a finished local run; without, one is made")
+    parser.add_argument("--keep", type=Path, help="folder for the runs; without, they are deleted")
+    args = parser.parse_args()
+    try:
+        need_possible()
+    except CannotRun as reason:
+        print(f"test-cluster: not run, because {reason}.")
+        sys.exit(0 if args.if_possible else 1)
+    folder = args.keep or Path(tempfile.mkdtemp(prefix="rls-test-cluster-", dir="/var/tmp"))
+    tally = Tally()
+    print("test-cluster: the smoke run on this machine", flush=True)
+    local = args.local or folder / "local"
+    local_s = float("nan") if args.local else timed_run(local, "local")
+    print("test-cluster: the smoke run on three nodes of Slurm", flush=True)
+    with Cluster():
+        cluster_s = timed_run(folder / "slurm", "slurm")
+        jobs = submitted_jobs()
+    check_jobs(tally, jobs)
+    n, said = differences(folder / "slurm" / "results", local / "results")
+    tally.check(f"{n} arrays and tables are equal", n > 60 and not said, "; ".join(said[:5]))
+    print(f"wall time: {local_s:.0f} s here, {cluster_s:.0f} s on the cluster")
+    print(describe_cost(jobs, folder / "slurm"))
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    if not args.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(bool(tally.failed))
+
+
+if __name__ == "__main__":
+    main()
