@@ -20,7 +20,6 @@ from tests.cluster import runs
 from tests.cluster.compare import differences
 from tests.cluster.slurm import NODES, CannotRun, Cluster, need_possible, slurm
 
-
 TIMES = {"submitted": "SubmitTime", "began": "StartTime", "ended": "EndTime"}
 
 

@@ -1,0 +1,334 @@
+"""Faults, one a round: a stage of the smoke run is disturbed, and must end as if it had not been.
+
+``python -m tests.cluster.faults --rounds 3`` does three drawn by --seed, ``--all`` every one. A
+round starts from a copy of a finished run, removes what one stage made, disturbs that stage while
+it is made again, and goes on as a person would: by the same command. Then every array and table
+must equal the undisturbed run's, and before that nothing half-written lies under a final name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import runs
+from tests.cluster.rounds import Lost, Missed, Round, last_error
+from tests.cluster.slurm import CannotRun, Cluster, descendants, need_possible, slurm, wait_until
+from tests.cluster.stages import FLIPPED, STAGES
+
+# A training of over a minute, the shortest limit that Slurm knows.
+LONG = "train_gan: {total_kimg: 5, checkpoint_kimg: 0.5}\n"
+
+
+# ---- the faults -----------------------------------------------------------------------------------
+
+
+def kill_job(r: Round) -> None:
+    """SIGKILL of the stage's process; on Slurm the profile submits it again by itself."""
+    run = r.start()
+    os.kill(r.wait_for_job(run), signal.SIGKILL)
+    if r.where == "slurm":
+        r.finish(run)
+        return
+    r.finish(run, good=False)
+    r.check_nothing_half_written()
+    r.go_on()
+
+
+def lose_node(r: Round) -> None:
+    """The node that searches loses power; the job runs again on another."""
+    assert r.cluster is not None
+    run = r.start()
+    r.wait_for_job(run)
+    node = slurm("squeue", "-h", "-t", "R", "-o", "%N").split()[0]
+    r.cluster.lose_node(node)
+    try:
+        r.finish(run)
+    finally:
+        r.cluster.return_node(node)
+
+
+def lack_memory(r: Round) -> None:
+    """Killed for memory at the first attempt, it succeeds with more at the next."""
+    asked = f"{r.stage}:mem_mb=220*6**(attempt-1)"
+    r.finish(r.start("--set-resources", asked))
+    if "Trying to restart" not in runs.output(r.folder):
+        raise Lost("the first attempt was not killed")
+
+
+def lack_time(r: Round) -> None:
+    """Stopped by the wall-time limit of a minute; resubmitted, it goes on from its checkpoint."""
+    r.finish(r.start("--set-resources", f"{r.stage}:runtime=attempt", "--retries", "4"))
+    if "Trying to restart" not in runs.output(r.folder):
+        raise Lost("the first attempt ended within a minute")
+
+
+@contextlib.contextmanager
+def full_disk(folder: Path, *names: str) -> Iterator[Callable[[], None]]:
+    """Put small file systems under folders of a run and fill them; yields what makes room."""
+    mounted, fillers = [], []
+    try:
+        for name in names:
+            place, beside = folder / name, folder / f".{name}"
+            place.mkdir(exist_ok=True)
+            place.rename(beside)
+            place.mkdir()
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place], check=True)
+            mounted.append(place)
+            shutil.copytree(beside, place, dirs_exist_ok=True, symlinks=True)
+            filler = place / ".filler"
+            with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            fillers.append(filler)
+
+        yield lambda: [filler.unlink() for filler in fillers] and None
+        for place in mounted:  # what was made there stays
+            beside = place.with_name(f".{place.name}")
+            shutil.rmtree(beside)
+            shutil.copytree(place, beside, symlinks=True)
+    finally:
+        for place in mounted:
+            subprocess.run(["umount", place], check=True)
+            place.rmdir()
+            place.with_name(f".{place.name}").rename(place)
+
+
+def fill_disk(r: Round) -> None:
+    """No byte can be written to results, data and state; then there is room again."""
+    with full_disk(r.folder, "results", "data", "state") as make_room:
+        r.finish(r.start(), good=False)
+        text = runs.output(r.folder)
+        if not re.search(r"disk is full|No space left on device", text):
+            raise Lost(f"the message does not speak of the disk: {last_error(text)}")
+        for path in r.outputs:
+            if (r.folder / path).exists():
+                raise Lost(f"{path} was left behind by a full disk")
+        make_room()
+        r.check_nothing_half_written()
+        r.go_on()
+
+
+def flip_bit(r: Round, path: str) -> None:
+    """One bit of a file that the stage reads: found, named with the rule, mended as it says."""
+    writer = FLIPPED[path][0]
+    target = r.folder / path
+    content, stat = bytearray(target.read_bytes()), target.stat()
+    place = r.random.randrange(len(content) // 10, 9 * len(content) // 10)
+    content[place] ^= 1 << r.random.randrange(8)
+    target.write_bytes(content)
+    os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    if r.finish(r.start(), None) == 0:
+        raise Lost(f"bit {place} of {path} was flipped, and nothing noticed")
+    errors = [line for line in runs.output(r.folder).splitlines() if re.search(r"\berror: ", line)]
+    if not any(target.name in line and writer in line for line in errors):
+        raise Lost(f"the error does not name {target.name} and {writer}: {errors[:1]}")
+    r.remove(path)
+    r.go_on()
+
+
+def orphan(r: Round) -> None:
+    """Snakemake is killed, not its job; it is started again while the orphan still writes."""
+    run = r.start()
+    job = r.wait_for_job(run, 0.5, 1.5)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    if job not in r.running():
+        raise Missed("the job was over when Snakemake was killed")
+    r.finish(r.start("--unlock"))
+    r.finish(r.start(), None)  # it may wait, refuse or win; all that counts is what comes out
+    wait_until("the orphan to end", lambda: not r.running(), 120)
+    r.check_nothing_half_written()
+    r.go_on()
+
+
+def two_runs(r: Round) -> None:
+    """A second Snakemake in the same folder says that there is a first, and touches nothing."""
+    first = r.start()
+    r.wait_for_job(first, 0.1, 0.5)
+    before = len(runs.output(r.folder))
+    if r.finish(r.start(), None) == 0:
+        raise Lost("the second run did not refuse")
+    if not re.search("cannot be locked|locked", runs.output(r.folder)[before:]):
+        raise Lost("the second run does not say that the folder is in use")
+    r.finish(first)
+
+
+def terminate(r: Round) -> None:
+    """SIGTERM to Snakemake and all below it, as a shutdown sends it."""
+    run = r.start()
+    r.wait_for_job(run)
+    for pid in [run.pid, *descendants(run.pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    r.finish(run, None)
+    wait_until("all to end", lambda: not r.running(), 60)
+    r.check_nothing_half_written()
+    r.go_on()
+
+
+KILLED = (
+    *("simulate_plate", "crop_cells", "train_gan", "sample_styles", "train_classifier"),
+    *("super_resolve", "classify", "table1", "figure5", "report"),
+)
+LOCAL = {
+    "kill": (kill_job, KILLED),
+    "disk full": (fill_disk, tuple(STAGES)),
+    "orphan": (orphan, ("train_gan", "fit_flow", "measure")),
+    "two runs": (two_runs, ("train_gan", "select_cells")),
+    "SIGTERM": (terminate, ("train_gan", "fit_flow", "high_resolution", "gather_shards")),
+}
+SLURM = {
+    "node down": (lose_node, ("super_resolve", "super_resolve")),
+    "memory": (lack_memory, ("measure", "fit_flow")),
+    "wall time": (lack_time, ("train_gan", "train_gan")),
+    "kill": (kill_job, ("degrade", "super_resolve", "train_gan")),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A round to do."""
+
+    kind: str
+    stage: str
+    where: str
+    act: Callable[[Round], None]
+    file: str = ""
+
+
+def plans() -> list[Plan]:
+    """Every round, in the order in which they are done."""
+    found = [
+        Plan(kind, stage, where, act)
+        for where, kinds in (("local", LOCAL), ("slurm", SLURM))
+        for kind, (act, stages) in kinds.items()
+        for stage in stages
+    ]
+    for path, (_, reader) in FLIPPED.items():
+        found.append(Plan("bit flip", reader, "local", lambda r, p=path: flip_bit(r, p), path))
+    return found
+
+
+def chosen(args: argparse.Namespace) -> list[Plan]:
+    """The rounds that the command line asks for."""
+    everything = [plan for plan in plans() if args.only in f"{plan.where} {plan.kind} {plan.stage}"]
+    if args.all:
+        return everything[args.first : args.first + args.rounds] if args.rounds else everything
+    return random.Random(args.seed).sample(everything, min(args.rounds or 3, len(everything)))
+
+
+class Field:
+    """Where rounds are done: the finished run that they copy, and the cluster where they need it."""
+
+    def __init__(self, base: Path, seed: int, keep: bool) -> None:
+        self.base, self.seed, self.keep = base, seed, keep
+        self.template = base / "template"
+        self.cluster: Cluster | None = None
+
+    def make_template(self) -> None:
+        """The undisturbed run, with every intermediate file kept."""
+        if self.template.exists():
+            return
+        print("faults: an undisturbed run first", flush=True)
+        making = self.base / "making"
+        if runs.start(making, "local", "--notemp").wait():
+            sys.exit(f"faults: it failed; see {making}.log")
+        making.rename(self.template)
+
+    def reference(self, plan: Plan) -> tuple[Path, tuple[Path, ...]]:
+        """The undisturbed results, and the overlay of a longer training where that is disturbed."""
+        if plan.kind != "wall time":
+            return self.template / "results", ()
+        overlay, folder = self.base / "long.yaml", self.base / "long"
+        overlay.write_text(LONG)
+        if not folder.exists():
+            making = self.base / "making_long"
+            shutil.copytree(self.template, making, symlinks=True)
+            for path in STAGES["train_gan"]:
+                (making / path).unlink()
+            options = ("--notemp", "--", *STAGES["train_gan"])
+            if runs.start(making, "local", *options, configs=(overlay,)).wait():
+                sys.exit(f"faults: the long training failed; see {making}.log")
+            making.rename(folder)
+        return folder / "results", (overlay,)
+
+    def do(self, plan: Plan, number: int) -> str:
+        """Do one round; return '' or what was lost."""
+        reference, configs = self.reference(plan)
+        reason = ""
+        for attempt in range(4):
+            chance = random.Random(f"{self.seed} {number} {attempt}")
+            folder = self.base / f"round{number}"
+            r = Round(plan.stage, plan.where, folder, reference, chance, self.cluster, configs)
+            r.prepare(self.template)
+            try:
+                plan.act(r)
+                r.check_equal()
+            except Missed as missed:
+                reason = f"missed four times: {missed}"
+                continue
+            except (Lost, TimeoutError) as lost:
+                return str(lost)
+            if not self.keep:
+                shutil.rmtree(r.folder)
+            return ""
+        return reason
+
+
+def command_line() -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=0, help="how many")
+    parser.add_argument("--all", action="store_true", help="in their order, not drawn at random")
+    parser.add_argument("--first", type=int, default=0, help="with --all: how many to pass over")
+    parser.add_argument("--only", default="", help="those whose place, kind and stage hold this")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw and of the moments")
+    parser.add_argument("--base", type=Path, default=Path("/var/tmp/rls-faults"), help="folder")
+    parser.add_argument("--table", type=Path, help="CSV to which each round is added")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of rounds")
+    parser.add_argument("--make-template", action="store_true", help="make the finished run only")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Do rounds; print a line each."""
+    args = command_line()
+    try:
+        need_possible()
+    except CannotRun as reason:
+        sys.exit(f"faults: not run, because {reason}.")
+    args.base.mkdir(parents=True, exist_ok=True)
+    place = Field(args.base, args.seed, args.keep)
+    place.make_template()
+    todo, survived = [] if args.make_template else chosen(args), 0
+    needs_cluster = any(plan.where == "slurm" for plan in todo)
+    with Cluster() if needs_cluster else contextlib.nullcontext() as place.cluster:
+        for number, plan in enumerate(todo, args.first):
+            start = time.monotonic()
+            lost = place.do(plan, number)
+            survived += not lost
+            end = "lost" if lost else "survived"
+            seconds = f"{time.monotonic() - start:.0f}"
+            row = ",".join((plan.kind, plan.stage, plan.where, plan.file, end, seconds))
+            print(f"{row}  {lost}", flush=True)
+            if args.table:
+                with open(args.table, "a") as file:
+                    file.write(row + "\n")
+    print(f"{survived} passed, {len(todo) - survived} failed")
+    sys.exit(survived != len(todo))
+
+
+if __name__ == "__main__":
+    main()
