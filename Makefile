@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-from-scratch all-methods bbbc014 bbbc021-demonstration bbbc021-generator test lint schema unlock clean
+.PHONY: help demo demo-from-scratch all-methods bbbc014 bbbc021-demonstration bbbc021-generator test test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -43,6 +43,9 @@ bbbc021-generator: .venv/installed  ## models/bbbc021_64px anew, from the croppe
 test: lint  ## lint, types, unit and workflow tests
 	@python -m pytest -n $(CORES) --dist loadfile --durations=10
 
+test-cluster: .venv/installed  ## the smoke run and three faults on a real Slurm of three nodes (Debian, root; ten minutes)
+	@python -m tests.cluster.smoke $(IF_POSSIBLE) --faults 3
+
 lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
 	@ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy
 	@snakemake --snakefile Snakefile --configfile config/demo.yaml --directory .venv/lint --lint
@@ -51,7 +54,7 @@ schema: .venv/installed  ## write the config's schema and its description anew, 
 	@python -m analysis.configuration --write
 
 unlock: .venv/installed  ## after a killed Snakemake: make unlock RUN=demo
-	@snakemake --snakefile Snakefile --configfile config/$(RUN).yaml --directory runs/$(RUN) --unlock
+	@snakemake --snakefile Snakefile --configfile $(or $(wildcard config/$(RUN).yaml),config/config.yaml) --directory runs/$(RUN) --unlock
 
 clean:  ## remove caches; never touches runs/
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -31,7 +31,7 @@ from tests.cluster.stages import FLIPPED, STAGES
 LONG = "train_gan: {total_kimg: 5, checkpoint_kimg: 0.5}\n"
 
 
-# ---- the faults -----------------------------------------------------------------------------------
+# ---- the faults ---------------------------------------------------------------------------------
 
 
 def kill_job(r: Round) -> None:
@@ -221,21 +221,31 @@ def plans() -> list[Plan]:
     return found
 
 
+def draw(n: int, seed: int) -> list[Plan]:
+    """Rounds of different kinds, drawn at random; the shorter kinds, of under a minute."""
+    chance = random.Random(seed)
+    found = {plan.kind: plan for plan in chance.sample(plans(), len(plans()))}
+    short = sorted(set(found) - {"wall time", "memory"})
+    return [found[kind] for kind in chance.sample(short, min(n, len(short)))]
+
+
 def chosen(args: argparse.Namespace) -> list[Plan]:
     """The rounds that the command line asks for."""
-    everything = [plan for plan in plans() if args.only in f"{plan.where} {plan.kind} {plan.stage}"]
-    if args.all:
-        return everything[args.first : args.first + args.rounds] if args.rounds else everything
-    return random.Random(args.seed).sample(everything, min(args.rounds or 3, len(everything)))
+    if not args.all:
+        return draw(args.rounds or 3, args.seed)
+    found = [plan for plan in plans() if args.only in f"{plan.where} {plan.kind} {plan.stage}"]
+    return found[args.first : args.first + (args.rounds or len(found))]
 
 
 class Field:
-    """Where rounds are done: the finished run that they copy, and the cluster where they need it."""
+    """Where rounds are done: the finished run that they copy, and the cluster."""
 
-    def __init__(self, base: Path, seed: int, keep: bool) -> None:
-        self.base, self.seed, self.keep = base, seed, keep
-        self.template = base / "template"
+    def __init__(self, base: Path, seed: int, template: Path | None = None) -> None:
+        base.mkdir(parents=True, exist_ok=True)
+        self.base, self.seed = base, seed
+        self.template = template or base / "template"
         self.cluster: Cluster | None = None
+        self.keep = False
 
     def make_template(self) -> None:
         """The undisturbed run, with every intermediate file kept."""
@@ -309,8 +319,8 @@ def main() -> None:
         need_possible()
     except CannotRun as reason:
         sys.exit(f"faults: not run, because {reason}.")
-    args.base.mkdir(parents=True, exist_ok=True)
-    place = Field(args.base, args.seed, args.keep)
+    place = Field(args.base, args.seed)
+    place.keep = args.keep
     place.make_template()
     todo, survived = [] if args.make_template else chosen(args), 0
     needs_cluster = any(plan.where == "slurm" for plan in todo)

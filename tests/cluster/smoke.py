@@ -11,13 +11,14 @@ import shutil
 import sys
 import tempfile
 import time
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import pandas as pd
 
 from tests.cluster import runs
 from tests.cluster.compare import differences
+from tests.cluster.faults import Field, draw
 from tests.cluster.slurm import NODES, CannotRun, Cluster, need_possible, slurm
 
 TIMES = {"submitted": "SubmitTime", "began": "StartTime", "ended": "EndTime"}
@@ -30,7 +31,7 @@ def timed_run(folder: Path, where: str) -> float:
         SystemExit: It fails; its last lines are printed.
     """
     start = time.monotonic()
-    if runs.start(folder, where).wait():
+    if runs.start(folder, where, "--notemp").wait():
         print(runs.output(folder)[-6000:])
         sys.exit(f"test-cluster: the {where} run failed; all it said is in {folder}.log")
     return time.monotonic() - start
@@ -100,6 +101,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--if-possible", action="store_true", help="end well where it cannot run")
     parser.add_argument("--local", type=Path, help="a finished local run; without, one is made")
+    parser.add_argument("--faults", type=int, default=0, help="rounds of faults afterwards")
+    parser.add_argument("--seed", type=int, default=date.today().toordinal(), help="of the faults")
     parser.add_argument("--keep", type=Path, help="folder for the runs; without, they are deleted")
     args = parser.parse_args()
     try:
@@ -113,9 +116,17 @@ def main() -> None:
     local = args.local or folder / "local"
     local_s = float("nan") if args.local else timed_run(local, "local")
     print("test-cluster: the smoke run on three nodes of Slurm", flush=True)
-    with Cluster():
+    with Cluster() as cluster:
         cluster_s = timed_run(folder / "slurm", "slurm")
         jobs = submitted_jobs()
+        if args.faults:
+            place = Field(folder / "faults", args.seed, template=local)
+            place.cluster = cluster
+            for number, plan in enumerate(draw(args.faults, args.seed)):
+                lost = place.do(plan, number)
+                tally.check(
+                    f"{plan.kind} in {plan.stage} ({plan.where}) is survived", not lost, lost
+                )
     check_jobs(tally, jobs)
     n, said = differences(folder / "slurm" / "results", local / "results")
     tally.check(f"{n} arrays and tables are equal", n > 60 and not said, "; ".join(said[:5]))
