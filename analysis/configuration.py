@@ -15,7 +15,7 @@ import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,7 @@ def method_keys(search: str) -> dict[str, Key]:
     return keys_of(path)
 
 
+@cache
 def method_fact(search: str, name: str, default: Any) -> Any:  # noqa: ANN401
     """Return a constant of a method's source, such as ``NEEDS_GENERATOR``, or the default."""
     tree = ast.parse((ROOT / f"rls/search/{search}.py").read_text(encoding="utf-8"))

@@ -6,13 +6,17 @@
 # beside what it asked for in its file under benchmarks/ (max_rss, s; resources). A job that was killed for
 # memory or time is submitted again (`retries` of the profile) with twice as much of both.
 
+from functools import cache
+
 HEAVY = max(config["threads"], 1)
 MARGIN = 3  # requested over estimated time: other machines, other users
 SHORTEST = 20  # minutes; below, a scheduler gains nothing
 LONGEST = (
     7 * 24 * 60
 )  # minutes; the limit of most partitions. Training goes on from its checkpoint
-PYTHON_MB = 1000  # a process with numpy, pandas, scikit-image, matplotlib; measured 120 to 400
+PYTHON_MB = (
+    1000  # a process with numpy, pandas, scikit-image, matplotlib; measured 120 to 400
+)
 TORCH_MB = 1500  # a process with torch; measured 310 to 460
 GPU_MB = 3000  # host memory of a CUDA context, beside TORCH_MB
 MIB = 2**20
@@ -42,10 +46,15 @@ SEARCH_PASSES = 3  # forward and back
 # ---- sizes --------------------------------------------------------------------------------------
 
 
+@cache
+def section_of(name, assay):
+    """A section with the assay's own changes; asked for thousands of times."""
+    return settings.section_values(config, name, assay)
+
+
 def setting(name, key, wildcards=None):
     """A value of a section, with the assay's own changes."""
-    assay = getattr(wildcards, "assay", "")
-    return settings.section_values(config, name, assay)[key]
+    return section_of(name, getattr(wildcards, "assay", ""))[key]
 
 
 def plate_fields(wildcards):
