@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
-import socket
-import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +16,12 @@ import torch
 
 from rls.errors import InputError
 from rls.io.files import DIGEST_BYTES, atomic_path, write_text
+from rls.locks import Lock
+from rls.stopping import Stopped
 
 KEPT = 2
-HEARTBEAT_S = 10.0
-STALE_S = 90.0
+RUN = "RLS_RUN"  # names one run of Snakemake in the environment of its jobs
+MOST_FAILURES = 2
 
 
 def identity_digest(identity: Mapping[str, Any]) -> str:
@@ -43,8 +43,11 @@ class StateFolder:
         identity: Settings, data digest, seed; values that JSON can hold.
         writes: False for a process that only reads beside the one that holds the folder.
 
+    In a run of Snakemake (RLS_RUN is set) a fault that came twice without a step forward is not
+    met a third time: retries are for what another attempt can mend. A new run tries again.
+
     Raises:
-        InputError: On entering, when a living process holds the folder.
+        InputError: On entering, when a living process holds the folder, or after such a fault.
     """
 
     def __init__(
@@ -53,19 +56,21 @@ class StateFolder:
         self.folder = Path(root) / f"{name}-{identity_digest(identity)}"
         self.identity = dict(identity)
         self.writes = writes
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._lock = Lock(self.folder / "lock.json", self.folder)
 
     def __enter__(self) -> StateFolder:
         if not self.writes:
             return self
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        self._lock.take()
+        try:
+            self._refuse_third_failure()
+        except InputError:
+            self._lock.give_back()
+            raise
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink(missing_ok=True)
         write_text(self.folder / "identity.json", json.dumps(self.identity, indent=2) + "\n")
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-        self._thread.start()
         return self
 
     def __exit__(
@@ -74,11 +79,11 @@ class StateFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        if self.writes and self._owner().get("token") == self._token:
-            self._lock.unlink(missing_ok=True)
+        if not self.writes:
+            return
+        if isinstance(error, Exception) and not isinstance(error, (Stopped, MemoryError)):
+            self._note_failure(f"{type(error).__name__}: {error}")
+        self._lock.give_back()
 
     def save(self, step: int, payload: Mapping[str, Any]) -> None:
         """Write a checkpoint and drop all but the last two.
@@ -91,7 +96,7 @@ class StateFolder:
             InputError: The disk is full (the checkpoints there stay), or another process has
                 taken the folder over.
         """
-        if self._owner().get("token") != self._token:
+        if not self._lock.is_mine():
             raise InputError(
                 f"Another process has taken over {self.folder}; this one stops so that it does "
                 f"not write over its work."
@@ -137,82 +142,32 @@ class StateFolder:
         return sorted(self.folder.glob("checkpoint-*.pt"))
 
     @property
-    def _lock(self) -> Path:
-        return self.folder / "lock.json"
+    def _failures(self) -> Path:
+        return self.folder / "failures.json"
 
-    @property
-    def _token(self) -> str:
-        return f"{socket.gethostname()}:{os.getpid()}:{_process_start(os.getpid())}"
+    def _present(self, sentence: str = "") -> dict[str, Any]:
+        """What must be the same for a failure to be the same: the run, the progress, the fault."""
+        newest = self._checkpoints()[-1:]
+        progress = newest[0].name if newest else ""
+        return {"run": os.environ.get(RUN, ""), "progress": progress, "sentence": sentence}
 
-    def _owner(self) -> dict[str, Any]:
+    def _noted(self) -> dict[str, Any]:
         try:
-            return json.loads(self._lock.read_text())
+            return json.loads(self._failures.read_text())
         except (OSError, ValueError):
             return {}
 
-    def _take_lock(self) -> None:
-        content = json.dumps(
-            {"host": socket.gethostname(), "pid": os.getpid(), "token": self._token}
-        )
-        for _ in range(100):
-            try:
-                handle = os.open(self._lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
-                self._refuse_or_remove()
-                continue
-            with os.fdopen(handle, "w") as file:
-                file.write(content)
-            return
-        raise InputError(f"The lock {self._lock} could not be taken. Remove it by hand.")
+    def _note_failure(self, sentence: str) -> None:
+        present, noted = self._present(sentence), self._noted()
+        count = noted.pop("count", 0) if {**noted, "count": 0} == {**present, "count": 0} else 0
+        with contextlib.suppress(OSError, InputError):  # of a full disk the first fault says it
+            write_text(self._failures, json.dumps({**present, "count": count + 1}) + "\n")
 
-    def _refuse_or_remove(self) -> None:
-        """Raise when the lock's owner lives; remove the lock when it is dead."""
-        owner = self._owner()
-        try:
-            age = time.time() - self._lock.stat().st_mtime
-        except FileNotFoundError:
-            return
-        if not owner and age < 5.0:  # Just being written by somebody else.
-            time.sleep(0.1)
-            return
-        if owner and self._is_alive(owner, age):
+    def _refuse_third_failure(self) -> None:
+        noted = self._noted()
+        count, sentence = noted.pop("count", 0), noted.get("sentence", "")
+        if noted.get("run") and count >= MOST_FAILURES and noted == self._present(sentence):
             raise InputError(
-                f"Process {owner['pid']} on {owner['host']} is already working on {self.folder}. "
-                f"Wait for it, or stop it and run the same command again."
+                f"This run has failed {count} times at the same point ({sentence}) and does not "
+                "try again. Mend the cause and start Snakemake again."
             )
-        # Two that find a dead lock: only one may remove it, and never a lock taken since.
-        grave = self._lock.with_name(f".tmp-lock-{os.getpid()}")
-        try:
-            os.rename(self._lock, grave)
-        except FileNotFoundError:
-            return
-        grave.unlink(missing_ok=True)
-        print(f"The lock of a dead process on {self.folder} was taken over.", flush=True)
-
-    @staticmethod
-    def _is_alive(owner: Mapping[str, Any], age: float) -> bool:
-        if owner["host"] == socket.gethostname():
-            return owner["token"].endswith(f":{_process_start(owner['pid'])}") and bool(
-                _process_start(owner["pid"])
-            )
-        # On another host only the heartbeat tells.
-        return age < STALE_S
-
-    def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_S):
-            if self._owner().get("token") != self._token:
-                return
-            try:
-                os.utime(self._lock)
-            except OSError:
-                return
-
-
-def _process_start(pid: int) -> str:
-    """Return the start time of a process (so that a reused pid is not mistaken), or ''."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    state, *rest = text.rsplit(")", 1)[1].split()
-    return "" if state == "Z" else rest[18]

@@ -13,7 +13,10 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import yaml
 
+from rls import locks
 from rls.errors import InputError
+from rls.io.files import full_disk
+from rls.stopping import STATUS, Stopped, requeue
 
 S = TypeVar("S")
 MISSING = dataclasses.MISSING
@@ -71,8 +74,11 @@ class Parser(argparse.ArgumentParser, Generic[S]):
     def parse(self, argv: Sequence[str] | None) -> tuple[argparse.Namespace, S]:
         """Return the namespace of plain arguments and the settings.
 
+        Where the command runs as a process, its outputs are locked until it ends.
+
         Raises:
-            InputError: Unknown or missing key, or a value of the wrong type.
+            InputError: Unknown or missing key, a value of the wrong type, or another process is
+                writing the same output.
         """
         args = self.parse_args(argv)
         values: dict[str, Any] = {}
@@ -89,7 +95,9 @@ class Parser(argparse.ArgumentParser, Generic[S]):
             if given is not None:
                 values[name] = convert(given, self.hints[name], "--" + name.replace("_", "-"))
             delattr(args, "setting_" + name)
-        return args, make_settings(self.settings, values, self.section)
+        made = make_settings(self.settings, values, self.section)
+        locks.hold_outputs(vars(args))
+        return args, made
 
     def _section_values(self, path: Path | None) -> Mapping[str, Any]:
         if path is None:
@@ -172,15 +180,27 @@ def as_flags(settings: Any) -> list[str]:  # noqa: ANN401
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a command's ``main``: exit 0, or print ``error: ...`` and exit 1."""
+    """Run a command's ``main``: exit 0, or print ``error: ...`` and exit 1.
+
+    Work that was stopped on purpose prints ``stopped: ...`` and exits with 75.
+    """
+    locks.active = True
     try:
         main()
-    except InputError as error:
-        if "--traceback" in sys.argv:
+    except (InputError, OSError) as error:
+        if "--traceback" in sys.argv or not (isinstance(error, InputError) or full_disk(error)):
             raise
         sys.stdout.flush()
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        said = (
+            error
+            if isinstance(error, InputError)
+            else f"The disk is full ({error}). Free space and run the same command again."
+        )  # noqa: E501
+        print(f"error: {said}", file=sys.stderr, flush=True)
         sys.exit(1)
+    except Stopped as stop:
+        print(f"stopped: {stop}{requeue(stop)}", file=sys.stderr, flush=True)
+        sys.exit(STATUS)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)

@@ -76,6 +76,14 @@ class Processes:
         greatest, least = mine.chunk(2)
         return torch.equal(greatest, -least)
 
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether the flag of any process is set; the answer is the same in all."""
+        if self.count == 1:
+            return flag
+        mine = torch.tensor(int(flag), device=device)
+        dist.all_reduce(mine, dist.ReduceOp.MAX)
+        return bool(mine)
+
     def wait(self) -> None:
         """Return when all processes are here."""
         if self.count > 1:

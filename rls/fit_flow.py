@@ -24,6 +24,7 @@ from rls.errors import InputError
 from rls.flows import FLOWS, ROWS_AT_ONCE, StyleFlow, write_flow
 from rls.io import read_weights
 from rls.progress import Progress
+from rls.stopping import Watch
 from rls.streams import stream_seed, torch_stream
 
 MOST_HALVINGS = 3
@@ -135,8 +136,12 @@ def start_fit(train: Tensor, settings: Settings) -> Fit:
     return Fit(flow, optimiser, copy.deepcopy(flow.state_dict()))
 
 
-def run_epoch(fit: Fit, train: Tensor, settings: Settings) -> bool:
-    """Go once through the training styles; return False as soon as a loss is not finite."""
+def run_epoch(fit: Fit, train: Tensor, settings: Settings, watch: Watch) -> bool:
+    """Go once through the training styles; return False as soon as a loss is not finite.
+
+    Raises:
+        Stopped: On a signal; the epoch is lost.
+    """
     size = min(settings.batch_size, len(train))
     random = torch_stream(settings.seed, f"epoch {fit.epoch}", "fit_flow order")
     order = torch.randperm(len(train), generator=random).to(train.device)
@@ -147,6 +152,7 @@ def run_epoch(fit: Fit, train: Tensor, settings: Settings) -> bool:
         loss = -fit.flow.log_prob(train[rows]).mean()
         fit.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        watch.stop_if_asked(f"after epoch {fit.epoch}")
         norm = torch.nn.utils.clip_grad_norm_(fit.flow.parameters(), settings.gradient_clip)
         healthy = healthy & torch.isfinite(loss) & torch.isfinite(norm)
         if not bool(healthy):
@@ -175,6 +181,12 @@ def step_back(fit: Fit) -> None:
           "are taken up again with half the learning rate", flush=True)  # fmt: skip
 
 
+def not_finished(fit: Fit, settings: Settings) -> bool:
+    """Whether neither the length nor the patience is used up."""
+    waited = fit.epoch - fit.best_epoch
+    return fit.epoch < settings.max_epochs and waited < settings.patience_epochs
+
+
 def fit_flow(
     train: Tensor, validation: Tensor, settings: Settings, state: StateFolder | None = None
 ) -> Fit:
@@ -182,18 +194,20 @@ def fit_flow(
 
     Arguments:
         state: Where each epoch is kept; an interrupted fit goes on there, with the same result.
+
+    Raises:
+        InputError: The fit diverged.
+        Stopped: Before a time limit or on a signal.
     """
     fit = start_fit(train, settings)
     saved = state.load() if state else None
     if saved:
         fit.restore(saved)
         print(f"fit_flow: goes on after epoch {fit.epoch}", flush=True)
-    with Progress(settings.max_epochs, "fit_flow", "epoch", done=fit.epoch) as bar:
-        while (
-            fit.epoch < settings.max_epochs
-            and fit.epoch - fit.best_epoch < settings.patience_epochs
-        ):
-            if run_epoch(fit, train, settings):
+    bar = Progress(settings.max_epochs, "fit_flow", "epoch", done=fit.epoch)
+    with bar, Watch("fit_flow") as watch:
+        while not_finished(fit, settings):
+            if run_epoch(fit, train, settings, watch):
                 fit.flow.recompute_batch_norm(train)
                 log_prob = mean_log_prob(fit.flow, validation)
             else:
@@ -207,6 +221,8 @@ def fit_flow(
             if state:
                 state.save(fit.epoch, fit.payload())
             bar.advance(1, f"validation log p {log_prob:.2f} nats, best {fit.best_log_prob:.2f}")
+            if watch.due() and state and not_finished(fit, settings):
+                raise watch.stopped(f"after epoch {fit.epoch}")
     if not math.isfinite(fit.best_log_prob):
         raise InputError("No epoch of the fit was finite. Lower learning_rate.")
     fit.flow.load_state_dict(fit.best)

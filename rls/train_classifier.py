@@ -28,6 +28,7 @@ from rls.device import choose_device
 from rls.errors import InputError
 from rls.io import Intensity, Stack, read_intensity, read_stack, write_weights
 from rls.progress import Progress
+from rls.stopping import Watch
 from rls.streams import stream, stream_seed, torch_stream
 
 
@@ -171,8 +172,14 @@ def start(training: Cells, settings: Settings, device: torch.device) -> Training
     return Training(net, optimiser, 0, float("inf"), 0, best, [])
 
 
-def train_epoch(state: Training, cells: Cells, settings: Settings, device: torch.device) -> float:
-    """Take one pass in whole batches; return the mean loss. Draws depend on seed and epoch only."""
+def train_epoch(
+    state: Training, cells: Cells, settings: Settings, device: torch.device, watch: Watch
+) -> float:
+    """Take one pass in whole batches; return the mean loss. Draws depend on seed and epoch only.
+
+    Raises:
+        Stopped: On a signal; the pass is lost.
+    """
     state.net.train()
     key = f"epoch {state.epoch}"
     order = stream(settings.seed, key, "order").permutation(len(cells.images))
@@ -189,23 +196,30 @@ def train_epoch(state: Training, cells: Cells, settings: Settings, device: torch
             loss.backward()
             state.optimiser.step()
             total += float(loss.detach())
+            watch.stop_if_asked(f"after epoch {state.epoch}")
     return total / n_batches
 
 
 def train(
     training: Cells, tune: Cells, settings: Settings, device: torch.device, folder: StateFolder
 ) -> Training:
-    """Train, or go on from the newest checkpoint, until ``epochs`` or patience ends."""
+    """Train, or go on from the newest checkpoint, until ``epochs`` or patience ends.
+
+    Raises:
+        InputError: The loss is not finite.
+        Stopped: Before a time limit or on a signal.
+    """
     state = start(training, settings, device)
     if (payload := folder.load()) is not None:
         state.restore(payload)
         print(f"train_classifier: goes on after epoch {state.epoch}", flush=True)
     n = len(training.images)
-    with Progress(settings.epochs * n, "train_classifier", "img", done=state.epoch * n) as bar:
+    bar = Progress(settings.epochs * n, "train_classifier", "img", done=state.epoch * n)
+    with bar, Watch("train_classifier") as watch:
         while state.epoch < settings.epochs:
             if state.epoch - state.best_epoch >= settings.patience_epochs:
                 break
-            training_loss = train_epoch(state, training, settings, device)
+            training_loss = train_epoch(state, training, settings, device, watch)
             state.epoch += 1
             loss, accuracy = evaluate(state.net, tune, settings.batch_size, device)
             state.curves.append([state.epoch, training_loss, loss, accuracy])
@@ -219,6 +233,8 @@ def train(
                 state.best = copy.deepcopy(state.net.state_dict())
             folder.save(state.epoch, state.payload())
             bar.advance(n, note=f"tune loss {loss:.3f}, accuracy {accuracy:.3f}")
+            if watch.due() and state.epoch < settings.epochs:
+                raise watch.stopped(f"after epoch {state.epoch}")
     return state
 
 

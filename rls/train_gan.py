@@ -40,6 +40,7 @@ from rls.io import (
     write_weights,
 )
 from rls.progress import Progress, format_seconds
+from rls.stopping import Watch
 from rls.streams import torch_stream
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.data import TrainingImages
@@ -57,6 +58,7 @@ LENGTH_ONLY = (  # do not change what a step computes
 )  # fmt: skip
 GRID_COLUMNS = 8
 HELD_OUT_SPLIT = "tune"
+STOP_STEPS = 16  # steps between the questions of several processes whether to stop
 GENERATOR_FILE, TRAINING_FILE = "generator.safetensors", "training.safetensors"
 
 
@@ -284,7 +286,8 @@ def train(
 ) -> tuple[list[dict[str, float]], Monitor]:
     """Run, or go on, to total_kimg; checkpoints go to the state folder. Rows of the training curve.
 
-    Raises InputError if a loss is not finite, or the checkpoint is already beyond total_kimg.
+    Raises InputError if a loss is not finite, or the checkpoint is already beyond total_kimg;
+    Stopped, with a checkpoint, before a time limit or on a signal.
     """
     first = trainer.processes.is_first
     rows = go_on(trainer, state, settings)
@@ -296,22 +299,35 @@ def train(
         print(f"{NAME}: grids and TensorBoard curves in {state.folder}", flush=True)
     bar = Progress(total * batch, NAME, "img", done=trainer.images_seen)
     on_terminal = first and sys.stderr.isatty()  # in a log the tick's line takes the bar's place
-    with bar if on_terminal else contextlib.nullcontext():
+    with bar if on_terminal else contextlib.nullcontext(), Watch(NAME) as watch:
         while trainer.step < total:
             trainer.run_step()
+            stop = must_stop(watch, trainer) and trainer.step < total
             if on_terminal:
                 bar.advance(batch)
             step = trainer.step
             tick = is_due(settings.tick_kimg, step, settings)
             evaluate = is_due(settings.evaluate_kimg, step, settings, within=settings.tick_kimg)
             save = is_due(settings.checkpoint_kimg, step, settings)
+            save = save or stop
             if tick or save:
                 trainer.gather()
             if tick and first:
                 log.tick(evaluate=evaluate)
             if save and first:
                 state.save(step, {"trainer": trainer.state(), "rows": rows})
+            if stop:
+                monitor.close()
+                raise watch.stopped(f"at {trainer.images_seen / 1000:.3f} kimg")
     return rows, monitor
+
+
+def must_stop(watch: Watch, trainer: Trainer) -> bool:
+    """Whether to stop after this step; several processes ask one another now and then."""
+    due = watch.due()
+    if trainer.processes.count == 1:
+        return due
+    return trainer.step % STOP_STEPS == 0 and trainer.processes.any(due, trainer.device)
 
 
 @torch.no_grad()

@@ -31,6 +31,7 @@ from rls.forward import BORDERS
 from rls.io import read_intensity, read_stack, write_table, write_weights
 from rls.pix2pix import KIND, Pairing, PatchGAN, UNet
 from rls.progress import Progress, format_seconds
+from rls.stopping import Watch
 from rls.streams import stream_seed, torch_stream
 from rls.stylegan2.data import TrainingImages, centre_crop
 
@@ -93,11 +94,13 @@ class Training:
     patch: PatchGAN | None
     patch_optimiser: torch.optim.Adam | None
     epoch: int = 0
+    steps: int = 0  # of the epoch that has begun
+    losses: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # their sums over these
     best_l1: float = float("inf")
     best: dict[str, Tensor] | None = None
     curves: list[dict[str, float]] = field(default_factory=list)
 
-    plain = ("epoch", "best_l1", "best", "curves")
+    plain = ("epoch", "steps", "losses", "best_l1", "best", "curves")
     modules = ("unet", "optimiser", "patch", "patch_optimiser")
 
     def payload(self) -> dict[str, Any]:
@@ -174,10 +177,12 @@ def train_epoch(
     pairing: Pairing,
     settings: Settings,
     bar: Progress,
-) -> np.ndarray:
+    watch: Watch,
+) -> np.ndarray | None:
     """Take one pass, the last batch filled from the next; return the mean of each loss (3,).
 
-    Every draw depends on seed and step alone.
+    Every draw depends on seed and step alone, so that a pass may go on where it was left: None is
+    returned where it must stop, and ``state`` then holds how far it came.
 
     Raises:
         InputError: A loss is not finite.
@@ -188,8 +193,8 @@ def train_epoch(
         for group in optimiser.param_groups if optimiser else ():
             group["lr"] = settings.rate(state.epoch)
     steps = -(-len(data) // settings.batch_size)
-    total = torch.zeros(3, dtype=torch.float64, device=device)
-    for i in range(steps):
+    total = torch.tensor(state.losses, dtype=torch.float64, device=device)
+    for i in range(state.steps, steps):
         number = state.epoch * steps + i
         high = data.batch(number, settings.batch_size, device)
         random = torch_stream(settings.seed, f"step {number}", "pix2pix dropout", device)
@@ -202,6 +207,10 @@ def train_epoch(
                 f"learning_rate than {settings.learning_rate:g}, or a larger batch_size."
             )
         bar.advance(settings.batch_size)
+        if watch.due() and i + 1 < steps:
+            state.steps, state.losses = i + 1, total.tolist()
+            return None
+    state.steps, state.losses = 0, [0.0, 0.0, 0.0]
     return (total / steps).cpu().numpy()
 
 
@@ -227,17 +236,27 @@ def train(
     settings: Settings,
     folder: StateFolder,
 ) -> None:
-    """Train, or go on from the newest checkpoint, to the end."""
+    """Train, or go on from the newest checkpoint, to the end.
+
+    Raises:
+        Stopped: Before a time limit or on a signal, with a checkpoint.
+    """
     if (payload := folder.load()) is not None:
         state.restore(payload)
-        print(f"{NAME}: goes on after epoch {state.epoch}", flush=True)
-    epochs, n = settings.total_epochs, -(-len(data) // settings.batch_size) * settings.batch_size
+        print(f"{NAME}: goes on after {progress_of(state)}", flush=True)
+    steps = -(-len(data) // settings.batch_size)
+    epochs, n = settings.total_epochs, steps * settings.batch_size
     first, started = state.epoch, time.monotonic()
-    with Progress(epochs * n, NAME, "img", done=state.epoch * n) as bar:
+    seen = state.epoch * n + state.steps * settings.batch_size
+    with Progress(epochs * n, NAME, "img", done=seen) as bar, Watch(NAME) as watch:
         while state.epoch < epochs:
-            begun = time.monotonic()
-            l1, loss, patch_loss = train_epoch(state, data, pairing, settings, bar)
-            rate = n / (time.monotonic() - begun)
+            begun, images = time.monotonic(), n - state.steps * settings.batch_size
+            losses = train_epoch(state, data, pairing, settings, bar, watch)
+            if losses is None:
+                folder.save(state.epoch * steps + state.steps, state.payload())
+                raise watch.stopped(f"after {progress_of(state)}")
+            l1, loss, patch_loss = losses
+            rate = images / (time.monotonic() - begun)
             tune_l1 = held_out_l1(state.unet, tune, pairing, settings.batch_size)
             state.epoch += 1
             row = {"epoch": state.epoch, "learning_rate": settings.rate(state.epoch - 1)}
@@ -247,8 +266,11 @@ def train(
             state.curves.append({name: float(v) for name, v in row.items()})
             if settings.keep == "best_on_tune" and tune_l1 < state.best_l1:
                 state.best_l1, state.best = tune_l1, copy.deepcopy(state.unet.state_dict())
-            if state.epoch % settings.checkpoint_epochs == 0 or state.epoch == epochs:
-                folder.save(state.epoch, state.payload())
+            stop = watch.due() and state.epoch < epochs
+            if stop or state.epoch % settings.checkpoint_epochs == 0 or state.epoch == epochs:
+                folder.save(state.epoch * steps, state.payload())
+            if stop:
+                raise watch.stopped(f"after {progress_of(state)}")
             seconds = (time.monotonic() - started) / (state.epoch - first)
             adversary = f", D {patch_loss:.3f}" if state.patch is not None else ""
             print(
@@ -257,6 +279,12 @@ def train(
                 f"{format_seconds(seconds * (epochs - state.epoch))} left",
                 flush=True,
             )
+
+
+def progress_of(state: Training) -> str:
+    """Return how far it came, in words."""
+    begun = f" and {state.steps} steps of the next" if state.steps else ""
+    return f"epoch {state.epoch}{begun}"
 
 
 def identity(settings: Settings, facts: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,30 @@ _UMASK = os.umask(0o022)
 os.umask(_UMASK)
 
 
+def full_disk(error: BaseException) -> bool:
+    """Whether an error means that nothing more can be written: no space, a quota, a size limit.
+
+    Some libraries pass on the number of the system's error only in their text, and numpy not at
+    all.
+    """
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError) and error.errno in numbers:
+        return True
+    text = str(error)
+    short = isinstance(error, OSError) and re.search(r"\d+ requested and \d+ written", text)
+    return bool(short) or any(
+        f"os error {number})" in text or os.strerror(number) in text for number in numbers
+    )
+
+
+def _refuse_full(path: Path, error: Exception) -> None:
+    if not isinstance(error, InputError) and full_disk(error):
+        raise InputError(
+            f"The disk is full while writing {path}; nothing was changed there. "
+            f"Free space and run the same command again."
+        ) from error
+
+
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; flush it to disk and rename it on success.
@@ -27,7 +52,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         InputError: The disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _refuse_full(path, error)
+        raise
     # The suffix is kept: some writers choose their format by it.
     temporary = path.with_name(f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
@@ -38,12 +67,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             temporary, 0o666 & ~_UMASK
         )  # Some writers leave files that only their owner reads.
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"The disk is full while writing {path}; nothing was changed there. "
-                f"Free space and run the same command again."
-            ) from error
+    except Exception as error:  # writers wrap what the system says in errors of their own
+        _refuse_full(path, error)
         raise
     finally:
         temporary.unlink(missing_ok=True)

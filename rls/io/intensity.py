@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from rls.errors import InputError
-from rls.io.files import need_file, write_text
+from rls.io.files import DIGEST_BYTES, need_file, write_text
+
+LEVELS = ("channels", "black", "white")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Intensity:
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Intensity:
         """Return the scale that :meth:`as_dict` described."""
-        return Intensity(*(tuple(values[name]) for name in ("channels", "black", "white")))
+        return Intensity(*(tuple(values[name]) for name in LEVELS))
 
     def _levels(self) -> tuple[np.ndarray, np.ndarray]:
         black = np.asarray(self.black, dtype=np.float32)[:, None, None]
@@ -58,24 +61,40 @@ class Intensity:
 
 
 def write_intensity(path: Path | str, intensity: Intensity, *, written_by: str) -> None:
-    """Write the scale as JSON."""
-    content = {"written_by": written_by, **intensity.as_dict()}
+    """Write the scale as JSON, with a digest of the levels."""
+    levels = intensity.as_dict()
+    content = {"written_by": written_by, **levels, "digest": _digest(levels)}
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_intensity(path: Path | str) -> Intensity:
-    """Read a scale written by :func:`write_intensity`.
+    """Read a scale written by :func:`write_intensity`, or by hand: then without a digest.
 
     Raises:
-        InputError: The file is missing or is no intensity scale.
+        InputError: The file is missing, damaged, or no intensity scale.
     """
     path = need_file(path, "intensity scale")
     try:
-        return Intensity.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        intensity = Intensity.from_dict(content)
+        # A damaged name must not pass for a file that never had the key.
+        if unknown := set(content) - {*LEVELS, "written_by", "digest"}:
+            raise KeyError(f"unknown key {', '.join(sorted(unknown))}")
     except (KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not an intensity scale ({error}). {rerun_hint()}") from error
+    if content.get("digest", expected := _digest(intensity.as_dict())) != expected:
+        raise InputError(
+            f"The levels in {path} are not those that were written (their digest differs): the "
+            f"file was damaged, or edited. {rerun_hint()} If you edited it, take out its digest."
+        )
+    return intensity
+
+
+def _digest(levels: Mapping[str, Any]) -> str:
+    text = json.dumps(levels, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def rerun_hint() -> str:

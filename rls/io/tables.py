@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rls.errors import InputError
-from rls.io.files import atomic_path, need_file
+from rls.io.files import DIGEST_BYTES, atomic_path, file_digest, need_file, write_text
 
 
 def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> None:
-    """Write ``table`` as parquet (with page checksums) or CSV, chosen by the suffix.
+    """Write ``table`` as parquet or CSV, chosen by the suffix.
+
+    Parquet has checksums of its pages, and in its metadata a digest of names, types and values. A
+    CSV is for people: its digest lies beside it in the hidden file of :func:`digest_path`.
 
     Arguments:
         written_by: The rule that writes it; a reader that finds a fault names it.
@@ -23,9 +28,15 @@ def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> No
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
             table.to_csv(temporary, index=False)
+            # First: between the two renames the table may be missing, and never passes for good.
+            write_text(digest_path(path), f"{file_digest(temporary)} {written_by}\n")
         elif path.suffix == ".parquet":
             content = pa.Table.from_pandas(table, preserve_index=False)
-            metadata = {**(content.schema.metadata or {}), b"written_by": written_by.encode()}
+            metadata = {
+                **(content.schema.metadata or {}),
+                b"written_by": written_by.encode(),
+                b"digest": _digest(content.to_pandas(), written_by).encode(),
+            }
             pq.write_table(
                 content.replace_schema_metadata(metadata), temporary, write_page_checksum=True
             )
@@ -44,14 +55,10 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
     """
     path = need_file(path, "table")
     try:
-        if path.suffix == ".csv":
-            table = pd.read_csv(path)
-            written_by = ""
-        else:
-            content = pq.read_table(path, page_checksum_verification=True)
-            written_by = (content.schema.metadata or {}).get(b"written_by", b"").decode()
-            table = content.to_pandas()
-    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
+        table, written_by = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
+    except Exception as error:  # damaged bytes raise whatever the parser meets first
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"The table {path} is damaged ({_first_line(error)}). {rerun(path)}"
         ) from error
@@ -63,6 +70,50 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
             f"it has {', '.join(map(str, table.columns))}. {rerun(path, written_by)}"
         )
     return table
+
+
+def digest_path(path: Path | str) -> Path:
+    """Return where the digest of a CSV lies that :func:`write_table` wrote."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.digest")
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
+    """Return (table, rule); the digest is held against the file where there is one."""
+    written_by, beside = "", digest_path(path)
+    if beside.is_file():
+        digest, _, written_by = beside.read_text(encoding="utf-8").strip().partition(" ")
+        if file_digest(path) != digest:
+            raise InputError(
+                f"The table {path} is not the one that was written (its digest differs from that "
+                f"in {beside.name}): it was damaged, or edited. {rerun(path, written_by)}"
+            )
+    return pd.read_csv(path), written_by
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
+    content = pq.read_table(path, page_checksum_verification=True)
+    metadata = content.schema.metadata or {}
+    # A damaged name must not pass for a file that never had the key.
+    if unknown := set(metadata) - {b"pandas", b"written_by", b"digest"}:
+        raise ValueError(f"unknown metadata {unknown.pop()!r}")
+    table, written_by = content.to_pandas(), metadata.get(b"written_by", b"").decode()
+    digest = metadata.get(b"digest")
+    if digest is not None and digest.decode() != _digest(table, written_by):
+        raise ValueError("its names, types or values are not those that were written")
+    return table, written_by
+
+
+def _digest(table: pd.DataFrame, written_by: str) -> str:
+    # The hash of values does not tell text from bytes, nor the hash of a table one column's name.
+    kinds = [
+        [str(name), str(values.dtype), pd.api.types.infer_dtype(values)]
+        for name, values in table.items()
+    ]
+    head = [written_by, kinds]
+    digest = hashlib.blake2b(json.dumps(head).encode(), digest_size=DIGEST_BYTES)
+    digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def rerun(path: Path | str, written_by: str = "") -> str:

@@ -18,6 +18,17 @@ from safetensors.torch import save_file
 from rls.errors import InputError
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 
+HEADER_DIGEST = "header_digest"
+RULES = {  # by what the weights are
+    "generator": "train_gan",
+    "discriminator": "train_gan",
+    "styles": "sample_styles",
+    "flow": "fit_flow",
+    "classifier": "train_classifier",
+    "pix2pix": "train_pix2pix",
+    "latents": "super_resolve",
+}
+
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """Return the blake2b digest of names, types, shapes and values, in the order of names."""
@@ -34,13 +45,15 @@ def write_weights(
 ) -> None:
     """Write ``tensors`` with ``header``; ``header["kind"]`` says what they are.
 
-    The header gains ``digest``, the digest of the tensors, by which other files name them.
+    The header gains ``digest``, the digest of the tensors, by which other files name them, and in
+    the file one of itself.
     """
     if "kind" not in header:
         raise ValueError("a weights header needs a 'kind'")
     # Copies, because safetensors refuses tensors that share memory.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    text = json.dumps({**header, "digest": tensors_digest(plain)}, sort_keys=True)
+    content = {**header, "digest": tensors_digest(plain)}
+    text = json.dumps({**content, HEADER_DIGEST: _digest(content)}, sort_keys=True)
     with atomic_path(path) as temporary:
         save_file(plain, temporary, metadata={"header": text})
 
@@ -58,16 +71,44 @@ def read_weights(
         with safe_open(path, framework="pt") as handle:
             header = json.loads((handle.metadata() or {})["header"])
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         raise InputError(
             f"The weights {path} cannot be read ({type(error).__name__}: {error}). "
-            f"Delete the file and run the stage that writes it again."
+            f"{_rerun(path, kind)}"
         ) from error
     if kind is not None and header.get("kind") != kind:
         raise InputError(f"{path} holds a {header.get('kind')}, expected a {kind}.")
-    if header.get("digest") != tensors_digest(tensors):
+    whole = _take_header_digest(header)
+    if not whole or header.get("digest") != tensors_digest(tensors):
         raise InputError(
             f"The weights {path} are not those that were written (their digest differs): the file "
-            f"was damaged. Delete it and run the stage that writes it again."
+            f"was damaged. {_rerun(path, kind)}"
         )
     return tensors, header
+
+
+def _digest(header: Mapping[str, Any]) -> str:
+    text = json.dumps(json.loads(json.dumps(header)), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _take_header_digest(header: dict[str, Any]) -> bool:
+    """Remove the header's digest of itself; return whether it fits.
+
+    A header without one is of an older file. Where only the key's name was damaged, its value is
+    still the digest of the rest.
+    """
+    found = header.pop(HEADER_DIGEST, None)
+    if found is not None:
+        return found == _digest(header)
+    return not any(
+        value == _digest({k: v for k, v in header.items() if k != name})
+        for name, value in header.items()
+        if isinstance(value, str) and len(value) == 2 * DIGEST_BYTES
+    )
+
+
+def _rerun(path: Path, kind: str | None) -> str:
+    rule = RULES.get(kind or "", "")
+    named = f" (rule {rule})" if rule else ""
+    return f"Delete it and run the stage that writes it again{named}."

@@ -16,6 +16,7 @@ from rls.errors import InputError
 from rls.io import read_weights, write_weights
 from rls.progress import Progress
 from rls.search import BatchProgress, Method, Problem, Reconstruction
+from rls.stopping import Watch
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def solve(
 
     Raises:
         InputError: The generator's images are not finite even where the search starts.
+        Stopped: Before a time limit, or on a signal; finished batches are kept.
     """
     n = len(problem.y)
     batches = list(filled(n, batch_size))
@@ -66,12 +68,14 @@ def solve(
     n_done = sum(count for (_, count), part in zip(batches, done, strict=True) if part)
     if n_done:
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
-    with Progress(n, label, "img", done=n_done) as bar:
+    with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch:
         for i, (rows, count) in enumerate(batches):
             if done[i] is not None:
                 continue
             left = sum(part is None for part in done)
-            found = method.super_resolve(take(problem, rows), settings, BatchProgress(bar, left))
+            found = method.super_resolve(
+                take(problem, rows), settings, BatchProgress(bar, left, watch)
+            )
             part = _on_cpu(found, count)
             _refuse_not_finite(part, [problem.image_ids[row] for row in rows])
             # The marker proves that the lock is still ours before the batch is written
@@ -79,6 +83,8 @@ def solve(
             _write(_file(state, i), part)
             done[i] = part
             bar.advance(count)
+            if watch.due() and left > 1:
+                raise watch.stopped(f"after {bar.done} of {n} images")
     return join([part for part in done if part is not None])
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rls.errors import InputError
 from rls.progress import Progress, format_seconds
+from rls.stopping import Watch
 from rls.streams import torch_stream
 
 if TYPE_CHECKING:
@@ -135,13 +136,19 @@ class BatchProgress:
     all will cost.
     """
 
-    def __init__(self, bar: Progress, n_batches: int) -> None:
-        self.bar, self.n_batches = bar, n_batches
+    def __init__(self, bar: Progress, n_batches: int, watch: Watch | None = None) -> None:
+        self.bar, self.n_batches, self.watch = bar, n_batches, watch
         self.started = time.monotonic()
         self.told = self.bar.done > self.bar.done_at_start
 
     def step(self, done: int, steps: int) -> None:
-        """Tell that ``done`` of ``steps`` steps of this batch are behind us."""
+        """Tell that ``done`` of ``steps`` steps of this batch are behind us.
+
+        Raises:
+            Stopped: On a signal; this batch is lost.
+        """
+        if self.watch is not None:
+            self.watch.stop_if_asked(f"after {self.bar.done} of {self.bar.total} images")
         self.bar.advance(0, f"step {done} of {steps}")
         if not self.told and done >= max(3, steps // 20):
             self.told = True

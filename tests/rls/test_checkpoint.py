@@ -1,14 +1,19 @@
+import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
 
-from rls import checkpoint
+from rls import checkpoint, locks
 from rls.checkpoint import StateFolder
 from rls.errors import InputError
+from rls.stopping import Stopped
 from tests.conftest import ROOT
 
 
@@ -74,16 +79,82 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
         assert folder.load() == {"step": 1}
 
 
-def test_the_lock_of_another_host_holds_while_its_heart_beats(tmp_path, monkeypatch):
+def foreign_lock(tmp_path, host="elsewhere", pid=1):
+    """A lock of another host, or of another container on this one."""
     folder = state(tmp_path)
     folder.folder.mkdir(parents=True)
+    owner = {"host": host, "pid": pid, "space": "pid:[1]", "token": f"{host}:pid:[1]:{pid}:1"}
     lock = folder.folder / "lock.json"
-    lock.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "elsewhere:1:1"}))
-    with pytest.raises(InputError, match="Process 1 on elsewhere"), folder:
+    lock.write_text(json.dumps(owner))
+    return folder, lock
+
+
+@pytest.mark.parametrize("clock", [0.0, -200.0, 200.0])
+@pytest.mark.parametrize("host", ["elsewhere", socket.gethostname()])
+def test_the_lock_of_another_host_holds_while_its_heart_beats(tmp_path, monkeypatch, clock, host):
+    """Though its clock be wrong, and though its process number mean nothing here."""
+    monkeypatch.setattr(locks, "STALE_S", 60.0)
+    folder, lock = foreign_lock(tmp_path, host)
+    stopped = threading.Event()
+
+    def beat():
+        for i in itertools.count():
+            os.utime(lock, (time.time() + clock + i,) * 2)
+            if stopped.wait(0.05):
+                return
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    with pytest.raises(InputError, match=f"Process 1 on {host}"), folder:
         pass
-    os.utime(lock, (0, 0))
+    stopped.set()
+    heart.join()
+
+
+def test_the_lock_of_another_host_is_taken_over_when_its_heart_stands_still(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(locks, "STALE_S", 0.5)
+    folder, lock = foreign_lock(tmp_path)
+    before = time.monotonic()
     with folder:
-        assert json.loads(lock.read_text())["host"] != "elsewhere"
+        assert json.loads(lock.read_text())["host"] == socket.gethostname()
+    assert time.monotonic() - before >= 0.5
+    assert "watching its heartbeat" in capsys.readouterr().out
+
+
+def test_a_fault_is_met_twice_by_one_run_and_not_a_third_time(tmp_path, monkeypatch):
+    def attempt(step=None):
+        with state(tmp_path) as folder:
+            if step is not None:
+                folder.save(step, {})
+            raise InputError("the loss is not finite")
+
+    monkeypatch.setenv(checkpoint.RUN, "monday")
+    for step in (1, None):  # the second without progress
+        with pytest.raises(InputError, match="^the loss is not finite"):
+            attempt(step)
+    with pytest.raises(InputError, match="has failed 2 times at the same point .*not finite"):
+        attempt()
+    monkeypatch.setenv(checkpoint.RUN, "tuesday")  # somebody started it again
+    with pytest.raises(InputError, match="^the loss is not finite"):
+        attempt()
+    with pytest.raises(InputError, match="^the loss is not finite"):
+        attempt(2)
+
+
+def test_stopping_on_purpose_is_no_fault(tmp_path, monkeypatch):
+    monkeypatch.setenv(checkpoint.RUN, "monday")
+    for _ in range(4):
+        with pytest.raises(Stopped), state(tmp_path):
+            raise Stopped("in time", at_limit=True)
+
+
+def test_without_a_run_of_snakemake_a_person_may_fail_as_often_as_they_like(tmp_path, monkeypatch):
+    monkeypatch.delenv(checkpoint.RUN, raising=False)
+    for _ in range(4):
+        with pytest.raises(RuntimeError), state(tmp_path):
+            raise RuntimeError("again")
 
 
 def test_a_process_that_was_taken_over_does_not_write(tmp_path):

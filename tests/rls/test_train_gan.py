@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rls import train_gan
+from rls import stopping, train_gan
 from rls.command import as_flags
 from rls.errors import InputError
 from rls.io import Intensity, read_table, read_weights, write_intensity, write_stack
@@ -159,6 +160,40 @@ def test_a_training_killed_at_a_random_moment_ends_bit_equal(cells, tmp_path):
     curves = [pd.read_csv(f / "generator.training.csv") for f in (folder, whole)]
     for name in ("kimg", "loss_generator", "loss_discriminator", "r_t", "r1"):
         assert curves[0][name].equals(curves[1][name]), f"{name}, killed after {delay:.3f} s"
+
+
+def test_a_training_that_is_asked_to_stop_keeps_all_and_ends_bit_equal(cells, tmp_path):
+    """SIGTERM between two checkpoints and in the middle of a tick; then a limit of no time."""
+    folder, whole = tmp_path / "stopped", tmp_path / "whole"
+    folder.mkdir()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    total = {"total_kimg": 0.4, "checkpoint_kimg": 100.0, "evaluate_kimg": 100.0}
+    program = [sys.executable, "-m", "rls.train_gan", *arguments(cells, folder, **total)]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert any("of 0.4 kimg" in line for line in process.stdout), "a tick"
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        said = process.stderr.read()
+    assert process.returncode == stopping.STATUS, said
+    assert re.search(r"^stopped: train_gan stopped on SIGTERM, at 0\.\d+ kimg; all of", said)
+    assert not (folder / "generator.safetensors").exists()
+    assert not list((folder / "state").glob("*/lock.json"))
+    (first,) = (folder / "state").glob("*/checkpoint-*.pt")
+
+    hurried = {**environment, stopping.MINUTES: "0.0001"}
+    again = subprocess.run(program, env=hurried, capture_output=True, text=True)
+    assert again.returncode == stopping.STATUS
+    assert "before the limit stop_after_minutes" in again.stderr
+    steps = [int(p.stem[-12:]) for p in sorted((folder / "state").glob("*/checkpoint-*.pt"))]
+    assert steps == [int(first.stem[-12:]), int(first.stem[-12:]) + 1], "one step, and no more"
+
+    trained(cells, folder, **total)
+    assert_equal(weights_in(folder), trained(cells, whole, **total))
+    curves = [pd.read_csv(f / "generator.training.csv") for f in (folder, whole)]
+    for name in ("kimg", "loss_generator", "loss_discriminator", "r_t", "r1"):
+        assert curves[0][name].equals(curves[1][name]), name
 
 
 def test_a_finished_training_goes_on_with_a_larger_total(cells, tmp_path, capsys):

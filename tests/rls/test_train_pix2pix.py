@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import signal
 import subprocess
@@ -22,7 +23,9 @@ from rls.command import as_flags
 from rls.errors import InputError
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
 from rls.pix2pix import Pairing, load_unet
+from rls.progress import Progress
 from rls.search import pix2pix
+from rls.stopping import Stopped
 from rls.streams import torch_stream
 from rls.stylegan2.data import TrainingImages
 from rls.train_pix2pix import Settings, held_out_l1, start, step, verdict
@@ -255,9 +258,9 @@ def test_stopped_by_an_error_and_resumed_is_equal_to_never_stopped(
 ):
     save = StateFolder.save
 
-    def then_stop(self, epoch, payload):
-        save(self, epoch, payload)
-        if epoch == 3:
+    def then_stop(self, step, payload):
+        save(self, step, payload)
+        if step == 9:  # the third epoch of 3 steps
             raise RuntimeError("the power went")
 
     monkeypatch.setattr(StateFolder, "save", then_stop)
@@ -287,6 +290,30 @@ def test_killed_and_resumed_is_equal_to_never_stopped(folder, tmp_path):
     assert process.returncode == -signal.SIGKILL and not output.exists()
     again, _ = trained(folder, output.parent, **changes)
     assert_equal(again, trained(folder, tmp_path, **changes)[0])
+
+
+@pytest.mark.parametrize("step", [2, 3, 7])
+def test_asked_to_stop_within_an_epoch_or_at_its_end_it_ends_the_same(
+    folder, whole, tmp_path, monkeypatch, capsys, step
+):
+    """An epoch has 3 steps: within the first, at its end, within the third."""
+    advance, count = Progress.advance, itertools.count(1)
+
+    def then_ask(self, n, note=""):
+        advance(self, n, note)
+        if next(count) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Progress, "advance", then_ask)
+    with pytest.raises(Stopped, match="stopped on SIGTERM, after epoch"):
+        trained(folder, tmp_path)
+    (kept,) = (tmp_path / "state").glob("*/checkpoint-*.pt") if step < 4 else [None]
+    assert kept is None or int(kept.stem[-12:]) == step
+    tensors, header = trained(folder, tmp_path)
+    begun = f" and {step % 3} steps of the next" if step % 3 else ""
+    assert f"goes on after epoch {step // 3}{begun}\n" in capsys.readouterr().out
+    assert_equal(tensors, whole[0])
+    assert header["curves"] == whole[1]["curves"]
 
 
 def test_another_weight_factor_or_length_starts_afresh(folder, tmp_path, monkeypatch):
