@@ -10,6 +10,7 @@ from pathlib import Path
 from rls.command import run
 from rls.errors import InputError
 from rls.io import write_text
+from rls.locks import hold_outputs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     args = parser.parse_args(argv)
+    hold_outputs(vars(args))
     try:
         content = json.loads(args.assays)
     except ValueError as error:

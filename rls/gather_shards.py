@@ -17,6 +17,7 @@ import torch
 from rls.command import run
 from rls.errors import InputError
 from rls.io import read_stack, read_weights, write_stack, write_weights
+from rls.locks import hold_outputs
 from rls.super_resolve import latents_path
 
 NEEDED = ("row", "n_rows", "result_digest", "method")
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="stack to write, *.ome.tif")
     parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
+    hold_outputs(vars(args))
     gather(args.shards, args.output)
 
 

@@ -14,6 +14,7 @@ from analysis.tables.layout import add_inputs, inputs_from, read_config
 from rls.command import run
 from rls.errors import InputError
 from rls.io import write_text
+from rls.locks import hold_outputs
 
 SECTIONS: Mapping[str, tuple[str, Callable[[Sources], str]]] = {
     "headline": ("Headline numbers", sections.headline),
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--logs", type=Path, help="folder of logs, which name the devices")
     parser.add_argument("--output", type=Path, required=True, help="the report (.html)")
     args = parser.parse_args(argv)
+    hold_outputs(vars(args))
     sources = Sources(
         inputs=inputs_from(args),
         config=read_config(args.run_config) if args.run_config else {},

@@ -82,7 +82,7 @@ def read_intensity(path: Path | str) -> Intensity:
             raise KeyError(f"unknown key {', '.join(sorted(unknown))}")
     except (KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
-            raise
+            raise InputError(f"{path}: {error} {rerun_hint()}") from error
         raise InputError(f"{path} is not an intensity scale ({error}). {rerun_hint()}") from error
     if content.get("digest", expected := _digest(intensity.as_dict())) != expected:
         raise InputError(

@@ -76,14 +76,14 @@ def read_weights(
             f"The weights {path} cannot be read ({type(error).__name__}: {error}). "
             f"{_rerun(path, kind)}"
         ) from error
-    if kind is not None and header.get("kind") != kind:
-        raise InputError(f"{path} holds a {header.get('kind')}, expected a {kind}.")
     whole = _take_header_digest(header)
     if not whole or header.get("digest") != tensors_digest(tensors):
         raise InputError(
             f"The weights {path} are not those that were written (their digest differs): the file "
             f"was damaged. {_rerun(path, kind)}"
         )
+    if kind is not None and header.get("kind") != kind:
+        raise InputError(f"{path} holds a {header.get('kind')}, expected a {kind}.")
     return tensors, header
 
 

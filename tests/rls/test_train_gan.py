@@ -167,12 +167,12 @@ def test_a_training_that_is_asked_to_stop_keeps_all_and_ends_bit_equal(cells, tm
     folder, whole = tmp_path / "stopped", tmp_path / "whole"
     folder.mkdir()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    total = {"total_kimg": 0.4, "checkpoint_kimg": 100.0, "evaluate_kimg": 100.0}
+    total = {"total_kimg": 0.24, "checkpoint_kimg": 100.0, "evaluate_kimg": 100.0}
     program = [sys.executable, "-m", "rls.train_gan", *arguments(cells, folder, **total)]
     with subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
-        assert any("of 0.4 kimg" in line for line in process.stdout), "a tick"
+        assert any("of 0.24 kimg" in line for line in process.stdout), "a tick"
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
         said = process.stderr.read()

@@ -3,6 +3,7 @@ import json
 import os
 import shlex
 import sys
+import uuid
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -27,6 +28,13 @@ os.environ.update(
     PYTHONUNBUFFERED="1",
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 )
+# How long work stops and goes on: workflow/README.md. In the environment and not in params, since
+# no result depends on it. Jobs inherit the name of the run; those on a cluster may be requeued.
+os.environ.setdefault("RLS_RUN", uuid.uuid4().hex)
+if config["stop_after_minutes"] is not None:
+    os.environ["RLS_STOP_AFTER_MINUTES"] = str(config["stop_after_minutes"])
+if workflow.remote_exec:
+    os.environ["RLS_REQUEUE"] = "1"
 
 RUN = config["run"]
 ASSAYS = config["assays"]
