@@ -34,6 +34,7 @@ SECTIONS = {
     "simulate_plate": "analysis/simulation/settings.py",
     "fetch_plate": "analysis/plates/download.py",
     "list_plate": "analysis/list_plate.py",
+    "train_segmenter": "analysis/train_segmenter.py",
     "crop_cells": "analysis/crop_cells.py",
     "import_crops": "analysis/import_crops.py",
     "select_cells": "analysis/select_cells.py",

@@ -19,7 +19,7 @@ from analysis.illumination import ProfileEstimator, correct
 from analysis.plates.read import BrokenField, read_field
 from analysis.plates.sheet import check_sheet, read_sheet
 from analysis.quality import FLAGS, Limits, flag, measure_quality
-from analysis.segment import SEGMENTERS
+from analysis.segment import SEGMENTERS, Segmenter, make_segmenter
 from rls.command import Parser, option, run
 from rls.errors import InputError
 from rls.io import write_stack, write_table
@@ -37,7 +37,11 @@ class Settings:
     crop_size: int = option("Side of a crop in px: image_size with a margin for rotation.")
     nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.")
     cells_per_field: int = option("At most this many cells of a field, drawn at random.")
-    segmenter: str = option("How nuclei are found.", choices=("threshold",))
+    segmenter: str = option("How nuclei are found.", choices=SEGMENTERS)
+    segmenter_weights: str | None = option(
+        "Cellpose: file of its weights; train: from scratch, by train_segmenter. Else none."
+    )
+    flow_threshold: float = option("Cellpose: greatest error of a nucleus' flows; 0 keeps all.")
     illumination: str = option(
         "Even out the light: one profile a plate and channel.", choices=("plate", "none")
     )
@@ -50,6 +54,10 @@ class Settings:
         "What a field that cannot be used does.", choices=("skip", "stop")
     )
     seed: int = option("Seed of the draw of cells_per_field.")
+    device: str = option(
+        "Of Cellpose: auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), default="auto"
+    )
+    threads: int = option("CPU threads of Cellpose.", default=1)
 
     @property
     def limits(self) -> Limits:
@@ -63,9 +71,23 @@ def image_id(plate: str, well: str, site: int, y: int, x: int) -> str:
     return f"{plate}_{well}_s{site}_y{y}_x{x}"
 
 
-def find_cells(image: np.ndarray, settings: Settings, nucleus_diameter_px: float) -> pd.DataFrame:
-    """Return y_px, x_px (rounded centroid) and area_px of each nucleus in ``image`` (y, x)."""
-    labels = SEGMENTERS[settings.segmenter](image, nucleus_diameter_px)
+def segmenter_of(settings: Settings) -> Segmenter:
+    """Return the segmenter that the settings name.
+
+    Raises:
+        InputError: Its weights are missing or of another kind.
+    """
+    if settings.segmenter == "threshold":
+        return make_segmenter("threshold", None, settings.flow_threshold)
+    from rls.device import choose_device  # imports torch, which the threshold does not need
+
+    weights = None if settings.segmenter_weights is None else Path(settings.segmenter_weights)
+    device = choose_device(settings.device, settings.threads)
+    return make_segmenter(settings.segmenter, weights, settings.flow_threshold, device)
+
+
+def find_cells(labels: np.ndarray) -> pd.DataFrame:
+    """Return y_px, x_px (rounded centroid) and area_px of each nucleus in ``labels`` (y, x)."""
     index = np.arange(1, labels.max() + 1)
     if not len(index):
         return pd.DataFrame({"y_px": [], "x_px": [], "area_px": []}).astype(int)
@@ -92,6 +114,7 @@ def crop_field(
     row: dict[str, Any],
     nucleus_channel: int,
     settings: Settings,
+    segmenter: Segmenter,
 ) -> tuple[np.ndarray, pd.DataFrame, int]:
     """Return (crops (n, c, y, x) uint16, their table, nuclei found) of one field.
 
@@ -102,7 +125,7 @@ def crop_field(
     nd = settings.nucleus_diameter_um / row["pixel_size_um"]
     offset = settings.camera_offset_counts
     field = raw if profile is None else correct(raw, profile, offset)
-    cells = find_cells(field[nucleus_channel], settings, nd)
+    cells = find_cells(segmenter(field[nucleus_channel], nd))
     found = len(cells)
     if not found:
         raise BrokenField(
@@ -191,6 +214,7 @@ def crop_plate(
     """
     rows = sheet.to_dict("records")
     index = list(channels).index(nucleus_channel)
+    segmenter = segmenter_of(settings)
     tables, fields = [], []
     size, shape = 0, (len(channels), settings.crop_size, settings.crop_size)
     passes = 1 if settings.illumination == "none" else 2
@@ -207,7 +231,7 @@ def crop_plate(
             if not reason:
                 try:
                     raw = read_field(row, channels, folder)
-                    crops, table, found = crop_field(raw, profile, row, index, settings)
+                    crops, table, found = crop_field(raw, profile, row, index, settings, segmenter)
                     file.write(crops.tobytes())
                     tables.append(table)
                     n = len(table)

@@ -36,6 +36,7 @@ SETTINGS = Settings(
 LIST = {"source": "simulate", "treatment_by": "compound", "pixel_size_um": 1.5, "bit_depth": 12}
 CROP = {
     "crop_size": 30, "nucleus_diameter_um": 15.0, "cells_per_field": 30, "segmenter": "threshold",
+    "segmenter_weights": None, "flow_threshold": 0.4,
     "illumination": "plate", "camera_offset_counts": 20.0, "saturated_share_max": 0.01,
     "contrast_min": 0.4, "blur_max_nd": 0.15, "noise_share_max": 0.5, "on_broken_field": "stop",
     "seed": 0,

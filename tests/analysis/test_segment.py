@@ -6,49 +6,40 @@ import numpy as np
 import pytest
 import tifffile
 
-from analysis.segment import relabel, segment_nuclei
+from analysis.segment import segment_nuclei
+from analysis.segmentation_accuracy import f1_by_gap
 from tests.analysis.small_plate import field
 
 
-def whole(labels):
-    """Drop what touches the border."""
-    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return relabel(labels, ~np.isin(np.arange(1, labels.max() + 1), edge))
-
-
-def f1(true, found, least):
-    """F1 of nuclei matched at an intersection over union above ``least`` (>= 0.5: unique)."""
-    true, found = whole(true), whole(found)
-    n, m = true.max() + 1, found.max() + 1
-    both = np.bincount(true.ravel().astype(np.int64) * m + found.ravel(), minlength=n * m)
-    both = both.reshape(n, m)
-    union = both.sum(1, keepdims=True) + both.sum(0, keepdims=True) - both
-    matched = ((both / union)[1:, 1:] > least).sum()
-    return 2 * matched / (n + m - 2)
-
-
 def score(least, nearest, neighbours, nucleus=15.0):
-    values = []
+    """F1 by gap, pooled over three fields."""
+    pairs = []
     for seed in range(3):
         result = field(
             seed=seed, nucleus_diameter_px=nucleus, field_height_px=230, field_width_px=230,
             nearest_centres_nd=nearest, neighbours=neighbours, illumination_depth=0.1,
         )  # fmt: skip
-        values.append(f1(result.nuclei, segment_nuclei(result.counts[0], nucleus), least))
-    return np.mean(values)
+        pairs.append((result.nuclei, segment_nuclei(result.counts[0], nucleus)))
+    return f1_by_gap(pairs, nucleus, least)
 
 
 @pytest.mark.parametrize(("least", "wanted"), [(0.5, 0.97), (0.75, 0.90)])
 def test_separate_nuclei_are_found(least, wanted):
-    assert score(least, nearest=1.6, neighbours=4.0) >= wanted
+    assert score(least, nearest=1.6, neighbours=4.0).loc["all", "f1"] >= wanted
+    crowded = score(least, nearest=0.95, neighbours=9.0)
+    assert crowded.loc["over 0.3 nd", "n_nuclei"] > 30
+    assert crowded.loc["over 0.3 nd", "f1"] >= wanted
 
 
 def test_touching_nuclei_are_separated():
-    assert score(0.5, nearest=0.95, neighbours=9.0) >= 0.80
+    by_gap = score(0.5, nearest=0.95, neighbours=9.0)
+    assert by_gap.loc["touching", "n_nuclei"] > 30
+    assert by_gap.loc["touching", "f1"] >= 0.80
+    assert by_gap.loc["0.1 to 0.3 nd", "f1"] >= 0.90
 
 
 def test_small_nuclei_are_found():
-    assert score(0.5, nearest=1.6, neighbours=4.0, nucleus=7.5) >= 0.95
+    assert score(0.5, nearest=1.6, neighbours=4.0, nucleus=7.5).loc["all", "f1"] >= 0.95
 
 
 def test_an_empty_field_has_no_nucleus():
@@ -79,7 +70,8 @@ def test_labels_do_not_depend_on_gain_or_offset():
 
 def test_large_nuclei_are_found_at_reduced_size():
     result = field(seed=1, nucleus_diameter_px=60.0, field_height_px=400, field_width_px=400)
-    assert f1(result.nuclei, segment_nuclei(result.counts[0], 60.0), 0.75) >= 0.9
+    found = segment_nuclei(result.counts[0], 60.0)
+    assert f1_by_gap([(result.nuclei, found)], 60.0, 0.75).loc["all", "f1"] >= 0.9
 
 
 @pytest.mark.parametrize(("well", "least", "most"), [("01-A-01", 530, 680), ("12-A-12", 560, 680)])

@@ -126,6 +126,27 @@ def plate_sheet(wildcards):
     return in_program(assay["sheet"]) if "sheet" in assay else []
 
 
+def segmenter_weights(wildcards):
+    """The weights of Cellpose, where nuclei are found by it: a file, or what train_segmenter makes."""
+    values = settings.section_values(config, "crop_cells", wildcards.assay)
+    if values["segmenter"] == "threshold" or values["segmenter_weights"] is None:
+        return []
+    if values["segmenter_weights"] == "train":
+        return f"results/{wildcards.assay}/segmenter.cellpose"
+    return in_program(values["segmenter_weights"])
+
+
+def segmenter_flags(wildcards, input):
+    """The flag that hands over what segmenter_weights lists; after the section's own."""
+    return ["--segmenter-weights", str(input.weights)] if input.weights else []
+
+
+def segmenter_threads(wildcards):
+    """Threads of crop_cells: only Cellpose uses more than one."""
+    values = settings.section_values(config, "crop_cells", wildcards.assay)
+    return 1 if values["segmenter"] == "threshold" else HEAVY
+
+
 def imported_crops(wildcards):
     """The file of an assay whose cells are cropped already."""
     return in_program(ASSAYS[wildcards.assay]["crops"])

@@ -107,11 +107,34 @@ rule list_plate:
         " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
+rule train_segmenter:
+    output:
+        weights="results/{assay}/segmenter.cellpose",
+        scores="results/{assay}/segmenter.csv",
+    log:
+        "logs/train_segmenter/{assay}.log",
+    benchmark:
+        "benchmarks/train_segmenter/{assay}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: HEAVY
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    params:
+        settings=section("train_segmenter"),
+        simulation=section("simulate_plate"),
+    shell:
+        "python -m analysis.train_segmenter --output {output.weights:q} --scores {output.scores:q}"
+        " {params.settings:q} --simulation {params.simulation:q} 2>&1 | tee {log:q}"
+
+
 # One of the two next rules makes a plate's cells: crop_cells from fields, import_crops from crops.
 rule crop_cells:
     input:
         raw=raw_plate,
         sheet="results/{assay}/plates/{plate}.sheet.csv",
+        weights=segmenter_weights,
     output:
         stack=temp("results/{assay}/plates/{plate}.ome.tif"),
         table=temp("results/{assay}/plates/{plate}.parquet"),
@@ -125,6 +148,7 @@ rule crop_cells:
     priority: 20
     conda:
         "../../environment.yml"
+    threads: segmenter_threads
     resources:
         mem_mb=plate_mb,
         runtime=crop_runtime,
@@ -133,11 +157,12 @@ rule crop_cells:
         nucleus_channel=assay_value("nucleus_channel"),
         treatments=assay_value("treatments"),
         settings=section("crop_cells"),
+        weights=segmenter_flags,
     shell:
         "python -m analysis.crop_cells --sheet {input.sheet:q} --channels {params.channels:q}"
         " --nucleus-channel {params.nucleus_channel:q} --treatments {params.treatments:q}"
         " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
-        " 2>&1 | tee {log:q}"
+        " {params.weights:q} 2>&1 | tee {log:q}"
 
 
 rule import_crops:
