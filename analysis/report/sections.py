@@ -24,8 +24,10 @@ from analysis.report.facts import (
     treated_share,
     versions,
 )
+from analysis.tables.design import PLATES_SHARED, WARNINGS
 from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Assay, Inputs, format_estimate
 from analysis.tables.table1 import FLOOR
+from analysis.tables.table2 import article_form
 from analysis.tables.wide import TABLE1, TABLE2, Column, parts, wide_table
 from rls.errors import InputError
 
@@ -246,7 +248,11 @@ def tables(sources: Sources) -> str:
         pages.append(f'<p class="note">{caption(name)}</p>')
         for (assay, factor, degradation), part in parts(long):
             pages.append(_wide(sources, (str(assay), factor, degradation), part, columns))
+            pages += _design(part)
         if name == "table2":
+            article = article_form(long, sources.inputs.assays)
+            title = "Table 2 in the article's form: accuracy of the best on tune, %"
+            pages.append(html.table(article, caption=title, numbers=list(article.columns[3:])))
             pages.append(html.paragraph(DATA_PROCESSING))
     return "".join(pages)
 
@@ -265,6 +271,16 @@ def _wide(
     title = f"{titles.get(key[0], key[0])}, {key[1]}x, {key[2]}"
     shown = html.table(frame, caption=title, numbers=list(frame.columns[1:]), reference=reference)
     return shown + html.paragraph(" ".join([*_units(part), *notes]), "note")
+
+
+def _design(part: pd.DataFrame) -> list[str]:
+    """Say what the wells let the accuracies of Table 2 mean; nothing under another table."""
+    found = part.dropna(subset="value").set_index("metric")
+    warnings = [found.loc[name] for name in WARNINGS if name in found.index]
+    pages = [html.paragraph(f"{row['reason']}.", "warning") for row in warnings if row["value"]]
+    if PLATES_SHARED in found.index and found.loc[PLATES_SHARED, "reason"]:
+        pages.insert(0, html.paragraph(f"{found.loc[PLATES_SHARED, 'reason']}.", "note"))
+    return pages
 
 
 def _units(part: pd.DataFrame) -> list[str]:

@@ -4,7 +4,9 @@ Classifiers were fitted on HR (for HR and every method) or on LR (rows LR), on c
 split; which one is best was decided on the split tune. Intervals resample wells; Wilson's interval
 and McNemar's exact test against LR take cells as units and are named so. SR holds no more class
 information than LR plus the prior (data processing): a row above LR has a better classifier or a
-helpful prior, not more information.
+helpful prior, not more information. The last rows of an assay say how many wells of each control
+were evaluated, and what its design confounds with the treatment. Beside the long table, the
+accuracies in the article's form: a line an assay, a column a method.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import bootstrap, mcnemar_exact, wilson
+from analysis.tables.design import WARNINGS, design_facts, read_cells
 from analysis.tables.layout import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
+    Assay,
     Comparison,
     Inputs,
     add_inputs,
+    format_estimate,
     inputs_from,
     long_row,
     long_table,
@@ -38,6 +43,7 @@ from analysis.tables.measured import (
     verdicts,
 )
 from analysis.tables.settings import Settings
+from analysis.tables.wide import parts
 from rls.command import Parser, run
 from rls.io import write_table
 
@@ -66,7 +72,7 @@ def rows_of(inputs: Inputs, settings: Settings) -> Rows:
 
 
 def comparison_rows(at: Comparison, methods: Sequence[str], settings: Settings) -> Rows:
-    """Return the rows of one assay, factor and degradation."""
+    """Return the rows of one assay, factor and degradation, at last those of its design."""
     low = verdicts(at.classification(LOW_RESOLUTION), at.assay.treatments)
     baseline = low[chosen_verdict(low)]
     rows = [long_row(at, LOW_RESOLUTION, **fact) for fact in method_facts(low, settings)]
@@ -82,6 +88,8 @@ def comparison_rows(at: Comparison, methods: Sequence[str], settings: Settings) 
         rows += [long_row(at, method, **fact) for fact in method_facts(found, settings)]
         chosen = same_cells(baseline, found[chosen_verdict(found)], path)
         rows.append(long_row(at, method, **against_low(chosen, baseline)))
+    for fact in design_facts(read_cells(at), at.assay.treatments):
+        rows.append(long_row(at, HIGH_RESOLUTION, **fact))
     return rows
 
 
@@ -149,10 +157,41 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(__doc__, Settings, "tables")
     add_inputs(parser)
     parser.add_argument("--output-csv", type=Path, required=True, help="the long table")
+    parser.add_argument("--output-article", type=Path, required=True, help="the article's form")
     args, settings = parser.parse(argv)
-    table = long_table(rows_of(inputs_from(args), settings))
+    inputs = inputs_from(args)
+    table = long_table(rows_of(inputs, settings))
     write_table(args.output_csv, table, written_by="table2")
-    print(f"table2: {len(table)} numbers, {args.output_csv}")
+    write_table(args.output_article, article_form(table, inputs.assays), written_by="table2")
+    print(f"table2: {len(table)} numbers, {args.output_csv}, {args.output_article}")
+    warnings = table[table["metric"].isin(WARNINGS) & (table["value"] == 1)]
+    for assay, reason in warnings[["assay", "reason"]].drop_duplicates().to_numpy():
+        print(f"table2: {assay}: {reason}.")
+
+
+def article_form(table: pd.DataFrame, assays: Sequence[Assay]) -> pd.DataFrame:
+    """Return the article's Table 2 as strings: accuracies in percent of the best on tune.
+
+    One line an assay, factor and degradation; LR, the methods in their order, HR as columns.
+    """
+    from analysis.figures.style import method_label  # imports matplotlib
+
+    described = {assay.name: assay for assay in assays}
+    lines = []
+    for (name, factor, degradation), part in parts(table):
+        assay = described[str(name)]
+        found = part[part["metric"] == CHOSEN].set_index("method")
+        line = {
+            "": f"{' vs '.join(assay.treatments)} ({factor}x)",
+            "assay": assay.label,
+            "degradation": degradation,
+        }
+        for method in found.index:
+            if method != LOW_RESOLUTION_MEANS:
+                low, high, value = (100 * found.loc[method, k] for k in ("low", "high", "value"))
+                line[method_label(method)] = format_estimate(value, low, high, digits=1)
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("")
 
 
 if __name__ == "__main__":

@@ -174,6 +174,8 @@ def write_classification(
 ) -> None:
     """Write classifications that are right in the first ``accuracy`` of the cells of each well."""
     table = cells_table(wells, cells)
+    if not (root / assay / "high_resolution.parquet").exists():  # else write_results wrote it
+        write_table(root / assay / "high_resolution.parquet", table, written_by="test")
     rank = table.groupby("well").cumcount()
     folder = root / assay / f"{FACTOR}x" / DEGRADATION
     for method, share in accuracy.items():

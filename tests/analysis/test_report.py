@@ -12,6 +12,7 @@ from PIL import Image
 from analysis import headline
 from analysis.report import __main__ as report
 from analysis.report import facts, html, sections
+from analysis.tables.design import WELL_CONFOUNDED
 from analysis.tables.layout import Assay, Comparison, long_row, long_table
 from rls.errors import InputError
 from rls.io import write_table
@@ -181,6 +182,22 @@ def test_the_headline_is_three_lines_with_the_numbers(tmp_path, capsys):
     assert lines[1].endswith("report.html")
     assert "DMSO 0.90 -> 0.70, TNF-alpha 1.90 -> 1.70; shift kept 0.70" in lines[2]
     assert "LR 50.0 %, RLS 70.0 %, HR 90.0 %" in lines[2]
+
+
+def test_table_2_has_the_articles_form_and_the_warnings_of_its_design(tmp_path):
+    arguments = write_run(tmp_path)
+    report.main(arguments)
+    page = (tmp_path / "report.html").read_text()
+    form = page[page.index("Table 2 in the article") :]
+    assert "DMSO vs TNF-alpha (8x)" in form and 'class="warning"' not in form
+    path = tmp_path / "tables" / "table2.csv"
+    at = Comparison(assay_of(), made_up.FACTOR, made_up.DEGRADATION, tmp_path)
+    reason = "DMSO has 1 well <B02>"
+    row = long_row(at, "high_resolution", WELL_CONFOUNDED, value=1.0, reason=reason)
+    write_table(path, pd.concat([pd.read_csv(path), long_table([row])]), written_by="test")
+    report.main(arguments)
+    page = (tmp_path / "report.html").read_text()
+    assert '<p class="warning">DMSO has 1 well &lt;B02&gt;.</p>' in page
 
 
 def test_the_headline_needs_its_report_and_a_method(tmp_path):

@@ -293,6 +293,31 @@ def test_mcnemar_compares_the_same_cells_with_low_resolution(tmp_path):
     assert better["n"] == 12 and better["value"] == pytest.approx(2 * 0.5**12)
 
 
+def test_the_articles_form_has_a_line_an_assay_and_lr_methods_hr_as_columns(tmp_path):
+    made_up.write_classification(tmp_path, ACCURACY)
+    inputs = inputs_of(tmp_path, ("rls",))
+    form = table2.article_form(long_table(table2.rows_of(inputs, SETTINGS)), inputs.assays)
+    assert list(form.columns) == ["", "assay", "degradation", "LR", "RLS", "HR"]
+    assert len(form) == 1 and form.loc[0, ""] == "DMSO vs TNF-alpha (8x)"
+    assert form.loc[0, "LR"].startswith("80.0 [") and form.loc[0, "HR"].startswith("100.0 [")
+
+
+def test_the_command_writes_both_forms_and_says_what_is_confounded(tmp_path, capsys):
+    made_up.write_classification(tmp_path, ACCURACY, wells=2)
+    made_up.write_assays(tmp_path, "translocation")
+    table2.main([
+        *("--results", str(tmp_path), "--assay", "translocation", "--factors", "8"),
+        *("--degradations", "bicubic", "--methods", "rls"),
+        *("--assays-config", str(tmp_path / "assays.json"), *as_flags(SETTINGS)),
+        *("--output-csv", str(tmp_path / "table2.csv")),
+        *("--output-article", str(tmp_path / "table2_article.csv")),
+    ])  # fmt: skip
+    assert "DMSO has 1 well (P1/B02) and TNF-alpha has 1 well (P1/B03)" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "table2_article.csv")) == 1
+    long = pd.read_csv(tmp_path / "table2.csv")
+    assert (long["metric"] == "well_confounded_with_treatment").sum() == 1
+
+
 def test_an_assay_without_controls_keeps_its_rows_empty_with_the_reason(tmp_path):
     from dataclasses import replace
 

@@ -64,13 +64,15 @@ rule table2:
     input:
         code=code("analysis/tables/*.py", "analysis/statistics.py"),
         assays="results/assays.json",
+        cells=of_assays("high_resolution.parquet"),
         measured=clean_results,
     output:
-        report(
+        long=report(
             "results/tables/table2.csv",
             caption="../report/table2.rst",
             category="Tables",
         ),
+        article="results/tables/table2_article.csv",
     log:
         "logs/table2.log",
     benchmark:
@@ -85,7 +87,8 @@ rule table2:
         settings=section("tables"),
     shell:
         "python -m analysis.tables.table2 {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+        " --output-csv {output.long:q} --output-article {output.article:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
 
 
 rule table_features:
