@@ -312,7 +312,7 @@ def test_the_demonstration_across_real_plates_plans_classifiers_and_no_generator
         (folder / name).touch()
     configs = ("config/bbbc021_demonstration.yaml",)
     planned = program.planned(configs=configs, run_folder=tmp_path)
-    assert planned["import_crops"] == 10 and planned["table2"] == planned["report"] == 1
+    assert planned["import_crops"] == 12 and planned["table2"] == planned["report"] == 1
     # one network on HR and one on LR for each of the two doses
     assert planned["train_classifier"] == planned["train_low_resolution_classifier"] == 2
     assert not {"train_gan", "sample_styles", "fit_flow", "figure1"} & set(planned)
