@@ -174,7 +174,7 @@ def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp
     result = program.snakemake("--dry-run", configs=configs, run_folder=tmp_path)
     assert result.returncode == 0, result.stderr + result.stdout
     jobs = re.findall(
-        r"^rule (\w+):\n.*?^Shell command: (.*?)$", result.stdout + result.stderr, re.S | re.M
+        r"^ *rule (\w+):\n.*?^Shell command: (.*?)$", result.stdout + result.stderr, re.S | re.M
     )
     of_method = [rule for rule, command in jobs if "nearest" in command.split(" 2>&1")[0].split()]
     cheap = ("table1", "table2", "table_features", "figure2", "figure5")
