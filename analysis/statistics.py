@@ -1,4 +1,4 @@
-"""Effect sizes, agreement and intervals, each with its formula, unit of replication and source.
+"""Effect sizes, proportions and intervals, each with its formula, unit of replication and source.
 
 Nothing here knows of images. Arrays are one value a cell unless a docstring says wells. A number
 that cannot be had is NaN with a reason, never a guess.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -77,20 +77,40 @@ def bootstrap(
 
     Source: Efron & Tibshirani 1993, chapter 13; cluster bootstrap, Davison & Hinkley 1997, 3.8.
     """
+    (found,) = bootstrap_many(
+        lambda rows: (function(rows),), table,
+        n_resamples=n_resamples, confidence=confidence, seed=seed, strata=strata,
+    )  # fmt: skip
+    return found
+
+
+def bootstrap_many(
+    function: Callable[[np.ndarray], Sequence[float]],
+    table: pd.DataFrame,
+    *,
+    n_resamples: int,
+    confidence: float,
+    seed: int,
+    strata: str | None = "treatment",
+) -> list[Estimate]:
+    """Return what :func:`bootstrap` does for several numbers, all of the same resamples."""
     unit, labels = replication_unit(table)
     rows = np.arange(len(table))
-    point = float(function(rows)) if len(rows) else math.nan
+    points = [float(value) for value in function(rows)]
     groups = _units_by_stratum(table, labels, strata)
     n_units = sum(len(group) for group in groups)
     if not groups or min(len(group) for group in groups) < 2:
         reason = f"a stratum has fewer than two {unit}s, so there is no interval"
-        return Estimate(point, n=n_units, unit=unit, reason=reason)
+        return [Estimate(point, n=n_units, unit=unit, reason=reason) for point in points]
     random = stream(seed, "bootstrap", unit)
-    values = np.empty(n_resamples)
+    values = np.empty((n_resamples, len(points)))
     for i in range(n_resamples):
         drawn = [group[k] for group in groups for k in random.integers(len(group), size=len(group))]
         values[i] = function(np.concatenate(drawn))
-    return _percentile(point, values, confidence, n_units, unit)
+    return [
+        _percentile(point, column, confidence, n_units, unit)
+        for point, column in zip(points, values.T, strict=True)
+    ]
 
 
 def _units_by_stratum(
@@ -119,19 +139,19 @@ def _percentile(point: float, values: np.ndarray, confidence: float, n: int, uni
 
 def cohens_d(negative: np.ndarray, positive: np.ndarray) -> float:
     """Return (mean positive - mean negative) / pooled sd, ddof 1. Source: Cohen 1988, eq. 2.5.2."""
-    a, b = _finite(negative), _finite(positive)
+    a, b = finite(negative), finite(positive)
     if min(len(a), len(b)) < 2:
         return math.nan
     spread = (len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)
-    return _ratio(b.mean() - a.mean(), math.sqrt(spread / (len(a) + len(b) - 2)))
+    return ratio(b.mean() - a.mean(), math.sqrt(spread / (len(a) + len(b) - 2)))
 
 
 def ssmd(negative_wells: np.ndarray, positive_wells: np.ndarray) -> Estimate:
     """Return (m+ - m-) / sqrt(s+^2 + s-^2) over well means. Source: Zhang 2007, Genomics 89:552."""
-    a, b = _finite(negative_wells), _finite(positive_wells)
+    a, b = finite(negative_wells), finite(positive_wells)
     if short := _too_few_wells(a, b):
         return short
-    value = _ratio(b.mean() - a.mean(), math.sqrt(a.var(ddof=1) + b.var(ddof=1)))
+    value = ratio(b.mean() - a.mean(), math.sqrt(a.var(ddof=1) + b.var(ddof=1)))
     return Estimate(value, n=len(a) + len(b), unit="well")
 
 
@@ -145,7 +165,7 @@ def z_prime(
 
     Source: Zhang, Chung & Oldenburg 1999, J. Biomol. Screen. 4:67.
     """
-    a, b = _finite(negative_wells), _finite(positive_wells)
+    a, b = finite(negative_wells), finite(positive_wells)
     if short := _too_few_wells(a, b):
         return short
     if robust:
@@ -167,7 +187,7 @@ def well_values(table: pd.DataFrame, column: str) -> np.ndarray:
 
 def mad_sd(values: np.ndarray) -> float:
     """Return 1.4826 x the median absolute deviation from the median."""
-    values = _finite(values)
+    values = finite(values)
     return float(MAD_TO_SD * np.median(np.abs(values - np.median(values))))
 
 
@@ -176,7 +196,7 @@ def auc(negative: np.ndarray, positive: np.ndarray) -> float:
 
     Source: Hanley & McNeil 1982, Radiology 143:29 (the Mann-Whitney statistic).
     """
-    a, b = _finite(negative), _finite(positive)
+    a, b = finite(negative), finite(positive)
     if min(len(a), len(b)) == 0:
         return math.nan
     ranks = stats.rankdata(np.concatenate([a, b]))
@@ -238,86 +258,6 @@ def mcnemar_exact(correct_a: np.ndarray, correct_b: np.ndarray) -> Estimate:
     return Estimate(min(1.0, 2.0 * float(stats.binom.cdf(min(only_a, only_b), n, 0.5))), n=n)
 
 
-# Agreement of a feature between two stacks -------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Whether the biology survived, for one feature: see :func:`agreement`."""
-
-    shift_kept: Estimate
-    sd_ratio: Estimate
-    correlation: Estimate
-
-
-def agreement(
-    pairs: pd.DataFrame,
-    *,
-    negative_control: str,
-    positive_control: str,
-    n_resamples: int,
-    confidence: float,
-    seed: int,
-) -> Agreement:
-    """Return the triple that says whether a feature survived super-resolution.
-
-    * shift kept: (median SR+ - median SR-) / (median HR+ - median HR-); 1 is right.
-    * sd ratio: sqrt of the mean over treatments of var SR over that of var HR; 1 is right. A
-      method that gives every cell its class's value has 0.
-    * correlation: Pearson r of SR and HR after each treatment's own mean is taken off both; 1 is
-      right. NaN, with a reason, where either is constant.
-
-    An effect size alone can be large with no information per cell, so the three stand together.
-
-    Arguments:
-        pairs: One row a cell with both values: plate, well, site, treatment, ``high_resolution``
-            and ``super_resolution``. Rows where either is NaN are left out; n says what is left.
-    """
-    table = pairs[pairs["treatment"].isin((negative_control, positive_control))]
-    columns = ["high_resolution", "super_resolution"]
-    finite = np.isfinite(table[columns].to_numpy(dtype=float)).all(axis=1)
-    table = table[finite].reset_index(drop=True)
-    sides = (table["treatment"] == positive_control).to_numpy()
-    for name, here in ((negative_control, ~sides), (positive_control, sides)):
-        if here.sum() < 3:
-            empty = Estimate.empty(f"{int(here.sum())} cells of {name} were measured in both")
-            return Agreement(empty, empty, empty)
-    high, super_ = (table[name].to_numpy(dtype=float) for name in columns)
-
-    def estimate(function: Callable[..., float]) -> Estimate:
-        found = bootstrap(
-            lambda rows: function(high[rows], super_[rows], sides[rows]),
-            table, n_resamples=n_resamples, confidence=confidence, seed=seed,
-        )  # fmt: skip
-        if math.isnan(found.value):
-            return replace(found, reason="one of the two is constant within treatments")
-        return found
-
-    return Agreement(estimate(_shift_kept), estimate(_sd_ratio), estimate(_correlation_within))
-
-
-def _shift_kept(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:
-    shift = np.median(high[sides]) - np.median(high[~sides])
-    return _ratio(np.median(super_[sides]) - np.median(super_[~sides]), shift)
-
-
-def _sd_ratio(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:
-    variances = [np.mean([x[sides].var(), x[~sides].var()]) for x in (super_, high)]
-    return math.sqrt(_ratio(*variances)) if variances[1] > 0 else math.nan
-
-
-def _correlation_within(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:
-    centred = []
-    for values in (high, super_):
-        means = np.where(sides, values[sides].mean(), values[~sides].mean())
-        spread = values - means
-        # A constant leaves rounding behind, and rounding correlates with anything.
-        if np.abs(spread).max() <= 1e-9 * max(np.abs(values).max(), 1e-300):
-            return math.nan
-        centred.append(spread)
-    return float(np.corrcoef(centred[0], centred[1])[0, 1])
-
-
 def correlation_interval(x: np.ndarray, y: np.ndarray, *, confidence: float) -> Estimate:
     """Return Pearson's r with Fisher's z interval, cells as units. Source: Fisher 1921, Metron."""
     good = np.isfinite(x) & np.isfinite(y)
@@ -325,39 +265,28 @@ def correlation_interval(x: np.ndarray, y: np.ndarray, *, confidence: float) -> 
     if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Estimate.empty("fewer than four cells, or no variation", n=len(x))
     r = float(np.clip(np.corrcoef(x, y)[0, 1], -1.0, 1.0))
-    if abs(r) == 1.0:
-        return Estimate(r, r, r, len(x))
-    half = stats.norm.ppf(0.5 + confidence / 2) / math.sqrt(len(x) - 3)
+    return fisher(r, len(x), confidence=confidence)
+
+
+def fisher(r: float, n: int, *, confidence: float) -> Estimate:
+    """Return a correlation of ``n`` pairs with Fisher's z interval, cells as units."""
+    if math.isnan(r) or n < 4:
+        return Estimate(r, n=n)
+    if abs(r) > 1.0 - 1e-12:
+        return Estimate(r, r, r, n)
+    half = stats.norm.ppf(0.5 + confidence / 2) / math.sqrt(n - 3)
     low, high = np.tanh(np.arctanh(r) + np.array([-half, half]))
-    return Estimate(r, float(low), float(high), len(x))
+    return Estimate(r, float(low), float(high), n)
 
 
-@dataclass(frozen=True)
-class BlandAltman:
-    """Mean difference SR - HR and the limits bias -+ 1.96 sd between which 95 % should lie."""
-
-    bias: float
-    lower_limit: float
-    upper_limit: float
-    sd: float
-    n: int
-
-
-def bland_altman(high: np.ndarray, super_: np.ndarray) -> BlandAltman:
-    """Return the limits of agreement. Source: Bland & Altman 1986, Lancet 327:307."""
-    difference = _finite(np.asarray(super_, dtype=float) - np.asarray(high, dtype=float))
-    if len(difference) < 2:
-        return BlandAltman(math.nan, math.nan, math.nan, math.nan, len(difference))
-    bias, sd = float(difference.mean()), float(difference.std(ddof=1))
-    return BlandAltman(bias, bias - 1.96 * sd, bias + 1.96 * sd, sd, len(difference))
-
-
-def _finite(values: np.ndarray | Sequence[float]) -> np.ndarray:
+def finite(values: np.ndarray | Sequence[float]) -> np.ndarray:
+    """Return the finite ones of ``values`` as floats."""
     array = np.asarray(values, dtype=float)
     return array[np.isfinite(array)]
 
 
-def _ratio(top: float, bottom: float) -> float:
+def ratio(top: float, bottom: float) -> float:
+    """Return ``top`` / ``bottom``, NaN where ``bottom`` is 0."""
     return float(top / bottom) if bottom != 0 else math.nan
 
 

@@ -119,7 +119,7 @@ def smoke(program):
 def test_the_smoke_run_ends_with_a_report_tables_and_figures(smoke):
     results = smoke.run_folder / "results"
     assert (results / "report.html").stat().st_size > 50_000
-    for name in ("figure1", "figure2", "figure3", "figure5", "figure6", "figure7"):
+    for name in ("figure1", "figure2", "figure3", "figure5", "figure6", "figure7", "scatter"):
         for suffix in ("pdf", "png", "csv"):
             assert (results / "figures" / f"{name}.{suffix}").stat().st_size > 100
     assert not (results / "figures" / "figure4.png").exists()  # no assay measures the Golgi
@@ -130,7 +130,7 @@ def test_the_smoke_run_ends_with_a_report_tables_and_figures(smoke):
 def test_a_method_added_as_a_file_and_a_block_is_in_every_table_and_figure(smoke):
     results = smoke.run_folder / "results"
     names = ("tables/table1", "tables/table2", "tables/features", "figures/figure2")
-    for name in (*names, "figures/figure5"):
+    for name in (*names, "figures/figure5", "figures/scatter"):
         assert "nearest" in set(pd.read_csv(results / f"{name}.csv")["method"]), name
 
 
@@ -177,7 +177,7 @@ def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp
         r"^ *rule (\w+):\n.*?^Shell command: (.*?)$", result.stdout + result.stderr, re.S | re.M
     )
     of_method = [rule for rule, command in jobs if "nearest" in command.split(" 2>&1")[0].split()]
-    cheap = ("table1", "table2", "table_features", "figure2", "figure5")
+    cheap = ("table1", "table2", "table_features", "figure2", "figure5", "figure_scatter")
     wanted = {"super_resolve": 2, **dict.fromkeys(cheap, 1)}
     assert {rule: of_method.count(rule) for rule in wanted} == wanted
     for rule in ("gather_shards", "measure", "classify"):
@@ -222,7 +222,7 @@ def test_a_second_run_does_nothing(smoke):
     assert smoke.planned() == {}
 
 
-FIGURES = {"figure2", "figure3", "figure5", "figure6", "figure7"}
+FIGURES = {"figure2", "figure3", "figure5", "figure6", "figure7", "figure_scatter"}
 TABLES = {"table1", "table2", "table_features"}
 RESULTS = {*TABLES, *FIGURES, "report", "all"}
 SEARCHED = {"super_resolve", "gather_shards", "measure", "classify"}

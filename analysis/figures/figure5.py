@@ -3,8 +3,8 @@
 One block an assay, factor and feature, lettered: (a) translocation, (b) Golgi where both run.
 Boxes: negative control solid, positive control dotted. Beside them the triple: shift kept
 (SR over HR difference of medians), within-treatment sd ratio, within-treatment correlation of SR
-and HR; below, HR against SR per cell. An effect size alone can be large with no information
-per cell, so the three stand together.
+and HR. An effect size alone can be large with no information per cell, so the three stand
+together. The cells one by one are in the figure 'scatter'.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.agreement import Agreement
 from analysis.figures.boxes import draw_blocks
 from analysis.figures.command import Rows, figure_main
 from analysis.figures.settings import Settings
-from analysis.statistics import Agreement, bootstrap
+from analysis.statistics import bootstrap
 from analysis.tables.features import (
     Block,
     Draws,

@@ -71,25 +71,30 @@ LABELS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# Okabe and Ito's eight, then Tol's muted: all told apart with red-green blindness.
+# Five of Okabe and Ito's and of grey; the others were searched for the greatest least difference of
+# any two (CIEDE2000) as seen by normal, protanopic and deuteranopic eyes: it is 11.7. Fourteen
+# colours of well-known palettes put together have pairs that differ by less than 2.
 COLOURS: Mapping[str, str] = MappingProxyType(
     {
         "high_resolution": "#4D4D4D",
         "low_resolution": "#A6A6A6",
-        "bicubic": "#999933",
+        "bicubic": "#1A3300",
         "rls": "#0072B2",
         "rls_unregularized": "#56B4E9",
-        "rls_without_prior": "#332288",
-        "rls_without_cross": "#44AA99",
+        "rls_without_prior": "#001ACC",
+        "rls_without_cross": "#804D00",
         "pulse": "#E69F00",
-        "brgm": "#009E73",
-        "brgm_no_perceptual": "#117733",
-        "pix2pix": "#CC79A7",
-        "unet_l1": "#882255",
-        "robust_unsupervised": "#D55E00",
-        "rls_released_code": "#AA4499",
+        "brgm": "#6680FF",
+        "brgm_no_perceptual": "#66CC80",
+        "pix2pix": "#669966",
+        "unet_l1": "#663366",
+        "robust_unsupervised": "#CC6600",
+        "rls_released_code": "#008066",
     }
 )
+
+NEGATIVE = "#8C8C8C"
+"""The negative control, where the positive one has its method's colour."""
 
 
 def method_label(method: str) -> str:

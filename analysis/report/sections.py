@@ -63,6 +63,7 @@ TILE = (
 
 
 TRIPLE = {"shift kept": "shift_kept", "sd ratio": "sd_ratio", "r within": "correlation"}
+FIGURE_TITLES = {"scatter": "HR against SR, cell by cell"}
 ACCURACY = "accuracy LR / SR / HR, %"
 
 
@@ -232,7 +233,8 @@ def figures(sources: Sources) -> str:
         if not path.is_file():
             raise InputError(f"The figure {path} does not exist. Run its rule first.")
         name = path.stem
-        pages.append(html.heading(name.replace("figure", "Figure "), name, 3))
+        title = FIGURE_TITLES.get(name, name.replace("figure", "Figure "))
+        pages.append(html.heading(title, name, 3))
         pages.append(html.figure(html.image(path, name), caption(name)))
     return "".join(pages)
 

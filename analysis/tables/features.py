@@ -3,10 +3,12 @@
 For every column of the assay's features, on the same evaluation cells of both controls:
 
 * the triple: shift kept (SR over HR difference of medians), within-treatment sd ratio,
-  within-treatment correlation of SR and HR; 1 is right in all three;
+  within-treatment correlation of SR and HR; 1 is right in all three. ``triple_above_zero`` is 0,
+  with the reason, where one of them cannot be told from 0: the least that can be asked, no more;
 * how far the controls are apart: Cohen's d and AUC over cells (AUC with wells resampled), SSMD, Z'
   and robust Z' over well medians, empty under three wells a side;
-* agreement in the feature's own unit: Bland-Altman bias SR - HR and its limits, over cells;
+* agreement in the feature's own unit: Bland-Altman bias SR - HR and its limits over cells, wells
+  resampled;
 * the cells that could be measured, and why others could not.
 
 Each is compared with the row of HR, and none alone says that biology survived. A row of LR stands
@@ -23,13 +25,10 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
+from analysis.agreement import Agreement, agreement
 from analysis.features import columns_of
 from analysis.statistics import (
-    Agreement,
-    Estimate,
-    agreement,
     auc_interval,
-    bland_altman,
     cohens_d,
     ssmd,
     well_values,
@@ -58,7 +57,13 @@ TRIPLE = {
     "correlation": "correlation_within_treatment",
 }
 SEPARATION = ("cohens_d", "auc", "ssmd", "z_prime", "robust_z_prime")
-AGREEMENT = ("bland_altman_bias", "bland_altman_lower_limit", "bland_altman_upper_limit")
+AGREEMENT = {
+    "bias": "bland_altman_bias",
+    "lower_limit": "bland_altman_lower_limit",
+    "upper_limit": "bland_altman_upper_limit",
+}
+OF_CELLS = "correlation_within_treatment_cells_as_units"
+ABOVE_ZERO, IN_BOTH = "triple_above_zero", "cells_in_both"
 MEASURED, NOT_MEASURABLE = "cells_measured", "cells_not_measurable"
 NO_CONTROLS = "the assay names no negative and positive control"
 OK = "ok"
@@ -178,7 +183,7 @@ def pairs_of(block: Block, method: str) -> pd.DataFrame:
 
 
 def triple_of(block: Block, method: str, draws: Draws) -> Agreement:
-    """Return the triple of one method."""
+    """Return the triple and the limits of agreement of one method."""
     negative, positive = block.controls
     return agreement(
         pairs_of(block, method),
@@ -189,17 +194,34 @@ def triple_of(block: Block, method: str, draws: Draws) -> Agreement:
 
 
 def agreements(block: Block, draws: Draws) -> dict[str, Agreement]:
-    """Return the triple of every method."""
+    """Return triple and limits of every method."""
     return {m: triple_of(block, m, draws) for m in block.values if m != HIGH_RESOLUTION}
 
 
-def triple_facts(triple: Agreement) -> Rows:
-    """Return the three numbers of a triple as the arguments of ``long_row``."""
-    found: Rows = []
-    for name, metric in TRIPLE.items():
-        estimate: Estimate = getattr(triple, name)
-        found.append({"metric": metric, **estimate_facts(estimate)})
-    return found
+def triple_facts(found: Agreement) -> Rows:
+    """Return the triple as the arguments of ``long_row``, and whether it is above 0."""
+    facts: Rows = [
+        {"metric": metric, **estimate_facts(getattr(found, name))}
+        for name, metric in TRIPLE.items()
+    ]
+    facts.append({"metric": OF_CELLS, **estimate_facts(found.correlation_of_cells)})
+    weak = [TRIPLE[name] for name in found.not_above_zero]
+    reason = f"not told from 0: {', '.join(weak)}" if weak else ""
+    unit, n = found.shift_kept.unit, found.shift_kept.n
+    facts.append(
+        {"metric": ABOVE_ZERO, "value": float(not weak), "reason": reason, "unit": unit, "n": n}
+    )
+    return facts
+
+
+def agreement_facts(found: Agreement) -> Rows:
+    """Return Bland-Altman bias and limits, in the feature's unit, and the cells behind them."""
+    facts: Rows = [
+        {"metric": metric, **estimate_facts(getattr(found, name))}
+        for name, metric in AGREEMENT.items()
+    ]
+    cells = {"value": found.n_cells, "n": found.n_cells, "unit": "cell"}
+    return [*facts, {"metric": IN_BOTH, **cells}]
 
 
 def separation_facts(block: Block, method: str, draws: Draws) -> Rows:
@@ -226,17 +248,6 @@ def separation_facts(block: Block, method: str, draws: Draws) -> Rows:
     ]
 
 
-def agreement_facts(block: Block, method: str) -> Rows:
-    """Return Bland-Altman bias and limits of one method, in the feature's unit."""
-    found = bland_altman(block.values[HIGH_RESOLUTION], block.values[method])
-    reason = "" if found.n >= 2 else f"{found.n} cells were measured in both"
-    values = (found.bias, found.lower_limit, found.upper_limit)
-    return [
-        {"metric": metric, "value": value, "n": found.n, "unit": "cell", "reason": reason}
-        for metric, value in zip(AGREEMENT, values, strict=True)
-    ]
-
-
 def measured_facts(block: Block, method: str) -> Rows:
     """Return how many cells were measured and how many not; the reason counts why."""
     finite = np.isfinite(block.values[method])
@@ -256,8 +267,8 @@ def block_rows(block: Block, method: str, draws: Draws) -> Rows:
     """Return every number of one method and feature; HR has no triple with itself."""
     facts = measured_facts(block, method)
     if method != HIGH_RESOLUTION:
-        facts += triple_facts(triple_of(block, method, draws))
-        facts += agreement_facts(block, method)
+        found = triple_of(block, method, draws)
+        facts += [*triple_facts(found), *agreement_facts(found)]
     facts += separation_facts(block, method, draws)
     return [{**long_row(block.at, method, **fact), "feature": block.column} for fact in facts]
 
@@ -290,7 +301,7 @@ def methods_of(at: Comparison) -> list[str]:
 def comparison_rows(at: Comparison, draws: Draws) -> Rows:
     """Return every row of one assay, factor and degradation."""
     if len(at.assay.treatments) != 2:
-        metrics = (*TRIPLE.values(), *AGREEMENT, *SEPARATION)
+        metrics = (*TRIPLE.values(), *AGREEMENT.values(), *SEPARATION)
         names = [c for f in at.assay.features for c in columns_of(f, at.assay.channels)]
         return [
             {**long_row(at, method, metric, reason=NO_CONTROLS), "feature": name}

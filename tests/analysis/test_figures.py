@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from matplotlib.colors import to_rgb
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from analysis.figures import figure1, figure2, figure3, figure4, figure5
 from analysis.figures.grids import (
@@ -22,7 +25,9 @@ from analysis.figures.settings import Settings
 from analysis.figures.style import (
     COLOURS,
     DOUBLE_COLUMN,
+    LABELS,
     LARGEST_HEIGHT,
+    NEGATIVE,
     SMALLEST_FONT,
     method_colours,
 )
@@ -30,6 +35,7 @@ from analysis.tables.layout import LONG_COLUMNS, Inputs, read_assays
 from rls.command import as_flags
 from rls.errors import InputError
 from tests.analysis import made_up
+from tests.conftest import ROOT
 
 SETTINGS = Settings(
     n_bootstrap=50,
@@ -91,6 +97,51 @@ def test_every_method_has_its_own_colour_and_keeps_it_when_others_join():
     )
     assert len(set(many.values())) == len(many)
     assert all(many[name] == colour for name, colour in few.items())
+
+
+def methods_of_configurations():
+    """Every method that a configuration of the program defines."""
+    found = set()
+    for path in (ROOT / "config").glob("*.yaml"):
+        found |= set((yaml.safe_load(path.read_text()) or {}).get("methods") or {})
+    return found
+
+
+def test_every_method_of_the_configurations_has_a_colour_and_a_name_of_its_own():
+    found = methods_of_configurations()
+    assert len(found) >= 12 and found <= set(COLOURS) and found <= set(LABELS)
+    assert len({LABELS[name] for name in COLOURS}) == len(COLOURS)
+
+
+# How (r, g, b), linear, looks without red or green cones; Machado, Oliveira & Fernandes 2009,
+# IEEE Trans. Vis. Comput. Graph. 15:1291, severity 1.
+EYES = {
+    "normal": np.eye(3),
+    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                            [-0.003882, -0.048116, 1.051998]]),
+    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                              [-0.011820, 0.042940, 0.968881]]),
+}  # fmt: skip
+
+
+def least_difference(colours, eye):
+    """The least CIEDE2000 difference of any two colours as an eye sees them."""
+    rgb = np.array([to_rgb(colour) for colour in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ EYES[eye].T, 0, 1)
+    encoded = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = rgb2lab(encoded[None])[0]
+    pairs = deltaE_ciede2000(lab[:, None], lab[None])
+    return pairs[np.triu_indices(len(lab), 1)].min()
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_any_two_colours_of_methods_are_told_apart(eye):
+    assert least_difference(COLOURS.values(), eye) > 11
+    # HR and U-Net L1 once were these two; the check finds them.
+    assert least_difference(["#4D4D4D", "#882255"], "deuteranopia") < 2
+    assert all(least_difference([NEGATIVE, c], eye) > 7 for m, c in COLOURS.items()
+               if m not in ("low_resolution", "high_resolution"))  # fmt: skip
 
 
 def test_cells_are_chosen_by_id_whatever_the_order_of_the_table():
@@ -270,16 +321,16 @@ def test_cells_that_could_not_be_measured_are_counted_and_no_well_is_invented(tm
         row = numbers.loc[("rls", *key)]
         assert np.isnan(row["value"]) and row["reason"]
     counts = [text.get_text() for text in all_texts(figure)]
-    assert "0\n0" in counts and "30\n3" in counts
+    assert "30\n30\n3 + 3" in counts and "30\n0\n3 + 0" in counts
 
 
-def test_a_new_method_appears_with_its_boxes_its_triple_and_its_scatter(tmp_path):
+def test_a_new_method_appears_with_its_boxes_and_its_triple(tmp_path):
     high, _ = ratios()
     values = {"high_resolution": high, "rls": high, "my_search": high + 0.1}
     figure, numbers = numbers_of(tmp_path, values, ("rls", "my_search"))
     assert "my_search" in numbers.index.get_level_values("method")
-    boxes, triples, scatters = 1, 3, 2
-    assert len(figure.axes) == boxes + triples + scatters
+    boxes, triples = 1, 3
+    assert len(figure.axes) == boxes + triples
     assert len(figure.axes[0].patches) == 2 * 3
     assert "my search" in [label.get_text() for label in figure.axes[1].get_yticklabels()]
 
@@ -298,8 +349,18 @@ def test_figure_5_letters_its_assays_and_keeps_to_a_page(tmp_path, count):
     assert letters == ["a", "b"]
     width, height = figure.get_size_inches()
     assert width == pytest.approx(DOUBLE_COLUMN) and height <= LARGEST_HEIGHT + 1e-9
-    assert len(figure.axes) == 2 * (1 + 3 + count)
+    assert len(figure.axes) == 2 * (1 + 3)
     assert min(text.get_fontsize() for text in all_texts(figure)) >= SMALLEST_FONT
+
+
+def test_what_is_not_told_from_zero_is_drawn_hollow(tmp_path):
+    high, positive = ratios()
+    values = {"high_resolution": high, "rls": high, "pulse": np.where(positive, 2.0, 1.0)}
+    figure, _ = numbers_of(tmp_path, values, METHODS)
+    shift, spread = figure.axes[1:3]
+    faces = [[d.get_markerfacecolor() for d in axes.lines if d.get_marker() == "o"]
+             for axes in (shift, spread)]  # fmt: skip
+    assert faces == [[COLOURS["rls"], COLOURS["pulse"]], [COLOURS["rls"], "white"]]
 
 
 def test_methods_measured_on_other_cells_are_refused(tmp_path):

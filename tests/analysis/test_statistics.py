@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis import agreement as ag
 from analysis import statistics as st
 from rls.errors import InputError
 
@@ -29,7 +30,7 @@ def plate(n_wells=4, n_cells=40, shift=1.5, seed=0):
 
 
 def triple(table, values):
-    return st.agreement(table.assign(super_resolution=values), **CONTROLS, **BOOT)
+    return ag.agreement(table.assign(super_resolution=values), **CONTROLS, **BOOT)
 
 
 def test_an_oracle_scores_one_on_all_three():
@@ -73,11 +74,26 @@ def test_cells_drawn_anew_from_their_class_have_shift_and_spread_but_no_correlat
     assert st.cohens_d(drawn[~sides], drawn[sides]) > 3
 
 
+def test_values_shuffled_within_treatments_are_seldom_told_from_zero():
+    """With three wells a side the bootstrap alone would let one shuffle in seven pass."""
+    passed = 0
+    for seed in range(40):
+        table = plate(n_wells=3, n_cells=20, seed=seed)
+        random = np.random.default_rng(seed)
+        groups = table.groupby("treatment")["high_resolution"]
+        shuffled = groups.transform(lambda x, random=random: random.permutation(x.to_numpy()))
+        found = ag.agreement(
+            table.assign(super_resolution=shuffled), **CONTROLS, **{**BOOT, "n_resamples": 60}
+        )
+        passed += not found.not_above_zero
+    assert passed <= 4  # 2.5 % are promised: of 40 more than 4 in one of 280 such tests
+
+
 def test_the_triple_does_not_change_with_the_unit_of_the_shift():
     table = plate()
     noisy = table["high_resolution"] * 0.5 + np.random.default_rng(1).normal(0, 0.1, len(table))
     a = triple(table, noisy)
-    b = st.agreement(
+    b = ag.agreement(
         table.assign(high_resolution=table["high_resolution"] * 10, super_resolution=noisy * 10),
         **CONTROLS, **BOOT,
     )  # fmt: skip
@@ -204,7 +220,7 @@ def test_bland_altman_limits_hold_95_percent_of_gaussian_differences():
     random = np.random.default_rng(6)
     high = random.normal(5, 2, 5000)
     super_ = high + random.normal(0.4, 0.5, 5000)
-    found = st.bland_altman(high, super_)
+    found = ag.bland_altman(high, super_)
     inside = ((super_ - high > found.lower_limit) & (super_ - high < found.upper_limit)).mean()
     assert found.bias == pytest.approx(0.4, abs=0.03) and inside == pytest.approx(0.95, abs=0.01)
 

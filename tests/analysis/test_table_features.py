@@ -72,7 +72,7 @@ def test_an_oracle_scores_one_three_times_with_no_bias(numbers):
         assert row["value"] == pytest.approx(1.0)
         assert row["low"] == pytest.approx(1.0) and row["high"] == pytest.approx(1.0)
         assert row["n"] == WELLS and row["unit_of_replication"] == "well"
-    for metric in features.AGREEMENT:
+    for metric in features.AGREEMENT.values():
         assert numbers.loc[("oracle", metric), "value"] == pytest.approx(0.0, abs=1e-12)
     for metric in features.SEPARATION:
         found = numbers.loc[("oracle", metric), "value"]
@@ -106,8 +106,21 @@ def test_a_shuffle_within_treatments_keeps_shift_and_spread_and_no_cell(numbers)
     assert correlation["high"] < 0.4
 
 
+def test_only_what_keeps_shift_spread_and_cells_is_told_from_zero(numbers):
+    """A constant, a value a class and a shuffle fail visibly, each for its own reason."""
+    verdicts = {method: numbers.loc[(method, features.ABOVE_ZERO)] for method in METHODS}
+    assert [m for m, row in verdicts.items() if row["value"] == 1] == ["oracle", "biased"]
+    for method, lacking in (
+        ("flat", "shift_kept, sd_ratio, correlation_within_treatment"),
+        ("by_class", "sd_ratio, correlation_within_treatment"),
+        ("shuffled", "correlation_within_treatment"),
+    ):
+        assert verdicts[method]["value"] == 0
+        assert verdicts[method]["reason"] == f"not told from 0: {lacking}"
+
+
 def test_a_bias_is_found_and_does_not_touch_the_triple(numbers):
-    for metric in features.AGREEMENT:
+    for metric in features.AGREEMENT.values():
         assert numbers.loc[("biased", metric), "value"] == pytest.approx(0.3)
     for metric in TRIPLE:
         assert numbers.loc[("biased", metric), "value"] == pytest.approx(1.0)
@@ -125,7 +138,7 @@ def test_z_prime_is_of_well_medians_and_the_robust_one_stands_beside_it(numbers)
 
 def test_hr_has_no_triple_with_itself(numbers):
     found = set(numbers.loc["high_resolution"].index)
-    assert not found & {*TRIPLE, *features.AGREEMENT}
+    assert not found & {*TRIPLE, features.ABOVE_ZERO, *features.AGREEMENT.values()}
     assert {*features.SEPARATION, features.MEASURED} <= found
     assert (numbers["feature"] == COLUMN).all()
     empty = numbers["value"].isna()
@@ -159,11 +172,15 @@ def test_cells_that_could_not_be_measured_are_counted_with_their_reason(tmp_path
     lost = found.loc[("rls", features.NOT_MEASURABLE)]
     assert lost["value"] == len(high) // 4 and lost["reason"] == f"{len(high) // 4} no_nucleus"
     assert found.loc[("rls", features.MEASURED), "value"] == len(high) - len(high) // 4
-    assert found.loc[("rls", "bland_altman_bias"), "n"] == len(high) - len(high) // 4
+    both = found.loc[("rls", features.IN_BOTH)]
+    assert both["value"] == len(high) - len(high) // 4 and both["unit_of_replication"] == "cell"
+    assert found.loc[("rls", "bland_altman_bias"), "n"] == WELLS
     low = found.loc["low_resolution"]
     assert low.loc[features.NOT_MEASURABLE, "value"] == len(high)
     assert "image_too_small" in low.loc[features.NOT_MEASURABLE, "reason"]
-    others = low.drop(index=[features.MEASURED, features.NOT_MEASURABLE])
+    counts = [features.MEASURED, features.NOT_MEASURABLE, features.IN_BOTH, features.ABOVE_ZERO]
+    assert low.loc[features.ABOVE_ZERO, "value"] == 0
+    others = low.drop(index=counts)
     assert others["value"].isna().all() and others["reason"].str.len().gt(0).all()
 
 

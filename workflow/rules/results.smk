@@ -94,7 +94,10 @@ rule table2:
 rule table_features:
     input:
         code=code(
-            "analysis/tables/*.py", "analysis/features/*.py", "analysis/statistics.py"
+            "analysis/agreement.py",
+            "analysis/tables/*.py",
+            "analysis/features/*.py",
+            "analysis/statistics.py",
         ),
         assays="results/assays.json",
         measured=all_results,
@@ -258,7 +261,10 @@ rule figure4:
 rule figure5:
     input:
         code=code(
-            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
+            "analysis/agreement.py",
+            "analysis/figures/*.py",
+            "analysis/tables/*.py",
+            "analysis/statistics.py",
         ),
         assays="results/assays.json",
         measured=clean_results,
@@ -288,9 +294,46 @@ rule figure5:
         " {params.settings:q} 2>&1 | tee {log:q}"
 
 
+rule figure_scatter:
+    input:
+        code=code(
+            "analysis/agreement.py",
+            "analysis/figures/*.py",
+            "analysis/tables/*.py",
+            "analysis/statistics.py",
+        ),
+        assays="results/assays.json",
+        measured=clean_results,
+    output:
+        pdf="results/figures/scatter.pdf",
+        png=report(
+            "results/figures/scatter.png",
+            caption="../report/scatter.rst",
+            category="Figures",
+        ),
+        csv="results/figures/scatter.csv",
+    log:
+        "logs/figure_scatter.log",
+    benchmark:
+        "benchmarks/figure_scatter.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        inputs=comparison_flags(clean_only=True),
+        settings=section("figures"),
+    shell:
+        "python -m analysis.figures.scatter {params.inputs:q} --assays-config {input.assays:q}"
+        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
+
+
 rule figure6:
     input:
         code=code(
+            "analysis/agreement.py",
             "analysis/figures/*.py",
             "analysis/tables/*.py",
             "analysis/metrics.py",
@@ -328,6 +371,7 @@ rule figure6:
 rule figure7:
     input:
         code=code(
+            "analysis/agreement.py",
             "analysis/figures/*.py",
             "analysis/tables/*.py",
             "analysis/metrics.py",
@@ -375,6 +419,7 @@ rule report:
             "results/tables/{name}.csv", name=["table1", "table2", "features"]
         ),
         figures=expand("results/figures/figure{number}.png", number=sorted(FIGURES)),
+        scatter="results/figures/scatter.png",
         selections=of_assays("selection.csv"),
     output:
         "results/report.html",
@@ -393,5 +438,5 @@ rule report:
     shell:
         "python -m analysis.report {params.inputs:q} --assays-config {input.assays:q}"
         " --run-config {input.assays:q} {params.generators:q} --logs logs"
-        " --tables {input.tables:q} --figures {input.figures:q} --benchmarks benchmarks"
+        " --tables {input.tables:q} --figures {input.figures:q} {input.scatter:q} --benchmarks benchmarks"
         " --output {output:q} 2>&1 | tee {log:q}"
