@@ -147,18 +147,26 @@ def test_what_was_measured_in_no_cell_has_an_empty_panel_and_a_reason(tmp_path):
 
 
 def overlapping(figure):
-    """Pairs of texts whose boxes overlap by more than a point in both directions."""
+    """Pairs of texts whose boxes overlap by more than a point in both directions.
+
+    Numbers at ticks are left to matplotlib, which keeps some beyond the axes without drawing them.
+    """
     renderer = figure.canvas.get_renderer()
     figure.draw(renderer)
-    tall = figure.dpi / 72
-    named = [(t.get_text(), t.get_window_extent(renderer)) for t in texts(figure)
-             if t.get_visible()]  # fmt: skip
+    point = figure.dpi / 72
+    ticks = {
+        id(tick)
+        for axes in figure.findobj(lambda a: a.get_gid() == "scatter")
+        for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())
+    }
+    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts(figure)
+             if id(t) not in ticks]  # fmt: skip
     return [
         (a, b)
-        for i, (a, first) in enumerate(named)
-        for b, other in named[i + 1 :]
-        if min(first.x1, other.x1) - max(first.x0, other.x0) > tall
-        and min(first.y1, other.y1) - max(first.y0, other.y0) > tall
+        for i, (a, first) in enumerate(boxes)
+        for b, other in boxes[i + 1 :]
+        if min(first.x1, other.x1) - max(first.x0, other.x0) > point
+        and min(first.y1, other.y1) - max(first.y0, other.y0) > point
     ]
 
 
