@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.cluster import runs
@@ -141,27 +142,50 @@ def flip_bit(r: Round, path: str) -> None:
 def orphan(r: Round) -> None:
     """Snakemake is killed, not its job; it is started again while the orphan still writes."""
     run = r.start()
-    job = r.wait_for_job(run, 0.5, 1.5)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
-    if job not in r.running():
-        raise Missed("the job was over when Snakemake was killed")
-    r.finish(r.start("--unlock"))
-    r.finish(r.start(), None)  # it may wait, refuse or win; all that counts is what comes out
+    job = r.wait_for_job(run, 0.3, 1)
+    with paused(job) as let_go:  # so that it is not over too soon
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        r.finish(r.start("--unlock"))
+        again = r.start()
+        wait_until(
+            "another job, or the end", lambda: len(r.running()) > 1 or again.poll() is not None
+        )
+        let_go()
+        r.finish(again, None)  # it may wait, refuse or win; all that counts is what comes out
     wait_until("the orphan to end", lambda: not r.running(), 120)
     r.check_nothing_half_written()
     r.go_on()
 
 
+@contextlib.contextmanager
+def paused(pid: int) -> Iterator[Callable[[], None]]:
+    """Hold a process where it is; yields what lets it go on.
+
+    Raises:
+        Missed: It has ended.
+    """
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except ProcessLookupError:
+        raise Missed("the job was over before the fault") from None
+    go_on = partial(os.kill, pid, signal.SIGCONT)
+    try:
+        yield go_on
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            go_on()
+
+
 def two_runs(r: Round) -> None:
     """A second Snakemake in the same folder says that there is a first, and touches nothing."""
     first = r.start()
-    r.wait_for_job(first, 0.1, 0.5)
-    before = len(runs.output(r.folder))
-    if r.finish(r.start(), None) == 0:
-        raise Lost("the second run did not refuse")
-    if not re.search("cannot be locked|locked", runs.output(r.folder)[before:]):
-        raise Lost("the second run does not say that the folder is in use")
+    with paused(r.wait_for_job(first, 0, 0.5)):
+        before = len(runs.output(r.folder))
+        if r.finish(r.start(), None) == 0:
+            raise Lost("the second run did not refuse")
+        if "cannot be locked" not in runs.output(r.folder)[before:]:
+            raise Lost("the second run does not say that the folder is in use")
     r.finish(first)
 
 
