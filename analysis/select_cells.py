@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -231,7 +232,8 @@ def gather_images(
             if images is None:
                 first = (path, facts)
                 shape = (len(chosen), *stack.images.shape[1:])
-                file.truncate(int(np.prod(shape)) * 2)
+                # Not truncate: on a full disk a write to the map would then end in SIGBUS.
+                os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * 2)
                 images = np.memmap(file, np.uint16, "r+", shape=shape)
             elif first is not None and facts != first[1]:
                 raise InputError(
