@@ -50,7 +50,7 @@ def kill_job(r: Round) -> None:
 def lose_node(r: Round) -> None:
     """The node that searches loses power; the job runs again on another."""
     assert r.cluster is not None
-    run = r.start()
+    run = r.start("--set-resources", f"{r.stage}:gpu=0")  # there is but one node with a GPU
     r.wait_for_job(run)
     node = slurm("squeue", "-h", "-t", "R", "-o", "%N").split()[0]
     r.cluster.lose_node(node)
@@ -70,8 +70,12 @@ def lack_memory(r: Round) -> None:
 
 def lack_time(r: Round) -> None:
     """Stopped by the wall-time limit of a minute; resubmitted, it goes on from its checkpoint."""
-    r.finish(r.start("--set-resources", f"{r.stage}:runtime=attempt", "--retries", "4"))
-    if "Trying to restart" not in runs.output(r.folder):
+    r.finish(r.start("--set-resources", f"{r.stage}:runtime=1", "--retries", "2"))
+    states = [path.name for path in (r.folder / "state").rglob("lock.json")]
+    if states:
+        raise Lost(f"a lock was left behind: {states}")
+    started = slurm("scontrol", "show", "job", "--oneliner")
+    if "Restarts=0" in started and "Trying to restart" not in runs.output(r.folder):
         raise Lost("the first attempt ended within a minute")
 
 
@@ -315,6 +319,8 @@ class Field:
                 continue
             except (Lost, TimeoutError) as lost:
                 return str(lost)
+            finally:
+                r.end()
             if not self.keep:
                 shutil.rmtree(r.folder)
             return ""
@@ -339,6 +345,7 @@ def command_line() -> argparse.Namespace:
 def main() -> None:
     """Do rounds; print a line each."""
     args = command_line()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every finally
     try:
         need_possible()
     except CannotRun as reason:

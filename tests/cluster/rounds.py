@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cluster import runs
@@ -35,6 +35,7 @@ class Round:
     random: random.Random
     cluster: Cluster | None = None
     configs: tuple[Path, ...] = ()
+    started: list[subprocess.Popen] = field(default_factory=list)
 
     @property
     def outputs(self) -> list[str]:
@@ -57,9 +58,10 @@ class Round:
     def start(self, *options: str, stage: str = "") -> subprocess.Popen:
         """Start Snakemake for the outputs of the stage."""
         targets = ("--", *STAGES[stage or self.stage])
-        return runs.start(
-            self.folder, self.where, "--notemp", *options, *targets, configs=self.configs
-        )
+        options = ("--notemp", *options)
+        run = runs.start(self.folder, self.where, *options, *targets, configs=self.configs)
+        self.started.append(run)
+        return run
 
     def finish(self, process: subprocess.Popen, good: bool | None = True) -> int:
         """Wait for Snakemake; ``good`` says how it must end, None that it may end either way."""
@@ -110,6 +112,16 @@ class Round:
         if not found:
             raise Missed(f"{self.stage} was over before the fault")
         return self.random.choice(found)
+
+    def end(self) -> None:
+        """Leave no process of the round behind."""
+        for run in self.started:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+        for pid in self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def check_nothing_half_written(self) -> None:
         """Whatever lies under a final name must be whole, and what it should be."""

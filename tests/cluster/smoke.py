@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=date.today().toordinal(), help="of the faults")
     parser.add_argument("--keep", type=Path, help="folder for the runs; without, they are deleted")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every finally
     try:
         need_possible()
     except CannotRun as reason:
