@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-from-scratch all-methods bbbc014 bbbc021-demonstration bbbc021-generator test test-cluster lint schema unlock clean
+.PHONY: plan help demo demo-from-scratch all-methods bbbc014 bbbc021-demonstration bbbc021-generator test test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -52,6 +52,9 @@ lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
 
 schema: .venv/installed  ## write the config's schema and its description anew, from the commands' settings
 	@python -m analysis.configuration --write
+
+plan: .venv/installed  ## what a run would cost, running nothing: make plan CONFIG=config/demo.yaml
+	@python -m analysis.plan $(if $(CONFIG),--configfile $(CONFIG))
 
 unlock: .venv/installed  ## after a killed Snakemake: make unlock RUN=demo
 	@snakemake --snakefile Snakefile --configfile $(or $(wildcard config/$(RUN).yaml),config/config.yaml) --directory runs/$(RUN) --unlock

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+import resource
 import sys
 import types
 import typing
@@ -20,6 +22,7 @@ from rls.stopping import STATUS, Stopped, requeue
 
 S = TypeVar("S")
 MISSING = dataclasses.MISSING
+RUN = "RLS_RUN"  # in the environment of the jobs of Snakemake
 
 
 def option(help: str, *, choices: Sequence[str] | None = None, default: Any = MISSING) -> Any:  # noqa: ANN401
@@ -190,12 +193,10 @@ def run(main: Callable[[], None]) -> NoReturn:
     except (InputError, OSError) as error:
         if "--traceback" in sys.argv or not (isinstance(error, InputError) or full_disk(error)):
             raise
+        said = str(error)
+        if not isinstance(error, InputError):
+            said = f"The disk is full ({error}). Free space and run the same command again."
         sys.stdout.flush()
-        said = (
-            error
-            if isinstance(error, InputError)
-            else f"The disk is full ({error}). Free space and run the same command again."
-        )  # noqa: E501
         print(f"error: {said}", file=sys.stderr, flush=True)
         sys.exit(1)
     except Stopped as stop:
@@ -203,7 +204,21 @@ def run(main: Callable[[], None]) -> NoReturn:
         sys.exit(STATUS)
     except KeyboardInterrupt:
         sys.exit(130)
+    if os.environ.get(RUN):
+        sys.stdout.flush()
+        print(used(), file=sys.stderr, flush=True)
     sys.exit(0)
+
+
+def used() -> str:
+    """Return what this process and its children took, as a job's log ends with it.
+
+    Snakemake's benchmark looks now and then, and sees little of the processor time of a short job.
+    """
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds = sum(one.ru_utime + one.ru_stime for one in both)
+    most = max(one.ru_maxrss for one in both) / 1024
+    return f"used: {seconds:.2f} s of processor time, {most:.0f} MiB at most"
 
 
 def _text(value: Any) -> str:  # noqa: ANN401

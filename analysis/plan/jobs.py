@@ -1,0 +1,125 @@
+"""The jobs of a configuration, as Snakemake's dry run lists them. Nothing is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rls.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):\s*$")
+ENTRY = re.compile(r"^\s+(output|log|wildcards|threads|resources): (.*)$")
+PAIR = re.compile(r"(\w+)=(.*?)(?=, \w+=|$)")
+NO_WORK = ("all",)  # rules that only collect
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its rule, what it writes and what it asks for."""
+
+    rule: str
+    wildcards: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    log: str = ""
+    threads: int = 1
+    resources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def memory_mb(self) -> float:
+        """MB that it asks for."""
+        return float(self.resources.get("mem_mb", 0) or 0)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it asks for a GPU."""
+        return float(self.resources.get("gpu", 0) or 0) > 0
+
+
+def read_config(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return config.yaml with the overlays on it, merged as Snakemake does.
+
+    Raises:
+        InputError: A file does not exist or is no YAML of keys.
+    """
+    config: dict[str, Any] = {}
+    for path in [ROOT / "config" / "config.yaml", *paths]:
+        if not path.is_file():
+            raise InputError(f"The configuration file {path} does not exist.")
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise InputError(f"{path} is no YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{path} holds no keys. See config/README.md.")
+        _lay_over(config, content)
+    return config
+
+
+def planned_jobs(
+    configs: Sequence[Path], folder: Path, targets: Sequence[str] = (), *, everything: bool = True
+) -> list[Job]:
+    """Return the jobs that Snakemake would run in ``folder``.
+
+    Arguments:
+        everything: All jobs; False leaves out what is there and up to date.
+
+    Raises:
+        InputError: Snakemake refuses the configuration.
+    """
+    files = [str(path.resolve()) for path in configs] or [str(ROOT / "config" / "config.yaml")]
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+        *("--directory", str(folder), "--cores", "all", "--dry-run", "--nolock"),
+        *(("--forceall",) if everything else ()),
+        *("--configfile", *files, "--", *targets),
+    ]
+    # Snakemake cuts no line, but names its colours after the terminal.
+    environment = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    text = done.stdout + done.stderr
+    if done.returncode:
+        lines = [line for line in text.strip().splitlines() if line.strip()]
+        raise InputError(f"Snakemake refuses this configuration: {' '.join(lines[-3:])}")
+    return parse(text)
+
+
+def parse(text: str) -> list[Job]:
+    """Return the jobs in the text of a dry run, without those that only collect."""
+    jobs, rule, found = [], "", dict[str, str]()
+    for line in [*text.splitlines(), "rule end:"]:
+        if start := RULE.match(line):
+            if rule and rule not in NO_WORK:
+                jobs.append(_job(rule, found))
+            rule, found = start.group(1), {}
+        elif entry := ENTRY.match(line):
+            found[entry.group(1)] = entry.group(2)
+    return jobs
+
+
+def _job(rule: str, found: Mapping[str, str]) -> Job:
+    outputs = tuple(part.split(" (")[0] for part in found.get("output", "").split(", ") if part)
+    return Job(
+        rule,
+        dict(PAIR.findall(found.get("wildcards", ""))),
+        outputs,
+        found.get("log", "").split(" (")[0],
+        int(found.get("threads", "1")),
+        dict(PAIR.findall(found.get("resources", ""))),
+    )
+
+
+def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _lay_over(below[key], value)
+        else:
+            below[key] = value

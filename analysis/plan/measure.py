@@ -1,0 +1,136 @@
+"""Measure rates for plans from small runs, or hold a plan against what a run took.
+
+    python -m analysis.plan.measure --run runs/a config/smoke.yaml --run runs/b config/smoke.yaml more.yaml \\
+        --machine "two cores of 2.5 GHz" --output workflow/rates.json
+    python -m analysis.plan.measure --check runs/c config/smoke.yaml other.yaml
+
+What a job took stands in the last line of its log, which every command writes in a run of
+Snakemake. Rates need runs of two sizes or more: one size does not tell a start from work.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.plan.__main__ import RATES
+from analysis.plan.jobs import Job, planned_jobs, read_config
+from analysis.plan.rates import Rates, fit, kind_of
+from analysis.plan.sizes import Sizes, Units
+from rls.command import run
+from rls.errors import InputError
+
+USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
+LEAST_MB = 1e-6
+
+
+def used_seconds(folder: Path, job: Job) -> float | None:
+    """Return the processor seconds in a job's log; None where there is none."""
+    path = folder / job.log
+    found = USED.findall(path.read_text(errors="replace")) if job.log and path.is_file() else []
+    return float(found[-1]) if found else None
+
+
+def left_mb(folder: Path, job: Job) -> float:
+    """Return the MB of a job's outputs that are still there."""
+    paths = (folder / name for name in job.outputs)
+    return sum(path.stat().st_size for path in paths if path.is_file()) / 1e6
+
+
+def ran(folder: Path, configs: Sequence[Path]) -> list[tuple[Job, str, Units, float, float]]:
+    """Return (job, kind, units, seconds, MB of raw pixels) of all jobs of a run with a log.
+
+    Raises:
+        InputError: The folder holds no run of this configuration.
+    """
+    config = read_config(configs)
+    sizes, rows = Sizes(config), []
+    for job in planned_jobs(configs, folder):
+        seconds = used_seconds(folder, job)
+        if seconds is not None:
+            row = (job, kind_of(job, config), sizes.units(job), seconds, sizes.raw_mb(job))
+            rows.append(row)
+    if not rows:
+        raise InputError(
+            f"Found no log of a job of this configuration in {folder} that ends with what it used. "
+            "Run it first, with the same configuration files."
+        )
+    return rows
+
+
+def measure(runs: Sequence[tuple[Path, Sequence[Path]]], machine: str, made_by: str) -> Rates:
+    """Return the rates of some runs, each a folder and its configuration files."""
+    seconds: dict[str, list[tuple[Units, float]]] = defaultdict(list)
+    disk: dict[str, list[tuple[Units, float]]] = defaultdict(list)
+    for folder, configs in runs:
+        for job, kind, units, taken, raw in ran(folder, configs):
+            seconds[kind].append((units, taken))
+            disk[kind].append(({"raw": raw}, max(left_mb(folder, job), LEAST_MB)))
+    return Rates(
+        machine,
+        made_by,
+        {kind: fit(*zip(*rows, strict=True)) for kind, rows in sorted(seconds.items())},
+        {kind: len(rows) for kind, rows in sorted(seconds.items())},
+        {kind: fit(*zip(*rows, strict=True)) for kind, rows in sorted(disk.items())},
+    )
+
+
+def check(folder: Path, configs: Sequence[Path], rates: Rates) -> str:
+    """Return a table of planned over used processor time, by kind of job and together."""
+    planned: dict[str, float] = defaultdict(float)
+    used: dict[str, float] = defaultdict(float)
+    for _, kind, units, taken, _ in ran(folder, configs):
+        planned[kind] += rates.processor_seconds(kind, units)[0]
+        used[kind] += taken
+    rows = [*sorted(used, key=lambda kind: -used[kind])]
+    lines = [f"{'':36}{'planned s':>10}{'used s':>10}{'ratio':>8}"]
+    for kind in rows:
+        lines.append(_line(kind, planned[kind], used[kind]))
+    lines.append(_line("together", sum(planned.values()), sum(used.values())))
+    return "\n".join(lines)
+
+
+def _line(name: str, planned: float, used: float) -> str:
+    return f"{name:36}{planned:10.1f}{used:10.1f}{planned / used:8.2f}"
+
+
+def _folder_and_configs(values: Sequence[str]) -> tuple[Path, list[Path]]:
+    return Path(values[0]), [Path(value) for value in values[1:]]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write rates, or print a check."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.plan.measure",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    name = ("FOLDER", "CONFIG")
+    parser.add_argument("--run", nargs="+", action="append", default=[], metavar=name)
+    parser.add_argument("--check", nargs="+", metavar=name, help="hold the plan against a run")
+    parser.add_argument("--machine", default="an unnamed machine", help="what it ran on, in words")
+    parser.add_argument("--output", type=Path, default=RATES, help="JSON to write")
+    args = parser.parse_args(argv)
+    if args.check:
+        print(check(*_folder_and_configs(args.check), Rates.read(args.output)))
+        return
+    if len(args.run) < 2:
+        raise InputError(
+            f"Found {len(args.run)} runs, expected --run twice or more, of different sizes. One "
+            "size does not tell the start of a job from its work."
+        )
+    runs = [_folder_and_configs(values) for values in args.run]
+    rates = measure(runs, args.machine, "python -m analysis.plan.measure")
+    rates.write(args.output)
+    print(f"{args.output}: {len(rates.seconds)} kinds of jobs from {len(runs)} runs")
+    for kind, rate in rates.seconds.items():
+        shown = ", ".join(f"{unit} {value:.3g} s" for unit, value in rate.items() if value)
+        print(f"  {kind:32} {shown}  (n = {rates.n_jobs[kind]})")
+
+
+if __name__ == "__main__":
+    run(main)
