@@ -7,14 +7,17 @@ same cell: PSNR, MS-SSIM, LPIPS where a file is given, and mean |D(SR) - LR| (Eq
 the LR image given and once with the clean one that it was made from (section 4.3).
 
 PSNR and MS-SSIM are taken on [0, 1], values beyond clipped, as in the article's 8-bit images; all
-else is not clipped. What cannot be measured is NaN with a status.
+else is not clipped. What cannot be measured is NaN with a status. ``feature_settings`` is a digest
+of the features' settings: tables refuse a method that was measured with other thresholds than HR.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,7 @@ KEPT = (
 )  # fmt: skip
 NEEDED = ("plate", "well", "site", "treatment", "split")
 UNIT_RANGE = 1.0
+FEATURE_SETTINGS = "feature_settings"  # column: digest of the thresholds a cell was measured with
 IS_REFERENCE = "not_measurable:is_the_reference"
 OTHER_GRID = "not_measurable:other_pixel_grid"
 
@@ -67,6 +71,13 @@ def settings_class() -> type:
     """Return the settings of the command: these and those of every feature found."""
     parts = [module.FeatureSettings for module in modules().values()]
     return make_dataclass("Settings", [], bases=(MeasureSettings, *parts), frozen=True)
+
+
+def feature_digest(settings: Any) -> str:  # noqa: ANN401  # of settings_class()
+    """Return a digest of every setting of every feature: equal where thresholds were left alone."""
+    names = {field.name for part in modules().values() for field in fields(part.FeatureSettings)}
+    text = json.dumps({name: getattr(settings, name) for name in sorted(names)})
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -358,7 +369,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             metrics.append(compare_images(inputs, rows, networks, settings))
             bar.advance(len(rows))
     keys = inputs.high.table[[name for name in KEPT if name in inputs.high.table]]
-    keys = keys.assign(method=args.method)
+    keys = keys.assign(method=args.method, **{FEATURE_SETTINGS: feature_digest(settings)})
     for path, parts in ((args.output_features, features), (args.output_metrics, metrics)):
         table = pd.concat([keys, pd.concat(parts, ignore_index=True)], axis=1)
         write_table(path, table, written_by="measure")

@@ -90,7 +90,8 @@ def measure(
     """Return one row a crop of images (n, c, y, x), counts above the black level.
 
     Columns: those of :func:`columns`, and ``status``: ``ok`` or ``not_measurable:reason``. Then
-    every number is NaN. A texture of a channel without any contrast is NaN too.
+    every number is NaN. So is the texture of a channel without any contrast, and granularity where
+    a step is under a pixel: the narrowest opening that there is would be of another scale.
     """
     names = columns(channels)
     images = np.asarray(images, dtype=np.float32)
@@ -171,13 +172,16 @@ def texture(channel: np.ndarray, mask: np.ndarray, distance: int, levels: int) -
 
 
 def granularity(channel: np.ndarray, mask: np.ndarray, step_px: float) -> tuple[float, ...]:
-    """Return what each of the scales takes off, in percent of the light inside ``mask``."""
+    """Return what each of the scales takes off, in percent of the light inside ``mask``.
+
+    NaN where the step is under a pixel.
+    """
     total = float(channel[mask].sum())
-    if not total > 0:
+    if not total > 0 or step_px < 1.0:
         return (math.nan,) * GRANULARITY_SCALES
     left, shares = total, []
     for scale in range(1, GRANULARITY_SCALES + 1):
-        radius = max(scale, round(scale * step_px))  # a step under a pixel would be none
+        radius = round(scale * step_px)
         opened = opening(channel, disk(radius, decomposition="sequence"))
         now = float(opened[mask].sum())
         shares.append(100 * (left - now) / total)

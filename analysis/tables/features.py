@@ -44,7 +44,13 @@ from analysis.tables.layout import (
     long_row,
     long_table,
 )
-from analysis.tables.measured import estimate_facts, feature_column, read_evaluation, same_cells
+from analysis.tables.measured import (
+    estimate_facts,
+    feature_column,
+    read_evaluation,
+    same_cells,
+    same_settings,
+)
 from analysis.tables.settings import Settings
 from rls.command import Parser, run
 from rls.errors import InputError
@@ -156,6 +162,7 @@ def read_blocks(at: Comparison, columns: Sequence[str], methods: Sequence[str]) 
         table = read_evaluation(path, columns=list(columns))
         table = table[table["treatment"].isin(controls)].reset_index(drop=True)
         reference = tables.get(HIGH_RESOLUTION, table)
+        same_settings(reference, table, path)
         tables[method] = same_cells(reference, table, path)
     keys = tables[HIGH_RESOLUTION][["image_id", "plate", "well", "site", "treatment"]]
     status = {

@@ -15,6 +15,7 @@ from rls.errors import InputError
 from rls.io import read_table
 
 EVALUATION = "evaluation"
+SETTINGS_COLUMN = "feature_settings"  # of measure: a digest of the features' thresholds
 KEYS = ("image_id", "plate", "well", "site", "treatment")
 
 
@@ -67,6 +68,23 @@ def same_cells(reference: pd.DataFrame, other: pd.DataFrame, path: Path) -> pd.D
             f"be measured on the same cells. Delete {path} and run the workflow again."
         )
     return other.set_index("image_id").loc[reference["image_id"]].reset_index()
+
+
+def same_settings(reference: pd.DataFrame, other: pd.DataFrame, path: Path) -> None:
+    """Hold that features of HR and of a method were measured with the same thresholds.
+
+    Raises:
+        InputError: They were not, or a table does not say.
+    """
+    found = [
+        set(table[SETTINGS_COLUMN]) if SETTINGS_COLUMN in table else set()
+        for table in (reference, other)
+    ]
+    if found[0] != found[1] or len(found[0]) > 1:
+        raise InputError(
+            f"The features in {path} were measured with other settings than those of HR; "
+            f"thresholds are fixed once for all images. Delete {path} and run measure again."
+        )
 
 
 def estimate_facts(found: Estimate, scale: float = 1.0) -> dict[str, object]:

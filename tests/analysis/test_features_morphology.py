@@ -173,6 +173,14 @@ def test_low_resolution_and_empty_images_are_not_measurable():
     assert found.drop(columns="status").isna().all(axis=None)
 
 
+def test_a_scale_finer_than_the_pixels_has_no_number_and_the_rest_stays():
+    found = measure([cell(2.0, size=32, diameter=9.0)], pixel_size_um=1.6).iloc[0]
+    assert found["status"] == "ok"
+    granular = [name for name in found.index if "_Granularity_" in name]
+    assert len(granular) == 8 and found[granular].isna().all()
+    assert found.drop([*granular, "status"]).notna().all()
+
+
 def test_a_channel_without_contrast_has_no_texture_and_the_rest_stays():
     image = cell(2.0)
     image[1] = 0.0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -131,6 +132,14 @@ def test_every_cell_of_hr_has_a_row_with_keys_feature_and_embeddings(folder, hig
     embedding = features.filter(regex=r"^(classifier|random)_feature_\d\d$")
     assert embedding.shape[1] == 32 + 96 and np.isfinite(embedding.to_numpy()).all()
     assert not features.columns.str.startswith("inception").any() and "lpips" not in metrics
+
+
+def test_the_table_bears_the_thresholds_and_nothing_else_of_the_settings(high):
+    (digest,) = set(high[0]["feature_settings"])
+    settings = measure.settings_class()(**{**OPTIONS, "batch_size": 7, "device": "auto"})
+    assert measure.feature_digest(settings) == digest
+    moved = dataclasses.replace(settings, ring_width_um=2.6)
+    assert measure.feature_digest(moved) != digest
 
 
 def test_the_ratio_in_the_table_is_the_planted_one(high):

@@ -213,6 +213,20 @@ def test_a_feature_that_was_not_measured_is_named(tmp_path):
         features.rows_of(inputs_of(tmp_path, (), features=("golgi",)), SETTINGS)
 
 
+def test_a_method_measured_with_other_thresholds_than_hr_is_refused(tmp_path):
+    high, _, _ = planted()
+    values = {"high_resolution": high, "rls": high}
+    made_up.write_features(tmp_path, values, wells=WELLS, cells=CELLS)
+    folder = tmp_path / "translocation" / "8x" / made_up.DEGRADATION
+    for method, digest in (("high_resolution", "aa"), ("rls", "bb")):
+        path = folder / f"{method}.features.parquet"
+        write_table(path, read_table(path).assign(feature_settings=digest), written_by="test")
+    with pytest.raises(InputError, match=r"rls.features.parquet were measured with other settings"):
+        features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS)
+    write_table(path, read_table(path).assign(feature_settings="aa"), written_by="test")
+    assert features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS)
+
+
 def test_the_command_writes_the_agreed_columns(tmp_path):
     high, _, _ = planted()
     made_up.write_features(
