@@ -313,6 +313,7 @@ def files(sources: Sources) -> str:
         for what, file in (
             ("selected cells", "cells.ome.tif"),
             ("HR images", "high_resolution.ome.tif"),
+            ("thresholds on HR controls of split tune", "thresholds.csv"),
             ("images, features, metrics and classification of a method",
              "{factor}x/{degradation}/{method}.*"),
         ):  # fmt: skip

@@ -42,6 +42,38 @@ rule measure:
         " {params.settings:q} 2>&1 | tee {log:q}"
 
 
+rule check_thresholds:
+    input:
+        code=code("analysis/check_thresholds.py", "analysis/features/*.py"),
+        stack="results/{assay}/high_resolution.ome.tif",
+        intensity=model("intensity.json"),
+    output:
+        "results/{assay}/thresholds.csv",
+    log:
+        "logs/check_thresholds/{assay}.log",
+    benchmark:
+        "benchmarks/check_thresholds/{assay}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=stack_mb,
+        runtime=60,
+    params:
+        nucleus_channel=assay_value("nucleus_channel"),
+        marker_channel=assay_value("marker_channel"),
+        negative_control=assay_value("negative_control"),
+        positive_control=assay_value("positive_control"),
+        features=assay_value("features"),
+        settings=section("measure"),
+    shell:
+        "python -m analysis.check_thresholds --high-resolution {input.stack:q}"
+        " --intensity {input.intensity:q} --nucleus-channel {params.nucleus_channel:q}"
+        " --marker-channel {params.marker_channel:q}"
+        " --negative-control {params.negative_control:q}"
+        " --positive-control {params.positive_control:q} --features {params.features:q}"
+        " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
 rule classify:
     input:
         code=code("analysis/classify.py"),

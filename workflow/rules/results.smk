@@ -421,6 +421,7 @@ rule report:
         figures=expand("results/figures/figure{number}.png", number=sorted(FIGURES)),
         scatter="results/figures/scatter.png",
         selections=of_assays("selection.csv"),
+        thresholds=of_assays("thresholds.csv"),
     output:
         "results/report.html",
     log:
