@@ -421,7 +421,11 @@ rule report:
         figures=expand("results/figures/figure{number}.png", number=sorted(FIGURES)),
         scatter="results/figures/scatter.png",
         selections=of_assays("selection.csv"),
-        thresholds=of_assays("thresholds.csv"),
+        thresholds=[
+            f"results/{assay}/thresholds.csv"
+            for assay in RUN["assays"]
+            if ASSAYS[assay].get("resolution", "high") == "high"
+        ],
     output:
         "results/report.html",
     log:
