@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis import measure
+from analysis.agreement import agreement
 from analysis.metrics import kernel_distance
 from rls import degrade, train_classifier
 from rls.errors import InputError
@@ -147,6 +148,40 @@ def test_the_ratio_in_the_table_is_the_planted_one(high):
     found = high[0]["nucleocytoplasmic_ratio"]
     assert np.corrcoef(found, ratios)[0, 1] > 0.98
     assert found.groupby(table["treatment"]).median()["TNF"] > 2
+
+
+def triple_of(high, found):
+    """The triple of what measure wrote of a method, on the evaluation cells."""
+    column = "nucleocytoplasmic_ratio"
+    reference = high[0].set_index("image_id").loc[found["image_id"], column].to_numpy()
+    pairs = found.assign(high_resolution=reference, super_resolution=found[column])
+    return agreement(
+        pairs, negative_control="DMSO", positive_control="TNF", n_resamples=100,
+        confidence=0.95, seed=0,
+    )  # fmt: skip
+
+
+def test_an_oracle_of_images_scores_one_a_constant_one_and_shuffled_cells_do_not_pass(folder, high):
+    """Planted reconstructions go through the same measurement as every method."""
+    images = evaluation_images(folder)
+    treatment = high[0].loc[high[0]["split"] == "evaluation", "treatment"].to_numpy()
+    shuffled, random = images.copy(), np.random.default_rng(0)
+    for name in ("DMSO", "TNF"):
+        rows = np.flatnonzero(treatment == name)
+        shuffled[rows] = images[random.permutation(rows)]
+    constant = np.repeat(images[:1], len(images), axis=0)
+    found = {}
+    for name, stack in (("oracle", images), ("shuffled", shuffled), ("constant", constant)):
+        write_method(folder, name, stack)
+        found[name] = triple_of(high, run(folder, name)[0])
+    for one in (found["oracle"].shift_kept, found["oracle"].sd_ratio, found["oracle"].correlation):
+        assert (one.value, one.low, one.high) == pytest.approx((1, 1, 1), abs=1e-6)
+    assert found["oracle"].not_above_zero == ()
+    assert found["shuffled"].shift_kept.value == pytest.approx(1, abs=1e-6)
+    assert found["shuffled"].sd_ratio.value == pytest.approx(1, abs=1e-6)
+    assert found["shuffled"].not_above_zero == ("correlation",)
+    assert found["constant"].not_above_zero == ("shift_kept", "sd_ratio", "correlation")
+    assert found["constant"].shift_kept.value == found["constant"].sd_ratio.value == 0
 
 
 def test_hr_is_its_own_reference_and_its_fidelity_is_the_floor_of_quantisation(high):

@@ -115,6 +115,71 @@ def test_cohens_d_of_unit_gaussians_one_sd_apart_is_one():
     assert st.cohens_d(grid, grid + 1.0) == pytest.approx(1.0, abs=0.01)
 
 
+def test_cohens_d_equals_the_t_statistic_of_scipy():
+    random = np.random.default_rng(1)
+    a, b = random.normal(1, 2, 13), random.normal(2, 3, 21)
+    t = stats.ttest_ind(b, a).statistic
+    assert st.cohens_d(a, b) == pytest.approx(t * math.sqrt(1 / 13 + 1 / 21))
+    assert math.isnan(st.cohens_d(a, b[:1])) and math.isnan(st.cohens_d([1, 1], [2, 2]))
+
+
+def test_the_auc_of_two_gaussians_and_its_interval_are_those_of_theory():
+    """A cell a well, so that wells are cells: SE after Hanley & McNeil, AUC = Phi(d / sqrt 2)."""
+    n = 120
+    grid = stats.norm.ppf((np.arange(n) + 0.5) / n)
+    table = pd.DataFrame({"plate": "P", "well": np.arange(2 * n).astype(str), "site": 1,
+                          "treatment": np.repeat(["DMSO", "TNF"], n)})  # fmt: skip
+    table["value"] = np.concatenate([grid, grid + 1.0])
+    found = st.auc_interval(table, "value", **CONTROLS, **{**BOOT, "n_resamples": 500})
+    assert found.value == pytest.approx(stats.norm.cdf(1 / math.sqrt(2)), abs=0.005)
+    area = found.value
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (n - 1) * (first + second - 2 * area**2)
+    width = 2 * 1.96 * math.sqrt(variance / n**2)
+    assert found.high - found.low == pytest.approx(width, rel=0.2)
+
+
+def test_r_within_treatments_is_that_of_residuals_of_a_regression_on_treatment():
+    table = plate()
+    random = np.random.default_rng(8)
+    noisy = 0.4 * table["high_resolution"] + random.normal(0, 0.2, len(table))
+    design = np.column_stack([np.ones(len(table)), table["treatment"] == "TNF"])
+    residuals = [
+        values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+        for values in (table["high_resolution"].to_numpy(), noisy.to_numpy())
+    ]
+    expected = stats.pearsonr(*residuals).statistic
+    found = triple(table, noisy)
+    assert found.correlation.value == pytest.approx(expected)
+    assert found.correlation_of_cells.value == pytest.approx(expected)
+    assert found.correlation_of_cells.unit == "cell" and found.n_cells == len(table)
+
+
+def test_bias_and_limits_stand_with_an_interval_over_wells():
+    """The bias of a method that errs by well is known to no more than its wells say."""
+    table = plate(n_wells=6)
+    random = np.random.default_rng(3)
+    wells = dict(zip(table["well"].unique(), random.normal(0.5, 0.4, 12), strict=True))
+    difference = table["well"].map(wells) + random.normal(0, 0.1, len(table))
+    found = triple(table, table["high_resolution"] + difference)
+    values = difference.to_numpy()
+    assert found.bias.value == pytest.approx(values.mean())
+    assert found.upper_limit.value == pytest.approx(values.mean() + 1.96 * values.std(ddof=1))
+    assert found.bias.n == 12 and found.bias.unit == "well"
+    of_wells = 2 * 1.96 * np.std(list(wells.values()), ddof=1) / math.sqrt(12)
+    assert found.bias.high - found.bias.low == pytest.approx(of_wells, rel=0.35)
+
+
+def test_several_numbers_of_one_bootstrap_are_those_of_one_each():
+    table = plate()
+    values = table["high_resolution"].to_numpy()
+    both = st.bootstrap_many(
+        lambda rows: (values[rows].mean(), np.median(values[rows])), table, **BOOT
+    )
+    assert both[0] == st.bootstrap(lambda rows: values[rows].mean(), table, **BOOT)
+    assert both[1] == st.bootstrap(lambda rows: np.median(values[rows]), table, **BOOT)
+
+
 def test_z_prime_and_ssmd_equal_their_formulas_by_hand():
     a, b = np.array([0.0, 1.0, 2.0]), np.array([10.0, 11.0, 12.0])
     assert st.z_prime(a, b).value == pytest.approx(1 - 3 * 2 / 10)
