@@ -65,9 +65,10 @@ def tried_values(settings: Any, feature: str) -> Iterator[tuple[str, float, floa
         value = getattr(settings, field.name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        for tried in (value / STEP, value * STEP):
-            if field.name.endswith("_percentile"):
-                tried = min(tried, 100.0)
+        for factor in (1 / STEP, STEP):
+            tried = value * factor
+            if field.name.endswith("_percentile") and value > 50.0:
+                tried = 100.0 - (100.0 - value) * factor  # a quarter of the tail beyond it
             yield field.name, value, round(tried) if isinstance(value, int) else tried
 
 

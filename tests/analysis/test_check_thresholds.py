@@ -74,6 +74,16 @@ def test_every_constant_is_tried_a_quarter_up_and_down_and_what_decides_is_named
     assert "ring_width_um" not in said.split("for: ")[1]
 
 
+def test_of_a_high_percentile_the_tail_is_tried_and_whole_numbers_stay_whole():
+    settings = settings_class()(**OPTIONS)
+    of_golgi = [t for name, _, t in check_thresholds.tried_values(settings, "golgi")
+                if name == "golgi_percentile"]  # fmt: skip
+    assert of_golgi == pytest.approx([98.4, 97.5])
+    levels = [t for name, _, t in check_thresholds.tried_values(settings, "morphology")
+              if name == "morphology_grey_levels"]  # fmt: skip
+    assert levels == [13, 20] and all(isinstance(level, int) for level in levels)
+
+
 def test_a_control_without_a_cell_in_tune_is_named(tmp_path):
     images, table, _ = stack_of_cells(32)
     gone = table["split"].where(table["treatment"] == "DMSO", "classifier")
