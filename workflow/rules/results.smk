@@ -4,7 +4,11 @@
 GOLGI_ASSAYS = [
     assay for assay in RUN["assays"] if "golgi" in ASSAYS[assay]["features"]
 ]
-FIGURES = [2, 5, 6, 7]
+FIGURES = [2, 5, 6]
+# Fig. 7 sets ablations side by side.
+FIGURES += (
+    [7] if len(set(config["figures"]["ablations"]) & set(RUN["methods"])) > 1 else []
+)
 # Fig. 1 is of the first assay's styles, for which an assay without a search needs no generator.
 FIGURES += [1] if ASSAYS[FIRST_ASSAY]["generator"] != "none" else []
 FIGURES += [3] if len(GOLGI_ASSAYS) < len(RUN["assays"]) else []
