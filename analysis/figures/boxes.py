@@ -28,6 +28,7 @@ from analysis.tables.layout import HIGH_RESOLUTION
 BLOCK_HEIGHT = 80 * MM
 UNITS = {"_um2": "µm²", "_px2": "px²", "_um": "µm", "_px": "px", "_counts": "counts"}
 COUNTS_BELOW = -22  # points under the axis, beneath labels of two lines
+SHOWN = (-3.0, 4.0)  # the most that an axis of the triple spans
 TRIPLE = (
     ("shift_kept", "shift kept"),
     ("sd_ratio", "sd ratio"),
@@ -148,7 +149,10 @@ def draw_triple(
     *,
     named: bool,
 ) -> None:
-    """Draw one of the three with its interval; 1 is right, 0 is nothing kept."""
+    """Draw one of the three with its interval; 1 is right, 0 is nothing kept.
+
+    What lies beyond ``SHOWN`` stands at its edge as an arrow head, with its number.
+    """
     limits = [0.0, 1.0]
     for place, (method, triple) in enumerate(triples.items()):
         found = getattr(triple, name)
@@ -160,18 +164,18 @@ def draw_triple(
             limits += [found.low, found.high]
         # Hollow: not told from 0.
         face = "white" if name in triple.not_above_zero else colours[method]
-        axes.plot(
-            found.value, place, "o", color=colours[method], markersize=4, markerfacecolor=face
-        )
+        at = min(max(found.value, SHOWN[0]), SHOWN[1])
+        mark = "o" if at == found.value else ">" if at < found.value else "<"
+        axes.plot(at, place, mark, color=colours[method], markersize=4, markerfacecolor=face)
         axes.annotate(
-            f"{found.value:.2f}".replace("-", "−"), (found.value, place), xytext=(0, 4.5),
+            f"{found.value:.2f}".replace("-", "−"), (at, place), xytext=(0, 4.5),
             textcoords="offset points", fontsize=6, ha="center",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.85},
         )  # fmt: skip
-        limits.append(found.value)
+        limits.append(at)
     axes.axvline(1, color="black", linestyle="--", linewidth=0.7, zorder=0)
     axes.axvline(0, color="#BBBBBB", linewidth=0.6, zorder=0)
-    low, high = max(min(limits), -3.0), min(max(limits), 4.0)
+    low, high = max(min(limits), SHOWN[0]), min(max(limits), SHOWN[1])
     margin = 0.18 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(len(triples) - 0.5, -0.7)

@@ -363,6 +363,18 @@ def test_what_is_not_told_from_zero_is_drawn_hollow(tmp_path):
     assert faces == [[COLOURS["rls"], COLOURS["pulse"]], [COLOURS["rls"], "white"]]
 
 
+def test_a_number_far_beyond_one_stands_at_the_edge_as_an_arrow(tmp_path):
+    high, positive = ratios()
+    wild = np.where(positive, 2.0, 1.0) + 9 * (high - np.where(positive, 2.0, 1.0))
+    values = {"high_resolution": high, "rls": high, "pulse": wild}
+    figure, numbers = numbers_of(tmp_path, values, METHODS)
+    spread = figure.axes[2]
+    assert numbers.loc[("pulse", "sd_ratio", ""), "value"] == pytest.approx(9)
+    (arrow,) = [line for line in spread.lines if line.get_marker() == ">"]
+    assert spread.get_xlim()[0] < arrow.get_xdata()[0] < spread.get_xlim()[1]
+    assert "9.00" in [text.get_text() for text in spread.texts]
+
+
 def test_methods_measured_on_other_cells_are_refused(tmp_path):
     high, _ = ratios()
     made_up.write_features(tmp_path, {"high_resolution": high})
