@@ -23,11 +23,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from tests.cluster import runs
 from tests.cluster.rounds import Lost, Missed, Round, last_error
 from tests.cluster.slurm import CannotRun, Cluster, descendants, need_possible, slurm, wait_until
 from tests.cluster.stages import FLIPPED, STAGES
 
+BEGIN, END = "<!-- rounds: begin -->\n", "<!-- rounds: end -->"
 # A training of over a minute, the shortest limit that Slurm knows.
 LONG = "train_gan: {total_kimg: 5, checkpoint_kimg: 0.5}\n"
 
@@ -327,6 +330,21 @@ class Field:
         return reason
 
 
+def write_table() -> None:
+    """Write the rounds of rounds.csv into README.md: by fault, with stages and survivals."""
+    rounds = pd.read_csv(runs.HERE / "rounds.csv")
+    lines = ["| fault | where | stages | rounds | survived |", "| --- | --- | --- | --- | --- |"]
+    for (kind, where), group in rounds.groupby(["fault", "where"], sort=True):
+        stages = ", ".join(sorted(set(group["stage"])))
+        survived = (group["end"] == "survived").sum()
+        lines.append(f"| {kind} | {where} | {stages} | {len(group)} | {survived} |")
+    survived = (rounds["end"] == "survived").sum()
+    lines.append(f"| **all** | | {rounds['stage'].nunique()} stages | {len(rounds)} | {survived} |")
+    path = runs.HERE / "README.md"
+    before, rest = path.read_text().split(BEGIN)
+    path.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1])
+
+
 def command_line() -> argparse.Namespace:
     """What is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -338,6 +356,7 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--base", type=Path, default=Path("/var/tmp/rls-faults"), help="folder")
     parser.add_argument("--table", type=Path, help="CSV to which each round is added")
     parser.add_argument("--keep", action="store_true", help="keep the folders of rounds")
+    parser.add_argument("--write", action="store_true", help="write the table of README.md only")
     parser.add_argument("--make-template", action="store_true", help="make the finished run only")
     return parser.parse_args()
 
@@ -345,6 +364,9 @@ def command_line() -> argparse.Namespace:
 def main() -> None:
     """Do rounds; print a line each."""
     args = command_line()
+    if args.write:
+        write_table()
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every finally
     try:
         need_possible()
