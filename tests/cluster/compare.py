@@ -44,11 +44,11 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def contents(results: Path) -> dict[str, Path]:
-    """Every array and table below a folder, by its path within."""
+    """Every array and table below a folder, by its path within; none that begins with a dot."""
     return {
         str(path.relative_to(results)): path
         for path in sorted(results.rglob("*"))
-        if path.suffix in READERS and path.is_file()
+        if path.suffix in READERS and path.is_file() and not path.name.startswith(".")
     }
 
 

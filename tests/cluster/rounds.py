@@ -126,13 +126,12 @@ class Round:
     def check_nothing_half_written(self) -> None:
         """Whatever lies under a final name must be whole, and what it should be."""
         _, said = differences(self.folder / "results", self.reference)
-        wrong = [text for text in said if "absent" not in text and "/.tmp-" not in text]
+        wrong = [text for text in said if "absent" not in text]
         if wrong:
             raise Lost(f"half-written: {wrong[0]}")
 
     def check_equal(self) -> None:
         """Every array and table must equal the undisturbed run's."""
-        clean_temporary(self.folder / "results")
         n, said = differences(self.folder / "results", self.reference)
         if said or n < 60:
             raise Lost(f"not equal to the undisturbed run: {'; '.join(said[:3])}")
@@ -140,12 +139,6 @@ class Round:
 
 class Missed(Exception):
     """The stage was over before it could be disturbed: the round is repeated."""
-
-
-def clean_temporary(results: Path) -> None:
-    """Files of killed writers: never read by anything, and named so that everybody sees it."""
-    for path in results.rglob(".tmp-*"):
-        path.unlink()
 
 
 def last_error(text: str) -> str:

@@ -141,12 +141,6 @@ def segmenter_flags(wildcards, input):
     return ["--segmenter-weights", str(input.weights)] if input.weights else []
 
 
-def segmenter_threads(wildcards):
-    """Threads of crop_cells: only Cellpose uses more than one."""
-    values = settings.section_values(config, "crop_cells", wildcards.assay)
-    return 1 if values["segmenter"] == "threshold" else HEAVY
-
-
 def imported_crops(wildcards):
     """The file of an assay whose cells are cropped already."""
     return in_program(ASSAYS[wildcards.assay]["crops"])

@@ -119,8 +119,8 @@ rule train_segmenter:
         "../../environment.yml"
     threads: HEAVY
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=segmenter_mb,
+        runtime=segmenter_runtime,
     params:
         settings=section("train_segmenter"),
         simulation=section("simulate_plate"),

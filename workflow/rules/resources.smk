@@ -32,6 +32,9 @@ CROP_S_PER_MPX = 1.0  # a channel, two passes; measured 1.0
 SEGMENT_S_PER_MPX = {
     "cellpose": 15.0
 }  # of the nuclear channel; threshold is part of the above
+SEGMENTER_S_PER_PATCH = (
+    1.25  # Cellpose on 128 px, forward and back; measured on two threads
+)
 READ_S_PER_MB = 0.02  # zlib and digests
 MEASURE_S_PER_IMAGE = 0.1  # networks and features
 DRAW_S_PER_IMAGE = 0.005  # bootstrap of tables and figures
@@ -162,6 +165,12 @@ def search_threads(wildcards):
     return HEAVY if searches(wildcards) else 1
 
 
+def segmenter_threads(wildcards):
+    """Threads of crop_cells: only Cellpose uses more than one."""
+    threshold = setting("crop_cells", "segmenter", wildcards) == "threshold"
+    return 1 if threshold else HEAVY
+
+
 def search_gpu(wildcards):
     """The GPU of a search, where the method has a network."""
     return gpu(wildcards) if searches(wildcards) else 0
@@ -187,7 +196,14 @@ def small_mb(wildcards, attempt):
 
 def plate_mb(wildcards, attempt):
     """Of jobs that read fields one by one and keep the crops, which lie mapped on the disk."""
-    return asked_mb(PYTHON_MB + 500 + 1.2 * plate_crops_mb(wildcards), attempt)
+    segmenter = setting("crop_cells", "segmenter", wildcards)
+    own = PYTHON_MB + (TORCH_MB if segmenter in SEGMENT_S_PER_MPX else 500)
+    return asked_mb(own + 1.2 * plate_crops_mb(wildcards), attempt)
+
+
+def segmenter_mb(wildcards, attempt):
+    """Of training Cellpose: its network and simulated fields."""
+    return asked_mb(PYTHON_MB + 2 * TORCH_MB, attempt)
 
 
 def select_mb(wildcards, attempt):
@@ -283,6 +299,16 @@ def crop_runtime(wildcards, attempt):
         ASSAYS[wildcards.assay]["channels"]
     )
     return asked_minutes((CROP_S_PER_MPX + nuclear) * plate_mpx(wildcards), attempt)
+
+
+def segmenter_runtime(wildcards, attempt):
+    """Of all epochs of training Cellpose."""
+    epochs, fields, side = (
+        setting("train_segmenter", key, wildcards)
+        for key in ("epochs", "fields_per_epoch", "patch_px")
+    )
+    seconds = SEGMENTER_S_PER_PATCH * epochs * fields * (side / 128) ** 2
+    return asked_minutes(seconds, attempt)
 
 
 def select_runtime(wildcards, attempt):

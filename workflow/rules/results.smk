@@ -323,8 +323,8 @@ rule figure_scatter:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=wide_mb,
+        runtime=wide_runtime,
     params:
         inputs=comparison_flags(clean_only=True),
         settings=section("figures"),
