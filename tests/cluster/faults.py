@@ -74,11 +74,10 @@ def lack_memory(r: Round) -> None:
 def lack_time(r: Round) -> None:
     """Stopped by the wall-time limit of a minute; resubmitted, it goes on from its checkpoint."""
     r.finish(r.start("--set-resources", f"{r.stage}:runtime=1", "--retries", "2"))
-    states = [path.name for path in (r.folder / "state").rglob("lock.json")]
-    if states:
-        raise Lost(f"a lock was left behind: {states}")
-    started = slurm("scontrol", "show", "job", "--oneliner")
-    if "Restarts=0" in started and "Trying to restart" not in runs.output(r.folder):
+    jobs = slurm("scontrol", "show", "job", "--oneliner").splitlines()
+    own = [line for line in jobs if str(r.folder) in line]
+    requeued = any(re.search(r"\bRestarts=[1-9]", line) for line in own)
+    if not requeued and "Trying to restart" not in runs.output(r.folder):
         raise Lost("the first attempt ended within a minute")
 
 
