@@ -62,7 +62,8 @@ class Rates:
             return Rates(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
-                f"{path} holds no rates ({error}). Make it by python -m analysis.plan.measure."
+                f"{path} holds no rates ({error}). Make it by benchmarks/plan/run.sh: a quarter of "
+                "an hour."
             ) from error
 
     def processor_seconds(self, kind: str, units: Units) -> tuple[float, str]:
