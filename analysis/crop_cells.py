@@ -26,12 +26,15 @@ from rls.io import write_stack, write_table
 from rls.progress import Progress
 from rls.streams import stream_seed
 
-FIELD_COLUMNS = ("plate", "well", "site", "treatment", "n_nuclei", "n_cells", "status", "reason")
+FIELD_COLUMNS = (
+    *("plate", "well", "site", "treatment", "n_nuclei", "n_at_border", "n_cells", "status"),
+    "reason",
+)
 CELL_COLUMNS = ("plate", "well", "site", "treatment", "compound", "dose", "dose_unit", "moa")
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Limits):
     """Settings of section ``crop_cells``."""
 
     crop_size: int = option("Side of a crop in px: image_size with a margin for rotation.")
@@ -46,10 +49,6 @@ class Settings:
         "Even out the light: one profile a plate and channel.", choices=("plate", "none")
     )
     camera_offset_counts: float = option("Counts of the camera without light.")
-    saturated_share_max: float = option("Flag 'saturated' above this share of pixels.")
-    contrast_min: float = option("Flag 'blank' below this (p99 - p1) / p1.")
-    blur_max_nd: float = option("Flag 'out_of_focus' above this edge blur, in diameters.")
-    noise_share_max: float = option("Flag 'noise' above this share of pixel noise.")
     on_broken_field: str = option(
         "What a field that cannot be used does.", choices=("skip", "stop")
     )
@@ -58,12 +57,6 @@ class Settings:
         "Of Cellpose: auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), default="auto"
     )
     threads: int = option("CPU threads of Cellpose.", default=1)
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of the quality flags."""
-        names = ("saturated_share_max", "contrast_min", "blur_max_nd", "noise_share_max")
-        return Limits(*(getattr(self, name) for name in names))
 
 
 def image_id(plate: str, well: str, site: int, y: int, x: int) -> str:
@@ -102,10 +95,24 @@ def find_cells(labels: np.ndarray) -> pd.DataFrame:
 
 
 def cut(field: np.ndarray, cells: pd.DataFrame, size: int) -> np.ndarray:
-    """Return (n, c, size, size): squares of ``field`` whose pixel size // 2 is the centre."""
-    half = size // 2
-    corners = cells[["y_px", "x_px"]].to_numpy() - half
-    return np.stack([field[:, y : y + size, x : x + size] for y, x in corners])
+    """Return (n, c, size, size): squares of ``field`` whose pixel size // 2 is the centre.
+
+    What lies off the field is 0.
+    """
+    corners = cells[["y_px", "x_px"]].to_numpy() - size // 2
+    squares = np.zeros((len(corners), len(field), size, size), field.dtype)
+    for square, (y, x) in zip(squares, corners, strict=True):
+        part = field[:, max(y, 0) : y + size, max(x, 0) : x + size]
+        top, left = max(-y, 0), max(-x, 0)
+        square[:, top : top + part.shape[1], left : left + part.shape[2]] = part
+    return squares
+
+
+def share_outside(shape: tuple[int, ...], cells: pd.DataFrame, size: int) -> np.ndarray:
+    """Return the share (n,) of each square of :func:`cut` that lies off a field of ``shape``."""
+    corners = cells[["y_px", "x_px"]].to_numpy() - size // 2
+    inside = np.minimum(corners + size, shape) - np.maximum(corners, 0)
+    return 1 - np.prod(np.maximum(inside, 0), axis=1) / size**2
 
 
 def crop_field(
@@ -115,17 +122,20 @@ def crop_field(
     nucleus_channel: int,
     settings: Settings,
     segmenter: Segmenter,
-) -> tuple[np.ndarray, pd.DataFrame, int]:
-    """Return (crops (n, c, y, x) uint16, their table, nuclei found) of one field.
+) -> tuple[np.ndarray, pd.DataFrame, int, int]:
+    """Return (crops (n, c, y, x) uint16, their table, nuclei found, at the border) of one field.
+
+    A crop that reaches over the border is 0 there, and flagged; whole ones come first where there
+    are more than ``cells_per_field``.
 
     Raises:
         BrokenField: No nucleus, or none far enough from the border.
     """
     name = f"plate {row['plate']}, well {row['well']}, site {row['site']}"
-    nd = settings.nucleus_diameter_um / row["pixel_size_um"]
-    offset = settings.camera_offset_counts
-    field = raw if profile is None else correct(raw, profile, offset)
-    cells = find_cells(segmenter(field[nucleus_channel], nd))
+    nd, size = settings.nucleus_diameter_um / row["pixel_size_um"], settings.crop_size
+    field = raw if profile is None else correct(raw, profile, settings.camera_offset_counts)
+    labels = segmenter(field[nucleus_channel], nd)
+    cells = find_cells(labels)
     found = len(cells)
     if not found:
         raise BrokenField(
@@ -133,27 +143,27 @@ def crop_field(
             f"Found no nucleus in {name}, expected some of about {nd:.0f} px. Look at the field; "
             "set on_broken_field: skip to leave it out, or correct nucleus_diameter_um.",
         )
-    low = settings.crop_size // 2
-    high = [size - (settings.crop_size - low) for size in field.shape[1:]]
-    whole = cells["y_px"].between(low, high[0]) & cells["x_px"].between(low, high[1])
-    cells = cells[whole].reset_index(drop=True)
-    if cells.empty:
+    outside = share_outside(field.shape[1:], cells, size)
+    if outside.min() > 0:
         raise BrokenField(
             "no whole cell",
-            f"Found {found} nuclei in {name}, but none {low} px from the border, as crop_size "
-            f"{settings.crop_size} needs. Set on_broken_field: skip, or lower crop_size.",
+            f"Found {found} nuclei in {name}, but none {size // 2} px from the border, as "
+            f"crop_size {size} needs. Set on_broken_field: skip, or lower crop_size.",
         )
     ids = [
         image_id(row["plate"], row["well"], row["site"], y, x)
         for y, x in cells[["y_px", "x_px"]].to_numpy()
     ]
-    draw = np.argsort([stream_seed(settings.seed, key, "crop_cells") for key in ids])
-    keep = np.sort(draw[: settings.cells_per_field])
+    draw = np.array([stream_seed(settings.seed, key, "crop_cells") for key in ids])
+    keep = np.sort(np.lexsort((draw, outside > 0))[: settings.cells_per_field])
     cells = cells.iloc[keep].reset_index(drop=True)
-    crops = cut(field, cells, settings.crop_size)
+    crops = cut(field, cells, size)
     quality = measure_quality(
-        cut(raw, cells, settings.crop_size),
+        crops if profile is None else cut(raw, cells, size),
         crops,
+        cut(labels[None], cells, size)[:, 0],
+        keep + 1,
+        outside=outside[keep],
         saturation=2 ** row["bit_depth"] - 1,
         nucleus_channel=nucleus_channel,
         nucleus_diameter_px=nd,
@@ -161,9 +171,10 @@ def crop_field(
     table = pd.DataFrame({"image_id": [ids[i] for i in keep]})
     table = table.assign(**{column: row[column] for column in CELL_COLUMNS})
     table[["y_px", "x_px"]] = cells[["y_px", "x_px"]]
-    table["crop_size_px"] = settings.crop_size
+    table["crop_size_px"] = size
     table["nucleus_area_um2"] = cells["area_px"] * row["pixel_size_um"] ** 2
-    return crops, table.join(quality).join(flag(quality, settings.limits)), found
+    table = table.join(quality).join(flag(quality, settings.limits))
+    return crops, table, found, int((outside > 0).sum())
 
 
 def estimate_profile(
@@ -227,11 +238,13 @@ def crop_plate(
         if passes == 2:
             profile, broken = estimate_profile(rows, channels, folder, settings, bar.advance)
         for row in rows:
-            found, n, reason = 0, 0, broken.get((row["well"], row["site"]), "")
+            found, border, n, reason = 0, 0, 0, broken.get((row["well"], row["site"]), "")
             if not reason:
                 try:
                     raw = read_field(row, channels, folder)
-                    crops, table, found = crop_field(raw, profile, row, index, settings, segmenter)
+                    crops, table, found, border = crop_field(
+                        raw, profile, row, index, settings, segmenter
+                    )
                     file.write(crops.tobytes())
                     tables.append(table)
                     n = len(table)
@@ -241,7 +254,9 @@ def crop_plate(
                         raise
                     reason = error.reason
             status = "skipped" if reason else "ok"
-            fields.append([*(row[name] for name in FIELD_COLUMNS[:4]), found, n, status, reason])
+            fields.append(
+                [*(row[name] for name in FIELD_COLUMNS[:4]), found, border, n, status, reason]
+            )
             bar.advance(1)
         field_table = pd.DataFrame(fields, columns=list(FIELD_COLUMNS))
         if not size:

@@ -17,14 +17,15 @@ import pandas as pd
 from analysis.crop_cells import FIELD_COLUMNS
 from analysis.plates import png_archive
 from analysis.plates.crops import STORED_AS, read_crops, read_labels
-from analysis.quality import FLAGS, Limits, flag, measure_quality
+from analysis.quality import FLAGS, Limits, flag, measure_quality, padded_share
+from analysis.segment import segment_nuclei
 from rls.command import Parser, option, run
 from rls.errors import InputError
 from rls.io import write_stack, write_table
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Limits):
     """Settings of section ``import_crops``."""
 
     stored_as: str = option("What the numbers of the file are.", choices=STORED_AS)
@@ -38,10 +39,6 @@ class Settings:
     saturation_counts: int | None = option(
         "Counts from which a pixel is saturated; none: the greatest that bit_depth allows."
     )
-    saturated_share_max: float = option("Flag 'saturated' above this share of pixels.")
-    contrast_min: float = option("Flag 'blank' below this (p99 - p1) / p1.")
-    blur_max_nd: float = option("Flag 'out_of_focus' above this edge blur, in diameters.")
-    noise_share_max: float = option("Flag 'noise' above this share of pixel noise.")
     class_treatments: tuple[str, ...] = option(
         "Treatment of class 0, 1, ... of a zip of PNG; none: its CSV names compounds.", default=()
     )
@@ -54,12 +51,6 @@ class Settings:
         "What is done with plates of the table that the assay does not list.",
         choices=("stop", "leave_out"), default="stop",
     )  # fmt: skip
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of the quality flags."""
-        names = ("saturated_share_max", "contrast_min", "blur_max_nd", "noise_share_max")
-        return Limits(*(getattr(self, name) for name in names))
 
 
 def rows_of_plate(
@@ -109,16 +100,32 @@ def describe(
 ) -> pd.DataFrame:
     """Return the table that crop_cells writes, of ``images`` (n, c, y, x) and their ``labels``."""
     saturation = settings.saturation_counts
+    nd = settings.nucleus_diameter_um / settings.pixel_size_um
+    nuclei = np.stack([segment_nuclei(image[nucleus_channel], nd) for image in images])
     quality = measure_quality(
         images,
         images,
+        nuclei,
+        central_labels(nuclei, nd),
+        outside=padded_share(images),
         saturation=2**settings.bit_depth - 1 if saturation is None else saturation,
         nucleus_channel=nucleus_channel,
-        nucleus_diameter_px=settings.nucleus_diameter_um / settings.pixel_size_um,
+        nucleus_diameter_px=nd,
     )
     table = labels.reset_index(drop=True)
     table = table.assign(crop_size_px=settings.crop_size, nucleus_area_um2=np.nan)
     return table.join(quality).join(flag(quality, settings.limits))
+
+
+def central_labels(labels: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
+    """Return the label (n,) nearest to the middle of each of (n, y, x); 0 beyond half a nucleus."""
+    ys, xs = (np.arange(size) - (size - 1) / 2 for size in labels.shape[1:])
+    distance = np.hypot(ys[:, None], xs[None, :])
+    away = np.where(labels > 0, distance, np.inf).reshape(len(labels), -1)
+    nearest = away.argmin(axis=1)
+    rows = np.arange(len(labels))
+    found = labels.reshape(len(labels), -1)[rows, nearest]
+    return np.where(away[rows, nearest] <= nucleus_diameter_px / 2, found, 0)
 
 
 def count_fields(table: pd.DataFrame) -> pd.DataFrame:
@@ -126,7 +133,7 @@ def count_fields(table: pd.DataFrame) -> pd.DataFrame:
     columns = list(FIELD_COLUMNS[:4])
     fields = table.groupby(columns, as_index=False).size()
     fields = fields.rename(columns={"size": "n_nuclei"})
-    fields = fields.assign(n_cells=fields["n_nuclei"], status="ok", reason="")
+    fields = fields.assign(n_at_border=0, n_cells=fields["n_nuclei"], status="ok", reason="")
     return fields[list(FIELD_COLUMNS)]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import named_plates
+from analysis.flagged_cells import count_flags, draw_examples
 from analysis.quality import FLAGS
 from analysis.split import (
     DROPPED,
@@ -63,7 +64,7 @@ class Settings:
         "What a treatment with fewer cells does.", choices=("stop", "take_all")
     )
     exclude_flags: tuple[str, ...] = option(
-        "Quality flags that exclude a cell: saturated, blank, out_of_focus, noise."
+        f"Quality flags that exclude a cell: {', '.join(FLAGS)}."
     )
     tile_px: int = option("Side of a tile of a field, for split_by tile, in px.")
     black_percentile: float = option("Percentile of the gan split that becomes 0.")
@@ -258,6 +259,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="stack of cells (.ome.tif)")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity scale (.json)")
     parser.add_argument("--selection", type=Path, required=True, help="what was selected (.csv)")
+    parser.add_argument("--flags", type=Path, required=True, help="cells by quality flag (.csv)")
+    parser.add_argument("--flagged", type=Path, required=True, help="examples of each (.ome.tif)")
     args, settings = parser.parse(argv)
     tables = [
         read_table(table_path(path), columns=NEEDED).assign(source=index)
@@ -289,6 +292,14 @@ def main(argv: list[str] | None = None) -> None:
         args.output, images, chosen.drop(columns=["source", "image_digest"], errors="ignore"),
         channels=channels, pixel_size_um=pixel_size, written_by="select_cells", compress=False,
     )  # fmt: skip
+    cells = everything[everything["treatment"].isin(args.treatments)].reset_index(drop=True)
+    examples = draw_examples(cells, settings.seed)
+    write_stack(
+        args.flagged, gather_images(args.plates, examples, args.output.parent)[0],
+        examples.drop(columns=["source", "image_digest"], errors="ignore"),
+        channels=channels, pixel_size_um=pixel_size, written_by="select_cells",
+    )  # fmt: skip
+    write_table(args.flags, count_flags(cells, settings.exclude_flags), written_by="select_cells")
     write_intensity(args.intensity, scale, written_by="select_cells")
     write_table(args.selection, selection, written_by="select_cells")
     for split in SPLITS:

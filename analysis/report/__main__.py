@@ -20,6 +20,7 @@ SECTIONS: Mapping[str, tuple[str, Callable[[Sources], str]]] = {
     "headline": ("Headline numbers", sections.headline),
     "run": ("What was run", sections.what_was_run),
     "selection": ("Cells, wells and fields", sections.selection),
+    "quality": ("What was flagged", sections.quality_flags),
     "generators": ("What the generators make", sections.generators),
     "figures": ("Figures", sections.figures),
     "tables": ("Tables", sections.tables),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.figures.style import method_label
 from analysis.headline import facts_of, number, read_long
-from analysis.report import html
+from analysis.report import html, quality
 from analysis.report.facts import (
     ROOT,
     commit,
@@ -188,6 +188,15 @@ def selection(sources: Sources) -> str:
             parts_of_page.append(
                 html.table(found.skipped.astype(str), caption="Fields left out", numbers=["fields"])
             )
+    return "".join(parts_of_page)
+
+
+def quality_flags(sources: Sources) -> str:
+    """Which crops were flagged, how many, and examples."""
+    parts_of_page = []
+    for assay in sources.inputs.assays:
+        parts_of_page.append(html.heading(assay.label, f"quality-{assay.name}", 3))
+        parts_of_page.append(quality.section(sources.inputs.results, assay))
     return "".join(parts_of_page)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from analysis.flagged_cells import count_flags, draw_examples
+from analysis.quality import FLAGS
 from rls.forward import resize_matrix
 from rls.io import Intensity, write_intensity, write_stack, write_table, write_weights
 
@@ -228,3 +230,17 @@ def write_selection(root: Path, *, assay: str = "translocation", split_by: str =
         }
     )
     write_table(root / assay / "plates" / "P1.fields.csv", fields, written_by="test")
+    write_flagged(root / assay)
+
+
+def write_flagged(folder: Path) -> None:
+    """Write flags.csv, flagged.ome.tif and intensity.json: three cells of noise, six without."""
+    n, random = 9, np.random.default_rng(0)
+    cells = pd.DataFrame({"image_id": [f"c{i}" for i in range(n)], "treatment": CONTROLS[0]})
+    cells = cells.assign(**{name: False for name in FLAGS})
+    cells.loc[:2, "noise"] = True
+    write_table(folder / "flags.csv", count_flags(cells, ("noise",)), written_by="test")
+    images = random.integers(0, 900, (n, len(CHANNELS), 20, 20)).astype(np.uint16)
+    write_stack(folder / "flagged.ome.tif", images, draw_examples(cells, 0), channels=CHANNELS,
+                pixel_size_um=1.0, written_by="test")  # fmt: skip
+    write_intensity(folder / "intensity.json", INTENSITY, written_by="test")

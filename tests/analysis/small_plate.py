@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from analysis import crop_cells, list_plate, select_cells, simulate_plate
+from analysis.quality import FLAGS
 from analysis.simulation.field import Field, simulate_field
 from analysis.simulation.optics import illumination_profile
 from analysis.simulation.settings import Settings
@@ -38,13 +39,14 @@ CROP = {
     "crop_size": 30, "nucleus_diameter_um": 15.0, "cells_per_field": 30, "segmenter": "threshold",
     "segmenter_weights": None, "flow_threshold": 0.4,
     "illumination": "plate", "camera_offset_counts": 20.0, "saturated_share_max": 0.01,
-    "contrast_min": 0.4, "blur_max_nd": 0.15, "noise_share_max": 0.5, "on_broken_field": "stop",
+    "contrast_min": 0.4, "blur_max_nd": 0.15, "noise_share_max": 0.5, "outside_share_max": 0.0,
+    "touching_share_max": 0.2, "debris_height_max": 0.5, "on_broken_field": "stop",
     "seed": 0,
 }  # fmt: skip
 SELECT = {
     "split_by": "well", "share_gan": 0.25, "share_tune": 0.25, "share_classifier": 0.25,
     "share_evaluation": 0.25, "cells_gan": 12, "cells_tune": 4, "cells_classifier": 6,
-    "cells_evaluation": 5, "on_few_cells": "stop", "exclude_flags": ["noise", "blank"],
+    "cells_evaluation": 5, "on_few_cells": "stop", "exclude_flags": ["noise", "blank", "border"],
     "tile_px": 50, "black_percentile": 0.1, "white_percentile": 99.9, "seed": 0,
 }  # fmt: skip
 
@@ -113,7 +115,8 @@ def select(folder: Path, plates: list[str], *more: str) -> Path:
          *(str(folder / f"{plate}.ome.tif") for plate in plates), "--fields",
          *(str(folder / f"{plate}.fields.csv") for plate in plates), "--treatments", *TREATMENTS,
          "--output", str(output), "--intensity", str(folder / "intensity.json"),
-         "--selection", str(folder / "selection.csv"), *more]
+         "--selection", str(folder / "selection.csv"), "--flags", str(folder / "flags.csv"),
+         "--flagged", str(folder / "flagged.ome.tif"), *more]
     )  # fmt: skip
     return output
 
@@ -139,6 +142,4 @@ def made_up_cells(
     ids = [f"{r.plate}_{r.well}_s1_y{r.y_px}_x{r.x_px}" for r in table.itertuples()]
     table.insert(0, "image_id", ids)
     table = table.drop_duplicates("image_id", ignore_index=True)
-    return table.assign(
-        crop_size_px=30, saturated=False, blank=False, out_of_focus=False, noise=False
-    )
+    return table.assign(crop_size_px=30, **dict.fromkeys(FLAGS, False))

@@ -72,7 +72,7 @@ def test_the_table_says_what_later_stages_need(plate):
         plate / "P1.parquet",
         columns=["image_id", "image_digest", "plate", "well", "site", "y_px", "x_px", "treatment",
                  "compound", "dose", "dose_unit", "moa", "nucleus_area_um2", "saturated", "blank",
-                 "out_of_focus", "noise", "blur_nd"],
+                 "out_of_focus", "noise", "border", "overlapping", "debris", "blur_nd"],
     )  # fmt: skip
     assert table["nucleus_area_um2"].median() == pytest.approx(np.pi / 4 * 15**2, rel=0.25)
     assert table[["saturated", "blank", "noise"]].to_numpy().mean() < 0.05
@@ -97,6 +97,8 @@ def test_cells_per_field_is_a_limit_and_a_random_draw(folder):
     assert set(few["image_id"]) < set(every["image_id"])
     assert set(few["image_id"]) != set(other["image_id"])
     fields = pd.read_csv(folder / "P1.fields.csv")
+    assert (fields["n_nuclei"] >= fields["n_at_border"] + fields["n_cells"]).all()
+    assert not read_table(folder / "P1.parquet")["border"].any()  # whole cells come first
     assert (fields["n_nuclei"] > fields["n_cells"]).all() and (fields["n_cells"] == 8).all()
 
 

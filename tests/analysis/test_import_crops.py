@@ -22,7 +22,8 @@ SETTINGS = [
     *("--treatment-by", "compound_dose", "--crop-size", "30", "--pixel-size-um", "1.5"),
     *("--bit-depth", "12", "--nucleus-diameter-um", "15", "--saturation-counts", "3900"),
     *("--saturated-share-max", "0.1", "--contrast-min", "0.4", "--blur-max-nd", "0.15"),
-    *("--noise-share-max", "0.4"),
+    *("--noise-share-max", "0.4", "--outside-share-max", "0", "--touching-share-max", "0.2"),
+    *("--debris-height-max", "0.5"),
 ]
 OUTPUTS = ("P1.ome.tif", "P1.parquet", "P1.fields.csv")
 FIELDS, PER_FIELD = 4, 6

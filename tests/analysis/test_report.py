@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 
 import numpy as np
@@ -79,7 +81,7 @@ def test_every_figure_is_inside_the_page_and_nothing_is_fetched(tmp_path, capsys
     page = page_of(tmp_path)
     assert capsys.readouterr().out == "done\n"
     sources = re.findall(r'<img[^>]* src="([^"]*)"', page)
-    assert len(sources) == len(NAMES)
+    assert len(sources) == len(NAMES) + 2  # and a strip of flagged, one of other cells
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not re.search(r'(src|href)="(https?:)?//', page) and "<script" not in page
     assert "url(" not in page and "@import" not in page
@@ -212,3 +214,15 @@ def test_the_headline_needs_its_report_and_a_method(tmp_path):
     assert np.isnan(
         headline.value_of(pd.DataFrame(columns=["method", "metric", "value"]), "a", "b")
     )
+
+
+def test_flags_are_counted_and_shown_with_what_they_mean(tmp_path):
+    page = page_of(tmp_path)
+    part = page[page.index('id="quality"') : page.index('id="generators"')]
+    assert "Quality flags of 9 crops" in part
+    row = re.search(r"<tr><td>noise</td>.*?</tr>", part).group()
+    assert "<td>yes</td>" in row and row.endswith('<td class="number">3</td></tr>')
+    strips = re.findall(r'base64,([^"]*)" alt="([^"]*)"', part)
+    assert [text.split(":")[0] for _, text in strips] == ["noise", "none"]
+    widths = [Image.open(io.BytesIO(base64.b64decode(data))).width for data, _ in strips]
+    assert widths == [3 * 83 - 3, 6 * 83 - 3]  # 20 px four times enlarged, with gaps

@@ -209,6 +209,9 @@ rule select_cells:
         table="results/{assay}/cells.parquet",
         intensity="results/{assay}/intensity.json",
         selection="results/{assay}/selection.csv",
+        flags="results/{assay}/flags.csv",
+        flagged="results/{assay}/flagged.ome.tif",
+        flagged_table="results/{assay}/flagged.parquet",
     log:
         "logs/select_cells/{assay}.log",
     benchmark:
@@ -224,8 +227,8 @@ rule select_cells:
     shell:
         "python -m analysis.select_cells --plates {input.plates:q} --fields {input.fields:q}"
         " --treatments {params.treatments:q} --output {output.cells:q}"
-        " --intensity {output.intensity:q} --selection {output.selection:q} {params.settings:q}"
-        " 2>&1 | tee {log:q}"
+        " --intensity {output.intensity:q} --selection {output.selection:q}"
+        " --flags {output.flags:q} --flagged {output.flagged:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
 rule high_resolution:

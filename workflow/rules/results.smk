@@ -430,6 +430,10 @@ rule report:
             for assay in RUN["assays"]
             if ASSAYS[assay].get("resolution", "high") == "high"
         ],
+        flags=of_assays("flags.csv"),
+        flagged=of_assays("flagged.ome.tif"),
+        flagged_tables=of_assays("flagged.parquet"),
+        intensities=of_assays("intensity.json"),
     output:
         "results/report.html",
     log:

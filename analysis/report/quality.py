@@ -1,0 +1,94 @@
+"""The report's section on quality: how many crops each flag caught, and what they look like."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from analysis.figures.grids import channel_colours, composite
+from analysis.flagged_cells import UNFLAGGED
+from analysis.quality import FLAGS
+from analysis.report import html
+from analysis.tables.layout import Assay
+from rls.io import read_intensity, read_stack, read_table
+
+LEAST_PX = 64  # crops are enlarged to at least this side
+GAP_PX = 3
+MOST_TREATMENTS = 6  # more are not listed one by one
+MOST_CHANNELS = 3  # of a composite: nucleus, marker, another
+MEANING = {
+    "saturated": "too many pixels at the camera's limit in a channel",
+    "blank": "a channel without contrast",
+    "out_of_focus": "the nucleus' own edge is blurred",
+    "noise": "pixel noise makes up much of a channel: nothing else is there",
+    "border": "the crop reaches over the border of the field (0 there)",
+    "overlapping": "much of the nucleus' outline touches other nuclei",
+    "debris": "a bright speck beside the nuclei",
+    UNFLAGGED: "no flag: what the rest looks like",
+}
+
+
+def section(results: Path, assay: Assay) -> str:
+    """Return counts and examples of an assay as HTML."""
+    folder = results / assay.name
+    counts = read_table(folder / "flags.csv")
+    total = counts.groupby("flag", sort=False)[["n_flagged", "n_cells"]].sum()
+    excludes = counts.groupby("flag")["excludes"].any()
+    wide = counts.pivot(index="flag", columns="treatment", values="n_flagged")
+    shown = wide.reindex([*FLAGS, UNFLAGGED]).reset_index()
+    shown.insert(1, "meaning", shown["flag"].map(MEANING))
+    shown.insert(2, "left out", ["yes" if excludes[name] else "" for name in shown["flag"]])
+    shown["flag"] = shown["flag"].str.replace("_", " ")
+    if len(wide.columns) > MOST_TREATMENTS:
+        shown = shown[["flag", "meaning", "left out"]]
+    shown["all"] = list(total["n_flagged"].reindex([*FLAGS, UNFLAGGED]))
+    numbers = [name for name in shown.columns if name not in ("flag", "meaning", "left out")]
+    cells = int(total["n_cells"].iloc[0])
+    caption = f"Quality flags of {cells:,} crops; a crop may have several"
+    return html.table(shown.astype(str), caption=caption, numbers=numbers) + _examples(
+        folder, assay
+    )
+
+
+def _examples(folder: Path, assay: Assay) -> str:
+    stack = read_stack(folder / "flagged.ome.tif")
+    unit = read_intensity(folder / "intensity.json").to_unit(stack.images)
+    first = [assay.nucleus_channel, assay.marker_channel]
+    ordered = list(dict.fromkeys([*first, *stack.channels]))[:MOST_CHANNELS]
+    colours = channel_colours(ordered, *first, "colour_blind")
+    places = [stack.channels.index(name) for name in ordered]
+    rows = []
+    for name in (*FLAGS, UNFLAGGED):
+        chosen = np.flatnonzero(stack.table["shown_for"] == name)
+        if not len(chosen):
+            continue
+        panels = [composite(unit[i][places], ordered, colours) for i in chosen]
+        picture = _strip(panels)
+        text = f"{name.replace('_', ' ')}: {MEANING[name]}"
+        rows.append(html.figure(picture_html(picture, text), html.escape(text)))
+    return "".join(rows)
+
+
+def picture_html(picture: np.ndarray, alternative: str) -> str:
+    """Return an image tag that holds ``picture`` (y, x, 3) uint8 as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return (
+        f'<img class="flagged" src="data:image/png;base64,{data}" alt="{html.escape(alternative)}">'
+    )
+
+
+def _strip(panels: list[np.ndarray]) -> np.ndarray:
+    """Return panels (y, x, 3) in [0, 1] side by side on white, (y, x, 3) uint8."""
+    times = max(-(-LEAST_PX // panels[0].shape[0]), 1)
+    size = panels[0].shape[0] * times
+    canvas = np.full((size, len(panels) * (size + GAP_PX) - GAP_PX, 3), 255, np.uint8)
+    for i, panel in enumerate(panels):
+        big = np.rint(255 * panel).astype(np.uint8).repeat(times, axis=0).repeat(times, axis=1)
+        canvas[:, i * (size + GAP_PX) : i * (size + GAP_PX) + size] = big
+    return canvas
