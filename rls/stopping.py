@@ -69,7 +69,7 @@ class Watch:
         if self.limit_s is not None:
             print(
                 f"{self.label}: stops in time for the {self.limit_from}, "
-                f"{format_seconds(self.limit_s)} from now, and can go on later",
+                f"{format_seconds(max(self.limit_s, 0))} from now, and can go on later",
                 flush=True,
             )
         self.last = time.monotonic()
