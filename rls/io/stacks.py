@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 from rls.io.tables import read_table, rerun, write_table
 
 SUFFIX = ".ome.tif"
+LET_GO_IMAGES = 256  # of a mapped stack: so many are read before they are dropped again
 KNOWN = ("facts", "image_ids", "pixel_size_um")
 # What it logs about a damaged file, our error says in a sentence.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -64,11 +66,32 @@ def image_digests(images: np.ndarray) -> list[str]:
     """Return the blake2b digest of each image's shape, type and pixels; images (n, c, y, x)."""
     digests = []
     head = f"{images.dtype.str}{images.shape[1:]}".encode()
-    for image in images:
+    for number, image in enumerate(images, start=1):
         digest = hashlib.blake2b(head, digest_size=DIGEST_BYTES)
         digest.update(np.ascontiguousarray(image).tobytes())
         digests.append(digest.hexdigest())
+        if number % LET_GO_IMAGES == 0:
+            let_go(images)
     return digests
+
+
+def let_go(images: np.ndarray) -> None:
+    """Drop from memory what was read of an array that is mapped from a file; others stay.
+
+    Such pages count as memory of the process although the file holds them.
+    """
+    mapped = getattr(images, "_mmap", None)
+    shared = isinstance(images, np.memmap) and images.mode != "c"
+    if mapped is not None and shared and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _pages(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the planes (y, x) of images (n, c, y, x) in order, letting go of what was read."""
+    for number, image in enumerate(images, start=1):
+        yield from np.ascontiguousarray(image)
+        if number % LET_GO_IMAGES == 0:
+            let_go(images)
 
 
 def write_stack(
@@ -119,7 +142,9 @@ def write_stack(
     with atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,
-            images,
+            _pages(images) if isinstance(images, np.memmap) else images,
+            shape=images.shape,
+            dtype=images.dtype,
             ome=True,
             photometric="minisblack",
             compression="zlib" if compress else None,

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,3 +156,32 @@ def test_select_keeps_rows_and_images_together(tmp_path):
 def test_a_stack_has_its_suffix():
     with pytest.raises(InputError, match=r"\*\.ome\.tif"):
         table_path("cells.tif")
+
+
+MAPPED = """
+import sys, numpy as np, pandas as pd
+from rls.io import write_stack
+shape = (2000, 2, 128, 128)  # 131 MB
+images = np.memmap(sys.argv[1] + "/raw", np.uint16, "w+", shape=shape)
+for i, image in enumerate(images):
+    image[:] = i % 97
+images.flush()
+mapped = np.memmap(sys.argv[1] + "/raw", np.uint16, "r", shape=shape)
+del images, image
+table = pd.DataFrame({"image_id": [f"c{i}" for i in range(len(mapped))]})
+write_stack(sys.argv[1] + "/a.ome.tif", mapped, table, channels=("a", "b"), pixel_size_um=1.0,
+            written_by="test")
+status = dict(l.split(":", 1) for l in open("/proc/self/status"))
+print(int(status["RssFile"].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+def test_a_mapped_stack_is_written_without_staying_in_memory(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", MAPPED, str(tmp_path)], check=True, capture_output=True, text=True
+    )
+    assert int(done.stdout) < 100  # MB of files in memory, libraries among them
+    stack = read_stack(tmp_path / "a.ome.tif")
+    assert stack.images.shape == (2000, 2, 128, 128)
+    assert (stack.images == (np.arange(2000) % 97)[:, None, None, None]).all()
