@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan help demo demo-from-scratch all-methods bbbc014 bbbc021-demonstration bbbc021-generator test test-cluster lint schema unlock clean
+.PHONY: plan help demo demo-from-scratch all-methods bbbc014 beside bbbc021-demonstration bbbc021-generator test test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -25,6 +25,10 @@ demo-from-scratch: .venv/installed  ## the same with its generator trained from 
 all-methods: .venv/installed  ## every method and ablation on the demo's cells, at two factors (an hour)
 	@$(WORKFLOW) --configfile config/demo.yaml config/all_methods.yaml --directory runs/all_methods
 	@cd runs/all_methods && python -m analysis.headline --results results --report results/report.html
+
+beside: .venv/installed  ## simulated cells beside real ones from RLS_REAL_DATA: pictures and statistics (minutes)
+	@$(WORKFLOW) --configfile config/bbbc021_crops.yaml config/beside.yaml --directory runs/beside results/figures/bbbc021_simulated_beside_bbbc021_crops_cells.png
+	@$(WORKFLOW) --configfile config/bbbc014.yaml config/beside.yaml --directory runs/beside results/figures/translocation_beside_bbbc014_cells.png
 
 bbbc014: .venv/installed  ## two real NF-kB wells in the folder that RLS_REAL_DATA names
 	@$(WORKFLOW) --configfile config/bbbc014.yaml --directory runs/bbbc014

@@ -18,6 +18,7 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/solutions.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/sweep.smk"
+include: "workflow/rules/beside_real.smk"
 
 
 # Where Snakemake runs, not in a job: what needs the network, and what takes less time than a submission.

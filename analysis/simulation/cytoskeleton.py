@@ -39,8 +39,8 @@ VACUOLE_SD_ND = 0.07
 CORTEX_ND = 0.03  # thickness of the actin along the border
 HEIGHT_ND = 0.30  # a cell thins out over this distance from its nucleus
 TUBULIN_FLAT, ACTIN_FLAT = 0.30, 0.95  # share of the light that does not follow the height
-TUBULIN_OVER_NUCLEUS, ACTIN_OVER_NUCLEUS = 0.85, 0.70  # of the level beside it
-FIBRES_OVER_NUCLEUS = 1.1  # they pass above and below it
+TUBULIN_OVER_NUCLEUS, ACTIN_OVER_NUCLEUS = 0.90, 0.70  # of the level beside it
+FIBRES_OVER_NUCLEUS = 1.5  # they pass above and below it
 TEXTURES = (
     (0.22, 0.02),
     (0.14, 0.06),

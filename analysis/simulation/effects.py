@@ -43,12 +43,12 @@ MECHANISMS: dict[str, tuple[Effect, str]] = {
     "none": (UNTREATED, "DMSO"),
     "depolymerise": (
         replace(UNTREATED, fibre_share=0.03, vacuoles=10.0, mitotic=0.30, fragmented=0.25,
-                body_scale=0.88, roundness=0.6),
+                body_scale=0.88, roundness=0.6, tubulin_scale=0.7),
         "Microtubule destabilizers",
     ),
     "bundle": (
         replace(UNTREATED, fibre_share=0.6, bundle_size=12.0, mitotic=0.18, fragmented=0.60,
-                body_scale=0.85, tubulin_scale=2.0),
+                body_scale=0.85, tubulin_scale=2.6, actin_scale=1.6),
         "Microtubule stabilizers",
     ),
     "collapse": (

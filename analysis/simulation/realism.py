@@ -1,0 +1,163 @@
+"""Statistics that a simulated plate should share with real ones, measured on crops alike.
+
+Nothing here knows which of two stacks is the simulated one. Each statistic is a number a cell, and
+the table has its quantiles over the cells; what a single crop cannot tell (noise, background) is
+one number a stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from analysis.features.nuclei import OK, Nucleus, NucleusSettings, around, find_nuclei
+from analysis.quality import edge_blur
+from analysis.segment import segment_nuclei
+
+REACH_UM = 8.0  # from the edge of the nucleus: what counts as the cell, as in the features
+BANDS_UM = (0.35, 0.7, 1.4, 2.8)  # finer sd of a difference of Gaussians; the coarser is twice it
+RINGS_UM = (-np.inf, -2.5, 0.0, 2.0, 4.0, 8.0)  # of the radial profile, from the nucleus' edge
+RING_NAMES = ("core", "rim", "0 to 2 um", "2 to 4 um", "4 to 8 um")
+BACKGROUND_PERCENTILE = 0.5  # of all pixels of a channel
+BARE_SHARE = 0.25  # of the typical signal: darker pixels are medium, not cell
+NOISE_BLOCK_PX = 8
+NOISE_BINS, LEAST_BINS = 12, 4
+NOISE_BLOCKS = 20  # of a bin, at least
+NOISE_QUANTILE = 0.1  # of the blocks of equal signal: those with the least structure
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+def describe(
+    images: np.ndarray, channels: Sequence[str], nucleus_channel: str, pixel_size_um: float,
+    settings: NucleusSettings,
+) -> pd.DataFrame:  # fmt: skip
+    """Return every statistic of crops (n, c, y, x) in counts.
+
+    Columns: statistic, channel (empty where none), unit, low, median, high (5th, 50th and 95th
+    percentile over cells), n (cells, or 1 for what is measured once a stack).
+    """
+    images = np.asarray(images, np.float32)
+    backgrounds = np.percentile(images, BACKGROUND_PERCENTILE, axis=(0, 2, 3))
+    above = images - backgrounds[:, None, None].astype(np.float32)
+    cells = describe_cells(above, channels, nucleus_channel, pixel_size_um, settings)
+    rows = [_row(key, cells[key].dropna().to_numpy()) for key in cells]
+    diameters = cells[("nucleus diameter", "", "um")].dropna()
+    once = [(("CV of nucleus diameter", "", ""), diameters.std() / diameters.mean())]
+    for index, channel in enumerate(channels):
+        slope, floor = noise_line(images[:, index], float(backgrounds[index]))
+        once.append((("background", channel, "counts"), backgrounds[index]))
+        once.append((("noise variance per count", channel, "counts"), slope))
+        once.append((("noise variance at background", channel, "counts^2"), floor))
+    rows += [_row(key, np.array([value])) for key, value in once]
+    return pd.DataFrame(rows)
+
+
+def describe_cells(
+    above: np.ndarray, channels: Sequence[str], nucleus_channel: str, pixel_size_um: float,
+    settings: NucleusSettings,
+) -> pd.DataFrame:  # fmt: skip
+    """Return one row a crop (n, c, y, x), counts above background; columns (name, channel, unit).
+
+    What needs a nucleus is NaN where none was found at the centre.
+    """
+    index = list(channels).index(nucleus_channel)
+    dna = above[:, index]
+    nd = settings.nucleus_diameter_um / pixel_size_um
+    found = find_nuclei(dna, pixel_size_um, settings)
+    others = [name for name in channels if name != nucleus_channel]
+    typical = np.array([np.percentile(above[:, i], 75) for i in range(len(channels))])
+    blurs = edge_blur(dna, nd)
+    rows = []
+    for image, nucleus, blur in zip(above, found, blurs, strict=True):
+        row: dict[tuple[str, str, str], float] = {}
+        row[("nuclei in a crop", "", "")] = segment_nuclei(image[index], nd).max()
+        marker = [i for i, name in enumerate(channels) if name in others]
+        bare = np.all([image[i] < BARE_SHARE * typical[i] for i in marker], axis=0)
+        row[("bare share of a crop", "", "")] = bare.mean()
+        if nucleus.status == OK:
+            area = nucleus.mask.sum() * pixel_size_um**2
+            row[("nucleus diameter", "", "um")] = 2 * np.sqrt(area / np.pi)
+            row[("edge blur", nucleus_channel, "nd")] = blur
+            row |= _of_cell(image, nucleus, channels, pixel_size_um)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _of_cell(
+    image: np.ndarray, nucleus: Nucleus, channels: Sequence[str], pixel_size_um: float
+) -> dict[tuple[str, str, str], float]:
+    """Return intensity, texture, radial profile and correlations of the cell at the centre."""
+    row: dict[tuple[str, str, str], float] = {}
+    cell = around(nucleus, pixel_size_um, REACH_UM)
+    distance = ndimage.distance_transform_edt(~nucleus.mask)
+    distance = (distance - ndimage.distance_transform_edt(nucleus.mask)) * pixel_size_um
+    means = image[:, cell].mean(axis=1)
+    for channel, plane, mean in zip(channels, image, means, strict=True):
+        row[("nucleus median", channel, "counts")] = np.median(plane[nucleus.mask])
+        row[("cell median", channel, "counts")] = np.median(plane[cell])
+        row[("cell 99th percentile", channel, "counts")] = np.percentile(plane[cell], 99)
+        for name, low, high in zip(RING_NAMES, RINGS_UM[:-1], RINGS_UM[1:], strict=True):
+            ring = cell & (distance > low) & (distance <= high)
+            if ring.any():
+                row[(f"radial profile, {name}", channel, "of mean")] = plane[ring].mean() / mean
+        for sd in BANDS_UM:
+            band = _band(plane, sd / pixel_size_um)
+            row[(f"contrast at {sd:g} um", channel, "of mean")] = band[cell].std() / mean
+    for (i, first), (j, second) in combinations(enumerate(channels), 2):
+        both = np.corrcoef(image[i][cell], image[j][cell])[0, 1]
+        row[("correlation", f"{first}, {second}", "")] = both
+    return row
+
+
+def _band(plane: np.ndarray, sd_px: float) -> np.ndarray:
+    """Return the difference of two Gaussians of (y, x), sd and twice the sd."""
+    return ndimage.gaussian_filter(plane, sd_px) - ndimage.gaussian_filter(plane, 2 * sd_px)
+
+
+def noise_line(images: np.ndarray, background: float) -> tuple[float, float]:
+    """Return (slope, variance at ``background``) of the noise variance of (n, y, x) over signal.
+
+    The variance of a block of pixels is that of its second differences along x, which a plane
+    leaves at 0; of the blocks of equal signal those with the least count, for structure adds to
+    the others. The quantile is then scaled to the mean that blocks of pure noise would have. Not a
+    number where there are too few blocks.
+    """
+    second = images[..., 2:] - 2 * images[..., 1:-1] + images[..., :-2]
+    size = NOISE_BLOCK_PX
+    ny, nx = images.shape[1] // size, second.shape[2] // size
+    blocks = (len(images), ny, size, nx, size)
+    middle = images[..., 1:-1]
+    variance = (second[:, : ny * size, : nx * size].reshape(blocks) ** 2).mean(axis=(2, 4)) / 6
+    level = middle[:, : ny * size, : nx * size].reshape(blocks).mean(axis=(2, 4))
+    variance, level = variance.ravel(), level.ravel()
+    edges = np.quantile(level, np.linspace(0.0, 0.98, NOISE_BINS + 1))
+    xs, ys = [], []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        inside = (level >= low) & (level < high)
+        if inside.sum() >= NOISE_BLOCKS:
+            xs.append(level[inside].mean() - background)
+            ys.append(np.quantile(variance[inside], NOISE_QUANTILE) / _pure_quantile(size))
+    if len(xs) < LEAST_BINS:
+        return float("nan"), float("nan")
+    slope, floor = np.polyfit(xs, ys, 1)
+    return float(slope), float(floor)
+
+
+def _pure_quantile(size: int) -> float:
+    """Return that quantile of a block's variance over its mean, for noise alone."""
+    noise = np.random.default_rng(0).standard_normal((2000, size, size + 2))
+    second = noise[..., 2:] - 2 * noise[..., 1:-1] + noise[..., :-2]
+    return float(np.quantile((second**2).mean(axis=(1, 2)) / 6, NOISE_QUANTILE))
+
+
+def _row(key: tuple[str, str, str], values: np.ndarray) -> dict[str, object]:
+    name, channel, unit = key
+    low, median, high = np.quantile(values, QUANTILES) if len(values) else (np.nan,) * 3
+    return {
+        "statistic": name, "channel": channel, "unit": unit,
+        "low": low, "median": median, "high": high, "n": len(values),
+    }  # fmt: skip
