@@ -70,7 +70,8 @@ def describe_cells(
     found = find_nuclei(dna, pixel_size_um, settings)
     others = [name for name in channels if name != nucleus_channel]
     typical = np.array([np.percentile(above[:, i], 75) for i in range(len(channels))])
-    blurs = edge_blur(dna, nd)
+    masks = (np.stack([getattr(one, part) for one in found]) for part in ("mask", "others"))
+    blurs = edge_blur(dna, *masks, nd)
     rows = []
     for image, nucleus, blur in zip(above, found, blurs, strict=True):
         row: dict[tuple[str, str, str], float] = {}
