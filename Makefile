@@ -47,7 +47,7 @@ bbbc021-generator: .venv/installed  ## models/bbbc021_64px anew, from the croppe
 test: lint  ## lint, types, unit and workflow tests
 	@python -m pytest -n $(CORES) --dist loadfile --durations=10
 
-test-cluster: .venv/installed  ## the smoke run and three faults on a real Slurm of three nodes (Debian, root; ten minutes)
+test-cluster: .venv/installed  ## the smoke run and three faults on a real Slurm of three nodes (Debian, root)
 	@python -m tests.cluster.smoke $(IF_POSSIBLE) --faults 3
 
 lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint

@@ -131,13 +131,16 @@ def flip_bit(r: Round, path: str) -> None:
     """One bit of a file that the stage reads: found, named with the rule, mended as it says."""
     writer = FLIPPED[path][0]
     target = r.folder / path
-    content, stat = bytearray(target.read_bytes()), target.stat()
+    original, stat = target.read_bytes(), target.stat()
+    content = bytearray(original)
     place = r.random.randrange(len(content) // 10, 9 * len(content) // 10)
     content[place] ^= 1 << r.random.randrange(8)
     target.write_bytes(content)
     os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     if r.finish(r.start(), None) == 0:
-        raise Lost(f"bit {place} of {path} was flipped, and nothing noticed")
+        target.write_bytes(original)
+        r.check_equal()  # or it has done harm, and the round is lost
+        raise Missed(f"bit {place} of {path} is one that nobody reads")
     errors = [line for line in runs.output(r.folder).splitlines() if re.search(r"\berror: ", line)]
     if not any(target.name in line and writer in line for line in errors):
         raise Lost(f"the error does not name {target.name} and {writer}: {errors[:1]}")

@@ -57,7 +57,7 @@ rule check_thresholds:
         "../../environment.yml"
     resources:
         mem_mb=stack_mb,
-        runtime=60,
+        runtime=measure_runtime,
     params:
         nucleus_channel=assay_value("nucleus_channel"),
         marker_channel=assay_value("marker_channel"),
