@@ -70,7 +70,8 @@ def measure_quality(
         blur_nd: :func:`edge_blur`, in nuclear diameters; NaN without an edge of its own.
         outside_share: ``outside``.
         touching_share: share of the outline of the nucleus that touches other nuclei.
-        debris_height: :func:`debris_height` in the nucleus channel; NaN without a nucleus.
+        debris_height: :func:`debris_height` in the nucleus channel; NaN without a nucleus,
+            or where the crop reaches off the field.
     """
     images = crops.astype(np.float32)
     low, high = np.percentile(images, (1, 99), axis=(2, 3))
@@ -88,7 +89,8 @@ def measure_quality(
             "blur_nd": edge_blur(nuclei, mask, others, nd),
             "outside_share": outside,
             "touching_share": touching_share(mask, others),
-            "debris_height": debris_height(nuclei, mask, others, nd),
+            # What lies off the field is 0, and its edge would pass for a speck.
+            "debris_height": np.where(outside > 0, np.nan, debris_height(nuclei, mask, others, nd)),
         },
         index=range(len(crops)),
     )
