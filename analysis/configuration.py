@@ -39,6 +39,7 @@ SECTIONS = {
     "import_crops": "analysis/import_crops.py",
     "select_cells": "analysis/select_cells.py",
     "high_resolution": "analysis/high_resolution.py",
+    "low_resolution": "analysis/low_resolution.py",
     "train_gan": "rls/stylegan2/settings.py",
     "sample_styles": "rls/sample_styles.py",
     "fit_flow": "rls/fit_flow.py",
@@ -64,6 +65,7 @@ SHARED_ASSAY = (
     "crop_size",
     "pixel_size_um",
     "bit_depth",
+    "resolution",
 )
 SHARED = SHARED_RUN + SHARED_ASSAY
 RESERVED_METHODS = ("high_resolution", "low_resolution")
@@ -321,6 +323,8 @@ def _misfits(config: Mapping[str, Any]) -> Iterator[str]:
     for name in run["assays"]:
         if name in assays:
             yield from _assay_misfits(name, config)
+            if not has_high_resolution(assays[name]):
+                yield from _low_resolution_misfits(name, config)
 
 
 def _method_misfits(name: str, block: Mapping[str, Any], keys: Mapping[str, Key]) -> Iterator[str]:
@@ -389,6 +393,37 @@ def _searching(config: Mapping[str, Any]) -> list[str]:
         if block and (ROOT / f"rls/search/{block['search']}.py").is_file()
     }
     return [name for name, search in known.items() if method_fact(search, "NEEDS_GENERATOR", True)]
+
+
+def _low_resolution_misfits(name: str, config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why an assay whose cells are of low resolution cannot run."""
+    run, assays = config["run"], config["assays"]
+    block, where = assays[name], f"assays.{name} has resolution 'low'"
+    if block["source"] != "crops":
+        yield f"{where} and source '{block['source']}': only source 'crops' is read as it is."
+    model = block["generator"]
+    if model in ("train", "none") or not has_high_resolution(assays.get(model, {})):
+        yield f"{where} and generator '{model}': name an assay of high resolution, or a model."
+    factors = assay_factors(block, run["factors"])
+    if len(factors) != 1:
+        yield f"{where} and {len(factors)} factors of run.factors, expected one: set its factors."
+    elif block["crop_size"] * factors[0] != block["image_size"]:
+        yield (
+            f"{where}, crop_size {block['crop_size']} and image_size {block['image_size']}, which "
+            f"is not {factors[0]} times as large: crop_size is the side of the cells as they are."
+        )
+    for method in run["methods"]:
+        search = config["methods"].get(method, {}).get("search", "")
+        own = (ROOT / f"rls/search/{search}.py").is_file() and method_fact(
+            search, "TRAINED_BY", None
+        )
+        if own and model not in assays:
+            yield f"{where}: methods.{method} cannot train on it. Leave it out of run.methods."
+
+
+def has_high_resolution(block: Mapping[str, Any]) -> bool:
+    """Say whether an assay has high-resolution images, or cells of low resolution as they are."""
+    return bool(block.get("resolution", "high") == "high")
 
 
 def assay_factors(block: Mapping[str, Any], factors: Sequence[int]) -> list[int]:

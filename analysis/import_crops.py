@@ -39,6 +39,11 @@ class Settings(Limits):
     saturation_counts: int | None = option(
         "Counts from which a pixel is saturated; none: the greatest that bit_depth allows."
     )
+    resolution: str = option(
+        "Of the cells; in low resolution neither focus nor noise can be seen.",
+        choices=("high", "low"),
+        default="high",
+    )
     class_treatments: tuple[str, ...] = option(
         "Treatment of class 0, 1, ... of a zip of PNG; none: its CSV names compounds.", default=()
     )
@@ -101,7 +106,10 @@ def describe(
     """Return the table that crop_cells writes, of ``images`` (n, c, y, x) and their ``labels``."""
     saturation = settings.saturation_counts
     nd = settings.nucleus_diameter_um / settings.pixel_size_um
-    nuclei = np.stack([segment_nuclei(image[nucleus_channel], nd) for image in images])
+    low = settings.resolution == "low"  # a nucleus of two pixels has no outline to find
+    nuclei = np.zeros((len(images), *images.shape[2:]), int)
+    if not low:
+        nuclei = np.stack([segment_nuclei(image[nucleus_channel], nd) for image in images])
     quality = measure_quality(
         images,
         images,
@@ -112,6 +120,9 @@ def describe(
         nucleus_channel=nucleus_channel,
         nucleus_diameter_px=nd,
     )
+    if low:
+        names = ["noise_share", "blur_nd", "touching_share", "debris_height"]
+        quality = quality.assign(**dict.fromkeys(names, np.nan))
     table = labels.reset_index(drop=True)
     table = table.assign(crop_size_px=settings.crop_size, nucleus_area_um2=np.nan)
     return table.join(quality).join(flag(quality, settings.limits))

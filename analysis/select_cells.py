@@ -1,6 +1,7 @@
 """Select the cells of an assay, assign them to splits, and set its one intensity scale.
 
-[0, 1] = (counts - black) / (white - black), with black and white percentiles of the gan split.
+[0, 1] = (counts - black) / (white - black), with black and white percentiles of the gan split
+(of tune where share_gan is 0).
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Settings:
         f"Quality flags that exclude a cell: {', '.join(FLAGS)}."
     )
     tile_px: int = option("Side of a tile of a field, for split_by tile, in px.")
-    black_percentile: float = option("Percentile of the gan split that becomes 0.")
+    black_percentile: float = option(
+        "Percentile of the gan split (of tune where share_gan is 0) that becomes 0."
+    )
     white_percentile: float = option("Percentile of the gan split that becomes 1.")
     seed: int = option("Seed of the splits and of the draw.")
     measured_plates: tuple[str, ...] = option(
@@ -270,14 +273,16 @@ def main(argv: list[str] | None = None) -> None:
     chosen = select(everything, args.treatments, settings)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     images, channels, pixel_size = gather_images(args.plates, chosen, args.output.parent)
-    gan = chosen["split"].to_numpy() == "gan"
-    if not gan.any():
+    # An assay that trains no generator may do without gan; of evaluation nothing is taken.
+    split = "gan" if settings.share_gan > 0 or settings.plates_gan else "tune"
+    seen = chosen["split"].to_numpy() == split
+    if not seen.any():
         raise InputError(
-            "Found no cell for gan, which sets the intensity scale, expected some. Raise "
-            "select_cells.cells_gan, or name a plate for it in select_cells.plates_gan."
+            f"Found no cell for {split}, which sets the intensity scale, expected some. Raise "
+            f"select_cells.cells_{split}, or name a plate for it in select_cells.plates_{split}."
         )
     scale = intensity_scale(
-        (images[row] for row in np.flatnonzero(gan)),
+        (images[row] for row in np.flatnonzero(seen)),
         channels, settings.black_percentile, settings.white_percentile,
     )  # fmt: skip
     selection = summarise(chosen, settings.split_by, args.treatments, settings.counts)

@@ -135,12 +135,27 @@ def choose_scale(
                   "saved, give the raw images, --intensity, or --scale percentiles.",
                   flush=True)  # fmt: skip
         return model.intensity
-    low, high = args.percentiles
+    return percentile_scale(cells.images, channels, pixels, args.percentiles)
+
+
+def percentile_scale(
+    images: np.ndarray, channels: Sequence[str], pixels: dict[str, list[float]],
+    percentiles: Sequence[float],
+) -> Intensity:  # fmt: skip
+    """Return the scale that puts two percentiles of ``images`` (n, c, y, x) on the reference's.
+
+    Arguments:
+        pixels: 101 quantiles of the reference's low-resolution pixels, by channel; {}: 0 and 1.
+
+    Raises:
+        InputError: Percentiles that are none, or a channel that is the same everywhere.
+    """
+    low, high = percentiles
     if not 0 <= low < high <= 100:
         raise InputError(f"Found --percentiles {low:g} {high:g}, expected two of 0 to 100.")
     black, white = [], []
     for i, channel in enumerate(channels):
-        dark, bright = np.percentile(cells.images[:, i], [low, high])
+        dark, bright = np.percentile(images[:, i], [low, high])
         if not bright > dark:
             raise InputError(
                 f"Channel {channel} is {dark:g} nearly everywhere, so it has no scale. Is it blank?"
@@ -154,7 +169,7 @@ def choose_scale(
         span = (bright - dark) / (last - first)
         black.append(float(dark - first * span))
         white.append(float(dark - first * span + span))
-    scale = Intensity(channels, tuple(black), tuple(white))
+    scale = Intensity(tuple(channels), tuple(black), tuple(white))
     print(f"intensity: percentiles {low:g} and {high:g} of the whole input were put on those of "
           f"{'the reference cells' if pixels else '0 and 1'}, {_levels(scale)}. Counts of other "
           "runs do not compare, and trust cannot see a wrong brightness.", flush=True)  # fmt: skip

@@ -98,6 +98,12 @@ def draw_boxes(axes: Axes, block: Block, colours: Mapping[str, str]) -> None:
                 box.set_facecolor("white" if side else colours[method])
                 box.set_alpha(1.0 if side else 0.75)
                 box.set_hatch("......" if side else "")
+    if not block.at.assay.has_high_resolution:
+        place = list(block.values).index(HIGH_RESOLUTION)
+        axes.text(
+            place, 0.5, "no HR image\nexists", transform=axes.get_xaxis_transform(), fontsize=6.5,
+            ha="center", va="center", color="#666666",
+        )  # fmt: skip
     for treatment in block.controls:
         values = block.of(HIGH_RESOLUTION, treatment)
         if len(values):

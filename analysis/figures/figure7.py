@@ -28,7 +28,14 @@ from analysis.figures.grids import Grid, choose_treatments, draw_grid, grid_heig
 from analysis.figures.panels import chosen_cells, evaluation_table, make_grid, read_shown
 from analysis.figures.settings import Settings
 from analysis.figures.style import DOUBLE_COLUMN, MM, RC, method_colours, new_figure
-from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Comparison, Inputs, long_row
+from analysis.tables.layout import (
+    HIGH_RESOLUTION,
+    LOW_RESOLUTION,
+    NO_HIGH_RESOLUTION,
+    Comparison,
+    Inputs,
+    long_row,
+)
 from rls.command import run
 
 COLUMNS = ("psnr_db", "ms_ssim", "fidelity_l1")
@@ -70,6 +77,9 @@ def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
         methods = shown_methods(at, settings)
         if not at.clean:
             continue
+        if not at.assay.has_high_resolution:
+            rows.append({**long_row(at, "", "psnr_db", reason=NO_HIGH_RESOLUTION), "feature": ""})
+            continue
         if len(methods) < 2:
             reason = f"of figures.ablations only {', '.join(methods) or 'none'} ran"
             rows.append({**long_row(at, "", "psnr_db", reason=reason), "feature": ""})
@@ -84,7 +94,7 @@ def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
     if not blocks:
         text = (
             f"Fig. 7 is empty: of figures.ablations ({', '.join(settings.ablations)}) fewer than "
-            f"two are among the methods of this run."
+            f"two are among the methods of this run, or no assay has high resolution."
         )
         return sentence_figure(text), rows
     with matplotlib.rc_context(dict(RC)):

@@ -24,6 +24,7 @@ from analysis.tables.layout import (
     BICUBIC,
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
+    NO_HIGH_RESOLUTION,
     Comparison,
     long_row,
 )
@@ -45,8 +46,11 @@ class Shown:
 
 
 def evaluation_table(at: Comparison) -> pd.DataFrame:
-    """Return the evaluation rows of the HR table: what every method has super-resolved."""
-    path = table_path(at.stack(HIGH_RESOLUTION))
+    """Return the evaluation rows of the HR table: what every method has super-resolved.
+
+    Of the LR table where no HR exists.
+    """
+    path = table_path(at.stack(_reference(at)))
     table = read_table(path, columns=["image_id", "treatment", "split"])
     table = table[table["split"] == EVALUATION]
     if table.empty:
@@ -65,18 +69,22 @@ def read_shown(
     Raises:
         InputError: A stack lacks a chosen cell.
     """
-    intensity = read_intensity(at.folder.parent.parent / "intensity.json")
+    has_high = at.assay.has_high_resolution
+    folder = at.folder.parent.parent if has_high else at.folder
+    intensity = read_intensity(folder / "intensity.json")
     ids = [name for names in chosen.values() for name in names]
-    reference = read_stack(at.stack(HIGH_RESOLUTION))
+    reference = read_stack(at.stack(_reference(at)))
     image_um = reference.images.shape[-1] * reference.pixel_size_um
     unit: dict[str, dict[str, np.ndarray]] = {}
     for method in dict.fromkeys((HIGH_RESOLUTION, LOW_RESOLUTION, *columns)):
+        if method == HIGH_RESOLUTION and not has_high:
+            continue
         if method == BICUBIC and not at.stack(BICUBIC).exists():
             continue
-        stack = reference if method == HIGH_RESOLUTION else read_stack(at.stack(method))
+        stack = reference if method == _reference(at) else read_stack(at.stack(method))
         unit[method] = _pick(stack.images, stack.table, ids, intensity, at.stack(method))
     if BICUBIC in columns and BICUBIC not in unit:
-        size = reference.images.shape[-1]
+        size = reference.images.shape[-1] * (1 if has_high else at.factor)
         unit[BICUBIC] = {k: _bicubic(image, size) for k, image in unit[LOW_RESOLUTION].items()}
     treatments = {name: treatment for treatment, names in chosen.items() for name in names}
     return Shown(unit, treatments, reference.channels, image_um)
@@ -86,6 +94,7 @@ def make_grid(
     at: Comparison, shown: Shown, columns: Sequence[str], settings: Settings, width: float
 ) -> Grid:
     """Arrange the cells in rows, as many side by side as panels of a readable size allow."""
+    columns = [method for method in columns if method in shown.unit]
     colours = channel_colours(
         shown.channels, at.assay.nucleus_channel, at.assay.marker_channel, settings.palette
     )
@@ -108,7 +117,7 @@ def make_grid(
         tuple(rows),
         colours,
         shown.image_um,
-        _note(settings),
+        _note(settings) + ("" if HIGH_RESOLUTION in shown.unit else " No HR exists."),
     )
 
 
@@ -118,7 +127,9 @@ def shown_rows(at: Comparison, shown: Shown, columns: Sequence[str]) -> list[dic
     for method in columns:
         for name, treatment in shown.treatments.items():
             facts: dict[str, Any] = {"unit": "cell", "n": 1, "treatment": treatment}
-            if method == LOW_RESOLUTION:
+            if HIGH_RESOLUTION not in shown.unit:
+                facts["reason"] = NO_HIGH_RESOLUTION
+            elif method == LOW_RESOLUTION:
                 facts["reason"] = "LR lies on another pixel grid than HR"
             else:
                 difference = shown.unit[method][name] - shown.unit[HIGH_RESOLUTION][name]
@@ -133,6 +144,11 @@ def chosen_cells(
     """Choose the cells to show among the evaluation rows."""
     table = evaluation_table(at)
     return choose_cells(table, treatments, settings.cells_per_treatment, settings.seed)
+
+
+def _reference(at: Comparison) -> str:
+    """Return the stack that all others are rows of: HR, or LR where no HR exists."""
+    return HIGH_RESOLUTION if at.assay.has_high_resolution else LOW_RESOLUTION
 
 
 def _note(settings: Settings) -> str:

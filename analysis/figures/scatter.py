@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 from analysis.agreement import Agreement, correlation_of
 from analysis.figures.boxes import readable, unit_of, write_heading
 from analysis.figures.command import Rows, figure_main
+from analysis.figures.dots import sentence_figure
 from analysis.figures.settings import Settings
 from analysis.figures.style import (
     DOUBLE_COLUMN,
@@ -43,7 +44,13 @@ from analysis.tables.features import (
     read_block,
     triple_facts,
 )
-from analysis.tables.layout import HIGH_RESOLUTION, Inputs, format_number, long_row
+from analysis.tables.layout import (
+    HIGH_RESOLUTION,
+    NO_HIGH_RESOLUTION,
+    Inputs,
+    format_number,
+    long_row,
+)
 from analysis.tables.measured import estimate_facts
 from rls.command import run
 from rls.errors import InputError
@@ -85,11 +92,17 @@ def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
     draws = Draws(settings.n_bootstrap, settings.confidence_level, settings.seed)
     blocks, rows = [], []
     for at in inputs.comparisons():
+        if not at.assay.has_high_resolution:
+            reason = {"reason": NO_HIGH_RESOLUTION}
+            rows.append({**long_row(at, "", "correlation", **reason), "feature": ""})
+            continue
         for feature in at.assay.features:
             block = read_block(at, feature, at.methods)
             found = agreements(block, draws)
             rows += rows_of(block, found, draws)
             blocks.append((block, found))
+    if rows and not blocks:
+        return sentence_figure("Nothing is compared cell by cell: no assay has HR images."), rows
     if not blocks:
         raise InputError("None of the assays names a feature. Add 'features' to one of them.")
     return draw_blocks(blocks), rows

@@ -326,6 +326,8 @@ def files(sources: Sources) -> str:
             ("images, features, metrics and classification of a method",
              "{factor}x/{degradation}/{method}.*"),
         ):  # fmt: skip
+            if what == "HR images" and not assay.has_high_resolution:
+                continue
             rows.append({"what": f"{assay.label}: {what}", "file": str(root / file)})
     return html.paragraph("Paths start at the folder of the run.") + html.table(pd.DataFrame(rows))
 

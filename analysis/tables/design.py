@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.statistics import WELLS_FOR_SCREENING
-from analysis.tables.layout import HIGH_RESOLUTION, Comparison
+from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Comparison
 from rls.io import read_table, table_path
 
 TRAINING = ("classifier", "tune")
@@ -29,7 +29,8 @@ WELLS_NAMED = 4
 
 def read_cells(at: Comparison) -> pd.DataFrame:
     """Return one row a cell of the high-resolution stack, all splits but gan."""
-    return read_table(Path(table_path(at.stack(HIGH_RESOLUTION))), columns=COLUMNS)
+    stack = at.stack(HIGH_RESOLUTION if at.assay.has_high_resolution else LOW_RESOLUTION)
+    return read_table(Path(table_path(stack)), columns=COLUMNS)
 
 
 def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[dict[str, Any]]:

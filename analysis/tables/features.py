@@ -37,6 +37,7 @@ from analysis.statistics import (
 from analysis.tables.layout import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
+    NO_HIGH_RESOLUTION,
     Comparison,
     Inputs,
     add_inputs,
@@ -270,13 +271,23 @@ def measured_facts(block: Block, method: str) -> Rows:
     ]
 
 
+def without_reference(fact: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a number that needs HR as an empty one: there is none."""
+    return {"metric": fact["metric"], "unit": fact.get("unit", ""), "reason": NO_HIGH_RESOLUTION}
+
+
 def block_rows(block: Block, method: str, draws: Draws) -> Rows:
     """Return every number of one method and feature; HR has no triple with itself."""
     facts = measured_facts(block, method)
     if method != HIGH_RESOLUTION:
         found = triple_of(block, method, draws)
-        facts += [*triple_facts(found), *agreement_facts(found)]
+        compared = [*triple_facts(found), *agreement_facts(found)]
+        facts += (
+            compared if block.at.assay.has_high_resolution else map(without_reference, compared)
+        )
     facts += separation_facts(block, method, draws)
+    if method == HIGH_RESOLUTION and not block.at.assay.has_high_resolution:
+        facts = [without_reference(fact) for fact in facts]
     return [{**long_row(block.at, method, **fact), "feature": block.column} for fact in facts]
 
 

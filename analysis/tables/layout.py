@@ -17,6 +17,7 @@ from rls.errors import InputError
 HIGH_RESOLUTION = "high_resolution"
 LOW_RESOLUTION = "low_resolution"
 BICUBIC = "bicubic"
+NO_HIGH_RESOLUTION = "no high-resolution image of these cells exists: they were acquired in LR"
 RESERVED = (HIGH_RESOLUTION, LOW_RESOLUTION, BICUBIC)
 
 LONG_COLUMNS = (
@@ -50,11 +51,13 @@ class Assay:
     marker_channel: str
     features: tuple[str, ...]
     factors: tuple[int, ...]
+    has_high_resolution: bool = True
 
     @property
     def label(self) -> str:
-        """The title, with the word *simulated* wherever the plate was."""
-        return f"{self.title} (simulated)" if self.simulated else self.title
+        """The title, with the word *simulated* wherever the plate was, and *no HR* where so."""
+        title = f"{self.title} (simulated)" if self.simulated else self.title
+        return title if self.has_high_resolution else f"{title} (acquired in LR, no HR)"
 
     @property
     def treatments(self) -> tuple[str, ...]:
@@ -131,6 +134,8 @@ class Inputs:
                     folder = self.results / assay.name / f"{factor}x" / degradation
                     if degradation == self.degradations[0]:
                         yield Comparison(assay, factor, degradation, folder, self.methods)
+                    elif not assay.has_high_resolution:
+                        continue  # nothing is degraded
                     elif self.degraded_factors is None or factor in self.degraded_factors:
                         yield Comparison(assay, factor, degradation, folder, degraded, clean=False)
 
@@ -239,6 +244,7 @@ def _assay(name: str, block: Mapping[str, Any], path: Path) -> Assay:
         marker_channel=str(block["marker_channel"]),
         features=tuple(block.get("features") or ()),
         factors=tuple(int(factor) for factor in block.get("factors") or ()),
+        has_high_resolution=block.get("resolution", "high") == "high",
     )
 
 

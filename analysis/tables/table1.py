@@ -20,6 +20,7 @@ from analysis.statistics import bootstrap, replication_unit
 from analysis.tables.layout import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
+    NO_HIGH_RESOLUTION,
     Comparison,
     Inputs,
     add_inputs,
@@ -71,12 +72,28 @@ def rows_of(inputs: Inputs, settings: Settings) -> Rows:
     """Return every row of the table, methods in the order of the configuration."""
     rows: Rows = []
     for at in inputs.comparisons():
+        if not at.assay.has_high_resolution:
+            rows += unreferenced_rows(at, settings)
+            continue
         reference = read_sets(at, HIGH_RESOLUTION)
         rows += floor_rows(at, reference, settings)
         rows += low_resolution_rows(at, settings)
         for method in at.methods:
             if method != HIGH_RESOLUTION:
                 rows += method_rows(at, method, reference, settings)
+    return rows
+
+
+def unreferenced_rows(at: Comparison, settings: Settings) -> Rows:
+    """Return the rows of an assay without HR: all are empty but fidelity to the LR images."""
+    distances = [name for names in DISTANCES.values() for name in names]
+    rows: Rows = []
+    for method in (FLOOR, LOW_RESOLUTION, *at.methods):
+        for metric in [*IMAGE_METRICS, *distances, *PERCEPTUAL_METRICS]:
+            fact: dict[str, Any] = {"metric": metric, "reason": NO_HIGH_RESOLUTION}
+            if metric == FIDELITY and method in at.methods:
+                fact = mean_fact(read_evaluation(at.metrics(method)), metric, settings)
+            rows.append(long_row(at, method, **fact))
     return rows
 
 

@@ -53,6 +53,7 @@ MCNEMAR = "mcnemar_p_against_low_resolution_cells_as_units"
 REFERENCE = "the row that others are compared with"
 MEANS_ONLY = "a logistic regression on the channel means, and nothing else"
 NO_FEATURES = "not measurable: no feature can be measured on LR images"
+NO_TRAINING = "not measurable: no high resolution to train a classifier on"
 
 Rows = list[dict[str, Any]]
 
@@ -99,7 +100,9 @@ def method_facts(found: Mapping[str, pd.DataFrame], settings: Settings) -> Itera
     yield from accuracy_facts(found[chosen], CHOSEN, settings, chosen)
     yield from accuracy_facts(found[CNN], NETWORK, settings, CNN)
     if on_features is None:
-        yield {"metric": FEATURES, "reason": NO_FEATURES}
+        borrowed = "trained_on" in found[chosen].columns  # of an assay without HR
+        reason = NO_TRAINING if borrowed else NO_FEATURES
+        yield {"metric": FEATURES, "reason": reason}
     else:
         yield from accuracy_facts(found[on_features], FEATURES, settings, on_features)
 
@@ -111,7 +114,7 @@ def accuracy_facts(
     correct = table["correct"].to_numpy(dtype=float)
     finite = np.isfinite(correct)
     if not finite.any():
-        yield {"metric": metric, "reason": f"{classifier} could judge no cell"}
+        yield {"metric": metric, "reason": _why_none(table, classifier)}
         return
     kept, values = table[finite].reset_index(drop=True), correct[finite]
 
@@ -129,10 +132,21 @@ def accuracy_facts(
     yield {"metric": f"{metric}_cells_as_units", **estimate_facts(interval)}
 
 
+def _why_none(table: pd.DataFrame, classifier: str) -> str:
+    """Say why no cell was judged: the status that all rows share, if there is one."""
+    status = set(table["status"].astype(str)) if "status" in table.columns else set()
+    if len(status) == 1 and next(iter(status)).startswith("not_measurable:"):
+        return "not measurable: " + next(iter(status)).split(":", 1)[1].replace("_", " ")
+    return f"{classifier} could judge no cell"
+
+
 def _note(table: pd.DataFrame, metric: str, classifier: str) -> str:
     """Say which classifier it is where that was a choice, and how many cells it could not see."""
     notes = []
-    if metric in (CHOSEN, FEATURES) and classifier != CHANNEL_MEANS:
+    other = str(table["trained_on"].iloc[0]) if "trained_on" in table.columns else ""
+    if other:
+        notes.append(f"{classifier} trained on the HR cells of assay {other}")
+    elif metric in (CHOSEN, FEATURES) and classifier != CHANNEL_MEANS:
         notes.append(f"best on tune: {classifier.replace('_', ' ')}")
     blind = int((table["status"] == MAJORITY).sum()) if "status" in table.columns else 0
     if blind:

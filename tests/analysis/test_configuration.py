@@ -46,6 +46,8 @@ def load(*overlays):
         ("bbbc014.yaml",),
         ("bbbc021_crops.yaml",),
         ("bbbc021_demonstration.yaml",),
+        ("acquired.yaml",),
+        ("png_archive.yaml",),
     ],
 )
 def test_every_configuration_of_the_program_is_valid(overlays):

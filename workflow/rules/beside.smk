@@ -53,7 +53,7 @@ def solutions_of(suffix):
     def of_wildcards(wildcards):
         return [
             f"results/{assay}/{factor}x/{CLEAN}/solutions/{SOLUTIONS['method']}.{kind}{suffix}"
-            for assay in RUN["assays"]
+            for assay in HIGH_ASSAYS
             for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
             for kind in SOLUTIONS["kinds"]
         ]
@@ -67,7 +67,7 @@ def features_beside_solutions(wildcards):
     names += [SOLUTIONS["method"]] if SOLUTIONS["method"] in RUN["methods"] else []
     return [
         f"results/{assay}/{factor}x/{CLEAN}/{name}.features.parquet"
-        for assay in RUN["assays"]
+        for assay in HIGH_ASSAYS
         for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
         for name in names
     ]
@@ -75,9 +75,9 @@ def features_beside_solutions(wildcards):
 
 def stacks_beside_solutions(wildcards):
     """Images of HR and LR."""
-    return [f"results/{assay}/high_resolution.ome.tif" for assay in RUN["assays"]] + [
+    return [f"results/{assay}/high_resolution.ome.tif" for assay in HIGH_ASSAYS] + [
         f"results/{assay}/{factor}x/{CLEAN}/low_resolution.ome.tif"
-        for assay in RUN["assays"]
+        for assay in HIGH_ASSAYS
         for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
     ]
 
@@ -86,10 +86,10 @@ SWEPT = "rls"
 
 
 def sweeps(wildcards):
-    """The measured sweep of every assay and factor that runs."""
+    """The measured sweep of every assay and factor that runs, where HR says what is right."""
     return [
         f"results/{assay}/{factor}x/sweep/{SWEPT}.metrics.parquet"
-        for assay in RUN["assays"]
+        for assay in HIGH_ASSAYS
         for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])
     ]
 
@@ -97,3 +97,46 @@ def sweeps(wildcards):
 def clean_low_resolution_table(wildcards):
     """The table beside the clean low-resolution stack."""
     return clean_low_resolution(wildcards).replace(".ome.tif", ".parquet")
+
+
+# ---- assays acquired in low resolution -----------------------------------------------------------
+
+
+def known_trust(wildcards):
+    """What the model's own cells look like, where its folder says so."""
+    generator = ASSAYS[wildcards.assay]["generator"]
+    path = f"{in_program(generator)}/trust.json"
+    return [path] if generator not in ASSAYS and Path(path).is_file() else []
+
+
+def known_trust_flags(wildcards, input):
+    """The flag that hands over what known_trust lists."""
+    return ["--trust", str(input.trust[0])] if input.trust else []
+
+
+def acquired_stack(wildcards):
+    """The stack that is measured; of high resolution there is none."""
+    return [] if wildcards.stack == "high_resolution" else stack_path(wildcards)
+
+
+def acquired_stack_flags(wildcards, input):
+    """The flag that hands over what acquired_stack lists."""
+    return ["--stack", str(input.stack)] if input.stack else []
+
+
+def borrowed_classifier(wildcards):
+    """The network of the assay whose generator is searched, where it has the same controls."""
+    block = ASSAYS[wildcards.assay]
+    other = ASSAYS.get(block["generator"])
+    roles = ("negative_control", "positive_control")
+    if other is None or any(block[role] != other[role] for role in roles):
+        return []
+    return [f"results/{block['generator']}/classifier.safetensors"]
+
+
+def borrowed_classifier_flags(wildcards, input):
+    """The flags that hand over what borrowed_classifier lists."""
+    if not input.classifier:
+        return []
+    name = ASSAYS[wildcards.assay]["generator"]
+    return ["--classifier", str(input.classifier[0]), "--trained-on", name]

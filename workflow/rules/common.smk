@@ -40,6 +40,9 @@ RUN = config["run"]
 ASSAYS = config["assays"]
 FIRST_ASSAY = RUN["assays"][0]
 CLEAN = RUN["degradations"][0]
+HIGH_ASSAYS = [
+    name for name in RUN["assays"] if settings.has_high_resolution(ASSAYS[name])
+]
 
 
 wildcard_constraints:
@@ -219,6 +222,23 @@ def model(file, assay=None):
     return of_wildcards
 
 
+def scale(wildcards):
+    """The intensity scale of an assay's images: its model's, or what low_resolution has chosen."""
+    if settings.has_high_resolution(ASSAYS[wildcards.assay]):
+        return model("intensity.json")(wildcards)
+    return f"results/{wildcards.assay}/{wildcards.factor}x/{CLEAN}/intensity.json"
+
+
+def assays_at(resolution):
+    """Regular expression of the assays whose cells are of this resolution; matches none of none."""
+    names = [
+        name
+        for name, block in ASSAYS.items()
+        if block.get("resolution", "high") == resolution
+    ]
+    return "|".join(names) or "(?!)"
+
+
 def initial_weights(wildcards):
     """The weights from which training starts, if a folder is named."""
     folder = ASSAYS[wildcards.assay].get("init_from", "none")
@@ -256,8 +276,10 @@ def search_network(wildcards):
     search = config["methods"][wildcards.method]["search"]
     if settings.method_fact(search, "TRAINED_BY", None) is None:
         return []
+    block = ASSAYS[wildcards.assay]
+    high = settings.has_high_resolution(block)
     return [
-        f"results/{wildcards.assay}/{wildcards.factor}x/{wildcards.method}.network.safetensors"
+        f"results/{wildcards.assay if high else block['generator']}/{wildcards.factor}x/{wildcards.method}.network.safetensors"
     ]
 
 
@@ -302,6 +324,7 @@ def conditions(assay):
         (factor, degradation, settings.condition_methods(RUN, factor, degradation))
         for factor in settings.assay_factors(block, RUN["factors"])
         for degradation in RUN["degradations"]
+        if degradation == CLEAN or settings.has_high_resolution(block)
         if settings.condition_methods(RUN, factor, degradation)
     ]
 
@@ -336,7 +359,7 @@ def clean_results(wildcards):
 
 def all_stacks(wildcards, clean_only=False):
     """The images of every assay, factor, degradation and method, with their tables."""
-    paths = [f"results/{assay}/high_resolution" for assay in RUN["assays"]]
+    paths = [f"results/{assay}/high_resolution" for assay in HIGH_ASSAYS]
     for assay in RUN["assays"]:
         for factor, degradation, methods in conditions(assay):
             if degradation == CLEAN or not clean_only:
@@ -354,6 +377,19 @@ def fetched_cells(wildcards):
     """The selected cells of every assay whose plates come over the network."""
     names = [name for name in RUN["assays"] if ASSAYS[name]["source"] == "bbbc021"]
     return [f"results/{assay}/cells.ome.tif" for assay in names]
+
+
+def measured_cells(wildcards):
+    """The table of HR of each assay, of LR where no HR exists: which cells lie in which split."""
+    return [
+        (
+            f"results/{assay}/high_resolution.parquet"
+            if assay in HIGH_ASSAYS
+            else f"results/{assay}/{factor}x/{CLEAN}/low_resolution.parquet"
+        )
+        for assay in RUN["assays"]
+        for factor in settings.assay_factors(ASSAYS[assay], RUN["factors"])[:1]
+    ]
 
 
 def of_assays(file):
@@ -388,6 +424,7 @@ def assay_descriptions():
     for assay in RUN["assays"]:
         blocks[assay] = {name: ASSAYS[assay][name] for name in names}
         blocks[assay]["factors"] = settings.assay_factors(ASSAYS[assay], RUN["factors"])
+        blocks[assay]["resolution"] = ASSAYS[assay].get("resolution", "high")
         blocks[assay]["split_by"] = settings.section_values(
             config, "select_cells", assay
         )["split_by"]

@@ -19,6 +19,8 @@ rule measure:
         "logs/measure/{assay}_{factor}x_{degradation}_{stack}.log",
     benchmark:
         "benchmarks/measure/{assay}_{factor}x_{degradation}_{stack}.tsv"
+    wildcard_constraints:
+        assay=assays_at("high"),
     group:
         "gathered"
     conda:
@@ -90,6 +92,8 @@ rule classify:
         "logs/classify/{assay}_{factor}x_{degradation}_{stack}.log",
     benchmark:
         "benchmarks/classify/{assay}_{factor}x_{degradation}_{stack}.tsv"
+    wildcard_constraints:
+        assay=assays_at("high"),
     conda:
         "../../environment.yml"
     resources:

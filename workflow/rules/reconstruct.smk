@@ -13,6 +13,8 @@ rule degrade:
         "logs/degrade/{assay}_{factor}x_{degradation}.log",
     benchmark:
         "benchmarks/degrade/{assay}_{factor}x_{degradation}.tsv"
+    wildcard_constraints:
+        assay=assays_at("high"),
     conda:
         "../../environment.yml"
     resources:
@@ -31,7 +33,7 @@ rule super_resolve:
     input:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
-        intensity=model("intensity.json"),
+        intensity=scale,
         model=search_model,
         network=search_network,
     output:

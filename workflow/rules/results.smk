@@ -68,7 +68,7 @@ rule table2:
     input:
         code=code("analysis/tables/*.py", "analysis/statistics.py"),
         assays="results/assays.json",
-        cells=of_assays("high_resolution.parquet"),
+        cells=measured_cells,
         measured=clean_results,
     output:
         long=report(

@@ -6,7 +6,7 @@ rule sample_solutions:
     input:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
-        intensity=model("intensity.json"),
+        intensity=scale,
         model=search_model,
         network=[],
     output:
@@ -46,7 +46,7 @@ rule measure_solutions:
         ),
         stack="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.parquet",
-        intensity=model("intensity.json"),
+        intensity=scale,
     output:
         "results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.features.parquet",
     log:
