@@ -5,6 +5,7 @@
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
+SIMULATED := Trained on simulated cells of both treatments (config/demo.yaml with config/demo_from_scratch.yaml) on two CPU cores. Small on purpose, for demonstration and as a start for other small assays: soft images, no claim on biology.
 WORKFLOW := snakemake --snakefile Snakefile --workflow-profile workflow/profiles/local --cores $(CORES)
 
 help:  ## print this list
@@ -14,13 +15,14 @@ demo: .venv/installed  ## simulated plates to report, from the small generator u
 	@$(WORKFLOW) --configfile config/demo.yaml --directory runs/demo
 	@cd runs/demo && python -m analysis.headline --results results --report results/report.html
 
-demo-from-scratch: .venv/installed  ## the same with its generator trained from nothing (tens of minutes)
+demo-from-scratch: .venv/installed  ## the same with its generators trained from nothing (an hour or two)
 	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch
 	@cd runs/demo_from_scratch && python -m analysis.headline --results results --report results/report.html
-	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch results/translocation/trust.json
+	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch results/translocation/trust.json results/golgi/trust.json
 	@python -m rls.export_model --results runs/demo_from_scratch/results/translocation --output models/translocation_32px \
-	    --title "Simulated NF-kB translocation, 32 px" --command "make demo-from-scratch" \
-	    --about "Trained on simulated cells of both treatments (config/demo.yaml with config/demo_from_scratch.yaml) on two CPU cores. Small on purpose, for demonstration and as a start for other small assays: soft images, no claim on biology."
+	    --title "Simulated NF-kB translocation, 32 px" --command "make demo-from-scratch" --about "$(SIMULATED)"
+	@python -m rls.export_model --results runs/demo_from_scratch/results/golgi --output models/golgi_64px \
+	    --title "Simulated Golgi scattering, 64 px" --command "make demo-from-scratch" --about "$(SIMULATED)"
 
 all-methods: .venv/installed  ## every method and ablation on the demo's cells, at two factors (an hour)
 	@$(WORKFLOW) --configfile config/demo.yaml config/all_methods.yaml --directory runs/all_methods
