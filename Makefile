@@ -29,8 +29,8 @@ all-methods: .venv/installed  ## every method and ablation on the demo's cells, 
 	@cd runs/all_methods && python -m analysis.headline --results results --report results/report.html
 
 beside: .venv/installed  ## simulated cells beside real ones from RLS_REAL_DATA: pictures and statistics (minutes)
-	@$(WORKFLOW) --configfile config/bbbc021_crops.yaml config/beside.yaml --directory runs/beside results/figures/bbbc021_simulated_beside_bbbc021_crops_cells.png
-	@$(WORKFLOW) --configfile config/bbbc014.yaml config/beside.yaml --directory runs/beside results/figures/translocation_beside_bbbc014_cells.png
+	@$(WORKFLOW) --configfile config/bbbc021_crops.yaml config/beside_bbbc021.yaml --directory runs/beside results/figures/bbbc021_simulated_beside_bbbc021_crops_cells.png
+	@$(WORKFLOW) --configfile config/bbbc014.yaml config/beside_bbbc014.yaml --directory runs/beside results/figures/translocation_beside_bbbc014_cells.png
 
 bbbc014: .venv/installed  ## two real NF-kB wells in the folder that RLS_REAL_DATA names
 	@$(WORKFLOW) --configfile config/bbbc014.yaml --directory runs/bbbc014

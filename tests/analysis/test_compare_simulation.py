@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis import compare_simulation
+from analysis import compare_simulation, configuration
 from analysis.configuration import ROOT
 from analysis.features.nuclei import NucleusSettings
 from analysis.figures.beside import draw_cells, draw_statistics
@@ -137,3 +137,18 @@ def test_the_command_writes_two_figures_with_their_numbers(tmp_path):
     assert cells.groupby("side").size().to_dict() == {"real": 6, "simulated": 6}
     assert cells.set_index("side").loc["real", "image_id"].str.startswith("P2").all()
     assert draw_statistics(table).axes
+
+
+@pytest.mark.parametrize("real", ["bbbc021_crops", "bbbc014"])
+def test_the_configurations_of_make_beside_are_valid(real):
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    for name in (real, f"beside_{real.removesuffix('_crops')}"):
+        config = merged(config, yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
+    configuration.check(config)
+
+
+def merged(base, changes):
+    """``base`` with ``changes`` as Snakemake lays one file over another: dictionaries merge."""
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    return {**base, **{k: merged(base.get(k), v) for k, v in changes.items()}}
