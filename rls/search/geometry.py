@@ -31,11 +31,13 @@ def geocross(x: Tensor) -> Tensor:
     """Return PULSE's GEOCROSS of vectors (n, L, d): 64 x mean over all L x L of angle squared.
 
     The angle is 2 atan2(|x_i - x_j|, |x_i + x_j|), exact for vectors of equal length. A tiny term
-    under the roots makes the gradient at tied vectors 0.
+    under the roots makes the gradient at tied vectors 0. The angle is taken in float64: in float32
+    the last elements of a tensor may be one bit off the others, by torch's scalar form of atan2 in
+    place of its vector form, and a result would depend on an image's place in its batch.
     """
     apart = _length(x.unsqueeze(2) - x.unsqueeze(1))
     together = _length(x.unsqueeze(2) + x.unsqueeze(1))
-    angle = 2.0 * torch.atan2(apart, together)
+    angle = 2.0 * torch.atan2(apart.double(), together.double()).to(x.dtype)
     return GEOCROSS_SCALE / GEOCROSS_DIVISOR * angle.square().mean(dim=(1, 2))
 
 
