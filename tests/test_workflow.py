@@ -284,15 +284,17 @@ def test_one_table_one_figure_and_one_assay_are_targets(program, tmp_path, targe
     assert "report" not in planned
 
 
-@pytest.mark.parametrize("configs", [(), ("config/demo.yaml",), ("config/bbbc014.yaml",)])
-def test_the_configurations_of_the_program_can_be_planned(program, tmp_path, configs):
+@pytest.mark.parametrize(
+    ("configs", "trained"), [((), 1), (("config/demo.yaml",), 2), (("config/bbbc014.yaml",), 1)]
+)
+def test_the_configurations_of_the_program_can_be_planned(program, tmp_path, configs, trained):
     for number in ("01-A-01-00", "12-A-12-00"):
         for channel in (1, 2):
             path = program.root / "bbbc014_fields" / f"Channel {channel}-{number}.tif"
             path.parent.mkdir(exist_ok=True)
             path.touch()
     planned = program.planned(configs=configs or ("config/config.yaml",), run_folder=tmp_path)
-    assert planned["all"] == 1 and planned["train_gan"] == 1
+    assert planned["all"] == 1 and planned["train_gan"] == trained
 
 
 def test_cells_that_are_cropped_already_are_imported_and_no_field_is_cropped(program, tmp_path):
