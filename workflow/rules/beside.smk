@@ -1,4 +1,4 @@
-# What the networks of methods, the several solutions and the sweep need: names and inputs. No rule.
+# What the networks of methods, the several solutions, the sweep and simulated beside real cells need: names and inputs. No rule.
 
 
 def trained_by(command):
@@ -140,3 +140,19 @@ def borrowed_classifier_flags(wildcards, input):
         return []
     name = ASSAYS[wildcards.assay]["generator"]
     return ["--classifier", str(input.classifier[0]), "--trained-on", name]
+
+
+def pairs_beside(wildcards):
+    """SIMULATED=REAL treatments: those of one name, and the negative controls."""
+    simulated, real = ASSAYS[wildcards.assay], ASSAYS[wildcards.real]
+    pairs = {simulated["negative_control"]: real["negative_control"]}
+    pairs |= {
+        name: name for name in simulated["treatments"] if name in real["treatments"]
+    }
+    return [f"{name}={other}" for name, other in pairs.items()]
+
+
+def scale_beside(wildcards):
+    """One grey scale for both, unless their cameras count in other units."""
+    depths = {ASSAYS[name]["bit_depth"] for name in (wildcards.assay, wildcards.real)}
+    return "shared" if len(depths) == 1 else "own"

@@ -1,22 +1,6 @@
 # Simulated cells beside real ones: asked for by file name, never by the report.
 
 
-def pairs_beside(wildcards):
-    """SIMULATED=REAL treatments: those of one name, and the negative controls."""
-    simulated, real = ASSAYS[wildcards.assay], ASSAYS[wildcards.real]
-    pairs = {simulated["negative_control"]: real["negative_control"]}
-    pairs |= {
-        name: name for name in simulated["treatments"] if name in real["treatments"]
-    }
-    return [f"{name}={other}" for name, other in pairs.items()]
-
-
-def scale_beside(wildcards):
-    """One grey scale for both, unless their cameras count in other units."""
-    depths = {ASSAYS[name]["bit_depth"] for name in (wildcards.assay, wildcards.real)}
-    return "shared" if len(depths) == 1 else "own"
-
-
 rule compare_simulation:
     input:
         code=code(

@@ -32,9 +32,9 @@ os.environ.update(
 # no result depends on it. Jobs inherit the name of the run; those on a cluster may be requeued.
 os.environ.setdefault("RLS_RUN", uuid.uuid4().hex)
 if config["stop_after_minutes"] is not None:
-    os.environ["RLS_STOP_AFTER_MINUTES"] = str(config["stop_after_minutes"])
+    os.environ.update(RLS_STOP_AFTER_MINUTES=str(config["stop_after_minutes"]))
 if workflow.remote_exec:
-    os.environ["RLS_REQUEUE"] = "1"
+    os.environ.update(RLS_REQUEUE="1")
 
 RUN = config["run"]
 ASSAYS = config["assays"]
