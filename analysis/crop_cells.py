@@ -22,7 +22,7 @@ from analysis.quality import FLAGS, Limits, flag, measure_quality
 from analysis.segment import SEGMENTERS, Segmenter, make_segmenter
 from rls.command import Parser, option, run
 from rls.errors import InputError
-from rls.io import write_stack, write_table
+from rls.io import check_digest, write_stack, write_table
 from rls.progress import Progress
 from rls.streams import stream_seed
 
@@ -285,6 +285,7 @@ def main(argv: list[str] | None = None) -> None:
             f"Found nucleus_channel {args.nucleus_channel}, expected one of the channels "
             f"{', '.join(args.channels)}. Correct the assay."
         )
+    check_digest(args.sheet)
     sheet = check_sheet(read_sheet(args.sheet), args.channels, str(args.sheet))
     if args.treatments:
         sheet = sheet[sheet["treatment"].isin(args.treatments)]

@@ -17,6 +17,7 @@ from analysis.plates.sheet import (
     refuse_unlisted,
     relative_paths,
     resolve_paths,
+    with_digests,
 )
 from rls.command import Parser, option, run
 from rls.errors import InputError
@@ -172,6 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     check_treatments(everything, args.plates, args.treatments, name)
     base = args.image_folder or (args.sheet.parent if args.sheet else args.folder)
     sheet = resolve_paths(sheet, args.channels, base, name)
+    sheet = with_digests(sheet, args.channels)
     sheet = sheet.sort_values(["well", "site"], ignore_index=True)
     sheet = relative_paths(sheet, args.channels, args.output.parent)
     write_table(args.output, sheet, written_by="list_plate")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from rls.errors import InputError
+from rls.io import check_digest
 
 PLATE, WELL = "Image_Metadata_Plate_DAPI", "Image_Metadata_Well_DAPI"
 COMPOUND, DOSE = "Image_Metadata_Compound", "Image_Metadata_Concentration"
@@ -32,13 +33,14 @@ def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Read image.csv and, where there is one, moa.csv of ``folder``.
 
     Raises:
-        InputError: image.csv is missing or lacks a column.
+        InputError: image.csv is missing, damaged or lacks a column.
     """
     path = find_csv(folder, IMAGE_CSV)
     if path is None:
         raise InputError(
             f"Found no {' or '.join(IMAGE_CSV)} in {folder}. Fetch or simulate the plate first."
         )
+    check_digest(path, folder)  # of a simulated or fetched plate; a user's own has none
     images = pd.read_csv(path, dtype={PLATE: str, WELL: str, COMPOUND: str})
     missing = [column for column in (PLATE, WELL, COMPOUND, DOSE) if column not in images]
     if missing:
@@ -47,7 +49,10 @@ def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
             "Fetch the file again, or write a sheet of your own."
         )
     moa_path = find_csv(folder, MOA_CSV)
-    return images, None if moa_path is None else pd.read_csv(moa_path)
+    if moa_path is None:
+        return images, None
+    check_digest(moa_path, folder)
+    return images, pd.read_csv(moa_path)
 
 
 def to_sheet(

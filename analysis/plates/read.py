@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 
 from rls.errors import InputError
+from rls.io import file_digest
 from rls.io.images import end_of_pixels
 
 SATURATED_SHARE = 0.5  # a channel with more saturated pixels than this shows nothing
@@ -47,8 +48,11 @@ def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path)
     Arguments:
         row: A row of the sheet; its paths are relative to ``folder``. ``channel_{channel}`` is what
             a file of several channels calls it, or its place from 0; without it, its own name.
+            ``digest`` or ``digest_{channel}`` is that of the file when it was listed.
 
     Raises:
+        InputError: A file is not the one that was listed. That is no mere broken field, which may
+            be skipped.
         BrokenField: A file is missing, cut off or not finite, lacks a channel, channels differ in
             size, the file's type does not fit ``bit_depth``, or a channel is black or saturated.
     """
@@ -58,6 +62,7 @@ def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path)
     for channel in channels:
         path = folder / str(row["path"] if "path" in row else row[f"path_{channel}"])
         if path not in read:
+            _check_digest(row.get("digest" if "path" in row else f"digest_{channel}"), path)
             read = {path: read_planes(path)}  # one file at a time stays in memory
         place = _place(read[path], channel, row, channels, path)
         image = to_counts(read[path].images[place], depth, path)
@@ -70,6 +75,24 @@ def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path)
                 f"{images[0].shape} px. Correct the sheet or leave the field out.",
             )
     return np.stack(images)
+
+
+def _check_digest(listed: object, path: Path) -> None:
+    """Raise :class:`InputError` if a file is gone, or another than when it was listed."""
+    if not isinstance(listed, str):
+        return
+    if path.is_file():
+        if file_digest(path) == listed:
+            return
+        what = "is not the file that was listed (its digest differs): it was damaged, or replaced"
+    else:
+        what = "was there when the plate was listed, and is gone"
+    raise InputError(
+        f"The image {path} {what}. Bring it back; an image under data/ comes again when its folder "
+        f"{path.parent.name} is deleted and the workflow is run (rule simulate_plate or "
+        "fetch_plate). If it was changed on purpose, delete the sheet of its plate (rule "
+        "list_plate makes it anew)."
+    )
 
 
 def read_planes(path: Path) -> Planes:

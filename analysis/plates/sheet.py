@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from rls.errors import InputError
+from rls.io import file_digest
 
 COLUMNS = ("plate", "well", "site", "treatment", "compound", "dose", "dose_unit", "moa",
            "pixel_size_um", "bit_depth")  # fmt: skip
@@ -27,6 +28,11 @@ def channel_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
     """Return the columns of ``table`` that say what a file of several channels calls each."""
     names = [f"channel_{channel}" for channel in channels]
     return [name for name in names if name in table]
+
+
+def digest_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
+    """Return the columns with the digest of each file of :func:`path_columns`, in their order."""
+    return [name.replace("path", "digest", 1) for name in path_columns(channels, table)]
 
 
 def read_sheet(path: Path) -> pd.DataFrame:
@@ -88,7 +94,8 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
     table = table.fillna({"dose_unit": "", "moa": "", "compound": ""})
     named = channel_columns(channels, table)
     table = table.assign(**{column: table[column].map(_as_name) for column in named})
-    return table[[*COLUMNS, *path_columns(channels, table), *named]]
+    digests = [name for name in digest_columns(channels, table) if name in table]
+    return table[[*COLUMNS, *path_columns(channels, table), *named, *digests]]
 
 
 def resolve_paths(
@@ -120,6 +127,15 @@ def resolve_paths(
             )
         table[column] = [str(Path(os.path.abspath(path))) for path in paths]
     return table
+
+
+def with_digests(table: pd.DataFrame, channels: Sequence[str]) -> pd.DataFrame:
+    """Return ``table`` with the blake2b of each file, so that one that changes later is noticed."""
+    places = path_columns(channels, table)
+    columns = dict(zip(digest_columns(channels, table), places, strict=True))
+    return table.assign(
+        **{digest: [file_digest(path) for path in table[path]] for digest, path in columns.items()}
+    )
 
 
 def relative_paths(table: pd.DataFrame, channels: Sequence[str], folder: Path) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from analysis.plates.bbbc021 import DOSE_UNIT
 from analysis.simulation.field import find_phenotype, simulate_field
 from analysis.simulation.optics import illumination_profile
 from analysis.simulation.settings import Settings
+from rls.io import write_table
 from rls.streams import stream
 
 ROWS, COLUMNS = "BCDEFG", range(2, 12)  # interior wells, as BBBC021 uses them
@@ -139,9 +140,9 @@ def simulate_plate(
                 )
             )  # fmt: skip
             advance(1)
-    pd.DataFrame(rows).to_csv(folder / "image.csv", index=False)
+    write_table(folder / "image.csv", pd.DataFrame(rows), written_by="simulate_plate")
     if (moa := mechanisms(settings)) is not None:
-        moa.to_csv(folder / "moa.csv", index=False)
+        write_table(folder / "moa.csv", moa, written_by="simulate_plate")
     truth = pd.concat(truths, ignore_index=True)
     first = ["plate", "well", "site", "treatment", "field_status"]
     return truth[first + [name for name in truth if name not in first]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rls.io.files import atomic_path, file_digest, write_text
 from rls.io.intensity import Intensity, read_intensity, write_intensity
 from rls.io.stacks import Stack, image_digests, read_stack, table_path, write_stack
-from rls.io.tables import read_table, write_table
+from rls.io.tables import check_digest, read_table, write_table
 
 if TYPE_CHECKING:
     from rls.io.weights import read_weights, tensors_digest, write_weights
@@ -18,6 +18,7 @@ __all__ = [
     "Intensity",
     "Stack",
     "atomic_path",
+    "check_digest",
     "file_digest",
     "image_digests",
     "read_intensity",

@@ -78,16 +78,30 @@ def digest_path(path: Path | str) -> Path:
     return path.with_name(f".{path.name}.digest")
 
 
+def check_digest(path: Path | str, output: Path | None = None) -> str:
+    """Hold a CSV against the digest beside it; return the rule that wrote it, '' without one.
+
+    Arguments:
+        output: The folder that the rule writes as a whole, where it is not the file itself.
+
+    Raises:
+        InputError: The file is not the one that was written.
+    """
+    beside = digest_path(path)
+    if not beside.is_file():
+        return ""
+    digest, _, written_by = beside.read_text(encoding="utf-8").strip().partition(" ")
+    if file_digest(path) != digest:
+        raise InputError(
+            f"The table {path} is not the one that was written (its digest differs from that "
+            f"in {beside.name}): it was damaged, or edited. {rerun(output or path, written_by)}"
+        )
+    return written_by
+
+
 def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
-    """Return (table, rule); the digest is held against the file where there is one."""
-    written_by, beside = "", digest_path(path)
-    if beside.is_file():
-        digest, _, written_by = beside.read_text(encoding="utf-8").strip().partition(" ")
-        if file_digest(path) != digest:
-            raise InputError(
-                f"The table {path} is not the one that was written (its digest differs from that "
-                f"in {beside.name}): it was damaged, or edited. {rerun(path, written_by)}"
-            )
+    """Return (table, rule)."""
+    written_by = check_digest(path)
     return pd.read_csv(path), written_by
 
 

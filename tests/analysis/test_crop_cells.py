@@ -11,7 +11,7 @@ import tifffile
 from scipy.spatial import cKDTree
 
 from rls.errors import InputError
-from rls.io import read_stack, read_table
+from rls.io import read_stack, read_table, write_table
 from tests.analysis.small_plate import crop, left_behind, list_it, simulate
 
 
@@ -82,7 +82,7 @@ def test_crops_repeat_and_do_not_depend_on_the_order_of_the_sheet(plate, folder)
     sheet = folder / "P1.sheet.csv"
     first = read_stack(plate / "P1.ome.tif")
     table = pd.read_csv(sheet)
-    table.iloc[::-1].to_csv(sheet, index=False)
+    write_table(sheet, table.iloc[::-1], written_by="list_plate")
     turned = read_stack(crop(folder, sheet))
     known = first.table.set_index("image_id")["image_digest"].sort_index()
     assert known.equals(turned.table.set_index("image_id")["image_digest"].sort_index())
@@ -151,7 +151,7 @@ def jam(path):
 )
 def test_a_broken_field_stops_or_is_skipped_with_its_reason(folder, harm, message, reason):
     harm(first_file(folder))
-    sheet = folder / "P1.sheet.csv"
+    sheet = list_it(folder)
     with pytest.raises(InputError, match=message):
         crop(folder, sheet, "--on-broken-field", "stop")
     assert_nothing_written(folder)
@@ -163,17 +163,32 @@ def test_a_broken_field_stops_or_is_skipped_with_its_reason(folder, harm, messag
     assert fields["n_cells"].sum() == len(stack)
 
 
-def test_a_missing_image_stops_or_is_skipped(folder):
-    first_file(folder, "nfkb").unlink()
-    with pytest.raises(InputError, match="does not exist"):
-        crop(folder, folder / "P1.sheet.csv", "--on-broken-field", "stop")
-    crop(folder, folder / "P1.sheet.csv", "--on-broken-field", "skip")
-    assert "missing file" in set(pd.read_csv(folder / "P1.fields.csv")["reason"])
+@pytest.mark.parametrize("skip", ["stop", "skip"])
+def test_an_image_that_is_lost_or_changed_after_it_was_listed_is_no_broken_field(folder, skip):
+    path = first_file(folder, "nfkb")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    named = rf"{path.name} is not the file that was listed .*rule simulate_plate or fetch_plate"
+    with pytest.raises(InputError, match=named):
+        crop(folder, folder / "P1.sheet.csv", "--on-broken-field", skip)
+    path.unlink()
+    with pytest.raises(InputError, match=rf"{path.name} was there when .* and is gone"):
+        crop(folder, folder / "P1.sheet.csv", "--on-broken-field", skip)
+    assert_nothing_written(folder)
+
+
+def test_a_damaged_sheet_is_named_with_its_rule(folder):
+    sheet = folder / "P1.sheet.csv"
+    sheet.write_text(sheet.read_text().replace("DMSO", "DMSP"))
+    with pytest.raises(InputError, match="P1.sheet.csv is not the one .*rule list_plate"):
+        crop(folder, sheet)
 
 
 def test_a_plate_without_any_cell_is_an_error(folder):
     for path in (folder / "data" / "P1").glob("*.tif"):
         darken(path)
+    list_it(folder)
     with pytest.raises(InputError, match="no cell in the 4 fields of plate P1"):
         crop(folder, folder / "P1.sheet.csv", "--on-broken-field", "skip")
     assert_nothing_written(folder)

@@ -43,6 +43,15 @@ def equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def same_content(one: Path, other: Path) -> bool:
+    """Whether two files hold the same; False where one cannot be read."""
+    read = READERS[other.suffix]
+    try:
+        return equal(read(one), read(other))
+    except Exception:  # whatever damage makes of a reader
+        return False
+
+
 def contents(results: Path) -> dict[str, Path]:
     """Every array and table below a folder, by its path within; none that begins with a dot."""
     return {

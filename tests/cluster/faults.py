@@ -26,6 +26,7 @@ from pathlib import Path
 import pandas as pd
 
 from tests.cluster import runs
+from tests.cluster.compare import same_content
 from tests.cluster.rounds import Lost, Missed, Round, last_error
 from tests.cluster.slurm import CannotRun, Cluster, descendants, need_possible, slurm, wait_until
 from tests.cluster.stages import FLIPPED, STAGES
@@ -128,9 +129,12 @@ def fill_disk(r: Round) -> None:
 
 
 def flip_bit(r: Round, path: str) -> None:
-    """One bit of a file that the stage reads: found, named with the rule, mended as it says."""
+    """One bit of a file that the stage reads: found, named with the rule, mended as it says.
+
+    ``path`` may be a pattern, of which one file is drawn.
+    """
     writer = FLIPPED[path][0]
-    target = r.folder / path
+    target = r.random.choice(sorted(r.folder.glob(path)))
     original, stat = target.read_bytes(), target.stat()
     content = bytearray(original)
     place = r.random.randrange(len(content) // 10, 9 * len(content) // 10)
@@ -138,13 +142,16 @@ def flip_bit(r: Round, path: str) -> None:
     target.write_bytes(content)
     os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     if r.finish(r.start(), None) == 0:
+        damaged = target.with_name(f".damaged{target.suffix}")
+        damaged.write_bytes(content)
         target.write_bytes(original)
-        r.check_equal()  # or it has done harm, and the round is lost
-        raise Missed(f"bit {place} of {path} is one that nobody reads")
+        if same_content(damaged, target):
+            raise Missed(f"byte {place} of {target.name} says the same with this bit or without")
+        raise Lost(f"the flipped bit in byte {place} of {target.name} was not found")
     errors = [line for line in runs.output(r.folder).splitlines() if re.search(r"\berror: ", line)]
     if not any(target.name in line and writer in line for line in errors):
         raise Lost(f"the error does not name {target.name} and {writer}: {errors[:1]}")
-    r.remove(path)
+    r.remove(next((out for out in STAGES[writer] if Path(path).is_relative_to(out)), path))
     r.go_on()
 
 

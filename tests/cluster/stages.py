@@ -44,6 +44,8 @@ STAGES = {
 }
 # Intermediate files: the rule that wrote it, and a stage that reads it.
 FLIPPED = {
+    "data/translocation/P1/image.csv": ("simulate_plate", "list_plate"),
+    "data/translocation/P1/*.tif": ("simulate_plate", "crop_cells"),
     f"{A}/plates/P1.sheet.csv": ("list_plate", "crop_cells"),
     f"{A}/plates/P1.ome.tif": ("crop_cells", "select_cells"),
     f"{A}/plates/P1.parquet": ("crop_cells", "select_cells"),
