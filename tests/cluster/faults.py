@@ -32,8 +32,11 @@ from tests.cluster.slurm import CannotRun, Cluster, descendants, need_possible, 
 from tests.cluster.stages import FLIPPED, STAGES
 
 BEGIN, END = "<!-- rounds: begin -->\n", "<!-- rounds: end -->"
-# A training of over a minute, the shortest limit that Slurm knows.
-LONG = "train_gan: {total_kimg: 5, checkpoint_kimg: 0.5}\n"
+# Trainings of over a minute, the shortest limit that Slurm knows.
+LONG = {
+    "train_gan": "train_gan: {total_kimg: 5, checkpoint_kimg: 0.5}\n",
+    "train_pix2pix": "train_pix2pix: {epochs: 200, decay_epochs: 200}\n",
+}
 
 
 # ---- the faults ---------------------------------------------------------------------------------
@@ -158,7 +161,7 @@ def flip_bit(r: Round, path: str) -> None:
 def orphan(r: Round) -> None:
     """Snakemake is killed, not its job; it is started again while the orphan still writes."""
     run = r.start()
-    job = r.wait_for_job(run, 0.3, 1)
+    job = r.wait_for_job(run, 0.5)
     with paused(job) as let_go:  # so that it is not over too soon
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
@@ -196,7 +199,7 @@ def paused(pid: int) -> Iterator[Callable[[], None]]:
 def two_runs(r: Round) -> None:
     """A second Snakemake in the same folder says that there is a first, and touches nothing."""
     first = r.start()
-    with paused(r.wait_for_job(first, 0, 0.5)):
+    with paused(r.wait_for_job(first, 0.5)):
         before = len(runs.output(r.folder))
         if r.finish(r.start(), None) == 0:
             raise Lost("the second run did not refuse")
@@ -218,12 +221,8 @@ def terminate(r: Round) -> None:
     r.go_on()
 
 
-KILLED = (
-    *("simulate_plate", "crop_cells", "train_gan", "sample_styles", "train_classifier"),
-    *("super_resolve", "classify", "table1", "figure5", "report"),
-)
 LOCAL = {
-    "kill": (kill_job, KILLED),
+    "kill": (kill_job, tuple(STAGES)),
     "disk full": (fill_disk, tuple(STAGES)),
     "orphan": (orphan, ("train_gan", "fit_flow", "measure")),
     "two runs": (two_runs, ("train_gan", "select_cells")),
@@ -232,7 +231,7 @@ LOCAL = {
 SLURM = {
     "node down": (lose_node, ("super_resolve", "super_resolve")),
     "memory": (lack_memory, ("measure", "fit_flow")),
-    "wall time": (lack_time, ("train_gan", "train_gan")),
+    "wall time": (lack_time, ("train_gan", "train_pix2pix")),
     "kill": (kill_job, ("degrade", "super_resolve", "train_gan")),
 }
 
@@ -301,14 +300,15 @@ class Field:
         """The undisturbed results, and the overlay of a longer training where that is disturbed."""
         if plan.kind != "wall time":
             return self.template / "results", ()
-        overlay, folder = self.base / "long.yaml", self.base / "long"
-        overlay.write_text(LONG)
+        folder = self.base / f"long_{plan.stage}"
+        overlay = folder.with_suffix(".yaml")
+        overlay.write_text(LONG[plan.stage])
         if not folder.exists():
-            making = self.base / "making_long"
+            making = self.base / f"making_long_{plan.stage}"
             shutil.copytree(self.template, making, symlinks=True)
-            for path in STAGES["train_gan"]:
+            for path in STAGES[plan.stage]:
                 (making / path).unlink()
-            options = ("--notemp", "--", *STAGES["train_gan"])
+            options = ("--notemp", "--", *STAGES[plan.stage])
             if runs.start(making, "local", *options, configs=(overlay,)).wait():
                 sys.exit(f"faults: the long training failed; see {making}.log")
             making.rename(folder)

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
+
 from tests.cluster import runs
 from tests.cluster.compare import differences
 from tests.cluster.slurm import Cluster, wait_until
@@ -36,6 +38,7 @@ class Round:
     cluster: Cluster | None = None
     configs: tuple[Path, ...] = ()
     started: list[subprocess.Popen] = field(default_factory=list)
+    usual_s: float = 0.0  # what the stage took in the undisturbed run
 
     @property
     def outputs(self) -> list[str]:
@@ -47,6 +50,9 @@ class Round:
         shutil.rmtree(self.folder, ignore_errors=True)
         Path(f"{self.folder}.log").unlink(missing_ok=True)
         shutil.copytree(template, self.folder, symlinks=True)
+        benchmarks = (self.folder / "benchmarks").rglob("*.tsv")
+        tables = [pd.read_csv(path, sep="\t", na_values=["-"]).iloc[0] for path in benchmarks]
+        self.usual_s = min(float(t["s"]) for t in tables if t["rule_name"] == self.stage)
         self.remove(*self.outputs)
 
     def remove(self, *paths: str) -> None:
@@ -101,13 +107,14 @@ class Round:
                     found.append(int(path.name))
         return found
 
-    def wait_for_job(
-        self, process: subprocess.Popen, least_s: float = 0.5, most_s: float = 3
-    ) -> int:
-        """Return a process of the stage, a random time after it has begun."""
+    def wait_for_job(self, process: subprocess.Popen, most_share: float = 0.9) -> int:
+        """Return a process of the stage, a random part of its usual time after it has begun."""
         begun = lambda: bool(self.running()) or process.poll() is not None  # noqa: E731
         wait_until(f"{self.stage} to begin", begun, 180)
-        time.sleep(self.random.uniform(least_s, most_s))
+        if process.poll():
+            said = last_error(runs.output(self.folder))
+            raise Lost(f"Snakemake ended with {process.poll()} before {self.stage} began: {said}")
+        time.sleep(self.random.uniform(0, most_share) * self.usual_s)
         found = self.running()
         if not found:
             raise Missed(f"{self.stage} was over before the fault")

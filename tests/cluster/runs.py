@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-CONFIGS = (ROOT / "config/smoke.yaml", HERE / "pretended_gpu.yaml")
+CONFIGS = (ROOT / "config/smoke.yaml", HERE / "cluster.yaml")
 # What a test changes of the profile: its own partitions, and asking for states every few seconds.
 QUICKLY = (
     *(

@@ -24,17 +24,19 @@ from tests.cluster.slurm import NODES, CannotRun, Cluster, need_possible, slurm
 
 # A group of jobs removes what is temporary between them, --notemp or not.
 REMOVED_BY_GROUP = re.compile(r".*/shards/bicubic\.\S+ is absent")
+# One rule asks by --gres, as some sites want it; the others by --gpus.
+BY_GRES = ("--set-resources", "train_classifier:gpu=0", "train_classifier:gres='gpu:1'")
 TIMES = {"submitted": "SubmitTime", "began": "StartTime", "ended": "EndTime"}
 
 
-def timed_run(folder: Path, where: str) -> float:
+def timed_run(folder: Path, where: str, *options: str) -> float:
     """Run to the end and return its seconds.
 
     Raises:
         SystemExit: It fails; its last lines are printed.
     """
     start = time.monotonic()
-    if runs.start(folder, where, "--notemp").wait():
+    if runs.start(folder, where, "--notemp", *options).wait():
         print(runs.output(folder)[-6000:])
         sys.exit(f"test-cluster: the {where} run failed; all it said is in {folder}.log")
     return time.monotonic() - start
@@ -48,7 +50,9 @@ def submitted_jobs() -> pd.DataFrame:
         if "JobId" not in facts or "EndTime" not in facts:
             continue
         row = {"node": facts.get("NodeList"), "partition": facts["Partition"]}
-        row |= {"state": facts["JobState"], "gpu": "gres" in facts.get("TresPerJob", "")}
+        asked = {key: "gres" in facts.get(key, "") for key in ("TresPerJob", "TresPerNode")}
+        row |= {"state": facts["JobState"], "gpu": any(asked.values())}
+        row["by_gres"] = asked["TresPerNode"]
         for name, key in TIMES.items():
             row[name] = datetime.fromisoformat(facts[key])
         rows.append(row)
@@ -86,6 +90,8 @@ def check_jobs(tally: Tally, jobs: pd.DataFrame) -> None:
     good = set(on.index) == {"cpu", "gpu"} and on.loc["gpu", "all"] and not on.loc["cpu", "any"]
     what = "jobs that asked for a GPU, and they alone, went to its partition"
     tally.check(what, bool(good), on.to_string())
+    n = int(jobs["by_gres"].sum())
+    tally.check("of them the one that asked by --gres", n == 1, f"{n} did")
 
 
 def describe_cost(jobs: pd.DataFrame, folder: Path) -> str:
@@ -121,7 +127,7 @@ def main() -> None:
     local_s = float("nan") if args.local else timed_run(local, "local")
     print("test-cluster: the smoke run on three nodes of Slurm", flush=True)
     with Cluster() as cluster:
-        cluster_s = timed_run(folder / "slurm", "slurm")
+        cluster_s = timed_run(folder / "slurm", "slurm", *BY_GRES)
         jobs = submitted_jobs()
         if args.faults:
             place = Field(folder / "faults", args.seed, template=local)

@@ -31,6 +31,9 @@ STAGES = {
     "sample_styles": [f"{A}/styles.safetensors"],
     "fit_flow": [f"{A}/flow.safetensors"],
     "train_classifier": [f"{A}/classifier.safetensors"],
+    "train_low_resolution_classifier": [f"{C}/classifier.safetensors"],
+    "train_pix2pix": these(f"{A}/4x/pix2pix.network", "safetensors", "training.csv"),
+    "check_thresholds": [f"{A}/thresholds.csv"],
     "degrade": these(f"{C}/low_resolution", *STACK),
     "super_resolve": these(f"{C}/shards/rls.1-of-2", *SEARCHED),
     "gather_shards": these(f"{C}/rls", *SEARCHED),
@@ -39,7 +42,11 @@ STAGES = {
     "describe_assays": ["results/assays.json"],
     "table1": ["results/tables/table1.csv"],
     "table2": ["results/tables/table2.csv", "results/tables/table2_article.csv"],
-    "figure5": these("results/figures/figure5", "pdf", "png", "csv"),
+    "table_features": ["results/tables/features.csv"],
+    **{
+        name: these(f"results/figures/{name.removeprefix('figure_')}", "pdf", "png", "csv")
+        for name in (*(f"figure{n}" for n in (1, 2, 3, 5, 6, 7)), "figure_scatter")
+    },
     "report": ["results/report.html"],
 }
 # Intermediate files: the rule that wrote it, and a stage that reads it.
@@ -66,11 +73,21 @@ FLIPPED = {
 }
 
 
+MODULES = {
+    "train_low_resolution_classifier": "rls.train_classifier",
+    "table_features": "analysis.tables.features",
+    "figure_scatter": "analysis.figures.scatter",
+}
+
+
 def module(stage: str) -> str:
     """The module that a stage's command runs."""
+    if stage in MODULES:
+        return MODULES[stage]
     if stage.startswith(("table", "figure")):
         return f"analysis.{re.sub('[0-9]', '', stage)}s.{stage}"
-    found = (ROOT / package / f"{stage}.py" for package in ("rls", "analysis"))
-    if path := next((path for path in found if path.exists()), None):
-        return f"{path.parent.name}.{stage}"
-    return f"analysis.{stage}"
+    return next(
+        f"{package}.{stage}"
+        for package in ("rls", "analysis")
+        if (ROOT / package / f"{stage}.py").exists() or (ROOT / package / stage).is_dir()
+    )
