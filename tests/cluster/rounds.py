@@ -46,14 +46,14 @@ class Round:
         return STAGES[self.stage]
 
     def prepare(self, template: Path) -> None:
-        """Copy the finished run and remove what the stage made."""
+        """Copy the finished run and remove what the stage made, checkpoints included."""
         shutil.rmtree(self.folder, ignore_errors=True)
         Path(f"{self.folder}.log").unlink(missing_ok=True)
         shutil.copytree(template, self.folder, symlinks=True)
         benchmarks = (self.folder / "benchmarks").rglob("*.tsv")
         tables = [pd.read_csv(path, sep="\t", na_values=["-"]).iloc[0] for path in benchmarks]
         self.usual_s = min(float(t["s"]) for t in tables if t["rule_name"] == self.stage)
-        self.remove(*self.outputs)
+        self.remove("state", *self.outputs)
 
     def remove(self, *paths: str) -> None:
         """Delete files or folders of the run."""
