@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rls.command import run
 from rls.errors import InputError
-from rls.io import write_text
+from rls.io import write_text_with_digest
 from rls.locks import hold_outputs
 
 
@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         content = json.loads(args.assays)
     except ValueError as error:
         raise InputError(f"--assays is not JSON ({error}).") from error
-    write_text(args.output, json.dumps(content, indent=2) + "\n")
+    text = json.dumps(content, indent=2) + "\n"
+    write_text_with_digest(args.output, text, written_by="describe_assays")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from rls.errors import InputError
+from rls.io import check_digest
 
 HIGH_RESOLUTION = "high_resolution"
 LOW_RESOLUTION = "low_resolution"
@@ -215,10 +216,11 @@ def read_config(path: Path) -> dict[str, Any]:
     """Return the content of a JSON or YAML file.
 
     Raises:
-        InputError: The file is absent or is no mapping.
+        InputError: The file is absent, not what describe_assays wrote, or is no mapping.
     """
     if not path.is_file():
         raise InputError(f"The assays file {path} does not exist. Give it as --assays-config.")
+    check_digest(path)
     text = path.read_text(encoding="utf-8")
     content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     if not isinstance(content, dict):

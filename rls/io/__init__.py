@@ -6,10 +6,11 @@ Every file is written whole or not at all, and checked when it is read.
 
 from typing import TYPE_CHECKING, Any
 
+from rls.io.digests import check_digest, write_text_with_digest
 from rls.io.files import atomic_path, file_digest, write_text
 from rls.io.intensity import Intensity, read_intensity, write_intensity
 from rls.io.stacks import Stack, image_digests, read_stack, table_path, write_stack
-from rls.io.tables import check_digest, read_table, write_table
+from rls.io.tables import read_table, write_table
 
 if TYPE_CHECKING:
     from rls.io.weights import read_weights, tensors_digest, write_weights
@@ -31,6 +32,7 @@ __all__ = [
     "write_stack",
     "write_table",
     "write_text",
+    "write_text_with_digest",
     "write_weights",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rls.errors import InputError
-from rls.io.files import DIGEST_BYTES, atomic_path, file_digest, need_file, write_text
+from rls.io.digests import check_digest, leave_digest, rerun
+from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 
 
 def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> None:
     """Write ``table`` as parquet or CSV, chosen by the suffix.
 
     Parquet has checksums of its pages, and in its metadata a digest of names, types and values. A
-    CSV is for people: its digest lies beside it in the hidden file of :func:`digest_path`.
+    CSV is for people: its digest lies beside it (:mod:`rls.io.digests`).
 
     Arguments:
         written_by: The rule that writes it; a reader that finds a fault names it.
@@ -28,8 +30,7 @@ def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> No
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
             table.to_csv(temporary, index=False)
-            # First: between the two renames the table may be missing, and never passes for good.
-            write_text(digest_path(path), f"{file_digest(temporary)} {written_by}\n")
+            leave_digest(path, temporary, written_by)
         elif path.suffix == ".parquet":
             content = pa.Table.from_pandas(table, preserve_index=False)
             metadata = {
@@ -60,7 +61,7 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"The table {path} is damaged ({_first_line(error)}). {rerun(path)}"
+            f"The table {path} is damaged ({_first_line(error)}). {rerun(path, _writer(path))}"
         ) from error
     table.attrs["written_by"] = written_by
     missing = [name for name in columns if name not in table.columns]
@@ -70,33 +71,6 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
             f"it has {', '.join(map(str, table.columns))}. {rerun(path, written_by)}"
         )
     return table
-
-
-def digest_path(path: Path | str) -> Path:
-    """Return where the digest of a CSV lies that :func:`write_table` wrote."""
-    path = Path(path)
-    return path.with_name(f".{path.name}.digest")
-
-
-def check_digest(path: Path | str, output: Path | None = None) -> str:
-    """Hold a CSV against the digest beside it; return the rule that wrote it, '' without one.
-
-    Arguments:
-        output: The folder that the rule writes as a whole, where it is not the file itself.
-
-    Raises:
-        InputError: The file is not the one that was written.
-    """
-    beside = digest_path(path)
-    if not beside.is_file():
-        return ""
-    digest, _, written_by = beside.read_text(encoding="utf-8").strip().partition(" ")
-    if file_digest(path) != digest:
-        raise InputError(
-            f"The table {path} is not the one that was written (its digest differs from that "
-            f"in {beside.name}): it was damaged, or edited. {rerun(output or path, written_by)}"
-        )
-    return written_by
 
 
 def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
@@ -118,6 +92,13 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
     return table, written_by
 
 
+def _writer(path: Path) -> str:
+    """Return the rule that a damaged parquet still names, '' if it does not."""
+    # In Thrift's compact form: the key, the type of the next field (text), its length, the text.
+    named = re.search(rb"written_by\x18([\x01-\x7f])([a-z0-9_]+)", path.read_bytes())
+    return named[2][: named[1][0]].decode() if named else ""
+
+
 def _digest(table: pd.DataFrame, written_by: str) -> str:
     # The hash of values does not tell text from bytes, nor the hash of a table one column's name.
     kinds = [
@@ -128,12 +109,6 @@ def _digest(table: pd.DataFrame, written_by: str) -> str:
     digest = hashlib.blake2b(json.dumps(head).encode(), digest_size=DIGEST_BYTES)
     digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def rerun(path: Path | str, written_by: str = "") -> str:
-    """Return the sentence that says how to make ``path`` again."""
-    rule = f"rule {written_by}" if written_by else "the rule that writes it"
-    return f"Delete {path} and run the workflow again ({rule} makes it anew)."
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from analysis import describe_assays
+from analysis.tables.layout import read_config
 from rls.errors import InputError
 
 
@@ -17,3 +18,11 @@ def test_a_text_that_is_not_json_is_refused(tmp_path):
     with pytest.raises(InputError, match="not JSON"):
         describe_assays.main(["--assays", "{", "--output", str(tmp_path / "a.json")])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_description_is_named_with_its_rule(tmp_path):
+    path = tmp_path / "assays.json"
+    describe_assays.main(["--assays", '{"assays": {"a": {"title": "T"}}}', "--output", str(path)])
+    path.write_text(path.read_text().replace("title", "tjtle"))
+    with pytest.raises(InputError, match="assays.json is not the one .*rule describe_assays"):
+        read_config(path)

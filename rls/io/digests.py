@@ -1,0 +1,56 @@
+"""Digests of files that people read and edit (CSV, JSON): each in a hidden file beside its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rls.errors import InputError
+from rls.io.files import atomic_path, file_digest, write_text
+
+
+def write_text_with_digest(path: Path | str, text: str, *, written_by: str) -> None:
+    """Write ``text``, whole or not at all, and its digest beside it."""
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        leave_digest(path, temporary, written_by)
+
+
+def leave_digest(path: Path | str, temporary: Path, written_by: str) -> None:
+    """Write the digest of ``temporary``, which is about to become ``path``.
+
+    Before: between the two renames the file may be missing, and never passes for good.
+    """
+    write_text(digest_path(path), f"{file_digest(temporary)} {written_by}\n")
+
+
+def digest_path(path: Path | str) -> Path:
+    """Return where :func:`leave_digest` puts the digest of ``path``."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.digest")
+
+
+def check_digest(path: Path | str, output: Path | None = None) -> str:
+    """Hold a file against the digest beside it; return the rule that wrote it, '' without one.
+
+    Arguments:
+        output: The folder that the rule writes as a whole, where it is not the file itself.
+
+    Raises:
+        InputError: The file is not the one that was written.
+    """
+    beside = digest_path(path)
+    if not beside.is_file():
+        return ""
+    digest, _, written_by = beside.read_text(encoding="utf-8").strip().partition(" ")
+    if file_digest(path) != digest:
+        raise InputError(
+            f"The file {path} is not the one that was written (its digest differs from that "
+            f"in {beside.name}): it was damaged, or edited. {rerun(output or path, written_by)}"
+        )
+    return written_by
+
+
+def rerun(path: Path | str, written_by: str = "") -> str:
+    """Return the sentence that says how to make ``path`` again."""
+    rule = f"rule {written_by}" if written_by else "the rule that writes it"
+    return f"Delete {path} and run the workflow again ({rule} makes it anew)."
