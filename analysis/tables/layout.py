@@ -221,8 +221,13 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"The assays file {path} does not exist. Give it as --assays-config.")
     check_digest(path)
-    text = path.read_text(encoding="utf-8")
-    content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}. Correct it, or make it again."
+        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no mapping of assays. Give one block an assay.")
     return content

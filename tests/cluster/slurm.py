@@ -38,7 +38,8 @@ CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
+# A job that is put back into the queue waits until the credential of its last start has expired.
+AuthInfo=socket={folder}/munge/socket,cred_expire=20
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -131,10 +132,20 @@ class Cluster:
         self.down()
         try:
             self.up()
+        except TimeoutError as error:
+            said = self._last_words()
+            self.down()
+            raise CannotRun(f"Slurm's daemons do not come up here ({error}{said})") from error
         except BaseException:
             self.down()
             raise
         return self
+
+    def _last_words(self) -> str:
+        """What each daemon printed last, for an error."""
+        logs = sorted((self.folder / "log").glob("*.out"))
+        lines = {path.stem: path.read_text(errors="replace").strip()[-200:] for path in logs}
+        return "".join(f" {name}: {line}" for name, line in lines.items() if line)
 
     def __exit__(self, *_: object) -> None:
         self.down()

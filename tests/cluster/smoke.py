@@ -112,21 +112,31 @@ def main() -> None:
     parser.add_argument("--local", type=Path, help="a finished local run; without, one is made")
     parser.add_argument("--faults", type=int, default=0, help="rounds of faults afterwards")
     parser.add_argument("--seed", type=int, default=date.today().toordinal(), help="of the faults")
-    parser.add_argument("--keep", type=Path, help="folder for the runs; without, they are deleted")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the runs; without, they go if all is well"
+    )
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every finally
+    folder = args.keep or Path(tempfile.mkdtemp(prefix="rls-test-cluster-", dir="/var/tmp"))
     try:
         need_possible()
+        failed = compare(args, folder).failed
     except CannotRun as reason:
         print(f"test-cluster: not run, because {reason}.")
-        sys.exit(0 if args.if_possible else 1)
-    folder = args.keep or Path(tempfile.mkdtemp(prefix="rls-test-cluster-", dir="/var/tmp"))
+        failed = not args.if_possible
+    if not (args.keep or failed):
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(bool(failed))
+
+
+def compare(args: argparse.Namespace, folder: Path) -> Tally:
+    """Make both runs and the rounds of faults; hold one run against the other."""
     tally = Tally()
-    print("test-cluster: the smoke run on this machine", flush=True)
-    local = args.local or folder / "local"
-    local_s = float("nan") if args.local else timed_run(local, "local")
-    print("test-cluster: the smoke run on three nodes of Slurm", flush=True)
-    with Cluster() as cluster:
+    with Cluster() as cluster:  # first: if it does not come up, nothing is done in vain
+        print("test-cluster: the smoke run on this machine", flush=True)
+        local = args.local or folder / "local"
+        local_s = float("nan") if args.local else timed_run(local, "local")
+        print("test-cluster: the smoke run on three nodes of Slurm", flush=True)
         cluster_s = timed_run(folder / "slurm", "slurm", *BY_GRES)
         jobs = submitted_jobs()
         if args.faults:
@@ -134,9 +144,8 @@ def main() -> None:
             place.cluster = cluster
             for number, plan in enumerate(draw(args.faults, args.seed)):
                 lost = place.do(plan, number)
-                tally.check(
-                    f"{plan.kind} in {plan.stage} ({plan.where}) is survived", not lost, lost
-                )
+                what = f"{plan.kind} in {plan.stage} ({plan.where}) is survived"
+                tally.check(what, not lost, lost)
     check_jobs(tally, jobs)
     n, said = differences(folder / "slurm" / "results", local / "results")
     said = [text for text in said if not REMOVED_BY_GROUP.fullmatch(text)]
@@ -144,9 +153,7 @@ def main() -> None:
     print(f"wall time: {local_s:.0f} s here, {cluster_s:.0f} s on the cluster")
     print(describe_cost(jobs, folder / "slurm"))
     print(f"{tally.passed} passed, {tally.failed} failed")
-    if not args.keep:
-        shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(bool(tally.failed))
+    return tally
 
 
 if __name__ == "__main__":
