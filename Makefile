@@ -50,7 +50,7 @@ test: lint  ## lint, types, unit and workflow tests
 	@python -m pytest -n $(CORES) --dist loadfile --durations=10
 
 test-cluster: .venv/installed  ## the smoke run and three faults on a real Slurm of three nodes (Debian, root)
-	@python -m tests.cluster.smoke $(IF_POSSIBLE) --faults 3
+	@python -m tests.cluster.smoke $(IF_POSSIBLE) --faults 3 $(if $(SEED),--seed $(SEED))
 
 lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
 	@ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy

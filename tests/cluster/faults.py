@@ -34,8 +34,8 @@ from tests.cluster.stages import FLIPPED, STAGES
 BEGIN, END = "<!-- rounds: begin -->\n", "<!-- rounds: end -->"
 # Trainings of over a minute, the shortest limit that Slurm knows.
 LONG = {
-    "train_gan": "train_gan: {total_kimg: 5, checkpoint_kimg: 0.5}\n",
-    "train_pix2pix": "train_pix2pix: {epochs: 200, decay_epochs: 200}\n",
+    "train_gan": "train_gan: {total_kimg: 20, checkpoint_kimg: 2}\n",
+    "train_pix2pix": "train_pix2pix: {epochs: 450, decay_epochs: 450}\n",
 }
 
 
