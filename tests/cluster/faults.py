@@ -305,6 +305,7 @@ class Field:
         if not folder.exists():
             making = self.base / f"making_long_{plan.stage}"
             shutil.copytree(self.template, making, symlinks=True)
+            shutil.rmtree(making / "state")
             for path in STAGES[plan.stage]:
                 (making / path).unlink()
             options = ("--notemp", "--", *STAGES[plan.stage])
