@@ -61,10 +61,9 @@ class Intensity:
 
 
 def write_intensity(path: Path | str, intensity: Intensity, *, written_by: str) -> None:
-    """Write the scale as JSON, with a digest of the levels."""
-    levels = intensity.as_dict()
-    content = {"written_by": written_by, **levels, "digest": _digest(levels)}
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """Write the scale as JSON, with a digest of all that it says."""
+    content = {"written_by": written_by, **intensity.as_dict()}
+    write_text(path, json.dumps({**content, "digest": _digest(content)}, indent=2) + "\n")
 
 
 def read_intensity(path: Path | str) -> Intensity:
@@ -84,16 +83,17 @@ def read_intensity(path: Path | str) -> Intensity:
         if isinstance(error, InputError):
             raise InputError(f"{path}: {error} {rerun_hint()}") from error
         raise InputError(f"{path} is not an intensity scale ({error}). {rerun_hint()}") from error
-    if content.get("digest", expected := _digest(intensity.as_dict())) != expected:
+    digest = content.pop("digest", None)
+    if digest is not None and digest != _digest(content):
         raise InputError(
-            f"The levels in {path} are not those that were written (their digest differs): the "
-            f"file was damaged, or edited. {rerun_hint()} If you edited it, take out its digest."
+            f"{path} does not say what was written (its digest differs): it was damaged, or edited. "
+            f"{rerun_hint()} If you edited it, take out its digest."
         )
     return intensity
 
 
-def _digest(levels: Mapping[str, Any]) -> str:
-    text = json.dumps(levels, sort_keys=True)
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 

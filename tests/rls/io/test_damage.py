@@ -56,7 +56,7 @@ def read(path):
         table = read_table(path)
         return table.to_json() + str(table.dtypes.to_dict())
     if path.suffix == ".json":
-        return repr(read_intensity(path))
+        return repr((read_intensity(path), json.loads(path.read_text())))  # its rule, too
     if path.suffix == ".tif":
         stack = read_stack(path)
         return f"{stack.images.tobytes()!r} {stack.table.to_json()} {stack.channels}" + repr(
