@@ -86,7 +86,7 @@ def read_intensity(path: Path | str) -> Intensity:
     digest = content.pop("digest", None)
     if digest is not None and digest != _digest(content):
         raise InputError(
-            f"{path} does not say what was written (its digest differs): it was damaged, or edited. "
+            f"{path} does not say what was written (its digest differs): damaged, or edited. "
             f"{rerun_hint()} If you edited it, take out its digest."
         )
     return intensity

@@ -344,7 +344,8 @@ def write_table() -> None:
     rounds = pd.read_csv(runs.HERE / "rounds.csv")
     lines = ["| fault | where | stages | rounds | survived |", "| --- | --- | --- | --- | --- |"]
     for (kind, where), group in rounds.groupby(["fault", "where"], sort=True):
-        stages = ", ".join(sorted(set(group["stage"])))
+        found = set(group["stage"])
+        stages = f"all {len(found)}" if found == set(STAGES) else ", ".join(sorted(found))
         survived = (group["end"] == "survived").sum()
         lines.append(f"| {kind} | {where} | {stages} | {len(group)} | {survived} |")
     survived = (rounds["end"] == "survived").sum()
