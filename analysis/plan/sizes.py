@@ -149,6 +149,8 @@ class Sizes:
     def _crop_cells(self, job: Job) -> Units:
         return {"megapixels": self._field_megapixels(job.wildcards["assay"])}
 
+    _list_plate = _crop_cells  # every image is read, for its digest
+
     def _select_cells(self, job: Job) -> Units:
         assay = job.wildcards["assay"]
         n = self._held(assay) * len(self._block(assay)["plates"])

@@ -136,7 +136,7 @@ def test_units_follow_the_sizes(paper):
     three = units({}, "super_resolve", method="robust_unsupervised")["steps"]
     assert three == search["steps"] / 200 * 3 * 150
     assert "steps" not in units({}, "super_resolve", method="bicubic")
-    assert units({}, "list_plate") == {}
+    assert units({}, "list_plate") == plate
 
 
 def test_what_was_not_measured_and_what_a_gpu_does_are_said_to_be_estimates(paper):
@@ -208,3 +208,12 @@ def test_a_configuration_is_planned_and_nothing_is_written(tmp_path, capsys):
     assert {path for path in ROOT.iterdir()} == before
     with pytest.raises(InputError, match="Snakemake refuses"):
         plan.planned_jobs([ROOT / "config/smoke.yaml"], tmp_path, ["nothing"])
+
+
+def test_the_rates_that_come_with_the_program_know_every_measured_kind():
+    rates = Rates.read(plan.RATES)
+    assert {"train_gan", "crop_cells", "super_resolve rls", "measure", "report"} <= set(
+        rates.seconds
+    )
+    assert all(n >= 2 for n in rates.n_jobs.values()), "two sizes"
+    assert rates.machine and rates.made_by
