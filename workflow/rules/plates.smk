@@ -4,6 +4,7 @@
 # P1.truth.parquet is the truth of plate P1, not the cells of a plate P1.truth.
 ruleorder: simulate_plate > crop_cells
 
+
 rule simulate_plate:
     output:
         plate=temp(directory("data/{assay}/{plate}")),
