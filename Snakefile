@@ -28,7 +28,6 @@ localrules:
     fetch,
     fetch_metadata,
     fetch_plate,
-    list_plate,
     describe_assays,
 
 

@@ -10,7 +10,7 @@ from analysis.plates import bbbc021
 from analysis.plates.download import MB, Settings, clear, download, one_writer
 from rls.command import Parser, run
 from rls.errors import InputError
-from rls.io import atomic_path
+from rls.io import atomic_path, leave_digest
 
 FILES = (bbbc021.IMAGE_CSV[-1], bbbc021.MOA_CSV[-1])
 
@@ -39,6 +39,7 @@ def fetch_file(place: Place, state: Path, output: Path, settings: Settings) -> N
                 )
             with atomic_path(output) as temporary:
                 shutil.copyfile(source, temporary)
+                leave_digest(output, temporary, "fetch_metadata")
         finally:
             if place.path is None:
                 clear(folder)

@@ -12,6 +12,7 @@ from analysis.plates import bbbc014, bbbc021
 from analysis.plates.sheet import (
     check_sheet,
     expand,
+    path_columns,
     read_sheet,
     refuse_misspelt,
     refuse_unlisted,
@@ -22,6 +23,7 @@ from analysis.plates.sheet import (
 from rls.command import Parser, option, run
 from rls.errors import InputError
 from rls.io import write_table
+from rls.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,9 @@ def main(argv: list[str] | None = None) -> None:
     check_treatments(everything, args.plates, args.treatments, name)
     base = args.image_folder or (args.sheet.parent if args.sheet else args.folder)
     sheet = resolve_paths(sheet, args.channels, base, name)
-    sheet = with_digests(sheet, args.channels)
+    n_files = len(sheet) * len(path_columns(args.channels, sheet))
+    with Progress(n_files, "list_plate", "images") as bar:
+        sheet = with_digests(sheet, args.channels, bar.advance)
     sheet = sheet.sort_values(["well", "site"], ignore_index=True)
     sheet = relative_paths(sheet, args.channels, args.output.parent)
     write_table(args.output, sheet, written_by="list_plate")

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from analysis.plates.sheet import image_digest
 from rls.errors import InputError
-from rls.io import file_digest
 from rls.io.images import end_of_pixels
 
 SATURATED_SHARE = 0.5  # a channel with more saturated pixels than this shows nothing
@@ -51,8 +51,8 @@ def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path)
             ``digest`` or ``digest_{channel}`` is that of the file when it was listed.
 
     Raises:
-        InputError: A file is not the one that was listed. That is no mere broken field, which may
-            be skipped.
+        InputError: A file is gone or is not the one that was listed. That is no mere broken field,
+            which may be skipped.
         BrokenField: A file is missing, cut off or not finite, lacks a channel, channels differ in
             size, the file's type does not fit ``bit_depth``, or a channel is black or saturated.
     """
@@ -62,7 +62,7 @@ def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path)
     for channel in channels:
         path = folder / str(row["path"] if "path" in row else row[f"path_{channel}"])
         if path not in read:
-            _check_digest(row.get("digest" if "path" in row else f"digest_{channel}"), path)
+            _check_digest(row, "digest" if "path" in row else f"digest_{channel}", path)
             read = {path: read_planes(path)}  # one file at a time stays in memory
         place = _place(read[path], channel, row, channels, path)
         image = to_counts(read[path].images[place], depth, path)
@@ -77,21 +77,30 @@ def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path)
     return np.stack(images)
 
 
-def _check_digest(listed: object, path: Path) -> None:
-    """Raise :class:`InputError` if a file is gone, or another than when it was listed."""
-    if not isinstance(listed, str):
+def _check_digest(row: Mapping[str, object], column: str, path: Path) -> None:
+    """Refuse a file that is gone, or another than when it was listed.
+
+    Raises:
+        InputError: It is.
+        BrokenField: It cannot be read.
+    """
+    if column not in row:  # a sheet that list_plate did not write
         return
-    if path.is_file():
-        if file_digest(path) == listed:
+    try:
+        if image_digest(path) == row[column]:
             return
         what = "is not the file that was listed (its digest differs): it was damaged, or replaced"
-    else:
-        what = "was there when the plate was listed, and is gone"
+    except FileNotFoundError:
+        what = "was there when its plate was listed, and is gone"
+    except OSError as error:
+        raise BrokenField(
+            "not readable", f"The image {path} cannot be read ({error.strerror}). Make it readable."
+        ) from error
     raise InputError(
-        f"The image {path} {what}. Bring it back; an image under data/ comes again when its folder "
-        f"{path.parent.name} is deleted and the workflow is run (rule simulate_plate or "
-        "fetch_plate). If it was changed on purpose, delete the sheet of its plate (rule "
-        "list_plate makes it anew)."
+        f"The image {path} {what}. Bring it back: one under data/ is made anew when you delete "
+        f"{path.parent} and run the workflow again (rule simulate_plate or fetch_plate). If that "
+        f"is meant, delete results/ASSAY/plates/{row['plate']}.sheet.csv (rule list_plate makes it "
+        "anew), and leave a lost image out of your own sheet."
     )
 
 

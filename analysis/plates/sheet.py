@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -129,13 +129,38 @@ def resolve_paths(
     return table
 
 
-def with_digests(table: pd.DataFrame, channels: Sequence[str]) -> pd.DataFrame:
-    """Return ``table`` with the blake2b of each file, so that one that changes later is noticed."""
+def with_digests(
+    table: pd.DataFrame, channels: Sequence[str], advance: Callable[[int], None] = lambda n: None
+) -> pd.DataFrame:
+    """Return ``table`` with the digest of each file, so that one that changes later is noticed.
+
+    Arguments:
+        advance: Called with 1 after each file.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
     places = path_columns(channels, table)
     columns = dict(zip(digest_columns(channels, table), places, strict=True))
+
+    def digest_of(path: str) -> str:
+        advance(1)
+        try:
+            return image_digest(Path(path))
+        except OSError as error:
+            raise InputError(
+                f"The image {path} cannot be read ({error.strerror}). Make it readable, or leave "
+                "its field out of the sheet."
+            ) from error
+
     return table.assign(
-        **{digest: [file_digest(path) for path in table[path]] for digest, path in columns.items()}
+        **{name: [digest_of(path) for path in table[place]] for name, place in columns.items()}
     )
+
+
+def image_digest(path: Path) -> str:
+    """Return the digest of a file as a sheet holds it, which no reader takes for a number."""
+    return f"blake2b:{file_digest(path)}"
 
 
 def relative_paths(table: pd.DataFrame, channels: Sequence[str], folder: Path) -> pd.DataFrame:

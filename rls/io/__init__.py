@@ -6,7 +6,7 @@ Every file is written whole or not at all, and checked when it is read.
 
 from typing import TYPE_CHECKING, Any
 
-from rls.io.digests import check_digest, write_text_with_digest
+from rls.io.digests import check_digest, leave_digest, write_text_with_digest
 from rls.io.files import atomic_path, file_digest, write_text
 from rls.io.intensity import Intensity, read_intensity, write_intensity
 from rls.io.stacks import Stack, image_digests, read_stack, table_path, write_stack
@@ -22,6 +22,7 @@ __all__ = [
     "check_digest",
     "file_digest",
     "image_digests",
+    "leave_digest",
     "read_intensity",
     "read_stack",
     "read_table",

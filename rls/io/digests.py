@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rls.errors import InputError
-from rls.io.files import atomic_path, file_digest, write_text
+from rls.io.files import atomic_path, file_digest, need_file, write_text
 
 
 def write_text_with_digest(path: Path | str, text: str, *, written_by: str) -> None:
@@ -36,16 +36,17 @@ def check_digest(path: Path | str, output: Path | None = None) -> str:
         output: The folder that the rule writes as a whole, where it is not the file itself.
 
     Raises:
-        InputError: The file is not the one that was written.
+        InputError: The file is gone or is not the one that was written.
     """
     beside = digest_path(path)
     if not beside.is_file():
         return ""
-    digest, _, written_by = beside.read_text(encoding="utf-8").strip().partition(" ")
-    if file_digest(path) != digest:
+    text = beside.read_text(encoding="utf-8", errors="replace")
+    digest, _, written_by = text.strip().partition(" ")
+    if file_digest(need_file(path, "file")) != digest:
         raise InputError(
-            f"The file {path} is not the one that was written (its digest differs from that "
-            f"in {beside.name}): it was damaged, or edited. {rerun(output or path, written_by)}"
+            f"The file {path} is not the one that was written: it was damaged, or edited. "
+            f"{rerun(output or path, written_by)} If you edited it, delete {beside} instead."
         )
     return written_by
 

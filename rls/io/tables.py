@@ -16,6 +16,8 @@ from rls.errors import InputError
 from rls.io.digests import check_digest, leave_digest, rerun
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 
+FOOTER_BYTES = 1 << 20  # more than the metadata of any of our tables
+
 
 def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> None:
     """Write ``table`` as parquet or CSV, chosen by the suffix.
@@ -60,8 +62,9 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
     except Exception as error:  # damaged bytes raise whatever the parser meets first
         if isinstance(error, InputError):
             raise
+        written_by = _writer(path) if path.suffix == ".parquet" else ""
         raise InputError(
-            f"The table {path} is damaged ({_first_line(error)}). {rerun(path, _writer(path))}"
+            f"The table {path} is damaged ({_first_line(error)}). {rerun(path, written_by)}"
         ) from error
     table.attrs["written_by"] = written_by
     missing = [name for name in columns if name not in table.columns]
@@ -93,10 +96,18 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
 
 
 def _writer(path: Path) -> str:
-    """Return the rule that a damaged parquet still names, '' if it does not."""
-    # In Thrift's compact form: the key, the type of the next field (text), its length, the text.
-    named = re.search(rb"written_by\x18([\x01-\x7f])([a-z0-9_]+)", path.read_bytes())
-    return named[2][: named[1][0]].decode() if named else ""
+    """Return the rule that a damaged parquet still names in its last part, '' if it does not."""
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(max(path.stat().st_size - FOOTER_BYTES, 0))
+            footer = handle.read()
+    except OSError:
+        return ""
+    # Thrift's compact form: the key, the type of the next field (text), its length, the text.
+    for length, name in re.findall(rb"written_by\x18([\x01-\x7f])([a-z0-9_]+)", footer):
+        if length[0] == len(name):
+            return name.decode()
+    return ""
 
 
 def _digest(table: pd.DataFrame, written_by: str) -> str:

@@ -21,6 +21,7 @@ import tifffile
 from analysis import fetch_metadata, fetch_plate
 from analysis.plates.download import FACTS, PART, one_writer
 from rls.errors import InputError
+from rls.io import check_digest
 from tests.analysis.odd_server import odd_server
 from tests.analysis.small_plate import left_behind, list_it, write_config
 from tests.conftest import ROOT
@@ -357,10 +358,11 @@ def test_metadata_come_from_a_server_or_a_folder(run, server, metadata, tmp_path
         server.serve(name, content)
     server.plan.extend([503, None, ("cut", 10)])
     folder = fetch_csvs(run, server.address)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == metadata
+    assert {path.name: path.read_bytes() for path in folder.glob("[!.]*")} == metadata
+    assert {check_digest(path) for path in folder.glob("[!.]*")} == {"fetch_metadata"}
     shutil.rmtree(folder)
     fetch_csvs(run, run / "data" / "metadata")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == metadata
+    assert {path.name: path.read_bytes() for path in folder.glob("[!.]*")} == metadata
 
 
 def test_a_web_page_is_no_metadata(run, server, images):

@@ -143,7 +143,7 @@ def flip_bit(r: Round, path: str) -> None:
     target.rename(original)
     while not target.exists() or same_content(target, original):
         content = bytearray(original.read_bytes())
-        place = r.random.randrange(len(content) // 10, 9 * len(content) // 10)
+        place = r.random.randrange(len(content))
         content[place] ^= 1 << r.random.randrange(8)
         target.write_bytes(content)
     original.unlink()
@@ -304,6 +304,7 @@ class Field:
         overlay.write_text(LONG[plan.stage])
         if not folder.exists():
             making = self.base / f"making_long_{plan.stage}"
+            shutil.rmtree(making, ignore_errors=True)
             shutil.copytree(self.template, making, symlinks=True)
             shutil.rmtree(making / "state")
             for path in STAGES[plan.stage]:
@@ -380,8 +381,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every finally
     try:
         need_possible()
+        done, survived = do_rounds(args)
     except CannotRun as reason:
         sys.exit(f"faults: not run, because {reason}.")
+    print(f"{survived} passed, {done - survived} failed")
+    sys.exit(survived != done)
+
+
+def do_rounds(args: argparse.Namespace) -> tuple[int, int]:
+    """Return how many rounds were done and how many survived."""
     place = Field(args.base, args.seed)
     place.keep = args.keep
     place.make_template()
@@ -399,8 +407,7 @@ def main() -> None:
             if args.table:
                 with open(args.table, "a") as file:
                     file.write(row + "\n")
-    print(f"{survived} passed, {len(todo) - survived} failed")
-    sys.exit(survived != len(todo))
+    return len(todo), survived
 
 
 if __name__ == "__main__":

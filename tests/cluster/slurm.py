@@ -319,7 +319,10 @@ def main() -> int:
     command = sys.argv[1] if len(sys.argv) == 2 else ""
     cluster = Cluster()
     if command == "up":
-        cluster.__enter__()
+        try:
+            cluster.__enter__()
+        except CannotRun as reason:
+            sys.exit(f"slurm: not brought up, because {reason}.")
     elif command == "down":
         cluster.down()
     elif command != "status":

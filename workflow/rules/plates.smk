@@ -94,6 +94,8 @@ rule list_plate:
     benchmark:
         "benchmarks/list_plate/{assay}_{plate}.tsv"
     priority: 10
+    group:
+        "cropped"
     conda:
         "../../environment.yml"
     resources:
@@ -150,6 +152,8 @@ rule crop_cells:
     wildcard_constraints:
         assay=assays_from("simulate", "bbbc021", "bbbc014", "sheet"),
     priority: 20
+    group:
+        "cropped"
     conda:
         "../../environment.yml"
     threads: segmenter_threads

@@ -119,6 +119,12 @@ def test_files_from_before_the_digests_are_still_read(tmp_path):
         '{"written_by": "select_cells", "channels": ["dna"], "black": [1], "white": [2]}'
     )
     assert read_intensity(tmp_path / "intensity.json").white == (2,)
+    (tmp_path / "intensity.json").write_text(
+        '{"written_by": "select_cells", "channels": ["dna"], "black": [1], "white": [2], '
+        '"digest": "DIGEST"}'
+    )
+    with pytest.raises(InputError, match="does not say what was written"):
+        read_intensity(tmp_path / "intensity.json")
     write(tmp_path / "t.csv")
     digest_path(tmp_path / "t.csv").unlink()
     assert read_table(tmp_path / "t.csv").equals(pd.read_csv(tmp_path / "t.csv"))
