@@ -178,6 +178,16 @@ def test_an_image_that_is_lost_or_changed_after_it_was_listed_is_no_broken_field
     assert_nothing_written(folder)
 
 
+def test_an_image_that_cannot_be_read_is_a_broken_field(folder):
+    path = first_file(folder)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match="cannot be read"):
+        crop(folder, folder / "P1.sheet.csv", "--on-broken-field", "stop")
+    crop(folder, folder / "P1.sheet.csv", "--on-broken-field", "skip")
+    assert "not readable" in set(pd.read_csv(folder / "P1.fields.csv")["reason"])
+
+
 def test_a_damaged_sheet_is_named_with_its_rule(folder):
     sheet = folder / "P1.sheet.csv"
     sheet.write_text(sheet.read_text().replace("DMSO", "DMSP"))

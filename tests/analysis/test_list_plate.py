@@ -93,6 +93,15 @@ def test_a_missing_file_is_named(folder):
     assert_nothing_written(folder)
 
 
+def test_an_image_that_cannot_be_read_is_named(folder, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("analysis.plates.sheet.file_digest", refused)
+    with pytest.raises(InputError, match=r"image .*\.tif cannot be read \(Permission denied\)"):
+        list_it(folder)
+
+
 def change(row, **values):
     """Return a change of one row of the sheet."""
 
