@@ -284,6 +284,11 @@ def test_one_table_one_figure_and_one_assay_are_targets(program, tmp_path, targe
     assert "report" not in planned
 
 
+def test_the_truth_of_a_plate_is_a_target_that_one_rule_makes(program, tmp_path):
+    planned = program.planned("results/translocation/plates/P1.truth.parquet", run_folder=tmp_path)
+    assert set(planned) == {"simulate_plate"}
+
+
 @pytest.mark.parametrize(
     ("configs", "trained"), [((), 1), (("config/demo.yaml",), 2), (("config/bbbc014.yaml",), 1)]
 )
