@@ -145,6 +145,8 @@ def judge_inputs(
         status = np.full(len(evaluation), "not_measurable:too_few_training_cells", dtype=object)
         return Verdict(name, empty, status, np.nan, len(tune), candidate)
     model.fit(training[known], labels[0][known])
+    if isinstance(model, RandomForestClassifier):
+        model.n_jobs = 1  # several threads add up the trees in any order: the last bit differs
     prior = float(labels[0].mean())
 
     def probability(values: np.ndarray) -> np.ndarray:

@@ -48,14 +48,16 @@ def norm_deviation(flow: StyleFlow, w: Tensor) -> Tensor:
 def mean_distance(w: Tensor) -> Tensor:
     """Return the mean over pairs i < j of ||w_i - w_j||_2 (as the authors' code), shape (n,).
 
-    The gradient at w_i = w_j is 0 by definition: there the search starts.
+    The gradient at w_i = w_j is 0 by definition: there the search starts. All L x L differences are
+    taken, each pair twice: picking pairs by index would add up their gradients in whatever order
+    threads come, and one search in some hundred would not repeat.
     """
-    first, second = torch.triu_indices(w.shape[1], w.shape[1], 1, device=w.device)
-    squares = (w[:, first] - w[:, second]).square().sum(dim=2)
+    squares = (w.unsqueeze(2) - w.unsqueeze(1)).square().sum(dim=3)
     tied = squares == 0
     # sqrt never sees a zero, whose infinite slope would make a NaN of the 0 below
     distances = torch.where(tied, 1.0, squares).sqrt()
-    return torch.where(tied, 0.0, distances).mean(dim=1)
+    pairs_twice = max(w.shape[1] * (w.shape[1] - 1), 1)
+    return torch.where(tied, 0.0, distances).sum(dim=(1, 2)) / pairs_twice
 
 
 def sum_squares(w: Tensor) -> Tensor:
