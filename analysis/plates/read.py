@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from analysis.plates.sheet import image_digest
+from analysis.plates.sheet import listed_digest
 from rls.errors import InputError
 from rls.io.images import end_of_pixels
 
@@ -87,7 +87,7 @@ def _check_digest(row: Mapping[str, object], column: str, path: Path) -> None:
     if column not in row:  # a sheet that list_plate did not write
         return
     try:
-        if image_digest(path) == row[column]:
+        if listed_digest(path) == row[column]:
             return
         what = "is not the file that was listed (its digest differs): it was damaged, or replaced"
     except FileNotFoundError:

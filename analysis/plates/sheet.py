@@ -146,7 +146,7 @@ def with_digests(
     def digest_of(path: str) -> str:
         advance(1)
         try:
-            return image_digest(Path(path))
+            return listed_digest(Path(path))
         except OSError as error:
             raise InputError(
                 f"The image {path} cannot be read ({error.strerror}). Make it readable, or leave "
@@ -158,7 +158,7 @@ def with_digests(
     )
 
 
-def image_digest(path: Path) -> str:
+def listed_digest(path: Path) -> str:
     """Return the digest of a file as a sheet holds it, which no reader takes for a number."""
     return f"blake2b:{file_digest(path)}"
 

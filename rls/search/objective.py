@@ -50,7 +50,7 @@ def mean_distance(w: Tensor) -> Tensor:
 
     The gradient at w_i = w_j is 0 by definition: there the search starts. All L x L differences are
     taken, each pair twice: picking pairs by index would add up their gradients in whatever order
-    threads come, and one search in some hundred would not repeat.
+    threads come, and of a hundred images a few would not repeat.
     """
     squares = (w.unsqueeze(2) - w.unsqueeze(1)).square().sum(dim=3)
     tied = squares == 0

@@ -190,7 +190,7 @@ def asked_mb(needed, attempt):
 
 
 def small_mb(wildcards, attempt):
-    """Of jobs that read and write tables."""
+    """Of jobs that read and write tables, or read files block by block."""
     return asked_mb(PYTHON_MB, attempt)
 
 
@@ -277,7 +277,7 @@ def compute_seconds(gflop):
 
 
 def short_runtime(wildcards, attempt):
-    """Of jobs that last seconds."""
+    """Of jobs that last seconds; minutes where a large plate is listed from a slow disk."""
     return asked_minutes(0, attempt)
 
 

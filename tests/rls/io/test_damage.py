@@ -1,5 +1,6 @@
 """What happens to files: a flipped bit is found on read, a full disk leaves what was there."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -24,6 +25,7 @@ from rls.io import (
     write_weights,
 )
 from rls.io.digests import digest_path
+from rls.io.files import DIGEST_BYTES
 from tests.conftest import ROOT
 
 DRAWS = np.random.default_rng(1)
@@ -119,10 +121,13 @@ def test_files_from_before_the_digests_are_still_read(tmp_path):
         '{"written_by": "select_cells", "channels": ["dna"], "black": [1], "white": [2]}'
     )
     assert read_intensity(tmp_path / "intensity.json").white == (2,)
-    (tmp_path / "intensity.json").write_text(
-        '{"written_by": "select_cells", "channels": ["dna"], "black": [1], "white": [2], '
-        '"digest": "DIGEST"}'
-    )
+    levels = {"channels": ["dna"], "black": [1.0], "white": [2.0]}
+    text = json.dumps(levels, sort_keys=True).encode()
+    alone = hashlib.blake2b(text, digest_size=DIGEST_BYTES).hexdigest()  # without the rule
+    content = {"written_by": "select_cells", **levels, "digest": alone}
+    (tmp_path / "intensity.json").write_text(json.dumps(content))
+    assert read_intensity(tmp_path / "intensity.json").white == (2,)
+    (tmp_path / "intensity.json").write_text(json.dumps({**content, "white": [3.0]}))
     with pytest.raises(InputError, match="does not say what was written"):
         read_intensity(tmp_path / "intensity.json")
     write(tmp_path / "t.csv")
