@@ -81,8 +81,10 @@ def lack_time(r: Round) -> None:
     jobs = slurm("scontrol", "show", "job", "--oneliner").splitlines()
     own = [line for line in jobs if str(r.folder) in line]
     requeued = any(re.search(r"\bRestarts=[1-9]", line) for line in own)
-    if not requeued and "Trying to restart" not in runs.output(r.folder):
-        raise Lost("the first attempt ended within a minute")
+    if not requeued:
+        raise Lost("the training ended within a minute, or Slurm did not put it back")
+    if "Trying to restart" in runs.output(r.folder):
+        raise Lost("a retry was spent on a stop in time")
 
 
 @contextlib.contextmanager
