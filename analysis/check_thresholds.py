@@ -22,11 +22,11 @@ from scipy import stats
 
 from analysis.features import OK, find_feature
 from analysis.measure import FEATURE_SETTINGS, feature_digest, settings_class
-from analysis.statistics import auc
-from rls.command import Parser, run
-from rls.errors import InputError
+from analysis.numbers.statistics import auc
 from rls.io import Stack, read_intensity, read_stack, write_table
-from rls.progress import Progress
+from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
 
 SPLIT = "tune"
 STEP = 1.25  # a constant is tried times and over this

@@ -26,12 +26,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from rls.classifier import Classifier, load_classifier
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
 from rls.io import Intensity, Stack, read_intensity, read_stack, read_table, write_table
-from rls.streams import stream_seed
+from rls.networks.classifier import Classifier, load_classifier
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream_seed
 
 HIGH_RESOLUTION, LOW_RESOLUTION = "high_resolution", "low_resolution"
 TRAINING, TUNE, EVALUATION = "classifier", "tune", "evaluation"

@@ -28,11 +28,11 @@ from analysis.classify import (
     check_splits,
     judge_low_resolution,
 )
-from rls.classifier import load_classifier
-from rls.command import Parser, run
-from rls.device import choose_device
-from rls.errors import InputError
 from rls.io import read_intensity, read_stack, write_table
+from rls.networks.classifier import load_classifier
+from rls.runtime.command import Parser, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
 
 NAME = "classify_without_reference"
 NO_TRAINING = "not_measurable:no_high_resolution_to_train_a_classifier_on"

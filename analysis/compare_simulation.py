@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.figures.beside import CELLS_SHOWN, draw_cells, draw_statistics
-from analysis.figures.grids import choose_cells
-from analysis.figures.style import save
+from analysis.drawing.beside import CELLS_SHOWN, draw_cells, draw_statistics
+from analysis.drawing.grids import choose_cells
+from analysis.drawing.style import save
 from analysis.measure import settings_class
 from analysis.simulation.realism import describe
-from rls.command import Parser, run
-from rls.errors import InputError
 from rls.io import Stack, read_stack
+from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
 
 KEYS = ["statistic", "channel", "unit"]
 FEWEST_CELLS = 5  # fewer say nothing of a distribution; their pictures are still shown

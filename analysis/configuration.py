@@ -22,9 +22,9 @@ from typing import Any
 import jsonschema
 import yaml
 
-from analysis import named_plates
-from rls.command import run
-from rls.errors import InputError
+from analysis.cells import named_plates
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = ROOT / "workflow" / "schemas"
@@ -51,9 +51,9 @@ SECTIONS = {
     "sweep_lambdas": "rls/sweep_lambdas.py",
     "measure": "analysis/measure.py",
     "classify": "analysis/classify.py",
-    "tables": "analysis/tables/settings.py",
+    "tables": "analysis/comparison/settings.py",
     "solutions": "analysis/tables/solutions.py",
-    "figures": "analysis/figures/settings.py",
+    "figures": "analysis/drawing/settings.py",
 }
 # Written once, for the whole run or for an assay, and handed to every command that has the field.
 SHARED_RUN = ("seed", "device", "threads")

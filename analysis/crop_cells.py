@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from analysis.illumination import ProfileEstimator, correct
+from analysis.cells.illumination import ProfileEstimator, correct
+from analysis.cells.quality import FLAGS, Limits, flag, measure_quality
+from analysis.cells.segment import SEGMENTERS, Segmenter, make_segmenter
 from analysis.plates.read import BrokenField, read_field
 from analysis.plates.sheet import check_sheet, read_sheet
-from analysis.quality import FLAGS, Limits, flag, measure_quality
-from analysis.segment import SEGMENTERS, Segmenter, make_segmenter
-from rls.command import Parser, option, run
-from rls.errors import InputError
 from rls.io import check_digest, write_stack, write_table
-from rls.progress import Progress
-from rls.streams import stream_seed
+from rls.runtime.command import Parser, option, run
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.streams import stream_seed
 
 FIELD_COLUMNS = (
     *("plate", "well", "site", "treatment", "n_nuclei", "n_at_border", "n_cells", "status"),
@@ -72,7 +72,7 @@ def segmenter_of(settings: Settings) -> Segmenter:
     """
     if settings.segmenter == "threshold":
         return make_segmenter("threshold", None, settings.flow_threshold)
-    from rls.device import choose_device  # imports torch, which the threshold does not need
+    from rls.runtime.device import choose_device  # imports torch, which the threshold does not need
 
     weights = None if settings.segmenter_weights is None else Path(settings.segmenter_weights)
     device = choose_device(settings.device, settings.threads)

@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rls.command import run
-from rls.errors import InputError
 from rls.io import write_text_with_digest
-from rls.locks import hold_outputs
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
+from rls.runtime.locks import hold_outputs
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from analysis.fetch_plate import Place, find_archive, state_folder
 from analysis.plates import bbbc021
 from analysis.plates.download import MB, Settings, clear, download, one_writer
-from rls.command import Parser, run
-from rls.errors import InputError
 from rls.io import atomic_path, leave_digest
+from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
 
 FILES = (bbbc021.IMAGE_CSV[-1], bbbc021.MOA_CSV[-1])
 

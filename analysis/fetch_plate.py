@@ -29,10 +29,10 @@ from analysis.plates.download import (
     sha256,
     size_of,
 )
-from rls.command import Parser, run
-from rls.errors import InputError
 from rls.io import write_table, write_text
-from rls.progress import Progress, format_seconds
+from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress, format_seconds
 
 SUMS = "SHA256SUMS"
 UNPACKED_BYTES = 2.5  # unpacked bytes a byte of archive: BBBC021's 720 images of 2.6 MB give 2.25

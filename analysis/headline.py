@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from rls.command import run
-from rls.errors import InputError
 from rls.io import read_table
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 
 NOT_SHOWN = ("high_resolution", "low_resolution")
 
@@ -92,7 +92,7 @@ def facts_of(figure5: pd.DataFrame, table2: pd.DataFrame) -> list[dict[str, Any]
 
 def sentence(fact: dict[str, Any]) -> str:
     """Return the numbers of one assay in one clause."""
-    from analysis.figures.style import method_label
+    from analysis.drawing.style import method_label
 
     name = method_label(fact["method"])
     medians = ", ".join(

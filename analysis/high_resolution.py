@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.split import SPLITS
-from rls.command import Parser, option, run
-from rls.errors import InputError
+from analysis.cells.split import SPLITS
 from rls.io import read_stack, write_stack
+from rls.runtime.command import Parser, option, run
+from rls.runtime.errors import InputError
 
 KEPT = tuple(split for split in SPLITS if split != "gan")
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.cells.quality import FLAGS, Limits, flag, measure_quality, padded_share
+from analysis.cells.segment import segment_nuclei
 from analysis.crop_cells import FIELD_COLUMNS
 from analysis.plates import png_archive
 from analysis.plates.crops import STORED_AS, read_crops, read_labels
-from analysis.quality import FLAGS, Limits, flag, measure_quality, padded_share
-from analysis.segment import segment_nuclei
-from rls.command import Parser, option, run
-from rls.errors import InputError
 from rls.io import write_stack, write_table
+from rls.runtime.command import Parser, option, run
+from rls.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

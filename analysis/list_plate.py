@@ -20,10 +20,10 @@ from analysis.plates.sheet import (
     resolve_paths,
     with_digests,
 )
-from rls.command import Parser, option, run
-from rls.errors import InputError
 from rls.io import write_table
-from rls.progress import Progress
+from rls.runtime.command import Parser, option, run
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
 
 
 @dataclass(frozen=True)

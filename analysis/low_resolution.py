@@ -3,7 +3,7 @@
 Their counts stay as they are. The scale on which [0, 1] lies is the model's, or one that puts two
 percentiles of all these cells on those of the model's reference cells. Where the model knows what
 its own cells look like (trust.json), columns trust and trust_why say how alike each of these is by
-its image alone; see :mod:`rls.trust`.
+its image alone; see :mod:`rls.pretrained.trust`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ from typing import Any
 import numpy as np
 
 from analysis.high_resolution import KEPT
-from rls import trust
-from rls.command import Parser, option, run
-from rls.errors import InputError
-from rls.forward import BORDERS
 from rls.io import (
     Intensity,
     Stack,
@@ -28,7 +24,11 @@ from rls.io import (
     write_intensity,
     write_stack,
 )
-from rls.model_folder import read_json
+from rls.pretrained import trust
+from rls.pretrained.model_folder import read_json
+from rls.runtime.command import Parser, option, run
+from rls.runtime.errors import InputError
+from rls.search.forward import BORDERS
 from rls.super_resolve_files import PIXEL_TOLERANCE, percentile_scale, say_trust
 
 NAME = "low_resolution"

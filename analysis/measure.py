@@ -26,20 +26,20 @@ import pandas as pd
 import torch
 
 from analysis.features import OK, measure_features, modules
-from analysis.metrics import fidelity_l1, ms_ssim, psnr
-from rls.classifier import FEATURES, Classifier, load_classifier
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
-from rls.forward import Resize, downscale
+from analysis.numbers.metrics import fidelity_l1, ms_ssim, psnr
 from rls.io import Intensity, Stack, read_intensity, read_stack, write_table
-from rls.perceptual import (
+from rls.networks.classifier import FEATURES, Classifier, load_classifier
+from rls.networks.perceptual import (
     inception_features,
     load_torchscript,
     lpips_distances,
     random_features,
 )
-from rls.progress import Progress
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.search.forward import Resize, downscale
 
 HIGH_RESOLUTION, LOW_RESOLUTION = "high_resolution", "low_resolution"
 KEPT = (

@@ -15,10 +15,10 @@ import pandas as pd
 
 from analysis.features import OK, measure_features
 from analysis.measure import KEPT, settings_class
-from rls.command import Parser, run
-from rls.errors import InputError
 from rls.io import Intensity, Stack, read_intensity, read_stack, write_table
-from rls.progress import Progress
+from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
 
 NAME = "measure_solutions"
 OF_SOLUTIONS = ("source_image_id", "solution", "n_solutions", "method", "kind")

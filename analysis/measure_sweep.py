@@ -17,12 +17,12 @@ import torch
 
 from analysis.features import measure_features
 from analysis.measure import KEPT, UNIT_RANGE, settings_class
-from analysis.metrics import fidelity_l1, ms_ssim, psnr
-from rls.command import Parser, run
-from rls.errors import InputError
-from rls.forward import downscale
+from analysis.numbers.metrics import fidelity_l1, ms_ssim, psnr
 from rls.io import Intensity, Stack, read_intensity, read_stack, write_table
-from rls.progress import Progress
+from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.search.forward import downscale
 
 SEARCHED = (
     "cell_id", "method", "search", "lambda_w", "lambda_c", "own", "log_prior", "loss_fidelity",

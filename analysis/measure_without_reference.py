@@ -24,13 +24,13 @@ from analysis.measure import (
     check_cells,
     settings_class,
 )
-from analysis.metrics import fidelity_l1
-from rls.command import Parser, run
-from rls.device import choose_device
-from rls.errors import InputError
-from rls.forward import downscale
+from analysis.numbers.metrics import fidelity_l1
 from rls.io import Intensity, Stack, read_intensity, read_stack, write_table
-from rls.perceptual import random_features
+from rls.networks.perceptual import random_features
+from rls.runtime.command import Parser, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.search.forward import downscale
 
 NAME = "measure_without_reference"
 NO_HIGH_RESOLUTION = "not_measurable:no_high_resolution"

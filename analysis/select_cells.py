@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis import named_plates
-from analysis.flagged_cells import count_flags, draw_examples
-from analysis.quality import FLAGS
-from analysis.split import (
+from analysis.cells import named_plates
+from analysis.cells.flagged_cells import count_flags, draw_examples
+from analysis.cells.quality import FLAGS
+from analysis.cells.split import (
     DROPPED,
     SPLITS,
     assign_splits,
@@ -27,8 +27,6 @@ from analysis.split import (
     possible_levels,
     summarise,
 )
-from rls.command import Parser, option, run
-from rls.errors import InputError
 from rls.io import (
     Intensity,
     image_digests,
@@ -39,6 +37,8 @@ from rls.io import (
     write_stack,
     write_table,
 )
+from rls.runtime.command import Parser, option, run
+from rls.runtime.errors import InputError
 
 NEEDED = (
     *("image_id", "plate", "well", "site", "y_px", "x_px", "crop_size_px", "treatment"),

@@ -14,10 +14,10 @@ from pathlib import Path
 from analysis.simulation.field import find_phenotype
 from analysis.simulation.plate import lay_out, simulate_plate
 from analysis.simulation.settings import Settings
-from rls.command import Parser, run
-from rls.errors import InputError
 from rls.io import write_table
-from rls.progress import Progress
+from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
 
 
 def main(argv: list[str] | None = None) -> None:

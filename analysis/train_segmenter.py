@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.segment import (
+from analysis.cells.segment import (
     CELLPOSE_DIAMETER_PX,
     CellposeTraining,
     Segmenter,
@@ -24,14 +24,14 @@ from analysis.segment import (
     segment_nuclei,
     train_cellpose,
 )
-from analysis.segmentation_accuracy import f1_by_gap
+from analysis.cells.segmentation_accuracy import f1_by_gap
 from analysis.simulation.field import Field, simulate_field
 from analysis.simulation.optics import illumination_profile
 from analysis.simulation.settings import Settings as Simulation
-from rls.command import Parser, option, run
-from rls.errors import InputError
 from rls.io import write_table
-from rls.streams import stream
+from rls.runtime.command import Parser, option, run
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream
 
 LEAST_IOU = (0.5, 0.75)
 LEAST_NUCLEI = 3  # of a field that is trained on
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> None:
     config = ["--config", str(args.config)] if args.config and not args.simulation else []
     _, simulation = section.parse([*config, *args.simulation, *PLAIN])
     # Imported here: torch takes seconds, and --help should not
-    from rls.device import choose_device
+    from rls.runtime.device import choose_device
 
     device = choose_device(settings.device, settings.threads)
     fields = [draw_field(simulation, settings, "train", i) for i in range(settings.fields)]

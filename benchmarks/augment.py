@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rls.device import choose_device
+from rls.runtime.device import choose_device
 from rls.stylegan2 import augment
 from rls.stylegan2.augment_warp import SYM6
 from rls.stylegan2.operators import setup_filter, upfirdn2d

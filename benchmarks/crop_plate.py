@@ -40,7 +40,7 @@ from analysis.plates.sheet import COLUMNS
 from analysis.simulation.field import simulate_field
 from analysis.simulation.optics import illumination_profile
 from analysis.simulation.settings import Settings
-from rls.command import convert, make_settings
+from rls.runtime.command import convert, make_settings
 
 CHANNELS = ("dna", "actin", "tubulin")
 ROWS, COLUMNS_OF_PLATE = "BCDEFG", range(2, 12)

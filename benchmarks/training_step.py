@@ -33,9 +33,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.augment import textbook_warp
-from rls.device import choose_device
 from rls.io import Intensity, Stack
-from rls.streams import torch_stream
+from rls.runtime.device import choose_device
+from rls.runtime.streams import torch_stream
 from rls.stylegan2 import augment, networks, operators
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.data import TrainingImages
@@ -265,7 +265,7 @@ def main() -> None:
     """Measure and print."""
     args = arguments()
     if args.only == "textbook" and not args.same_memory:
-        with mock.patch("rls.device.keep_freed_memory"):
+        with mock.patch("rls.runtime.device.keep_freed_memory"):
             device = choose_device(args.device, args.threads)
     else:
         device = choose_device(args.device, args.threads)

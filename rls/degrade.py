@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
-from rls.forward import BORDERS, downscale
 from rls.io import read_intensity, read_stack, write_stack
-from rls.progress import Progress
-from rls.streams import stream
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.streams import stream
+from rls.search.forward import BORDERS, downscale
 
 IMAGES_AT_ONCE = 256
 LEVELS = 255.0

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rls.command import run
-from rls.errors import InputError
 from rls.io import atomic_path, read_intensity, read_table, read_weights, write_text, write_weights
-from rls.model_folder import FLOW, SEARCH, TRUST, flow_generator, read_json
+from rls.pretrained.model_folder import FLOW, SEARCH, TRUST, flow_generator, read_json
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 
 LARGEST_MB = 12.0
 BESIDE = ("generator.png", "generator.progress.png", "generator.training.csv")

@@ -17,15 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rls.checkpoint import StateFolder
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
-from rls.flows import FLOWS, ROWS_AT_ONCE, StyleFlow, write_flow
 from rls.io import read_weights
-from rls.progress import Progress
-from rls.stopping import Watch
-from rls.streams import stream_seed, torch_stream
+from rls.prior.flows import FLOWS, ROWS_AT_ONCE, StyleFlow, write_flow
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.stopping import Watch
+from rls.runtime.streams import stream_seed, torch_stream
 
 MOST_HALVINGS = 3
 NUMBERS = ("best_log_prob", "best_epoch", "epoch", "halvings")  # of a Fit, kept with its tensors

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rls.command import run
-from rls.errors import InputError
 from rls.io import read_stack, read_weights, write_stack, write_weights
-from rls.locks import hold_outputs
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
+from rls.runtime.locks import hold_outputs
 from rls.super_resolve import latents_path
 
 NEEDED = ("row", "n_rows", "result_digest", "method")

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rls.command import run
-from rls.errors import InputError
 from rls.io import Intensity, file_digest, read_intensity, write_intensity, write_weights
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.generator_io import write_generator
 from rls.stylegan2.inert_pickle import read_inert

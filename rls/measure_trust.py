@@ -1,9 +1,9 @@
 """Write what a model's own cells look like in low resolution and when searched: trust.json.
 
 High-resolution cells that the generator has not seen are reduced by D, searched as the model's
-users will search, and the facts of :mod:`rls.trust` are kept as quantiles: rls.super_resolve then
-tells of any cell how far it lies from these. The search's settings are written beside,
-``search.json``, so that the folder can be used without a configuration. What the two files hold of
+users will search, and the facts of :mod:`rls.pretrained.trust` are kept as quantiles:
+rls.super_resolve then tells of any cell how far it lies from these. The search's settings are
+written beside, ``search.json``, so that the folder can be used without a configuration. What the two files hold of
 other factors and methods stays, as long as it is of the same generator.
 """
 
@@ -19,22 +19,22 @@ from typing import Any
 import numpy as np
 
 from rls import __version__
-from rls.checkpoint import StateFolder, identity_digest
-from rls.command import Parser, option, run
 from rls.degrade import Settings as DegradeSettings
 from rls.degrade import degrade
-from rls.device import choose_device
-from rls.errors import InputError
-from rls.forward import BORDERS
 from rls.io import Stack
-from rls.model_folder import SEARCH, TRUST, Model, read_json, read_model, write_json
+from rls.pretrained.model_folder import SEARCH, TRUST, Model, read_json, read_model, write_json
+from rls.pretrained.trust import LEAST_CELLS, N_QUANTILES, SEARCH_SIDES, Facts, fit, image_facts
+from rls.runtime.checkpoint import StateFolder, identity_digest
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream_seed
 from rls.search import load_method
 from rls.search.arguments import parse
 from rls.search.batches import Solved, solve
-from rls.streams import stream_seed
+from rls.search.forward import BORDERS
 from rls.super_resolve import Settings as SuperResolveSettings
 from rls.super_resolve import network_digest, read_split
-from rls.trust import LEAST_CELLS, N_QUANTILES, SEARCH_SIDES, Facts, fit, image_facts
 
 NAME = "measure_trust"
 # settings of super_resolve that a user of the model should share

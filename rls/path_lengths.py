@@ -30,12 +30,12 @@ import torch
 import torch.autograd.forward_ad as forward_mode
 from torch import Tensor
 
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
 from rls.io import read_weights, write_table
-from rls.progress import Progress
-from rls.streams import torch_stream
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.streams import torch_stream
 from rls.stylegan2 import losses
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Generator
@@ -240,7 +240,7 @@ def read_flow_of(generator: Generator, flow: Path, styles: Path, device: torch.d
 
     Raises InputError if it is of another generator.
     """
-    from rls.flows import read_flow  # nflows takes a second that others need not wait for
+    from rls.prior.flows import read_flow  # nflows takes a second that others need not wait for
 
     _, styles_header = read_weights(styles, kind="styles")
     network, flow_header = read_flow(flow, device)

@@ -20,12 +20,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
 from rls.io import atomic_path, table_path, write_stack
-from rls.progress import Progress
-from rls.streams import torch_stream
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.streams import torch_stream
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.grid import ZOOM_TO, composite
 from rls.stylegan2.networks import Generator

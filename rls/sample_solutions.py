@@ -1,9 +1,9 @@
 """Several solutions for each low-resolution image: article, section 4.5 and Fig. 8.
 
 Images are drawn from the splits tune and evaluation, as many a treatment as can be; ``--kind`` says
-how their solutions are found (see :mod:`rls.posterior`), ``--method`` names the RLS row whose
-objective and course of search they share. The stack has a row for each (image, solution). Finished
-batches are kept under ``--state``, as in super_resolve: the same command goes on after a kill.
+how their solutions are found (see :mod:`rls.search.posterior`), ``--method`` names the RLS row
+whose objective and course of search they share. The stack has a row for each (image, solution).
+Finished batches are kept under ``--state``, as in super_resolve: the same command goes on after a kill.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import pandas as pd
 import torch
 
 from rls import super_resolve
-from rls.checkpoint import StateFolder, identity_digest
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
-from rls.forward import BORDERS
 from rls.io import Stack, read_intensity, write_stack, write_weights
-from rls.posterior import KINDS, Options, Sampler, solution_ids
+from rls.runtime.checkpoint import StateFolder, identity_digest
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream_seed
 from rls.search import Problem
 from rls.search.arguments import parse
 from rls.search.batches import Solved, clear, solve
-from rls.streams import stream_seed
+from rls.search.forward import BORDERS
+from rls.search.posterior import KINDS, Options, Sampler, solution_ids
 from rls.super_resolve import RENAMED, latents_path, make_problem, read_split
 
 NAME = "sample_solutions"

@@ -21,11 +21,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rls.checkpoint import StateFolder, identity_digest
-from rls.command import Parser, option, run
-from rls.device import choose_device, has_fast_bfloat16
-from rls.errors import InputError
-from rls.forward import BORDERS, downscale
 from rls.io import (
     Intensity,
     Stack,
@@ -35,10 +30,15 @@ from rls.io import (
     write_stack,
     write_weights,
 )
-from rls.pix2pix import check_assay
+from rls.networks.pix2pix import check_assay
+from rls.runtime.checkpoint import StateFolder, identity_digest
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device, has_fast_bfloat16
+from rls.runtime.errors import InputError
 from rls.search import Problem, Styles
 from rls.search.arguments import parse
 from rls.search.batches import Solved, clear, solve
+from rls.search.forward import BORDERS, downscale
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Precision
 
@@ -141,7 +141,9 @@ def read_models(
         digests["styles"] = header["digest"]
         _same(args.styles, header, "generator", digests, "sample_styles")
     if args.flow:
-        from rls.flows import read_flow  # nflows takes a second that other methods need not wait
+        from rls.prior.flows import (
+            read_flow,  # nflows takes a second that other methods need not wait
+        )
 
         flow, header = read_flow(args.flow, device)
         digests["flow"] = header["digest"]

@@ -5,7 +5,7 @@
 Takes TIFF, OME-TIFF, ImageJ stacks and PNG, several files or a folder; each image is one cell,
 cropped around its nucleus. Writes beside --out a table (.parquet, and .csv to open), a picture
 (.png) and the latents. The model's own settings are used; any flag of the method overrides one.
-Column trust says how like the model's own cells each cell is: see rls.trust.
+Column trust says how like the model's own cells each cell is: see rls.pretrained.trust.
 """
 
 from __future__ import annotations
@@ -23,12 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rls import __version__, trust
-from rls.checkpoint import StateFolder, identity_digest
-from rls.command import Parser, run
-from rls.device import choose_device
-from rls.errors import InputError
-from rls.forward import BORDERS
+from rls import __version__
 from rls.io import (
     Intensity,
     image_digests,
@@ -38,12 +33,26 @@ from rls.io import (
     write_table,
     write_weights,
 )
-from rls.low_resolution import Cells, check_size, read_cells
 from rls.measure_trust import search_facts, search_settings
-from rls.model_folder import FLOW, SEARCH, TRUST, Model, need_folder, read_json, read_model
+from rls.pretrained import trust
+from rls.pretrained.model_folder import (
+    FLOW,
+    SEARCH,
+    TRUST,
+    Model,
+    need_folder,
+    read_json,
+    read_model,
+)
+from rls.pretrained.side_by_side import write_side_by_side
+from rls.pretrained.user_cells import Cells, check_size, read_cells
+from rls.runtime.checkpoint import StateFolder, identity_digest
+from rls.runtime.command import Parser, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
 from rls.search.arguments import parse
 from rls.search.batches import Solved, solve
-from rls.side_by_side import write_side_by_side
+from rls.search.forward import BORDERS
 from rls.super_resolve import Settings, latents_path, network_digest
 
 NAME = "super_resolve"

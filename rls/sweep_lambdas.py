@@ -21,16 +21,16 @@ import torch
 import yaml
 
 from rls import super_resolve
-from rls.checkpoint import StateFolder, identity_digest
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
 from rls.io import Stack, read_intensity, write_stack
+from rls.runtime.checkpoint import StateFolder, identity_digest
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream
 from rls.search import Method, Problem
 from rls.search.arguments import parse
 from rls.search.batches import Solved, clear, solve
 from rls.search.objective import mean_distance
-from rls.streams import stream
 
 SPLIT = "tune"
 SHARED = "super_resolve"  # the section of what all searches share

@@ -21,15 +21,15 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from rls.checkpoint import StateFolder
-from rls.classifier import SMALLEST_SIDE, TreatmentNet, random_views
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
 from rls.io import Intensity, Stack, read_intensity, read_stack, write_weights
-from rls.progress import Progress
-from rls.stopping import Watch
-from rls.streams import stream, stream_seed, torch_stream
+from rls.networks.classifier import SMALLEST_SIDE, TreatmentNet, random_views
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.stopping import Watch
+from rls.runtime.streams import stream, stream_seed, torch_stream
 
 
 @dataclass(frozen=True)

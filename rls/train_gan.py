@@ -24,11 +24,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from rls.checkpoint import StateFolder
-from rls.command import Parser, run
-from rls.device import choose_device, has_fast_bfloat16
-from rls.distributed import Processes, started
-from rls.errors import InputError
 from rls.io import (
     Intensity,
     Stack,
@@ -39,9 +34,14 @@ from rls.io import (
     write_table,
     write_weights,
 )
-from rls.progress import Progress, format_seconds
-from rls.stopping import Watch
-from rls.streams import torch_stream
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.command import Parser, run
+from rls.runtime.device import choose_device, has_fast_bfloat16
+from rls.runtime.distributed import Processes, started
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress, format_seconds
+from rls.runtime.stopping import Watch
+from rls.runtime.streams import torch_stream
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.generator_io import read_architecture, write_generator

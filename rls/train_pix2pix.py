@@ -23,16 +23,16 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from rls.checkpoint import StateFolder
-from rls.command import Parser, option, run
-from rls.device import choose_device
-from rls.errors import InputError
-from rls.forward import BORDERS
 from rls.io import read_intensity, read_stack, write_table, write_weights
-from rls.pix2pix import KIND, Pairing, PatchGAN, UNet
-from rls.progress import Progress, format_seconds
-from rls.stopping import Watch
-from rls.streams import stream_seed, torch_stream
+from rls.networks.pix2pix import KIND, Pairing, PatchGAN, UNet
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.command import Parser, option, run
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress, format_seconds
+from rls.runtime.stopping import Watch
+from rls.runtime.streams import stream_seed, torch_stream
+from rls.search.forward import BORDERS
 from rls.stylegan2.data import TrainingImages, centre_crop
 
 NAME = "train_pix2pix"

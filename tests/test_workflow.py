@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rls.command import option
+from rls.runtime.command import option
 from rls.search.problem import BatchProgress, Problem, Reconstruction
 
 NEEDS_GENERATOR = False

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 OK = "ok"
 

@@ -33,7 +33,7 @@ from scipy import ndimage
 from skimage.morphology import disk, white_tophat
 
 from analysis.features.nuclei import OK, Nucleus, NucleusSettings, around, find_nuclei
-from rls.command import option
+from rls.runtime.command import option
 
 PRIMARY = "golgi_mean_spot_area_um2"
 COLUMNS = (

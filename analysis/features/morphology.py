@@ -32,7 +32,7 @@ from skimage.measure import regionprops
 from skimage.morphology import disk, opening
 
 from analysis.features.nuclei import OK, Nucleus, NucleusSettings, around, find_nuclei
-from rls.command import option
+from rls.runtime.command import option
 
 PRIMARY = "Nuclei_AreaShape_Area_um2"
 SHAPES = (

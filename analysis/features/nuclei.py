@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from rls.command import option
+from rls.runtime.command import option
 
 OK = "ok"
 SEED_LEVEL = 0.6  # basins reach down to this share of the Otsu threshold above the background

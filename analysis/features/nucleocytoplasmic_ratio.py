@@ -22,7 +22,7 @@ import pandas as pd
 from scipy import ndimage
 
 from analysis.features.nuclei import OK, Nucleus, NucleusSettings, find_nuclei
-from rls.command import option
+from rls.runtime.command import option
 
 PRIMARY = "nucleocytoplasmic_ratio"
 COLUMNS = (

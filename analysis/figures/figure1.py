@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
-from analysis.figures.command import Rows, figure_parser, save_outputs
-from analysis.figures.settings import Settings
-from analysis.figures.style import DOUBLE_COLUMN, MM, RC, label_panel, new_figure
-from analysis.tables.layout import Assay, Comparison, long_row, read_assays
-from rls.command import run
-from rls.errors import InputError
-from rls.streams import stream
+from analysis.comparison.layout import Assay, Comparison, long_row, read_assays
+from analysis.drawing.command import Rows, figure_parser, save_outputs
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import DOUBLE_COLUMN, MM, RC, label_panel, new_figure
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream
 
 # Name in the numbers -> (name in the legend, colour, line).
 TRANSFORMS: Mapping[str, tuple[str, str, str]] = {
@@ -43,10 +43,10 @@ def norms_of_files(
     """Return squared norms by transform, d, and the number of styles that they were fitted on."""
     import torch  # 2.7 s, and only this figure needs it
 
-    from rls.flows import read_flow
-    from rls.gaussianize import squared_norms
     from rls.io import read_weights
-    from rls.streams import torch_stream
+    from rls.prior.flows import read_flow
+    from rls.prior.gaussianize import squared_norms
+    from rls.runtime.streams import torch_stream
     from rls.stylegan2.generator_io import load_generator
 
     fit = read_weights(styles, kind="styles")[0]["w"].float().numpy()

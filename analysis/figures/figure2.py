@@ -10,19 +10,19 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from analysis.figures.command import Rows, figure_main
-from analysis.figures.grids import choose_treatments, draw_grids
-from analysis.figures.panels import (
+from analysis.comparison.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Inputs
+from analysis.drawing.command import Rows, figure_main
+from analysis.drawing.grids import choose_treatments, draw_grids
+from analysis.drawing.panels import (
     chosen_cells,
     evaluation_table,
     make_grid,
     read_shown,
     shown_rows,
 )
-from analysis.figures.settings import Settings
-from analysis.figures.style import DOUBLE_COLUMN
-from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Inputs
-from rls.command import run
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import DOUBLE_COLUMN
+from rls.runtime.command import run
 
 
 def columns_of(methods: Sequence[str]) -> tuple[str, ...]:

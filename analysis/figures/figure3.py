@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from analysis.figures.command import Rows, figure_main
-from analysis.figures.grids import draw_grids
-from analysis.figures.panels import chosen_cells, make_grid, read_shown, shown_rows
-from analysis.figures.settings import Settings
-from analysis.figures.style import DOUBLE_COLUMN
-from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Inputs
-from rls.command import run
-from rls.errors import InputError
+from analysis.comparison.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Inputs
+from analysis.drawing.command import Rows, figure_main
+from analysis.drawing.grids import draw_grids
+from analysis.drawing.panels import chosen_cells, make_grid, read_shown, shown_rows
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import DOUBLE_COLUMN
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 
 GOLGI = "golgi"  # the feature whose assays Fig. 4 shows
 

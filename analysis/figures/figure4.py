@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from analysis.figures.command import Rows, figure_main
+from analysis.comparison.layout import Inputs
+from analysis.drawing.command import Rows, figure_main
+from analysis.drawing.settings import Settings
 from analysis.figures.figure3 import GOLGI, draw_controls
-from analysis.figures.settings import Settings
-from analysis.tables.layout import Inputs
-from rls.command import run
-from rls.errors import InputError
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 
 
 def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:

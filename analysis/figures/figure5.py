@@ -14,11 +14,13 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.agreement import Agreement
-from analysis.figures.boxes import draw_blocks
-from analysis.figures.command import Rows, figure_main
-from analysis.figures.settings import Settings
-from analysis.statistics import bootstrap
+from analysis.comparison.layout import Inputs, long_row
+from analysis.comparison.measured import estimate_facts
+from analysis.drawing.boxes import draw_blocks
+from analysis.drawing.command import Rows, figure_main
+from analysis.drawing.settings import Settings
+from analysis.numbers.agreement import Agreement
+from analysis.numbers.statistics import bootstrap
 from analysis.tables.features import (
     Block,
     Draws,
@@ -27,10 +29,8 @@ from analysis.tables.features import (
     separation_facts,
     triple_facts,
 )
-from analysis.tables.layout import Inputs, long_row
-from analysis.tables.measured import estimate_facts
-from rls.command import run
-from rls.errors import InputError
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 
 
 def rows_of(block: Block, triples: dict[str, Agreement], draws: Draws) -> Rows:

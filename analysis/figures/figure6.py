@@ -17,17 +17,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.figures.boxes import readable as readable_feature
-from analysis.figures.command import Rows, figure_main
-from analysis.figures.conditions import (
+from analysis.comparison.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Comparison, Inputs, long_row
+from analysis.comparison.measured import FIDELITY_CLEAN
+from analysis.drawing.boxes import readable as readable_feature
+from analysis.drawing.command import Rows, figure_main
+from analysis.drawing.conditions import (
     KERNEL_DISTANCE,
     condition_rows,
     floor_rows,
     lookup,
     mean_row,
 )
-from analysis.figures.dots import draw_groups, readable, sentence_figure
-from analysis.figures.grids import (
+from analysis.drawing.dots import draw_groups, readable, sentence_figure
+from analysis.drawing.grids import (
     Grid,
     Row,
     cells_across,
@@ -37,9 +39,9 @@ from analysis.figures.grids import (
     draw_grid,
     grid_height,
 )
-from analysis.figures.panels import evaluation_table, read_shown
-from analysis.figures.settings import Settings
-from analysis.figures.style import (
+from analysis.drawing.panels import evaluation_table, read_shown
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import (
     DOUBLE_COLUMN,
     MM,
     RC,
@@ -48,10 +50,8 @@ from analysis.figures.style import (
     method_label,
     new_figure,
 )
-from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Comparison, Inputs, long_row
-from analysis.tables.measured import FIDELITY_CLEAN
 from analysis.tables.table1 import FLOOR
-from rls.command import run
+from rls.runtime.command import run
 
 COLUMNS = (FIDELITY_CLEAN, "fidelity_l1", "lpips")
 PANEL_HEIGHT = 40 * MM

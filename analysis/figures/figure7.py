@@ -14,21 +14,7 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
-from analysis.figures.boxes import readable as readable_feature
-from analysis.figures.command import Rows, figure_main
-from analysis.figures.conditions import (
-    KERNEL_DISTANCE,
-    LOG_PRIOR,
-    PAIR_DISTANCE,
-    condition_rows,
-    lookup,
-)
-from analysis.figures.dots import draw_dots, sentence_figure
-from analysis.figures.grids import Grid, choose_treatments, draw_grid, grid_height
-from analysis.figures.panels import chosen_cells, evaluation_table, make_grid, read_shown
-from analysis.figures.settings import Settings
-from analysis.figures.style import DOUBLE_COLUMN, MM, RC, method_colours, new_figure
-from analysis.tables.layout import (
+from analysis.comparison.layout import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
     NO_HIGH_RESOLUTION,
@@ -36,7 +22,21 @@ from analysis.tables.layout import (
     Inputs,
     long_row,
 )
-from rls.command import run
+from analysis.drawing.boxes import readable as readable_feature
+from analysis.drawing.command import Rows, figure_main
+from analysis.drawing.conditions import (
+    KERNEL_DISTANCE,
+    LOG_PRIOR,
+    PAIR_DISTANCE,
+    condition_rows,
+    lookup,
+)
+from analysis.drawing.dots import draw_dots, sentence_figure
+from analysis.drawing.grids import Grid, choose_treatments, draw_grid, grid_height
+from analysis.drawing.panels import chosen_cells, evaluation_table, make_grid, read_shown
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import DOUBLE_COLUMN, MM, RC, method_colours, new_figure
+from rls.runtime.command import run
 
 COLUMNS = ("psnr_db", "ms_ssim", "fidelity_l1")
 IMAGES_WIDTH = 97 * MM

@@ -20,19 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.conformal import Intervals, summarise
-from analysis.figures import settings as figure_settings
-from analysis.figures.command import save_outputs
-from analysis.figures.grids import (
-    channel_colours,
-    choose_cells,
-    choose_treatments,
-    composite,
-    scale_bar_um,
-)
-from analysis.figures.style import DOUBLE_COLUMN, MM, RC, label_panel, new_figure
-from analysis.tables import solutions
-from analysis.tables.layout import (
+from analysis.comparison.layout import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
     Comparison,
@@ -41,11 +29,23 @@ from analysis.tables.layout import (
     inputs_from,
     long_row,
 )
-from analysis.tables.measured import EVALUATION, feature_column
+from analysis.comparison.measured import EVALUATION, feature_column
+from analysis.drawing import settings as figure_settings
+from analysis.drawing.command import save_outputs
+from analysis.drawing.grids import (
+    channel_colours,
+    choose_cells,
+    choose_treatments,
+    composite,
+    scale_bar_um,
+)
+from analysis.drawing.style import DOUBLE_COLUMN, MM, RC, label_panel, new_figure
+from analysis.numbers.conformal import Intervals, summarise
+from analysis.tables import solutions
 from analysis.tables.solutions import RAW, Cells, intervals_of, read_cells, solutions_path
-from rls.command import Parser, run
-from rls.errors import InputError
 from rls.io import Intensity, Stack, read_intensity, read_stack, read_table
+from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
 
 Settings = make_dataclass(
     "Settings", [], bases=(solutions.Settings, figure_settings.Settings), frozen=True

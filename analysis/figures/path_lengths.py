@@ -18,14 +18,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.command import Rows, figure_parser
-from analysis.figures.settings import Settings
-from analysis.figures.style import DOUBLE_COLUMN, MM, RC, label_panel, new_figure, save
-from rls.command import run
-from rls.errors import InputError
+from analysis.drawing.command import Rows, figure_parser
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import DOUBLE_COLUMN, MM, RC, label_panel, new_figure, save
 from rls.io import read_table
 from rls.path_lengths import by_style, variation
-from rls.streams import stream
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream
 
 NAME = "path_lengths"
 Statistic = Callable[[np.ndarray], Any]  # of values (styles, draws)

@@ -20,12 +20,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from analysis.agreement import Agreement, correlation_of
-from analysis.figures.boxes import readable, unit_of, write_heading
-from analysis.figures.command import Rows, figure_main
-from analysis.figures.dots import sentence_figure
-from analysis.figures.settings import Settings
-from analysis.figures.style import (
+from analysis.comparison.layout import (
+    HIGH_RESOLUTION,
+    NO_HIGH_RESOLUTION,
+    Inputs,
+    format_number,
+    long_row,
+)
+from analysis.comparison.measured import estimate_facts
+from analysis.drawing.boxes import readable, unit_of, write_heading
+from analysis.drawing.command import Rows, figure_main
+from analysis.drawing.dots import sentence_figure
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import (
     DOUBLE_COLUMN,
     LARGEST_HEIGHT,
     MM,
@@ -35,6 +42,7 @@ from analysis.figures.style import (
     method_label,
     new_figure,
 )
+from analysis.numbers.agreement import Agreement, correlation_of
 from analysis.tables.features import (
     Block,
     Draws,
@@ -44,16 +52,8 @@ from analysis.tables.features import (
     read_block,
     triple_facts,
 )
-from analysis.tables.layout import (
-    HIGH_RESOLUTION,
-    NO_HIGH_RESOLUTION,
-    Inputs,
-    format_number,
-    long_row,
-)
-from analysis.tables.measured import estimate_facts
-from rls.command import run
-from rls.errors import InputError
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 
 ACROSS = (5, 10)  # fewest and most methods side by side: as many as it takes to fit a page
 LARGEST_SIDE = 34 * MM

@@ -20,17 +20,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from analysis.figures.boxes import readable as readable_feature
-from analysis.figures.command import Rows, figure_parser, save_outputs
-from analysis.figures.dots import write_reason
-from analysis.figures.settings import Settings
-from analysis.figures.style import DOUBLE_COLUMN, MM, RC, method_colours, method_label, new_figure
+from analysis.comparison.layout import Comparison, Inputs, add_inputs, inputs_from, long_row
+from analysis.comparison.measured import estimate_facts, feature_column
+from analysis.drawing.boxes import readable as readable_feature
+from analysis.drawing.command import Rows, figure_parser, save_outputs
+from analysis.drawing.dots import write_reason
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import DOUBLE_COLUMN, MM, RC, method_colours, method_label, new_figure
 from analysis.measure_sweep import HIGH
-from analysis.statistics import Estimate, bootstrap
-from analysis.tables.layout import Comparison, Inputs, add_inputs, inputs_from, long_row
-from analysis.tables.measured import estimate_facts, feature_column
-from rls.command import run
+from analysis.numbers.statistics import Estimate, bootstrap
 from rls.io import read_table
+from rls.runtime.command import run
 
 CLAIMED: Mapping[str, tuple[float, float]] = {
     "lambda_w": (1.0e-6, 5.0e-4),

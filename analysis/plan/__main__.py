@@ -20,8 +20,8 @@ from analysis import configuration
 from analysis.plan.jobs import ROOT, Job, planned_jobs, read_config
 from analysis.plan.rates import Rates, gpu_seconds, hours, kind_of
 from analysis.plan.sizes import Sizes
-from rls.command import run
-from rls.errors import InputError
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 
 RATES = ROOT / "workflow" / "rates.json"
 GPU_TFLOP_S = 30.0  # sustained; a card's peak is several times what a training reaches

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):\s*$")

@@ -20,8 +20,8 @@ from analysis.plan.__main__ import RATES
 from analysis.plan.jobs import Job, planned_jobs, read_config
 from analysis.plan.rates import Rates, fit, kind_of
 from analysis.plan.sizes import Sizes, Units
-from rls.command import run
-from rls.errors import InputError
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
 
 USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
 LEAST_MB = 1e-6

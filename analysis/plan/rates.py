@@ -18,9 +18,9 @@ from scipy.optimize import nnls
 
 from analysis.plan.jobs import Job
 from analysis.plan.sizes import SEARCHES, Units
-from rls.errors import InputError
 from rls.io import write_text
-from rls.progress import format_seconds
+from rls.runtime.errors import InputError
+from rls.runtime.progress import format_seconds
 
 START = "start"
 FASTEST_GFLOP_S = 100.0  # of one core; a fit to small jobs must not promise more for large ones

@@ -254,7 +254,7 @@ class Networks:
         """Count the networks that a section train_gan describes."""
         import torch  # takes seconds, and most of a plan needs no network
 
-        from rls.command import convert, make_settings
+        from rls.runtime.command import convert, make_settings
         from rls.stylegan2.cost import META, Counter, costs
         from rls.stylegan2.plan import flop_per_image, n_parameters
         from rls.stylegan2.settings import Settings, fill_auto

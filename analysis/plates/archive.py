@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from rls.errors import InputError
 from rls.io import atomic_path
+from rls.runtime.errors import InputError
 
 BLOCK_BYTES = 1 << 20
 

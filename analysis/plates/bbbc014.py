@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 NAME = re.compile(
     r"Channel (?P<channel>\d)-\d+-(?P<row>[A-P])-(?P<column>\d{2})(?:-(?P<field>\d+))?\.tiff?",

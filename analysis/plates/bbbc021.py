@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from rls.errors import InputError
 from rls.io import check_digest
+from rls.runtime.errors import InputError
 
 PLATE, WELL = "Image_Metadata_Plate_DAPI", "Image_Metadata_Well_DAPI"
 COMPOUND, DOSE = "Image_Metadata_Compound", "Image_Metadata_Concentration"

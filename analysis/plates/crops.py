@@ -19,7 +19,7 @@ import pandas as pd
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
 from analysis.plates.read import read_image
 from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 STORED_AS = ("counts", "horizontal_differences")
 COLUMNS = ("plate", "well", "site", "cell_number", "compound", "concentration")

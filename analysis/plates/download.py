@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from rls.command import option
-from rls.errors import InputError
 from rls.io import write_text
-from rls.progress import Progress, format_seconds
+from rls.runtime.command import option
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress, format_seconds
 
 PART, FACTS, LOCK = "download.part", "download.json", "lock"
 BLOCK_BYTES = 1 << 18

@@ -22,7 +22,7 @@ from PIL import Image
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
 from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 DATASET = "dataset.json"
 UNKNOWN_WELL = "unknown"

@@ -12,8 +12,8 @@ import numpy as np
 import tifffile
 
 from analysis.plates.sheet import listed_digest
-from rls.errors import InputError
 from rls.io.images import end_of_pixels
+from rls.runtime.errors import InputError
 
 SATURATED_SHARE = 0.5  # a channel with more saturated pixels than this shows nothing
 COLOURS = (2, 3, 5, 6, 8)  # TIFF's photometric tag: RGB, palette, CMYK, YCbCr, CIELab

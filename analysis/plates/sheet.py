@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from rls.errors import InputError
 from rls.io import file_digest
+from rls.runtime.errors import InputError
 
 COLUMNS = ("plate", "well", "site", "treatment", "compound", "dose", "dose_unit", "moa",
            "pixel_size_um", "bit_depth")  # fmt: skip

@@ -8,13 +8,13 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from analysis.comparison.layout import add_inputs, inputs_from, read_config
 from analysis.report import html, sections
 from analysis.report.sections import Sources
-from analysis.tables.layout import add_inputs, inputs_from, read_config
-from rls.command import run
-from rls.errors import InputError
 from rls.io import write_text
-from rls.locks import hold_outputs
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
+from rls.runtime.locks import hold_outputs
 
 SECTIONS: Mapping[str, tuple[str, Callable[[Sources], str]]] = {
     "headline": ("Headline numbers", sections.headline),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.tables.layout import Assay
+from analysis.comparison.layout import Assay
 from rls import __version__
 from rls.io import read_table
 
@@ -49,7 +49,7 @@ def _git(*words: str) -> str:
 
 
 def devices(logs: Path | None) -> str:
-    """Return the devices that the logs of the run name, as rls.device printed them."""
+    """Return the devices that the logs of the run name, as rls.runtime.device printed them."""
     if logs is None or not logs.is_dir():
         return ""
     found: dict[str, None] = {}

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from analysis.figures.grids import channel_colours, composite
-from analysis.flagged_cells import UNFLAGGED
-from analysis.quality import FLAGS
+from analysis.cells.flagged_cells import UNFLAGGED
+from analysis.cells.quality import FLAGS
+from analysis.comparison.layout import Assay
+from analysis.drawing.grids import channel_colours, composite
 from analysis.report import html
-from analysis.tables.layout import Assay
 from rls.io import read_intensity, read_stack, read_table
 
 LEAST_PX = 64  # crops are enlarged to at least this side

@@ -10,7 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.style import method_label
+from analysis.comparison.design import PLATES_SHARED, WARNINGS
+from analysis.comparison.layout import (
+    HIGH_RESOLUTION,
+    LOW_RESOLUTION,
+    Assay,
+    Inputs,
+    format_estimate,
+)
+from analysis.comparison.wide import TABLE1, TABLE2, Column, parts, wide_table
+from analysis.drawing.style import method_label
 from analysis.headline import facts_of, number, read_long
 from analysis.report import html, quality
 from analysis.report.facts import (
@@ -24,12 +33,9 @@ from analysis.report.facts import (
     treated_share,
     versions,
 )
-from analysis.tables.design import PLATES_SHARED, WARNINGS
-from analysis.tables.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Assay, Inputs, format_estimate
 from analysis.tables.table1 import FLOOR
 from analysis.tables.table2 import article_form
-from analysis.tables.wide import TABLE1, TABLE2, Column, parts, wide_table
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 REFERENCES = (HIGH_RESOLUTION, LOW_RESOLUTION, FLOOR, "low_resolution_channel_means")
 ROW_LABELS = {

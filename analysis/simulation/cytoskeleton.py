@@ -19,7 +19,7 @@ from analysis.simulation.effects import MECHANISMS, states
 from analysis.simulation.fibres import Course, draw_fibres, scatter, splat
 from analysis.simulation.nucleus import by_label, draw_dna, draw_expression, nucleoli
 from analysis.simulation.settings import Settings
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 CHANNELS = 3
 CHANNEL_NAMES = ("actin", "tubulin")  # in either order, behind the nucleus channel

@@ -12,7 +12,7 @@ from analysis.simulation import PHENOTYPES
 from analysis.simulation.cells import draw_masks, draw_shapes, nucleus_radius, place_cells
 from analysis.simulation.optics import blur, debris, expose
 from analysis.simulation.settings import Settings
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 TRUTH_GEOMETRY = ("y_px", "x_px", "in_focus")
 TRUTH_NUCLEUS = ("nucleus_area_px", "nucleus_parts")

@@ -17,7 +17,7 @@ from analysis.simulation.field import find_phenotype, simulate_field
 from analysis.simulation.optics import illumination_profile
 from analysis.simulation.settings import Settings
 from rls.io import write_table
-from rls.streams import stream
+from rls.runtime.streams import stream
 
 ROWS, COLUMNS = "BCDEFG", range(2, 12)  # interior wells, as BBBC021 uses them
 EMPTY = "empty"

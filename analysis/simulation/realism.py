@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from analysis.cells.quality import edge_blur
+from analysis.cells.segment import segment_nuclei
 from analysis.features.nuclei import OK, Nucleus, NucleusSettings, around, find_nuclei
-from analysis.quality import edge_blur
-from analysis.segment import segment_nuclei
 
 REACH_UM = 8.0  # from the edge of the nucleus: what counts as the cell, as in the features
 BANDS_UM = (0.35, 0.7, 1.4, 2.8)  # finer sd of a difference of Gaussians; the coarser is twice it

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rls.command import option
-from rls.errors import InputError
+from rls.runtime.command import option
+from rls.runtime.errors import InputError
 
 MAX_WELLS = 60  # interior wells B02 to G11 of a 96-well plate, as BBBC021 uses them
 NEIGHBOURHOOD_ND = 2 * 32 / 15  # side of "2x2 crops" when 32 px hold a nucleus of 15 px

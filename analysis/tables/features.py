@@ -25,16 +25,7 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
-from analysis.agreement import Agreement, agreement
-from analysis.features import columns_of
-from analysis.statistics import (
-    auc_interval,
-    cohens_d,
-    ssmd,
-    well_values,
-    z_prime,
-)
-from analysis.tables.layout import (
+from analysis.comparison.layout import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
     NO_HIGH_RESOLUTION,
@@ -45,18 +36,27 @@ from analysis.tables.layout import (
     long_row,
     long_table,
 )
-from analysis.tables.measured import (
+from analysis.comparison.measured import (
     estimate_facts,
     feature_column,
     read_evaluation,
     same_cells,
     same_settings,
 )
-from analysis.tables.settings import Settings
-from rls.command import Parser, run
-from rls.errors import InputError
+from analysis.comparison.settings import Settings
+from analysis.features import columns_of
+from analysis.numbers.agreement import Agreement, agreement
+from analysis.numbers.statistics import (
+    auc_interval,
+    cohens_d,
+    ssmd,
+    well_values,
+    z_prime,
+)
 from rls.io import write_table
-from rls.progress import Progress
+from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
 
 TRIPLE = {
     "shift_kept": "shift_kept",
@@ -79,7 +79,7 @@ Rows = list[dict[str, Any]]
 
 
 class Draw(TypedDict):
-    """The keyword arguments of every interval of :mod:`analysis.statistics`."""
+    """The keyword arguments of every interval of :mod:`analysis.numbers.statistics`."""
 
     n_resamples: int
     confidence: float
@@ -95,7 +95,7 @@ class Draws:
     seed: int
 
     def keywords(self) -> Draw:
-        """As the keyword arguments of :mod:`analysis.statistics`."""
+        """As the keyword arguments of :mod:`analysis.numbers.statistics`."""
         return {
             "n_resamples": self.n_resamples, "confidence": self.confidence, "seed": self.seed,
         }  # fmt: skip

@@ -21,7 +21,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.conformal import (
+from analysis.comparison.layout import (
+    HIGH_RESOLUTION,
+    Comparison,
+    Inputs,
+    add_inputs,
+    inputs_from,
+    long_row,
+    long_table,
+)
+from analysis.comparison.measured import EVALUATION, KEYS, estimate_facts, feature_column
+from analysis.numbers.conformal import (
     NORMALISED,
     VARIANTS,
     Intervals,
@@ -31,20 +41,10 @@ from analysis.conformal import (
     raw_intervals,
     summarise,
 )
-from analysis.statistics import bootstrap
-from analysis.tables.layout import (
-    HIGH_RESOLUTION,
-    Comparison,
-    Inputs,
-    add_inputs,
-    inputs_from,
-    long_row,
-    long_table,
-)
-from analysis.tables.measured import EVALUATION, KEYS, estimate_facts, feature_column
-from rls.command import Parser, option, run
-from rls.errors import InputError
+from analysis.numbers.statistics import bootstrap
 from rls.io import read_table, write_table
+from rls.runtime.command import Parser, option, run
+from rls.runtime.errors import InputError
 
 TUNE, RANGE_SPLIT = "tune", "classifier"
 RAW = "raw"

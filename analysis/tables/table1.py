@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.metrics import frechet_distance, kernel_distance_interval
-from analysis.statistics import bootstrap, replication_unit
-from analysis.tables.layout import (
+from analysis.comparison.layout import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
     NO_HIGH_RESOLUTION,
@@ -28,7 +26,7 @@ from analysis.tables.layout import (
     long_row,
     long_table,
 )
-from analysis.tables.measured import (
+from analysis.comparison.measured import (
     EMBEDDINGS,
     EVALUATION,
     FIDELITY_CLEAN,
@@ -41,11 +39,13 @@ from analysis.tables.measured import (
     read_evaluation,
     same_cells,
 )
-from analysis.tables.settings import Settings
-from rls.command import Parser, run
+from analysis.comparison.settings import Settings
+from analysis.numbers.metrics import frechet_distance, kernel_distance_interval
+from analysis.numbers.statistics import bootstrap, replication_unit
 from rls.io import read_table, write_table
-from rls.kernel_distance import standardise
-from rls.streams import stream
+from rls.networks.kernel_distance import standardise
+from rls.runtime.command import Parser, run
+from rls.runtime.streams import stream
 
 FLOOR = "high_resolution_floor"
 # Kind of features -> names of (KD x 1e3, FD); on Inception features they are KID and FID.

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import bootstrap, mcnemar_exact, wilson
-from analysis.tables.design import WARNINGS, design_facts, read_cells
-from analysis.tables.layout import (
+from analysis.comparison.design import WARNINGS, design_facts, read_cells
+from analysis.comparison.layout import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
     Assay,
@@ -32,7 +31,7 @@ from analysis.tables.layout import (
     long_row,
     long_table,
 )
-from analysis.tables.measured import (
+from analysis.comparison.measured import (
     CHANNEL_MEANS,
     CNN,
     MAJORITY,
@@ -42,10 +41,11 @@ from analysis.tables.measured import (
     same_cells,
     verdicts,
 )
-from analysis.tables.settings import Settings
-from analysis.tables.wide import parts
-from rls.command import Parser, run
+from analysis.comparison.settings import Settings
+from analysis.comparison.wide import parts
+from analysis.numbers.statistics import bootstrap, mcnemar_exact, wilson
 from rls.io import write_table
+from rls.runtime.command import Parser, run
 
 LOW_RESOLUTION_MEANS = "low_resolution_channel_means"
 CHOSEN, NETWORK, FEATURES = "accuracy_chosen", "accuracy_cnn", "accuracy_features"
@@ -188,7 +188,7 @@ def article_form(table: pd.DataFrame, assays: Sequence[Assay]) -> pd.DataFrame:
 
     One line an assay, factor and degradation; LR, the methods in their order, HR as columns.
     """
-    from analysis.figures.style import method_label  # imports matplotlib
+    from analysis.drawing.style import method_label  # imports matplotlib
 
     described = {assay.name: assay for assay in assays}
     lines = []

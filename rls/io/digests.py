@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rls.errors import InputError
 from rls.io.files import atomic_path, file_digest, need_file, write_text
+from rls.runtime.errors import InputError
 
 
 def write_text_with_digest(path: Path | str, text: str, *, written_by: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 DIGEST_BYTES = 16
 _UMASK = os.umask(0o022)

@@ -10,8 +10,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from rls.errors import InputError
 from rls.io.files import need_file
+from rls.runtime.errors import InputError
 
 TIFF, PNG = (".tif", ".tiff"), (".png",)
 SUFFIXES = (*TIFF, *PNG)

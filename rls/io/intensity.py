@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rls.errors import InputError
 from rls.io.files import DIGEST_BYTES, need_file, write_text
+from rls.runtime.errors import InputError
 
 LEVELS = ("channels", "black", "white")
 

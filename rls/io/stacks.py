@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from rls.errors import InputError
 from rls.io.digests import rerun
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 from rls.io.tables import read_table, write_table
+from rls.runtime.errors import InputError
 
 SUFFIX = ".ome.tif"
 LET_GO_IMAGES = 256  # of a mapped stack: so many are read before they are dropped again

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rls.errors import InputError
 from rls.io.digests import check_digest, leave_digest, rerun
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
+from rls.runtime.errors import InputError
 
 FOOTER_BYTES = 1 << 20  # more than the metadata of any of our tables
 

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from rls.errors import InputError
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
+from rls.runtime.errors import InputError
 
 HEADER_DIGEST = "header_digest"
 RULES = {  # by what the weights are

@@ -1,7 +1,7 @@
 """Searches, one file a method.
 
 A method is a module ``rls/search/NAME.py`` with a frozen dataclass ``Settings`` (all fields in its
-own body, each made by :func:`rls.command.option`) and a function
+own body, each made by :func:`rls.runtime.command.option`) and a function
 ``super_resolve(problem, settings, progress) -> Reconstruction``. A block in the configuration's
 ``methods`` with ``search: NAME`` is then a row of every table. Nothing else knows the names.
 A method that uses no generator says ``NEEDS_GENERATOR = False``; one with a network of its own
@@ -15,7 +15,7 @@ import pkgutil
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from rls.search.problem import BatchProgress, Problem, Reconstruction, Styles
 
 __all__ = [

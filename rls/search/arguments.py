@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from rls.command import Parser, convert, make_settings
-from rls.errors import InputError
+from rls.runtime.command import Parser, convert, make_settings
+from rls.runtime.errors import InputError
 from rls.search import Method, load_method, method_names
 
 

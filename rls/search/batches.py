@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.checkpoint import StateFolder
-from rls.errors import InputError
 from rls.io import read_weights, write_weights
-from rls.progress import Progress
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.stopping import Watch
 from rls.search import BatchProgress, Method, Problem, Reconstruction
-from rls.stopping import Watch
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rls.forward import upscale
+from rls.search.forward import upscale
 from rls.search.loop import OK
 from rls.search.objective import fidelity
 from rls.search.problem import BatchProgress, Problem, Reconstruction

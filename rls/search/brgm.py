@@ -27,10 +27,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from rls.command import option
-from rls.errors import InputError
-from rls.forward import Resize, interpolate_noaa
-from rls.perceptual import VGG_CHANNELS, load_torchscript
+from rls.networks.perceptual import VGG_CHANNELS, load_torchscript
+from rls.runtime.command import option
+from rls.runtime.errors import InputError
+from rls.search.forward import Resize, interpolate_noaa
 from rls.search.geometry import cosine_distance, mean_square, style_radius
 from rls.search.loop import Losses, Variables, search
 from rls.search.objective import fidelity, prior

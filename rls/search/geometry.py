@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from rls.gaussianize import LEAKY_SLOPE
+from rls.prior.gaussianize import LEAKY_SLOPE
 from rls.search.loop import Variables
 
 # Constants of PULSE's program, for 18 styles of 512; kept for any other generator, so that its

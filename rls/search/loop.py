@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from rls.search.optimisers import Adam, Optimiser, Variables
 from rls.search.problem import BatchProgress
 from rls.search.schedule import SCHEDULES

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from rls.flows import StyleFlow
+    from rls.prior.flows import StyleFlow
 
 
 def fidelity(y: Tensor, low: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from rls.command import option
-from rls.errors import InputError
-from rls.forward import upscale
-from rls.pix2pix import UNet, enlarged, load_unet
+from rls.networks.pix2pix import UNet, enlarged, load_unet
+from rls.runtime.command import option
+from rls.runtime.errors import InputError
+from rls.search.forward import upscale
 from rls.search.loop import OK
 from rls.search.objective import fidelity
 from rls.search.problem import BatchProgress, Problem, Reconstruction, to_unit

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.errors import InputError
-from rls.progress import Progress, format_seconds
-from rls.stopping import Watch
-from rls.streams import torch_stream
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress, format_seconds
+from rls.runtime.stopping import Watch
+from rls.runtime.streams import torch_stream
 
 if TYPE_CHECKING:
-    from rls.flows import StyleFlow
-    from rls.forward import Resize
+    from rls.prior.flows import StyleFlow
+    from rls.search.forward import Resize
     from rls.stylegan2.networks import Generator, Precision
 
 

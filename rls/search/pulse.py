@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.command import option
-from rls.errors import InputError
+from rls.runtime.command import option
+from rls.runtime.errors import InputError
+from rls.runtime.streams import torch_stream
 from rls.search.geometry import geocross, leaky_moments, mean_square, onto_spheres, to_styles
 from rls.search.loop import Losses, Variables, search
 from rls.search.objective import fidelity, prior
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
-from rls.streams import torch_stream
 from rls.stylegan2.networks import Precision
 
 

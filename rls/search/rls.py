@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.command import option
+from rls.runtime.command import option
 from rls.search.loop import Losses, Objective, Variables, search
 from rls.search.objective import CROSS, fidelity, norm_deviation, prior
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.command import option
-from rls.errors import InputError
+from rls.runtime.command import option
+from rls.runtime.errors import InputError
 from rls.search.filterwise import filter_counts, mean_styles, split, synthesise
 from rls.search.loop import NON_FINITE, OK, RESTARTED, Losses, search
 from rls.search.objective import fidelity

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 _BLIT = ("xflip", "rotate90", "xint")
 _GEOMETRY = ("scale", "rotate", "aniso", "xfrac")

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from rls.streams import torch_stream
+from rls.runtime.streams import torch_stream
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Architecture, Precision
 from rls.stylegan2.settings import Settings

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rls.errors import InputError
 from rls.io import Intensity, Stack
-from rls.streams import stream
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream
 
 SPLIT = "gan"
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from rls.stylegan2 import operators
 from rls.stylegan2.networks import Architecture, Precision, convolution_dtype
 from rls.stylegan2.operators import (

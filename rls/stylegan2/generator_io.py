@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from rls.errors import InputError
 from rls.io import read_weights, write_weights
+from rls.runtime.errors import InputError
 from rls.stylegan2.networks import Architecture, Generator
 
 FILE = "generator.safetensors"  # of a model folder

@@ -1,9 +1,9 @@
 """How near the generator is to real crops that it never saw, and whether it is as diverse.
 
 Distances are taken on fixed random convolutions, which know nothing of treatments and need no
-download (rls.perceptual). These 96 features are much correlated, and a few bright or broken cells
-lie tens of sd away: standardised one by one, as in Table 1, the cubic kernel compares little but
-the brightness of such cells. On 600 crops of BBBC021 at 64 px a blur by 2 px then stays within 0.2
+download (rls.networks.perceptual). These 96 features are much correlated, and a few bright or
+broken cells lie tens of sd away: standardised one by one, as in Table 1, the cubic kernel compares
+little but the brightness of such cells. On 600 crops of BBBC021 at 64 px a blur by 2 px then stays within 0.2
 sd of chance; whitened and drawn in by asinh, as here, it is 20 sd away. Numbers of two seeds or two
 assays are not comparable. Nothing is clipped: the generator is trained on images that are not.
 """
@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.errors import InputError
-from rls.kernel_distance import kernel_distance, polynomial_kernel, standardise
-from rls.perceptual import RandomFeatures, in_batches
-from rls.streams import stream, torch_stream
+from rls.networks.kernel_distance import kernel_distance, polynomial_kernel, standardise
+from rls.networks.perceptual import RandomFeatures, in_batches
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream, torch_stream
 
 SHUFFLES = 100  # of the real crops: how far two sets of one distribution are by chance
 CHANCE = 95.0  # percentile of their distances

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 MODULE = "torch_utils.persistence._reconstruct_persistent_obj"
 STORAGE = "torch.storage._load_from_bytes"

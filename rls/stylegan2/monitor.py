@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rls.errors import InputError
 from rls.io import atomic_path
+from rls.runtime.errors import InputError
 from rls.stylegan2.grid import write_grid
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rls.errors import InputError
 from rls.io import Intensity
+from rls.runtime.errors import InputError
 from rls.stylegan2 import operators
 from rls.stylegan2.convolution import convolve
 from rls.stylegan2.operators import (

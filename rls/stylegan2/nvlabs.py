@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from rls.stylegan2.discriminator import Discriminator, DiscriminatorBlock, DiscriminatorEpilogue
 from rls.stylegan2.inert_pickle import MODULE, NEXT, Recorded, number, short, tensor
 from rls.stylegan2.networks import (

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from rls.checkpoint import KEPT
-from rls.progress import format_seconds
+from rls.runtime.checkpoint import KEPT
+from rls.runtime.progress import format_seconds
 from rls.stylegan2.cost import TIMED_STEPS, Cost, Timing, costs, measured
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Architecture, Precision

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from rls.command import option
-from rls.errors import InputError
+from rls.runtime.command import option
+from rls.runtime.errors import InputError
 
 AUGMENTATIONS = (
     "none", "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn",

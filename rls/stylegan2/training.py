@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rls.distributed import Processes
-from rls.errors import InputError
-from rls.streams import stream, torch_stream
+from rls.runtime.distributed import Processes
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream, torch_stream
 from rls.stylegan2 import augment
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.discriminator import Discriminator

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analysis.flagged_cells import count_flags, draw_examples
-from analysis.quality import FLAGS
-from rls.forward import resize_matrix
+from analysis.cells.flagged_cells import count_flags, draw_examples
+from analysis.cells.quality import FLAGS
 from rls.io import Intensity, write_intensity, write_stack, write_table, write_weights
+from rls.search.forward import resize_matrix
 
 CONTROLS = ("DMSO", "TNF-alpha")
 CHANNELS = ("dna", "nfkb")

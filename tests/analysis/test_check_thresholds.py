@@ -8,8 +8,8 @@ import pytest
 
 from analysis import check_thresholds
 from analysis.measure import feature_digest, settings_class
-from rls.errors import InputError
 from rls.io import write_stack
+from rls.runtime.errors import InputError
 from tests.analysis.disc_cells import CHANNELS, stack_of_cells
 from tests.analysis.test_measure import INTENSITY, OPTIONS, flags
 

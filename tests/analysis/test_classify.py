@@ -7,8 +7,8 @@ import pytest
 
 from analysis import classify
 from analysis.classify import Settings, Verdict, as_table, forest, judge_inputs, pixel_features
-from rls.errors import InputError
 from rls.io import read_stack, read_table, write_table
+from rls.runtime.errors import InputError
 from tests.analysis.test_measure import call, evaluation_images, flags, small_run, write_method
 from tests.analysis.test_measure import run as run_measure
 

@@ -11,11 +11,11 @@ import yaml
 
 from analysis import compare_simulation, configuration
 from analysis.configuration import ROOT
+from analysis.drawing.beside import draw_cells, draw_statistics
 from analysis.features.nuclei import NucleusSettings
-from analysis.figures.beside import draw_cells, draw_statistics
 from analysis.simulation.realism import describe, noise_line
-from rls.errors import InputError
 from rls.io import Stack, image_digests, write_stack
+from rls.runtime.errors import InputError
 from tests.analysis.disc_cells import CHANNELS, cell
 
 SECTION = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())["measure"]

@@ -14,7 +14,7 @@ from analysis.configuration import (
     method_fact,
     section_values,
 )
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 CONFIG = ROOT / "config"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.conformal import (
+from analysis.numbers.conformal import (
     CONSTANT,
     NORMALISED,
     QUANTILE,
@@ -20,7 +20,7 @@ from analysis.conformal import (
     scores_of,
     summarise,
 )
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 LEVEL, FLOOR = 0.9, 0.01
 

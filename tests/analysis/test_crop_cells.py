@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from scipy.spatial import cKDTree
 
-from rls.errors import InputError
 from rls.io import read_stack, read_table, write_table
+from rls.runtime.errors import InputError
 from tests.analysis.small_plate import crop, left_behind, list_it, simulate
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from analysis import describe_assays
-from analysis.tables.layout import read_config
-from rls.errors import InputError
+from analysis.comparison.layout import read_config
+from rls.runtime.errors import InputError
 
 
 def test_the_description_is_written_as_it_was_given(tmp_path):

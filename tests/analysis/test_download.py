@@ -19,7 +19,7 @@ from analysis.plates.download import (
     read_checksums,
     sha256,
 )
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from tests.analysis.odd_server import SILENCE_S, odd_server
 
 SIZE = 300_000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.features import columns_of, measure_features, modules
-from rls.forward import resize_matrix
+from rls.search.forward import resize_matrix
 from tests.analysis.disc_cells import CHANNELS, SETTINGS, cell
 from tests.analysis.test_features_nucleocytoplasmic_ratio import simulated
 

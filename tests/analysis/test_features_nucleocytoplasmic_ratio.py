@@ -11,7 +11,7 @@ from skimage.filters import threshold_otsu
 from analysis.features import measure_features, modules, nucleocytoplasmic_ratio
 from analysis.features.nuclei import find_nuclei, otsu
 from analysis.simulation.field import simulate_field
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from tests.analysis.disc_cells import CHANNELS, cell, disc, settings
 from tests.analysis.small_plate import SETTINGS as SIMULATED
 
@@ -195,7 +195,7 @@ def test_on_a_simulated_dose_series_it_follows_the_truth_in_true_masks_and_what_
 def test_on_two_real_wells_it_tells_stimulated_from_unstimulated(real_data):
     import tifffile
 
-    from analysis.segment import segment_nuclei
+    from analysis.cells.segment import segment_nuclei
 
     values = {}
     for well, number in (("A-01", "01"), ("A-12", "12")):

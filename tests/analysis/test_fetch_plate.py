@@ -20,8 +20,8 @@ import tifffile
 
 from analysis import fetch_metadata, fetch_plate
 from analysis.plates.download import FACTS, PART, one_writer
-from rls.errors import InputError
 from rls.io import check_digest
+from rls.runtime.errors import InputError
 from tests.analysis.odd_server import odd_server
 from tests.analysis.small_plate import left_behind, list_it, write_config
 from tests.conftest import ROOT

@@ -7,14 +7,14 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from analysis.comparison.layout import long_table
+from analysis.drawing.style import DOUBLE_COLUMN, SMALLEST_FONT
 from analysis.figures import figure8
 from analysis.figures.figure8 import Settings, numbers_of, read_shown
-from analysis.figures.style import DOUBLE_COLUMN, SMALLEST_FONT
 from analysis.tables import solutions
-from analysis.tables.layout import long_table
-from rls.command import as_flags
-from rls.errors import InputError
 from rls.io import read_stack, read_table, write_stack
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.analysis.test_figures import SETTINGS as OF_FIGURES
 from tests.analysis.test_table_solutions import SETTINGS as OF_TABLE

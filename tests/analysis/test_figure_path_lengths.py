@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.drawing.style import SMALLEST_FONT
 from analysis.figures import path_lengths
-from analysis.figures.style import SMALLEST_FONT
-from rls.command import as_flags
-from rls.errors import InputError
 from rls.io import write_table
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from tests.analysis.test_figures import SETTINGS, all_texts
 
 

@@ -11,8 +11,8 @@ import yaml
 from matplotlib.colors import to_rgb
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from analysis.figures import figure1, figure2, figure3, figure4, figure5
-from analysis.figures.grids import (
+from analysis.comparison.layout import LONG_COLUMNS, Inputs, read_assays
+from analysis.drawing.grids import (
     PALETTES,
     cells_across,
     channel_colours,
@@ -21,8 +21,8 @@ from analysis.figures.grids import (
     composite,
     scale_bar_um,
 )
-from analysis.figures.settings import Settings
-from analysis.figures.style import (
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import (
     COLOURS,
     DOUBLE_COLUMN,
     LABELS,
@@ -31,9 +31,9 @@ from analysis.figures.style import (
     SMALLEST_FONT,
     method_colours,
 )
-from analysis.tables.layout import LONG_COLUMNS, Inputs, read_assays
-from rls.command import as_flags
-from rls.errors import InputError
+from analysis.figures import figure1, figure2, figure3, figure4, figure5
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.conftest import ROOT
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.comparison.layout import LONG_COLUMNS, Inputs, read_assays
+from analysis.drawing.style import SMALLEST_FONT
 from analysis.figures import figure6, figure7
-from analysis.figures.style import SMALLEST_FONT
-from analysis.tables.layout import LONG_COLUMNS, Inputs, read_assays
 from rls.io import read_table, write_table
 from tests.analysis import made_up
 from tests.analysis.test_figures import FEATURE, SETTINGS, all_texts, ratios
@@ -122,8 +122,8 @@ def test_a_method_without_styles_has_no_prior_and_says_so(tmp_path):
 
 @pytest.mark.parametrize("figure", [figure6, figure7])
 def test_the_commands_write_all_three_files_with_readable_letters(tmp_path, degraded, figure):
-    from analysis.figures.style import save
-    from analysis.tables.layout import long_table
+    from analysis.comparison.layout import long_table
+    from analysis.drawing.style import save
 
     settings = replace(SETTINGS, ablations=METHODS)
     drawn, rows = figure.draw(degraded, settings)

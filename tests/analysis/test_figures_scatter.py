@@ -10,17 +10,17 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
-from analysis.figures import scatter
-from analysis.figures.settings import Settings
-from analysis.figures.style import (
+from analysis.comparison.layout import Inputs, read_assays
+from analysis.drawing.settings import Settings
+from analysis.drawing.style import (
     COLOURS,
     DOUBLE_COLUMN,
     LARGEST_HEIGHT,
     NEGATIVE,
     SMALLEST_FONT,
 )
-from analysis.tables.layout import Inputs, read_assays
-from rls.errors import InputError
+from analysis.figures import scatter
+from rls.runtime.errors import InputError
 from tests.analysis import made_up
 
 SETTINGS = Settings(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.illumination import MEAN_FROM_FIELDS, ProfileEstimator, correct, fit_profile
+from analysis.cells.illumination import MEAN_FROM_FIELDS, ProfileEstimator, correct, fit_profile
 from analysis.simulation.field import simulate_field
 from analysis.simulation.optics import illumination_profile
 from tests.analysis.small_plate import SETTINGS, TREATMENTS

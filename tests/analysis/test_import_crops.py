@@ -13,8 +13,8 @@ import tifffile
 from analysis import import_crops
 from analysis.import_crops import count_fields
 from analysis.plates.crops import read_crops, read_labels
-from rls.errors import InputError
 from rls.io import read_intensity, read_stack, read_table
+from rls.runtime.errors import InputError
 from tests.analysis import small_plate
 from tests.analysis.small_plate import CHANNELS, left_behind
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis import list_plate
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from tests.analysis.small_plate import CHANNELS, left_behind, list_it, simulate
 
 

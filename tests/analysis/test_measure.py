@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from analysis import measure
-from analysis.agreement import agreement
-from analysis.metrics import kernel_distance
+from analysis.numbers.agreement import agreement
+from analysis.numbers.metrics import kernel_distance
 from rls import degrade, train_classifier
-from rls.errors import InputError
-from rls.forward import downscale
 from rls.io import (
     Intensity,
     read_stack,
@@ -19,6 +17,8 @@ from rls.io import (
     write_intensity,
     write_stack,
 )
+from rls.runtime.errors import InputError
+from rls.search.forward import downscale
 from tests.analysis.disc_cells import CHANNELS, SETTINGS, stack_of_cells
 
 FACTOR = 8

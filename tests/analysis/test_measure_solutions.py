@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis import measure_solutions
-from rls.errors import InputError
 from rls.io import read_table, write_intensity, write_stack
+from rls.runtime.errors import InputError
 from tests.analysis.disc_cells import CHANNELS, stack_of_cells
 from tests.analysis.test_measure import INTENSITY, OPTIONS, call, flags
 

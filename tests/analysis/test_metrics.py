@@ -7,8 +7,8 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from analysis import metrics
-from rls.errors import InputError
+from analysis.numbers import metrics
+from rls.runtime.errors import InputError
 
 
 def images(n=3, size=32, channels=2, seed=0):
@@ -85,7 +85,7 @@ def test_images_of_other_shapes_are_refused():
 
 
 def test_fidelity_is_zero_when_the_downscaled_image_is_the_low_resolution_one():
-    from rls.forward import downscale
+    from rls.search.forward import downscale
 
     operator = downscale(32, 8, "renormalize")
     high = images(2, 32, 2)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from analysis import named_plates
+from analysis.cells import named_plates
+from analysis.cells.split import SPLITS, unit_names
 from analysis.select_cells import Settings, select
-from analysis.split import SPLITS, unit_names
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from tests.analysis import small_plate
 from tests.analysis.small_plate import SELECT, TREATMENTS, made_up_cells
 

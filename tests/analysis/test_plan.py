@@ -15,8 +15,8 @@ from analysis.plan import measure
 from analysis.plan.jobs import Job, parse, read_config
 from analysis.plan.rates import FASTEST_GFLOP_S, Rates, fit, gpu_seconds, kind_of, predict
 from analysis.plan.sizes import Networks, Sizes, unet_gflop
-from rls.errors import InputError
-from rls.pix2pix import UNet
+from rls.networks.pix2pix import UNet
+from rls.runtime.errors import InputError
 from rls.stylegan2.cost import META, Counter
 from tests.conftest import ROOT
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from analysis import import_crops
-from rls.errors import InputError
 from rls.io import read_stack
+from rls.runtime.errors import InputError
 from tests.analysis import small_plate
 from tests.analysis.small_plate import left_behind
 from tests.analysis.test_import_crops import SETTINGS

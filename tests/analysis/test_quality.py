@@ -11,9 +11,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from analysis.crop_cells import cut, find_cells, share_outside
-from analysis.import_crops import central_labels
-from analysis.quality import (
+from analysis.cells.quality import (
     FLAGS,
     Limits,
     edge_blur,
@@ -22,7 +20,9 @@ from analysis.quality import (
     padded_share,
     touching_share,
 )
-from analysis.segment import segment_nuclei
+from analysis.cells.segment import segment_nuclei
+from analysis.crop_cells import cut, find_cells, share_outside
+from analysis.import_crops import central_labels
 from tests.analysis.small_plate import field
 
 LIMITS = Limits(

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from analysis import headline
+from analysis.comparison.design import WELL_CONFOUNDED
+from analysis.comparison.layout import Assay, Comparison, long_row, long_table
 from analysis.report import __main__ as report
 from analysis.report import facts, html, sections
-from analysis.tables.design import WELL_CONFOUNDED
-from analysis.tables.layout import Assay, Comparison, long_row, long_table
-from rls.errors import InputError
 from rls.io import write_table
+from rls.runtime.errors import InputError
 from tests.analysis import made_up
 
 NAMES = ("figure1", "figure2", "figure3", "figure5")

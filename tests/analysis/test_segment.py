@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from analysis.segment import segment_nuclei
-from analysis.segmentation_accuracy import f1_by_gap
+from analysis.cells.segment import segment_nuclei
+from analysis.cells.segmentation_accuracy import f1_by_gap
 from tests.analysis.small_plate import field
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.segmentation_accuracy import f1_by_gap, nearest_gaps
+from analysis.cells.segmentation_accuracy import f1_by_gap, nearest_gaps
 
 
 def squares(*places, size=10, side=60):

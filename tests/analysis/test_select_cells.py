@@ -13,8 +13,8 @@ import pytest
 from analysis import list_plate
 from analysis.select_cells import Settings as SelectSettings
 from analysis.select_cells import intensity_scale, select
-from rls.errors import InputError
 from rls.io import read_intensity, read_stack, read_table, write_table
+from rls.runtime.errors import InputError
 from tests.analysis import small_plate
 from tests.analysis.small_plate import SELECT, TREATMENTS, crop, made_up_cells, simulate
 

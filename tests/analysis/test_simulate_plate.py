@@ -11,8 +11,8 @@ import tifffile
 
 from analysis import simulate_plate
 from analysis.plates.bbbc021 import COMPOUND, DOSE, PLATE, WELL
-from rls.errors import InputError
 from rls.io import read_table
+from rls.runtime.errors import InputError
 from tests.analysis.small_plate import left_behind, simulate, write_config
 
 

@@ -14,7 +14,7 @@ from analysis.simulation.field import find_phenotype
 from analysis.simulation.optics import expose, illumination_profile
 from analysis.simulation.plate import lay_out, plate_profiles, well_gains
 from analysis.simulation.settings import NEIGHBOURHOOD_ND
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from tests.analysis.small_plate import SETTINGS, TREATMENTS, field
 
 

@@ -16,8 +16,8 @@ from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
 from analysis.simulation.effects import MECHANISMS, UNTREATED, Effect, states
 from analysis.simulation.fibres import Course, draw_fibres, splat
 from analysis.simulation.plate import compound_and_dose
-from rls.errors import InputError
 from rls.io import read_stack, read_table
+from rls.runtime.errors import InputError
 from tests.analysis.small_plate import SETTINGS, field, write_config
 
 CHANNELS = ("dna", "actin", "tubulin")

@@ -29,7 +29,7 @@ from analysis.features import golgi, nucleocytoplasmic_ratio
 from analysis.simulation.field import simulate_field
 from analysis.simulation.plate import plate_profiles, well_gains
 from analysis.simulation.settings import Settings
-from rls.forward import downscale
+from rls.search.forward import downscale
 
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 JITTER_ND = 0.05  # of a crop's centre, as segmentation has it

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.split import (
+from analysis.cells.split import (
     DROPPED,
     SPLITS,
     allocate,
@@ -15,7 +15,7 @@ from analysis.split import (
     possible_levels,
     unit_names,
 )
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from tests.analysis.small_plate import TREATMENTS, made_up_cells
 
 SHARES = {"gan": 0.4, "tune": 0.1, "classifier": 0.25, "evaluation": 0.25}

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import agreement as ag
-from analysis import statistics as st
-from rls.errors import InputError
+from analysis.numbers import agreement as ag
+from analysis.numbers import statistics as st
+from rls.runtime.errors import InputError
 
 BOOT = {"n_resamples": 200, "confidence": 0.95, "seed": 3}
 CONTROLS = {"negative_control": "DMSO", "positive_control": "TNF"}

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from analysis import measure_sweep
+from analysis.comparison.layout import Inputs, read_assays
+from analysis.drawing.style import SMALLEST_FONT
 from analysis.figures import sweep
-from analysis.figures.style import SMALLEST_FONT
-from analysis.tables.layout import Inputs, read_assays
 from rls import degrade
-from rls.command import as_flags
-from rls.errors import InputError
 from rls.io import read_table, write_intensity, write_stack, write_table
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.analysis.disc_cells import CHANNELS, stack_of_cells
 from tests.analysis.test_figures import FEATURE, SETTINGS, all_texts

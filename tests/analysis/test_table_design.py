@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.tables.design import (
+from analysis.comparison.design import (
     PLATES_SHARED,
     POSITION_CONFOUNDED,
     WELL_CONFOUNDED,

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.statistics import z_prime
+from analysis.comparison.layout import LONG_COLUMNS, Inputs, read_assays
+from analysis.comparison.settings import Settings
+from analysis.numbers.statistics import z_prime
 from analysis.tables import features
-from analysis.tables.layout import LONG_COLUMNS, Inputs, read_assays
-from analysis.tables.settings import Settings
-from rls.command import as_flags
-from rls.errors import InputError
 from rls.io import read_table, write_table
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from tests.analysis import made_up
 
 SETTINGS = Settings(n_bootstrap=60, confidence_level=0.95, seed=0)

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.comparison.layout import LONG_COLUMNS, Inputs, read_assays
 from analysis.tables import solutions
-from analysis.tables.layout import LONG_COLUMNS, Inputs, read_assays
 from analysis.tables.solutions import Settings, rows_of
-from rls.command import as_flags
-from rls.errors import InputError
 from rls.io import read_table, write_table
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from tests.analysis import made_up
 
 FEATURE = "nucleocytoplasmic_ratio"

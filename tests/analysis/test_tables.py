@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.metrics import kernel_distance
-from analysis.tables import table1, table2
-from analysis.tables.layout import (
+from analysis.comparison.layout import (
     LONG_COLUMNS,
     Inputs,
     format_estimate,
@@ -17,12 +15,14 @@ from analysis.tables.layout import (
     read_assays,
     to_markdown,
 )
-from analysis.tables.measured import MAJORITY, feature_column, same_cells
-from analysis.tables.settings import Settings
-from analysis.tables.wide import TABLE1, wide_table
-from rls.command import as_flags
-from rls.errors import InputError
+from analysis.comparison.measured import MAJORITY, feature_column, same_cells
+from analysis.comparison.settings import Settings
+from analysis.comparison.wide import TABLE1, wide_table
+from analysis.numbers.metrics import kernel_distance
+from analysis.tables import table1, table2
 from rls.io import read_table, write_table
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from tests.analysis import made_up
 
 SETTINGS = Settings(n_bootstrap=40, confidence_level=0.95, seed=0)

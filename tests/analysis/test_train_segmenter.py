@@ -11,11 +11,11 @@ import torch
 from scipy.spatial import cKDTree
 
 from analysis import train_segmenter
-from analysis.segment import _new_cellpose, load_cellpose, make_segmenter
-from analysis.segmentation_accuracy import f1_by_gap
-from rls.command import as_flags
-from rls.errors import InputError
+from analysis.cells.segment import _new_cellpose, load_cellpose, make_segmenter
+from analysis.cells.segmentation_accuracy import f1_by_gap
 from rls.io import read_stack, read_table
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from tests.analysis.small_plate import SETTINGS, crop, field, simulate
 
 TRAINING = train_segmenter.Settings(

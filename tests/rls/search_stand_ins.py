@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 import rls.search
-from rls.flows import StyleFlow
-from rls.forward import downscale
-from rls.progress import Progress
+from rls.prior.flows import StyleFlow
+from rls.runtime.progress import Progress
 from rls.search import BatchProgress, Problem, Styles
+from rls.search.forward import downscale
 from rls.stylegan2.networks import Architecture, Generator
 
 CPU = torch.device("cpu")
@@ -112,7 +112,7 @@ def quiet(n: int = 1) -> BatchProgress:
 
 NEW = """
 from dataclasses import dataclass
-from rls.command import option
+from rls.runtime.command import option
 from rls.search import Reconstruction
 
 

@@ -10,10 +10,10 @@ import time
 import pytest
 import torch
 
-from rls import checkpoint, locks
-from rls.checkpoint import StateFolder
-from rls.errors import InputError
-from rls.stopping import Stopped
+from rls.runtime import checkpoint, locks
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.errors import InputError
+from rls.runtime.stopping import Stopped
 from tests.conftest import ROOT
 
 
@@ -68,7 +68,7 @@ def test_a_second_writer_stops_with_a_sentence(tmp_path):
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
     code = (
-        "import os, sys; from rls.checkpoint import StateFolder\n"
+        "import os, sys; from rls.runtime.checkpoint import StateFolder\n"
         f"folder = StateFolder({str(tmp_path / 'state')!r}, 'train', {{}}).__enter__()\n"
         "folder.save(1, {'step': 1})\n"
         "os.kill(os.getpid(), 9)"

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from rls.classifier import FEATURES, Classifier, TreatmentNet, load_classifier, random_views, views
-from rls.errors import InputError
 from rls.io import write_weights
+from rls.networks.classifier import (
+    FEATURES,
+    Classifier,
+    TreatmentNet,
+    load_classifier,
+    random_views,
+    views,
+)
+from rls.runtime.errors import InputError
 
 CPU = torch.device("cpu")
 

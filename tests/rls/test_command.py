@@ -2,8 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from rls.command import Parser, as_flags, option
-from rls.errors import InputError
+from rls.runtime.command import Parser, as_flags, option
+from rls.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from rls.degrade import Settings, degrade, main, parse_chain
-from rls.errors import InputError
 from rls.io import Intensity, read_stack, write_intensity, write_stack
+from rls.runtime.errors import InputError
 
 FLOAT = Settings(border="renormalize", quantise="none", seed=5, threads=1)
 EIGHT_BIT = Settings(border="renormalize", quantise="8bit", seed=5, threads=1)

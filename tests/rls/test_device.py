@@ -4,8 +4,8 @@ import sys
 import pytest
 import torch
 
-from rls.device import choose_device
-from rls.errors import InputError
+from rls.runtime.device import choose_device
+from rls.runtime.errors import InputError
 
 
 def test_the_choice_is_printed_and_sets_the_threads(capsys):
@@ -32,7 +32,7 @@ def test_freed_memory_is_kept_for_the_next_step():
     """Page faults of 20 more buffers of 32 MiB, one after the other."""
     program = """
 import resource, sys, torch
-from rls.device import keep_freed_memory
+from rls.runtime.device import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 for _ in range(20):

@@ -13,8 +13,8 @@ import time
 import pytest
 import torch
 
-from rls.distributed import Processes
 from rls.io import read_table
+from rls.runtime.distributed import Processes
 from tests.rls.test_train_gan import SETTINGS, arguments, weights_in
 from tests.rls.test_train_gan import cells as cells  # a fixture
 
@@ -24,7 +24,7 @@ STEPS = 8
 ABSOLUTE, RELATIVE = 1e-8, 1e-5
 PROGRAM = f"""
 import dataclasses, sys, torch
-from rls.distributed import started
+from rls.runtime.distributed import started
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.training import Trainer
 from rls.train_gan import architecture_of
@@ -115,7 +115,7 @@ def test_groups_of_the_minibatch_deviation_lie_in_one_process():
 
 
 def test_a_batch_that_processes_cannot_share_is_refused():
-    from rls.errors import InputError
+    from rls.runtime.errors import InputError
     from rls.train_gan import check_share
 
     with pytest.raises(InputError, match="batch_size"):

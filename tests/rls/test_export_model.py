@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from rls import export_model
-from rls.errors import InputError
 from rls.io import Intensity, read_weights, write_intensity, write_table, write_weights
-from rls.model_folder import flow_generator, write_json
+from rls.pretrained.model_folder import flow_generator, write_json
+from rls.runtime.errors import InputError
 
 ARGUMENTS = ["--title", "Tiny", "--about", "A test.", "--command", "make test"]
 SCALE = Intensity(("dna", "nfkb"), (1.0, 2.0), (11.0, 12.0))

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import rls.fit_flow as module
-from rls.errors import InputError
 from rls.fit_flow import Settings, fit_flow, gaussian_log_prob, main, split_styles
-from rls.flows import read_flow
 from rls.io import write_weights
+from rls.prior.flows import read_flow
+from rls.runtime.errors import InputError
 
 SMALL = Settings(
     flow="maf", n_blocks=2, hidden=32, learning_rate=3e-3, weight_decay=1e-6, batch_size=100,

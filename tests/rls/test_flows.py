@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rls.errors import InputError
-from rls.flows import StyleFlow, read_flow, write_flow
+from rls.prior.flows import StyleFlow, read_flow, write_flow
+from rls.runtime.errors import InputError
 
 KINDS = pytest.mark.parametrize("kind", ["maf", "realnvp"])
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rls.errors import InputError
-from rls.forward import downscale, interpolate_noaa, upscale
+from rls.runtime.errors import InputError
+from rls.search.forward import downscale, interpolate_noaa, upscale
 
 FACTORS = (2, 3, 4, 8, 16, 32)
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from rls.errors import InputError
 from rls.gather_shards import main
 from rls.io import read_stack, read_weights, write_stack, write_weights
+from rls.runtime.errors import InputError
 from rls.super_resolve import Shard, latents_path
 
 N = 7

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from rls.errors import InputError
-from rls.flows import StyleFlow
-from rls.gaussianize import fit_standardise, fit_whiten, leaky_relu, squared_norms
+from rls.prior.flows import StyleFlow
+from rls.prior.gaussianize import fit_standardise, fit_whiten, leaky_relu, squared_norms
+from rls.runtime.errors import InputError
 
 
 def correlated(n: int, d: int = 24, seed: int = 0) -> np.ndarray:

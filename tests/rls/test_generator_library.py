@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rls.errors import InputError
 from rls.io import Intensity
+from rls.runtime.errors import InputError
 from rls.stylegan2.generator_io import load_generator, write_generator
 from rls.stylegan2.networks import Architecture, Generator
 from tests.conftest import ROOT

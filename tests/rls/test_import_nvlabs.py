@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from rls.errors import InputError
 from rls.import_nvlabs import main
 from rls.io import Intensity, file_digest, read_intensity, read_weights, write_intensity
+from rls.runtime.errors import InputError
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Architecture, Generator

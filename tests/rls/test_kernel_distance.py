@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rls.kernel_distance import kernel_distance, polynomial_kernel, standardise
+from rls.networks.kernel_distance import kernel_distance, polynomial_kernel, standardise
 
 
 def test_points_at_known_places_have_a_known_distance():

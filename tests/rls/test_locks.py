@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rls import locks
-from rls.errors import InputError
+from rls.runtime import locks
+from rls.runtime.errors import InputError
 from tests.conftest import ROOT
 
 # Writes its own name to --output in two steps, a while apart; the file tells who wrote what.
@@ -18,8 +18,8 @@ WRITER = """
 import sys, time
 from dataclasses import dataclass
 from pathlib import Path
-from rls import command, locks
-from rls.command import Parser, option
+from rls.runtime import command, locks
+from rls.runtime.command import Parser, option
 
 locks.PATIENCE_S, go = float(sys.argv.pop()), Path(sys.argv.pop())
 

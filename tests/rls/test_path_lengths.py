@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from rls import path_lengths
-from rls.errors import InputError
-from rls.flows import StyleFlow, write_flow
 from rls.io import read_table, read_weights, write_weights
 from rls.path_lengths import half_log_det, jacobian, step, tied, variation
+from rls.prior.flows import StyleFlow, write_flow
+from rls.runtime.errors import InputError
 from rls.stylegan2.generator_io import load_generator, write_generator
 from rls.stylegan2.networks import Architecture, Generator
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rls import perceptual
-from rls.errors import InputError
+from rls.networks import perceptual
+from rls.runtime.errors import InputError
 
 CPU = torch.device("cpu")
 

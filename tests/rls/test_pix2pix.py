@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rls import degrade
-from rls.errors import InputError
 from rls.io import Intensity, write_weights
-from rls.pix2pix import KIND, Pairing, PatchGAN, UNet, check_assay, load_unet
+from rls.networks.pix2pix import KIND, Pairing, PatchGAN, UNet, check_assay, load_unet
+from rls.runtime.errors import InputError
 from rls.search import load_method
 from rls.search.pix2pix import Settings
 from tests.rls.search_stand_ins import make_problem, quiet

@@ -10,7 +10,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from rls.posterior import (
+from rls.search import rls
+from rls.search.batches import take
+from rls.search.posterior import (
     ARTICLE,
     KINDS,
     RESTARTS,
@@ -28,8 +30,6 @@ from rls.posterior import (
     lower_bound,
     solution_ids,
 )
-from rls.search import rls
-from rls.search.batches import take
 from tests.rls.search_stand_ins import make_problem, quiet, tiny_flow, tiny_generator, tiny_styles
 
 OPTIONS = Options(

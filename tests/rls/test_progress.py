@@ -1,5 +1,5 @@
-from rls import progress
-from rls.progress import Progress, format_seconds
+from rls.runtime import progress
+from rls.runtime.progress import Progress, format_seconds
 
 
 def test_seconds_read_well():

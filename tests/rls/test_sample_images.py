@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from rls import sample_images
-from rls.errors import InputError
 from rls.io import Intensity, read_stack
+from rls.runtime.errors import InputError
 from rls.sample_images import Settings, draw_images, mixed_range
 from rls.stylegan2.generator_io import load_generator, write_generator
 from rls.stylegan2.networks import Architecture, Generator

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from rls import sample_solutions
-from rls.errors import InputError
-from rls.forward import downscale
 from rls.io import read_stack, read_weights, write_intensity, write_stack
-from rls.posterior import KINDS
+from rls.runtime.errors import InputError
 from rls.sample_solutions import choose_rows, main
+from rls.search.forward import downscale
+from rls.search.posterior import KINDS
 from rls.super_resolve import latents_path
 from tests.rls.test_super_resolve import INTENSITY, write_models
 

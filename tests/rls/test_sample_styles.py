@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rls import sample_styles
-from rls.errors import InputError
 from rls.io import read_weights
+from rls.runtime.errors import InputError
 from rls.stylegan2.generator_io import load_generator, write_generator
 from rls.stylegan2.networks import Architecture, Generator
 

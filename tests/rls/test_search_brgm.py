@@ -12,8 +12,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from rls.command import make_settings
-from rls.errors import InputError
+from rls.runtime.command import make_settings
+from rls.runtime.errors import InputError
 from rls.search import Problem, Reconstruction, Styles
 from rls.search.brgm import Settings, super_resolve, vgg_features
 from rls.search.geometry import style_radius

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from rls.search.loop import NON_FINITE, OK, RESTARTED, Found, Losses, Variables, search
 from rls.search.schedule import SCHEDULES
 from tests.rls.search_stand_ins import quiet

@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
-from rls.command import make_settings
-from rls.errors import InputError
+from rls.runtime.command import make_settings
+from rls.runtime.errors import InputError
 from rls.search import Problem, Reconstruction
 from rls.search.geometry import leaky_moments
 from rls.search.loop import NON_FINITE, OK

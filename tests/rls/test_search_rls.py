@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from rls.search import Problem, Reconstruction, Styles
 from rls.search.bicubic import Settings as BicubicSettings
 from rls.search.bicubic import super_resolve as bicubic

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rls.errors import InputError
-from rls.progress import Progress
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
 from rls.search import BatchProgress, Problem, Reconstruction, Styles
 from rls.search.filterwise import _convolution, _to_rgb, filter_counts, mean_styles, split
 from rls.search.filterwise import synthesise as synthesise_filterwise

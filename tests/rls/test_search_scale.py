@@ -16,10 +16,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rls.checkpoint import StateFolder
-from rls.errors import InputError
 from rls.gather_shards import main as gather
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.errors import InputError
 from rls.search import Problem, Styles, load_method
 from rls.search.batches import Solved, solve, take
 from rls.search.loop import NON_FINITE, OK, RESTARTED

@@ -10,15 +10,15 @@ import time
 
 import pytest
 
-from rls import stopping
-from rls.errors import InputError
-from rls.stopping import Stopped, Watch, parse_time_left, requeue, seconds_left
+from rls.runtime import stopping
+from rls.runtime.errors import InputError
+from rls.runtime.stopping import Stopped, Watch, parse_time_left, requeue, seconds_left
 from tests.conftest import ROOT
 
 COMMAND = """
 import sys, time
-from rls import command
-from rls.stopping import Watch
+from rls.runtime import command
+from rls.runtime.stopping import Watch
 
 def main():
     with Watch("work") as watch:

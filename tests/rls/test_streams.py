@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from rls.streams import stream, torch_stream
+from rls.runtime.streams import stream, torch_stream
 
 
 def test_a_stream_depends_on_seed_key_and_purpose_alone():

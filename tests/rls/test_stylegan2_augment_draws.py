@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from rls.stylegan2.augment_draws import BAND_POWER, PIPELINES, draw, draw_augmentations
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from rls.stylegan2.held_out import HeldOut, Whitening, distance_floor, mean_pairwise_distance
 from rls.stylegan2.networks import Architecture, Generator
 

@@ -13,8 +13,8 @@ import sys
 import pytest
 import torch
 
-from rls.errors import InputError
 from rls.import_nvlabs import main
+from rls.runtime.errors import InputError
 from rls.stylegan2 import inert_pickle, nvlabs
 from rls.stylegan2.networks import Generator
 from tests.rls.nvlabs_stand_ins import SIZES, install_reference, snapshot_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 from rls.stylegan2.discriminator import Discriminator, minibatch_std
 from rls.stylegan2.networks import Architecture, Generator
 

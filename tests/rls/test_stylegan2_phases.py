@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.training_step import textbook
-from rls.errors import InputError
-from rls.streams import torch_stream
+from rls.runtime.errors import InputError
+from rls.runtime.streams import torch_stream
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.losses import path_length_penalty, path_lengths
 from rls.stylegan2.networks import Architecture, Generator

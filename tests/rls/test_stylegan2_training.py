@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from rls.errors import InputError
 from rls.io import Intensity, Stack
+from rls.runtime.errors import InputError
 from rls.stylegan2.data import TrainingImages, quarter_turns, rotated_crop
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.losses import discriminator_loss, generator_loss, r1_penalty

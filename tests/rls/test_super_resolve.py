@@ -16,11 +16,11 @@ import torch
 
 from rls.degrade import Settings as DegradeSettings
 from rls.degrade import degrade
-from rls.errors import InputError
-from rls.flows import StyleFlow, write_flow
-from rls.forward import downscale
 from rls.gather_shards import main as gather_main
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
+from rls.prior.flows import StyleFlow, write_flow
+from rls.runtime.errors import InputError
+from rls.search.forward import downscale
 from rls.stylegan2.generator_io import write_generator
 from rls.super_resolve import Shard, latents_path, main
 from tests.conftest import ROOT

@@ -12,8 +12,8 @@ import torch
 from rls import sweep_lambdas
 from rls.degrade import Settings as DegradeSettings
 from rls.degrade import degrade
-from rls.errors import InputError
 from rls.io import read_stack, write_intensity, write_stack
+from rls.runtime.errors import InputError
 from rls.sweep_lambdas import Point, Settings, choose_cells, main, points_of
 from tests.rls.test_super_resolve import INTENSITY, write_models
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from rls import train_classifier
-from rls.classifier import load_classifier
-from rls.errors import InputError
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack
+from rls.networks.classifier import load_classifier
+from rls.runtime.errors import InputError
 
 CHANNELS = ("dna", "nfkb")
 SETTINGS = {

@@ -18,10 +18,11 @@ import pytest
 import torch
 from PIL import Image
 
-from rls import stopping, train_gan
-from rls.command import as_flags
-from rls.errors import InputError
+from rls import train_gan
 from rls.io import Intensity, read_table, read_weights, write_intensity, write_stack
+from rls.runtime import stopping
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.settings import Settings, fill_auto
 

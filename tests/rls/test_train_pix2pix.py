@@ -18,15 +18,15 @@ import yaml
 
 from analysis import configuration
 from rls import train_pix2pix
-from rls.checkpoint import StateFolder
-from rls.command import as_flags
-from rls.errors import InputError
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
-from rls.pix2pix import Pairing, load_unet
-from rls.progress import Progress
+from rls.networks.pix2pix import Pairing, load_unet
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.stopping import Stopped
+from rls.runtime.streams import torch_stream
 from rls.search import pix2pix
-from rls.stopping import Stopped
-from rls.streams import torch_stream
 from rls.stylegan2.data import TrainingImages
 from rls.train_pix2pix import Settings, held_out_l1, start, step, verdict
 from tests.conftest import ROOT

@@ -7,9 +7,17 @@ import json
 import numpy as np
 import pytest
 
-from rls import trust
-from rls.errors import InputError
-from rls.trust import Fact, Reference, fit, image_facts, judge, log_tail, more_than_expected
+from rls.pretrained import trust
+from rls.pretrained.trust import (
+    Fact,
+    Reference,
+    fit,
+    image_facts,
+    judge,
+    log_tail,
+    more_than_expected,
+)
+from rls.runtime.errors import InputError
 
 CHANNELS = ("dna", "nfkb")
 

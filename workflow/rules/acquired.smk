@@ -39,7 +39,7 @@ rule low_resolution:
 rule measure_without_reference:
     input:
         code=code(
-            "analysis/measure*.py", "analysis/metrics.py", "analysis/features/*.py"
+            "analysis/measure*.py", "analysis/numbers/metrics.py", "analysis/features/*.py"
         ),
         stack=acquired_stack,
         low_resolution=clean_low_resolution,

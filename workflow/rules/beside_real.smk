@@ -5,7 +5,7 @@ rule compare_simulation:
     input:
         code=code(
             "analysis/compare_simulation.py",
-            "analysis/figures/beside.py",
+            "analysis/drawing/beside.py",
             "analysis/simulation/realism.py",
         ),
         simulated="results/{assay}/cells.ome.tif",

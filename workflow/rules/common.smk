@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
 from analysis import configuration as settings
-from rls.errors import InputError
+from rls.runtime.errors import InputError
 
 
 envvars:

@@ -4,7 +4,7 @@
 rule measure:
     input:
         code=code(
-            "analysis/measure.py", "analysis/metrics.py", "analysis/features/*.py"
+            "analysis/measure.py", "analysis/numbers/metrics.py", "analysis/features/*.py"
         ),
         stack=stack_path,
         high_resolution="results/{assay}/high_resolution.ome.tif",

@@ -37,7 +37,7 @@ rule describe_assays:
 rule table1:
     input:
         code=code(
-            "analysis/tables/*.py", "analysis/metrics.py", "analysis/statistics.py"
+            "analysis/tables/*.py", "analysis/numbers/metrics.py", "analysis/numbers/statistics.py"
         ),
         assays="results/assays.json",
         measured=all_results,
@@ -66,7 +66,7 @@ rule table1:
 
 rule table2:
     input:
-        code=code("analysis/tables/*.py", "analysis/statistics.py"),
+        code=code("analysis/tables/*.py", "analysis/numbers/statistics.py"),
         assays="results/assays.json",
         cells=measured_cells,
         measured=clean_results,
@@ -98,10 +98,10 @@ rule table2:
 rule table_features:
     input:
         code=code(
-            "analysis/agreement.py",
+            "analysis/numbers/agreement.py",
             "analysis/tables/*.py",
             "analysis/features/*.py",
-            "analysis/statistics.py",
+            "analysis/numbers/statistics.py",
         ),
         assays="results/assays.json",
         measured=all_results,
@@ -166,7 +166,7 @@ rule figure1:
 rule figure2:
     input:
         code=code(
-            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
+            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/numbers/statistics.py"
         ),
         assays="results/assays.json",
         stacks=clean_stacks,
@@ -199,7 +199,7 @@ rule figure2:
 rule figure3:
     input:
         code=code(
-            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
+            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/numbers/statistics.py"
         ),
         assays="results/assays.json",
         stacks=clean_stacks,
@@ -232,7 +232,7 @@ rule figure3:
 rule figure4:
     input:
         code=code(
-            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
+            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/numbers/statistics.py"
         ),
         assays="results/assays.json",
         stacks=clean_stacks,
@@ -265,10 +265,10 @@ rule figure4:
 rule figure5:
     input:
         code=code(
-            "analysis/agreement.py",
+            "analysis/numbers/agreement.py",
             "analysis/figures/*.py",
             "analysis/tables/*.py",
-            "analysis/statistics.py",
+            "analysis/numbers/statistics.py",
         ),
         assays="results/assays.json",
         measured=clean_results,
@@ -301,10 +301,10 @@ rule figure5:
 rule figure_scatter:
     input:
         code=code(
-            "analysis/agreement.py",
+            "analysis/numbers/agreement.py",
             "analysis/figures/*.py",
             "analysis/tables/*.py",
-            "analysis/statistics.py",
+            "analysis/numbers/statistics.py",
         ),
         assays="results/assays.json",
         measured=clean_results,
@@ -337,11 +337,11 @@ rule figure_scatter:
 rule figure6:
     input:
         code=code(
-            "analysis/agreement.py",
+            "analysis/numbers/agreement.py",
             "analysis/figures/*.py",
             "analysis/tables/*.py",
-            "analysis/metrics.py",
-            "analysis/statistics.py",
+            "analysis/numbers/metrics.py",
+            "analysis/numbers/statistics.py",
         ),
         assays="results/assays.json",
         measured=all_results,
@@ -375,11 +375,11 @@ rule figure6:
 rule figure7:
     input:
         code=code(
-            "analysis/agreement.py",
+            "analysis/numbers/agreement.py",
             "analysis/figures/*.py",
             "analysis/tables/*.py",
-            "analysis/metrics.py",
-            "analysis/statistics.py",
+            "analysis/numbers/metrics.py",
+            "analysis/numbers/statistics.py",
         ),
         assays="results/assays.json",
         measured=clean_results,
@@ -415,7 +415,7 @@ rule report:
         code=code(
             "analysis/report/*",
             "analysis/tables/*.py",
-            "analysis/figures/style.py",
+            "analysis/drawing/style.py",
             "workflow/report/*.rst",
         ),
         assays="results/assays.json",

@@ -75,7 +75,7 @@ rule measure_solutions:
 rule solutions:
     input:
         code=code(
-            "analysis/tables/*.py", "analysis/conformal.py", "analysis/statistics.py"
+            "analysis/tables/*.py", "analysis/numbers/conformal.py", "analysis/numbers/statistics.py"
         ),
         assays="results/assays.json",
         solutions=solutions_of(".features.parquet"),
@@ -108,8 +108,8 @@ rule figure8:
         code=code(
             "analysis/figures/*.py",
             "analysis/tables/*.py",
-            "analysis/conformal.py",
-            "analysis/statistics.py",
+            "analysis/numbers/conformal.py",
+            "analysis/numbers/statistics.py",
         ),
         assays="results/assays.json",
         table="results/tables/solutions.csv",

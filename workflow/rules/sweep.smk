@@ -38,7 +38,7 @@ rule measure_sweep:
         code=code(
             "analysis/measure_sweep.py",
             "analysis/measure.py",
-            "analysis/metrics.py",
+            "analysis/numbers/metrics.py",
             "analysis/features/*.py",
         ),
         stack="results/{assay}/{factor}x/sweep/{method}.ome.tif",
@@ -73,7 +73,7 @@ rule measure_sweep:
 rule sweep:
     input:
         code=code(
-            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/statistics.py"
+            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/numbers/statistics.py"
         ),
         assays="results/assays.json",
         sweeps=sweeps,

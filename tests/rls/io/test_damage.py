@@ -11,8 +11,6 @@ import pandas as pd
 import pytest
 import torch
 
-from rls.checkpoint import StateFolder
-from rls.errors import InputError
 from rls.io import (
     Intensity,
     read_intensity,
@@ -26,6 +24,8 @@ from rls.io import (
 )
 from rls.io.digests import digest_path
 from rls.io.files import DIGEST_BYTES
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.errors import InputError
 from tests.conftest import ROOT
 
 DRAWS = np.random.default_rng(1)
@@ -154,9 +154,9 @@ import json, pathlib, resource, sys
 import matplotlib; matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd, torch
-from analysis.figures import style
-from rls.checkpoint import StateFolder
-from rls.errors import InputError
+from analysis.drawing import style
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.errors import InputError
 from rls.io import *
 from rls.stylegan2.grid import write_grid
 

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rls.errors import InputError
 from rls.io.images import read_planes
+from rls.runtime.errors import InputError
 
 CELLS = np.random.default_rng(0).integers(0, 4000, (5, 2, 4, 4)).astype(np.uint16)
 GREY = {"photometric": "minisblack"}

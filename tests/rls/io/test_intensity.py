@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rls.errors import InputError
 from rls.io import Intensity, read_intensity, write_intensity
+from rls.runtime.errors import InputError
 
 SCALE = Intensity(("dna", "nfkb"), (100.0, 50.0), (1100.0, 4050.0))
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from rls.errors import InputError
 from rls.io import read_stack, table_path, write_stack
+from rls.runtime.errors import InputError
 
 
 def make(path, n=5, channels=("dna", "nfkb"), dtype=np.uint16, **options):

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from rls.errors import InputError
 from rls.io import read_table, write_table
+from rls.runtime.errors import InputError
 
 TABLE = pd.DataFrame(
     {"image_id": [f"c{i}" for i in range(500)], "ratio": [i / 7 for i in range(500)]}

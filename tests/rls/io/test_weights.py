@@ -2,8 +2,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rls.errors import InputError
 from rls.io import read_weights, tensors_digest, write_weights
+from rls.runtime.errors import InputError
 
 TENSORS = {
     "a.weight": torch.arange(12.0).reshape(3, 4),

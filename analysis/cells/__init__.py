@@ -1,0 +1,1 @@
+"""From fields to cells: illumination, segmentation, quality flags and splits."""

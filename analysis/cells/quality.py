@@ -1,0 +1,204 @@
+"""What is wrong with a crop: camera noise, blank, saturated, out of focus, cut, crowded, debris."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from rls.runtime.command import option
+
+FLAGS = ("saturated", "blank", "out_of_focus", "noise", "border", "overlapping", "debris")
+FOCUS_SMOOTH_PX = 1.0  # smoothing before the gradient; taken out of the blur again
+FOCUS_WINDOW_ND = 2.2  # side of the window around a nucleus
+APART_ND = 0.15  # an edge no farther from another nucleus is not its own
+LEAST_EDGE_PX, LEAST_EDGE_SHARE = 8, 0.5  # of its outline that must be its own
+GROUND_ND = 0.5  # the ground around a nucleus is sought up to here: others lie on cells too
+TOUCHING_PX = 1.5  # pixels no farther apart are neighbours
+SPECK_ND = 0.5  # debris is narrower than this; a nucleus is wider in every direction
+PLATEAU_PERCENTILE = 80.0  # of the pixels of a nucleus: its height
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a flag is raised: keys of crop_cells and of import_crops."""
+
+    saturated_share_max: float = option("Flag 'saturated' above this share of pixels.")
+    contrast_min: float = option("Flag 'blank' below this (p99 - p1) / p1.")
+    blur_max_nd: float = option("Flag 'out_of_focus' above this edge blur, in diameters.")
+    noise_share_max: float = option("Flag 'noise' above this share of pixel noise.")
+    outside_share_max: float = option("Flag 'border' above this share of the crop off the field.")
+    touching_share_max: float = option(
+        "Flag 'overlapping' above this share of a nucleus' outline that touches other nuclei."
+    )
+    debris_height_max: float = option(
+        "Flag 'debris' above this height of a speck beside the nuclei, in heights of the nucleus."
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """These limits alone, of a class of settings that inherits them."""
+        return Limits(*(getattr(self, field.name) for field in fields(Limits)))
+
+
+def measure_quality(
+    raw: np.ndarray,
+    crops: np.ndarray,
+    labels: np.ndarray,
+    own: np.ndarray,
+    *,
+    outside: np.ndarray,
+    saturation: int,
+    nucleus_channel: int,
+    nucleus_diameter_px: float,
+) -> pd.DataFrame:
+    """Return one row of measures a crop; see :func:`flag` for what becomes of them.
+
+    Arguments:
+        raw: (n, c, y, x) counts before any correction; crops: the same, corrected.
+        labels: (n, y, x) nuclei of each crop; own: (n,) label of the crop's own, 0 for none.
+        outside: (n,) share of the crop that lies off the field.
+        saturation: The camera's greatest count.
+
+    Columns:
+        saturated_share: share of saturated pixels in the worst channel.
+        contrast: (99th - 1st percentile) over the 1st percentile, in the weakest channel.
+        noise_share: sd of pixel-to-pixel noise over the sd of the crop, in the worst channel;
+            1 for white noise.
+        blur_nd: :func:`edge_blur`, in nuclear diameters; NaN without an edge of its own.
+        outside_share: ``outside``.
+        touching_share: share of the outline of the nucleus that touches other nuclei.
+        debris_height: :func:`debris_height` in the nucleus channel; NaN without a nucleus,
+            or where the crop reaches off the field.
+    """
+    images = crops.astype(np.float32)
+    low, high = np.percentile(images, (1, 99), axis=(2, 3))
+    second = images[..., 2:] - 2 * images[..., 1:-1] + images[..., :-2]
+    noise = second.std(axis=(2, 3)) / np.sqrt(6)
+    spread = np.maximum(images.std(axis=(2, 3)), 1e-6)
+    nuclei, nd = images[:, nucleus_channel], nucleus_diameter_px
+    mask = (labels == own[:, None, None]) & (labels > 0)
+    others = (labels > 0) & ~mask
+    return pd.DataFrame(
+        {
+            "saturated_share": (raw >= saturation).mean(axis=(2, 3)).max(axis=1),
+            "contrast": ((high - low) / np.maximum(low, 1)).min(axis=1),
+            "noise_share": (noise / spread).max(axis=1),
+            "blur_nd": edge_blur(nuclei, mask, others, nd),
+            "outside_share": outside,
+            "touching_share": touching_share(mask, others),
+            # What lies off the field is 0, and its edge would pass for a speck.
+            "debris_height": np.where(outside > 0, np.nan, debris_height(nuclei, mask, others, nd)),
+        },
+        index=range(len(crops)),
+    )
+
+
+def edge_blur(
+    images: np.ndarray, mask: np.ndarray, others: np.ndarray, nucleus_diameter_px: float
+) -> np.ndarray:
+    """Return the sd of the blur of each nucleus' edge, in diameters (n,); NaN without one.
+
+    An edge of height h behind a Gaussian of sd s has the steepest slope h / (s sqrt(2 pi)). Only
+    the nucleus' own outline counts, away from its neighbours: theirs may be sharp where it is not.
+
+    Arguments:
+        images, mask, others: (n, y, x): nucleus channel, the nucleus, all other nuclei.
+    """
+    nd = nucleus_diameter_px
+    half = int(np.ceil(FOCUS_WINDOW_ND * nd / 2))
+    window = tuple(slice(max(s // 2 - half, 0), s // 2 + half + 1) for s in images.shape[1:])
+    part, mask, others = (a[(slice(None), *window)] for a in (images, mask, others))
+    smooth = ndimage.gaussian_filter(part, (0, FOCUS_SMOOTH_PX, FOCUS_SMOOTH_PX))
+    slope = np.hypot(np.gradient(smooth, axis=1), np.gradient(smooth, axis=2))
+    slope = ndimage.maximum_filter(slope, (1, 3, 3))  # the outline may lie a pixel beside the edge
+    found = np.full(len(images), np.nan)
+    reach = max(APART_ND * nd, 1.0)
+    for i in range(len(images)):
+        outline = _outline(mask[i])
+        away = np.full(mask[i].shape, np.inf)
+        if others[i].any():
+            away = ndimage.distance_transform_edt(~others[i])
+        edge = outline & (away > reach)
+        if edge.sum() < max(LEAST_EDGE_PX, LEAST_EDGE_SHARE * outline.sum()):
+            continue
+        around = ndimage.distance_transform_edt(~mask[i]) <= GROUND_ND * nd
+        ground = np.percentile(smooth[i][around & ~mask[i] & (away > reach)], 5)
+        height = np.percentile(smooth[i][mask[i]], PLATEAU_PERCENTILE) - ground
+        sd = height / (max(float(np.median(slope[i][edge])), 1e-6) * np.sqrt(2 * np.pi))
+        found[i] = np.sqrt(max(sd**2 - FOCUS_SMOOTH_PX**2, 0)) / nd
+    return found
+
+
+def touching_share(mask: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the share (n,) of the outline of each mask (n, y, x) that touches ``others``."""
+    found = np.zeros(len(mask))
+    for i in np.flatnonzero(others.any(axis=(1, 2))):
+        edge = _outline(mask[i])
+        if edge.any():
+            near = ndimage.binary_dilation(others[i], np.ones((3, 3)))
+            found[i] = (edge & near).sum() / edge.sum()
+    return found
+
+
+def debris_height(
+    images: np.ndarray, mask: np.ndarray, others: np.ndarray, nucleus_diameter_px: float
+) -> np.ndarray:
+    """Return the height of the brightest speck beside the nuclei over the nucleus' height (n,).
+
+    A speck is what a square of half a nuclear diameter does not fit into (white top-hat); a rim of
+    that width is left out, where a nucleus that the crop cuts would look like one. NaN without a
+    nucleus.
+    """
+    side = max(int(round(SPECK_ND * nucleus_diameter_px)), 3) | 1
+    smooth = ndimage.gaussian_filter(images, (0, FOCUS_SMOOTH_PX, FOCUS_SMOOTH_PX))
+    specks = smooth - ndimage.grey_opening(smooth, (1, side, side))
+    rim = slice(side // 2, -(side // 2))
+    wide = max(int(round(APART_ND * nucleus_diameter_px)), 1) * 2 + 1
+    nuclei = ndimage.maximum_filter((mask | others).astype(np.uint8), (1, wide, wide)) > 0
+    brightest = np.where(nuclei, 0, specks)[:, rim, rim].max(axis=(1, 2), initial=0)
+    found = np.full(len(images), np.nan)
+    for i in np.flatnonzero(mask.any(axis=(1, 2))):
+        height = np.percentile(smooth[i][mask[i]], PLATEAU_PERCENTILE)
+        found[i] = brightest[i] / max(height - np.percentile(smooth[i], 2), 1e-6)
+    return found
+
+
+def padded_share(crops: np.ndarray) -> np.ndarray:
+    """Return the share (n,) of each crop (n, c, y, x) in rows and columns of one value at its edge.
+
+    So a crop is filled where it reached over the border of its field. A camera gives no such row.
+    """
+    flat_rows = (crops == crops[..., :1]).all(axis=(1, 3))
+    flat_columns = (crops == crops[:, :, :1, :]).all(axis=(1, 2))
+    kept = [_between_flats(flat) for flat in (flat_rows, flat_columns)]
+    return 1 - kept[0] * kept[1]
+
+
+def flag(measures: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+    """Return the flags, one boolean column each of :data:`FLAGS`; NaN raises none."""
+    return pd.DataFrame(
+        {
+            "saturated": measures["saturated_share"] > limits.saturated_share_max,
+            "blank": measures["contrast"] < limits.contrast_min,
+            "out_of_focus": measures["blur_nd"] > limits.blur_max_nd,
+            "noise": measures["noise_share"] > limits.noise_share_max,
+            "border": measures["outside_share"] > limits.outside_share_max,
+            "overlapping": measures["touching_share"] > limits.touching_share_max,
+            "debris": measures["debris_height"] > limits.debris_height_max,
+        }
+    )
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels of ``mask`` (y, x) at its edge, but for the edge of the image."""
+    return mask & ~ndimage.binary_erosion(mask, border_value=1)
+
+
+def _between_flats(flat: np.ndarray) -> np.ndarray:
+    """Return the share (n,) of lines (n, y) between those that are flat from either end."""
+    before = np.cumprod(flat, axis=1).sum(axis=1)
+    after = np.cumprod(flat[:, ::-1], axis=1).sum(axis=1)
+    return np.maximum(flat.shape[1] - before - after, 0) / flat.shape[1]

@@ -1,0 +1,291 @@
+"""Find nuclei: threshold, watershed, each nucleus cut at half its own height; or Cellpose 3.1.
+
+Cellpose is loaded from a file of weights, or trained from scratch; it never downloads anything.
+Stringer et al. 2021, Nat. Methods 18:100. This module alone imports it, and only when it is used.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.filters import threshold_otsu
+from skimage.segmentation import watershed
+
+from rls.io import atomic_path
+from rls.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+WORKING_PX = 24  # seeds and basins are found on an image reduced to about this nuclear diameter
+SMOOTH_ND = 0.06  # smoothing before the threshold, in nuclear diameters
+BLOB_SD_ND = 0.30  # scale of the blob filter that separates touching nuclei
+SEED_DISTANCE_ND = 0.45  # least distance of two seeds
+LEAST_BLOB = 0.10  # least response of a seed; a round nucleus at the threshold has about 0.5
+LOW_THRESHOLD = 0.6  # basins reach down to this share of the threshold above background
+HALF_HEIGHT = 0.5
+BRIGHT_PERCENTILE = 99.5  # mitotic and dead nuclei above it do not move the threshold
+LEAST_AREA, GREATEST_AREA = 0.25, 4.0  # in areas of a round nucleus of one diameter
+NOISE_SDS = 6.0  # a nucleus stands out of the background by this many sd of its smoothed noise
+CELLPOSE_DIAMETER_PX = 17.0  # nuclei are brought to it, in Cellpose's own nuclear model and in ours
+
+Segmenter = Callable[[np.ndarray, float], np.ndarray]
+SEGMENTERS = ("threshold", "cellpose")
+
+
+def segment_nuclei(image: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
+    """Return labels (y, x) int32 of the nuclei in ``image`` (y, x) in counts; 0 outside.
+
+    Empty when nothing stands out of the noise. The size is the only knob.
+    """
+    nd = nucleus_diameter_px
+    smooth = ndimage.gaussian_filter(image.astype(np.float32), SMOOTH_ND * nd)
+    step = max(int(nd // WORKING_PX), 1)
+    small = smooth[step // 2 :: step, step // 2 :: step]
+    background, noise, threshold = _levels(small)
+    if threshold < background + NOISE_SDS * noise:
+        return np.zeros(image.shape, np.int32)
+    low = background + LOW_THRESHOLD * (threshold - background)
+    blobs = _blobs(small, background, threshold, nd / step)
+    seeds = _seeds(blobs, small > threshold, nd / step)
+    basins = watershed(-blobs, seeds, mask=small > low).astype(np.int32)
+    if step > 1:
+        basins = np.repeat(np.repeat(basins, step, 0), step, 1)
+        padding = [(0, max(a - b, 0)) for a, b in zip(image.shape, basins.shape, strict=True)]
+        basins = np.pad(basins, padding, mode="edge")[: image.shape[0], : image.shape[1]]
+    return _cut_at_half_height(smooth, basins, background, noise, nd)
+
+
+def relabel(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Return labels 1 to k for the labels i + 1 with ``keep[i]``, in their order."""
+    new = np.zeros(len(keep) + 1, np.int32)
+    new[1:][keep] = np.arange(1, keep.sum() + 1)
+    return new[labels]
+
+
+def make_segmenter(
+    name: str, weights: Path | None, flow_threshold: float, device: torch.device | None = None
+) -> Segmenter:
+    """Return the function from (image (y, x), nuclear diameter in px) to labels (y, x) int32.
+
+    Arguments:
+        weights, flow_threshold, device: Of ``cellpose`` alone; see :func:`load_cellpose`.
+
+    Raises:
+        InputError: ``cellpose`` without a file of weights, or that file cannot be used.
+    """
+    if name == "threshold":
+        return segment_nuclei
+    if weights is None:
+        raise InputError(
+            "Found segmenter cellpose without weights, expected a file. Set segmenter_weights to "
+            "the weights of Cellpose 3, or to 'train' to train them on simulated fields."
+        )
+    return load_cellpose(weights, flow_threshold, device)
+
+
+def load_cellpose(
+    weights: Path, flow_threshold: float, device: torch.device | None = None
+) -> Segmenter:
+    """Return a segmenter that runs Cellpose 3 with ``weights`` (its own format, a state dict).
+
+    What does not stand out of the noise, and what is no nucleus by its size, is dropped as in
+    :func:`segment_nuclei`: Cellpose stretches every field to its own contrast, an empty one too.
+
+    Arguments:
+        flow_threshold: Greatest mean squared difference of a nucleus' flows from those of its
+            mask; larger keeps more.
+
+    Raises:
+        InputError: There is no such file, or it holds no weights of Cellpose 3.
+    """
+    model = _new_cellpose(device)
+    _load_weights(model, weights)
+
+    def segment(image: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
+        image = image.astype(np.float32)
+        smooth = ndimage.gaussian_filter(image, SMOOTH_ND * nucleus_diameter_px)
+        background, noise, threshold = _levels(smooth)
+        if threshold < background + NOISE_SDS * noise:
+            return np.zeros(image.shape, np.int32)
+        found = model.eval(
+            image, channels=[0, 0], diameter=nucleus_diameter_px, flow_threshold=flow_threshold
+        )[0].astype(np.int32)
+        return _keep_nuclei(found, smooth, background + NOISE_SDS * noise, nucleus_diameter_px)
+
+    return segment
+
+
+@dataclass(frozen=True)
+class CellposeTraining:
+    """How Cellpose is trained; see ``analysis.train_segmenter`` for the meaning."""
+
+    epochs: int
+    fields_per_epoch: int
+    batch_size: int
+    patch_px: int
+    learning_rate: float
+    weight_decay: float
+    seed: int
+
+
+def train_cellpose(
+    images: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    training: CellposeTraining,
+    output: Path,
+    device: torch.device | None = None,
+) -> np.ndarray:
+    """Train Cellpose from random weights on ``images`` and ``labels`` (each (y, x)).
+
+    Writes ``output`` in Cellpose's own format, whole or not at all; returns the loss (epochs,).
+    """
+    import torch
+    from cellpose import train
+
+    torch.manual_seed(training.seed)
+    model = _new_cellpose(device)
+    with tempfile.TemporaryDirectory() as folder:
+        path, losses, _ = train.train_seg(
+            model.net,
+            train_data=[image.astype(np.float32) for image in images],
+            train_labels=[one.astype(np.int32) for one in labels],
+            channels=[0, 0],
+            batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
+            n_epochs=training.epochs,
+            nimg_per_epoch=training.fields_per_epoch,
+            bsize=training.patch_px,
+            min_train_masks=1,
+            save_path=folder,
+            model_name="weights",
+        )
+        with atomic_path(output) as temporary:
+            temporary.write_bytes(Path(path).read_bytes())
+    return np.asarray(losses, float)
+
+
+def _new_cellpose(device: torch.device | None) -> Any:  # noqa: ANN401
+    """Return Cellpose's model with random weights; asked so, it looks for no file."""
+    from cellpose.models import CellposeModel
+
+    return CellposeModel(
+        gpu=False, device=device, pretrained_model=None, diam_mean=CELLPOSE_DIAMETER_PX
+    )
+
+
+def _load_weights(model: Any, path: Path) -> None:  # noqa: ANN401
+    """Load ``path`` here: Cellpose downloads where a file is missing, and fills what is lacking."""
+    import torch
+
+    if not path.is_file():
+        raise InputError(
+            f"The weights {path} of Cellpose do not exist. Correct segmenter_weights, or set it to "
+            "'train'; nothing is downloaded."
+        )
+    wanted = model.net.state_dict()
+    try:
+        found = torch.load(path, map_location=model.device, weights_only=True)
+        fits = {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in wanted.items()}
+    except Exception as error:  # torch's readers raise nearly anything
+        raise InputError(
+            f"The file {path} holds no weights that can be read ({type(error).__name__}), expected "
+            "those of Cellpose 3. Correct segmenter_weights."
+        ) from error
+    if not fits:
+        raise InputError(
+            f"The file {path} holds other weights than those of Cellpose 3 (its names or shapes "
+            "differ; Cellpose 4 is another network). Correct segmenter_weights."
+        )
+    model.net.load_state_dict(found)
+    model.diam_mean = float(model.net.diam_mean)
+    model.diam_labels = float(model.net.diam_labels)
+
+
+def _keep_nuclei(labels: np.ndarray, smooth: np.ndarray, least: float, nd: float) -> np.ndarray:
+    """Return ``labels`` without those of another size than a nucleus, or dimmer than ``least``."""
+    index = np.arange(1, labels.max() + 1)
+    if not len(index):
+        return np.zeros(labels.shape, np.int32)
+    areas = np.bincount(labels.ravel(), minlength=len(index) + 1)[1:]
+    means = np.bincount(labels.ravel(), smooth.ravel(), len(index) + 1)[1:] / np.maximum(areas, 1)
+    unit = np.pi / 4 * nd**2
+    keep = (areas >= LEAST_AREA * unit) & (areas <= GREATEST_AREA * unit) & (means >= least)
+    return relabel(labels, keep)
+
+
+def _levels(smooth: np.ndarray) -> tuple[float, float, float]:
+    """Return background, its sd, and Otsu's threshold, which very bright nuclei do not move."""
+    background, noise = _background(smooth)
+    bright = float(np.percentile(smooth, BRIGHT_PERCENTILE))
+    if bright <= smooth.min():
+        return background, noise, bright
+    return background, noise, float(threshold_otsu(np.clip(smooth, None, bright)))
+
+
+def _background(image: np.ndarray) -> tuple[float, float]:
+    """Return level and sd of the background: the lower flank of the darkest peak."""
+    low, high = np.percentile(image, (1.0, 50.0))
+    counts, edges = np.histogram(image, bins=64, range=(float(low), float(max(high, low + 1e-3))))
+    peak = int(np.argmax(ndimage.gaussian_filter1d(counts.astype(float), 1.5)))
+    level = float((edges[peak] + edges[peak + 1]) / 2)
+    below = image[image <= level]
+    sd = float(np.sqrt(np.mean((below - level) ** 2))) if len(below) else 0.0
+    return level, sd
+
+
+def _blobs(image: np.ndarray, background: float, threshold: float, nd: float) -> np.ndarray:
+    """Return minus the scaled Laplacian of Gaussian: high in the middle of a nucleus.
+
+    It is taken of a compressed image, so that a bright nucleus does not swallow a dim one.
+    """
+    height = np.log1p(np.maximum(image - background, 0) / max(threshold - background, 1e-6))
+    sd = BLOB_SD_ND * nd
+    return -(sd**2) * ndimage.gaussian_laplace(height, sd)
+
+
+def _seeds(blobs: np.ndarray, mask: np.ndarray, nd: float) -> np.ndarray:
+    """Return one marker a nucleus: maxima of ``blobs`` in ``mask``."""
+    peaks = peak_local_max(
+        blobs,
+        min_distance=max(int(round(SEED_DISTANCE_ND * nd)), 1),
+        threshold_abs=LEAST_BLOB,
+        labels=mask.astype(int),
+        exclude_border=False,
+    )
+    markers = np.zeros(mask.shape, np.int32)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return markers
+
+
+def _cut_at_half_height(
+    smooth: np.ndarray, basins: np.ndarray, background: float, noise: float, nd: float
+) -> np.ndarray:
+    """Keep of each basin what is above half its nucleus' height, in one piece without holes."""
+    labels = np.zeros(basins.shape, np.int32)
+    unit = np.pi / 4 * nd**2
+    count = 0
+    for index, window in enumerate(ndimage.find_objects(basins), start=1):
+        if window is None:
+            continue
+        inside = basins[window] == index
+        values = smooth[window]
+        height = np.percentile(values[inside], 80) - background
+        if height < NOISE_SDS * noise:
+            continue
+        part, n = ndimage.label(inside & (values > background + HALF_HEIGHT * height))
+        if n > 1:
+            part = part == 1 + np.argmax(np.bincount(part.ravel())[1:])
+        part = ndimage.binary_fill_holes(part > 0)
+        if LEAST_AREA * unit <= part.sum() <= GREATEST_AREA * unit:
+            count += 1
+            labels[window][part & (labels[window] == 0)] = count
+    return labels

@@ -1,0 +1,130 @@
+"""What the wells of an assay let its accuracies mean: facts and warnings under Table 2.
+
+A classifier tells wells apart, whatever makes them differ. Only several wells a control, and
+positions that change from plate to plate, let the difference be laid to the treatment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.comparison.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Comparison
+from analysis.numbers.statistics import WELLS_FOR_SCREENING
+from rls.io import read_table, table_path
+
+TRAINING = ("classifier", "tune")
+EVALUATION = "evaluation"
+COLUMNS = ("image_id", "plate", "well", "treatment", "split")
+WELLS = ("n_wells_negative_control", "n_wells_positive_control")
+PLATES_SHARED = "n_plates_shared_with_training"
+WELL_CONFOUNDED = "well_confounded_with_treatment"
+POSITION_CONFOUNDED = "position_confounded_with_treatment"
+WARNINGS = (WELL_CONFOUNDED, POSITION_CONFOUNDED)
+WELLS_NAMED = 4
+
+
+def read_cells(at: Comparison) -> pd.DataFrame:
+    """Return one row a cell of the high-resolution stack, all splits but gan."""
+    stack = at.stack(HIGH_RESOLUTION if at.assay.has_high_resolution else LOW_RESOLUTION)
+    return read_table(Path(table_path(stack)), columns=COLUMNS)
+
+
+def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield facts for ``long_row``: wells of each control, shared plates, what is confounded.
+
+    A warning has the value 1 where it holds, with a sentence as its reason, and 0 where not.
+
+    Arguments:
+        cells: One row a cell with :data:`COLUMNS`.
+        controls: Negative and positive.
+    """
+    cells = cells[cells["treatment"].isin(controls)]
+    training = cells[cells["split"].isin(TRAINING)]
+    evaluation = cells[cells["split"] == EVALUATION]
+    for metric, control in zip(WELLS, controls, strict=True):
+        here = evaluation[evaluation["treatment"] == control]
+        yield {
+            "metric": metric, "treatment": control, "value": float(len(wells_of(here))),
+            "n": len(here), "unit": "cell", "reason": _named(wells_of(here)),
+        }  # fmt: skip
+    yield _shared_plates(training, evaluation)
+    yield _well_warning(training, evaluation, controls)
+    yield _position_warning(training, evaluation, controls)
+
+
+def wells_of(cells: pd.DataFrame) -> list[str]:
+    """Return the wells as plate/well, sorted."""
+    return sorted(set(cells["plate"].astype(str) + "/" + cells["well"].astype(str)))
+
+
+def _shared_plates(training: pd.DataFrame, evaluation: pd.DataFrame) -> dict[str, Any]:
+    plates = set(evaluation["plate"])
+    shared = plates & set(training["plate"])
+    text = "" if shared else "Evaluation is of plates that no classifier was trained or chosen on"
+    return {
+        "metric": PLATES_SHARED, "value": float(len(shared)), "n": len(plates), "unit": "plate",
+        "reason": text,
+    }  # fmt: skip
+
+
+def _well_warning(
+    training: pd.DataFrame, evaluation: pd.DataFrame, controls: Sequence[str]
+) -> dict[str, Any]:
+    """Warn where a control has fewer wells than a spread over wells takes."""
+    counts = []
+    for part, name in ((training, "training and choice"), (evaluation, "evaluation")):
+        wells = [wells_of(part[part["treatment"] == control]) for control in controls]
+        if min(map(len, wells)) < WELLS_FOR_SCREENING:
+            each = " and ".join(
+                f"{control} has {len(own)} well{'s' * (len(own) != 1)} ({_named(own)})"
+                for control, own in zip(controls, wells, strict=True)
+            )
+            counts.append(f"in {name} {each}")
+    if not counts:
+        return {"metric": WELL_CONFOUNDED, "value": 0.0}
+    text = "; ".join(counts)
+    return {
+        "metric": WELL_CONFOUNDED,
+        "value": 1.0,
+        "reason": (
+            f"{text[0].upper()}{text[1:]}: what a well does cannot be told from what its treatment "
+            f"does, and intervals leave out how wells differ. A demonstration, from which no "
+            f"biological claim follows"
+        ),
+    }
+
+
+def _position_warning(
+    training: pd.DataFrame, evaluation: pd.DataFrame, controls: Sequence[str]
+) -> dict[str, Any]:
+    """Warn where each position evaluated held the same control in training, and never the other."""
+    seen, tested = (
+        [set(part.loc[part["treatment"] == control, "well"]) for control in controls]
+        for part in (training, evaluation)
+    )
+    other_plates = not set(training["plate"]) & set(evaluation["plate"])
+    same = all(own and own <= known for own, known in zip(tested, seen, strict=True))
+    apart = not (seen[0] | tested[0]) & (seen[1] | tested[1])
+    if not (other_plates and same and apart):
+        return {"metric": POSITION_CONFOUNDED, "value": 0.0}
+    where = ", ".join(
+        f"{control} in {_named(sorted(own))}" for control, own in zip(controls, tested, strict=True)
+    )
+    return {
+        "metric": POSITION_CONFOUNDED,
+        "value": 1.0,
+        "reason": (
+            f"The controls lie at the same positions on the plates of training and of evaluation "
+            f"({where}): a classifier may have learned the position, its light and its edge, in "
+            f"place of the treatment"
+        ),
+    }
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - WELLS_NAMED} more" if len(names) > WELLS_NAMED else ""
+    return ", ".join(names[:WELLS_NAMED]) + more if names else "none"

@@ -1,0 +1,25 @@
+"""The settings that the figures share: section 'figures' of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rls.runtime.command import option
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Section 'figures'."""
+
+    n_bootstrap: int = option("Draws of the bootstrap over wells.")
+    confidence_level: float = option("Of every interval, such as 0.95.")
+    cells_per_treatment: int = option("Cells shown per treatment in Fig. 2 and 3.")
+    treatments_shown: int = option("Most treatments shown in Fig. 2; controls come first.")
+    palette: str = option(
+        "Colours of the composites: nucleus blue and marker green, or magenta and green.",
+        choices=("article", "colour_blind"),
+    )
+    super_resolution: str = option("Method in the middle column of Fig. 3.")
+    ablations: tuple[str, ...] = option("Methods of Fig. 7, in order, as far as they run.")
+    norms_shown: int = option("Style vectors whose squared norms Fig. 1 shows (section 3.2).")
+    seed: int = option("Seed of choices, samples and bootstrap.")

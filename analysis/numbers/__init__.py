@@ -1,0 +1,1 @@
+"""Statistics over cells and wells: estimates with intervals, distances, agreement, calibration."""

@@ -1,0 +1,192 @@
+"""Intervals that hold for a cell: split-conformal prediction from the solutions of its image.
+
+The n solutions of a cell give a feature n values, a centre and a spread; how far HR lies from the
+centre, in units of the spread, is learnt on cells of another split. If those cells and a new one
+are exchangeable, the interval holds with probability of at least the level, whatever the solutions
+are worth: bad ones only make it wide. It holds over cells together, not within every treatment.
+
+Source: Vovk, Gammerman & Shafer 2005; Lei et al. 2018, JASA 113:1094 (normalised residuals);
+Romano, Patterson & Candes 2019, NeurIPS (quantiles). Arrays hold one value a cell; NaN is what
+could not be measured, and a cell without a centre has no interval (NaN).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from rls.runtime.errors import InputError
+
+NORMALISED, QUANTILE, CONSTANT = VARIANTS = ("normalised", "quantile", "constant")
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Limits of one interval a cell, (n,) each; infinite ones hold everything."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+    def contain(self, values: np.ndarray) -> np.ndarray:
+        """Return 1 where a value lies inside, 0 where outside, NaN where either is not known."""
+        known = np.isfinite(values) & ~np.isnan(self.low)
+        inside = (values >= self.low) & (values <= self.high)
+        return np.where(known, inside.astype(float), np.nan)
+
+    @property
+    def width(self) -> np.ndarray:
+        """Return high - low."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the solutions say of each cell, (n,) each; NaN where none could be measured.
+
+    Attributes:
+        centre: Mean over the solutions that were measured.
+        spread: Their standard deviation (ddof 1; 0 where only one was measured).
+        low, high: Their outer quantiles at the level.
+        measured: How many were.
+    """
+
+    centre: np.ndarray
+    spread: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    measured: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Summary:
+        """Return some of the cells."""
+        return Summary(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+def summarise(values: np.ndarray, level: float) -> Summary:
+    """Return the summary of (cells, solutions) values; quantiles are interpolated linearly."""
+    values = np.asarray(values, dtype=float)
+    finite = np.isfinite(values)
+    measured = finite.sum(axis=1)
+    none = measured == 0
+    counted = np.maximum(measured, 1)
+    centre = np.where(finite, values, 0.0).sum(axis=1) / counted
+    squares = np.where(finite, (values - centre[:, None]) ** 2, 0.0).sum(axis=1)
+    spread = np.sqrt(squares / np.maximum(measured - 1, 1))
+    ordered = np.sort(np.where(finite, values, np.inf), axis=1)
+    tail = 0.5 * (1.0 - level)
+    low, high = (_quantile(ordered, counted, share) for share in (tail, 1.0 - tail))
+    centre, spread, low, high = (np.where(none, np.nan, x) for x in (centre, spread, low, high))
+    return Summary(centre, spread, low, high, measured)
+
+
+def _quantile(ordered: np.ndarray, counted: np.ndarray, share: float) -> np.ndarray:
+    """Return a quantile of the first ``counted`` values of each sorted row."""
+    at = share * (counted - 1)
+    below = np.floor(at).astype(int)
+    rows = np.arange(len(ordered))
+    lower = ordered[rows, below]
+    upper = ordered[rows, np.minimum(below + 1, counted - 1)]
+    with np.errstate(invalid="ignore"):  # infinite less infinite, in a row with no value
+        return lower + (at - below) * (upper - lower)
+
+
+def conformal_quantile(scores: np.ndarray, level: float) -> float:
+    """Return the ceil((n + 1) level)-th smallest of n finite scores; infinite where n is less.
+
+    With exchangeable scores a new one is at most this with probability of at least ``level``, and
+    of at most ``level`` + 1 / (n + 1) without ties.
+
+    Raises:
+        InputError: The level is not between 0 and 1.
+    """
+    if not 0.0 < level < 1.0:
+        raise InputError(f"Found the level {level}, expected one between 0 and 1, such as 0.9.")
+    scores = np.sort(np.asarray(scores, dtype=float)[~np.isnan(scores)])
+    rank = _rank(len(scores), level)
+    return float(scores[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def _rank(n: int, level: float) -> int:
+    # 1e-9: (n + 1) level is a whole number now and then, and 0.9 is not exactly 9/10
+    return math.ceil((n + 1) * level - 1e-9)
+
+
+def expected_coverage(
+    n_calibration: int, n: int, level: float, probability: float
+) -> tuple[float, float]:
+    """Return the range in which the coverage of n new cells lies with ``probability``.
+
+    With exchangeable scores without ties the number of new cells that are held is beta-binomial
+    with parameters rank and n_calibration + 1 - rank (Vovk 2012, ACML): both splits are finite.
+    """
+    rank = _rank(n_calibration, level)
+    if n == 0:
+        return math.nan, math.nan
+    if rank > n_calibration:
+        return 1.0, 1.0
+    tail = (1.0 - probability) / 2
+    held = stats.betabinom(n, rank, n_calibration + 1 - rank)
+    return float(held.ppf(tail)) / n, float(held.ppf(1.0 - tail)) / n
+
+
+def scale_of(summary: Summary, variant: str, floor: float) -> np.ndarray:
+    """Return what a score is a multiple of: the spread, at least ``floor``; 1 where not normalised.
+
+    Raises:
+        InputError: The floor is not above 0: solutions that agree would break the score.
+    """
+    if variant != NORMALISED:
+        return np.where(np.isnan(summary.centre), np.nan, 1.0)
+    if not floor > 0.0:
+        raise InputError(f"Found the floor {floor} of the spread, expected one above 0.")
+    return np.maximum(summary.spread, floor)
+
+
+def scores_of(summary: Summary, truth: np.ndarray, variant: str, floor: float) -> np.ndarray:
+    """Return how far each cell's truth lies outside, (n,); NaN where either is not known.
+
+    ``normalised``: |truth - centre| / max(spread, floor). ``constant``: |truth - centre|.
+    ``quantile``: max(low - truth, truth - high), negative inside.
+    """
+    if variant == QUANTILE:
+        return np.maximum(summary.low - truth, truth - summary.high)
+    return np.abs(truth - summary.centre) / scale_of(summary, variant, floor)
+
+
+def raw_intervals(summary: Summary) -> Intervals:
+    """Return the outer quantiles of the solutions themselves: promised nothing."""
+    return Intervals(summary.low, summary.high)
+
+
+def calibrated_intervals(
+    summary: Summary,
+    calibration: Summary,
+    truth: np.ndarray,
+    *,
+    level: float,
+    variant: str = NORMALISED,
+    floor: float = 0.0,
+) -> Intervals:
+    """Return the intervals of the cells of ``summary``.
+
+    Arguments:
+        calibration, truth: Summary and HR value of the cells on which the score is learnt; those
+            where either is not known are left out.
+        level: Probability with which a new cell's HR value shall lie inside.
+        variant: One of ``VARIANTS``.
+        floor: Least spread of a cell, in units of the feature, and not chosen on these cells.
+
+    Raises:
+        InputError: Unknown variant, or a level or floor that cannot be.
+    """
+    if variant not in VARIANTS:
+        raise InputError(f"There is no variant '{variant}'; there are {', '.join(VARIANTS)}.")
+    q = conformal_quantile(scores_of(calibration, truth, variant, floor), level)
+    if variant == QUANTILE:
+        # a negative q makes intervals narrower, at most down to their middle
+        middle = (summary.low + summary.high) / 2
+        return Intervals(np.minimum(summary.low - q, middle), np.maximum(summary.high + q, middle))
+    half = q * scale_of(summary, variant, floor)
+    return Intervals(summary.centre - half, summary.centre + half)

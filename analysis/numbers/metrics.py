@@ -1,0 +1,203 @@
+"""How near a reconstruction is to its image (PSNR, MS-SSIM, fidelity) and to its kind (KD, FD).
+
+Images are in unit intensity, tensors (n, c, y, x). KD and FD take features, from whatever network;
+none is downloaded. See section 4.2 and Table 1 of the article.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from analysis.numbers.statistics import Estimate
+from rls.networks.kernel_distance import distance_of_sums, feature_sets, kernel_sums
+from rls.networks.kernel_distance import (
+    kernel_distance as kernel_distance,  # part of this module's face
+)
+from rls.runtime.errors import InputError
+from rls.runtime.streams import stream
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
+SMALLEST_SCALE_PX = 8  # the article's smallest scale: 128 px halved four times
+WINDOW_PX, WINDOW_SD_PX = 11, 1.5
+K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III.C
+IMAGES_PER_DIMENSION = 20  # FD of two equal sets is 21 at n = 100, d = 64: biased below this
+
+
+def psnr(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
+    """Return 10 log10(data_range^2 / MSE) in dB, (n,), over pixels and all channels.
+
+    Equal images have infinity. ``data_range`` is 1 for unit intensity; the article's 8-bit images
+    are within it, so the caller clips to [0, 1] first.
+    """
+    _same_shape(a, b)
+    error = (a.double() - b.double()).square().flatten(1).mean(dim=1)
+    return 10.0 * torch.log10(data_range**2 / error)
+
+
+def number_of_scales(size: tuple[int, int]) -> int:
+    """Return the scales of MS-SSIM at ``size``: at most 5, none under 8 px but the first.
+
+    5 at 128 px (as the article), 3 at 32 px, 2 at 16 px, 1 below.
+    """
+    halvings = math.floor(math.log2(max(min(size) / SMALLEST_SCALE_PX, 1.0)))
+    return min(len(SCALE_WEIGHTS), 1 + halvings)
+
+
+def ms_ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
+    """Return multi-scale structural similarity with a shrinking window, (n,).
+
+    The window is 11 px (Gaussian, sd 1.5 px), or the whole image where a scale is smaller, as in
+    the code that the article used; ordinary implementations need 161 px for five scales. Each
+    scale enters through a ReLU: a negative contrast term would make a broken power NaN (the
+    article's code has none). With fewer than five scales the weights are renormalised to sum 1.
+    Windows of even size are centred, so that a flip changes nothing.
+
+    Source: Wang, Simoncelli & Bovik 2003, eq. 7.
+    """
+    _same_shape(a, b)
+    a, b = a.double(), b.double()
+    n_scales = number_of_scales((a.shape[-2], a.shape[-1]))
+    weights = torch.tensor(SCALE_WEIGHTS[:n_scales], dtype=torch.float64, device=a.device)
+    weights = weights / weights.sum()
+    result = torch.ones(len(a), dtype=torch.float64, device=a.device)
+    for scale in range(n_scales):
+        if scale > 0:
+            a, b = functional.avg_pool2d(a, 2), functional.avg_pool2d(b, 2)
+        similarity, contrast = ssim_terms(a, b, data_range=data_range)
+        term = similarity if scale == n_scales - 1 else contrast
+        result = result * torch.relu(term) ** weights[scale]
+    return result
+
+
+def ssim_terms(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tensor]:
+    """Return (SSIM, its contrast-structure term), each (n,): means over channels and positions.
+
+    Windows lie wholly inside the image. Source: Wang et al. 2004, eq. 13.
+    """
+    window = min(WINDOW_PX, a.shape[-2], a.shape[-1])
+    place = torch.arange(window, dtype=a.dtype, device=a.device) - (window - 1) / 2
+    taps = torch.exp(-place.square() / (2 * WINDOW_SD_PX**2))
+    taps = taps / taps.sum()
+    channels = a.shape[1]
+
+    def smooth(x: Tensor) -> Tensor:
+        across = taps.expand(channels, 1, 1, -1)
+        x = functional.conv2d(x, across, groups=channels)
+        return functional.conv2d(x, across.transpose(-1, -2), groups=channels)
+
+    mean_a, mean_b = smooth(a), smooth(b)
+    variances = smooth(a * a) - mean_a**2 + smooth(b * b) - mean_b**2
+    covariance = smooth(a * b) - mean_a * mean_b
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    contrast = (2 * covariance + c2) / (variances + c2)
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return (luminance * contrast).flatten(1).mean(dim=1), contrast.flatten(1).mean(dim=1)
+
+
+def fidelity_l1(
+    images: Tensor, low_resolution: Tensor, downscale: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return mean |D(image) - LR| over pixels and channels, (n,), in unit intensity (Eq. 5)."""
+    low = downscale(images)
+    _same_shape(low, low_resolution)
+    return (low - low_resolution).abs().flatten(1).mean(dim=1)
+
+
+# Distances between two sets ----------------------------------------------------------------------
+
+
+def kernel_distance_interval(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    units_x: np.ndarray,
+    units_y: np.ndarray,
+    unit: str,
+    n_resamples: int,
+    confidence: float,
+    seed: int,
+) -> Estimate:
+    """Return KD with a percentile interval over resampled wells (or fields) of both sets.
+
+    A cell drawn twice is never paired with itself, so resampling adds no bias. Where both sets
+    hold the same wells (``units`` share labels) they are resampled together: SR and HR images of
+    one well stay paired. (An image and its own reconstruction are then no independent draws: a
+    perfect reconstruction comes out below 0, so compare with the floor of other HR images.)
+
+    Arguments:
+        units_x, units_y: The replication unit of each row, as
+            :func:`analysis.numbers.statistics.replication_unit` labels it.
+        unit: What they are, for the table.
+    """
+    x, y = feature_sets(x, y)
+    names = np.unique(np.concatenate([units_x, units_y]).astype(str))
+    codes_x, codes_y = (np.searchsorted(names, u.astype(str)) for u in (units_x, units_y))
+    sums = kernel_sums(x, y, codes_x, codes_y, n_units=len(names))
+    ones = np.ones(len(names))
+    point = distance_of_sums(*sums, ones, ones)
+    if len(names) < 2:
+        return Estimate(point, n=len(names), unit=unit, reason=f"one {unit}, so no interval")
+    paired = set(codes_x) == set(codes_y)
+    random = stream(seed, "kernel_distance", unit)
+    values = np.empty(n_resamples)
+    for i in range(n_resamples):
+        drawn_x = _multiplicity(random, np.unique(codes_x), len(names))
+        drawn_y = drawn_x if paired else _multiplicity(random, np.unique(codes_y), len(names))
+        values[i] = distance_of_sums(*sums, drawn_x, drawn_y)
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.nanpercentile(values, [tail, 100.0 - tail])
+    return Estimate(point, float(low), float(high), len(names), unit)
+
+
+def _multiplicity(random: np.random.Generator, present: np.ndarray, n_units: int) -> np.ndarray:
+    drawn = present[random.integers(len(present), size=len(present))]
+    return np.bincount(drawn, minlength=n_units).astype(float)
+
+
+def frechet_distance(x: np.ndarray, y: np.ndarray) -> Estimate:
+    """Return ||m_x - m_y||^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)) of two feature sets (n, d).
+
+    NaN with a reason under 20 images a dimension: at n = 100 two equal sets of 64 features are 21
+    apart. n is the smaller set.
+
+    Source: Heusel et al. 2017, eq. 6; Dowson & Landau 1982.
+    """
+    x, y = feature_sets(x, y)
+    n, dimensions = min(len(x), len(y)), x.shape[1]
+    if n < IMAGES_PER_DIMENSION * dimensions:
+        reason = (
+            f"{n} images for {dimensions} features; FD is biased under "
+            f"{IMAGES_PER_DIMENSION * dimensions}"
+        )
+        return Estimate.empty(reason, n=n)
+    moments = [(z.mean(axis=0), np.atleast_2d(np.cov(z, rowvar=False))) for z in (x, y)]
+    return Estimate(frechet_of_gaussians(*moments[0], *moments[1]), n=n)
+
+
+def frechet_of_gaussians(
+    mean_x: np.ndarray, cov_x: np.ndarray, mean_y: np.ndarray, cov_y: np.ndarray
+) -> float:
+    """Return the squared Frechet (2-Wasserstein) distance of two Gaussians.
+
+    tr (C_x C_y)^(1/2) is the sum of the square roots of the eigenvalues of the symmetric matrix
+    C_x^(1/2) C_y C_x^(1/2): no complex matrix root is taken.
+    """
+    values, vectors = np.linalg.eigh(cov_x)
+    root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
+    cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_y @ root), 0.0, None)).sum()
+    gap = ((mean_x - mean_y) ** 2).sum()
+    return float(gap + np.trace(cov_x) + np.trace(cov_y) - 2.0 * cross)
+
+
+def _same_shape(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape or a.ndim != 4:
+        raise InputError(
+            f"Images of shapes {tuple(a.shape)} and {tuple(b.shape)} cannot be compared; expected "
+            f"two of (n, c, y, x)."
+        )

@@ -1,0 +1,1 @@
+"""Networks beside the generator, and the distances that are measured with them."""

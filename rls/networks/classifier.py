@@ -1,0 +1,192 @@
+"""A small network that tells two treatments apart; its 32 features serve KD and FD (section 4.2).
+
+It takes any number of channels and any size from 4 px up, in unit intensity. Channels are
+standardised with one frozen mean and sd each, from the training cells: never cell by cell, because
+a cell's brightness may be what the treatment changes. Features are averaged over the eight turns
+and flips of an image, so a rotated cell has the same features and the same class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rls.io import read_weights
+from rls.runtime.errors import InputError
+
+FEATURES = 32
+SMALLEST_SIDE = 4  # what the convolutions reduce an image to, and the smallest image taken
+VIEWS = 8
+
+
+class TreatmentNet(nn.Module):
+    """Convolutions down to 4 x 4, then 32 features, then two logits.
+
+    Arguments:
+        channels: Of the images.
+        size: (y, x) in px, at least 4.
+        width: Channels of the first layer; doubled at each halving, at most four times.
+        dropout: Share of the 32 features left out in training.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, channels: int, size: tuple[int, int], width: int, dropout: float) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("sd", torch.ones(channels, 1, 1))
+        layers: list[nn.Module] = []
+        side, inner, outer = min(size), channels, width
+        while True:
+            layers += [
+                nn.Conv2d(inner, outer, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outer),
+                nn.SiLU(),
+            ]
+            if side < 2 * SMALLEST_SIDE:
+                break
+            layers.append(nn.AvgPool2d(2))
+            side, inner, outer = side // 2, outer, min(2 * outer, 4 * width)
+        # The place in the crop is kept (cells are centred): a flat 4 x 4, not a global mean.
+        layers += [nn.AdaptiveAvgPool2d(SMALLEST_SIDE), nn.Flatten()]
+        self.body = nn.Sequential(*layers)
+        self.squeeze = nn.Sequential(nn.Linear(outer * SMALLEST_SIDE**2, FEATURES), nn.SiLU())
+        self.drop = nn.Dropout(dropout)
+        self.head = nn.Linear(FEATURES, 2)
+
+    def set_standardisation(self, mean: np.ndarray, sd: np.ndarray) -> None:
+        """Freeze the mean and sd (c,) of each channel, in unit intensity."""
+        self.mean.copy_(torch.as_tensor(mean, dtype=torch.float32)[:, None, None])
+        self.sd.copy_(torch.as_tensor(sd, dtype=torch.float32)[:, None, None])
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return (n, 32) features of images (n, c, y, x) in unit intensity, in one orientation."""
+        return self.squeeze(self.body((images - self.mean) / self.sd))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (n, 2) logits of images (n, c, y, x) in one orientation."""
+        return self.head(self.drop(self.features(images)))
+
+    def features_of_views(self, images: Tensor) -> Tensor:
+        """Return (n, 32) features averaged over turns and flips; the head takes them so."""
+        return torch.stack([self.features(view) for view in views(images)]).mean(dim=0)
+
+
+def views(images: Tensor) -> Iterator[Tensor]:
+    """Yield the eight quarter turns and flips of images (n, c, y, x); four where y is not x."""
+    turns = range(4) if images.shape[-1] == images.shape[-2] else (0, 2)
+    for turn in turns:
+        turned = torch.rot90(images, turn, (-2, -1))
+        yield turned
+        yield turned.flip(-1)
+
+
+def random_views(images: Tensor, random: torch.Generator) -> Tensor:
+    """Return images (n, c, y, x), each in one of its eight orientations drawn from ``random``."""
+    every = list(views(images))
+    choice = torch.randint(len(every), (len(images),), generator=random).to(images.device)
+    result = images.clone()
+    for k, view in enumerate(every):
+        result[choice == k] = view[choice == k]
+    return result
+
+
+class Classifier:
+    """A trained :class:`TreatmentNet` with its header; only applied, never changed.
+
+    Attributes:
+        header: classes (negative, positive), channels, image_size (y, x), pixel_size_um,
+            intensity, accuracy_tune, n_training, n_tune, settings.
+    """
+
+    def __init__(
+        self, net: TreatmentNet, header: dict[str, Any], device: torch.device, batch_size: int
+    ) -> None:
+        self.net = net.eval().requires_grad_(False).to(device)
+        self.header = header
+        self.device = device
+        self.batch_size = batch_size
+
+    def features(self, images_unit: np.ndarray) -> np.ndarray:
+        """Return float32 (n, 32) features of images (n, c, y, x) in unit intensity.
+
+        Raises:
+            InputError: The images have another size or number of channels.
+        """
+        self._check(images_unit)
+        parts = []
+        for start in range(0, len(images_unit), self.batch_size):
+            batch = images_unit[start : start + self.batch_size]
+            n = len(batch)
+            # Always whole batches: the result does not depend on what stands beside an image.
+            batch = batch[np.arange(self.batch_size) % n]
+            tensor = torch.as_tensor(batch, dtype=torch.float32, device=self.device)
+            with torch.no_grad():
+                parts.append(self.net.features_of_views(tensor)[:n].cpu().numpy())
+        return np.concatenate(parts) if parts else np.empty((0, FEATURES), np.float32)
+
+    def probabilities(self, images_unit: np.ndarray) -> np.ndarray:
+        """Return float32 (n, 2): the probability of the negative and of the positive control."""
+        return self.probabilities_of_features(self.features(images_unit))
+
+    def probabilities_of_features(self, features: np.ndarray) -> np.ndarray:
+        """Return (n, 2) probabilities of features (n, 32) from :meth:`features`."""
+        with torch.no_grad():
+            logits = self.net.head(torch.as_tensor(features, device=self.device))
+        return torch.softmax(logits, dim=1).cpu().numpy()
+
+    def _check(self, images: np.ndarray) -> None:
+        expected = (len(self.header["channels"]), *self.header["image_size"])
+        if images.ndim != 4 or images.shape[1:] != expected:
+            raise InputError(
+                f"The classifier was trained on images of {expected[0]} channels and "
+                f"{expected[1]} x {expected[2]} px and was given an array {images.shape}."
+            )
+
+
+def load_classifier(
+    path: Path | str,
+    *,
+    image_size: tuple[int, int] | None = None,
+    channels: Sequence[str] | None = None,
+    device: torch.device | None = None,
+    batch_size: int = 64,
+) -> Classifier:
+    """Return the classifier in ``path``.
+
+    Arguments:
+        image_size: (y, x) in px of the images it will see; None to take any.
+        channels: Names of their channels, in order; None to take any.
+
+    Raises:
+        InputError: The file is missing, damaged, no classifier, or made for other images.
+    """
+    tensors, header = read_weights(path, kind="classifier")
+    trained = tuple(header["image_size"])
+    if image_size is not None and trained != tuple(image_size):
+        raise InputError(
+            f"The classifier {path} was trained on images of {trained[0]} x {trained[1]} px; the "
+            f"stack has {image_size[0]} x {image_size[1]} px. Train one on this stack "
+            f"(python -m rls.train_classifier), or give the classifier of this size."
+        )
+    if channels is not None and list(channels) != list(header["channels"]):
+        raise InputError(
+            f"The classifier {path} was trained on the channels {', '.join(header['channels'])}; "
+            f"the stack has {', '.join(channels)}. Give the classifier of this assay."
+        )
+    net = TreatmentNet(
+        len(header["channels"]), (trained[0], trained[1]), header["width"], header["dropout"]
+    )
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"The weights in {path} do not fit their header ({reason}).") from error
+    return Classifier(net, header, device or torch.device("cpu"), batch_size)

@@ -1,0 +1,235 @@
+"""Pix2Pix (Isola et al. 2017) for cells: a U-Net, a PatchGAN, and how an image reaches them.
+
+From the article: U-Net with skips, 4x4 convolutions of stride 2 down to 1x1, batch norm, dropout of
+one half in three decoder blocks, PatchGAN of 70x70 that sees input and output, loss BCE + 100 L1.
+Four things differ. The low-resolution image is enlarged bicubically to the size of its target,
+because a U-Net keeps the size. The last layer is linear: a tanh saturates at black and white of the
+intensity scale, and the features need the values beyond. Batch norm uses running statistics when
+the network is applied, where the original uses those of its batch of one: a cell's image must not
+depend on its company. Small images get fewer layers and a smaller patch, to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from rls.io import Intensity, read_weights
+from rls.runtime.errors import InputError
+from rls.runtime.streams import torch_stream
+from rls.search.forward import downscale, upscale
+
+KIND = "pix2pix"
+SMALLEST_SIZE = 16  # px: below, not even the smallest patch fits
+DROPOUT = 0.5
+DROPOUT_BLOCKS = 3
+INIT_SD = 0.02
+SLOPE = 0.2  # of the leaky ReLUs
+LEVELS = 255.0  # of an 8-bit low-resolution image, as in rls.degrade
+
+
+class UNet(nn.Module):
+    """Generator: enlarged low-resolution images to high-resolution ones, both in [-1, 1] units.
+
+    As many halvings as lead to 1x1: 7 at 128 px. The maps double from ``width`` to 8 ``width``.
+
+    Raises:
+        InputError: The size is no power of two, or under 16 px.
+    """
+
+    def __init__(self, n_channels: int, image_size: int, width: int) -> None:
+        super().__init__()
+        depth = image_size.bit_length() - 1
+        if image_size != 2**depth or image_size < SMALLEST_SIZE:
+            raise InputError(
+                f"Found image_size {image_size} px, expected a power of two of at least "
+                f"{SMALLEST_SIZE} px, which a U-Net can halve down to one pixel. Crop cells of "
+                f"another size, or leave this method out of run.methods."
+            )
+        self.n_channels, self.image_size, self.depth = n_channels, image_size, depth
+        maps = [width * min(2**level, 8) for level in range(depth)]
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for level in range(depth):
+            outer = n_channels if level == 0 else maps[level - 1]
+            # one pixel an image has no variance: the innermost level goes without a norm
+            plain = level in (0, depth - 1)
+            convolution = nn.Conv2d(outer, maps[level], 4, 2, 1, bias=plain)
+            self.down.append(convolution if plain else _normed(convolution))
+            inner = maps[level] * (1 if level == depth - 1 else 2)
+            transposed = nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=level == 0)
+            self.up.append(transposed if level == 0 else _normed(transposed))
+        # beside the innermost, and never the outermost
+        levels = [level for level in range(depth - 2, 0, -1)][:DROPOUT_BLOCKS]
+        self.dropout_shapes = {  # (c, y, x) of the maps at the level
+            level: (maps[level - 1], image_size >> level, image_size >> level) for level in levels
+        }
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor, masks: dict[int, Tensor] | None = None) -> Tensor:
+        """Return images (n, c, y, x) of enlarged ones; without ``masks`` nothing is dropped."""
+        kept = [self.down[0](images)]
+        for level in range(1, self.depth):
+            kept.append(self.down[level](functional.leaky_relu(kept[-1], SLOPE)))
+        x = kept.pop()
+        for level in range(self.depth - 1, 0, -1):
+            x = self.up[level](functional.relu(x))
+            if masks is not None and level in masks:
+                x = x * masks[level]
+            x = torch.cat([kept.pop(), x], dim=1)
+        return self.up[0](functional.relu(x))
+
+    def masks(self, n: int, random: torch.Generator) -> dict[int, Tensor]:
+        """Draw the dropout of n images in training, on the device of ``random``."""
+        return {level: _mask((n, *shape), random) for level, shape in self.dropout_shapes.items()}
+
+    def masks_of(self, image_ids: Sequence[str], seed: int) -> dict[int, Tensor]:
+        """Return the dropout of named images, each from its own stream: alone or in company."""
+        drawn: dict[int, list[Tensor]] = {level: [] for level in self.dropout_shapes}
+        for image_id in image_ids:
+            random = torch_stream(seed, image_id, "pix2pix dropout")
+            for level, shape in self.dropout_shapes.items():
+                drawn[level].append(_mask(shape, random))
+        return {level: torch.stack(masks) for level, masks in drawn.items()}
+
+
+class PatchGAN(nn.Module):
+    """Discriminator: logits (n, 1, y', x'), one a patch of the pair (input, output).
+
+    Three strided layers see 70x70 px, two 34x34, one 16x16: the most that the image holds.
+    """
+
+    def __init__(self, n_channels: int, image_size: int, width: int) -> None:
+        super().__init__()
+        strided = max((n for n in (1, 2, 3) if receptive_field(n) <= image_size), default=1)
+        self.receptive_field = receptive_field(strided)
+        maps = [width * min(2**level, 8) for level in range(strided + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(2 * n_channels, width, 4, 2, 1), nn.LeakyReLU(SLOPE)]
+        for level in range(1, strided + 1):
+            stride = 2 if level < strided else 1
+            convolution = nn.Conv2d(maps[level - 1], maps[level], 4, stride, 1, bias=False)
+            layers += [_normed(convolution), nn.LeakyReLU(SLOPE)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(maps[-1], 1, 4, 1, 1))
+        self.apply(_initialise)
+
+    def forward(self, source: Tensor, images: Tensor) -> Tensor:
+        """Return the logits that ``images`` are real, given ``source``; both (n, c, y, x)."""
+        return self.layers(torch.cat([source, images], dim=1))
+
+
+def receptive_field(strided: int) -> int:
+    """Return the side in px of what a logit sees behind ``strided`` strided and two plain 4x4."""
+    side = 1
+    for stride in (1, 1, *[2] * strided):
+        side = (side - 1) * stride + 4
+    return side
+
+
+class Pairing(nn.Module):
+    """Make the U-Net's input: y = D(x), put on 256 levels as in ``degrade``, enlarged again."""
+
+    def __init__(self, image_size: int, factor: int, border: str, quantise: str) -> None:
+        super().__init__()
+        self.down = downscale(image_size, factor, border)
+        self.up = upscale(image_size // factor, factor)
+        self.quantise = quantise
+
+    def low_resolution(self, unit: Tensor) -> Tensor:
+        """Return (n, c, y/factor, x/factor) of images (n, c, y, x), both in [0, 1] units."""
+        low = self.down(unit)
+        if self.quantise == "8bit":
+            low = (low * LEVELS).round().clamp(0.0, LEVELS) / LEVELS
+        return low
+
+    def forward(self, high: Tensor) -> Tensor:
+        """Return the inputs (n, c, y, x) that belong to images (n, c, y, x), in [-1, 1] units."""
+        return enlarged(self.low_resolution((high + 1) / 2), self.up)
+
+
+def enlarged(low: Tensor, up: nn.Module) -> Tensor:
+    """Return the U-Net's input, in [-1, 1] units, of low-resolution images in [0, 1] units."""
+    return up(low) * 2 - 1
+
+
+def load_unet(
+    path: Path | str,
+    device: torch.device | str = "cpu",
+    *,
+    factor: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    n_channels: int | None = None,
+) -> tuple[UNet, dict[str, Any]]:
+    """Return the network of a file, frozen and in eval mode, and its header.
+
+    Arguments:
+        factor, image_size, n_channels: Of the images that it is to make; None to take any.
+
+    Raises:
+        InputError: The file is missing, damaged, of another kind or made for other images.
+    """
+    tensors, header = read_weights(path, kind=KIND)
+    asked = {"factor": factor, "image_size": image_size, "channels": n_channels}
+    found = {
+        "factor": header["factor"],
+        "image_size": (header["image_size"],) * 2,
+        "channels": len(header["channels"]),
+    }
+    differing = [name for name, value in asked.items() if value not in (None, found[name])]
+    if differing:
+        trained = ", ".join(f"{name} {_text(found[name])}" for name in differing)
+        wanted = ", ".join(f"{name} {_text(asked[name])}" for name in differing)
+        raise InputError(
+            f"{path} was trained for {trained}, and these images have {wanted}. Give the network "
+            f"of this assay and factor, or train one (python -m rls.train_pix2pix)."
+        )
+    net = UNet(len(header["channels"]), header["image_size"], header["generator_width"])
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"The weights in {path} do not fit their header ({reason}).") from error
+    return net.to(device).eval().requires_grad_(False), header
+
+
+def check_assay(path: Path | str, header: dict[str, Any], intensity: Intensity) -> None:
+    """Refuse a network that was trained on other channels or another intensity scale.
+
+    Raises:
+        InputError: It was.
+    """
+    trained = Intensity.from_dict(header["intensity"])
+    if trained != intensity:
+        raise InputError(
+            f"{path} was trained on the channels {', '.join(trained.channels)} with black "
+            f"{trained.black} and white {trained.white}; these images have the channels "
+            f"{', '.join(intensity.channels)} with black {intensity.black} and white "
+            f"{intensity.white}. Give the network of this assay."
+        )
+
+
+def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels))
+
+
+def _mask(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
+    """Return 0 with probability ``DROPOUT``, else what keeps the mean."""
+    kept = torch.rand(shape, generator=random, device=random.device) >= DROPOUT
+    return kept / (1 - DROPOUT)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Draw weights from N(0, 0.02^2) and scales from N(1, 0.02^2); shifts start at 0."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
+        mean = 1.0 if isinstance(module, nn.BatchNorm2d) else 0.0
+        nn.init.normal_(module.weight, mean, INIT_SD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

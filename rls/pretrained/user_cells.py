@@ -1,0 +1,238 @@
+"""A user's own low-resolution cells: from files of any naming to one array in a model's order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rls.io.images import SUFFIXES, Planes, read_planes
+from rls.runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Low-resolution cells.
+
+    Attributes:
+        images: (n, c, m, m) float32, channels in the model's order, values as in the files.
+        image_ids: n unique names: the file's, and the number in it where it holds several.
+        files, numbers: Where each is from; numbers count from 1.
+        eight_bit: All files are 8-bit.
+        pixel_size_um: As all files say, or None.
+        notes: How the files were understood, one sentence each.
+    """
+
+    images: np.ndarray
+    image_ids: tuple[str, ...]
+    files: tuple[str, ...]
+    numbers: tuple[int, ...]
+    eight_bit: bool
+    pixel_size_um: float | None
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def list_files(paths: Sequence[Path]) -> list[Path]:
+    """Return image files; of a folder those in it, sorted as people count (2 before 10).
+
+    Raises:
+        InputError: A path does not exist, or a folder holds no image.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+            if not found:
+                raise InputError(
+                    f"The folder {path} holds no image ({', '.join(SUFFIXES)}). Give another."
+                )
+            files += sorted(found, key=_counting)
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(f"The image {path} does not exist. Give a file or a folder of images.")
+    return files
+
+
+def read_cells(
+    paths: Sequence[Path],
+    wanted: Sequence[str],
+    said: Sequence[str] | None = None,
+    axes: str | None = None,
+) -> Cells:
+    """Read cells and put their channels in the order ``wanted``.
+
+    A file holds all channels of its cells, or one: then the files' names hold the channels' names
+    (``cell1_dna.png`` and ``cell1_nfkb.png`` are one cell).
+
+    Arguments:
+        said: Names of the channels in the order of the files; without, those in the files.
+        axes: See :func:`rls.io.images.read_planes`.
+
+    Raises:
+        InputError: No file, other channels than the model's, or sizes that differ.
+    """
+    files = list_files(paths)
+    names = tuple(said) if said else tuple(wanted)
+    planes = {file: read_planes(file, len(names), axes) for file in files}
+    if len(wanted) > 1 and all(p.images.shape[1] == 1 for p in planes.values()):
+        groups = _join_channels(planes, names, wanted)
+    else:
+        groups = [(file, [(file, _choose(file, planes[file], said, wanted))]) for file in files]
+    images: list[np.ndarray] = []
+    ids: list[str] = []
+    origins: list[str] = []
+    numbers: list[int] = []
+    stems = [_stem(name) for name, _ in groups]
+    for (name, parts), stem in zip(groups, stems, strict=True):
+        own = np.concatenate([part for _, part in parts], axis=1).astype(np.float32)
+        label = stem if stems.count(stem) == 1 else f"{name.parent.name}_{stem}"
+        images.append(own)
+        ids += [label] if len(own) == 1 else [f"{label}_{i + 1:04d}" for i in range(len(own))]
+        origins += [" ".join(str(file) for file, _ in parts)] * len(own)
+        numbers += range(1, len(own) + 1)
+    sizes = {image.shape[-2:] for image in images}
+    if len(sizes) > 1:
+        raise InputError(
+            f"Found images of {_sizes(sizes)} px, expected one size. Crop all cells alike."
+        )
+    if len(set(ids)) < len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise InputError(f"The cell {twice} comes twice. Give every file once, under its own name.")
+    pixel_sizes = {p.pixel_size_um for p in planes.values()}
+    return Cells(
+        np.concatenate(images), tuple(ids), tuple(origins), tuple(numbers),
+        all(p.images.dtype.itemsize == 1 for p in planes.values()),
+        pixel_sizes.pop() if len(pixel_sizes) == 1 else None,
+        _notes(planes),
+    )  # fmt: skip
+
+
+def check_size(cells: Cells, image_size: int, factor: int) -> None:
+    """Refuse cells that are not as large as the model's, reduced by ``factor``.
+
+    Raises:
+        InputError: As said; the sentence tells what to do.
+    """
+    height, width = cells.images.shape[-2:]
+    side = image_size // factor
+    if (height, width) == (side, side):
+        return
+    found = (
+        f"Found images of {height} x {width} px; a model of {image_size} px takes {side} x {side} "
+        f"px at factor {factor}."
+    )
+    if height == width and height < image_size and image_size % height == 0:
+        raise InputError(f"{found} Give --factor {image_size // height} if they are whole cells.")
+    if min(height, width) > side:
+        raise InputError(
+            f"{found} Each image must be one cell: crop {side} x {side} px around every nucleus "
+            "of the field, nucleus in the middle, and give the crops."
+        )
+    raise InputError(f"{found} Crop the cells larger, or use a model of smaller images.")
+
+
+def _choose(
+    file: Path, planes: Planes, said: Sequence[str] | None, wanted: Sequence[str]
+) -> np.ndarray:
+    """Return the images (n, c, y, x) of one file with the wanted channels in their order."""
+    n_found = planes.images.shape[1]
+    names = said or planes.channels
+    model = f"the model wants {len(wanted)} ({', '.join(wanted)})"
+    if names is None:
+        if n_found == len(wanted) == 1:
+            return planes.images
+        raise InputError(
+            f"{file} has {n_found} channel{'s' * (n_found != 1)} and does not name them; {model}. "
+            + (
+                "Give their names in the order of the file, such as "
+                f"--channels {','.join(wanted)}; or"
+                if n_found == len(wanted)
+                else "If these are raw channels and not colours, name each with --channels, those "
+                "too that the model does not know; or give"
+            )
+            + " one grey file a channel, whose name holds the channel's."
+        )
+    if len(names) != n_found:
+        raise InputError(
+            f"{file} has {n_found} channel{'s' * (n_found != 1)}, and {len(names)} names were "
+            f"given ({', '.join(names)}); {model}. Name every channel of the file, in its order."
+        )
+    lower = [name.strip().lower() for name in names]
+    missing = [name for name in wanted if lower.count(name.lower()) != 1]
+    if missing:
+        raise InputError(
+            f"{file} has the channels {', '.join(names)}; {model}. Found none, or several, for "
+            f"{', '.join(missing)}. Say which is which, in the order of the file, such as "
+            f"--channels {','.join(wanted)}."
+        )
+    return planes.images[:, [lower.index(name.lower()) for name in wanted]]
+
+
+def _join_channels(
+    planes: dict[Path, Planes], names: Sequence[str], wanted: Sequence[str]
+) -> list[tuple[Path, list[tuple[Path, np.ndarray]]]]:
+    """Return [(name of the cell, [(file, (n, 1, y, x)) a wanted channel])] of one-channel files."""
+    cells: dict[Path, dict[str, Path]] = {}
+    hint = (
+        f"Expected one file for each of {', '.join(wanted)}, such as cell1_{wanted[0]}.png and "
+        f"cell1_{wanted[-1]}.png; or one file with all channels."
+    )
+    for file in planes:
+        parts = re.split(r"([^A-Za-z0-9]+)", _stem(file))
+        hits = [(i, n) for i, part in enumerate(parts) for n in names if part.lower() == n.lower()]
+        if len(hits) != 1:
+            raise InputError(
+                f"{file} has one channel, the model wants {len(wanted)}, and its name does not "
+                f"hold one of the channels' names. {hint}"
+            )
+        (i, name), rest = hits[0], list(parts)
+        rest[max(i - 1, 0) : i + 1] = []
+        cell = file.with_name("".join(rest).strip("_-. ") or "cell")
+        if name.lower() in cells.setdefault(cell, {}):
+            raise InputError(f"{file} and {cells[cell][name.lower()]} are one cell and channel.")
+        cells[cell][name.lower()] = file
+    groups = []
+    for cell, found in cells.items():
+        missing = [name for name in wanted if name.lower() not in found]
+        if missing:
+            raise InputError(f"Of the cell {cell.name} the file for {missing[0]} lacks. {hint}")
+        parts_of = [(found[n.lower()], planes[found[n.lower()]].images) for n in wanted]
+        if len({images.shape for _, images in parts_of}) > 1:
+            raise InputError(f"The channels of the cell {cell.name} differ in shape. Crop alike.")
+        groups.append((cell, parts_of))
+    return groups
+
+
+def _notes(planes: dict[Path, Planes]) -> tuple[str, ...]:
+    hows: dict[str, list[Path]] = {}
+    for file, one in planes.items():
+        hows.setdefault(one.how, []).append(file)
+    return tuple(
+        f"{files[0].name}{f' and {len(files) - 1} more' if len(files) > 1 else ''}: {how}"
+        for how, files in hows.items()
+    )
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for suffix in (".ome.tif", ".ome.tiff", *SUFFIXES):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _counting(path: Path) -> list[tuple[int, str]]:
+    return [
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)
+    ]
+
+
+def _sizes(sizes: set[tuple[int, ...]]) -> str:
+    return ", ".join(" x ".join(map(str, size)) for size in sorted(sizes)[:4])

@@ -1,0 +1,1 @@
+"""How a command runs: flags, errors, device, random streams, progress, checkpoints, locks."""

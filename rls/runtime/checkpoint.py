@@ -1,0 +1,173 @@
+"""Checkpoints that survive a kill at any moment: whole or absent, locked, the last two kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from rls.io.files import DIGEST_BYTES, atomic_path, write_text
+from rls.runtime.errors import InputError
+from rls.runtime.locks import Lock
+from rls.runtime.stopping import Stopped
+
+KEPT = 2
+RUN = "RLS_RUN"  # names one run of Snakemake in the environment of its jobs
+MOST_FAILURES = 2
+
+
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """Return 20 hexadecimal digits of blake2b over the JSON of ``identity``."""
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+class StateFolder:
+    """The folder ``root/name-digest`` of one computation, held by one process at a time.
+
+    Its name holds a digest of everything that determines the result, so changed settings start
+    afresh and the same settings go on. Leave the total length out of ``identity``: then training
+    longer continues.
+
+    Arguments:
+        root: Usually ``state`` in the run folder.
+        name: The command's name.
+        identity: Settings, data digest, seed; values that JSON can hold.
+        writes: False for a process that only reads beside the one that holds the folder.
+
+    In a run of Snakemake (RLS_RUN is set) a fault that came twice without a step forward is not
+    met a third time: retries are for what another attempt can mend. A new run tries again.
+
+    Raises:
+        InputError: On entering, when a living process holds the folder, or after such a fault.
+    """
+
+    def __init__(
+        self, root: Path | str, name: str, identity: Mapping[str, Any], *, writes: bool = True
+    ) -> None:
+        self.folder = Path(root) / f"{name}-{identity_digest(identity)}"
+        self.identity = dict(identity)
+        self.writes = writes
+        self._lock = Lock(self.folder / "lock.json", self.folder)
+
+    def __enter__(self) -> StateFolder:
+        if not self.writes:
+            return self
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock.take()
+        try:
+            self._refuse_third_failure()
+        except InputError:
+            self._lock.give_back()
+            raise
+        for leftover in self.folder.glob(".tmp-*"):
+            leftover.unlink(missing_ok=True)
+        write_text(self.folder / "identity.json", json.dumps(self.identity, indent=2) + "\n")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self.writes:
+            return
+        if isinstance(error, Exception) and not isinstance(error, (Stopped, MemoryError)):
+            self._note_failure(f"{type(error).__name__}: {error}")
+        self._lock.give_back()
+
+    def save(self, step: int, payload: Mapping[str, Any]) -> None:
+        """Write a checkpoint and drop all but the last two.
+
+        Arguments:
+            step: Non-negative; later steps have larger numbers.
+            payload: Nested dicts and lists of tensors, numbers, strings and None.
+
+        Raises:
+            InputError: The disk is full (the checkpoints there stay), or another process has
+                taken the folder over.
+        """
+        if not self._lock.is_mine():
+            raise InputError(
+                f"Another process has taken over {self.folder}; this one stops so that it does "
+                f"not write over its work."
+            )
+        buffer = io.BytesIO()
+        torch.save(dict(payload), buffer)
+        content = buffer.getvalue()
+        digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+        with atomic_path(self._path(step)) as temporary, open(temporary, "wb") as handle:
+            handle.write(digest)
+            handle.write(content)
+        for path in self._checkpoints()[:-KEPT]:
+            path.unlink(missing_ok=True)
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the payload of the newest good checkpoint, or None when there is none.
+
+        A damaged one is named, set aside and the one before it used.
+        """
+        for path in reversed(self._checkpoints()):
+            content = path.read_bytes()
+            digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+            if hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest() == digest:
+                return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            if not self.writes:
+                continue
+            path.rename(path.with_suffix(".damaged"))
+            print(
+                f"The checkpoint {path} is damaged and was set aside; the one before it is used.",
+                flush=True,
+            )
+        return None
+
+    def clear(self) -> None:
+        """Remove all checkpoints: the result that they led to has been written."""
+        for path in self._checkpoints():
+            path.unlink(missing_ok=True)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"checkpoint-{step:012d}.pt"
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(self.folder.glob("checkpoint-*.pt"))
+
+    @property
+    def _failures(self) -> Path:
+        return self.folder / "failures.json"
+
+    def _present(self, sentence: str = "") -> dict[str, Any]:
+        """What must be the same for a failure to be the same: the run, the progress, the fault."""
+        newest = self._checkpoints()[-1:]
+        progress = newest[0].name if newest else ""
+        return {"run": os.environ.get(RUN, ""), "progress": progress, "sentence": sentence}
+
+    def _noted(self) -> dict[str, Any]:
+        try:
+            return json.loads(self._failures.read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def _note_failure(self, sentence: str) -> None:
+        present, noted = self._present(sentence), self._noted()
+        count = noted.pop("count", 0) if {**noted, "count": 0} == {**present, "count": 0} else 0
+        with contextlib.suppress(OSError, InputError):  # of a full disk the first fault says it
+            write_text(self._failures, json.dumps({**present, "count": count + 1}) + "\n")
+
+    def _refuse_third_failure(self) -> None:
+        noted = self._noted()
+        count, sentence = noted.pop("count", 0), noted.get("sentence", "")
+        if noted.get("run") and count >= MOST_FAILURES and noted == self._present(sentence):
+            raise InputError(
+                f"This run has failed {count} times at the same point ({sentence}) and does not "
+                "try again. Mend the cause and start Snakemake again."
+            )

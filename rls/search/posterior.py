@@ -1,0 +1,270 @@
+"""Several solutions of one low-resolution image (article, section 4.5), found in three ways.
+
+* ``article``: mu and sigma that maximise the printed objective, w_i = mu + sigma eps_i with fixed
+  eps_i. Its term -(n/2) log sigma^2 has the sign opposite to an entropy, and with these w_i the
+  quadratic term is constant: only the inverse gamma keeps sigma from 0. Under a flat likelihood
+  sigma = beta / (n + alpha + 1) in every dimension, whatever the data.
+* ``variational``: q = N(mu, diag sigma^2) over w+ that maximises the evidence lower bound
+  E_q[log p(w | y)] + H(q) (Kingma & Welling 2014), with fresh draws at every step.
+* ``restarts``: a search of Eq. 5 from each of n random styles near the mean (the authors' code).
+
+log p(w | y) is minus Eq. 5 over ``temperature``, up to a constant. Eq. 5 takes the mean of
+|y - D(G(w))| over N values, so a temperature T means a Laplace noise of scale T N on [0, 1], and
+lambda_w / T nats of the prior for every nat of P_w.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rls.runtime.streams import torch_stream
+from rls.search import rls
+from rls.search.loop import Losses, Objective, Variables, search
+from rls.search.problem import BatchProgress, Problem, Reconstruction
+from rls.stylegan2.networks import Precision
+
+ARTICLE, VARIATIONAL, RESTARTS = KINDS = ("article", "variational", "restarts")
+HANDED_OUT = "solutions"  # purpose of the draws eps_i behind the n solutions
+
+
+# The objectives ----------------------------------------------------------------------------------
+
+
+def log_inverse_gamma(x: Tensor, alpha: float, beta: float) -> Tensor:
+    """Return log of the inverse gamma density of x > 0, element by element.
+
+    a log b - log Gamma(a) - (a + 1) log x - b / x
+    """
+    return alpha * math.log(beta) - math.lgamma(alpha) - (alpha + 1) * x.log() - beta / x
+
+
+def article_objective(
+    log_posterior: Tensor, w: Tensor, mu: Tensor, sigma: Tensor, alpha: float, beta: float
+) -> Tensor:
+    """Return the objective of section 4.5 as printed, to be maximised, shape (g,).
+
+    sum_i log p(w_i | y) - (n/2) log sigma^2 - (n/2) log 2 pi - sum_i (w_i - mu)^2 / (2 sigma^2)
+    + log p(sigma), the last four summed over dimensions; p(sigma) is an inverse gamma.
+
+    Arguments:
+        log_posterior: (g, n) log p(w_i | y).
+        w: (g, n, L, d) the solutions of g images.
+        mu, sigma: (g, L, d).
+    """
+    n = w.shape[1]
+    squares = (w - mu[:, None]).square().sum(dim=1) / (2 * sigma.square())
+    density = -n * sigma.log() - n / 2 * math.log(2 * math.pi) - squares
+    density = density + log_inverse_gamma(sigma, alpha, beta)
+    return log_posterior.sum(dim=1) + density.sum(dim=(1, 2))
+
+
+def flat_sigma(n: int, alpha: float, beta: float) -> float:
+    """Return the sigma that the printed objective gives when the likelihood says nothing."""
+    return beta / (n + alpha + 1)
+
+
+def gaussian_entropy(sigma: Tensor) -> Tensor:
+    """Return the entropy of N(mu, diag sigma^2) in nats, shape (g,); sigma (g, L, d)."""
+    return (sigma.log() + 0.5 * math.log(2 * math.pi * math.e)).sum(dim=(1, 2))
+
+
+def lower_bound(log_posterior: Tensor, sigma: Tensor) -> Tensor:
+    """Return E_q[log p(w | y)] + H(q), shape (g,); log_posterior (g, n) at n draws of q."""
+    return log_posterior.mean(dim=1) + gaussian_entropy(sigma)
+
+
+# Draws -------------------------------------------------------------------------------------------
+
+
+def solution_ids(image_ids: Sequence[str], n: int) -> tuple[str, ...]:
+    """Return ``{image_id}_k{j}``, j from 1 to n, the solutions of an image side by side."""
+    return tuple(f"{image_id}_k{j}" for image_id in image_ids for j in range(1, n + 1))
+
+
+class Draws:
+    """Standard normal draws of some rows, each from its own stream: the company is of no effect."""
+
+    def __init__(self, seed: int, ids: Sequence[str], purpose: str) -> None:
+        self.streams = [torch_stream(seed, name, purpose) for name in ids]
+
+    def next(self, shape: Sequence[int], device: torch.device) -> Tensor:
+        """Return the next draws, (rows, *shape), made on the CPU: the same on every device."""
+        drawn = [torch.randn(tuple(shape), generator=random) for random in self.streams]
+        return torch.stack(drawn).to(device)
+
+
+# The searches ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options:
+    """How solutions are found; the fields are those of the command's settings."""
+
+    kind: str
+    n_solutions: int
+    temperature: float
+    sigma_start: float
+    sigma_learning_rate: float
+    inverse_gamma_alpha: float
+    inverse_gamma_beta: float
+    restart_spread: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where mu and sigma start.
+
+    Attributes:
+        mean: (L, d).
+        sd: (L, d) sigma at the start.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+
+@dataclass(frozen=True)
+class Course:
+    """Course of the search for mu and sigma, as for a single w."""
+
+    steps: int
+    learning_rate: float
+    schedule: str
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """What was found for g images: w (g n, L, d); mu and sigma (g, L, d); status (g,)."""
+
+    w: Tensor
+    mu: Tensor
+    sigma: Tensor
+    status: np.ndarray
+
+
+def fit_gaussians(
+    negative: Objective,
+    ids: Sequence[str],
+    start: Start,
+    options: Options,
+    course: Course,
+    seed: int,
+    progress: BatchProgress,
+) -> Gaussians:
+    """Return mu and sigma of every image and its n solutions mu + sigma eps_i.
+
+    Arguments:
+        negative: ``loss_total`` (rows,) = -temperature log p(w | y) of one variable (rows, L, d).
+        ids: Of the rows; the n solutions of an image stand side by side.
+    """
+    n = options.n_solutions
+    groups, shape, device = len(ids) // n, start.mean.shape, start.mean.device
+    handed_out = Draws(seed, ids, HANDED_OUT).next(shape, device)
+    fresh = Draws(seed, ids, "draws of the lower bound")
+    # both are moved by the same Adam; this gives log sigma a pace of its own
+    pace = options.sigma_learning_rate / course.learning_rate
+    steps_taken = 0
+
+    def spread(variable: Tensor) -> Tensor:
+        return (start.sd.log() + pace * variable).exp()
+
+    def at(mu: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+        return mu.repeat_interleave(n, 0) + sigma.repeat_interleave(n, 0) * noise
+
+    def log_posterior(w: Tensor, precision: Precision) -> Tensor:
+        return -negative((w,), precision)["loss_total"].view(groups, n) / options.temperature
+
+    def printed(variables: Variables, precision: Precision) -> Losses:
+        mu, sigma = variables[0], spread(variables[1])
+        w = at(mu, sigma, handed_out)
+        hyperprior = (options.inverse_gamma_alpha, options.inverse_gamma_beta)
+        solutions = w.view(groups, n, *shape)
+        value = article_objective(log_posterior(w, precision), solutions, mu, sigma, *hyperprior)
+        return {"loss_total": -value}
+
+    def bound(variables: Variables, precision: Precision) -> Losses:
+        nonlocal steps_taken
+        mu, sigma = variables[0], spread(variables[1])
+        searching = torch.is_grad_enabled()
+        noise = fresh.next(shape, device) if searching else handed_out
+        value = -lower_bound(log_posterior(at(mu, sigma, noise), precision), sigma)
+        # The loop keeps the least value. Of a noisy one that is a lucky draw, so the value that it
+        # sees falls at every step: the last finite iterate stays. The gradient is the bound's.
+        # What the loop evaluates in between, the next step beats too.
+        steps_taken += searching
+        return {"loss_total": value - value.detach() - steps_taken}
+
+    mu = start.mean.expand(groups, *shape)
+    found = search(
+        (mu, torch.zeros_like(mu)),
+        {ARTICLE: printed, VARIATIONAL: bound}[options.kind],
+        steps=course.steps,
+        learning_rate=course.learning_rate,
+        schedule=course.schedule,
+        precision=course.precision,
+        progress=progress,
+    )
+    mu, sigma = found.variables[0], spread(found.variables[1])
+    return Gaussians(at(mu, sigma, handed_out), mu, sigma, found.status)
+
+
+def solve_by_gaussians(
+    problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
+) -> Reconstruction:
+    """Return the solutions ``article`` or ``variational`` of a batch of rows."""
+    styles, layers = problem.need_styles(), problem.need_generator().num_ws
+    synthesise, objective = rls.objective_of(problem, settings)
+    start = Start(
+        styles.mean.expand(layers, -1), options.sigma_start * styles.sd.expand(layers, -1)
+    )
+    rate = rls.learning_rate_of(problem, settings)
+    course = Course(settings.steps, rate, settings.schedule, problem.precision)
+    found = fit_gaussians(
+        objective, problem.image_ids, start, options, course, problem.seed, progress
+    )
+    with torch.no_grad():
+        images, losses = synthesise(found.w, "float32"), objective((found.w,), "float32")
+    n = options.n_solutions
+    columns = rls.describe(losses)
+    columns["sigma_mean"] = np.repeat(found.sigma.mean(dim=(1, 2)).cpu().numpy(), n)
+    status = np.repeat(found.status, n)
+    return Reconstruction(images, found.w, {**columns, "search_status": status})
+
+
+def solve_by_restarts(
+    problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
+) -> Reconstruction:
+    """Return what a search finds from mean + spread (G_m(z) - mean), row by row."""
+    generator, styles = problem.need_generator(), problem.need_styles()
+    z = Draws(problem.seed, problem.image_ids, "restart").next((generator.z_dim,), problem.device)
+    with torch.no_grad():
+        w = generator.mapping(z)[:, 0]
+    start = styles.mean + options.restart_spread * (w - styles.mean)
+    start = start[:, None].expand(-1, generator.num_ws, -1)
+    found = rls.search_from(start, problem, settings, progress)
+    columns = {**found.columns, "sigma_mean": np.full(len(z), np.nan, dtype=np.float32)}
+    return Reconstruction(found.images, found.latents, columns)
+
+
+class Sampler:
+    """A search as :func:`rls.search.batches.solve` wants it; a batch holds whole images."""
+
+    Settings: type[Any] = rls.Settings
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def super_resolve(
+        self, problem: Problem, settings: rls.Settings, progress: BatchProgress
+    ) -> Reconstruction:
+        """Return the solutions of a batch whose rows are (image, solution)."""
+        solve = solve_by_restarts if self.options.kind == RESTARTS else solve_by_gaussians
+        return solve(problem, settings, self.options, progress)
