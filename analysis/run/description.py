@@ -1,0 +1,220 @@
+"""What runs: assays, and the factors, degradations and methods that each of them is compared at.
+
+:meth:`Run.of` reads it from a configuration. Rule ``describe_assays`` writes it once, as
+``results/run.json``; tables, figures and the report read that file by their flag ``--run``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rls.io.digests import check_digest
+from rls.io.names import HIGH_RESOLUTION
+from rls.runtime.errors import InputError
+
+FILE = "run.json"  # in the folder of results
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One factor and degradation of an assay.
+
+    Attributes:
+        methods: The methods that run here, in the order of tables.
+        clean: Whether the degradation is the run's first, which all methods face.
+    """
+
+    factor: int
+    degradation: str
+    methods: tuple[str, ...]
+    clean: bool
+
+
+@dataclass(frozen=True)
+class Assay:
+    """What tables and figures say of an assay.
+
+    Attributes:
+        split_by: What the splits divide: plate, well, field or tile.
+        conditions: Factors in their order, and at each the degradations.
+    """
+
+    name: str
+    title: str
+    simulated: bool
+    negative_control: str
+    positive_control: str
+    channels: tuple[str, ...]
+    nucleus_channel: str
+    marker_channel: str
+    features: tuple[str, ...]
+    has_high_resolution: bool
+    split_by: str
+    conditions: tuple[Condition, ...]
+
+    @property
+    def label(self) -> str:
+        """The title, with the word *simulated* wherever the plate was, and *no HR* where so."""
+        title = f"{self.title} (simulated)" if self.simulated else self.title
+        return title if self.has_high_resolution else f"{title} (acquired in LR, no HR)"
+
+    @property
+    def treatments(self) -> tuple[str, str]:
+        """The controls, negative first."""
+        return self.negative_control, self.positive_control
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """The factors that the assay runs."""
+        return tuple(dict.fromkeys(condition.factor for condition in self.conditions))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One assay under one condition: the unit that tables and figures walk over.
+
+    Attributes:
+        folder: Where the condition's files lie.
+    """
+
+    assay: Assay
+    condition: Condition
+    folder: Path
+
+    @property
+    def factor(self) -> int:
+        """Side of a high-resolution image over that of a low-resolution one."""
+        return self.condition.factor
+
+    @property
+    def degradation(self) -> str:
+        """Name of the degradation."""
+        return self.condition.degradation
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that run here, in the order of tables."""
+        return self.condition.methods
+
+    @property
+    def clean(self) -> bool:
+        """Whether the degradation is the run's first, which all methods face."""
+        return self.condition.clean
+
+    @property
+    def title(self) -> str:
+        """Such as 'Translocation (simulated), 8x, bicubic'."""
+        return f"{self.assay.label}, {self.factor}x, {self.degradation}"
+
+    def features(self, method: str) -> Path:
+        """Features of one method: one row a cell."""
+        return self.folder / f"{method}.features.parquet"
+
+    def metrics(self, method: str) -> Path:
+        """Image metrics of one method: one row a cell."""
+        return self.folder / f"{method}.metrics.parquet"
+
+    def classification(self, method: str) -> Path:
+        """Class probabilities of one method: one row a cell."""
+        return self.folder / f"{method}.classification.parquet"
+
+    def stack(self, method: str) -> Path:
+        """Images of one method; those of HR lie with the assay, not with a factor."""
+        if method == HIGH_RESOLUTION:
+            return self.folder.parent.parent / f"{method}.ome.tif"
+        return self.folder / f"{method}.ome.tif"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What runs.
+
+    Attributes:
+        results: The folder of results.
+        methods: All methods, in the order of tables.
+    """
+
+    seed: int
+    device: str
+    methods: tuple[str, ...]
+    assays: tuple[Assay, ...]
+    results: Path = Path("results")
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """The factors that any assay runs, in the order of the first that runs them."""
+        return tuple(dict.fromkeys(f for assay in self.assays for f in assay.factors))
+
+    @property
+    def degradations(self) -> tuple[str, ...]:
+        """The degradations that any assay faces; the clean one comes first."""
+        names = (c.degradation for assay in self.assays for c in assay.conditions)
+        return tuple(dict.fromkeys(names))
+
+    def comparisons(self, *, clean_only: bool = False) -> Iterator[Comparison]:
+        """Walk over assay, factor and degradation in the order of the configuration."""
+        for assay in self.assays:
+            for condition in assay.conditions:
+                if condition.clean or not clean_only:
+                    at = f"{condition.factor}x/{condition.degradation}"
+                    yield Comparison(assay, condition, self.results / assay.name / at)
+
+    def to_json(self) -> str:
+        """Return the text of ``run.json``, which does not name the folder that it lies in."""
+        content = {name: value for name, value in asdict(self).items() if name != "results"}
+        return json.dumps(content, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, results: Path) -> Run:
+        """Return the run that :meth:`to_json` wrote.
+
+        Raises:
+            InputError: The text is no JSON, or lacks something.
+        """
+        try:
+            content = json.loads(text)
+            assays = tuple(_assay(block) for block in content.pop("assays"))
+            methods = tuple(content.pop("methods"))
+            return cls(**content, methods=methods, assays=assays, results=results)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"The description of the run is damaged ({error}). Run describe_assays again."
+            ) from error
+
+    @classmethod
+    def read(cls, path: Path) -> Run:
+        """Read ``results/run.json``.
+
+        Raises:
+            InputError: The file is absent, or not what describe_assays wrote.
+        """
+        if not path.is_file():
+            raise InputError(
+                f"The description of the run, {path}, does not exist. Give results/run.json, "
+                "which rule describe_assays writes."
+            )
+        check_digest(path)
+        return cls.from_json(path.read_text(encoding="utf-8"), path.parent)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the flag ``--run`` that every table and figure takes."""
+    parser.add_argument(
+        "--run", type=Path, required=True, help="results/run.json: what runs, and where it lies"
+    )
+
+
+def _assay(block: Mapping[str, Any]) -> Assay:
+    values = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in block.items()
+    }
+    conditions = (
+        Condition(**{**condition, "methods": tuple(condition["methods"])})
+        for condition in block["conditions"]
+    )
+    return Assay(**{**values, "conditions": tuple(conditions)})
