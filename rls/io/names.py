@@ -1,4 +1,4 @@
-"""The words that files and configurations share: splits, statuses, reserved rows, kinds of solutions.
+"""The words that files and configurations share: splits, statuses, reserved rows, solutions.
 
 Each word is written here once; everything else imports it.
 """
