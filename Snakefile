@@ -5,11 +5,10 @@ min_version("9.0")
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
+configfile: f"{workflow.basedir}/config/bbbc021_plates.yaml"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/beside.smk"
-include: "workflow/rules/resources.smk"
 include: "workflow/rules/plates.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/rivals.smk"
@@ -40,7 +39,7 @@ rule all:
 # All that comes over the network, cropped and selected: afterwards no job needs one.
 rule fetch:
     input:
-        fetched_cells,
+        files.fetched_cells,
 
 
 # One assay: snakemake translocation, snakemake bbbc014, ...
@@ -50,5 +49,5 @@ for assay in config["run"]["assays"]:
         name:
             assay
         input:
-            assay_results(assay),
+            files.results_of(assay),
         localrule: True

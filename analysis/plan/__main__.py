@@ -14,17 +14,15 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from analysis import configuration
-from analysis.plan.jobs import ROOT, Job, planned_jobs, read_config
-from analysis.plan.rates import Rates, gpu_seconds, hours, kind_of
-from analysis.plan.sizes import Sizes
+from analysis.plan.jobs import Job, planned_jobs
+from analysis.run.rates import FILE, GPU_TFLOP_S, Rates, kind_of
+from analysis.run.sizes import Sizes
+from analysis.run.values import Config, read_config, section_values
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
+from rls.runtime.progress import format_seconds
 
-RATES = ROOT / "workflow" / "rates.json"
-GPU_TFLOP_S = 30.0  # sustained; a card's peak is several times what a training reaches
 AT_MOST = ("fit_flow", "train_classifier", "train_low_resolution_classifier")  # they stop early
 CHECKPOINTS = 3  # two are kept while a third is written
 
@@ -51,25 +49,23 @@ class Cost:
         )
 
 
-def cost_of(
-    job: Job, config: Mapping[str, Any], sizes: Sizes, rates: Rates, tflop_s: float
-) -> Cost:
+def cost_of(job: Job, config: Config, sizes: Sizes, rates: Rates, tflop_s: float) -> Cost:
     """Return what a job costs."""
-    kind, units = kind_of(job, config), sizes.units(job)
+    kind = kind_of(job.rule, job.wildcards, config)
+    units = sizes.units(job.rule, job.wildcards)
     seconds, basis = rates.processor_seconds(kind, units)
-    disk = rates.disk(kind, sizes.raw_mb(job))
+    disk = rates.disk(kind, sizes.raw_mb(job.rule, job.wildcards))
     if job.rule == "train_gan":
-        disk += CHECKPOINTS * sizes.of(job.wildcards["assay"]).checkpoint_mb
+        disk += CHECKPOINTS * sizes.of(job.wildcards["assay"]).networks.checkpoint_mb
     cost = Cost(1, seconds, 0.0, job.memory_mb, disk, basis)
     if not job.on_gpu:
         return cost
-    start, _ = rates.processor_seconds(kind, {})
-    on_gpu = start + gpu_seconds(units, tflop_s)
+    on_gpu = rates.gpu_seconds(kind, units, tflop_s)
     return replace(cost, processor_s=on_gpu, gpu_s=on_gpu, basis="estimate (GPU)")
 
 
 def costs_by_rule(
-    jobs: Iterable[Job], config: Mapping[str, Any], rates: Rates, tflop_s: float
+    jobs: Iterable[Job], config: Config, rates: Rates, tflop_s: float
 ) -> dict[str, Cost]:
     """Return the cost of each rule, in the order of the dry run."""
     sizes, costs = Sizes(config), dict[str, Cost]()
@@ -79,9 +75,7 @@ def costs_by_rule(
     return costs
 
 
-def describe(
-    costs: Mapping[str, Cost], config: Mapping[str, Any], rates: Rates, tflop_s: float
-) -> str:
+def describe(costs: Mapping[str, Cost], config: Config, rates: Rates, tflop_s: float) -> str:
     """Return the plan as lines to print."""
     total = sum(costs.values(), Cost())
     rows = [("stage", "jobs", "processor", "GPU", "memory", "disk", "from")]
@@ -107,13 +101,18 @@ def describe(
         notes.append("at most: stops by itself when it no longer improves, often long before.")
     fetched = [n for n in config["run"]["assays"] if config["assays"][n]["source"] == "bbbc021"]
     for name in fetched:
-        speed = configuration.section_values(config, "fetch_plate", name)["expected_mb_per_s"]
+        speed = section_values(config, "fetch_plate", name)["expected_mb_per_s"]
         n = len(config["assays"][name]["plates"])
         notes.append(
             f"Fetching {n} plates of {name}, about 840 MB each: {hours(n * 840 / speed)} more at "
             f"{speed:g} MB/s; 3 GB of disk a plate until it is cropped."
         )
     return "\n".join([*lines, "", *notes])
+
+
+def hours(seconds: float) -> str:
+    """Return seconds in words: from ten hours on as hours with one decimal."""
+    return f"{seconds / 3600:,.1f} h" if seconds >= 36000 else format_seconds(seconds)
 
 
 def _cells(cost: Cost) -> tuple[str, ...]:
@@ -141,7 +140,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as Snakemake's")
     parser.add_argument("--target", nargs="+", default=[], help="as Snakemake's: golgi, table1 ...")
     parser.add_argument("--directory", type=Path, help="run folder: what is done there is left out")
-    parser.add_argument("--rates", type=Path, default=RATES, help="by analysis.plan.measure")
+    parser.add_argument("--rates", type=Path, default=FILE, help="by analysis.plan.measure")
     parser.add_argument(
         "--gpu-tflop-s", type=float, default=GPU_TFLOP_S, help="sustained speed of your GPU"
     )

@@ -9,13 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from analysis.run.keys import ROOT
 from rls.runtime.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[2]
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):\s*$")
 ENTRY = re.compile(r"^\s+(output|log|wildcards|threads|resources): (.*)$")
 PAIR = re.compile(r"(\w+)=(.*?)(?=, \w+=|$)")
@@ -44,33 +41,13 @@ class Job:
         return float(self.resources.get("gpu", 0) or 0) > 0
 
 
-def read_config(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return config.yaml with the overlays on it, merged as Snakemake does.
-
-    Raises:
-        InputError: A file does not exist or is no YAML of keys.
-    """
-    config: dict[str, Any] = {}
-    for path in [ROOT / "config" / "config.yaml", *paths]:
-        if not path.is_file():
-            raise InputError(f"The configuration file {path} does not exist.")
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is no YAML: {error}") from error
-        if not isinstance(content, dict):
-            raise InputError(f"{path} holds no keys. See config/README.md.")
-        _lay_over(config, content)
-    return config
-
-
 def planned_jobs(
     configs: Sequence[Path], folder: Path, targets: Sequence[str] = (), *, everything: bool = True
 ) -> list[Job]:
     """Return the jobs that Snakemake would run in ``folder``.
 
     Arguments:
-        everything: All jobs; False leaves out what is there and up to date.
+        everything: Whether jobs whose files are there and up to date are listed too.
 
     Raises:
         InputError: Snakemake refuses the configuration.
@@ -82,7 +59,7 @@ def planned_jobs(
         *(("--forceall",) if everything else ()),
         *("--configfile", *files, "--", *targets),
     ]
-    # Snakemake cuts no line, but names its colours after the terminal.
+    # Snakemake colours its output as the terminal allows; escape codes would hide the lines.
     environment = {**os.environ, "NO_COLOR": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     text = done.stdout + done.stderr
@@ -115,11 +92,3 @@ def _job(rule: str, found: Mapping[str, str]) -> Job:
         int(found.get("threads", "1")),
         dict(PAIR.findall(found.get("resources", ""))),
     )
-
-
-def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    for key, value in above.items():
-        if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _lay_over(below[key], value)
-        else:
-            below[key] = value

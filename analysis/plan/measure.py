@@ -1,12 +1,12 @@
 """Measure rates for plans from small runs, or hold a plan against what a run took.
 
-    python -m analysis.plan.measure --run runs/a config/smoke.yaml --run runs/b config/smoke.yaml more.yaml \\
-        --machine "two cores of 2.5 GHz" --output workflow/rates.json
+    python -m analysis.plan.measure --machine "two cores of 2.5 GHz" \\
+        --run runs/a config/smoke.yaml --run runs/b config/smoke.yaml more.yaml
     python -m analysis.plan.measure --check runs/c config/smoke.yaml other.yaml
 
 What a job took stands in the last line of its log, which every command writes in a run of
 Snakemake. Rates need runs of two sizes or more: one size does not tell a start from work.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.plan.__main__ import RATES
-from analysis.plan.jobs import Job, planned_jobs, read_config
-from analysis.plan.rates import Rates, fit, kind_of
-from analysis.plan.sizes import Sizes, Units
+import numpy as np
+
+from analysis.plan.jobs import Job, planned_jobs
+from analysis.run.rates import FILE, START, Rate, Rates, kind_of, predict
+from analysis.run.sizes import Sizes, Units
+from analysis.run.values import read_config
+from rls.io import write_text
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
 
 USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
 LEAST_MB = 1e-6
+FASTEST_GFLOP_S = 100.0  # of one core; a fit to small jobs must not promise more for large ones
 
 
 def used_seconds(folder: Path, job: Job) -> float | None:
@@ -51,14 +55,35 @@ def ran(folder: Path, configs: Sequence[Path]) -> list[tuple[Job, str, Units, fl
     for job in planned_jobs(configs, folder):
         seconds = used_seconds(folder, job)
         if seconds is not None:
-            row = (job, kind_of(job, config), sizes.units(job), seconds, sizes.raw_mb(job))
-            rows.append(row)
+            what = (job.rule, job.wildcards)
+            units, raw = sizes.units(*what), sizes.raw_mb(*what)
+            rows.append((job, kind_of(*what, config), units, seconds, raw))
     if not rows:
         raise InputError(
             f"Found no log of a job of this configuration in {folder} that ends with what it used. "
             "Run it first, with the same configuration files."
         )
     return rows
+
+
+def fit(units: Sequence[Units], found: Sequence[float]) -> Rate:
+    """Return the rates of jobs with these units that took ``found`` seconds (all above 0).
+
+    The rates b >= 0 minimise sum_i ((t_i - t^_i) / t_i)^2 over the jobs of a kind, so that short
+    and long ones count alike.
+    """
+    from scipy.optimize import nnls  # here, since --help need not wait for it
+
+    names = sorted({name for one in units for name in one})
+    floor = {"gflop": 1 / FASTEST_GFLOP_S} if "gflop" in names else {}
+    t = np.asarray(found, dtype=float)
+    left = np.maximum([a - predict(floor, u) for a, u in zip(t, units, strict=True)], 0.0)
+    table = np.array([[1.0, *(one.get(name, 0.0) for name in names)] for one in units])
+    weighted = table / t[:, None]
+    scale = np.maximum(np.abs(weighted).max(axis=0), 1e-300)
+    values, _ = nnls(weighted / scale, left / t)
+    rate = dict(zip([START, *names], (float(v) for v in values / scale), strict=True))
+    return {name: value + floor.get(name, 0.0) for name, value in rate.items()}
 
 
 def measure(runs: Sequence[tuple[Path, Sequence[Path]]], machine: str, made_by: str) -> Rates:
@@ -113,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", nargs="+", action="append", default=[], metavar=name)
     parser.add_argument("--check", nargs="+", metavar=name, help="hold the plan against a run")
     parser.add_argument("--machine", default="an unnamed machine", help="what it ran on, in words")
-    parser.add_argument("--output", type=Path, default=RATES, help="JSON to write")
+    parser.add_argument("--output", type=Path, default=FILE, help="JSON to write")
     args = parser.parse_args(argv)
     if args.check:
         print(check(*_folder_and_configs(args.check), Rates.read(args.output)))
@@ -125,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     runs = [_folder_and_configs(values) for values in args.run]
     rates = measure(runs, args.machine, "python -m analysis.plan.measure")
-    rates.write(args.output)
+    write_text(args.output, rates.to_json())
     print(f"{args.output}: {len(rates.seconds)} kinds of jobs from {len(runs)} runs")
     for kind, rate in rates.seconds.items():
         shown = ", ".join(f"{unit} {value:.3g} s" for unit, value in rate.items() if value)

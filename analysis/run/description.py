@@ -13,6 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.run.values import (
+    Config,
+    assay_factors,
+    condition_methods,
+    has_high_resolution,
+    section_values,
+)
 from rls.io.digests import check_digest
 from rls.io.names import HIGH_RESOLUTION
 from rls.runtime.errors import InputError
@@ -156,6 +163,13 @@ class Run:
         names = (c.degradation for assay in self.assays for c in assay.conditions)
         return tuple(dict.fromkeys(names))
 
+    @classmethod
+    def of(cls, config: Config) -> Run:
+        """Return what a configuration runs."""
+        run = config["run"]
+        assays = tuple(_described(config, name) for name in run["assays"])
+        return cls(config["seed"], config["device"], tuple(run["methods"]), assays)
+
     def comparisons(self, *, clean_only: bool = False) -> Iterator[Comparison]:
         """Walk over assay, factor and degradation in the order of the configuration."""
         for assay in self.assays:
@@ -207,6 +221,34 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", type=Path, required=True, help="results/run.json: what runs, and where it lies"
     )
+
+
+def _described(config: Config, name: str) -> Assay:
+    block = config["assays"][name]
+    return Assay(
+        name=name,
+        title=block["title"],
+        simulated=block["simulated"],
+        negative_control=block["negative_control"],
+        positive_control=block["positive_control"],
+        channels=tuple(block["channels"]),
+        nucleus_channel=block["nucleus_channel"],
+        marker_channel=block["marker_channel"],
+        features=tuple(block["features"]),
+        has_high_resolution=has_high_resolution(block),
+        split_by=section_values(config, "select_cells", name)["split_by"],
+        conditions=tuple(_conditions(config["run"], block)),
+    )
+
+
+def _conditions(run: Config, block: Config) -> Iterator[Condition]:
+    """Walk over an assay's factors and degradations; low-resolution cells face none."""
+    for factor in assay_factors(block, run["factors"]):
+        for degradation in run["degradations"]:
+            clean = degradation == run["degradations"][0]
+            methods = tuple(condition_methods(run, factor, degradation))
+            if methods and (clean or has_high_resolution(block)):
+                yield Condition(factor, degradation, methods, clean)
 
 
 def _assay(block: Mapping[str, Any]) -> Assay:

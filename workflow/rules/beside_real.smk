@@ -3,11 +3,7 @@
 
 rule compare_simulation:
     input:
-        code=code(
-            "analysis/compare_simulation.py",
-            "analysis/drawing/beside.py",
-            "analysis/simulation/realism.py",
-        ),
+        code=sources("analysis.compare_simulation"),
         simulated="results/{assay}/cells.ome.tif",
         simulated_table="results/{assay}/cells.parquet",
         real="results/{real}/cells.ome.tif",
@@ -22,21 +18,19 @@ rule compare_simulation:
     benchmark:
         "benchmarks/compare_simulation/{assay}_beside_{real}.tsv"
     wildcard_constraints:
-        real="|".join(ASSAYS),
+        real="|".join(config["assays"]),
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=stack_mb,
-        runtime=stack_runtime,
+        **asks("compare_simulation"),
     params:
-        pairs=pairs_beside,
-        scale=scale_beside,
-        nucleus_channel=assay_value("nucleus_channel"),
+        beside=arguments.beside_real,
+        assay=arguments.of_assay("nucleus_channel"),
         seed=config["seed"],
-        settings=section("measure"),
+        settings=arguments.section("measure"),
     shell:
         "python -m analysis.compare_simulation --simulated {input.simulated:q}"
-        " --real {input.real:q} --pairs {params.pairs:q} --scale {params.scale}"
-        " --nucleus-channel {params.nucleus_channel:q} --seed {params.seed}"
+        " --real {input.real:q} {params.beside:q}"
+        " {params.assay:q} --seed {params.seed}"
         " --output results/figures/{wildcards.assay}_beside_{wildcards.real}"
         " {params.settings:q} 2>&1 | tee {log:q}"

@@ -3,14 +3,12 @@
 
 rule measure:
     input:
-        code=code(
-            "analysis/measure.py", "analysis/numbers/metrics.py", "analysis/features/*.py"
-        ),
-        stack=stack_path,
+        code=sources("analysis.measure"),
+        stack=files.stack,
         high_resolution="results/{assay}/high_resolution.ome.tif",
         low_resolution="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
-        clean_low_resolution=clean_low_resolution,
-        intensity=model("intensity.json"),
+        clean_low_resolution=files.clean_low_resolution,
+        intensity=files.model("intensity.json"),
         classifier="results/{assay}/classifier.safetensors",
     output:
         features="results/{assay}/{factor}x/{degradation}/{stack}.features.parquet",
@@ -20,35 +18,31 @@ rule measure:
     benchmark:
         "benchmarks/measure/{assay}_{factor}x_{degradation}_{stack}.tsv"
     wildcard_constraints:
-        assay=assays_at("high"),
+        assay=files.assays_at("high"),
     group:
         "gathered"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=stack_mb,
-        runtime=measure_runtime,
+        **asks("measure"),
     params:
-        nucleus_channel=assay_value("nucleus_channel"),
-        marker_channel=assay_value("marker_channel"),
-        features=assay_value("features"),
-        settings=section("measure"),
+        assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
+        settings=arguments.section("measure"),
     shell:
         "python -m analysis.measure --stack {input.stack:q} --method {wildcards.stack:q}"
         " --high-resolution {input.high_resolution:q} --low-resolution {input.low_resolution:q}"
         " --clean-low-resolution {input.clean_low_resolution:q}"
         " --intensity {input.intensity:q} --classifier {input.classifier:q}"
-        " --factor {wildcards.factor} --nucleus-channel {params.nucleus_channel:q}"
-        " --marker-channel {params.marker_channel:q} --features {params.features:q}"
+        " --factor {wildcards.factor} {params.assay:q}"
         " --output-features {output.features:q} --output-metrics {output.metrics:q}"
         " {params.settings:q} 2>&1 | tee {log:q}"
 
 
 rule check_thresholds:
     input:
-        code=code("analysis/check_thresholds.py", "analysis/features/*.py"),
+        code=sources("analysis.check_thresholds"),
         stack="results/{assay}/high_resolution.ome.tif",
-        intensity=model("intensity.json"),
+        intensity=files.model("intensity.json"),
     output:
         "results/{assay}/thresholds.csv",
     log:
@@ -58,30 +52,28 @@ rule check_thresholds:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=stack_mb,
-        runtime=measure_runtime,
+        **asks("check_thresholds"),
     params:
-        nucleus_channel=assay_value("nucleus_channel"),
-        marker_channel=assay_value("marker_channel"),
-        negative_control=assay_value("negative_control"),
-        positive_control=assay_value("positive_control"),
-        features=assay_value("features"),
-        settings=section("measure"),
+        assay=arguments.of_assay(
+            "nucleus_channel",
+            "marker_channel",
+            "negative_control",
+            "positive_control",
+            "features",
+        ),
+        settings=arguments.section("measure"),
     shell:
         "python -m analysis.check_thresholds --high-resolution {input.stack:q}"
-        " --intensity {input.intensity:q} --nucleus-channel {params.nucleus_channel:q}"
-        " --marker-channel {params.marker_channel:q}"
-        " --negative-control {params.negative_control:q}"
-        " --positive-control {params.positive_control:q} --features {params.features:q}"
+        " --intensity {input.intensity:q} {params.assay:q}"
         " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
 rule classify:
     input:
-        code=code("analysis/classify.py"),
-        stack=stack_path,
+        code=sources("analysis.classify"),
+        stack=files.stack,
         high_resolution="results/{assay}/high_resolution.ome.tif",
-        intensity=model("intensity.json"),
+        intensity=files.model("intensity.json"),
         classifier="results/{assay}/classifier.safetensors",
         low_resolution_classifier="results/{assay}/{factor}x/{degradation}/classifier.safetensors",
         features="results/{assay}/{factor}x/{degradation}/high_resolution.features.parquet",
@@ -93,22 +85,19 @@ rule classify:
     benchmark:
         "benchmarks/classify/{assay}_{factor}x_{degradation}_{stack}.tsv"
     wildcard_constraints:
-        assay=assays_at("high"),
+        assay=files.assays_at("high"),
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=stack_mb,
-        runtime=measure_runtime,
+        **asks("classify"),
     params:
-        negative_control=assay_value("negative_control"),
-        positive_control=assay_value("positive_control"),
-        settings=section("classify"),
+        assay=arguments.of_assay("negative_control", "positive_control"),
+        settings=arguments.section("classify"),
     shell:
         "python -m analysis.classify --stack {input.stack:q} --method {wildcards.stack:q}"
         " --high-resolution {input.high_resolution:q} --intensity {input.intensity:q}"
         " --classifier {input.classifier:q}"
         " --low-resolution-classifier {input.low_resolution_classifier:q}"
         " --features {input.features:q} --method-features {input.method_features:q}"
-        " --negative-control {params.negative_control:q}"
-        " --positive-control {params.positive_control:q}"
+        " {params.assay:q}"
         " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"

@@ -6,7 +6,7 @@ rule train_gan:
         cells="results/{assay}/cells.ome.tif",
         table="results/{assay}/cells.parquet",
         intensity="results/{assay}/intensity.json",
-        initial=initial_weights,
+        initial=files.initial_weights,
     output:
         generator="results/{assay}/generator.safetensors",
         training="results/{assay}/training.safetensors",
@@ -19,14 +19,12 @@ rule train_gan:
         "benchmarks/train_gan/{assay}.tsv"
     conda:
         "../../environment.yml"
-    threads: HEAVY
+    threads: asks.threads("train_gan")
     resources:
-        gpu=gpu,
-        mem_mb=network_mb,
-        runtime=train_gan_runtime,
+        **asks("train_gan"),
     params:
-        initial=initial_flags,
-        settings=section("train_gan"),
+        initial=arguments.initial_weights,
+        settings=arguments.section("train_gan"),
     shell:
         "python -m rls.train_gan --cells {input.cells:q} --intensity {input.intensity:q}"
         " --output {output.generator:q} --output-training {output.training:q} --state state"
@@ -35,7 +33,7 @@ rule train_gan:
 
 rule sample_styles:
     input:
-        generator=model("generator.safetensors"),
+        generator=files.model("generator.safetensors"),
     output:
         "results/{assay}/styles.safetensors",
     log:
@@ -44,13 +42,11 @@ rule sample_styles:
         "benchmarks/sample_styles/{assay}.tsv"
     conda:
         "../../environment.yml"
-    threads: HEAVY
+    threads: asks.threads("sample_styles")
     resources:
-        gpu=gpu,
-        mem_mb=styles_mb,
-        runtime=styles_runtime,
+        **asks("sample_styles"),
     params:
-        settings=section("sample_styles"),
+        settings=arguments.section("sample_styles"),
     shell:
         "python -m rls.sample_styles --generator {input.generator:q} --output {output:q}"
         " {params.settings:q} 2>&1 | tee {log:q}"
@@ -67,13 +63,11 @@ rule fit_flow:
         "benchmarks/fit_flow/{assay}.tsv"
     conda:
         "../../environment.yml"
-    threads: HEAVY
+    threads: asks.threads("fit_flow")
     resources:
-        gpu=gpu,
-        mem_mb=styles_mb,
-        runtime=fit_flow_runtime,
+        **asks("fit_flow"),
     params:
-        settings=section("fit_flow"),
+        settings=arguments.section("fit_flow"),
     shell:
         "python -m rls.fit_flow --styles {input.styles:q} --output {output:q} --state state"
         " {params.settings:q} 2>&1 | tee {log:q}"
@@ -83,7 +77,7 @@ rule train_classifier:
     input:
         stack="results/{assay}/high_resolution.ome.tif",
         table="results/{assay}/high_resolution.parquet",
-        intensity=model("intensity.json"),
+        intensity=files.model("intensity.json"),
     output:
         "results/{assay}/classifier.safetensors",
     log:
@@ -92,19 +86,15 @@ rule train_classifier:
         "benchmarks/train_classifier/{assay}.tsv"
     conda:
         "../../environment.yml"
-    threads: HEAVY
+    threads: asks.threads("train_classifier")
     resources:
-        gpu=gpu,
-        mem_mb=stack_mb,
-        runtime=train_classifier_runtime,
+        **asks("train_classifier"),
     params:
-        negative_control=assay_value("negative_control"),
-        positive_control=assay_value("positive_control"),
-        settings=section("train_classifier"),
+        assay=arguments.of_assay("negative_control", "positive_control"),
+        settings=arguments.section("train_classifier"),
     shell:
         "python -m rls.train_classifier --stack {input.stack:q} --intensity {input.intensity:q}"
-        " --negative-control {params.negative_control:q}"
-        " --positive-control {params.positive_control:q}"
+        " {params.assay:q}"
         " --output {output:q} --state state {params.settings:q} 2>&1 | tee {log:q}"
 
 
@@ -113,7 +103,7 @@ use rule train_classifier as train_low_resolution_classifier with:
     input:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
-        intensity=scale,
+        intensity=files.scale,
     output:
         "results/{assay}/{factor}x/{degradation}/classifier.safetensors",
     log:
@@ -139,16 +129,14 @@ rule measure_trust:
     benchmark:
         "benchmarks/measure_trust/{assay}.tsv"
     wildcard_constraints:
-        assay=own_generators(),
+        assay=files.own_generators(),
     conda:
         "../../environment.yml"
-    threads: HEAVY
+    threads: asks.threads("measure_trust")
     resources:
-        gpu=gpu,
-        mem_mb=network_mb,
-        runtime=trust_runtime,
+        **asks("measure_trust"),
     params:
-        settings=trust_flags,
+        settings=arguments.trust,
     shell:
         "python -m rls.measure_trust --model results/{wildcards.assay:q}"
         " --high-resolution {input.stack:q} --method rls --search rls --state state"

@@ -14,14 +14,13 @@ rule simulate_plate:
     benchmark:
         "benchmarks/simulate_plate/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=assays_from("simulate"),
+        assay=files.assays_from("simulate"),
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=plate_mb,
-        runtime=simulate_runtime,
+        **asks("simulate_plate"),
     params:
-        settings=section("simulate_plate"),
+        settings=arguments.section("simulate_plate"),
     shell:
         "python -m analysis.simulate_plate --plate {wildcards.plate:q} --output {output.plate:q}"
         " --truth {output.truth:q} {params.settings:q} 2>&1 | tee {log:q}"
@@ -36,14 +35,13 @@ rule fetch_metadata:
     benchmark:
         "benchmarks/fetch_metadata/{assay}.tsv"
     wildcard_constraints:
-        assay=assays_from("bbbc021"),
+        assay=files.assays_from("bbbc021"),
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=small_mb,
-        runtime=short_runtime,
+        **asks("fetch_metadata"),
         downloads=1,
-        connection=connection,
+        connection=arguments.connection,
     shell:
         "python -m analysis.fetch_metadata --state state --output data/{wildcards.assay}/metadata"
         " {resources.connection} 2>&1 | tee {log:q}"
@@ -62,31 +60,27 @@ rule fetch_plate:
     benchmark:
         "benchmarks/fetch_plate/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=assays_from("bbbc021"),
+        assay=files.assays_from("bbbc021"),
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=small_mb,
-        runtime=fetch_runtime,
+        **asks("fetch_plate"),
         downloads=1,
-        connection=connection,
+        connection=arguments.connection,
     params:
-        plates=assay_value("plates"),
-        channels=assay_value("channels"),
-        treatments=assay_value("treatments"),
-        treatment_by=treatment_by,
+        assay=arguments.of_assay("plates", "channels", "treatments"),
+        listing=arguments.of_section("list_plate", "treatment_by"),
     shell:
-        "python -m analysis.fetch_plate --plate {wildcards.plate:q} --plates {params.plates:q}"
+        "python -m analysis.fetch_plate --plate {wildcards.plate:q} {params.assay:q}"
         " --metadata data/{wildcards.assay}/metadata"
-        " --channels {params.channels:q} --treatments {params.treatments:q}"
-        " --treatment-by {params.treatment_by} --state state --output {output:q}"
+        " {params.listing:q} --state state --output {output:q}"
         " {resources.connection} 2>&1 | tee {log:q}"
 
 
 rule list_plate:
     input:
-        raw=raw_plate,
-        sheet=plate_sheet,
+        raw=files.raw_plate,
+        sheet=files.plate_sheet,
     output:
         "results/{assay}/plates/{plate}.sheet.csv",
     log:
@@ -99,17 +93,14 @@ rule list_plate:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=small_mb,
-        runtime=short_runtime,
+        **asks("list_plate"),
     params:
-        source=source_flags,
-        plates=assay_value("plates"),
-        channels=assay_value("channels"),
-        treatments=assay_value("treatments"),
-        settings=section("list_plate"),
+        source=arguments.source,
+        assay=arguments.of_assay("plates", "channels", "treatments"),
+        settings=arguments.section("list_plate"),
     shell:
-        "python -m analysis.list_plate --plate {wildcards.plate:q} --plates {params.plates:q}"
-        " --channels {params.channels:q} --treatments {params.treatments:q} {params.source:q}"
+        "python -m analysis.list_plate --plate {wildcards.plate:q} {params.assay:q}"
+        " {params.source:q}"
         " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
@@ -123,13 +114,12 @@ rule train_segmenter:
         "benchmarks/train_segmenter/{assay}.tsv"
     conda:
         "../../environment.yml"
-    threads: HEAVY
+    threads: asks.threads("train_segmenter")
     resources:
-        mem_mb=segmenter_mb,
-        runtime=segmenter_runtime,
+        **asks("train_segmenter"),
     params:
-        settings=section("train_segmenter"),
-        simulation=section("simulate_plate"),
+        settings=arguments.section("train_segmenter"),
+        simulation=arguments.section("simulate_plate"),
     shell:
         "python -m analysis.train_segmenter --output {output.weights:q} --scores {output.scores:q}"
         " {params.settings:q} --simulation {params.simulation:q} 2>&1 | tee {log:q}"
@@ -138,9 +128,9 @@ rule train_segmenter:
 # One of the two next rules makes a plate's cells: crop_cells from fields, import_crops from crops.
 rule crop_cells:
     input:
-        raw=raw_plate,
+        raw=files.raw_plate,
         sheet="results/{assay}/plates/{plate}.sheet.csv",
-        weights=segmenter_weights,
+        weights=files.segmenter_weights,
     output:
         stack=temp("results/{assay}/plates/{plate}.ome.tif"),
         table=temp("results/{assay}/plates/{plate}.parquet"),
@@ -150,33 +140,29 @@ rule crop_cells:
     benchmark:
         "benchmarks/crop_cells/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=assays_from("simulate", "bbbc021", "bbbc014", "sheet"),
+        assay=files.assays_from("simulate", "bbbc021", "bbbc014", "sheet"),
     priority: 20
     group:
         "cropped"
     conda:
         "../../environment.yml"
-    threads: segmenter_threads
+    threads: asks.threads("crop_cells")
     resources:
-        mem_mb=plate_mb,
-        runtime=crop_runtime,
+        **asks("crop_cells"),
     params:
-        channels=assay_value("channels"),
-        nucleus_channel=assay_value("nucleus_channel"),
-        treatments=assay_value("treatments"),
-        settings=section("crop_cells"),
-        weights=segmenter_flags,
+        assay=arguments.of_assay("channels", "nucleus_channel", "treatments"),
+        settings=arguments.section("crop_cells"),
+        weights=optional("--segmenter-weights", "weights"),
     shell:
-        "python -m analysis.crop_cells --sheet {input.sheet:q} --channels {params.channels:q}"
-        " --nucleus-channel {params.nucleus_channel:q} --treatments {params.treatments:q}"
+        "python -m analysis.crop_cells --sheet {input.sheet:q} {params.assay:q}"
         " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
         " {params.weights:q} 2>&1 | tee {log:q}"
 
 
 rule import_crops:
     input:
-        crops=imported_crops,
-        labels=plate_sheet,
+        crops=files.imported_crops,
+        labels=files.plate_sheet,
     output:
         stack=temp("results/{assay}/plates/{plate}.ome.tif"),
         table=temp("results/{assay}/plates/{plate}.parquet"),
@@ -186,32 +172,27 @@ rule import_crops:
     benchmark:
         "benchmarks/import_crops/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=assays_from("crops"),
+        assay=files.assays_from("crops"),
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=plate_mb,
-        runtime=short_runtime,
+        **asks("import_crops"),
     params:
-        labels=label_flags,
-        plates=assay_value("plates"),
-        channels=assay_value("channels"),
-        nucleus_channel=assay_value("nucleus_channel"),
-        treatments=assay_value("treatments"),
-        settings=section("import_crops"),
+        labels=optional("--labels", "labels"),
+        assay=arguments.of_assay("plates", "channels", "nucleus_channel", "treatments"),
+        settings=arguments.section("import_crops"),
     shell:
         "python -m analysis.import_crops --crops {input.crops:q} {params.labels:q}"
-        " --plate {wildcards.plate:q} --plates {params.plates:q} --channels {params.channels:q}"
-        " --nucleus-channel {params.nucleus_channel:q} --treatments {params.treatments:q}"
+        " --plate {wildcards.plate:q} {params.assay:q}"
         " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
         " 2>&1 | tee {log:q}"
 
 
 rule select_cells:
     input:
-        plates=of_plates(".ome.tif"),
-        tables=of_plates(".parquet"),
-        fields=of_plates(".fields.csv"),
+        plates=files.of_plates(".ome.tif"),
+        tables=files.of_plates(".parquet"),
+        fields=files.of_plates(".fields.csv"),
     output:
         cells="results/{assay}/cells.ome.tif",
         table="results/{assay}/cells.parquet",
@@ -227,14 +208,13 @@ rule select_cells:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=select_mb,
-        runtime=select_runtime,
+        **asks("select_cells"),
     params:
-        treatments=assay_value("treatments"),
-        settings=section("select_cells"),
+        assay=arguments.of_assay("treatments"),
+        settings=arguments.section("select_cells"),
     shell:
         "python -m analysis.select_cells --plates {input.plates:q} --fields {input.fields:q}"
-        " --treatments {params.treatments:q} --output {output.cells:q}"
+        " {params.assay:q} --output {output.cells:q}"
         " --intensity {output.intensity:q} --selection {output.selection:q}"
         " --flags {output.flags:q} --flagged {output.flagged:q} {params.settings:q} 2>&1 | tee {log:q}"
 
@@ -253,10 +233,9 @@ rule high_resolution:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=centre_mb,
-        runtime=stack_runtime,
+        **asks("high_resolution"),
     params:
-        settings=section("high_resolution"),
+        settings=arguments.section("high_resolution"),
     shell:
         "python -m analysis.high_resolution --cells {input.cells:q} --output {output.stack:q}"
         " {params.settings:q} 2>&1 | tee {log:q}"

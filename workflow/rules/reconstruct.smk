@@ -5,7 +5,7 @@ rule degrade:
     input:
         stack="results/{assay}/high_resolution.ome.tif",
         table="results/{assay}/high_resolution.parquet",
-        intensity=model("intensity.json"),
+        intensity=files.model("intensity.json"),
     output:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
@@ -14,15 +14,14 @@ rule degrade:
     benchmark:
         "benchmarks/degrade/{assay}_{factor}x_{degradation}.tsv"
     wildcard_constraints:
-        assay=assays_at("high"),
+        assay=files.assays_at("high"),
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=stack_mb,
-        runtime=stack_runtime,
+        **asks("degrade"),
     params:
-        chain=degradation_flags,
-        settings=section("degrade"),
+        chain=arguments.degradation,
+        settings=arguments.section("degrade"),
     shell:
         "python -m rls.degrade --high-resolution {input.stack:q} --intensity {input.intensity:q}"
         " --factor {wildcards.factor} --degradation {wildcards.degradation:q} {params.chain:q}"
@@ -33,9 +32,9 @@ rule super_resolve:
     input:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
-        intensity=scale,
-        model=search_model,
-        network=search_network,
+        intensity=files.scale,
+        model=files.search_model,
+        network=files.search_network,
     output:
         stack=temp(
             "results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.ome.tif"
@@ -51,18 +50,16 @@ rule super_resolve:
     benchmark:
         "benchmarks/super_resolve/{assay}_{factor}x_{degradation}_{method}.{scatteritem}.tsv"
     group:
-        gathered
+        asks.group
     conda:
         "../../environment.yml"
-    threads: search_threads
+    threads: asks.threads("super_resolve")
     resources:
-        gpu=search_gpu,
-        mem_mb=search_mb,
-        runtime=search_runtime,
+        **asks("super_resolve"),
     params:
-        model=search_model_flags,
-        settings=section("super_resolve"),
-        method=method_flags,
+        model=arguments.search_model,
+        settings=arguments.section("super_resolve"),
+        method=arguments.method,
     shell:
         "python -m rls.super_resolve --low-resolution {input.stack:q}"
         " --intensity {input.intensity:q} {params.model:q} --factor {wildcards.factor}"
@@ -95,8 +92,7 @@ rule gather_shards:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=stack_mb,
-        runtime=stack_runtime,
+        **asks("gather_shards"),
     shell:
         "python -m rls.gather_shards --shards {input.stacks:q} --output {output.stack:q}"
         " 2>&1 | tee {log:q}"

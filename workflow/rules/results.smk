@@ -1,23 +1,9 @@
-# Tables, figures, report. Each reads the files of every assay that runs.
-
-# Fig. 4 shows the assays that measure the Golgi, Fig. 3 the others; the report has what there is.
-GOLGI_ASSAYS = [
-    assay for assay in RUN["assays"] if "golgi" in ASSAYS[assay]["features"]
-]
-FIGURES = [2, 5, 6]
-# Fig. 7 sets ablations side by side.
-FIGURES += (
-    [7] if len(set(config["figures"]["ablations"]) & set(RUN["methods"])) > 1 else []
-)
-# Fig. 1 is of the first assay's styles, for which an assay without a search needs no generator.
-FIGURES += [1] if ASSAYS[FIRST_ASSAY]["generator"] != "none" else []
-FIGURES += [3] if len(GOLGI_ASSAYS) < len(RUN["assays"]) else []
-FIGURES += [4] if GOLGI_ASSAYS else []
+# Tables, figures and the report. All read results/run.json, which says what runs.
 
 
 rule describe_assays:
     output:
-        "results/assays.json",
+        paths.RUN,
     log:
         "logs/describe_assays.log",
     benchmark:
@@ -25,51 +11,67 @@ rule describe_assays:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=small_mb,
-        runtime=short_runtime,
+        **asks("describe_assays"),
     params:
-        assays=assay_descriptions(),
+        description=files.run.to_json(),
     shell:
-        "python -m analysis.describe_assays --assays {params.assays:q} --output {output:q}"
-        " 2>&1 | tee {log:q}"
+        "python -m analysis.describe_assays --description {params.description:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
-rule table1:
-    input:
-        code=code(
-            "analysis/tables/*.py", "analysis/numbers/metrics.py", "analysis/numbers/statistics.py"
-        ),
-        assays="results/assays.json",
-        measured=all_results,
-    output:
-        report(
-            "results/tables/table1.csv",
-            caption="../report/table1.rst",
-            category="Tables",
-        ),
-    log:
-        "logs/table1.log",
-    benchmark:
-        "benchmarks/table1.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(),
-        settings=section("tables"),
-    shell:
-        "python -m analysis.tables.table1 {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+# Rule -> the command, what it reads, and the section of its settings. One loop makes the rules of
+# all tables; snakemake table1, table_features, ... make one.
+TABLES = {
+    "table1": ("table1", {"measured": files.all_results}, "tables"),
+    "table_features": ("features", {"measured": files.all_results}, "tables"),
+    "solutions": (
+        "solutions",
+        {
+            "solutions": files.solutions(".features.parquet"),
+            "features": files.features_beside_solutions,
+        },
+        "solutions",
+    ),
+}
+
+for rule_name, (table, read, settings) in TABLES.items():
+
+    rule:
+        name:
+            rule_name
+        input:
+            **read,
+            code=sources(f"analysis.tables.{table}"),
+            run=paths.RUN,
+        output:
+            report(
+                f"results/tables/{table}.csv",
+                caption=f"../report/{table}.rst",
+                category="Tables",
+            ),
+        log:
+            f"logs/{rule_name}.log",
+        benchmark:
+            f"benchmarks/{rule_name}.tsv"
+        conda:
+            "../../environment.yml"
+        resources:
+            **asks(rule_name),
+        params:
+            command=f"analysis.tables.{table}",
+            settings=arguments.section(settings),
+        shell:
+            "python -m {params.command} --run {input.run:q} --output-csv {output:q}"
+            " {params.settings:q} 2>&1 | tee {log:q}"
 
 
+# Table 2 also has the form that the article prints.
 rule table2:
     input:
-        code=code("analysis/tables/*.py", "analysis/numbers/statistics.py"),
-        assays="results/assays.json",
-        cells=measured_cells,
-        measured=clean_results,
+        code=sources("analysis.tables.table2"),
+        run=paths.RUN,
+        cells=files.measured_cells,
+        measured=files.clean_results,
     output:
         long=report(
             "results/tables/table2.csv",
@@ -84,356 +86,111 @@ rule table2:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
+        **asks("table2"),
     params:
-        inputs=comparison_flags(clean_only=True),
-        settings=section("tables"),
+        settings=arguments.section("tables"),
     shell:
-        "python -m analysis.tables.table2 {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-csv {output.long:q} --output-article {output.article:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"
+        "python -m analysis.tables.table2 --run {input.run:q} --output-csv {output.long:q}"
+        " --output-article {output.article:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
-rule table_features:
-    input:
-        code=code(
-            "analysis/numbers/agreement.py",
-            "analysis/tables/*.py",
-            "analysis/features/*.py",
-            "analysis/numbers/statistics.py",
-        ),
-        assays="results/assays.json",
-        measured=all_results,
-    output:
-        report(
-            "results/tables/features.csv",
-            caption="../report/features.rst",
-            category="Tables",
-        ),
-    log:
-        "logs/table_features.log",
-    benchmark:
-        "benchmarks/table_features.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(),
-        settings=section("tables"),
-    shell:
-        "python -m analysis.tables.features {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-csv {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+# Rule -> the command, what it reads, and the flags that hand over what is not in run.json. One
+# loop makes the rules of all figures; snakemake figure5, figure_scatter, ... make one.
+MODEL = {
+    name: files.model_file(files.run.assays[0].name, f"{name}.safetensors")
+    for name in ("generator", "styles", "flow")
+}
+TABLE1, FEATURES = "results/tables/table1.csv", "results/tables/features.csv"
+IMAGES = {"stacks": files.clean_stacks}
+FIGURES = {
+    "figure1": ("figure1", MODEL, ("generator", "styles", "flow")),
+    "figure2": ("figure2", IMAGES, ()),
+    "figure3": ("figure3", IMAGES, ()),
+    "figure4": ("figure4", IMAGES, ()),
+    "figure5": ("figure5", {"measured": files.clean_results}, ()),
+    "figure_scatter": ("scatter", {"measured": files.clean_results}, ()),
+    "figure6": (
+        "figure6",
+        {
+            "table1": TABLE1,
+            "features": FEATURES,
+            "stacks": files.all_stacks,
+        },
+        ("table1", "features"),
+    ),
+    "figure7": (
+        "figure7",
+        {"table1": TABLE1, "features": FEATURES, **IMAGES},
+        ("table1", "features"),
+    ),
+    "figure8": (
+        "figure8",
+        {
+            "table": "results/tables/solutions.csv",
+            "solutions": files.solutions(".features.parquet"),
+            "images": files.solutions(".ome.tif"),
+            "features": files.features_beside_solutions,
+            "stacks": files.stacks_beside_solutions,
+        },
+        ("table",),
+    ),
+    "sweep": ("sweep", {"sweeps": files.sweeps}, ()),
+}
 
+for rule_name, (figure, read, handed) in FIGURES.items():
 
-rule figure1:
-    input:
-        code=code("analysis/figures/*.py"),
-        assays="results/assays.json",
-        generator=model("generator.safetensors", FIRST_ASSAY),
-        styles=model("styles.safetensors", FIRST_ASSAY),
-        flow=model("flow.safetensors", FIRST_ASSAY),
-    output:
-        pdf="results/figures/figure1.pdf",
-        png=report(
-            "results/figures/figure1.png",
-            caption="../report/figure1.rst",
-            category="Figures",
-        ),
-        csv="results/figures/figure1.csv",
-    log:
-        "logs/figure1.log",
-    benchmark:
-        "benchmarks/figure1.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=styles_mb,
-        runtime=short_runtime,
-    params:
-        assay=FIRST_ASSAY,
-        settings=section("figures"),
-    shell:
-        "python -m analysis.figures.figure1 --assay {params.assay:q}"
-        " --assays-config {input.assays:q} --generator {input.generator:q}"
-        " --styles {input.styles:q} --flow {input.flow:q} --output-pdf {output.pdf:q}"
-        " --output-png {output.png:q} --output-csv {output.csv:q} {params.settings:q}"
-        " 2>&1 | tee {log:q}"
-
-
-rule figure2:
-    input:
-        code=code(
-            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/numbers/statistics.py"
-        ),
-        assays="results/assays.json",
-        stacks=clean_stacks,
-    output:
-        pdf="results/figures/figure2.pdf",
-        png=report(
-            "results/figures/figure2.png",
-            caption="../report/figure2.rst",
-            category="Figures",
-        ),
-        csv="results/figures/figure2.csv",
-    log:
-        "logs/figure2.log",
-    benchmark:
-        "benchmarks/figure2.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(clean_only=True),
-        settings=section("figures"),
-    shell:
-        "python -m analysis.figures.figure2 {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"
-
-
-rule figure3:
-    input:
-        code=code(
-            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/numbers/statistics.py"
-        ),
-        assays="results/assays.json",
-        stacks=clean_stacks,
-    output:
-        pdf="results/figures/figure3.pdf",
-        png=report(
-            "results/figures/figure3.png",
-            caption="../report/figure3.rst",
-            category="Figures",
-        ),
-        csv="results/figures/figure3.csv",
-    log:
-        "logs/figure3.log",
-    benchmark:
-        "benchmarks/figure3.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(clean_only=True),
-        settings=section("figures"),
-    shell:
-        "python -m analysis.figures.figure3 {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"
-
-
-rule figure4:
-    input:
-        code=code(
-            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/numbers/statistics.py"
-        ),
-        assays="results/assays.json",
-        stacks=clean_stacks,
-    output:
-        pdf="results/figures/figure4.pdf",
-        png=report(
-            "results/figures/figure4.png",
-            caption="../report/figure4.rst",
-            category="Figures",
-        ),
-        csv="results/figures/figure4.csv",
-    log:
-        "logs/figure4.log",
-    benchmark:
-        "benchmarks/figure4.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(clean_only=True),
-        settings=section("figures"),
-    shell:
-        "python -m analysis.figures.figure4 {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"
-
-
-rule figure5:
-    input:
-        code=code(
-            "analysis/numbers/agreement.py",
-            "analysis/figures/*.py",
-            "analysis/tables/*.py",
-            "analysis/numbers/statistics.py",
-        ),
-        assays="results/assays.json",
-        measured=clean_results,
-    output:
-        pdf="results/figures/figure5.pdf",
-        png=report(
-            "results/figures/figure5.png",
-            caption="../report/figure5.rst",
-            category="Figures",
-        ),
-        csv="results/figures/figure5.csv",
-    log:
-        "logs/figure5.log",
-    benchmark:
-        "benchmarks/figure5.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(clean_only=True),
-        settings=section("figures"),
-    shell:
-        "python -m analysis.figures.figure5 {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"
-
-
-rule figure_scatter:
-    input:
-        code=code(
-            "analysis/numbers/agreement.py",
-            "analysis/figures/*.py",
-            "analysis/tables/*.py",
-            "analysis/numbers/statistics.py",
-        ),
-        assays="results/assays.json",
-        measured=clean_results,
-    output:
-        pdf="results/figures/scatter.pdf",
-        png=report(
-            "results/figures/scatter.png",
-            caption="../report/scatter.rst",
-            category="Figures",
-        ),
-        csv="results/figures/scatter.csv",
-    log:
-        "logs/figure_scatter.log",
-    benchmark:
-        "benchmarks/figure_scatter.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(clean_only=True),
-        settings=section("figures"),
-    shell:
-        "python -m analysis.figures.scatter {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"
-
-
-rule figure6:
-    input:
-        code=code(
-            "analysis/numbers/agreement.py",
-            "analysis/figures/*.py",
-            "analysis/tables/*.py",
-            "analysis/numbers/metrics.py",
-            "analysis/numbers/statistics.py",
-        ),
-        assays="results/assays.json",
-        measured=all_results,
-        stacks=all_stacks,
-    output:
-        pdf="results/figures/figure6.pdf",
-        png=report(
-            "results/figures/figure6.png",
-            caption="../report/figure6.rst",
-            category="Figures",
-        ),
-        csv="results/figures/figure6.csv",
-    log:
-        "logs/figure6.log",
-    benchmark:
-        "benchmarks/figure6.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(),
-        settings=section("figures"),
-    shell:
-        "python -m analysis.figures.figure6 {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"
-
-
-rule figure7:
-    input:
-        code=code(
-            "analysis/numbers/agreement.py",
-            "analysis/figures/*.py",
-            "analysis/tables/*.py",
-            "analysis/numbers/metrics.py",
-            "analysis/numbers/statistics.py",
-        ),
-        assays="results/assays.json",
-        measured=clean_results,
-        stacks=clean_stacks,
-    output:
-        pdf="results/figures/figure7.pdf",
-        png=report(
-            "results/figures/figure7.png",
-            caption="../report/figure7.rst",
-            category="Figures",
-        ),
-        csv="results/figures/figure7.csv",
-    log:
-        "logs/figure7.log",
-    benchmark:
-        "benchmarks/figure7.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(clean_only=True),
-        settings=section("figures"),
-    shell:
-        "python -m analysis.figures.figure7 {params.inputs:q} --assays-config {input.assays:q}"
-        " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"
+    rule:
+        name:
+            rule_name
+        input:
+            **read,
+            code=sources(f"analysis.figures.{figure}"),
+            run=paths.RUN,
+        output:
+            pdf=f"results/figures/{figure}.pdf",
+            png=report(
+                f"results/figures/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category="Figures",
+            ),
+            csv=f"results/figures/{figure}.csv",
+        log:
+            f"logs/{rule_name}.log",
+        benchmark:
+            f"benchmarks/{rule_name}.tsv"
+        conda:
+            "../../environment.yml"
+        resources:
+            **asks(rule_name),
+        params:
+            command=f"analysis.figures.{figure}",
+            handed=arguments.handed(*handed),
+            settings=arguments.of_figure(rule_name),
+        shell:
+            "python -m {params.command} --run {input.run:q} {params.handed:q}"
+            " --output-pdf {output.pdf:q} --output-png {output.png:q} --output-csv {output.csv:q}"
+            " {params.settings:q} 2>&1 | tee {log:q}"
 
 
 rule report:
     input:
-        code=code(
-            "analysis/report/*",
-            "analysis/tables/*.py",
-            "analysis/drawing/style.py",
-            "workflow/report/*.rst",
-        ),
-        assays="results/assays.json",
+        code=[
+            *sources("analysis.report"),
+            f"{workflow.basedir}/analysis/report/page.html",
+            *sorted(map(str, Path(workflow.basedir).glob("workflow/report/*.rst"))),
+        ],
+        run=paths.RUN,
         tables=expand(
             "results/tables/{name}.csv", name=["table1", "table2", "features"]
         ),
-        figures=expand("results/figures/figure{number}.png", number=sorted(FIGURES)),
+        figures=files.figures(),
         scatter="results/figures/scatter.png",
-        selections=of_assays("selection.csv"),
-        thresholds=[
-            f"results/{assay}/thresholds.csv"
-            for assay in RUN["assays"]
-            if ASSAYS[assay].get("resolution", "high") == "high"
-        ],
-        flags=of_assays("flags.csv"),
-        flagged=of_assays("flagged.ome.tif"),
-        flagged_tables=of_assays("flagged.parquet"),
-        intensities=of_assays("intensity.json"),
+        selections=files.of_assays("selection.csv"),
+        thresholds=files.thresholds(),
+        flags=files.of_assays("flags.csv"),
+        flagged=files.of_assays("flagged.ome.tif"),
+        flagged_tables=files.of_assays("flagged.parquet"),
+        intensities=files.of_assays("intensity.json"),
     output:
         "results/report.html",
     log:
@@ -443,13 +200,10 @@ rule report:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=small_mb,
-        runtime=short_runtime,
+        **asks("report"),
     params:
-        inputs=comparison_flags(),
-        generators=generator_flags,
+        generators=arguments.generators,
     shell:
-        "python -m analysis.report {params.inputs:q} --assays-config {input.assays:q}"
-        " --run-config {input.assays:q} {params.generators:q} --logs logs"
-        " --tables {input.tables:q} --figures {input.figures:q} {input.scatter:q} --benchmarks benchmarks"
-        " --output {output:q} 2>&1 | tee {log:q}"
+        "python -m analysis.report --run {input.run:q} {params.generators:q} --logs logs"
+        " --tables {input.tables:q} --figures {input.figures:q} {input.scatter:q}"
+        " --benchmarks benchmarks --output {output:q} 2>&1 | tee {log:q}"

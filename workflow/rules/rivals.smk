@@ -5,7 +5,7 @@ rule train_pix2pix:
     input:
         cells="results/{assay}/cells.ome.tif",
         table="results/{assay}/cells.parquet",
-        intensity=model("intensity.json"),
+        intensity=files.model("intensity.json"),
     output:
         network="results/{assay}/{factor}x/{method}.network.safetensors",
         curves="results/{assay}/{factor}x/{method}.network.training.csv",
@@ -14,21 +14,18 @@ rule train_pix2pix:
     benchmark:
         "benchmarks/train_pix2pix/{assay}_{factor}x_{method}.tsv"
     wildcard_constraints:
-        method=trained_by("train_pix2pix"),
+        method=files.trained_by("train_pix2pix"),
     conda:
         "../../environment.yml"
-    threads: HEAVY
+    threads: asks.threads("train_pix2pix")
     resources:
-        gpu=gpu,
-        mem_mb=network_mb,
-        runtime=train_pix2pix_runtime,
+        **asks("train_pix2pix"),
     params:
-        adversarial_weight=method_value("adversarial_weight"),
-        border=degrade_value("border"),
-        quantise=degrade_value("quantise"),
-        settings=section("train_pix2pix"),
+        method=arguments.of_method("adversarial_weight"),
+        degrade=arguments.of_section("degrade", "border", "quantise"),
+        settings=arguments.section("train_pix2pix"),
     shell:
         "python -m rls.train_pix2pix --cells {input.cells:q} --intensity {input.intensity:q}"
-        " --factor {wildcards.factor} --adversarial-weight {params.adversarial_weight}"
-        " --border {params.border:q} --quantise {params.quantise:q}"
+        " --factor {wildcards.factor} {params.method:q}"
+        " {params.degrade:q}"
         " --output {output.network:q} --state state {params.settings:q} 2>&1 | tee {log:q}"

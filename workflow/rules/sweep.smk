@@ -3,10 +3,10 @@
 
 rule sweep_lambdas:
     input:
-        stack=clean_low_resolution,
-        table=clean_low_resolution_table,
-        intensity=model("intensity.json"),
-        model=search_model,
+        stack=files.clean_low_resolution,
+        table=files.clean_low_resolution_table,
+        intensity=files.model("intensity.json"),
+        model=files.search_model,
     output:
         stack="results/{assay}/{factor}x/sweep/{method}.ome.tif",
         table="results/{assay}/{factor}x/sweep/{method}.parquet",
@@ -16,15 +16,13 @@ rule sweep_lambdas:
         "benchmarks/sweep_lambdas/{assay}_{factor}x_{method}.tsv"
     conda:
         "../../environment.yml"
-    threads: HEAVY
+    threads: asks.threads("sweep_lambdas")
     resources:
-        gpu=gpu,
-        mem_mb=search_mb,
-        runtime=sweep_runtime,
+        **asks("sweep_lambdas"),
     params:
-        shared=section("super_resolve"),
-        settings=section("sweep_lambdas"),
-        method=method_flags,
+        shared=arguments.section("super_resolve"),
+        settings=arguments.section("sweep_lambdas"),
+        method=arguments.method,
     shell:
         "python -m rls.sweep_lambdas --low-resolution {input.stack:q}"
         " --intensity {input.intensity:q} --generator {input.model[0]:q}"
@@ -35,16 +33,11 @@ rule sweep_lambdas:
 
 rule measure_sweep:
     input:
-        code=code(
-            "analysis/measure_sweep.py",
-            "analysis/measure.py",
-            "analysis/numbers/metrics.py",
-            "analysis/features/*.py",
-        ),
+        code=sources("analysis.measure_sweep"),
         stack="results/{assay}/{factor}x/sweep/{method}.ome.tif",
         high_resolution="results/{assay}/high_resolution.ome.tif",
-        low_resolution=clean_low_resolution,
-        intensity=model("intensity.json"),
+        low_resolution=files.clean_low_resolution,
+        intensity=files.model("intensity.json"),
     output:
         "results/{assay}/{factor}x/sweep/{method}.metrics.parquet",
     log:
@@ -54,51 +47,14 @@ rule measure_sweep:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=stack_mb,
-        runtime=measure_runtime,
+        **asks("measure_sweep"),
     params:
-        nucleus_channel=assay_value("nucleus_channel"),
-        marker_channel=assay_value("marker_channel"),
-        features=assay_value("features"),
-        settings=section("measure"),
+        assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
+        settings=arguments.section("measure"),
     shell:
         "python -m analysis.measure_sweep --stack {input.stack:q}"
         " --high-resolution {input.high_resolution:q} --low-resolution {input.low_resolution:q}"
         " --intensity {input.intensity:q} --factor {wildcards.factor}"
-        " --nucleus-channel {params.nucleus_channel:q} --marker-channel {params.marker_channel:q}"
-        " --features {params.features:q} --output {output:q} {params.settings:q}"
+        " {params.assay:q}"
+        " --output {output:q} {params.settings:q}"
         " 2>&1 | tee {log:q}"
-
-
-rule sweep:
-    input:
-        code=code(
-            "analysis/figures/*.py", "analysis/tables/*.py", "analysis/numbers/statistics.py"
-        ),
-        assays="results/assays.json",
-        sweeps=sweeps,
-    output:
-        pdf="results/figures/sweep.pdf",
-        png=report(
-            "results/figures/sweep.png",
-            caption="../report/sweep.rst",
-            category="Figures",
-        ),
-        csv="results/figures/sweep.csv",
-    log:
-        "logs/sweep.log",
-    benchmark:
-        "benchmarks/sweep.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=wide_mb,
-        runtime=wide_runtime,
-    params:
-        inputs=comparison_flags(clean_only=True),
-        method=SWEPT,
-        settings=section("figures"),
-    shell:
-        "python -m analysis.figures.sweep {params.inputs:q} --assays-config {input.assays:q}"
-        " --method {params.method:q} --output-pdf {output.pdf:q} --output-png {output.png:q}"
-        " --output-csv {output.csv:q} {params.settings:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,163 @@
+"""Which flags a job's command is given, from the configuration and from what the job reads.
+
+Every method is a function for ``params:`` of a rule, or makes one.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.run.files import NETWORKS, SWEPT, Files, Wildcards
+from analysis.run.values import Config, assay_factors, method_values, section_values
+from rls.runtime.command import flags
+
+Input = Mapping[str, Any]  # the files of a job, by name: one path or a list
+Flags = Callable[[Wildcards], list[str]]
+
+
+class Arguments:
+    """The flags of the jobs of one configuration."""
+
+    def __init__(self, config: Config, files: Files) -> None:
+        self.config, self.files = config, files
+        self.assays = config["assays"]
+
+    def section(self, name: str) -> Flags:
+        """Return a function: the flags of a command's section, with the assay's own changes."""
+        return lambda wildcards: flags(
+            section_values(self.config, name, getattr(wildcards, "assay", ""))
+        )
+
+    def method(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of a search from its method's block."""
+        block = self.config["methods"][wildcards.method]
+        own = flags(method_values(self.config, wildcards.method))
+        return ["--search", block["search"], *own]
+
+    def of_assay(self, *keys: str) -> Flags:
+        """Return a function: flags of the assay's own values, such as its channels."""
+        return lambda wildcards: flags({key: self.assays[wildcards.assay][key] for key in keys})
+
+    def of_method(self, *keys: str) -> Flags:
+        """Return a function: flags of some values of the method's block."""
+        methods = self.config["methods"]
+        return lambda wildcards: flags({key: methods[wildcards.method][key] for key in keys})
+
+    def of_section(self, name: str, *keys: str) -> Flags:
+        """Return a function: flags of some values of a section, with the assay's own changes."""
+
+        def some(wildcards: Wildcards) -> list[str]:
+            values = section_values(self.config, name, wildcards.assay)
+            return flags({key: values[key] for key in keys})
+
+        return some
+
+    def degradation(self, wildcards: Wildcards) -> list[str]:
+        """Return the chain that follows the bicubic operator; nothing when it is empty."""
+        chain = self.config["degradations"][wildcards.degradation]
+        return ["--chain", *chain] if chain else []
+
+    def source(self, wildcards: Wildcards, input: Input) -> list[str]:
+        """Return where list_plate finds the plate."""
+        assay = self.assays[wildcards.assay]
+        if input["raw"]:
+            return ["--folder", str(input["raw"])]
+        found = ["--sheet", str(input["sheet"])]
+        if "image_folder" in assay:
+            flag = "--folder" if assay["source"] == "bbbc014" else "--image-folder"
+            found += [flag, self.files.in_program(assay["image_folder"])]
+        return found
+
+    def connection(self, wildcards: Wildcards) -> str:
+        """Return where and how archives are fetched, quoted for the shell.
+
+        It is a resource, which Snakemake does not remember as it does params: no result depends
+        on it, and another mirror or a longer pause must not fetch 46 GB again.
+        """
+        assay = self.assays[wildcards.assay]
+        archives = assay["archives"]
+        place = archives if "://" in archives else self.files.in_program(archives)
+        found = ["--archives", place]
+        if "checksums" in assay:
+            found += ["--checksums", self.files.in_program(assay["checksums"])]
+        return shlex.join(found + self.section("fetch_plate")(wildcards))
+
+    def search_model(self, wildcards: Wildcards, input: Input) -> list[str]:
+        """Return the flags that hand over what a search reads: its networks."""
+        pairs = [(f"--{name}", path) for name, path in zip(NETWORKS, input["model"], strict=False)]
+        pairs += [("--network", path) for path in input["network"]]
+        return [str(item) for pair in pairs for item in pair]
+
+    def initial_weights(self, wildcards: Wildcards, input: Input) -> list[str]:
+        """Return the flag that names the folder from whose weights training starts."""
+        initial: Sequence[str] = input["initial"]
+        return ["--init-from", str(Path(initial[0]).parent)] if initial else []
+
+    def borrowed_classifier(self, wildcards: Wildcards, input: Input) -> list[str]:
+        """Return the flags that hand over another assay's classifier."""
+        if not input["classifier"]:
+            return []
+        name = self.assays[wildcards.assay]["generator"]
+        return ["--classifier", str(input["classifier"][0]), "--trained-on", name]
+
+    def trust(self, wildcards: Wildcards) -> list[str]:
+        """Return how the users of an assay's model will search: the settings of rls, and D."""
+        factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
+        degrade = section_values(self.config, "degrade", wildcards.assay)
+        values = {
+            **section_values(self.config, "super_resolve", wildcards.assay),
+            **method_values(self.config, "rls"),
+            **{name: degrade[name] for name in ("border", "quantise")},
+        }
+        return ["--factors", *map(str, factors), *flags(values)]
+
+    def of_figure(self, rule: str) -> Flags:
+        """Return a function: the flags of a figure's settings, by the name of its rule."""
+        if rule == "figure8":
+            return lambda wildcards: (
+                self.section("figures")(wildcards) + self.section("solutions")(wildcards)
+            )
+        if rule == "sweep":
+            return lambda wildcards: ["--method", SWEPT, *self.section("figures")(wildcards)]
+        return self.section("figures")
+
+    def handed(self, *names: str) -> Callable[[Wildcards, Input], list[str]]:
+        """Return a function: flags that hand over inputs by their names."""
+        return lambda wildcards, input: [
+            item for name in names for item in (f"--{name}", str(input[name]))
+        ]
+
+    def generators(self, wildcards: Wildcards) -> list[str]:
+        """Return the generators that lie elsewhere than in their assay's results."""
+        pairs = []
+        for assay in self.config["run"]["assays"]:
+            path = self.files.model_file(assay, "generator.safetensors")
+            if path != f"results/{assay}/generator.safetensors":
+                pairs.append(f"{assay}={path}")
+        return ["--generators", *pairs] if pairs else []
+
+    def beside_real(self, wildcards: Wildcards) -> list[str]:
+        """Return how simulated cells are set beside real ones.
+
+        Pairs are treatments of one name, and the negative controls; the two share a grey scale
+        unless their cameras count in other units.
+        """
+        simulated, real = self.assays[wildcards.assay], self.assays[wildcards.real]
+        pairs = {simulated["negative_control"]: real["negative_control"]}
+        pairs |= {name: name for name in simulated["treatments"] if name in real["treatments"]}
+        scale = "shared" if simulated["bit_depth"] == real["bit_depth"] else "own"
+        named = [f"{name}={other}" for name, other in pairs.items()]
+        return ["--pairs", *named, "--scale", scale]
+
+
+def optional(flag: str, name: str) -> Callable[[Wildcards, Input], list[str]]:
+    """Return a function: the flag with the input of this name, nothing where a job has none."""
+
+    def given(wildcards: Wildcards, input: Input) -> list[str]:
+        paths = input[name] if isinstance(input[name], list | tuple) else [input[name]]
+        return [flag, *map(str, paths)] if input[name] else []
+
+    return given

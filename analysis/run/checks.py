@@ -1,0 +1,230 @@
+"""The checks of a configuration: unknown keys, wrong types, and names that do not fit each other.
+
+Every fault is one sentence that names the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import jsonschema
+
+from analysis.cells import named_plates
+from analysis.run.keys import GROUP_OF, Key, method_keys, needs_generator, search_names, trained_by
+from analysis.run.schema import full_schema, object_schema
+from analysis.run.values import Config, assay_factors, has_high_resolution, section_values
+from rls.io.names import RESERVED_METHODS, SOLUTION_KINDS
+from rls.runtime.errors import InputError
+
+# What an assay must name beside its source: the files or the place that its cells come from.
+FILES_OF_SOURCE = (
+    ("sheet", "sheet"),
+    ("crops", "sheet"),
+    ("crops", "crops"),
+    ("bbbc021", "archives"),
+    ("bbbc014", "image_folder"),
+    ("bbbc014", "sheet"),
+)
+
+
+def check(config: Config) -> None:
+    """Check a merged configuration.
+
+    Raises:
+        InputError: An unknown key, a value of the wrong type, or names and numbers that do not
+            fit each other. Every fault that is found is one sentence.
+    """
+    validator = jsonschema.Draft202012Validator(full_schema())
+    faults = [_sentence(error) for error in validator.iter_errors(config)]
+    if not faults:
+        faults = list(_misfits(config))
+    if faults:
+        raise InputError("The configuration is not valid. " + " ".join(dict.fromkeys(faults)))
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    where = ".".join(map(str, error.absolute_path)) or "the top level"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known))
+        moved = [
+            f" {key} stands in the section {GROUP_OF[key]}." for key in unknown if key in GROUP_OF
+        ]
+        return (
+            f"Unknown key {_quoted(unknown)} in {where}; known keys are {', '.join(known)}."
+            + "".join(moved)
+        )
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"Missing key {_quoted(missing)} in {where}."
+    if error.validator in ("type", "anyOf") and isinstance(error.instance, str):
+        return _wrong_type(error, where, error.instance)
+    if error.validator == "enum":
+        choices = ", ".join(map(str, error.validator_value))
+        return f"{where} is {error.instance!r}, expected one of: {choices}."
+    return f"{where}: {error.message}."
+
+
+def _wrong_type(error: jsonschema.ValidationError, where: str, text: str) -> str:
+    kinds = [error.validator_value]
+    if error.validator == "anyOf":  # a kind or null
+        kinds = [kind.get("type", "another value") for kind in error.validator_value]
+    hint = ""
+    if _is_number(text) and {"number", "integer"} & set(kinds):
+        hint = f" YAML reads {text} as text: write 5.0e-5, not 5e-5."
+    return f"{where} is the text '{text}', expected {' or '.join(kinds)}.{hint}"
+
+
+def _misfits(config: Config) -> Iterator[str]:
+    """Yield the faults that a schema cannot express."""
+    assays = config["assays"]
+    yield from _run_misfits(config)
+    for name, block in config["methods"].items():
+        if name in RESERVED_METHODS:
+            yield f"methods.{name}: the name is reserved."
+        try:
+            keys = method_keys(block["search"])
+        except InputError as error:
+            yield f"methods.{name}: {error}"
+            continue
+        yield from _method_misfits(name, block, keys)
+    for name in config["run"]["assays"]:
+        if name in assays:
+            yield from _assay_misfits(name, config)
+            if not has_high_resolution(assays[name]):
+                yield from _low_resolution_misfits(name, config)
+    yield from _solutions_misfits(config)
+
+
+def _run_misfits(config: Config) -> Iterator[str]:
+    run = config["run"]
+    lists = ("assays", "degradations", "methods", "degraded_methods")
+    for kind, defined in zip(lists, (*lists[:3], "methods"), strict=True):
+        for name in run[kind]:
+            if name not in config[defined]:
+                yield f"run.{kind} names '{name}', which {defined} does not define."
+    for kind in ("factors", "methods"):
+        few = run[f"degraded_{kind}"]
+        if len(run["degradations"]) > 1 and not set(few) & set(run[kind]):
+            yield (
+                f"run.degraded_{kind} ({', '.join(map(str, few))}) has none of run.{kind}: of "
+                f"run.degradations only the first would run. Name one of "
+                f"{', '.join(map(str, run[kind]))}, or that degradation alone."
+            )
+
+
+def _method_misfits(name: str, block: Config, keys: Mapping[str, Key]) -> Iterator[str]:
+    values = {key: value for key, value in block.items() if key != "search"}
+    validator = jsonschema.Draft202012Validator(object_schema(keys.values()))
+    for error in validator.iter_errors(values):
+        yield f"methods.{name}: {_sentence(error)}"
+
+
+def _assay_misfits(name: str, config: Config) -> Iterator[str]:
+    block = config["assays"][name]
+    yield from _factor_misfits(name, block, config["run"]["factors"])
+    yield from _role_misfits(name, block)
+    for source, key in FILES_OF_SOURCE:
+        if (source, key) == ("crops", "sheet") and block.get("crops", "").endswith(".zip"):
+            continue  # the archive may say it all
+        if block["source"] == source and key not in block:
+            yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
+    if len(set(block["plates"])) < len(block["plates"]):
+        yield f"assays.{name}.plates names a plate twice."
+    if block["generator"] == "none" and (searching := _searching(config)):
+        yield (
+            f"assays.{name}.generator is none, but {_quoted(searching)} of run.methods search a "
+            "generator. Set generator: train, or take them out."
+        )
+    values = section_values(config, "select_cells", name)
+    named = {
+        key.removeprefix("plates_"): value
+        for key, value in values.items()
+        if key.startswith("plates_")
+    }
+    for fault in named_plates.faults(named, block["plates"]):
+        yield f"assays.{name}: {fault}"
+
+
+def _factor_misfits(name: str, block: Config, factors: Sequence[int]) -> Iterator[str]:
+    own = assay_factors(block, factors)
+    for factor in own:
+        if block["image_size"] % factor:
+            yield (
+                f"The factor {factor} does not divide the image size {block['image_size']} of "
+                f"assay {name}."
+            )
+    if not own:
+        yield f"No factor of run.factors is among assays.{name}.factors: nothing would run."
+
+
+def _role_misfits(name: str, block: Config) -> Iterator[str]:
+    for role in ("negative_control", "positive_control"):
+        if block[role] not in block["treatments"]:
+            yield f"assays.{name}.{role} '{block[role]}' is not among its treatments."
+    for role in ("nucleus_channel", "marker_channel"):
+        if block[role] not in block["channels"]:
+            yield f"assays.{name}.{role} '{block[role]}' is not among its channels."
+    if block["positive_control"] == block["negative_control"]:
+        yield (
+            f"assays.{name} has {block['negative_control']} as both controls; classifiers need two "
+            "classes. Name another positive_control."
+        )
+
+
+def _searching(config: Config) -> list[str]:
+    """Return the methods that run and need a generator; faulty ones are reported elsewhere."""
+    blocks = {name: config["methods"].get(name) for name in config["run"]["methods"]}
+    known = {name: b["search"] for name, b in blocks.items() if b and b["search"] in search_names()}
+    return [name for name, search in known.items() if needs_generator(search)]
+
+
+def _low_resolution_misfits(name: str, config: Config) -> Iterator[str]:
+    """Yield why an assay whose cells are of low resolution cannot run."""
+    run, assays = config["run"], config["assays"]
+    block, where = assays[name], f"assays.{name} has resolution 'low'"
+    if block["source"] != "crops":
+        yield f"{where} and source '{block['source']}': only source 'crops' is read as it is."
+    model = block["generator"]
+    if model in ("train", "none") or not has_high_resolution(assays.get(model, {})):
+        yield f"{where} and generator '{model}': name an assay of high resolution, or a model."
+    factors = assay_factors(block, run["factors"])
+    if len(factors) != 1:
+        yield f"{where} and {len(factors)} factors of run.factors, expected one: set its factors."
+    elif block["crop_size"] * factors[0] != block["image_size"]:
+        yield (
+            f"{where}, crop_size {block['crop_size']} and image_size {block['image_size']}, which "
+            f"is not {factors[0]} times as large: crop_size is the side of the cells as they are."
+        )
+    for method in run["methods"]:
+        search = config["methods"].get(method, {}).get("search", "")
+        if trained_by(search) and model not in assays:
+            yield f"{where}: methods.{method} cannot train on it. Leave it out of run.methods."
+
+
+def _solutions_misfits(config: Config) -> Iterator[str]:
+    solutions = config["solutions"]
+    for name in (*solutions["kinds"], solutions["kind_shown"]):
+        if name not in SOLUTION_KINDS:
+            yield (
+                f"solutions.kinds and kind_shown: found '{name}', expected of "
+                f"{', '.join(SOLUTION_KINDS)}."
+            )
+    if solutions["kind_shown"] not in solutions["kinds"]:
+        yield "solutions.kind_shown is not among solutions.kinds. Add it there."
+    if config["methods"].get(solutions["method"], {}).get("search") != "rls":
+        yield (
+            f"solutions.method is '{solutions['method']}', expected a method with 'search: rls'."
+        )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,221 @@
+"""The keys of the configuration: each is a field of the ``Settings`` class of the command it goes to.
+
+A section is named as its command. The keys are read from the source and not by an import, so that
+nothing heavy is loaded while Snakemake starts.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from rls.runtime.errors import InputError
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+SEARCHES = ROOT / "rls" / "search"
+FEATURES = ROOT / "analysis" / "features"
+
+# Section -> the file that holds its Settings. One line a command.
+SECTIONS = {
+    "simulate_plate": "analysis/simulation/settings.py",
+    "fetch_plate": "analysis/plates/download.py",
+    "list_plate": "analysis/list_plate.py",
+    "train_segmenter": "analysis/train_segmenter.py",
+    "crop_cells": "analysis/crop_cells.py",
+    "import_crops": "analysis/import_crops.py",
+    "select_cells": "analysis/select_cells.py",
+    "high_resolution": "analysis/high_resolution.py",
+    "low_resolution": "analysis/low_resolution.py",
+    "train_gan": "rls/stylegan2/settings.py",
+    "sample_styles": "rls/sample_styles.py",
+    "fit_flow": "rls/fit_flow.py",
+    "train_classifier": "rls/train_classifier.py",
+    "train_pix2pix": "rls/train_pix2pix.py",
+    "degrade": "rls/degrade.py",
+    "super_resolve": "rls/super_resolve.py",
+    "sample_solutions": "rls/sample_solutions.py",
+    "sweep_lambdas": "rls/sweep_lambdas.py",
+    "measure": "analysis/measure.py",
+    "classify": "analysis/classify.py",
+    "tables": "analysis/comparison/settings.py",
+    "solutions": "analysis/tables/solutions.py",
+    "figures": "analysis/drawing/settings.py",
+}
+# Sections that several commands share: every command that has one of their keys is given it.
+GROUPS = {
+    "quality_flags": (
+        "saturated_share_max",
+        "contrast_min",
+        "blur_max_nd",
+        "noise_share_max",
+        "outside_share_max",
+        "touching_share_max",
+        "debris_height_max",
+    ),
+    "bootstrap": ("n_bootstrap", "confidence_level"),
+}
+GROUP_OF = {key: group for group, keys in GROUPS.items() for key in keys}
+# Keys of the whole run or of an assay, handed to every command that has a field of the name.
+OF_RUN = ("seed", "device", "threads")
+OF_ASSAY = (
+    "source",
+    "channels",
+    "treatments",
+    "image_size",
+    "crop_size",
+    "pixel_size_um",
+    "bit_depth",
+    "resolution",
+)
+ELSEWHERE = {*OF_RUN, *OF_ASSAY, *GROUP_OF}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One field of a ``Settings`` class, as its source tells.
+
+    Attributes:
+        kind: The annotation, such as ``tuple[float, ...]``.
+        help, choices: Empty where the source computes them.
+        computed_choices: Whether it computes the choices.
+        required: Whether the class has no default for the field.
+        file, owner: The source file and the class.
+    """
+
+    name: str
+    kind: str
+    help: str
+    choices: tuple[str, ...]
+    computed_choices: bool
+    required: bool
+    file: str
+    owner: str
+
+
+@cache
+def keys_of(path: str, name: str = "Settings") -> dict[str, Key]:
+    """Return the keys of the class ``name`` and its bases in the source file ``path``.
+
+    Raises:
+        ValueError: The file has no such class.
+    """
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    origins = dict(_imported(tree))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            keys: dict[str, Key] = {}
+            for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
+                file, original = origins.get(base, (path, base))
+                keys |= keys_of(file, original)
+            found = (_key(item, path, name) for item in node.body)
+            return keys | {key.name: key for key in found if key is not None}
+    raise ValueError(f"{path} has no class {name}")
+
+
+@cache
+def section_keys(section: str) -> dict[str, Key]:
+    """Return the keys of a section; those of every feature stand in ``measure`` beside its own."""
+    if section != "measure":
+        return keys_of(SECTIONS[section])
+    keys = dict(keys_of(SECTIONS[section], "MeasureSettings"))
+    for path in sorted(FEATURES.glob("*.py")):
+        if "\nclass FeatureSettings" in path.read_text(encoding="utf-8"):
+            keys |= keys_of(str(path.relative_to(ROOT)), "FeatureSettings")
+    return keys
+
+
+def own_keys(section: str) -> dict[str, Key]:
+    """Return the keys that stand in the section itself, and not in the run, an assay or a group."""
+    return {name: key for name, key in section_keys(section).items() if name not in ELSEWHERE}
+
+
+def group_keys(group: str) -> dict[str, Key]:
+    """Return the keys of a section that several commands share."""
+    found: dict[str, Key] = {}
+    for section in SECTIONS:
+        found |= {name: k for name, k in section_keys(section).items() if name in GROUPS[group]}
+    return {name: found[name] for name in GROUPS[group]}
+
+
+def search_names() -> list[str]:
+    """Return the names that ``search:`` may have: the files of rls/search that define a search."""
+    return [
+        path.stem
+        for path in sorted(SEARCHES.glob("*.py"))
+        if "\ndef super_resolve(" in path.read_text(encoding="utf-8")
+    ]
+
+
+def method_keys(search: str) -> dict[str, Key]:
+    """Return the keys of a method whose block says ``search: NAME``.
+
+    Raises:
+        InputError: There is no such search.
+    """
+    if not (SEARCHES / f"{search}.py").is_file():
+        raise InputError(f"There is no search '{search}': rls/search/{search}.py does not exist.")
+    return keys_of(f"rls/search/{search}.py")
+
+
+@cache
+def _constants(search: str) -> dict[str, object]:
+    path = SEARCHES / f"{search}.py"
+    body = ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
+    return {
+        target.id: ast.literal_eval(node.value)
+        for node in body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id in ("NEEDS_GENERATOR", "TRAINED_BY")
+    }
+
+
+def needs_generator(search: str) -> bool:
+    """Return whether a search goes through a generator: its source may deny it."""
+    return bool(_constants(search).get("NEEDS_GENERATOR", True))
+
+
+def trained_by(search: str) -> str | None:
+    """Return the command that trains a search's own network; None for a search without one."""
+    command = _constants(search).get("TRAINED_BY")
+    return None if command is None else str(command)
+
+
+def _imported(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                file = node.module.replace(".", "/") + ".py"
+                yield alias.asname or alias.name, (file, alias.name)
+
+
+def _key(node: ast.stmt, file: str, owner: str) -> Key | None:
+    if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+        return None
+    call = node.value if isinstance(node.value, ast.Call) else ast.Call(ast.Name("option"), [], [])
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    choices = tuple(_literal(given["choices"], ())) if "choices" in given else ()
+    return Key(
+        node.target.id,
+        ast.unparse(node.annotation),
+        str(_literal(call.args[0], "")) if call.args else "",
+        choices,
+        "choices" in given and not choices,
+        "default" not in given,
+        file,
+        owner,
+    )
+
+
+def _literal(node: ast.expr, otherwise: T) -> T:
+    """Return the value of a literal; only an import can tell what the source computes."""
+    try:
+        value: T = ast.literal_eval(node)
+    except ValueError:
+        return otherwise
+    return value

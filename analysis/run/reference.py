@@ -1,0 +1,183 @@
+"""The tables of ``config/README.md``: every key with its type, its default, and where that is from.
+
+Types and meanings come from the commands' settings and the written schema, defaults and sources
+from ``config/config.yaml``: the comment behind a value begins with its unit, then its source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from analysis.run.keys import (
+    ELSEWHERE,
+    GROUPS,
+    ROOT,
+    SECTIONS,
+    Key,
+    group_keys,
+    method_keys,
+    search_names,
+    section_keys,
+)
+from analysis.run.schema import WRITTEN, described
+from analysis.run.values import ALWAYS, read_config
+
+README = ROOT / "config" / "README.md"
+BEGIN, END = "<!-- derived: begin -->\n", "<!-- derived: end -->\n"
+WORDS = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
+OF_SCHEMA = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "true or false",
+    "object": "keys",
+    "null": "null",
+}
+# How a comment of config.yaml names a source; the first that is found counts.
+SOURCE = re.compile(
+    r"\b(article(?: (?:Fig\. |Table |Eq\. )?\d+(?:\.\d+)*)?|released|StyleGAN2(?:-ADA)?|"
+    r"Isola et al\.|program|Cellpose|BBBC021|choice)"
+)
+CHOICE = "choice"
+DEFAULTS = 6  # values of a list that a table shows
+Row = tuple[str, ...]
+
+
+def with_tables(text: str) -> str:
+    """Return ``config/README.md`` with its derived part made anew, everything else as it is."""
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
+    return head + BEGIN + "\n" + "\n".join(_tables()) + "\n" + END + tail
+
+
+def _tables() -> Iterator[str]:
+    config, sources = read_config(), sources_of_values()
+    written = yaml.safe_load(WRITTEN.read_text(encoding="utf-8"))["properties"]
+    yield from _written("The whole run", written, config, sources, skip=("run", "assays"))
+    yield from _written("`run`", written["run"]["properties"], config["run"], sources, ("run",))
+    assay = written["assays"]["additionalProperties"]["properties"]
+    yield from _written("An assay, below `assays`", assay, {}, {}, ("assays",))
+    for group in GROUPS:
+        users = [f"`{s}`" for s in SECTIONS if set(GROUPS[group]) & set(section_keys(s))]
+        yield from _section(group, group_keys(group), config, sources, ", ".join(users))
+    for section in SECTIONS:
+        yield from _section(section, section_keys(section), config, sources, _command(section))
+    for search in search_names():
+        keys = described(method_keys(search))
+        at = ("methods", search)
+        yield from (f"### A method with `search: {search}`", "")
+        yield from _table(_row(key, config["methods"].get(search, {}), sources, at) for key in keys)
+
+
+def _section(
+    name: str, keys: dict[str, Key], config: Mapping[str, Any], sources: Mapping[Row, str], by: str
+) -> Iterator[str]:
+    own = [key for key in described(keys) if key.name in config.get(name, {})]
+    other = [f"`{key}`" for key in keys if key in ELSEWHERE and key not in config.get(name, {})]
+    yield from (f"### `{name}`", "", f"Read by {by}.")
+    if other:
+        yield f"It is also given {', '.join(other)}, which stand elsewhere."
+    yield ""
+    if own:
+        yield from _table(_row(key, config[name], sources, (name,)) for key in own)
+
+
+def _row(
+    key: Key, values: Mapping[str, Any], sources: Mapping[Row, str], at: tuple[str, ...]
+) -> Row:
+    kind = " \\| ".join(key.choices) if key.choices else _words(key.kind)
+    source = sources.get((*at, key.name), CHOICE) if key.name in values else ""
+    return key.name, kind, _shown(values.get(key.name, "")), source, key.help
+
+
+def _written(
+    title: str,
+    properties: Mapping[str, Any],
+    values: Mapping[str, Any],
+    sources: Mapping[Row, str],
+    at: tuple[str, ...] = (),
+    skip: tuple[str, ...] = (),
+) -> Iterator[str]:
+    yield from (f"### {title}", "")
+    rows = []
+    for name, schema in properties.items():
+        if name in skip or schema.get("type") == "object" and name != "settings":
+            continue
+        default = _shown(values[name]) if name in values else ""
+        source = sources.get((*at, name), CHOICE) if name in values else ""
+        rows.append((name, _schema_words(schema), default, source, schema["description"]))
+    yield from _table(rows)
+
+
+def _table(rows: Iterable[Row]) -> Iterator[str]:
+    yield "| key | type | default | source | meaning |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name, *cells in rows:
+        yield f"| `{name}` | {' | '.join(cells)} |"
+    yield ""
+
+
+def sources_of_values() -> dict[Row, str]:
+    """Return where each value of the configuration is from, by its keys from the top.
+
+    The source is read off the comment behind the value: ``article 4.1``, ``released``, ...
+    """
+    found: dict[Row, str] = {}
+    for name in ALWAYS:
+        stack: list[tuple[int, str]] = []
+        for line in (ROOT / "config" / name).read_text(encoding="utf-8").splitlines():
+            match = re.match(r"( *)([\w-]+):(?: |$)([^#]*)(?:#(.*))?", line)
+            if not match:
+                continue
+            indent = len(match[1])
+            stack = [item for item in stack if item[0] < indent] + [(indent, match[2])]
+            source = SOURCE.search(match[4] or "")
+            if source:
+                found[tuple(key for _, key in stack)] = source[1]
+    return found
+
+
+def _words(kind: str) -> str:
+    """Return a type as a writer of YAML thinks of it."""
+    if kind.endswith("| None"):
+        return f"{_words(kind.removesuffix('| None').strip())}, or null"
+    if kind.startswith("tuple["):
+        return f"list of {_words(kind.removeprefix('tuple[').split(',')[0].rstrip(']'))}"
+    return WORDS[kind]
+
+
+def _schema_words(schema: Mapping[str, Any]) -> str:
+    kind = schema["type"]
+    if "enum" in schema:
+        return " \\| ".join(map(str, schema["enum"]))
+    if kind == "array":
+        return f"list of {_schema_words(schema['items'])}"
+    if isinstance(kind, list):
+        return ", or ".join(OF_SCHEMA[one] for one in kind)
+    return OF_SCHEMA[kind]
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        items = [_shown(item) for item in value[:DEFAULTS]]
+        return ", ".join(items + ["..."] * (len(value) > DEFAULTS)) or "[]"
+    return str(value).replace("|", "\\|")
+
+
+def _command(section: str) -> str:
+    for package in ("rls", "analysis"):
+        if (ROOT / package / f"{section}.py").is_file():
+            return f"`python -m {package}.{section}`"
+    return {
+        "tables": "every table, `python -m analysis.tables.NAME`",
+        "solutions": "`python -m analysis.tables.solutions` and `python -m analysis.figures.figure8`",
+        "figures": "every figure, `python -m analysis.figures.NAME`",
+    }[section]

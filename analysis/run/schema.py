@@ -1,0 +1,79 @@
+"""The JSON schema of a configuration: a written part, and the sections, derived from the keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import yaml
+
+from analysis.run.keys import GROUPS, ROOT, SECTIONS, Key, group_keys, own_keys
+
+SCHEMAS = ROOT / "workflow" / "schemas"
+WRITTEN, DERIVED = SCHEMAS / "config.schema.yaml", SCHEMAS / "sections.schema.yaml"
+TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+Schema = dict[str, Any]
+
+
+def full_schema() -> Schema:
+    """Return the schema of a whole configuration: the written part and the derived sections."""
+    schema: Schema = yaml.safe_load(WRITTEN.read_text(encoding="utf-8"))
+    sections: Schema = yaml.safe_load(DERIVED.read_text(encoding="utf-8"))
+    schema["properties"].update(sections)
+    schema["required"] += list(sections)
+    # An assay may change any key of any section, and need not name all.
+    partial = {
+        name: {key: value for key, value in section.items() if key != "required"}
+        for name, section in sections.items()
+    }
+    assay = schema["properties"]["assays"]["additionalProperties"]
+    assay["properties"]["settings"]["properties"] = partial
+    return schema
+
+
+def sections_text() -> str:
+    """Return the text of ``sections.schema.yaml``."""
+    sections = {group: object_schema(described(group_keys(group))) for group in GROUPS}
+    sections |= {section: object_schema(described(own_keys(section))) for section in SECTIONS}
+    head = "# Derived from the commands' settings by `make schema`; do not edit.\n"
+    return head + yaml.safe_dump(sections, sort_keys=False, width=100)
+
+
+def object_schema(keys: Iterable[Key]) -> Schema:
+    """Return the schema of a mapping that has these keys and no others."""
+    keys = sorted(keys, key=lambda key: key.name)
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [key.name for key in keys if key.required],
+        "properties": {
+            key.name: {**_kind_schema(key.kind, key.choices), "description": key.help}
+            for key in keys
+        },
+    }
+
+
+def described(keys: dict[str, Key]) -> list[Key]:
+    """Return keys with the help and the choices that only an import can tell; all are required."""
+    return [dataclasses.replace(key, required=True) for key in map(_imported, keys.values())]
+
+
+def _imported(key: Key) -> Key:
+    if key.help and (key.choices or not key.computed_choices):
+        return key
+    module = importlib.import_module(key.file.removesuffix(".py").replace("/", "."))
+    field = {f.name: f for f in dataclasses.fields(getattr(module, key.owner))}[key.name]
+    choices = tuple(field.metadata["choices"] or ())
+    return dataclasses.replace(key, help=field.metadata["help"], choices=choices)
+
+
+def _kind_schema(kind: str, choices: Sequence[str]) -> Schema:
+    if kind.endswith("| None"):
+        inner = _kind_schema(kind.removesuffix("| None").strip(), choices)
+        return {"anyOf": [inner, {"type": "null"}]}
+    if kind.startswith("tuple["):
+        item = kind.removeprefix("tuple[").split(",")[0].rstrip("]")
+        return {"type": "array", "items": _kind_schema(item, choices)}
+    return {"type": TYPES[kind], **({"enum": list(choices)} if choices else {})}

@@ -1,0 +1,105 @@
+"""The values of a configuration: what each section, assay and method says, and where paths lead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.run.keys import GROUP_OF, OF_ASSAY, OF_RUN, ROOT, section_keys
+from rls.runtime.errors import InputError
+
+Config = Mapping[str, Any]
+ALWAYS = ("config.yaml", "bbbc021_plates.yaml")  # what the Snakefile reads before any overlay
+
+
+def read_config(overlays: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return the program's configuration with overlays on it, merged as Snakemake merges them.
+
+    Raises:
+        InputError: A file does not exist or is no YAML of keys.
+    """
+    config: dict[str, Any] = {}
+    for path in [*(ROOT / "config" / name for name in ALWAYS), *overlays]:
+        if not path.is_file():
+            raise InputError(f"The configuration file {path} does not exist.")
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise InputError(f"{path} is no YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{path} holds no keys. See config/README.md.")
+        lay_over(config, content)
+    return config
+
+
+def lay_over(below: dict[str, Any], above: Config) -> None:
+    """Merge ``above`` into ``below``: mappings are merged, everything else is replaced."""
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            lay_over(below[key], value)
+        else:
+            below[key] = value
+
+
+def section_values(config: Config, section: str, assay: str = "") -> dict[str, Any]:
+    """Return the settings of a command.
+
+    A key comes from the run, from the assay, from a section that several commands share, or from
+    the command's own section; the assay's ``settings`` come last.
+    """
+    keys = section_keys(section)
+    block = config["assays"].get(assay, {})
+    own = block.get("settings", {})
+    values = {name: config[name] for name in OF_RUN if name in keys}
+    values |= {name: block[name] for name in OF_ASSAY if name in keys and name in block}
+    for name, group in GROUP_OF.items():
+        if name in keys:
+            values[name] = {**config[group], **own.get(group, {})}[name]
+    merged = {**values, **config[section], **own.get(section, {})}
+    return {name: merged[name] for name in keys if name in merged}
+
+
+def method_values(config: Config, method: str) -> dict[str, Any]:
+    """Return the settings of a method, without the name of its search."""
+    return {name: value for name, value in config["methods"][method].items() if name != "search"}
+
+
+def expand_folder(path: str) -> str:
+    """Return ``path`` with the home folder and environment variables filled in.
+
+    Raises:
+        InputError: A variable is not set.
+    """
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    if "$" in expanded:
+        raise InputError(
+            f"The folder '{path}' names an environment variable that is not set. "
+            f"Set it, e.g. export {path.split('$')[1].split('/')[0].strip('{}')}=/folder/of/images."
+        )
+    return expanded
+
+
+def has_high_resolution(block: Config) -> bool:
+    """Return whether an assay has high-resolution images, or cells acquired in low resolution."""
+    return bool(block.get("resolution", "high") == "high")
+
+
+def assay_factors(block: Config, factors: Sequence[int]) -> list[int]:
+    """Return the factors of ``run.factors`` that the assay runs: all, or those in its own list."""
+    return [factor for factor in factors if factor in block.get("factors", factors)]
+
+
+def condition_methods(run: Config, factor: int, degradation: str) -> list[str]:
+    """Return the methods that run at a factor and degradation.
+
+    All run on the first degradation. Only ``run.degraded_methods`` run on the others, and only at
+    ``run.degraded_factors``.
+    """
+    if degradation == run["degradations"][0]:
+        return list(run["methods"])
+    few = run["degraded_methods"] if factor in run["degraded_factors"] else ()
+    return [method for method in run["methods"] if method in few]
