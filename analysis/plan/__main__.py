@@ -78,7 +78,7 @@ def costs_by_rule(
 def describe(costs: Mapping[str, Cost], config: Config, rates: Rates, tflop_s: float) -> str:
     """Return the plan as lines to print."""
     total = sum(costs.values(), Cost())
-    rows = [("stage", "jobs", "processor", "GPU", "memory", "disk", "from")]
+    rows: list[tuple[str, ...]] = [("stage", "jobs", "processor", "GPU", "memory", "disk", "from")]
     for rule, cost in costs.items():
         basis = f"{cost.basis}, at most" if rule in AT_MOST else cost.basis
         rows.append((rule, *_cells(cost), basis))

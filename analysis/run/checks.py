@@ -5,7 +5,8 @@ Every fault is one sentence that names the key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jsonschema
 
@@ -44,31 +45,34 @@ def check(config: Config) -> None:
 
 def _sentence(error: jsonschema.ValidationError) -> str:
     where = ".".join(map(str, error.absolute_path)) or "the top level"
+    expected: Any = error.validator_value
+    instance: Any = error.instance
+    schema: Any = error.schema
     if error.validator == "additionalProperties":
-        known = sorted(error.schema.get("properties", {}))
-        unknown = sorted(set(error.instance) - set(known))
-        moved = [
-            f" {key} stands in the section {GROUP_OF[key]}." for key in unknown if key in GROUP_OF
-        ]
-        return (
-            f"Unknown key {_quoted(unknown)} in {where}; known keys are {', '.join(known)}."
-            + "".join(moved)
-        )
+        return _unknown(where, set(instance), schema.get("properties", {}))
     if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
+        missing = [name for name in expected if name not in instance]
         return f"Missing key {_quoted(missing)} in {where}."
     if error.validator in ("type", "anyOf") and isinstance(error.instance, str):
         return _wrong_type(error, where, error.instance)
     if error.validator == "enum":
-        choices = ", ".join(map(str, error.validator_value))
+        choices = ", ".join(map(str, expected))
         return f"{where} is {error.instance!r}, expected one of: {choices}."
     return f"{where}: {error.message}."
 
 
+def _unknown(where: str, found: set[str], known: Iterable[str]) -> str:
+    unknown = sorted(found - set(known))
+    moved = [f" {key} stands in {GROUP_OF[key]}." for key in unknown if key in GROUP_OF]
+    said = f"Unknown key {_quoted(unknown)} in {where}; known keys are {', '.join(sorted(known))}."
+    return said + "".join(moved)
+
+
 def _wrong_type(error: jsonschema.ValidationError, where: str, text: str) -> str:
-    kinds = [error.validator_value]
+    expected: Any = error.validator_value
+    kinds = [expected]
     if error.validator == "anyOf":  # a kind or null
-        kinds = [kind.get("type", "another value") for kind in error.validator_value]
+        kinds = [kind.get("type", "another value") for kind in expected]
     hint = ""
     if _is_number(text) and {"number", "integer"} & set(kinds):
         hint = f" YAML reads {text} as text: write 5.0e-5, not 5e-5."

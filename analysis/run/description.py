@@ -252,11 +252,11 @@ def _conditions(run: Config, block: Config) -> Iterator[Condition]:
 
 
 def _assay(block: Mapping[str, Any]) -> Assay:
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in block.items()
     }
-    conditions = (
+    values["conditions"] = tuple(
         Condition(**{**condition, "methods": tuple(condition["methods"])})
         for condition in block["conditions"]
     )
-    return Assay(**{**values, "conditions": tuple(conditions)})
+    return Assay(**values)

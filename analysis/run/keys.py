@@ -1,4 +1,4 @@
-"""The keys of the configuration: each is a field of the ``Settings`` class of the command it goes to.
+"""The keys of the configuration: the fields of the ``Settings`` classes of the commands.
 
 A section is named as its command. The keys are read from the source and not by an import, so that
 nothing heavy is loaded while Snakemake starts.

@@ -43,6 +43,7 @@ SOURCE = re.compile(
     r"Isola et al\.|program|Cellpose|BBBC021|choice)"
 )
 CHOICE = "choice"
+ASSAY = ("assays", "translocation")  # the assay whose sources the table of an assay gives
 DEFAULTS = 6  # values of a list that a table shows
 Row = tuple[str, ...]
 
@@ -51,16 +52,24 @@ def with_tables(text: str) -> str:
     """Return ``config/README.md`` with its derived part made anew, everything else as it is."""
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
-    return head + BEGIN + "\n" + "\n".join(_tables()) + "\n" + END + tail
+    lines = list(_tables())
+    body = "\n".join(["", *_contents(lines), "", *lines, ""])
+    return head + BEGIN + body + END + tail
 
 
 def _tables() -> Iterator[str]:
     config, sources = read_config(), sources_of_values()
     written = yaml.safe_load(WRITTEN.read_text(encoding="utf-8"))["properties"]
-    yield from _written("The whole run", written, config, sources, skip=("run", "assays"))
     yield from _written("`run`", written["run"]["properties"], config["run"], sources, ("run",))
-    assay = written["assays"]["additionalProperties"]["properties"]
-    yield from _written("An assay, below `assays`", assay, {}, {}, ("assays",))
+    assay = written["assays"]["additionalProperties"]
+    said = {
+        name: "required" if name in assay["required"] else "may be left out"
+        for name in assay["properties"]
+    }
+    yield from _written("An assay, below `assays`", assay["properties"], said, sources, ASSAY)
+    yield from _written(
+        "Keys beside the sections", written, config, sources, skip=("run", "assays")
+    )
     for group in GROUPS:
         users = [f"`{s}`" for s in SECTIONS if set(GROUPS[group]) & set(section_keys(s))]
         yield from _section(group, group_keys(group), config, sources, ", ".join(users))
@@ -71,6 +80,15 @@ def _tables() -> Iterator[str]:
         at = ("methods", search)
         yield from (f"### A method with `search: {search}`", "")
         yield from _table(_row(key, config["methods"].get(search, {}), sources, at) for key in keys)
+
+
+def _contents(lines: Iterable[str]) -> Iterator[str]:
+    """Yield a line of a contents list for every heading, with its address on the page."""
+    for line in lines:
+        if line.startswith("### "):
+            title = line.removeprefix("### ")
+            address = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+            yield f"* [{title}](#{address})"
 
 
 def _section(
@@ -146,7 +164,7 @@ def _words(kind: str) -> str:
     if kind.endswith("| None"):
         return f"{_words(kind.removesuffix('| None').strip())}, or null"
     if kind.startswith("tuple["):
-        return f"list of {_words(kind.removeprefix('tuple[').split(',')[0].rstrip(']'))}"
+        return f"list of {_plural(_words(kind.removeprefix('tuple[').split(',')[0].rstrip(']')))}"
     return WORDS[kind]
 
 
@@ -155,10 +173,14 @@ def _schema_words(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " \\| ".join(map(str, schema["enum"]))
     if kind == "array":
-        return f"list of {_schema_words(schema['items'])}"
+        return f"list of {_plural(_schema_words(schema['items']))}"
     if isinstance(kind, list):
         return ", or ".join(OF_SCHEMA[one] for one in kind)
     return OF_SCHEMA[kind]
+
+
+def _plural(words: str) -> str:
+    return f"{words}s" if words.endswith("number") else words
 
 
 def _shown(value: object) -> str:
@@ -178,6 +200,6 @@ def _command(section: str) -> str:
             return f"`python -m {package}.{section}`"
     return {
         "tables": "every table, `python -m analysis.tables.NAME`",
-        "solutions": "`python -m analysis.tables.solutions` and `python -m analysis.figures.figure8`",
+        "solutions": "`python -m analysis.tables.solutions` and `analysis.figures.figure8`",
         "figures": "every figure, `python -m analysis.figures.NAME`",
     }[section]

@@ -92,7 +92,7 @@ class Assay:
     def networks(self) -> Arithmetic:
         """The generator that a section train_gan describes, and its discriminator."""
         values = self.section("train_gan")
-        names = ("channel_base", "channel_max", "w_dim", "mapping_layers")
+        names = ("channel_base", "channel_max", "z_dim", "w_dim", "mapping_layers")
         size = self.block["image_size"]
         return Arithmetic(size, self.channels, **{name: values[name] for name in names})
 

@@ -1,4 +1,4 @@
-"""The source files that a command runs through, for the rules that run again when code is edited."""
+"""The source files behind a command, for rules that run again when code is edited."""
 
 from __future__ import annotations
 

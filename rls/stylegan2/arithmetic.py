@@ -33,6 +33,7 @@ class Arithmetic:
     n_channels: int
     channel_base: int
     channel_max: int
+    z_dim: int
     w_dim: int
     mapping_layers: int
 
@@ -66,7 +67,7 @@ class Arithmetic:
     @property
     def mapping_gflop(self) -> float:
         """Operations of one style through the mapping network, in 1e9."""
-        return 2 * self.mapping_layers * self.w_dim**2 / 1e9
+        return 2 * (self.z_dim + (self.mapping_layers - 1) * self.w_dim) * self.w_dim / 1e9
 
     @property
     def search_gflop(self) -> float:
@@ -86,7 +87,8 @@ class Arithmetic:
     @property
     def generator_weights(self) -> int:
         """Parameters of the generator: mapping, constant input, convolutions, affine layers."""
-        total = self.mapping_layers * (self.w_dim**2 + self.w_dim) + self.maps(4) * 16
+        mapping = (self.z_dim + (self.mapping_layers - 1) * self.w_dim) * self.w_dim
+        total = mapping + self.mapping_layers * self.w_dim + self.maps(4) * 16
         for r in self.resolutions:
             maps = self.maps(r)
             total += self._styled(maps, 9 * maps) + maps + 1

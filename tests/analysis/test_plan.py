@@ -6,18 +6,16 @@ import re
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
-from analysis import configuration
 from analysis.plan import __main__ as plan
 from analysis.plan import measure
-from analysis.plan.jobs import Job, parse, read_config
-from analysis.plan.rates import FASTEST_GFLOP_S, Rates, fit, gpu_seconds, kind_of, predict
-from analysis.plan.sizes import Networks, Sizes, unet_gflop
-from rls.networks.pix2pix import UNet
+from analysis.plan.jobs import Job, parse
+from analysis.plan.measure import FASTEST_GFLOP_S, fit
+from analysis.run.rates import Rates, kind_of, predict
+from analysis.run.sizes import Sizes
+from analysis.run.values import read_config
 from rls.runtime.errors import InputError
-from rls.stylegan2.cost import META, Counter
 from tests.conftest import ROOT
 
 DRY_RUN = """
@@ -66,16 +64,6 @@ def test_the_jobs_of_a_dry_run_are_read_with_what_they_ask_for():
     assert not search.on_gpu and search.threads == 1
 
 
-def test_overlays_merge_keys_and_replace_lists(tmp_path):
-    path = tmp_path / "more.yaml"
-    path.write_text("run: {factors: [4]}\ntrain_gan: {total_kimg: 7}\n")
-    config = read_config([path])
-    assert config["run"]["factors"] == [4] and config["run"]["shards"] == 4
-    assert config["train_gan"]["total_kimg"] == 7 and config["train_gan"]["batch_size"] == 32
-    with pytest.raises(InputError, match="does not exist"):
-        read_config([tmp_path / "none.yaml"])
-
-
 def test_rates_are_found_again_from_jobs_of_several_sizes():
     truth = {"start": 4.0, "steps": 0.03, "gflop": 0.2}
     units = [{"steps": s, "gflop": g} for s, g in ((10, 1), (200, 3), (50, 90), (900, 400))]
@@ -98,47 +86,6 @@ def test_small_jobs_promise_no_speed_that_a_core_does_not_have():
     assert predict(found, {"gflop": 1e6}) >= 1e6 / FASTEST_GFLOP_S
 
 
-def test_the_counted_network_is_that_of_the_article(paper):
-    """Measured with the published code: 304 GFLOP an image shown, 45.3 for a gradient in w+."""
-    values = configuration.section_values(paper, "train_gan", "translocation")
-    counted = Networks.of(values, 3)
-    assert counted.search_gflop == pytest.approx(45.3, rel=0.05)
-    assert counted.training_gflop == pytest.approx(304, rel=0.15)
-
-
-@pytest.mark.parametrize(("side", "width"), [(16, 4), (32, 16)])
-def test_the_u_net_is_counted_as_it_computes(side, width):
-    with torch.device(META):
-        net = UNet(2, side, width)
-    counter = Counter()
-    with counter:
-        net(torch.empty((1, 2, side, side), device=META), None)
-    assert unet_gflop(side, 2, width) == pytest.approx(counter.flop / 1e9, rel=0.25)
-
-
-def test_units_follow_the_sizes(paper):
-    def units(change, rule, **wildcards):
-        config = yaml.safe_load(yaml.safe_dump(paper))
-        for section, values in change.items():
-            config[section] = {**config[section], **values}
-        wildcards = {"assay": "translocation", "factor": "32", "degradation": "clean", **wildcards}
-        return Sizes(config).units(Job(rule, wildcards))
-
-    half = {"train_gan": {"total_kimg": 2400}}
-    whole, less = (units(change, "train_gan") for change in ({}, half))
-    assert less == {name: value / 2 for name, value in whole.items()}
-    # 2 treatments of 16 wells and 2 empty ones, 4 sites, 2 channels of 1024 x 1280
-    plate = {"megapixels": pytest.approx(34 * 4 * 2 * 1024 * 1280 / 1e6)}
-    assert units({}, "crop_cells") == plate
-    search = units({}, "super_resolve", method="rls")
-    n = 2000 / paper["run"]["shards"]  # 1,000 evaluation cells of 2 treatments, whole batches
-    assert search["steps"] == 200 * np.ceil(n / paper["super_resolve"]["batch_size"])
-    three = units({}, "super_resolve", method="robust_unsupervised")["steps"]
-    assert three == search["steps"] / 200 * 3 * 150
-    assert "steps" not in units({}, "super_resolve", method="bicubic")
-    assert units({}, "list_plate") == plate
-
-
 def test_what_was_not_measured_and_what_a_gpu_does_are_said_to_be_estimates(paper):
     sizes = Sizes(paper)
     wildcards = {"assay": "translocation", "factor": "32", "method": "pix2pix"}
@@ -146,12 +93,14 @@ def test_what_was_not_measured_and_what_a_gpu_does_are_said_to_be_estimates(pape
     assert unknown.basis == "as fast as train_gan" and unknown.processor_s > 3600
     job = Job("train_gan", wildcards, resources={"gpu": "1"})
     on_gpu = plan.cost_of(job, paper, sizes, RATES, 30.0)
-    units = sizes.units(job)
+    units = sizes.units(job.rule, job.wildcards)
     assert on_gpu.basis == "estimate (GPU)"
     assert on_gpu.gpu_s == pytest.approx(3.0 + units["gflop"] / 30000, rel=1e-6)
     slow = plan.cost_of(job, paper, sizes, RATES, 3.0)
     assert slow.gpu_s == pytest.approx(10 * on_gpu.gpu_s, rel=0.01)
-    assert gpu_seconds({"steps": 1000.0, "gflop": 0.1}, 30.0) == pytest.approx(6.0), "launches"
+    assert RATES.gpu_seconds("train_gan", {"steps": 1000.0, "gflop": 0.1}, 30.0) == pytest.approx(
+        9.0
+    ), "launches"
 
 
 def test_a_plan_adds_up_and_says_what_it_rests_on(paper):
@@ -164,8 +113,10 @@ def test_a_plan_adds_up_and_says_what_it_rests_on(paper):
     assert lines["list_plate"][1] == "3" and lines["together"][1] == "4"
     assert "9.0" in lines["together"] and "measured" in lines["super_resolve"]
     assert "Nothing was run" in text and "two cores" in text and "estimate (GPU)" not in text
+    what = (jobs[-1].rule, jobs[-1].wildcards)
+    search = (kind_of(*what, paper), Sizes(paper).units(*what))
     assert sum(c.processor_s for c in costs.values()) == pytest.approx(
-        RATES.processor_seconds(kind_of(jobs[-1], paper), Sizes(paper).units(jobs[-1]))[0] + 3 * 3.5
+        RATES.processor_seconds(*search)[0] + 3 * 3.5
     )
 
 
@@ -178,14 +129,14 @@ def test_rates_come_from_the_last_line_of_the_logs(tmp_path, monkeypatch, paper)
     for name, height in (("a", 64), ("b", 2048)):
         config = tmp_path / f"{name}.yaml"
         config.write_text(yaml.safe_dump({"simulate_plate": {"field_height_px": height}}))
-        seconds = predict(truth, Sizes(read_config([config])).units(job))
+        seconds = predict(truth, Sizes(read_config([config])).units(job.rule, job.wildcards))
         (tmp_path / name / "logs").mkdir(parents=True)
         log = f"used: 9.99 s of processor time, 1 MiB at most\nused: {seconds:.2f} s of processor "
         (tmp_path / name / "logs" / "crop.log").write_text(log + "time, 310 MiB at most\n")
         runs.append((tmp_path / name, [config]))
     rates = measure.measure(runs, "two cores", "a test")
     assert rates.seconds["crop_cells"] == pytest.approx(truth, rel=0.01)
-    rates.write(tmp_path / "rates.json")
+    (tmp_path / "rates.json").write_text(rates.to_json())
     assert Rates.read(tmp_path / "rates.json") == rates
     assert re.search(r"together .* 1\.00$", measure.check(*runs[0], rates))
     with pytest.raises(InputError, match="of different sizes"):
@@ -198,7 +149,7 @@ def test_rates_come_from_the_last_line_of_the_logs(tmp_path, monkeypatch, paper)
 @pytest.mark.workflow
 def test_a_configuration_is_planned_and_nothing_is_written(tmp_path, capsys):
     before = {path for path in ROOT.iterdir()}
-    RATES.write(tmp_path / "rates.json")
+    (tmp_path / "rates.json").write_text(RATES.to_json())
     plan.main(
         ["--configfile", str(ROOT / "config/smoke.yaml"), "--rates", str(tmp_path / "rates.json")]
     )
@@ -211,7 +162,7 @@ def test_a_configuration_is_planned_and_nothing_is_written(tmp_path, capsys):
 
 
 def test_the_rates_that_come_with_the_program_know_every_measured_kind():
-    rates = Rates.read(plan.RATES)
+    rates = Rates.read()
     assert {"train_gan", "crop_cells", "super_resolve rls", "measure", "report"} <= set(
         rates.seconds
     )

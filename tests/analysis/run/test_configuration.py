@@ -1,39 +1,43 @@
-import copy
+"""The configuration: its keys, its checks, its values, and what is derived from the settings."""
 
 import pytest
 import yaml
 
-from analysis import configuration
-from analysis.configuration import (
+from analysis.run import reference, schema
+from analysis.run.checks import check
+from analysis.run.keys import (
+    ELSEWHERE,
+    GROUPS,
     ROOT,
-    SHARED,
-    check,
-    condition_methods,
-    flags,
+    SECTIONS,
     keys_of,
-    method_fact,
+    method_keys,
+    needs_generator,
+    search_names,
+    section_keys,
+    trained_by,
+)
+from analysis.run.values import (
+    condition_methods,
+    expand_folder,
+    lay_over,
+    read_config,
     section_values,
 )
+from rls.runtime.command import flags
 from rls.runtime.errors import InputError
+from rls.search import method_names
 
 CONFIG = ROOT / "config"
 
 
-def merge(base, overlay):
-    """As Snakemake merges configuration files: dictionaries merge, everything else is replaced."""
-    for key, value in overlay.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            merge(base[key], value)
-        else:
-            base[key] = value
-    return base
-
-
 def load(*overlays):
-    config = yaml.safe_load((CONFIG / "config.yaml").read_text())
-    for name in overlays:
-        merge(config, yaml.safe_load((CONFIG / name).read_text()))
-    return copy.deepcopy(config)
+    return read_config([CONFIG / name for name in overlays])
+
+
+def merge(base, overlay):
+    lay_over(base, overlay)
+    return base
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def test_every_overlay_changes_something_at_every_key():
     for name in (*overlays, "bbbc021_demonstration.yaml"):
         overlay = yaml.safe_load((CONFIG / name).read_text())
         for section, values in overlay.items():
-            if section in configuration.SECTIONS:
+            if section in {*SECTIONS, *GROUPS}:
                 for key, value in values.items():
                     assert base[section].get(key) != value, (
                         f"{name}: {section}.{key} is the paper's"
@@ -101,6 +105,9 @@ def test_every_overlay_changes_something_at_every_key():
         ({"select_cells": {"plates_evaluation": ["P1", "P4"]}},
          "translocation: select_cells.plates_evaluation names P4, which is no plate"),
         ({"select_cells": {"plates_gan": ["P1", "P1"]}}, "plates_gan names P1 twice"),
+        ({"solutions": {"kinds": ["best"]}}, "solutions.kinds and kind_shown: found 'best'"),
+        ({"solutions": {"kinds": ["article"]}}, "kind_shown is not among solutions.kinds"),
+        ({"solutions": {"method": "pulse"}}, "solutions.method is 'pulse', expected a method"),
         ({"select_cells": {"plates_evaluation": ["P1"], "plates_tune": ["P1"]}},
          "plates_tune and select_cells.plates_evaluation both name P1"),
     ],
@@ -120,6 +127,16 @@ def test_all_methods_run_on_the_first_degradation_and_few_on_the_others():
 
 def test_a_run_of_one_degradation_need_not_say_what_runs_on_others():
     check(merge(load(), {"run": {"degradations": ["clean"], "degraded_methods": []}}))
+
+
+def test_overlays_merge_keys_and_replace_lists(tmp_path):
+    path = tmp_path / "more.yaml"
+    path.write_text("run: {factors: [4]}\ntrain_gan: {total_kimg: 7}\n")
+    config = read_config([path])
+    assert config["run"]["factors"] == [4] and config["run"]["shards"] == 4
+    assert config["train_gan"]["total_kimg"] == 7 and config["train_gan"]["batch_size"] == 32
+    with pytest.raises(InputError, match="does not exist"):
+        read_config([tmp_path / "none.yaml"])
 
 
 def test_a_missing_key_is_named():
@@ -152,29 +169,80 @@ def test_flags_are_those_that_commands_read():
 
 
 def test_the_schema_is_that_of_the_settings():
-    found = (configuration.SCHEMAS / "sections.schema.yaml").read_text()
-    assert found == configuration.sections_text(), "out of date: run `make schema`"
+    assert schema.DERIVED.read_text() == schema.sections_text(), "out of date: run `make schema`"
 
 
 def test_the_description_of_the_keys_is_that_of_the_settings():
-    found = (CONFIG / "README.md").read_text()
-    assert found == configuration.readme_text(found), "out of date: run `make schema`"
+    found = reference.README.read_text()
+    assert found == reference.with_tables(found), "out of date: run `make schema`"
 
 
 def test_shared_keys_stand_in_no_section():
-    for section in configuration.SECTIONS:
-        assert not set(load()[section]) & set(SHARED), section
+    for section in SECTIONS:
+        assert not set(load()[section]) & ELSEWHERE, section
 
 
-def test_the_search_says_whether_it_needs_a_generator():
-    assert method_fact("rls", "NEEDS_GENERATOR", True)
-    assert not method_fact("bicubic", "NEEDS_GENERATOR", True)
+def test_a_shared_section_reaches_its_commands_and_an_assay_may_change_it():
+    config = load()
+    change = {"settings": {"quality_flags": {"blur_max_nd": 0.3}}}
+    merge(config, {"assays": {"golgi": change}})
+    check(config)
+    for section in ("crop_cells", "import_crops"):
+        assert section_values(config, section, "golgi")["blur_max_nd"] == 0.3
+        assert section_values(config, section, "translocation")["blur_max_nd"] == 0.13
+    assert section_values(config, "tables")["n_bootstrap"] == 2000
+    assert "blur_max_nd" not in section_values(config, "select_cells", "golgi")
+
+
+def test_a_key_that_moved_into_a_shared_section_is_sent_there():
+    with pytest.raises(InputError, match="n_bootstrap stands in bootstrap"):
+        check(merge(load(), {"tables": {"n_bootstrap": 7}}))
+    with pytest.raises(InputError, match="blur_max_nd stands in quality_flags"):
+        check(merge(load(), {"crop_cells": {"blur_max_nd": 0.2}}))
+
+
+def test_every_key_of_a_shared_section_belongs_to_two_commands():
+    for group, keys in GROUPS.items():
+        for key in keys:
+            users = [section for section in SECTIONS if key in section_keys(section)]
+            assert len(users) >= 2, f"{group}.{key}"
+
+
+def test_settings_are_read_from_the_source_as_python_reads_them():
+    """The classes that an import gives have the same fields, in the same order."""
+    import dataclasses
+    import importlib
+
+    for section, path in SECTIONS.items():
+        if section == "measure":
+            continue  # composed of every feature's: see the test of the schema
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        fields = [field.name for field in dataclasses.fields(module.Settings)]
+        assert list(section_keys(section)) == fields, section
+
+
+def test_the_search_says_what_it_needs():
+    assert needs_generator("rls") and not needs_generator("bicubic")
+    assert trained_by("pix2pix") == "train_pix2pix" and trained_by("rls") is None
     assert "lambda_w" in keys_of("rls/search/rls.py")
+    assert search_names() == method_names()
+    with pytest.raises(InputError, match="There is no search 'newest'"):
+        method_keys("newest")
+
+
+def test_defaults_and_sources_are_read_off_the_configuration():
+    sources = reference.sources_of_values()
+    assert sources[("fit_flow", "n_blocks")] == "article 4.1"
+    assert sources[("train_gan", "r1_gamma")] == "released"
+    assert sources[("methods", "rls", "lambda_w")] == "article 4.1"
+    text = reference.README.read_text()
+    assert "| `n_blocks` | whole number | 5 | article 4.1 |" in text
+    assert "| `lambdas_w` | list of numbers |" in text
 
 
 def test_an_environment_variable_that_is_not_set_is_named(monkeypatch):
     monkeypatch.delenv("PLATES", raising=False)
     with pytest.raises(InputError, match="export PLATES="):
-        configuration.expand_folder("$PLATES/fields")
+        expand_folder("$PLATES/fields")
     monkeypatch.setenv("PLATES", "/p")
-    assert configuration.expand_folder("$PLATES/fields") == "/p/fields"
+    assert expand_folder("$PLATES/fields") == "/p/fields"

@@ -1,0 +1,190 @@
+"""Which files jobs read and which flags they get, without Snakemake."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from analysis.run.arguments import Arguments, optional
+from analysis.run.files import NOTHING, Files
+from analysis.run.keys import ROOT
+from analysis.run.sources import sources
+from analysis.run.values import lay_over, read_config
+from rls.runtime.errors import InputError
+
+MODEL = "models/translocation_32px"
+
+
+def made(change=None, *overlays):
+    config = read_config(ROOT / "config" / name for name in overlays)
+    lay_over(config, {"run": {"assays": ["translocation", "golgi", "bbbc021"]}})
+    lay_over(config, change or {})
+    return Files(config, ROOT)
+
+
+def acquired(monkeypatch, **changes):
+    monkeypatch.setenv("RLS_REAL_DATA", "/data")
+    files = made(None, "acquired.yaml")
+    files.assays["acquired"].update(changes)
+    lay_over(files.config, {"run": {"assays": ["acquired"]}})
+    return Files(files.config, ROOT)
+
+
+def job(**wildcards):
+    values = {"assay": "translocation", "factor": "32", "degradation": "clean", "method": "rls"}
+    return SimpleNamespace(**{**values, "plate": "P1", "stack": "rls", **wildcards})
+
+
+def test_wildcards_match_the_assays_and_methods_that_a_rule_makes():
+    files = made()
+    assert files.assays_from("bbbc021") == "bbbc021"
+    assert files.assays_from("sheet") == NOTHING
+    assert files.assays_at("high").split("|") == list(files.assays)
+    assert files.assays_at("low") == NOTHING
+    assert "golgi" in files.own_generators().split("|")
+    assert files.trained_by("train_pix2pix") == "pix2pix|unet_l1"
+
+
+def test_a_generator_is_the_assays_own_anothers_or_a_folders():
+    files = made({"assays": {"golgi": {"generator": MODEL}, "bbbc021": {"generator": "golgi"}}})
+    own = "results/translocation/generator.safetensors"
+    assert files.model_file("translocation", "generator.safetensors") == own
+    folder = f"{ROOT}/{MODEL}"
+    assert files.model_file("golgi", "generator.safetensors") == f"{folder}/generator.safetensors"
+    assert files.model_file("golgi", "flow.safetensors") == f"{folder}/flow.safetensors"
+    # A folder without styles: they are made.
+    assert files.model_file("golgi", "styles.safetensors") == "results/golgi/styles.safetensors"
+    assert files.model_file("bbbc021", "flow.safetensors") == "results/golgi/flow.safetensors"
+    arguments = Arguments(files.config, files)
+    named = arguments.generators(job())
+    assert f"golgi={folder}/generator.safetensors" in named
+    assert not any(item.startswith("translocation=") for item in named)
+
+
+def test_a_search_reads_the_networks_that_it_needs():
+    files = made()
+    assert len(files.search_model(job())) == 3 and files.search_network(job()) == []
+    assert files.search_model(job(method="bicubic")) == []
+    network = "results/translocation/32x/pix2pix.network.safetensors"
+    assert files.search_network(job(method="pix2pix")) == [network]
+    arguments = Arguments(files.config, files)
+    read = {"model": ["g", "s", "f"], "network": []}
+    flags = ["--generator", "g", "--styles", "s", "--flow", "f"]
+    assert arguments.search_model(job(), read) == flags
+    assert arguments.search_model(job(), {"model": [], "network": ["n"]}) == ["--network", "n"]
+
+
+def test_the_scale_of_acquired_cells_is_the_one_that_low_resolution_chose(monkeypatch):
+    assert made().scale(job()) == "results/translocation/intensity.json"
+    files = acquired(monkeypatch)
+    scale = files.scale(job(assay="acquired", factor="8"))
+    assert scale == "results/acquired/8x/clean/intensity.json"
+    assert files.known_trust(job(assay="acquired")) == [f"{ROOT}/{MODEL}/trust.json"]
+    assert files.acquired_stack(job(assay="acquired", stack="high_resolution")) == []
+    assert files.borrowed_classifier(job(assay="acquired")) == []
+    files = acquired(monkeypatch, generator="translocation")
+    classifier = files.borrowed_classifier(job(assay="acquired"))
+    assert classifier == ["results/translocation/classifier.safetensors"]
+    assert files.measured_cells(job()) == ["results/acquired/8x/clean/low_resolution.parquet"]
+
+
+def test_a_plates_files_follow_its_source(monkeypatch):
+    files = made()
+    assert files.raw_plate(job()) == "data/translocation/P1" and files.plate_sheet(job()) == []
+    assert files.segmenter_weights(job()) == []
+    cellpose = {"segmenter": "cellpose", "segmenter_weights": "train"}
+    files = made({"crop_cells": cellpose})
+    assert files.segmenter_weights(job()) == "results/translocation/segmenter.cellpose"
+    files.config["crop_cells"]["segmenter_weights"] = "$PLATES/w"
+    monkeypatch.delenv("PLATES", raising=False)
+    with pytest.raises(InputError, match="export PLATES="):
+        files.segmenter_weights(job())
+    plates = files.of_plates(".ome.tif")(job())
+    assert plates == [f"results/translocation/plates/P{n}.ome.tif" for n in (1, 2, 3)]
+    assert files.fetched_cells(job()) == ["results/bbbc021/cells.ome.tif"]
+
+
+def test_classes_are_measured_where_all_methods_run():
+    files = made({"run": {"assays": ["golgi"], "methods": ["bicubic", "rls"]}})
+    measured = files.all_results(job())
+    assert len(measured) == len(set(measured)) == 4 * 3 + 3 * (2 + 2) * 2
+    folder = "results/golgi/16x"
+    assert f"{folder}/clean/high_resolution.classification.parquet" in measured
+    assert f"{folder}/gaussian_blur/rls.features.parquet" in measured
+    assert not any("gaussian_blur" in p and "classification" in p for p in measured)
+    clean = files.clean_results(job())
+    assert set(clean) == {path for path in measured if "/clean/" in path}
+    assert files.results_of("golgi") == measured and files.results_of("bbbc021") == []
+    stacks = files.all_stacks(job())
+    assert "results/golgi/high_resolution.ome.tif" in stacks
+    assert {p for p in files.clean_stacks(job())} <= set(stacks)
+    assert all(path.endswith((".ome.tif", ".parquet")) for path in stacks)
+
+
+def test_the_report_shows_the_figures_that_have_something_to_show(monkeypatch):
+    def numbers(files):
+        return "".join(path.removeprefix("results/figures/figure")[0] for path in files.figures())
+
+    assert numbers(made()) == "1234567"
+    assert numbers(made({"run": {"assays": ["golgi"]}})) == "124567"
+    assert numbers(made({"run": {"assays": ["translocation"]}})) == "123567"
+    assert numbers(made({"run": {"methods": ["rls"]}})) == "123456"
+    none = {"run": {"methods": ["bicubic"]}, "assays": {"translocation": {"generator": "none"}}}
+    assert numbers(made(none)) == "23456"
+
+
+def test_flags_are_those_of_the_section_the_assay_and_the_method():
+    files = made()
+    arguments = Arguments(files.config, files)
+    assert arguments.method(job())[:2] == ["--search", "rls"]
+    assert arguments.of_assay("channels")(job()) == ["--channels", "dna", "nfkb"]
+    assert arguments.of_method("steps")(job()) == ["--steps", "200"]
+    degrade = arguments.of_section("degrade", "border")(job())
+    assert degrade == ["--border", "renormalize"]
+    assert arguments.degradation(job()) == []
+    blur = arguments.degradation(job(degradation="gaussian_blur"))
+    assert blur == ["--chain", "gaussian_blur:1.0"]
+    settings = arguments.section("tables")(SimpleNamespace())
+    assert settings == ["--seed", "1", "--n-bootstrap", "2000", "--confidence-level", "0.95"] or (
+        set(settings) == {"--seed", "1", "--n-bootstrap", "2000", "--confidence-level", "0.95"}
+    )
+    assert arguments.trust(job())[:2] == ["--factors", "32"]
+    assert "--search" not in arguments.trust(job())
+
+
+def test_what_a_job_reads_is_handed_over_by_flags():
+    files = made()
+    arguments = Arguments(files.config, files)
+    assert optional("--labels", "labels")(job(), {"labels": []}) == []
+    assert optional("--labels", "labels")(job(), {"labels": "l.csv"}) == ["--labels", "l.csv"]
+    assert optional("--trust", "trust")(job(), {"trust": ["t"]}) == ["--trust", "t"]
+    assert arguments.initial_weights(job(), {"initial": []}) == []
+    initial = arguments.initial_weights(job(), {"initial": ["/m/generator.safetensors"]})
+    assert initial == ["--init-from", "/m"]
+    assert arguments.handed("table")(job(), {"table": "t.csv"}) == ["--table", "t.csv"]
+    assert arguments.source(job(), {"raw": "data/P1", "sheet": []}) == ["--folder", "data/P1"]
+    files.assays["translocation"] |= {"source": "sheet", "image_folder": "/plates"}
+    found = arguments.source(job(), {"raw": [], "sheet": "s.csv"})
+    assert found == ["--sheet", "s.csv", "--image-folder", "/plates"]
+    assert "https://" in arguments.connection(job(assay="bbbc021"))
+
+
+def test_simulated_cells_share_a_grey_scale_with_real_ones_of_the_same_camera():
+    files = made()
+    arguments = Arguments(files.config, files)
+    found = arguments.beside_real(job(assay="bbbc021_simulated", real="bbbc021"))
+    assert found[:2] == ["--pairs", "DMSO=DMSO"] and found[-2:] == ["--scale", "shared"]
+    assert "taxol_0.3uM=taxol_0.3uM" in found and not any("subtle" in item for item in found)
+    files.assays["bbbc021"]["bit_depth"] = 16
+    found = arguments.beside_real(job(assay="bbbc021_simulated", real="bbbc021"))
+    assert found[-1] == "own"
+
+
+def test_a_command_depends_on_what_it_imports_in_analysis_and_on_nothing_else():
+    found = [path.removeprefix(f"{ROOT}/") for path in sources("analysis.measure")]
+    assert "analysis/measure.py" in found and "analysis/numbers/metrics.py" in found
+    assert "analysis/features/golgi.py" in found  # features are looked up by name
+    assert not [path for path in found if not path.startswith("analysis/")]
+    assert not [path for path in found if path.startswith(("analysis/figures", "analysis/plates"))]
+    figures = [path.removeprefix(f"{ROOT}/") for path in sources("analysis.figures.figure2")]
+    assert "analysis/figures/figure2.py" in figures and "analysis/drawing/grids.py" in figures
+    assert "analysis/run/description.py" in figures and "analysis/figures/figure5.py" not in figures

@@ -1,0 +1,147 @@
+"""The sizes of a run, and that networks are counted as they are built."""
+
+import copy
+import typing
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.run.rates import Rates, kind_of
+from analysis.run.sizes import Sizes, flow_weights
+from analysis.run.values import lay_over, read_config, section_values
+from rls.networks.pix2pix import UNet
+from rls.prior.flows import StyleFlow
+from rls.runtime.command import convert, make_settings
+from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
+from rls.stylegan2.cost import META, Counter, costs
+from rls.stylegan2.plan import flop_per_image, n_parameters
+from rls.stylegan2.settings import Settings, fill_auto
+from rls.stylegan2.training import Trainer
+from rls.train_gan import architecture_of
+
+PAPER = read_config()
+WILDCARDS = {"assay": "translocation", "factor": "32", "degradation": "clean"}
+
+
+def units(change, rule, **wildcards):
+    config = copy.deepcopy(PAPER)
+    lay_over(config, change)
+    return Sizes(config).units(rule, {**WILDCARDS, **wildcards})
+
+
+def built(n_channels, **changes):
+    """Settings and networks of a training on tensors without numbers, and the closed form."""
+    hints = typing.get_type_hints(Settings)
+    values = section_values(PAPER, "train_gan", "translocation") | changes
+    known = {
+        f.name: convert(values[f.name], hints[f.name], f.name)
+        for f in fields(Settings)
+        if f.name in values
+    }
+    settings = fill_auto(make_settings(Settings, known, "train_gan"))
+    architecture = architecture_of(settings, n_channels)
+    names = ("image_size", "channel_base", "channel_max", "z_dim", "w_dim", "mapping_layers")
+    closed = Arithmetic(n_channels=n_channels, **{name: values[name] for name in names})
+    return settings, architecture, closed
+
+
+NETWORKS = [
+    (3, {}),
+    (2, {"image_size": 64, "channel_base": 2048, "channel_max": 128, "mapping_layers": 2}),
+    (1, {"image_size": 32, "channel_base": 1024, "channel_max": 64, "w_dim": 64}),
+]
+
+
+@pytest.mark.parametrize(("n_channels", "changes"), NETWORKS)
+def test_weights_in_closed_form_are_those_of_the_networks(n_channels, changes):
+    settings, architecture, closed = built(n_channels, **changes)
+    trainer = Trainer(settings, architecture, None, META, "float32")
+    assert closed.generator_weights == n_parameters(trainer.generator)
+    assert closed.discriminator_weights == n_parameters(trainer.discriminator)
+
+
+@pytest.mark.parametrize(("n_channels", "changes"), NETWORKS)
+@pytest.mark.parametrize("without", [{}, {"path_length_weight": 0}, {"r1_gamma": 0}])
+def test_arithmetic_in_closed_form_is_what_is_counted(n_channels, changes, without):
+    settings, architecture, closed = built(n_channels, **changes, **without)
+    counted = flop_per_image(settings, costs(settings, architecture, None, "float32")) / 1e9
+    intervals = [
+        np.inf if "path_length_weight" in without else settings.path_length_interval,
+        np.inf if "r1_gamma" in without else settings.r1_interval,
+    ]
+    assert closed.training_gflop(*intervals) == pytest.approx(counted, rel=0.1)
+    generator = Trainer(settings, architecture, None, META, "float32").average
+    ws = torch.empty((1, generator.num_ws, settings.w_dim), device=META, requires_grad=True)
+    noise = [torch.empty((1, *shape[1:]), device=META) for shape in generator.noise_shapes]
+    with Counter() as counter:
+        generator.synthesis(ws, noise).sum().backward()
+    assert closed.search_gflop == pytest.approx(counter.flop / 1e9, rel=0.1)
+
+
+def test_the_article_s_network_costs_what_the_published_code_was_measured_at():
+    """304 GFLOP for an image shown, 45.3 for a gradient in w+."""
+    networks = Sizes(PAPER).of("bbbc021").networks
+    assert networks.search_gflop == pytest.approx(45.3, rel=0.05)
+    assert networks.training_gflop(4, 16) == pytest.approx(304, rel=0.05)
+
+
+@pytest.mark.parametrize(("side", "width"), [(16, 4), (32, 16)])
+def test_the_u_net_is_counted_as_it_computes(side, width):
+    with torch.device(META):
+        net = UNet(2, side, width)
+    with Counter() as counter:
+        net(torch.empty((1, 2, side, side), device=META), None)
+    assert unet_gflop(side, 2, width) == pytest.approx(counter.flop / 1e9, rel=0.25)
+
+
+@pytest.mark.parametrize(("features", "hidden"), [(16, 32), (128, 256)])
+def test_the_weights_of_a_flow_are_those_that_it_has(features, hidden):
+    flow = StyleFlow("maf", features, hidden, 5)
+    matrices = sum(p.numel() for p in flow.parameters() if p.dim() > 1)
+    assert flow_weights(features, hidden, 5) == matrices
+
+
+def test_units_follow_the_sizes():
+    half = {"train_gan": {"total_kimg": 2400}}
+    whole, less = (units(change, "train_gan") for change in ({}, half))
+    assert less == pytest.approx({name: value / 2 for name, value in whole.items()})
+    # 2 treatments of 16 wells and 2 empty ones, 4 sites, 2 channels of 1024 x 1280
+    plate = {"megapixels": pytest.approx(34 * 4 * 2 * 1024 * 1280 / 1e6)}
+    assert units({}, "crop_cells") == plate == units({}, "list_plate")
+    search = units({}, "super_resolve", method="rls")
+    n = 2000 / PAPER["run"]["shards"]  # 1,000 evaluation cells of 2 treatments, whole batches
+    assert search["steps"] == 200 * np.ceil(n / PAPER["super_resolve"]["batch_size"])
+    three = units({}, "super_resolve", method="robust_unsupervised")["steps"]
+    assert three == search["steps"] / 200 * 3 * 150
+    assert "steps" not in units({}, "super_resolve", method="bicubic")
+    assert units({}, "check_thresholds")["images"] == 2 * 1200
+
+
+def test_a_classifier_is_trained_on_the_two_controls_alone():
+    """Of BBBC021's 104 treatments two are controls."""
+    two = units({}, "train_classifier", assay="bbbc021")
+    values = section_values(PAPER, "train_classifier", "bbbc021")
+    assert two["steps"] == pytest.approx(values["epochs"] * 2 * 100 / values["batch_size"])
+
+
+def test_tables_read_every_condition_that_runs_and_no_other():
+    change = {"run": {"assays": ["golgi"], "methods": ["bicubic", "rls"]}}
+    compared = units(change, "table1")["images"]
+    assert compared == 4 * 2000 * (2 + 2)  # four degradations; HR, LR and two methods
+    assert units(change, "figure5")["images"] == units(change, "report")["images"] == compared
+    assert units(change, "figure1") == {}  # it reads the model alone
+    assert Sizes(PAPER).raw_mb("table1", {}) == 0
+
+
+def test_kinds_of_jobs_name_the_search_and_the_segmenter():
+    wildcards = {**WILDCARDS, "method": "rls_without_prior"}
+    assert kind_of("super_resolve", wildcards, PAPER) == "super_resolve rls"
+    assert kind_of("gather_shards", wildcards, PAPER) == "gather_shards"
+    assert kind_of("crop_cells", WILDCARDS, PAPER) == "crop_cells"
+    config = copy.deepcopy(PAPER)
+    config["crop_cells"]["segmenter"] = "cellpose"
+    assert kind_of("crop_cells", WILDCARDS, config) == "crop_cells cellpose"
+    seconds, basis = Rates.read().processor_seconds("crop_cells cellpose", {"megapixels": 100.0})
+    assert seconds > 1000 and basis == "an earlier measurement"
