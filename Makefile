@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan help demo demo-from-scratch all-methods bbbc014 beside bbbc021-demonstration bbbc021-generator test test-cluster lint schema unlock clean
+.PHONY: plan help demo demo-from-scratch all-methods bbbc014 beside bbbc021-demonstration bbbc021-generator test test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -49,6 +49,9 @@ bbbc021-generator: .venv/installed  ## models/bbbc021_64px anew, from the croppe
 test: lint  ## lint, types, unit and workflow tests
 	@python -m pytest -n $(CORES) --dist loadfile --durations=10
 
+test-ranges: .venv/installed  ## all tests without lint: VERSIONS=oldest or newest of pyproject.toml, before .venv is made
+	@python -m pytest -n $(CORES) --dist loadfile --durations=10
+
 test-cluster: .venv/installed  ## the smoke run and three faults on a real Slurm of three nodes (Debian, root)
 	@python -m tests.cluster.smoke $(IF_POSSIBLE) --faults 3 $(if $(SEED),--seed $(SEED))
 
@@ -69,5 +72,5 @@ clean:  ## remove caches; never touches runs/
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 .venv/installed: requirements.lock
-	@sh -e workflow/install.sh
+	@VERSIONS=$(VERSIONS) sh -e workflow/install.sh
 	@touch $@
