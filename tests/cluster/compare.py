@@ -1,8 +1,16 @@
-"""Whether two runs are equal: their arrays and tables, not the bytes of their files."""
+"""Whether two runs are equal: their arrays and tables, not the bytes of their files.
+
+    python -m tests.cluster.compare runs/after/results runs/before/results
+
+prints each file that differs and exits with 1 if there is one. ``--apart NAME ...`` leaves out files
+that only one of the two programs writes.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,3 +83,22 @@ def differences(results: Path, reference: Path) -> tuple[int, list[str]]:
         except Exception as error:  # whatever a half-written file makes of its reader
             said.append(f"{name} cannot be read: {error}")
     return len(both), said
+
+
+def main() -> None:
+    """Compare two folders of results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path)
+    parser.add_argument("reference", type=Path)
+    parser.add_argument("--apart", nargs="*", default=[], help="names of files to leave out")
+    args = parser.parse_args()
+    n, said = differences(args.results, args.reference)
+    said = [sentence for sentence in said if Path(sentence.split()[0]).name not in args.apart]
+    print("\n".join([*said, f"{n} files compared, {len(said)} sentences of difference"]))
+    sys.exit(bool(said))
+
+
+if __name__ == "__main__":
+    main()

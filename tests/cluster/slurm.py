@@ -28,7 +28,7 @@ NODES = ("node1", "node2", "node3")
 GPU_NODE = "node3"
 PORT = 17610  # of slurmctld; a node each from the next on
 NODE_MB = 12000
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0  # a slow machine needs a minute for its daemons
 
 SLURM_CONF = """\
 ClusterName=rls

@@ -39,7 +39,7 @@ STAGES = {
     "gather_shards": these(f"{C}/rls", *SEARCHED),
     "measure": these(f"{C}/rls", "features.parquet", "metrics.parquet"),
     "classify": [f"{C}/rls.classification.parquet"],
-    "describe_assays": ["results/assays.json"],
+    "describe_assays": ["results/run.json"],
     "table1": ["results/tables/table1.csv"],
     "table2": ["results/tables/table2.csv", "results/tables/table2_article.csv"],
     "table_features": ["results/tables/features.csv"],
@@ -69,7 +69,8 @@ FLIPPED = {
     f"{C}/rls.ome.tif": ("gather_shards", "measure"),
     f"{C}/rls.features.parquet": ("measure", "classify"),
     f"{C}/rls.classification.parquet": ("classify", "table2"),
-    "results/assays.json": ("describe_assays", "table1"),
+    "results/run.json": ("describe_assays", "table1"),
+    "results/tables/table1.csv": ("table1", "figure6"),
 }
 
 
