@@ -1,4 +1,4 @@
-# RLS: from plates to report. What runs is in config/config.yaml; overlays go to --configfile.
+# RLS, from plates to report. config/config.yaml says what runs; --configfile takes overlays.
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -21,7 +21,7 @@ include: "workflow/rules/sweep.smk"
 include: "workflow/rules/beside_real.smk"
 
 
-# Where Snakemake runs, not in a job: what needs the network, and what takes less time than a submission.
+# These rules run where Snakemake runs: they need the network, or take less time than a submission.
 localrules:
     all,
     fetch,
@@ -36,13 +36,13 @@ rule all:
         rules.report.output,
 
 
-# All that comes over the network, cropped and selected: afterwards no job needs one.
+# Everything that comes over the network, cropped and selected. After it no job needs a network.
 rule fetch:
     input:
         files.fetched_cells,
 
 
-# One assay: snakemake translocation, snakemake bbbc014, ...
+# One assay is a target of its name: snakemake translocation, snakemake bbbc014, ...
 for assay in config["run"]["assays"]:
 
     rule:

@@ -2,8 +2,8 @@
 
     python -m tests.cluster.compare runs/after/results runs/before/results
 
-prints each file that differs and exits with 1 if there is one. ``--apart NAME ...`` leaves out files
-that only one of the two programs writes.
+prints each file that differs and exits with 1 if there is one. ``--apart NAME ...`` leaves out
+files that only one of the two programs writes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# Assays acquired in low resolution: nothing is degraded, and no high-resolution image exists.
+# Assays that were acquired in low resolution. Nothing is degraded, and no high-resolution image exists.
 
 
 rule low_resolution:

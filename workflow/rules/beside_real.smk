@@ -1,4 +1,4 @@
-# Simulated cells beside real ones: asked for by file name, never by the report.
+# Simulated cells beside real ones. The report does not show them: ask for the files by name.
 
 
 rule compare_simulation:

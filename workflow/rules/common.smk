@@ -1,5 +1,5 @@
-# Checks the configuration and makes what rules ask: files, arguments, and what a job asks for. The
-# logic is in analysis/run, typed and tested. No rule.
+# This file has no rule. It checks the configuration and makes the three objects that rules ask: for
+# files, for arguments, and for resources. Their logic is in analysis/run, where it is tested.
 import os
 import sys
 import uuid
@@ -31,14 +31,15 @@ except InputError as error:
 arguments = Arguments(config, files)
 asks = Requests(config, Sizes(config), Rates.read())
 
-# The commands run with this Python and find the program from any --directory.
+# Commands run with this Python, and find the program from any --directory.
 os.environ.update(
     PYTHONPATH=str(workflow.basedir),
     PYTHONUNBUFFERED="1",
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 )
-# How long work stops and goes on: workflow/README.md. It stands in the environment and not in
-# params, since no result depends on it. Jobs inherit the name of the run; a cluster may requeue.
+# workflow/README.md says how long jobs stop in time and go on. The limit stands in the environment
+# and not in params, since no result depends on it. Jobs inherit the name of the run, and those on a
+# cluster may be requeued.
 os.environ.setdefault("RLS_RUN", uuid.uuid4().hex)
 if config["stop_after_minutes"] is not None:
     os.environ.update(RLS_STOP_AFTER_MINUTES=str(config["stop_after_minutes"]))

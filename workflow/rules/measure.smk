@@ -1,4 +1,4 @@
-# What is measured on high, low and super-resolved images alike.
+# Measurements, the same for high-resolution, low-resolution and super-resolved images.
 
 
 rule measure:

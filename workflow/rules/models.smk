@@ -1,4 +1,5 @@
-# Generator, prior and classifiers. Checkpoints lie in state/, never in an output: a killed job goes on.
+# Generator, prior and classifiers. Checkpoints lie in state/ and never in an output, so that a killed
+# job goes on where it was.
 
 
 rule train_gan:
@@ -98,7 +99,7 @@ rule train_classifier:
         " --output {output:q} --state state {params.settings:q} 2>&1 | tee {log:q}"
 
 
-# The same command on low-resolution images: the classifier that super-resolution has to match.
+# The same command trains on low-resolution images the classifier that super-resolution has to match.
 use rule train_classifier as train_low_resolution_classifier with:
     input:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
@@ -112,7 +113,8 @@ use rule train_classifier as train_low_resolution_classifier with:
         "benchmarks/train_classifier/{assay}_{factor}x_{degradation}.tsv"
 
 
-# Makes the results of an assay a model folder for other people's cells; runs only when asked for.
+# This makes the results of an assay a model folder for other people's cells. It runs only when its
+# files are asked for.
 rule measure_trust:
     input:
         stack="results/{assay}/high_resolution.ome.tif",

@@ -1,7 +1,7 @@
-# From plates to selected cells.
+# The stages from plates to selected cells.
 
 
-# P1.truth.parquet is the truth of plate P1, not the cells of a plate P1.truth.
+# P1.truth.parquet is the truth of plate P1, and not the table of a plate that is called P1.truth.
 ruleorder: simulate_plate > crop_cells
 
 
@@ -47,8 +47,8 @@ rule fetch_metadata:
         " {resources.connection} 2>&1 | tee {log:q}"
 
 
-# The later rules of a plate have the higher priority: each plate is cropped and deleted before
-# another is fetched, so the disk holds one a running job.
+# The later rules of a plate have a higher priority, so that each plate is cropped and deleted before
+# another is fetched: the disk holds one raw plate for each running job.
 rule fetch_plate:
     input:
         images="data/{assay}/metadata/BBBC021_v1_image.csv",
@@ -125,7 +125,8 @@ rule train_segmenter:
         " {params.settings:q} --simulation {params.simulation:q} 2>&1 | tee {log:q}"
 
 
-# One of the two next rules makes a plate's cells: crop_cells from fields, import_crops from crops.
+# One of the next two rules makes the cells of a plate: crop_cells from fields, import_crops from
+# cells that are cropped already.
 rule crop_cells:
     input:
         raw=files.raw_plate,

@@ -1,4 +1,4 @@
-# Low resolution, and back.
+# Degradation to low resolution, and super-resolution.
 
 
 rule degrade:

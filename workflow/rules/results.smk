@@ -19,8 +19,8 @@ rule describe_assays:
         " --output {output:q} 2>&1 | tee {log:q}"
 
 
-# Rule -> the command, what it reads, and the section of its settings. One loop makes the rules of
-# all tables; snakemake table1, table_features, ... make one.
+# Name of the rule -> its command, what it reads, and the section of its settings. One loop makes the
+# rules of all tables.
 TABLES = {
     "table1": ("table1", {"measured": files.all_results}, "tables"),
     "table_features": ("features", {"measured": files.all_results}, "tables"),
@@ -65,7 +65,7 @@ for rule_name, (table, read, settings) in TABLES.items():
             " {params.settings:q} 2>&1 | tee {log:q}"
 
 
-# Table 2 also has the form that the article prints.
+# Table 2 is also written in the form that the article prints.
 rule table2:
     input:
         code=sources("analysis.tables.table2"),
@@ -94,8 +94,8 @@ rule table2:
         " --output-article {output.article:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
-# Rule -> the command, what it reads, and the flags that hand over what is not in run.json. One
-# loop makes the rules of all figures; snakemake figure5, figure_scatter, ... make one.
+# Name of the rule -> its command, what it reads, and which of these files flags hand over; the others
+# are found through run.json. One loop makes the rules of all figures.
 MODEL = {
     name: files.model_file(files.run.assays[0].name, f"{name}.safetensors")
     for name in ("generator", "styles", "flow")

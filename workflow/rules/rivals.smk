@@ -1,4 +1,4 @@
-# Networks of the methods that bring their own, trained on clean images of one factor.
+# The networks of the methods that train their own, on clean images of one factor.
 
 
 rule train_pix2pix:

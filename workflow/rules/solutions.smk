@@ -1,5 +1,5 @@
-# Several solutions an image (article, section 4.5): sampled, measured, judged, drawn (Fig. 8).
-# Only images of the first degradation have solutions.
+# Several solutions for each image (article, section 4.5). results.smk has their table and Fig. 8. Only
+# images of the first degradation have solutions.
 
 
 rule sample_solutions:

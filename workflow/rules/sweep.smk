@@ -1,4 +1,5 @@
-# The lambdas of Eq. 5, looked at on cells of split tune (article 4.1). Not part of "all".
+# The sweep over the lambdas of Eq. 5, on cells of split tune (article 4.1). It is no part of "all"; its
+# figure is the target sweep.
 
 
 rule sweep_lambdas:
