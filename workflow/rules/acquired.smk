@@ -39,7 +39,10 @@ rule low_resolution:
 rule measure_without_reference:
     input:
         code=code(
-            "analysis/measure*.py", "analysis/numbers/metrics.py", "analysis/features/*.py"
+            "analysis/measure_without_reference.py",
+            "analysis/measuring/*.py",
+            "analysis/numbers/metrics.py",
+            "analysis/features/*.py",
         ),
         stack=acquired_stack,
         low_resolution=clean_low_resolution,
@@ -77,7 +80,9 @@ rule measure_without_reference:
 
 rule classify_without_reference:
     input:
-        code=code("analysis/classify*.py"),
+        code=code(
+            "analysis/classify_without_reference.py", "analysis/classification/*.py"
+        ),
         stack=acquired_stack,
         low_resolution=clean_low_resolution,
         intensity=scale,

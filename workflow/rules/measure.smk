@@ -4,7 +4,10 @@
 rule measure:
     input:
         code=code(
-            "analysis/measure.py", "analysis/numbers/metrics.py", "analysis/features/*.py"
+            "analysis/measure.py",
+            "analysis/measuring/*.py",
+            "analysis/numbers/metrics.py",
+            "analysis/features/*.py",
         ),
         stack=stack_path,
         high_resolution="results/{assay}/high_resolution.ome.tif",
@@ -46,7 +49,11 @@ rule measure:
 
 rule check_thresholds:
     input:
-        code=code("analysis/check_thresholds.py", "analysis/features/*.py"),
+        code=code(
+            "analysis/check_thresholds.py",
+            "analysis/measuring/thresholds.py",
+            "analysis/features/*.py",
+        ),
         stack="results/{assay}/high_resolution.ome.tif",
         intensity=model("intensity.json"),
     output:
@@ -78,7 +85,7 @@ rule check_thresholds:
 
 rule classify:
     input:
-        code=code("analysis/classify.py"),
+        code=code("analysis/classify.py", "analysis/classification/*.py"),
         stack=stack_path,
         high_resolution="results/{assay}/high_resolution.ome.tif",
         intensity=model("intensity.json"),

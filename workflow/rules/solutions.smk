@@ -41,7 +41,7 @@ rule measure_solutions:
     input:
         code=code(
             "analysis/measure_solutions.py",
-            "analysis/measure.py",
+            "analysis/measuring/*.py",
             "analysis/features/*.py",
         ),
         stack="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.ome.tif",

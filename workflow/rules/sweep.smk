@@ -37,7 +37,7 @@ rule measure_sweep:
     input:
         code=code(
             "analysis/measure_sweep.py",
-            "analysis/measure.py",
+            "analysis/measuring/*.py",
             "analysis/numbers/metrics.py",
             "analysis/features/*.py",
         ),
