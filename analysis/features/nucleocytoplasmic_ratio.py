@@ -42,7 +42,9 @@ class FeatureSettings(NucleusSettings):
 
     ring_gap_um: float = option("Gap between the nucleus and the ring, in um.")
     ring_width_um: float = option("Width of the ring, in um.")
-    ring_min_area_um2: float = option("Smallest area of the ring beside neighbours, in um^2.")
+    ring_min_area_um2: float = option(
+        "Smallest area of the ring without the pixels of neighbours, in um^2."
+    )
     ring_statistic: str = option("Statistic of the pixels in the ring.", choices=("median", "mean"))
     marker_background: str = option(
         "Background of the marker: 'scale' is the zero of the given intensities (the assay's "
