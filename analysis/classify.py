@@ -42,7 +42,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch and sklearn.
     from analysis.classification import classifiers
     from analysis.classification.controls import cells_of, check_same_cells, check_splits
-    from analysis.classification.table import accuracies, verdict_table
     from rls.io import read_intensity, read_stack, read_table, write_table
     from rls.runtime.device import choose_device
 
@@ -69,9 +68,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         paths = (args.stack, args.high_resolution)
         check_same_cells(evaluation.table, high.of(EVALUATION).table, paths, "degrade")
         verdicts = classifiers.judge_like_high_resolution(high, evaluation, network, settings)
-    table = verdict_table(evaluation, verdicts, args.method)
+    table = classifiers.verdict_table(evaluation, verdicts, args.method)
     write_table(args.output, table, written_by=NAME)
-    for line in accuracies(table):
+    for line in classifiers.accuracies(table):
         print(f"{NAME} {args.method}: {line}", flush=True)
 
 

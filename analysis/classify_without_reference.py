@@ -38,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch and sklearn.
     from analysis.classification import classifiers
     from analysis.classification.controls import cells_of, check_same_cells, check_splits
-    from analysis.classification.table import accuracy_line, lent_network_table, verdict_table
     from rls.io import read_intensity, read_stack, write_table
     from rls.runtime.device import choose_device
 
@@ -52,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         path = args.low_resolution_classifier
         network = classifiers.load_network(path, low_stack, device, settings, controls)
         verdicts = classifiers.judge_low_resolution(low, network, settings)
-        table = verdict_table(evaluation, verdicts, args.method)
+        table = classifiers.verdict_table(evaluation, verdicts, args.method)
     elif args.stack is None:
-        table = lent_network_table(evaluation, None, NO_IMAGE, args.method, "")
+        table = classifiers.lent_network_table(evaluation, None, NO_IMAGE, args.method, "")
     else:
         stack = read_stack(args.stack)
         cells = cells_of(stack, intensity, controls, None, settings.feature_columns)
@@ -64,10 +63,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.classifier is not None:
             network = classifiers.load_network(args.classifier, stack, device, settings, controls)
             probability, status = network.probabilities(own.unit)[:, 1].astype(float), OK
-        table = lent_network_table(own, probability, status, args.method, args.trained_on)
+        table = classifiers.lent_network_table(
+            own, probability, status, args.method, args.trained_on
+        )
     write_table(args.output, table, written_by=NAME)
-    said = accuracy_line(table[table["chosen"]]) or "no cell was judged"
-    print(f"{NAME} {args.method}: {said}", flush=True)
+    for line in classifiers.accuracies(table):
+        print(f"{NAME} {args.method}: {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -42,24 +42,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings = parser.parse(argv)
 
     # Imported here, so that --help does not wait for torch.
-    from analysis.measuring.embeddings import load_networks
-    from analysis.measuring.reference import StackPaths, read_aligned
-    from analysis.measuring.tables import measurable, measure_aligned, write_tables
+    from analysis.measuring import embeddings, reference, tables
 
     measurement = Measurement(args.features, args.nucleus_channel, args.marker_channel, settings)
-    paths = StackPaths(
+    paths = reference.StackPaths(
         stack=args.stack,
         high_resolution=args.high_resolution,
         low_resolution=args.low_resolution,
         clean_low_resolution=args.clean_low_resolution,
         intensity=args.intensity,
     )
-    inputs = read_aligned(args.method, paths, args.factor)
-    networks = load_networks(args.classifier, inputs.high, settings)
-    features, metrics = measure_aligned(inputs, measurement, networks, f"{NAME} {args.method}")
-    tables = {args.output_features: features, args.output_metrics: metrics}
-    write_tables(tables, inputs.high.table, args.method, settings, written_by=NAME)
-    print(f"{NAME} {args.method}: {measurable(features)}", flush=True)
+    inputs = reference.read_aligned(args.method, paths, args.factor)
+    networks = embeddings.load_networks(args.classifier, inputs.high, settings)
+    label = f"{NAME} {args.method}"
+    features, metrics = tables.measure_aligned(inputs, measurement, networks, label)
+    outputs = {args.output_features: features, args.output_metrics: metrics}
+    tables.write_tables(outputs, inputs.high.table, args.method, settings, written_by=NAME)
+    print(f"{label}: {tables.measurable(features)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings = parser.parse(argv)
 
     # Imported here, so that --help does not wait for torch.
-    from analysis.measuring.reference import align, check_cells
-    from analysis.measuring.tables import measurable, measure_acquired, write_tables
+    from analysis.measuring import reference, tables
     from rls.io import read_intensity, read_stack
 
     measurement = Measurement(args.features, args.nucleus_channel, args.marker_channel, settings)
@@ -40,14 +39,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     stack = None
     if args.method != HIGH_RESOLUTION:
         stack = low if args.method == LOW_RESOLUTION else read_stack(args.stack)
-        check_cells(args.method, stack, low, args.stack)
-        low = align(stack.table["image_id"], low, (args.stack, args.low_resolution))
-    features, metrics = measure_acquired(
+        reference.check_cells(args.method, stack, low, args.stack)
+        low = reference.align(stack.table["image_id"], low, (args.stack, args.low_resolution))
+    features, metrics = tables.measure_acquired(
         stack, low, intensity, measurement, method=args.method, factor=args.factor
     )
-    tables = {args.output_features: features, args.output_metrics: metrics}
-    write_tables(tables, low.table, args.method, settings, written_by=NAME)
-    print(f"{NAME} {args.method}: {measurable(features)}", flush=True)
+    outputs = {args.output_features: features, args.output_metrics: metrics}
+    tables.write_tables(outputs, low.table, args.method, settings, written_by=NAME)
+    print(f"{NAME} {args.method}: {tables.measurable(features)}", flush=True)
 
 
 if __name__ == "__main__":

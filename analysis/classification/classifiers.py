@@ -1,4 +1,4 @@
-"""The classifiers that tell the controls apart.
+"""The classifiers that tell the controls apart, and the table of what each says of every cell.
 
 Images of the size of HR go to classifiers trained on HR: the network, and a logistic regression and
 a forest on the assay's features. LR images go to classifiers trained on LR: a network, and a
@@ -8,10 +8,12 @@ needs no resolution.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -173,15 +175,9 @@ def judge_like_high_resolution(
     high: Cells, evaluation: Cells, network: Classifier, settings: Settings
 ) -> list[Verdict]:
     """Return what classifiers trained on HR say of ``evaluation``: cells of HR or of a method."""
-    training, tune = high.of(CLASSIFIER), high.of(TUNE)
-    labels = (training.labels, tune.labels)
-    features = (training.features, tune.features, evaluation.features)
-    return [
-        judge_network(network, tune, evaluation.unit),
-        judge_inputs("logistic_on_features", logistic(settings), features, labels),
-        _judge_by_forest("forest_on_features", features, labels, settings),
-        _judge_by_means(training, tune, evaluation, settings),
-    ]
+    splits = (high.of(CLASSIFIER), high.of(TUNE), evaluation)
+    inputs = (splits[0].features, splits[1].features, splits[2].features)
+    return _judge(splits, inputs, "features", network, settings)
 
 
 def judge_low_resolution(low: Cells, network: Classifier, settings: Settings) -> list[Verdict]:
@@ -190,44 +186,101 @@ def judge_low_resolution(low: Cells, network: Classifier, settings: Settings) ->
     No feature can be measured on LR, so the classifiers on features have no verdict.
     """
     training, tune, evaluation = low.of(CLASSIFIER), low.of(TUNE), low.of(EVALUATION)
-    labels = (training.labels, tune.labels)
-    pixels = (
+    inputs = (
         pixel_features(training.unit),
         pixel_features(tune.unit),
         pixel_features(evaluation.unit),
     )
     n, n_tune = len(evaluation.labels), len(tune.labels)
+    empty = [
+        _no_verdict(name, n, "no_features", n_tune, False)
+        for name in ("logistic_on_features", "forest_on_features")
+    ]
+    return _judge((training, tune, evaluation), inputs, "pixels", network, settings) + empty
+
+
+def _judge(
+    splits: tuple[Cells, Cells, Cells],
+    inputs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    kind: str,
+    network: Classifier,
+    settings: Settings,
+) -> list[Verdict]:
+    """Return the verdicts of the network and of classifiers on ``inputs`` and channel means.
+
+    Arguments:
+        splits: Cells of training, tune and evaluation.
+        inputs: Of these cells, (n, d) each, of this ``kind``.
+    """
+    training, tune, evaluation = splits
+    labels = (training.labels, tune.labels)
+    means = (
+        channel_means(training.unit),
+        channel_means(tune.unit),
+        channel_means(evaluation.unit),
+    )
+    forest_name = f"forest_on_{kind}"
     return [
         judge_network(network, tune, evaluation.unit),
-        judge_inputs("logistic_on_pixels", logistic(settings), pixels, labels),
-        _judge_by_forest("forest_on_pixels", pixels, labels, settings),
-        _judge_by_means(training, tune, evaluation, settings),
-        _no_verdict("logistic_on_features", n, "no_features", n_tune, False),
-        _no_verdict("forest_on_features", n, "no_features", n_tune, False),
+        judge_inputs(f"logistic_on_{kind}", logistic(settings), inputs, labels),
+        judge_inputs(forest_name, forest(settings, forest_name), inputs, labels),
+        judge_inputs(CHANNEL_MEANS, logistic(settings), means, labels, candidate=False),
     ]
-
-
-def _judge_by_forest(
-    name: str,
-    inputs: tuple[np.ndarray, np.ndarray, np.ndarray],
-    labels: tuple[np.ndarray, np.ndarray],
-    settings: Settings,
-) -> Verdict:
-    return judge_inputs(name, forest(settings, name), inputs, labels)
-
-
-def _judge_by_means(training: Cells, tune: Cells, evaluation: Cells, settings: Settings) -> Verdict:
-    """Return the verdict of a logistic regression on the mean of each channel."""
-    return judge_inputs(
-        CHANNEL_MEANS,
-        logistic(settings),
-        (channel_means(training.unit), channel_means(tune.unit), channel_means(evaluation.unit)),
-        (training.labels, tune.labels),
-        candidate=False,
-    )
 
 
 def _no_verdict(name: str, n: int, reason: str, n_tune: int, candidate: bool) -> Verdict:
     """Return the verdict of a classifier that cannot be trained or applied."""
     status = np.full(n, not_measurable(reason), dtype=object)
     return Verdict(name, np.full(n, np.nan), status, np.nan, n_tune, candidate)
+
+
+def verdict_table(evaluation: Cells, verdicts: Sequence[Verdict], method: str) -> pd.DataFrame:
+    """Return one row a cell and classifier; ``correct`` is empty where there is no prediction.
+
+    ``chosen`` marks the candidate with the highest accuracy on tune, the first one among equals.
+    """
+    candidates = [v for v in verdicts if v.candidate and np.isfinite(v.accuracy_tune)]
+    best = max(candidates, key=lambda verdict: verdict.accuracy_tune).name
+    parts = []
+    for verdict in verdicts:
+        known = np.isfinite(verdict.probability)
+        positive = verdict.probability > 0.5
+        parts.append(
+            evaluation.table.assign(
+                method=method,
+                classifier=verdict.name,
+                probability_positive=verdict.probability,
+                predicted_positive=pd.arrays.BooleanArray(positive, ~known),
+                correct=pd.arrays.BooleanArray(positive == (evaluation.labels == 1), ~known),
+                status=verdict.status,
+                chosen=verdict.name == best,
+                accuracy_tune=verdict.accuracy_tune,
+                n_tune=verdict.n_tune,
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def lent_network_table(
+    evaluation: Cells, probability: np.ndarray | None, status: str, method: str, trained_on: str
+) -> pd.DataFrame:
+    """Return the rows of a network that was trained on the assay ``trained_on``.
+
+    Arguments:
+        probability: (n,); None leaves every row empty, with ``status``.
+    """
+    n = len(evaluation.labels)
+    values = np.full(n, np.nan) if probability is None else probability
+    # There is no tune to be accurate on; any finite accuracy makes verdict_table choose it.
+    verdict = Verdict(NETWORK, values, np.full(n, status, dtype=object), 0.0, 0, True)
+    table = verdict_table(evaluation, [verdict], method)
+    return table.assign(accuracy_tune=np.nan, trained_on=trained_on)
+
+
+def accuracies(table: pd.DataFrame) -> Iterator[str]:
+    """Yield a line on each classifier: its accuracy, cells as units."""
+    for name, rows in table.groupby("classifier", sort=False):
+        known = rows["correct"].dropna()
+        mark = " (chosen)" if rows["chosen"].any() else ""
+        value = f"{known.mean():.3f} on {len(known)} cells" if len(known) else "not measurable"
+        yield f"{name} {value}{mark}"

@@ -66,22 +66,16 @@ def cells_of(
     table = stack.table.loc[here, list(KEPT)].reset_index(drop=True)
     values = np.full((len(table), len(columns)), np.nan)
     if features is not None:
-        values = _features_of(table, features, columns)
+        rows = pd.Index(features["image_id"]).get_indexer(pd.Index(table["image_id"]))
+        lost = table["image_id"].to_numpy()[rows < 0]
+        if len(lost):
+            raise InputError(
+                f"{len(lost)} images have no row in the table of features (first: {lost[0]}): it "
+                f"was measured on other cells. Run the rule measure again."
+            )
+        values = features[list(columns)].to_numpy(dtype=float)[rows]
     labels = (table["treatment"] == controls[1]).to_numpy().astype(int)
     return Cells(table, intensity.to_unit(stack.images[here]), labels, values)
-
-
-def _features_of(cells: pd.DataFrame, features: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """Return the features (n, d) of the cells, row by row."""
-    rows = pd.Index(features["image_id"]).get_indexer(pd.Index(cells["image_id"]))
-    lost = np.flatnonzero(rows < 0)
-    if len(lost):
-        raise InputError(
-            f"{len(lost)} images have no row in the table of features (first: "
-            f"{cells['image_id'].iloc[lost[0]]}): it was measured on other cells. "
-            f"Run the rule measure again."
-        )
-    return features[list(columns)].to_numpy(dtype=float)[rows]
 
 
 def check_splits(

@@ -105,7 +105,6 @@ def measure(
 def _measure_one(
     nucleus: Nucleus, marker: np.ndarray, pixel_size_um: float, settings: FeatureSettings
 ) -> tuple[float | str, ...]:
-    """Return the row of one crop."""
     if nucleus.status != OK:
         return _nothing(nucleus.status)
     spots, count = find_spots(nucleus, marker, pixel_size_um, settings)
@@ -138,5 +137,4 @@ def find_spots(
 
 
 def _nothing(status: str) -> tuple[float | str, ...]:
-    """Return the row of a crop that cannot be measured."""
     return (*[math.nan] * len(COLUMNS), status)

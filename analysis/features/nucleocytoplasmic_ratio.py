@@ -90,7 +90,6 @@ def measure(
 def _measure_one(
     nucleus: Nucleus, marker: np.ndarray, pixel_size_um: float, settings: FeatureSettings
 ) -> tuple[float | str, ...]:
-    """Return the row of one crop."""
     nothing = [math.nan] * len(COLUMNS)
     if nucleus.status != OK:
         return (*nothing, nucleus.status)

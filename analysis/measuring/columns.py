@@ -1,7 +1,5 @@
 """Names of columns that the tables of measured cells share."""
 
-from __future__ import annotations
-
 # What a table of cells must say of each cell, and what is copied from it where it is known.
 NEEDED = ("plate", "well", "site", "treatment", "split")
 KEPT = (

@@ -73,22 +73,17 @@ def embedding_table(
         )
     }
     if networks.classifier is not None:
-        found["classifier_feature_"] = _classifier_features(unit, networks.classifier)
+        missing = np.full((len(unit), FEATURES), np.nan, np.float32)
+        fits = list(unit.shape[-2:]) == list(networks.classifier.header["image_size"])
+        features = networks.classifier.features(unit) if fits else missing
+        found["classifier_feature_"] = features
     if networks.inception is not None:
         found["inception_feature_"] = inception_features(
             networks.inception, unit, device, batch_size
         )
-    return pd.concat([_numbered(prefix, values) for prefix, values in found.items()], axis=1)
-
-
-def _classifier_features(unit: np.ndarray, classifier: Classifier) -> np.ndarray:
-    if list(unit.shape[-2:]) == list(classifier.header["image_size"]):
-        return classifier.features(unit)
-    return np.full((len(unit), FEATURES), np.nan, np.float32)
-
-
-def _numbered(prefix: str, values: np.ndarray) -> pd.DataFrame:
-    """Return (n, d) values as columns ``{prefix}00``, ``{prefix}01``, ..."""
-    digits = max(2, len(str(values.shape[1] - 1)))
-    columns = [f"{prefix}{i:0{digits}d}" for i in range(values.shape[1])]
-    return pd.DataFrame(values, columns=columns)
+    parts = []
+    for prefix, values in found.items():
+        digits = max(2, len(str(values.shape[1] - 1)))
+        columns = [f"{prefix}{i:0{digits}d}" for i in range(values.shape[1])]
+        parts.append(pd.DataFrame(values, columns=columns))
+    return pd.concat(parts, axis=1)

@@ -53,7 +53,17 @@ def read_aligned(method: str, paths: StackPaths, factor: int) -> AlignedStacks:
     high, low = read_stack(paths.high_resolution), read_stack(paths.low_resolution)
     intensity = read_intensity(paths.intensity)
     stack = _read_method(method, paths, high, low)
-    _check_channels(stack, high, low, intensity, paths)
+    others: list[tuple[Path, Stack | Intensity]] = [
+        (paths.stack, stack),
+        (paths.low_resolution, low),
+        (paths.intensity, intensity),
+    ]
+    for path, one in others:
+        if one.channels != high.channels:
+            raise InputError(
+                f"{path} has the channels {', '.join(one.channels)}, {paths.high_resolution} has "
+                f"{', '.join(high.channels)}. Give files of one assay."
+            )
     operator = _downscaling(high, low, paths, factor)
     if method != LOW_RESOLUTION and stack.images.shape[-2:] != operator.size_in:
         raise InputError(
@@ -141,22 +151,6 @@ def _read_method(method: str, paths: StackPaths, high: Stack, low: Stack) -> Sta
         )
     found = {HIGH_RESOLUTION: high, LOW_RESOLUTION: low}.get(method)
     return read_stack(paths.stack) if found is None else found
-
-
-def _check_channels(
-    stack: Stack, high: Stack, low: Stack, intensity: Intensity, paths: StackPaths
-) -> None:
-    """Raise InputError unless all files have the channels of HR."""
-    for path, one in (
-        (paths.stack, stack),
-        (paths.low_resolution, low),
-        (paths.intensity, intensity),
-    ):
-        if one.channels != high.channels:
-            raise InputError(
-                f"{path} has the channels {', '.join(one.channels)}, {paths.high_resolution} has "
-                f"{', '.join(high.channels)}. Give files of one assay."
-            )
 
 
 def _downscaling(high: Stack, low: Stack, paths: StackPaths, factor: int) -> Resize:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.features.settings import Measurement
 from analysis.measuring.columns import KEPT
-from analysis.measuring.feature_table import features_of_stack
+from analysis.measuring.tables import features_of_stack
 from rls.io import Intensity, Stack
 from rls.runtime.errors import InputError
 

@@ -8,9 +8,8 @@ import torch
 
 from analysis.features.settings import Measurement
 from analysis.measuring.columns import HIGH, KEPT
-from analysis.measuring.feature_table import batches, features_of_stack
-from analysis.measuring.metric_table import similarity
 from analysis.measuring.reference import StackPaths, align, border_of
+from analysis.measuring.tables import batches, features_of_stack, similarity
 from analysis.numbers.metrics import fidelity_l1
 from rls.io import read_intensity, read_stack
 from rls.runtime.errors import InputError

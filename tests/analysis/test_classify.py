@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from analysis import classify
-from analysis.classification.classifiers import Verdict, forest, judge_inputs, pixel_features
+from analysis.classification.classifiers import (
+    Verdict,
+    forest,
+    judge_inputs,
+    pixel_features,
+    verdict_table,
+)
 from analysis.classification.controls import cells_of, check_splits
 from analysis.classification.settings import Settings
-from analysis.classification.table import verdict_table
 from rls.io import read_intensity, read_stack, read_table, write_table
 from rls.runtime.errors import InputError
 from tests.analysis.test_measure import call, evaluation_images, flags, small_run, write_method
