@@ -193,8 +193,8 @@ def metrics_of_rows(
     """Return the metrics against the HR images, one row for each image in ``rows``.
 
     For ``high_resolution`` only the fidelity is a number: what quantisation and degradation leave
-    between D(HR) and LR, which is the floor of every search. For ``low_resolution`` it is the
-    distance of LR to the clean LR.
+    between D(HR) and LR, which is the floor of every search. For ``low_resolution`` only
+    ``fidelity_clean_l1`` is: the distance of LR to the clean LR.
     """
     names = ["psnr_db", "ms_ssim", *(["lpips"] if networks.vgg is not None else []), "fidelity_l1"]
     table = pd.DataFrame(np.nan, index=range(len(rows)), columns=names)
