@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_measurement_flags(parser)
     parser.add_argument("--negative-control", required=True, help="a treatment")
     parser.add_argument("--positive-control", required=True, help="a treatment")
-    parser.add_argument("--output-csv", type=Path, required=True, help="one row a trial")
+    parser.add_argument("--output-csv", type=Path, required=True, help="one row per trial")
     args, settings = parser.parse(argv)
 
     # Imported here, so that --help does not wait for scipy.

@@ -1,9 +1,9 @@
 """Measure one stack: interpretable features, embeddings, and its distance to HR (Table 1, Fig. 5).
 
-Two tables are written, with one row a cell. ``features`` holds what is measured on an image alone:
-the assay's features with units and status, 32 features of the treatment classifier, 96 random
-convolutions, and Inception features where a file is given. ``metrics`` holds what is measured
-against the HR image of the same cell: PSNR, MS-SSIM, LPIPS where a file is given, and
+Two tables are written, with one row per cell. ``features`` holds what is measured on an image
+alone: the assay's features with units and status, 32 features of the treatment classifier, 96
+random convolutions, and Inception features where a file is given. ``metrics`` holds what is
+measured against the HR image of the same cell: PSNR, MS-SSIM, LPIPS where a file is given, and
 mean |D(SR) - LR| (Eq. 5), once with the given LR image and once with the clean one that it was made
 from (section 4.3).
 

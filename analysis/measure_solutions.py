@@ -1,6 +1,6 @@
 """Measure the assay's features on every solution of every image, for the intervals of Fig. 8.
 
-One row a solution is written; ``source_image_id`` is the image that it super-resolves. Only the
+One row per solution is written; ``source_image_id`` is the image that it super-resolves. Only the
 features are measured; what cannot be measured is NaN with a status. The settings are those of
 ``measure``.
 """

@@ -235,7 +235,7 @@ def _no_verdict(name: str, n: int, reason: str, n_tune: int, candidate: bool) ->
 
 
 def verdict_table(evaluation: Cells, verdicts: Sequence[Verdict], method: str) -> pd.DataFrame:
-    """Return one row a cell and classifier; ``correct`` is empty where there is no prediction.
+    """Return one row per cell and classifier; ``correct`` is empty where there is no prediction.
 
     ``chosen`` marks the candidate with the highest accuracy on tune, the first one among equals.
     """

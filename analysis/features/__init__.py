@@ -7,7 +7,7 @@ A feature is a module with
   where the names contain channels;
 * ``FeatureSettings``: a frozen dataclass that extends ``NucleusSettings``;
 * ``measure(images, *, channels, pixel_size_um, nucleus_channel, marker_channel, settings)``, which
-  returns one row a crop with these columns and ``status``: ``ok`` or ``not_measurable:reason``.
+  returns one row per crop with these columns and ``status``: ``ok`` or ``not_measurable:reason``.
 
 Images (n, c, y, x) are counts above the black level. Modules without ``measure`` are shared parts.
 

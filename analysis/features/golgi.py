@@ -7,8 +7,8 @@ cells is cut there. Nocodazole fragments the Golgi: the count rises and the mean
 (Fig. 4). The article names the mean area; its released code also classifies on the count.
 
 The feature was compared with simulated cells in focus, with 2 to 20 fragments of together 0.37 nd^2
-(nd: nuclear diameter), at 18 px a nucleus. The truth is the cell's own fragments alone, blurred, so
-that fragments that the optics merge count once:
+(nd: nuclear diameter), at 18 px per nucleus. The truth is the cell's own fragments alone, blurred,
+so that fragments that the optics merge count once:
 
 ==========================  =====  ==========  =============  =====================
 other cells in 2x2 crops    cells  r of count  bias of count  bias of area < 20 px

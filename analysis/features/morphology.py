@@ -178,7 +178,7 @@ def texture(channel: np.ndarray, mask: np.ndarray, distance: int, levels: int) -
     i, j = np.indices(joint.shape)
     contrast = float((joint * (i - j) ** 2).sum()) / (levels - 1) ** 2
     mean = float((joint * i).sum())
-    variance = float((joint * (i - mean) ** 2).sum())  # of either pixel: pairs are symmetric
+    variance = float((joint * (i - mean) ** 2).sum())  # equal for both: pairs are symmetric
     covariance = float((joint * (i - mean) * (j - mean)).sum())
     filled = joint[joint > 0]
     entropy = float(-(filled * np.log2(filled)).sum())

@@ -37,7 +37,7 @@ class Feature(Protocol):
         marker_channel: str,
         settings: NucleusSettings,
     ) -> pd.DataFrame:
-        """Return one row a crop; ``settings`` is an instance of this module's FeatureSettings."""
+        """Return one row per crop; ``settings`` is an instance of this module's FeatureSettings."""
 
 
 def all_features() -> dict[str, Feature]:
@@ -86,7 +86,7 @@ def measure_features(
     marker_channel: str,
     settings: NucleusSettings,
 ) -> pd.DataFrame:
-    """Return the columns of every named feature, then ``status``, one row a crop.
+    """Return the columns of every named feature, then ``status``, one row per crop.
 
     ``status`` is ``ok`` where every feature could be measured, and otherwise that of the first
     feature that could not.

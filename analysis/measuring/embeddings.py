@@ -62,7 +62,7 @@ def _load(
 def embedding_table(
     unit: np.ndarray, networks: Networks, settings: MeasureSettings
 ) -> pd.DataFrame:
-    """Return the embeddings of images (n, c, y, x) in unit intensity, one column a dimension.
+    """Return the embeddings of images (n, c, y, x) in unit intensity, one column per dimension.
 
     Those of the classifier are NaN for images of another size than it was trained on, such as LR.
     """

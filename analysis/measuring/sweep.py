@@ -64,7 +64,7 @@ def sweep_table(
 def image_metrics(
     unit: np.ndarray, high: np.ndarray, low: np.ndarray, *, operator: Resize, batch_size: int
 ) -> pd.DataFrame:
-    """Return PSNR and MS-SSIM against HR, and the fidelity mean |D(SR) - LR|, one row an image.
+    """Return PSNR and MS-SSIM against HR, and the fidelity mean |D(SR) - LR|, one row per image.
 
     Arguments:
         unit, high, low: (n, c, y, x) in unit intensity, row by row of the same cell; only PSNR and

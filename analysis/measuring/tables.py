@@ -145,7 +145,7 @@ def features_of_rows(
 def features_of_stack(
     stack: Stack, intensity: Intensity, measurement: Measurement, label: str
 ) -> pd.DataFrame:
-    """Return the assay's features and their status, one row an image.
+    """Return the assay's features and their status, one row per image.
 
     Arguments:
         label: Name of the command, for the progress that is shown.

@@ -16,7 +16,7 @@ Stat. Methods Med. Res. 8:135 for intervals of the limits). All intervals are a 
 wells.
 
 With few wells a percentile bootstrap is too narrow: for values shuffled within treatments the 95 %
-interval of r lay above 0 in 15, 7 and 5 % of 120 trials with 3, 6 and 10 wells a treatment, where
+interval of r lay above 0 in 15, 7 and 5 % of 120 trials with 3, 6 and 10 wells per treatment, where
 2.5 % were expected. So r counts as different from 0 only if Fisher's interval with cells as units,
 which holds where cells are exchangeable, lies above 0 too.
 """
@@ -100,7 +100,7 @@ def agreement(
     """Return the triple and the limits of one method and feature, wells (or fields) resampled.
 
     Arguments:
-        pairs: One row a cell with both values: plate, well, site, treatment, ``high_resolution``
+        pairs: One row per cell with both values: plate, well, site, treatment, ``high_resolution``
             and ``super_resolution``. Rows where either is NaN are left out.
 
     Returns:

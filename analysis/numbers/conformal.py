@@ -9,8 +9,8 @@ together, not within every treatment.
 Source: Vovk, Gammerman & Shafer 2005; Lei et al. 2018, JASA 113:1094 (normalised residuals);
 Romano, Patterson & Candes 2019, NeurIPS (quantiles).
 
-Arrays hold one value a cell. NaN is what could not be measured, and a cell without a centre has no
-interval (NaN).
+Arrays hold one value per cell. NaN is what could not be measured, and a cell without a centre has
+no interval (NaN).
 """
 
 from __future__ import annotations

@@ -169,8 +169,8 @@ def _multiplicity(random: np.random.Generator, present: np.ndarray, n_units: int
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> Estimate:
     """Return ||m_x - m_y||^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)) of two feature sets (n, d).
 
-    It is NaN with a reason where there are fewer than 20 images a dimension: two equal sets of 100
-    images with 64 features are 21 apart. n is the size of the smaller set.
+    It is NaN with a reason where there are fewer than 20 images per dimension: two equal sets of
+    100 images with 64 features are 21 apart. n is the size of the smaller set.
 
     Source: Heusel et al. 2017, eq. 6; Dowson & Landau 1982.
     """

@@ -1,6 +1,6 @@
 """Effect sizes, proportions and intervals, each with its formula, unit of replication and source.
 
-Nothing here knows of images. Arrays hold one value a cell unless a docstring says wells. A number
+Nothing here knows of images. Arrays hold one value per cell unless a docstring says wells. A number
 that cannot be computed is NaN with a reason, never a guess.
 """
 
@@ -53,7 +53,7 @@ def replication_unit(table: pd.DataFrame) -> tuple[str, np.ndarray]:
     interval is too narrow, because it leaves out the variation between wells.
 
     Arguments:
-        table: One row a cell; columns plate, well, site.
+        table: One row per cell; columns plate, well, site.
     """
     wells = table["plate"].astype(str) + "/" + table["well"].astype(str)
     if wells.nunique() >= WELLS_FOR_BOOTSTRAP:
@@ -74,7 +74,7 @@ def bootstrap(
 
     Arguments:
         function: Takes integer row positions of ``table`` (with repeats) and returns a number.
-        table: One row a cell; columns plate, well, site and ``strata``.
+        table: One row per cell; columns plate, well, site and ``strata``.
         strata: Units are resampled within each value of this column, so that no resample lacks
             a treatment; None resamples all together.
 
@@ -126,7 +126,7 @@ def bootstrap_many(
 def _units_by_stratum(
     table: pd.DataFrame, labels: np.ndarray, strata: str | None
 ) -> list[list[np.ndarray]]:
-    """Return, for each stratum, one array of row positions a unit."""
+    """Return, for each stratum, one array of row positions per unit."""
     keys = table[strata].to_numpy(dtype=object) if strata else np.zeros(len(table), dtype=int)
     frame = pd.DataFrame({"stratum": keys, "unit": labels, "row": np.arange(len(table))})
     return [
@@ -171,7 +171,7 @@ def z_prime(
 ) -> Estimate:
     """Return Z' = 1 - 3 (s+ + s-) / |m+ - m-| over well values, never over cells.
 
-    With fewer than three wells a side it is NaN with a reason.
+    With fewer than three wells per side it is NaN with a reason.
 
     Arguments:
         robust: Take the median and 1.4826 MAD in place of mean and standard deviation (Birmingham
