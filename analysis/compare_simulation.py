@@ -18,7 +18,7 @@ import pandas as pd
 from analysis.drawing.beside import CELLS_SHOWN, draw_cells, draw_statistics
 from analysis.drawing.grids import choose_cells
 from analysis.drawing.style import save
-from analysis.measure import settings_class
+from analysis.features.settings import settings_class
 from analysis.simulation.realism import describe
 from rls.io import Stack, read_stack
 from rls.runtime.command import Parser, run

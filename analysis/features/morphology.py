@@ -1,22 +1,22 @@
-"""Shape, intensity and texture of nucleus and cell, one number each, with Cell Painting's names.
+"""Shape, intensity and texture of nucleus and cell, with the names of Cell Painting.
 
 ``Nuclei`` is the central nucleus. ``Cell`` is what lies within reach of it and nearer to it than to
-another nucleus, nucleus included: bodies are not segmented. A column is
+any other nucleus, the nucleus included: bodies are not segmented. A column is named
 ``{object}_{group}_{name}[_{scale}]_{channel}``; shapes have no channel. Areas and lengths carry
-their unit; intensities are counts above the black level; texture and granularity have none.
+their unit; intensities are counts above the black level; texture and granularity have no unit.
 
-* AreaShape: of the nucleus. FormFactor is 4 pi area / perimeter^2 (Crofton's perimeter), 1 for a
-  disc. Eccentricity and AspectRatio are those of the ellipse with the same second moments.
-* Intensity: of both, per channel. Gain multiplies all of them.
-* Texture: of the cell, per channel; Haralick's contrast, correlation and entropy (bits) of pairs of
+* AreaShape, of the nucleus. FormFactor is 4 pi area / perimeter^2 (Crofton's perimeter), which is 1
+  for a disc. Eccentricity and AspectRatio are those of the ellipse with the same second moments.
+* Intensity, of both objects, per channel. A gain multiplies all of them.
+* Texture, of the cell, per channel: Haralick's contrast, correlation and entropy (bits) of pairs of
   pixels ``morphology_texture_um`` apart, over four directions and both ways. Grey levels divide the
-  cell's own 1st to 99th percentile, so that gain and background change nothing.
-* Granularity: of the cell, per channel; the share of the light, in percent, that an opening by a
-  disc of ``n`` steps takes off and one of ``n - 1`` steps did not. Gain changes nothing.
+  range from the cell's own 1st to its 99th percentile, so gain and background change nothing.
+* Granularity, of the cell, per channel: the share of the light, in percent, that an opening by a
+  disc of ``n`` steps removes and one of ``n - 1`` steps does not. Gain changes nothing.
 
-Names after CellProfiler (Carpenter et al. 2006, Genome Biol. 7:R100; Bray et al. 2016, Nat. Protoc.
-11:1757), whose numbers differ in detail: its Cells are segmented, its scales are pixels. Texture
-after Haralick, Shanmugam & Dinstein 1973, IEEE Trans. SMC 3:610.
+The names follow CellProfiler (Carpenter et al. 2006, Genome Biol. 7:R100; Bray et al. 2016, Nat.
+Protoc. 11:1757), whose numbers differ in detail: it segments cells, and its scales are in pixels.
+Texture follows Haralick, Shanmugam & Dinstein 1973, IEEE Trans. SMC 3:610.
 """
 
 from __future__ import annotations
@@ -27,11 +27,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from skimage.feature import graycomatrix
-from skimage.measure import regionprops
-from skimage.morphology import disk, opening
 
-from analysis.features.nuclei import OK, Nucleus, NucleusSettings, around, find_nuclei
+from analysis.features.nuclei import Nucleus, NucleusSettings, around, find_nuclei
+from rls.io.names import OK, not_measurable
 from rls.runtime.command import option
 
 PRIMARY = "Nuclei_AreaShape_Area_um2"
@@ -54,21 +52,23 @@ INTENSITIES = (
 TEXTURES = ("Contrast", "Correlation", "Entropy")
 GRANULARITY_SCALES = 4
 ANGLES = (0.0, math.pi / 4, math.pi / 2, 3 * math.pi / 4)
-GREY_RANGE = (1.0, 99.0)  # percentiles of a cell that its grey levels span
+GREY_RANGE = (1.0, 99.0)  # percentiles of a cell between which its grey levels lie
 
 
 @dataclass(frozen=True)
 class FeatureSettings(NucleusSettings):
-    """Settings of the morphology; frozen on HR controls, never tuned on SR."""
+    """Scales of the morphology; fixed on HR controls, never tuned on SR."""
 
     morphology_reach_um: float = option("How far a cell reaches from its nucleus's edge, in um.")
     morphology_texture_um: float = option("Distance of the pixels that texture compares, in um.")
-    morphology_grey_levels: int = option("Grey levels of the texture.")
-    morphology_granularity_um: float = option("One step of the granularity, a radius in um.")
+    morphology_grey_levels: int = option("Number of grey levels of the texture.")
+    morphology_granularity_um: float = option(
+        "Radius by which the disc grows from one scale of granularity to the next, in um."
+    )
 
 
 def columns(channels: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns for a stack of these channels, in order."""
+    """Return the names of the columns for a stack of these channels, in order."""
     names = list(SHAPES)
     for kind in OBJECTS:
         names += [f"{kind}_Intensity_{name}_{c}" for c in channels for name in INTENSITIES]
@@ -84,14 +84,18 @@ def measure(
     channels: Sequence[str],
     pixel_size_um: float,
     nucleus_channel: str,
-    marker_channel: str,  # noqa: ARG001  # every channel is measured
+    marker_channel: str,
     settings: FeatureSettings,
 ) -> pd.DataFrame:
-    """Return one row a crop of images (n, c, y, x), counts above the black level.
+    """Return one row for each crop of images (n, c, y, x), counts above the black level.
 
-    Columns: those of :func:`columns`, and ``status``: ``ok`` or ``not_measurable:reason``. Then
-    every number is NaN. So is the texture of a channel without any contrast, and granularity where
-    a step is under a pixel: the narrowest opening that there is would be of another scale.
+    Every channel is measured, so ``marker_channel`` changes nothing.
+
+    Returns:
+        The columns of :func:`columns` and ``status``: ``ok``, or ``not_measurable:reason``, and
+        then every number is NaN. NaN are also the texture of a channel without contrast, and the
+        granularity where a step is under a pixel, because the narrowest opening would then be of
+        another scale.
     """
     names = columns(channels)
     images = np.asarray(images, dtype=np.float32)
@@ -100,7 +104,7 @@ def measure(
     statuses = [nucleus.status for nucleus in nuclei]
     for i, (image, nucleus) in enumerate(zip(images, nuclei, strict=True)):
         if statuses[i] == OK and pixel_size_um > settings.morphology_texture_um:
-            statuses[i] = "not_measurable:pixels_too_coarse"
+            statuses[i] = not_measurable("pixels_too_coarse")
         elif statuses[i] == OK:
             rows[i] = list(_numbers(image, nucleus, pixel_size_um, settings))
     return pd.DataFrame(rows, columns=list(names)).assign(status=statuses)
@@ -124,7 +128,9 @@ def _numbers(
 
 
 def shape(mask: np.ndarray, pixel_size_um: float) -> tuple[float, ...]:
-    """Return area, perimeter, eccentricity, aspect ratio, form factor and solidity of a mask."""
+    """Return the numbers of ``SHAPES``, in their order, of a mask (y, x) bool of one object."""
+    from skimage.measure import regionprops
+
     (region,) = regionprops(mask.astype(np.uint8))
     area, perimeter = float(region.area), float(region.perimeter_crofton)
     long, short = float(region.axis_major_length), float(region.axis_minor_length)
@@ -139,17 +145,25 @@ def shape(mask: np.ndarray, pixel_size_um: float) -> tuple[float, ...]:
 
 
 def intensity(values: np.ndarray) -> tuple[float, ...]:
-    """Return mean, sd and quartiles of an object's pixels, in counts."""
+    """Return mean, standard deviation and quartiles of an object's pixels (n,), in counts."""
     quartiles = np.percentile(values, (25.0, 50.0, 75.0))
     return float(values.mean()), float(values.std()), *map(float, quartiles)
 
 
 def texture(channel: np.ndarray, mask: np.ndarray, distance: int, levels: int) -> tuple[float, ...]:
-    """Return contrast, correlation and entropy of pairs ``distance`` px apart inside ``mask``.
+    """Return contrast, correlation and entropy of pairs of pixels inside ``mask``.
 
-    Contrast is in squared shares of the grey range, 0 to 1; entropy in bits, at most
-    2 log2(``levels``).
+    Contrast is in squared shares of the grey range, 0 to 1; entropy is in bits, at most
+    2 log2(``levels``). All are NaN where the channel has no contrast or the mask holds no pair.
+
+    Arguments:
+        channel: (y, x).
+        mask: (y, x) bool.
+        distance: Between the pixels of a pair, in pixels.
+        levels: Number of grey levels.
     """
+    from skimage.feature import graycomatrix
+
     low, high = np.percentile(channel[mask], GREY_RANGE)
     if not high > low:
         return (math.nan,) * len(TEXTURES)
@@ -157,14 +171,14 @@ def texture(channel: np.ndarray, mask: np.ndarray, distance: int, levels: int) -
     grey = np.minimum((share * levels).astype(int), levels - 1) + 1
     grey = np.where(mask, grey, 0).astype(np.uint8 if levels < 255 else np.uint16)
     pairs = graycomatrix(grey, [distance], ANGLES, levels=levels + 1, symmetric=True)
-    joint = pairs[1:, 1:].sum(axis=(2, 3)).astype(float)  # grey 0 is outside
+    joint = pairs[1:, 1:].sum(axis=(2, 3)).astype(float)  # grey level 0 is outside the mask
     if joint.sum() == 0:
         return (math.nan,) * len(TEXTURES)
     joint /= joint.sum()
     i, j = np.indices(joint.shape)
     contrast = float((joint * (i - j) ** 2).sum()) / (levels - 1) ** 2
     mean = float((joint * i).sum())
-    variance = float((joint * (i - mean) ** 2).sum())  # of both, as pairs count both ways
+    variance = float((joint * (i - mean) ** 2).sum())  # equal for both: pairs are symmetric
     covariance = float((joint * (i - mean) * (j - mean)).sum())
     filled = joint[joint > 0]
     entropy = float(-(filled * np.log2(filled)).sum())
@@ -172,10 +186,17 @@ def texture(channel: np.ndarray, mask: np.ndarray, distance: int, levels: int) -
 
 
 def granularity(channel: np.ndarray, mask: np.ndarray, step_px: float) -> tuple[float, ...]:
-    """Return what each of the scales takes off, in percent of the light inside ``mask``.
+    """Return what each scale removes, in percent of the light inside ``mask``.
 
-    NaN where the step is under a pixel.
+    All are NaN where the step is under a pixel, or there is no light.
+
+    Arguments:
+        channel: (y, x).
+        mask: (y, x) bool.
+        step_px: Radius of the disc of the first scale, and its growth to the next, in pixels.
     """
+    from skimage.morphology import disk, opening
+
     total = float(channel[mask].sum())
     if not total > 0 or step_px < 1.0:
         return (math.nan,) * GRANULARITY_SCALES

@@ -1,8 +1,8 @@
 """Find the nucleus at the centre of a crop, and tell it from its neighbours.
 
-Not a feature itself: features in this folder share it. Every step depends on one crop only and
-does not change when its counts are scaled or shifted, so a well's gain and the choice of counts or
-unit intensity leave the masks as they are.
+This is a part that the features of this folder share. Every step depends on one crop only, and
+scaling or shifting the counts of a crop does not change its masks. So neither the gain of a well
+nor the choice of counts or unit intensity matters.
 """
 
 from __future__ import annotations
@@ -11,38 +11,42 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import local_maxima, reconstruction
-from skimage.segmentation import watershed
 
+from rls.io.names import OK, not_measurable
 from rls.runtime.command import option
 
-OK = "ok"
-SEED_LEVEL = 0.6  # basins reach down to this share of the Otsu threshold above the background
-HALF_HEIGHT = 0.5  # a blurred edge lies where the light is half way to the plateau
-FLOOR = 1e-3  # of the highest hill: below, it is ground
-PLATEAU_PERCENTILE = 80.0  # of the pixels above the threshold: the plateau of a nucleus
+SEED_LEVEL = 0.6  # basins reach down to this share of Otsu's threshold above the background
+HALF_HEIGHT = 0.5  # the edge of a blurred body lies where the light is half way to the plateau
+FLOOR = 1e-3  # share of the highest hill below which everything counts as ground
+PLATEAU_PERCENTILE = 80.0  # percentile of the pixels of a basin that is the plateau of its nucleus
 
 
 @dataclass(frozen=True)
 class NucleusSettings:
-    """How the central nucleus is found; frozen on HR controls, never tuned on SR."""
+    """How the central nucleus is found; fixed on HR controls, never tuned on SR."""
 
     nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.")
-    nucleus_smoothing_um: float = option("Sd of the Gaussian before the threshold, in um.")
-    nucleus_separability: float = option(
-        "Least share of the variance that Otsu's threshold explains; below, there is no nucleus."
+    nucleus_smoothing_um: float = option(
+        "Standard deviation of the Gaussian applied before the threshold, in um."
     )
-    nucleus_seed_sd_um: float = option("Sd of the Laplacian of Gaussian that splits nuclei, in um.")
+    nucleus_separability: float = option(
+        "Smallest share of the variance that Otsu's threshold must explain; "
+        "below it, the crop has no nucleus."
+    )
+    nucleus_seed_sd_um: float = option(
+        "Standard deviation of the Laplacian of Gaussian that splits touching nuclei, in um."
+    )
     nucleus_split_depth: float = option(
         "Two nuclei are split if the saddle between them is lower by this share, 0 to 1."
     )
     nucleus_centre_tolerance_um: float = option(
-        "Farthest that the nucleus may lie from the crop's centre, in um."
+        "Greatest distance of the nucleus from the centre of the crop, in um."
     )
-    nucleus_min_area_um2: float = option("Least area of a nucleus, in um^2.")
-    nucleus_max_area_um2: float = option("Greatest area of a nucleus, in um^2.")
+    nucleus_min_area_um2: float = option("Smallest area of a nucleus, in um^2.")
+    nucleus_max_area_um2: float = option("Largest area of a nucleus, in um^2.")
     nucleus_min_diameter_px: float = option(
-        "A nucleus sampled by fewer pixels across is not measurable: low resolution."
+        "Smallest diameter of a typical nucleus, in pixels; at fewer, as in low resolution, "
+        "nothing is measurable."
     )
 
 
@@ -50,8 +54,10 @@ class NucleusSettings:
 class Nucleus:
     """The central nucleus of a crop.
 
-    mask: (y, x) bool. others: (y, x) bool, all other nuclei. status: ``ok`` or
-    ``not_measurable:reason``; then both masks are empty.
+    Attributes:
+        mask: (y, x) bool, the nucleus.
+        others: (y, x) bool, all other nuclei.
+        status: ``ok``, or ``not_measurable:reason``, and then both masks are empty.
     """
 
     mask: np.ndarray
@@ -62,12 +68,16 @@ class Nucleus:
 def find_nuclei(
     images: np.ndarray, pixel_size_um: float, settings: NucleusSettings
 ) -> list[Nucleus]:
-    """Return the central nucleus of each nucleus-channel image (n, y, x), counts or unit.
+    """Return the central nucleus of each image (n, y, x) of the nucleus channel.
 
-    Gaussian; Otsu's threshold per crop, where nothing counts as brighter than the crop's centre (a
-    bright neighbour does not hide a dim nucleus); watershed on a Laplacian of Gaussian; the nucleus
-    nearest the centre is then cut at half its own height, which is where the edge of a blurred body
-    lies whatever the brightness of its neighbours.
+    The images are smoothed by a Gaussian and each is thresholded by Otsu's method. Before, it is
+    clipped at the brightness of its centre, so that a bright neighbour does not hide a dim nucleus.
+    A watershed on a Laplacian of Gaussian splits touching nuclei. The nucleus nearest the centre is
+    then cut at half its own height, because the edge of a blurred body lies there whatever the
+    brightness of its neighbours.
+
+    Arguments:
+        images: In counts or in unit intensity: the masks are the same.
     """
     images = np.asarray(images, dtype=np.float32)
     if settings.nucleus_diameter_um / pixel_size_um < settings.nucleus_min_diameter_px:
@@ -87,7 +97,7 @@ def find_nuclei(
 
 
 def around(nucleus: Nucleus, pixel_size_um: float, reach_um: float) -> np.ndarray:
-    """Return the pixels (y, x) within reach of the nucleus and nearer to it than to others."""
+    """Return the pixels (y, x) within reach of the nucleus and nearer to it than to any other."""
     distance = ndimage.distance_transform_edt(~nucleus.mask)
     near = distance * pixel_size_um <= reach_um
     if nucleus.others.any():
@@ -98,8 +108,9 @@ def around(nucleus: Nucleus, pixel_size_um: float, reach_um: float) -> np.ndarra
 def otsu(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return Otsu's threshold and separability of each row of (n, p): (n,) and (n,).
 
-    Exact, over the sorted values and not a histogram. Separability is the between-class share of
-    the variance, 0 to 1, 2/pi for Gaussian noise, NaN for a constant row.
+    The threshold is exact: it is sought among the sorted values, not in a histogram. Separability
+    is the between-class share of the variance: 0 to 1, 2/pi for Gaussian noise, NaN for a constant
+    row.
 
     Source: Otsu 1979, IEEE Trans. SMC 9:62.
     """
@@ -108,7 +119,7 @@ def otsu(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = ordered.shape[1]
     below = np.arange(1, n)
     sums = np.cumsum(ordered, axis=1)[:, :-1]
-    between = sums**2 / (below * (n - below))  # of centred values, times n is left out
+    between = sums**2 / (below * (n - below))  # between-class variance, up to 1/n
     best = between.argmax(axis=1)
     rows = np.arange(len(ordered))
     threshold = 0.5 * (ordered[rows, best] + ordered[rows, best + 1])
@@ -129,6 +140,7 @@ def _brightness_at_centre(images: np.ndarray, radius_px: float) -> np.ndarray:
 def _central(
     image: np.ndarray, threshold: float, pixel_size_um: float, settings: NucleusSettings
 ) -> Nucleus:
+    """Return the nucleus nearest the centre of a smoothed image (y, x)."""
     background = float(np.median(image[image <= threshold]))
     labels = _basins(image, threshold, background, pixel_size_um, settings)
     tolerance_px = settings.nucleus_centre_tolerance_um / pixel_size_um
@@ -144,7 +156,8 @@ def _central(
         return _none(image.shape, "nucleus_too_small")
     if area > settings.nucleus_max_area_um2:
         return _none(image.shape, "nucleus_too_large")
-    if _nearest_to_centre(nucleus, tolerance_px) == 0:  # only its slope reached the centre
+    # The centre may have lain on the blurred edge of a nucleus that is now cut off.
+    if _nearest_to_centre(nucleus, tolerance_px) == 0:
         return _none(image.shape, "no_nucleus_at_centre")
     return Nucleus(nucleus, (image > threshold) & ~basin)
 
@@ -156,11 +169,15 @@ def _basins(
     pixel_size_um: float,
     settings: NucleusSettings,
 ) -> np.ndarray:
-    """Return labels (y, x), one a nucleus with its slopes; touching nuclei are split.
+    """Return labels (y, x), one for each nucleus with its blurred edge; touching nuclei are split.
 
-    A Laplacian of Gaussian has one hill a nucleus, whatever its brightness and however hazy the
-    gap; two hills are two nuclei if the saddle is lower than the lower hill by ``split_depth``.
+    A negative Laplacian of Gaussian has one hill for each nucleus, however bright the nucleus and
+    however hazy the gap. Two hills are two nuclei if the saddle between them is lower than the
+    lower hill by the share ``nucleus_split_depth``.
     """
+    from skimage.morphology import local_maxima, reconstruction
+    from skimage.segmentation import watershed
+
     sd = settings.nucleus_seed_sd_um / pixel_size_um
     hills = -ndimage.gaussian_laplace(image, sd, mode="nearest")
     hills = np.log(np.maximum(hills, FLOOR * max(float(hills.max()), 1e-30)))
@@ -173,7 +190,7 @@ def _basins(
 
 
 def _nearest_to_centre(labels: np.ndarray, tolerance_px: float) -> int:
-    """Return the label with the pixel nearest the centre, 0 if none is within the tolerance."""
+    """Return the label of the pixel nearest the centre, 0 if none lies within the tolerance."""
     ys, xs = np.nonzero(labels)
     if len(ys) == 0:
         return 0
@@ -184,6 +201,7 @@ def _nearest_to_centre(labels: np.ndarray, tolerance_px: float) -> int:
 
 
 def _largest_part(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected part of a mask (y, x)."""
     parts, count = ndimage.label(mask)
     if count <= 1:
         return mask
@@ -191,5 +209,6 @@ def _largest_part(mask: np.ndarray) -> np.ndarray:
 
 
 def _none(shape: tuple[int, ...], reason: str) -> Nucleus:
+    """Return the nucleus of a crop (y, x) in which none can be measured."""
     empty = np.zeros(shape, dtype=bool)
-    return Nucleus(empty, empty, f"not_measurable:{reason}")
+    return Nucleus(empty, empty, not_measurable(reason))

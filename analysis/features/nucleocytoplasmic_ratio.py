@@ -1,14 +1,14 @@
-"""Nucleocytoplasmic ratio: marker in the nucleus over marker in a ring around it.
+"""Nucleocytoplasmic ratio: the marker in the nucleus over the marker in a ring around it.
 
-ratio = (mean over nucleus - b) / (median over ring - b), b the background of the marker. This is
-the measurement of Fig. 5a (translocation of NF-kB). A ring in place of the whole body is the usual
-cytoplasm where cells are crowded (Carpenter et al. 2006, Genome Biol. 7:R100).
+ratio = (mean over nucleus - b) / (median over ring - b), where b is the background of the marker.
+Fig. 5a (translocation of NF-kB) shows this ratio. Where cells are crowded, a ring usually stands
+for the cytoplasm in place of the whole body (Carpenter et al. 2006, Genome Biol. 7:R100).
 
-Two choices were held against simulated cells whose ratio in true masks is known (a dose series at
-32, 64 and 128 px): a median over the ring gives r 0.97, 0.97, 0.96 where a mean gives 0.90 to 0.94,
-because part of a ring may lie on a brighter neighbour; and one background for the assay (its black
-level) gives that where the darkest pixels of each crop give 0.88, because a crop full of cells has
-no background.
+Two choices were tested on simulated cells whose ratio in the true masks is known (a dose series at
+32, 64 and 128 px). A median over the ring gives r 0.97, 0.97, 0.96 where a mean gives 0.90 to 0.94,
+because part of a ring may lie on a brighter neighbour. One background for the assay (its black
+level) gives these values where the darkest pixels of each crop give 0.88, because a crop full of
+cells has no background.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from analysis.features.nuclei import OK, Nucleus, NucleusSettings, find_nuclei
+from analysis.features.nuclei import Nucleus, NucleusSettings, find_nuclei
+from rls.io.names import OK, not_measurable
 from rls.runtime.command import option
 
 PRIMARY = "nucleocytoplasmic_ratio"
@@ -37,19 +38,21 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class FeatureSettings(NucleusSettings):
-    """Settings of the ratio; frozen on HR controls, never tuned on SR."""
+    """How the ratio is measured; fixed on HR controls, never tuned on SR."""
 
-    ring_gap_um: float = option("Gap between nucleus and ring, in um.")
+    ring_gap_um: float = option("Gap between the nucleus and the ring, in um.")
     ring_width_um: float = option("Width of the ring, in um.")
-    ring_min_area_um2: float = option("Least area of the ring that is left, in um^2.")
-    ring_statistic: str = option("What is taken of the ring.", choices=("median", "mean"))
+    ring_min_area_um2: float = option(
+        "Smallest area of the ring without the pixels of neighbours, in um^2."
+    )
+    ring_statistic: str = option("Statistic of the pixels in the ring.", choices=("median", "mean"))
     marker_background: str = option(
-        "Background of the marker: 'scale' is the zero of the intensities given (the assay's "
-        "black level), 'crop' a percentile of each crop.",
+        "Background of the marker: 'scale' is the zero of the given intensities (the assay's "
+        "black level), 'crop' is a percentile of each crop.",
         choices=("scale", "crop"),
     )
     marker_background_percentile: float = option(
-        "That percentile of a crop's pixels, 0 to 100; used with 'crop' only."
+        "Percentile of a crop's pixels that is its background, 0 to 100; used with 'crop' only."
     )
 
 
@@ -62,15 +65,16 @@ def measure(
     marker_channel: str,
     settings: FeatureSettings,
 ) -> pd.DataFrame:
-    """Return one row a crop of images (n, c, y, x).
+    """Return one row for each crop of images (n, c, y, x).
 
     Arguments:
         images: Counts above the black level, or unit intensity: the ratio is the same.
 
-    Columns: ``nucleocytoplasmic_ratio`` (dimensionless), ``nucleus_area_um2``, ``ring_area_um2``;
-    ``nucleus_mean_counts`` and ``ring_counts`` (above background) and ``marker_background_counts``
-    in the intensity that was given; ``status``: ``ok`` or ``not_measurable:reason``. Then every
-    number is NaN.
+    Returns:
+        ``nucleocytoplasmic_ratio`` (dimensionless), ``nucleus_area_um2`` and ``ring_area_um2``;
+        ``nucleus_mean_counts`` and ``ring_counts`` (both above the background) and
+        ``marker_background_counts``, in the given intensity; and ``status``: ``ok``, or
+        ``not_measurable:reason``, and then every number is NaN.
     """
     names = list(channels)
     nucleus_images = images[:, names.index(nucleus_channel)].astype(np.float32)
@@ -86,28 +90,29 @@ def measure(
 def _measure_one(
     nucleus: Nucleus, marker: np.ndarray, pixel_size_um: float, settings: FeatureSettings
 ) -> tuple[float | str, ...]:
+    nothing = [math.nan] * len(COLUMNS)
     if nucleus.status != OK:
-        return (*[math.nan] * len(COLUMNS), nucleus.status)
+        return (*nothing, nucleus.status)
     background = 0.0
     if settings.marker_background == "crop":
         background = float(np.percentile(marker, settings.marker_background_percentile))
     ring = ring_around(nucleus, pixel_size_um, settings)
     ring_area = float(ring.sum()) * pixel_size_um**2
     if ring_area < settings.ring_min_area_um2:
-        return (*[math.nan] * len(COLUMNS), "not_measurable:ring_too_small")
+        return (*nothing, not_measurable("ring_too_small"))
     inside = float(marker[nucleus.mask].mean()) - background
     middle = np.median if settings.ring_statistic == "median" else np.mean
     outside = float(middle(marker[ring])) - background
     if not outside > 0:
-        return (*[math.nan] * len(COLUMNS), "not_measurable:no_marker_in_ring")
+        return (*nothing, not_measurable("no_marker_in_ring"))
     area = float(nucleus.mask.sum()) * pixel_size_um**2
     return (inside / outside, area, ring_area, inside, outside, background, OK)
 
 
 def ring_around(nucleus: Nucleus, pixel_size_um: float, settings: FeatureSettings) -> np.ndarray:
-    """Return the ring (y, x) bool: from gap to gap + width around the nucleus.
+    """Return the ring (y, x) bool, which reaches from gap to gap + width around the nucleus.
 
-    Other nuclei with the same gap are left out, and pixels nearer to one of them.
+    Pixels within the gap around other nuclei are left out, and those nearer to another nucleus.
     """
     gap, width = settings.ring_gap_um / pixel_size_um, settings.ring_width_um / pixel_size_um
     distance = _distance_to_edge(nucleus.mask)
@@ -119,5 +124,8 @@ def ring_around(nucleus: Nucleus, pixel_size_um: float, settings: FeatureSetting
 
 
 def _distance_to_edge(mask: np.ndarray) -> np.ndarray:
-    """Return the distance (y, x) in px to the edge of ``mask``, half a pixel from its pixels."""
+    """Return the distance (y, x) in px to the edge of ``mask``.
+
+    The edge lies half a pixel outside the centres of the pixels of the mask.
+    """
     return ndimage.distance_transform_edt(~mask) - 0.5

@@ -27,7 +27,7 @@ from analysis.drawing.command import Rows, figure_parser, save_outputs
 from analysis.drawing.dots import write_reason
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import DOUBLE_COLUMN, MM, RC, method_colours, method_label, new_figure
-from analysis.measure_sweep import HIGH
+from analysis.measuring.columns import HIGH
 from analysis.numbers.statistics import Estimate, bootstrap
 from rls.io import read_table
 from rls.runtime.command import run

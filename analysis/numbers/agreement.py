@@ -1,23 +1,24 @@
-"""Whether a feature survived super-resolution: the triple, and Bland-Altman's limits.
+"""Whether a feature survives super-resolution: three numbers, and Bland-Altman's limits.
 
-An effect size alone can be large with no information per cell: a method that gives every cell a
-value drawn from its class has the right one. So three numbers stand together, and each is 1 for a
-reconstruction that is the HR image:
+An effect size alone can be large without any information on single cells: a method that gives every
+cell a value drawn from its class has the right effect size. So three numbers stand together, the
+triple, and each is 1 for a reconstruction that equals the HR image:
 
 * shift kept: (median SR+ - median SR-) / (median HR+ - median HR-);
-* sd ratio: sqrt of the mean over treatments of var SR over that of var HR; 0 for a method that
-  gives every cell its class's value;
-* correlation: Pearson r of SR and HR after each treatment's own mean is taken off both; about 0
-  for values shuffled within treatments, NaN with a reason where either is constant.
+* sd ratio: the square root of the mean over treatments of var SR, over that of var HR; 0 for a
+  method that gives every cell its class's value;
+* correlation: Pearson's r of SR and HR after each treatment's own mean was subtracted from both;
+  about 0 for values shuffled within treatments, NaN with a reason where either is constant.
 
-Bland-Altman is in the unit of the feature: bias = mean of SR - HR, limits = bias -+ 1.96 sd between
-which 95 % of cells should lie (Bland & Altman 1986, Lancet 327:307; 1999, Stat. Methods Med. Res.
-8:135 for intervals of the limits). All intervals are a bootstrap over wells.
+Bland and Altman's numbers are in the unit of the feature: bias = mean of SR - HR, and limits =
+bias -+ 1.96 sd, between which 95 % of cells should lie (Bland & Altman 1986, Lancet 327:307; 1999,
+Stat. Methods Med. Res. 8:135 for intervals of the limits). All intervals are a bootstrap over
+wells.
 
-With few wells a percentile bootstrap is too narrow: of values shuffled within treatments the
-95 % interval of r lay above 0 in 15, 7 and 5 % of 120 trials with 3, 6 and 10 wells a treatment,
-where 2.5 % were promised. So r is told from 0 only if Fisher's interval with cells as units, which
-holds where cells are exchangeable, lies above 0 too.
+With few wells a percentile bootstrap is too narrow: for values shuffled within treatments the 95 %
+interval of r lay above 0 in 15, 7 and 5 % of 120 trials with 3, 6 and 10 wells per treatment, where
+2.5 % were expected. So r counts as different from 0 only if Fisher's interval with cells as units,
+which holds where cells are exchangeable, lies above 0 too.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.numbers.statistics import Estimate, bootstrap, bootstrap_many, finite, fisher, ratio
+from rls.io.names import HIGH_RESOLUTION
 
-CELLS_NEEDED = 3  # of each treatment, measured in both
+CELLS_NEEDED = 3  # cells of each treatment that are measured in both HR and SR
 LIMIT_SDS = 1.96
-SMALLEST = 1e-6  # what rounding leaves of 0
-COLUMNS = ("high_resolution", "super_resolution")
-REASONS = (  # why one of the six has no value, though cells were measured
+SMALLEST = 1e-6  # a lower end up to this is 0 but for rounding
+COLUMNS = (HIGH_RESOLUTION, "super_resolution")
+# Why one of the six bootstrapped numbers has no value although cells were measured.
+REASONS = (
     "the medians of HR do not differ",
     "HR is constant within treatments",
     "one of the two is constant within treatments",
@@ -44,9 +47,11 @@ REASONS = (  # why one of the six has no value, though cells were measured
 
 @dataclass(frozen=True)
 class Agreement:
-    """The triple and Bland-Altman of one feature; ``n_cells`` have a value in both.
+    """The triple and Bland-Altman's numbers of one feature.
 
-    ``correlation_of_cells`` is ``correlation`` with Fisher's interval, cells as units.
+    Attributes:
+        correlation_of_cells: ``correlation`` with Fisher's interval, cells as units.
+        n_cells: Number of cells with a value in both HR and SR.
     """
 
     shift_kept: Estimate
@@ -60,10 +65,9 @@ class Agreement:
 
     @property
     def not_above_zero(self) -> tuple[str, ...]:
-        """Which of the triple cannot be told from 0: no value, or an interval that reaches 0.
+        """Return the fields of the triple that have no value or an interval that reaches 0.
 
-        Names of fields. Empty is the least that can be asked; it does not say that a feature is
-        well kept.
+        That none does is the least that can be asked; it does not say that a feature is kept well.
         """
         lowest = {
             "shift_kept": self.shift_kept.low,
@@ -75,7 +79,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class BlandAltman:
-    """Mean difference SR - HR and the limits bias -+ 1.96 sd between which 95 % should lie."""
+    """Mean difference SR - HR, and the limits bias -+ 1.96 sd between which 95 % should lie."""
 
     bias: float
     lower_limit: float
@@ -93,46 +97,49 @@ def agreement(
     confidence: float,
     seed: int,
 ) -> Agreement:
-    """Return triple and limits of one method and feature, wells (or fields) resampled.
+    """Return the triple and the limits of one method and feature, wells (or fields) resampled.
 
     Arguments:
-        pairs: One row a cell with both values: plate, well, site, treatment, ``high_resolution``
-            and ``super_resolution``. Rows where either is NaN are left out; ``n_cells`` says what
-            is left, ``n`` of each number how many wells.
+        pairs: One row per cell with both values: plate, well, site, treatment, ``high_resolution``
+            and ``super_resolution``. Rows where either is NaN are left out.
+
+    Returns:
+        ``n_cells`` counts the rows that are left, and ``n`` of each number their wells or fields.
     """
     table = _in_both(pairs[pairs["treatment"].isin((negative_control, positive_control))])
     sides = (table["treatment"] == positive_control).to_numpy()
     for name, here in ((negative_control, ~sides), (positive_control, sides)):
         if here.sum() < CELLS_NEEDED:
-            empty = Estimate.empty(f"{int(here.sum())} cells of {name} were measured in both")
-            return Agreement(*[empty] * 7, n_cells=len(table))
+            none = Estimate.empty(f"{int(here.sum())} cells of {name} were measured in both")
+            return Agreement(none, none, none, none, none, none, none, n_cells=len(table))
     high, super_ = (table[name].to_numpy(dtype=float) for name in COLUMNS)
 
     def numbers(rows: np.ndarray) -> tuple[float, ...]:
         chosen = high[rows], super_[rows], sides[rows]
         limits = bland_altman(*chosen[:2])
-        return (
-            _shift_kept(*chosen), _sd_ratio(*chosen), _correlation_within(*chosen),
-            limits.bias, limits.lower_limit, limits.upper_limit,
-        )  # fmt: skip
+        triple = (_shift_kept(*chosen), _sd_ratio(*chosen), _correlation_within(*chosen))
+        return (*triple, limits.bias, limits.lower_limit, limits.upper_limit)
 
     found = bootstrap_many(
         numbers, table, n_resamples=n_resamples, confidence=confidence, seed=seed
     )
-    named = zip(found, REASONS, strict=True)
-    explained = [replace(one, reason=why) if math.isnan(one.value) else one for one, why in named]
-    r = explained[2]
-    of_cells = fisher(r.value, len(table) - 1, confidence=confidence)  # a mean more was estimated
-    return Agreement(*explained, replace(of_cells, reason=r.reason), n_cells=len(table))
+    shift, spread, r, bias, lower, upper = (
+        replace(one, reason=why) if math.isnan(one.value) else one
+        for one, why in zip(found, REASONS, strict=True)
+    )
+    # Two group means were subtracted, so there is one degree of freedom less than for plain r.
+    of_cells = fisher(r.value, len(table) - 1, confidence=confidence)
+    of_cells = replace(of_cells, reason=r.reason)
+    return Agreement(shift, spread, r, bias, lower, upper, of_cells, n_cells=len(table))
 
 
 def correlation_of(
     pairs: pd.DataFrame, treatment: str, *, n_resamples: int, confidence: float, seed: int
 ) -> Estimate:
-    """Return Pearson r of SR and HR over the cells of one treatment, wells (or fields) resampled.
+    """Return Pearson's r of SR and HR over the cells of one treatment, wells (or fields) resampled.
 
     Arguments:
-        pairs: As of :func:`agreement`.
+        pairs: As for :func:`agreement`.
     """
     table = _in_both(pairs[pairs["treatment"] == treatment])
     if len(table) < CELLS_NEEDED:
@@ -140,15 +147,18 @@ def correlation_of(
     high, super_ = (table[name].to_numpy(dtype=float) for name in COLUMNS)
     found = bootstrap(
         lambda rows: _correlation_within(high[rows], super_[rows], np.zeros(len(rows), bool)),
-        table, n_resamples=n_resamples, confidence=confidence, seed=seed,
-    )  # fmt: skip
+        table,
+        n_resamples=n_resamples,
+        confidence=confidence,
+        seed=seed,
+    )
     if math.isnan(found.value):
         return replace(found, reason="one of the two is constant")
     return found
 
 
 def bland_altman(high: np.ndarray, super_: np.ndarray) -> BlandAltman:
-    """Return bias and limits of agreement over cells that have both values."""
+    """Return bias and limits of agreement over the cells (n,) that have both values."""
     difference = finite(np.asarray(super_, dtype=float) - np.asarray(high, dtype=float))
     if len(difference) < 2:
         return BlandAltman(math.nan, math.nan, math.nan, math.nan, len(difference))
@@ -173,13 +183,14 @@ def _sd_ratio(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:
 
 
 def _correlation_within(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:
+    """Return Pearson's r after each side's mean was subtracted; NaN where either is constant."""
     centred = []
     for values in (high, super_):
         spread = values.copy()
         for here in (sides, ~sides):
             if here.any():
                 spread[here] -= values[here].mean()
-        # A constant leaves rounding behind, and rounding correlates with anything.
+        # A constant leaves rounding errors, and those may correlate with anything.
         if np.abs(spread).max() <= 1e-9 * max(np.abs(values).max(), 1e-300):
             return math.nan
         centred.append(spread)

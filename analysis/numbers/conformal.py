@@ -1,13 +1,16 @@
-"""Intervals that hold for a cell: split-conformal prediction from the solutions of its image.
+"""Intervals that hold for single cells: split-conformal prediction from several solutions.
 
-The n solutions of a cell give a feature n values, a centre and a spread; how far HR lies from the
-centre, in units of the spread, is learnt on cells of another split. If those cells and a new one
-are exchangeable, the interval holds with probability of at least the level, whatever the solutions
-are worth: bad ones only make it wide. It holds over cells together, not within every treatment.
+The n solutions for the image of a cell give n values of a feature, with a centre and a spread. How
+far the HR value lies from the centre, in units of the spread, is learnt on cells of another split.
+If those cells and a new one are exchangeable, the interval holds with at least the probability
+``level``, whatever the solutions are worth: bad ones only make it wide. It holds over all cells
+together, not within every treatment.
 
 Source: Vovk, Gammerman & Shafer 2005; Lei et al. 2018, JASA 113:1094 (normalised residuals);
-Romano, Patterson & Candes 2019, NeurIPS (quantiles). Arrays hold one value a cell; NaN is what
-could not be measured, and a cell without a centre has no interval (NaN).
+Romano, Patterson & Candes 2019, NeurIPS (quantiles).
+
+Arrays hold one value per cell. NaN is what could not be measured, and a cell without a centre has
+no interval (NaN).
 """
 
 from __future__ import annotations
@@ -25,32 +28,32 @@ NORMALISED, QUANTILE, CONSTANT = VARIANTS = ("normalised", "quantile", "constant
 
 @dataclass(frozen=True)
 class Intervals:
-    """Limits of one interval a cell, (n,) each; infinite ones hold everything."""
+    """Limits of one interval for each cell, (n,) each; between infinite ones lies every value."""
 
     low: np.ndarray
     high: np.ndarray
 
     def contain(self, values: np.ndarray) -> np.ndarray:
-        """Return 1 where a value lies inside, 0 where outside, NaN where either is not known."""
+        """Return 1 where a value (n,) lies inside, 0 where outside, NaN where either is unknown."""
         known = np.isfinite(values) & ~np.isnan(self.low)
         inside = (values >= self.low) & (values <= self.high)
         return np.where(known, inside.astype(float), np.nan)
 
     @property
     def width(self) -> np.ndarray:
-        """Return high - low."""
+        """Return high - low, (n,)."""
         return self.high - self.low
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the solutions say of each cell, (n,) each; NaN where none could be measured.
+    """Statistics over the solutions of each cell, (n,) each; NaN where none could be measured.
 
     Attributes:
-        centre: Mean over the solutions that were measured.
+        centre: Mean of the solutions that were measured.
         spread: Their standard deviation (ddof 1; 0 where only one was measured).
         low, high: Their outer quantiles at the level.
-        measured: How many were.
+        measured: Their number.
     """
 
     centre: np.ndarray
@@ -60,12 +63,12 @@ class Summary:
     measured: np.ndarray
 
     def take(self, rows: np.ndarray) -> Summary:
-        """Return some of the cells."""
+        """Return the cells in ``rows``."""
         return Summary(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
 def summarise(values: np.ndarray, level: float) -> Summary:
-    """Return the summary of (cells, solutions) values; quantiles are interpolated linearly."""
+    """Return the summary of values (cells, solutions); quantiles are interpolated linearly."""
     values = np.asarray(values, dtype=float)
     finite = np.isfinite(values)
     measured = finite.sum(axis=1)
@@ -82,21 +85,21 @@ def summarise(values: np.ndarray, level: float) -> Summary:
 
 
 def _quantile(ordered: np.ndarray, counted: np.ndarray, share: float) -> np.ndarray:
-    """Return a quantile of the first ``counted`` values of each sorted row."""
+    """Return the quantile ``share`` of the first ``counted`` values of each sorted row."""
     at = share * (counted - 1)
     below = np.floor(at).astype(int)
     rows = np.arange(len(ordered))
     lower = ordered[rows, below]
     upper = ordered[rows, np.minimum(below + 1, counted - 1)]
-    with np.errstate(invalid="ignore"):  # infinite less infinite, in a row with no value
+    with np.errstate(invalid="ignore"):  # inf - inf in a row without a value
         return lower + (at - below) * (upper - lower)
 
 
 def conformal_quantile(scores: np.ndarray, level: float) -> float:
-    """Return the ceil((n + 1) level)-th smallest of n finite scores; infinite where n is less.
+    """Return the ceil((n + 1) level)-th smallest of n finite scores; infinite where n is smaller.
 
-    With exchangeable scores a new one is at most this with probability of at least ``level``, and
-    of at most ``level`` + 1 / (n + 1) without ties.
+    Where scores are exchangeable, a new one is at most this with a probability of at least
+    ``level``, and without ties of at most ``level`` + 1 / (n + 1).
 
     Raises:
         InputError: The level is not between 0 and 1.
@@ -109,17 +112,18 @@ def conformal_quantile(scores: np.ndarray, level: float) -> float:
 
 
 def _rank(n: int, level: float) -> int:
-    # 1e-9: (n + 1) level is a whole number now and then, and 0.9 is not exactly 9/10
+    # (n + 1) level may be a whole number; rounding errors (0.9 is not 9/10) must not raise it.
     return math.ceil((n + 1) * level - 1e-9)
 
 
 def expected_coverage(
     n_calibration: int, n: int, level: float, probability: float
 ) -> tuple[float, float]:
-    """Return the range in which the coverage of n new cells lies with ``probability``.
+    """Return the range in which the coverage of ``n`` new cells lies with ``probability``.
 
-    With exchangeable scores without ties the number of new cells that are held is beta-binomial
-    with parameters rank and n_calibration + 1 - rank (Vovk 2012, ACML): both splits are finite.
+    Both splits are finite, so the coverage varies. Where scores are exchangeable and have no ties,
+    the number of new cells whose intervals hold is beta-binomial with the parameters rank and
+    n_calibration + 1 - rank (Vovk 2012, ACML).
     """
     rank = _rank(n_calibration, level)
     if n == 0:
@@ -132,10 +136,12 @@ def expected_coverage(
 
 
 def scale_of(summary: Summary, variant: str, floor: float) -> np.ndarray:
-    """Return what a score is a multiple of: the spread, at least ``floor``; 1 where not normalised.
+    """Return the unit of each cell's score, (n,): the spread, at least ``floor``, if normalised.
+
+    Otherwise it is 1; in either case it is NaN for a cell without a centre.
 
     Raises:
-        InputError: The floor is not above 0: solutions that agree would break the score.
+        InputError: The floor is not above 0, so solutions that agree would break the score.
     """
     if variant != NORMALISED:
         return np.where(np.isnan(summary.centre), np.nan, 1.0)
@@ -145,7 +151,7 @@ def scale_of(summary: Summary, variant: str, floor: float) -> np.ndarray:
 
 
 def scores_of(summary: Summary, truth: np.ndarray, variant: str, floor: float) -> np.ndarray:
-    """Return how far each cell's truth lies outside, (n,); NaN where either is not known.
+    """Return how far each cell's truth lies from its solutions, (n,); NaN where either is unknown.
 
     ``normalised``: |truth - centre| / max(spread, floor). ``constant``: |truth - centre|.
     ``quantile``: max(low - truth, truth - high), negative inside.
@@ -156,7 +162,7 @@ def scores_of(summary: Summary, truth: np.ndarray, variant: str, floor: float) -
 
 
 def raw_intervals(summary: Summary) -> Intervals:
-    """Return the outer quantiles of the solutions themselves: promised nothing."""
+    """Return the outer quantiles of the solutions themselves, which have no guaranteed coverage."""
     return Intervals(summary.low, summary.high)
 
 
@@ -172,20 +178,20 @@ def calibrated_intervals(
     """Return the intervals of the cells of ``summary``.
 
     Arguments:
-        calibration, truth: Summary and HR value of the cells on which the score is learnt; those
-            where either is not known are left out.
+        calibration, truth: Summary and HR values of the cells on which the score is learnt; those
+            where either is unknown are left out.
         level: Probability with which a new cell's HR value shall lie inside.
         variant: One of ``VARIANTS``.
-        floor: Least spread of a cell, in units of the feature, and not chosen on these cells.
+        floor: Smallest spread of a cell, in units of the feature; not to be chosen on these cells.
 
     Raises:
-        InputError: Unknown variant, or a level or floor that cannot be.
+        InputError: Unknown variant, or a level or floor out of its range.
     """
     if variant not in VARIANTS:
         raise InputError(f"There is no variant '{variant}'; there are {', '.join(VARIANTS)}.")
     q = conformal_quantile(scores_of(calibration, truth, variant, floor), level)
     if variant == QUANTILE:
-        # a negative q makes intervals narrower, at most down to their middle
+        # A negative q makes intervals narrower, at most down to their middle.
         middle = (summary.low + summary.high) / 2
         return Intervals(np.minimum(summary.low - q, middle), np.maximum(summary.high + q, middle))
     half = q * scale_of(summary, variant, floor)

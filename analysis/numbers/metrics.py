@@ -1,7 +1,7 @@
-"""How near a reconstruction is to its image (PSNR, MS-SSIM, fidelity) and to its kind (KD, FD).
+"""Distances of a reconstruction to its image (PSNR, MS-SSIM, fidelity) and of two sets (KD, FD).
 
-Images are in unit intensity, tensors (n, c, y, x). KD and FD take features, from whatever network;
-none is downloaded. See section 4.2 and Table 1 of the article.
+Images are tensors (n, c, y, x) in unit intensity. KD and FD compare features of any network; none
+is downloaded. See section 4.2 and Table 1 of the article.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from torch import Tensor
 
 from analysis.numbers.statistics import Estimate
 from rls.networks.kernel_distance import distance_of_sums, feature_sets, kernel_sums
-from rls.networks.kernel_distance import (
-    kernel_distance as kernel_distance,  # part of this module's face
-)
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
-SMALLEST_SCALE_PX = 8  # the article's smallest scale: 128 px halved four times
+SMALLEST_SCALE_PX = 8  # the smallest scale of the article: 128 px halved four times
 WINDOW_PX, WINDOW_SD_PX = 11, 1.5
 K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III.C
-IMAGES_PER_DIMENSION = 20  # FD of two equal sets is 21 at n = 100, d = 64: biased below this
+IMAGES_PER_DIMENSION = 20  # with fewer, FD is biased: between equal sets 21 at n = 100, d = 64
 
 
 def psnr(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
-    """Return 10 log10(data_range^2 / MSE) in dB, (n,), over pixels and all channels.
+    """Return 10 log10(data_range^2 / MSE) in dB, (n,), over all pixels and channels.
 
-    Equal images have infinity. ``data_range`` is 1 for unit intensity; the article's 8-bit images
-    are within it, so the caller clips to [0, 1] first.
+    Equal images give infinity.
+
+    Arguments:
+        data_range: 1 for unit intensity. The article's 8-bit images lie within it, so the caller
+            clips to [0, 1] first.
     """
     _same_shape(a, b)
     error = (a.double() - b.double()).square().flatten(1).mean(dim=1)
@@ -41,22 +41,23 @@ def psnr(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
 
 
 def number_of_scales(size: tuple[int, int]) -> int:
-    """Return the scales of MS-SSIM at ``size``: at most 5, none under 8 px but the first.
+    """Return the number of scales of MS-SSIM for images of ``size`` (y, x) px.
 
-    5 at 128 px (as the article), 3 at 32 px, 2 at 16 px, 1 below.
+    It is at most 5, and no scale but the first is under 8 px: 5 scales at 128 px (as in the
+    article), 3 at 32 px, 2 at 16 px, 1 below.
     """
     halvings = math.floor(math.log2(max(min(size) / SMALLEST_SCALE_PX, 1.0)))
     return min(len(SCALE_WEIGHTS), 1 + halvings)
 
 
 def ms_ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
-    """Return multi-scale structural similarity with a shrinking window, (n,).
+    """Return the multi-scale structural similarity with a shrinking window, (n,).
 
     The window is 11 px (Gaussian, sd 1.5 px), or the whole image where a scale is smaller, as in
-    the code that the article used; ordinary implementations need 161 px for five scales. Each
-    scale enters through a ReLU: a negative contrast term would make a broken power NaN (the
-    article's code has none). With fewer than five scales the weights are renormalised to sum 1.
-    Windows of even size are centred, so that a flip changes nothing.
+    the code that the article used; common implementations need 161 px for five scales. Each scale
+    passes a ReLU, because a fractional power of a negative contrast term is NaN (the article's code
+    has no ReLU). With fewer than five scales the weights are renormalised to a sum of 1. Windows of
+    even size are centred, so that a flip changes nothing.
 
     Source: Wang, Simoncelli & Bovik 2003, eq. 7.
     """
@@ -76,9 +77,11 @@ def ms_ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
 
 
 def ssim_terms(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tensor]:
-    """Return (SSIM, its contrast-structure term), each (n,): means over channels and positions.
+    """Return SSIM and its contrast-structure term, (n,) each: means over channels and positions.
 
-    Windows lie wholly inside the image. Source: Wang et al. 2004, eq. 13.
+    Windows lie wholly inside the image.
+
+    Source: Wang et al. 2004, eq. 13.
     """
     window = min(WINDOW_PX, a.shape[-2], a.shape[-1])
     place = torch.arange(window, dtype=a.dtype, device=a.device) - (window - 1) / 2
@@ -126,14 +129,16 @@ def kernel_distance_interval(
     """Return KD with a percentile interval over resampled wells (or fields) of both sets.
 
     A cell drawn twice is never paired with itself, so resampling adds no bias. Where both sets
-    hold the same wells (``units`` share labels) they are resampled together: SR and HR images of
-    one well stay paired. (An image and its own reconstruction are then no independent draws: a
-    perfect reconstruction comes out below 0, so compare with the floor of other HR images.)
+    have the same wells (the units share labels), these are resampled together, so that SR and HR
+    images of one well stay paired. An image and its own reconstruction are then not independent
+    draws, and a perfect reconstruction has a distance below 0: compare it with the floor of other
+    HR images.
 
     Arguments:
-        units_x, units_y: The replication unit of each row, as
-            :func:`analysis.numbers.statistics.replication_unit` labels it.
-        unit: What they are, for the table.
+        x, y: Features (n, d) and (m, d).
+        units_x, units_y: The unit of replication of each row, as labelled by
+            :func:`analysis.numbers.statistics.replication_unit`.
+        unit: Name of this unit, for the table.
     """
     x, y = feature_sets(x, y)
     names = np.unique(np.concatenate([units_x, units_y]).astype(str))
@@ -156,6 +161,7 @@ def kernel_distance_interval(
 
 
 def _multiplicity(random: np.random.Generator, present: np.ndarray, n_units: int) -> np.ndarray:
+    """Return how often each of ``n_units`` is drawn in one resample of those ``present``."""
     drawn = present[random.integers(len(present), size=len(present))]
     return np.bincount(drawn, minlength=n_units).astype(float)
 
@@ -163,8 +169,8 @@ def _multiplicity(random: np.random.Generator, present: np.ndarray, n_units: int
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> Estimate:
     """Return ||m_x - m_y||^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)) of two feature sets (n, d).
 
-    NaN with a reason under 20 images a dimension: at n = 100 two equal sets of 64 features are 21
-    apart. n is the smaller set.
+    It is NaN with a reason where there are fewer than 20 images per dimension: two equal sets of
+    100 images with 64 features are 21 apart. n is the size of the smaller set.
 
     Source: Heusel et al. 2017, eq. 6; Dowson & Landau 1982.
     """
@@ -185,8 +191,12 @@ def frechet_of_gaussians(
 ) -> float:
     """Return the squared Frechet (2-Wasserstein) distance of two Gaussians.
 
-    tr (C_x C_y)^(1/2) is the sum of the square roots of the eigenvalues of the symmetric matrix
-    C_x^(1/2) C_y C_x^(1/2): no complex matrix root is taken.
+    tr (C_x C_y)^(1/2) is computed as the sum of the square roots of the eigenvalues of the
+    symmetric matrix C_x^(1/2) C_y C_x^(1/2), so that no complex matrix root is needed.
+
+    Arguments:
+        mean_x, mean_y: (d,).
+        cov_x, cov_y: (d, d).
     """
     values, vectors = np.linalg.eigh(cov_x)
     root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T

@@ -1,7 +1,7 @@
 """Effect sizes, proportions and intervals, each with its formula, unit of replication and source.
 
-Nothing here knows of images. Arrays are one value a cell unless a docstring says wells. A number
-that cannot be had is NaN with a reason, never a guess.
+Nothing here knows of images. Arrays hold one value per cell unless a docstring says wells. A number
+that cannot be computed is NaN with a reason, never a guess.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from scipy import stats
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
-WELLS_FOR_BOOTSTRAP = 6  # under six wells in all, fields are resampled in their place
+WELLS_FOR_BOOTSTRAP = 6  # with fewer wells in all, fields are resampled in their place
 WELLS_FOR_SCREENING = 3  # Z' and SSMD need a standard deviation over wells on either side
-MAD_TO_SD = 1.4826  # sd of a Gaussian over its median absolute deviation
+MAD_TO_SD = 1.4826  # standard deviation of a Gaussian over its median absolute deviation
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval: ``unit`` is what ``n`` counts, ``reason`` why value is NaN."""
+    """A number with its interval.
+
+    Attributes:
+        n: Number of units of replication.
+        unit: The unit of replication, such as ``cell`` or ``well``.
+        reason: Why there is no value or no interval.
+    """
 
     value: float
     low: float = math.nan
@@ -35,19 +41,19 @@ class Estimate:
 
     @staticmethod
     def empty(reason: str, n: int = 0, unit: str = "cell") -> Estimate:
-        """Return NaN with ``reason``."""
+        """Return the estimate without a value, NaN, with its ``reason``."""
         return Estimate(math.nan, n=n, unit=unit, reason=reason)
 
 
 def replication_unit(table: pd.DataFrame) -> tuple[str, np.ndarray]:
-    """Return what is resampled, ``well`` or ``field``, and its label per row of ``table``.
+    """Return the unit that is resampled, ``well`` or ``field``, and its label of each row.
 
     Cells of one well are not independent (at an intra-class correlation of 0.02 to 0.05, 250 cells
-    count for 20 to 40), so wells are resampled; with under six wells in all, fields (which is too
-    kind: their interval leaves out the variation between wells).
+    count as 20 to 40), so wells are resampled. With fewer than six wells in all, fields are; their
+    interval is too narrow, because it leaves out the variation between wells.
 
     Arguments:
-        table: Columns plate, well, site.
+        table: One row per cell; columns plate, well, site.
     """
     wells = table["plate"].astype(str) + "/" + table["well"].astype(str)
     if wells.nunique() >= WELLS_FOR_BOOTSTRAP:
@@ -67,20 +73,24 @@ def bootstrap(
     """Return ``function`` of all rows with a percentile interval over resampled wells.
 
     Arguments:
-        function: Takes integer row positions of ``table`` (with repeats), returns a number.
-        table: One row a cell; plate, well, site and the column ``strata``.
+        function: Takes integer row positions of ``table`` (with repeats) and returns a number.
+        table: One row per cell; columns plate, well, site and ``strata``.
         strata: Units are resampled within each value of this column, so that no resample lacks
-            a treatment; None to resample all together.
+            a treatment; None resamples all together.
 
     Returns:
-        n counts wells, or fields where there are under six wells; ``unit`` says which.
+        n counts wells, or fields where there are fewer than six wells; ``unit`` says which.
 
     Source: Efron & Tibshirani 1993, chapter 13; cluster bootstrap, Davison & Hinkley 1997, 3.8.
     """
     (found,) = bootstrap_many(
-        lambda rows: (function(rows),), table,
-        n_resamples=n_resamples, confidence=confidence, seed=seed, strata=strata,
-    )  # fmt: skip
+        lambda rows: (function(rows),),
+        table,
+        n_resamples=n_resamples,
+        confidence=confidence,
+        seed=seed,
+        strata=strata,
+    )
     return found
 
 
@@ -93,7 +103,7 @@ def bootstrap_many(
     seed: int,
     strata: str | None = "treatment",
 ) -> list[Estimate]:
-    """Return what :func:`bootstrap` does for several numbers, all of the same resamples."""
+    """Return the estimates of several numbers, all on the same resamples; see :func:`bootstrap`."""
     unit, labels = replication_unit(table)
     rows = np.arange(len(table))
     points = [float(value) for value in function(rows)]
@@ -116,7 +126,7 @@ def bootstrap_many(
 def _units_by_stratum(
     table: pd.DataFrame, labels: np.ndarray, strata: str | None
 ) -> list[list[np.ndarray]]:
-    """Return, per stratum, one array of row positions a unit."""
+    """Return, for each stratum, one array of row positions per unit."""
     keys = table[strata].to_numpy(dtype=object) if strata else np.zeros(len(table), dtype=int)
     frame = pd.DataFrame({"stratum": keys, "unit": labels, "row": np.arange(len(table))})
     return [
@@ -126,6 +136,7 @@ def _units_by_stratum(
 
 
 def _percentile(point: float, values: np.ndarray, confidence: float, n: int, unit: str) -> Estimate:
+    """Return ``point`` with the percentile interval of the finite ``values`` of all resamples."""
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return Estimate(point, n=n, unit=unit, reason="no resample gave a finite value")
@@ -160,8 +171,11 @@ def z_prime(
 ) -> Estimate:
     """Return Z' = 1 - 3 (s+ + s-) / |m+ - m-| over well values, never over cells.
 
-    ``robust`` puts the median and 1.4826 MAD for mean and sd (Birmingham et al. 2009, Nat.
-    Methods 6:569). NaN with a reason under three wells a side.
+    With fewer than three wells per side it is NaN with a reason.
+
+    Arguments:
+        robust: Take the median and 1.4826 MAD in place of mean and standard deviation (Birmingham
+            et al. 2009, Nat. Methods 6:569).
 
     Source: Zhang, Chung & Oldenburg 1999, J. Biomol. Screen. 4:67.
     """
@@ -181,7 +195,7 @@ def z_prime(
 
 
 def well_values(table: pd.DataFrame, column: str) -> np.ndarray:
-    """Return the median of ``column`` in each well (NaN cells left out): what Z' and SSMD take."""
+    """Return the median of ``column`` in each well, NaN left out: the values of Z' and SSMD."""
     return table.groupby(["plate", "well"], sort=True)[column].median().dropna().to_numpy()
 
 
@@ -245,8 +259,13 @@ def wilson(successes: int, n: int, *, confidence: float) -> Estimate:
 def mcnemar_exact(correct_a: np.ndarray, correct_b: np.ndarray) -> Estimate:
     """Return the two-sided exact McNemar p for two classifiers on the same cells, cells as units.
 
-    p = 2 P(Bin(b + c, 1/2) <= min(b, c)), at most 1; b and c count the cells that only one of the
-    two gets right. n is b + c. Source: McNemar 1947, Psychometrika 12:153.
+    p = 2 P(Bin(b + c, 1/2) <= min(b, c)), at most 1, where b and c count the cells that only one of
+    the two classifies correctly; n is b + c.
+
+    Source: McNemar 1947, Psychometrika 12:153.
+
+    Raises:
+        InputError: The two are not of equally many cells.
     """
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape:
@@ -258,18 +277,13 @@ def mcnemar_exact(correct_a: np.ndarray, correct_b: np.ndarray) -> Estimate:
     return Estimate(min(1.0, 2.0 * float(stats.binom.cdf(min(only_a, only_b), n, 0.5))), n=n)
 
 
-def correlation_interval(x: np.ndarray, y: np.ndarray, *, confidence: float) -> Estimate:
-    """Return Pearson's r with Fisher's z interval, cells as units. Source: Fisher 1921, Metron."""
-    good = np.isfinite(x) & np.isfinite(y)
-    x, y = np.asarray(x, dtype=float)[good], np.asarray(y, dtype=float)[good]
-    if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Estimate.empty("fewer than four cells, or no variation", n=len(x))
-    r = float(np.clip(np.corrcoef(x, y)[0, 1], -1.0, 1.0))
-    return fisher(r, len(x), confidence=confidence)
-
-
 def fisher(r: float, n: int, *, confidence: float) -> Estimate:
-    """Return a correlation of ``n`` pairs with Fisher's z interval, cells as units."""
+    """Return the correlation ``r`` of ``n`` pairs with Fisher's z interval, cells as units.
+
+    There is no interval with fewer than four pairs.
+
+    Source: Fisher 1921, Metron.
+    """
     if math.isnan(r) or n < 4:
         return Estimate(r, n=n)
     if abs(r) > 1.0 - 1e-12:
@@ -280,7 +294,7 @@ def fisher(r: float, n: int, *, confidence: float) -> Estimate:
 
 
 def finite(values: np.ndarray | Sequence[float]) -> np.ndarray:
-    """Return the finite ones of ``values`` as floats."""
+    """Return the finite values as floats."""
     array = np.asarray(values, dtype=float)
     return array[np.isfinite(array)]
 
@@ -291,6 +305,7 @@ def ratio(top: float, bottom: float) -> float:
 
 
 def _too_few_wells(negative: np.ndarray, positive: np.ndarray) -> Estimate | None:
+    """Return the empty estimate of a screen with too few wells on a side, else None."""
     if min(len(negative), len(positive)) >= WELLS_FOR_SCREENING:
         return None
     reason = (

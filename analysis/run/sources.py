@@ -11,7 +11,6 @@ from analysis.run.keys import ROOT
 
 # `from analysis.x import a, b` or `from analysis.x import (a, b)`, at the top or in a function.
 IMPORT = re.compile(r"^\s*from (analysis[\w.]*) import (\([^)]*\)|[^\n]*)", re.M)
-PACKAGE = "analysis"
 
 
 def sources(*commands: str) -> list[str]:
@@ -36,7 +35,9 @@ def sources(*commands: str) -> list[str]:
 @cache
 def _imported(path: Path) -> tuple[Path, ...]:
     text = path.read_text(encoding="utf-8")
-    return tuple(file for module in _modules(text) for file in _files(module))
+    found = [file for module in _modules(text) for file in _files(module)]
+    # A module that looks its neighbours up by name may import any of them.
+    return (*found, *(path.parent.glob("*.py") if "iter_modules" in text else ()))
 
 
 def _modules(text: str) -> Iterator[str]:
@@ -47,9 +48,7 @@ def _modules(text: str) -> Iterator[str]:
 
 
 def _files(module: str) -> list[Path]:
-    """Return the file of a module; of a package all files, since it may look them up by name."""
+    """Return the file of a module, and for a package that is run its ``__main__``."""
     path = ROOT / module.replace(".", "/")
-    if path.is_dir() and module != PACKAGE:
-        return sorted(path.glob("*.py"))
-    file = path.with_suffix(".py")
-    return [file] if file.is_file() else []
+    files = (path.with_suffix(".py"), path / "__init__.py", path / "__main__.py")
+    return [file for file in files if file.is_file()]

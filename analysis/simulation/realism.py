@@ -16,7 +16,8 @@ from scipy import ndimage
 
 from analysis.cells.quality import edge_blur
 from analysis.cells.segment import segment_nuclei
-from analysis.features.nuclei import OK, Nucleus, NucleusSettings, around, find_nuclei
+from analysis.features.nuclei import Nucleus, NucleusSettings, around, find_nuclei
+from rls.io.names import OK
 
 REACH_UM = 8.0  # from the edge of the nucleus: what counts as the cell, as in the features
 BANDS_UM = (0.35, 0.7, 1.4, 2.8)  # finer sd of a difference of Gaussians; the coarser is twice it

@@ -44,7 +44,7 @@ from analysis.comparison.measured import (
     same_settings,
 )
 from analysis.comparison.settings import Settings
-from analysis.features import columns_of
+from analysis.features.registry import columns_of
 from analysis.numbers.agreement import Agreement, agreement
 from analysis.numbers.statistics import (
     auc_interval,

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis import check_thresholds
-from analysis.measure import feature_digest, settings_class
+from analysis.features.settings import feature_digest, settings_class
+from analysis.measuring.thresholds import tried_values
 from rls.io import write_stack
 from rls.runtime.errors import InputError
 from tests.analysis.disc_cells import CHANNELS, stack_of_cells
@@ -76,10 +77,10 @@ def test_every_constant_is_tried_a_quarter_up_and_down_and_what_decides_is_named
 
 def test_of_a_high_percentile_the_tail_is_tried_and_whole_numbers_stay_whole():
     settings = settings_class()(**OPTIONS)
-    of_golgi = [t for name, _, t in check_thresholds.tried_values(settings, "golgi")
+    of_golgi = [t for name, _, t in tried_values(settings, "golgi")
                 if name == "golgi_percentile"]  # fmt: skip
     assert of_golgi == pytest.approx([98.4, 97.5])
-    levels = [t for name, _, t in check_thresholds.tried_values(settings, "morphology")
+    levels = [t for name, _, t in tried_values(settings, "morphology")
               if name == "morphology_grey_levels"]  # fmt: skip
     assert levels == [13, 20] and all(isinstance(level, int) for level in levels)
 

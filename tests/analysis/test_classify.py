@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from analysis import classify
-from analysis.classify import Settings, Verdict, as_table, forest, judge_inputs, pixel_features
-from rls.io import read_stack, read_table, write_table
+from analysis.classification.classifiers import (
+    Verdict,
+    forest,
+    judge_inputs,
+    pixel_features,
+    verdict_table,
+)
+from analysis.classification.controls import cells_of, check_splits
+from analysis.classification.settings import Settings
+from rls.io import read_intensity, read_stack, read_table, write_table
 from rls.runtime.errors import InputError
 from tests.analysis.test_measure import call, evaluation_images, flags, small_run, write_method
 from tests.analysis.test_measure import run as run_measure
@@ -63,8 +71,8 @@ def test_hr_is_told_apart_by_the_network_and_by_the_feature_on_cells_of_evaluati
 
 def test_one_is_chosen_by_its_accuracy_on_tune_whatever_evaluation_says(folder):
     stack = read_stack(folder / "high_resolution.ome.tif")
-    intensity = classify.read_intensity(folder / "intensity.json")
-    cells = classify.cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",)).of("evaluation")
+    intensity = read_intensity(folder / "intensity.json")
+    cells = cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",)).of("evaluation")
     good, n = cells.labels.astype(float), len(cells.labels)
     verdicts = [
         Verdict(name, probability, np.full(n, "ok"), on_tune, 10, candidate)
@@ -76,7 +84,7 @@ def test_one_is_chosen_by_its_accuracy_on_tune_whatever_evaluation_says(folder):
             ("without_tune", good, np.nan, True),
         )
     ]
-    table = as_table(cells, verdicts, "m")
+    table = verdict_table(cells, verdicts, "m")
     assert set(table.loc[table["chosen"], "classifier"]) == {"wrong_here"}
     assert by_name(table)["wrong_here"]["correct"].mean() == 0
 
@@ -170,13 +178,13 @@ def test_a_network_for_other_controls_is_refused(folder):
 
 def test_a_split_without_one_of_the_controls_is_named(folder):
     stack = read_stack(folder / "high_resolution.ome.tif")
-    intensity = classify.read_intensity(folder / "intensity.json")
-    cells = classify.cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",))
-    classify.check_splits(cells, ("tune",), folder)
+    intensity = read_intensity(folder / "intensity.json")
+    cells = cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",))
+    check_splits(cells, folder, ("tune",))
     with pytest.raises(InputError, match="'gan' of .* has 0 cells"):
-        classify.check_splits(cells, ("gan",), folder)
+        check_splits(cells, folder, ("gan",))
     bare = type(stack)(
         stack.images, stack.table.drop(columns="split"), stack.channels, stack.pixel_size_um
     )
     with pytest.raises(InputError, match="lacks the column split"):
-        classify.cells_of(bare, intensity, ("DMSO", "TNF"), None, ("x",))
+        cells_of(bare, intensity, ("DMSO", "TNF"), None, ("x",))

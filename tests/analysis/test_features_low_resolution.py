@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.features import columns_of, measure_features, modules
+from analysis.features.registry import all_features, columns_of, measure_features
 from rls.search.forward import resize_matrix
 from tests.analysis.disc_cells import CHANNELS, SETTINGS, cell
 from tests.analysis.test_features_nucleocytoplasmic_ratio import simulated
@@ -33,7 +33,7 @@ def measure(name, images, pixel_size_um):
 
 @pytest.mark.parametrize("side", [4, 8])
 @pytest.mark.parametrize("size", [32, 64, 128])
-@pytest.mark.parametrize("name", sorted(modules()))
+@pytest.mark.parametrize("name", all_features())
 def test_every_feature_refuses_low_resolution_of_4_and_8_px(name, size, side):
     """The article's two sizes of LR, from each size of HR; a nucleus is half an image wide."""
     high = np.stack([cell(r, size=size, diameter=size * 15 / 32) for r in (0.6, 0.9, 2.3)])

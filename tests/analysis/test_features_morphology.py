@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from analysis.features import columns_of, measure_features, morphology
+from analysis.features import morphology
+from analysis.features.registry import columns_of, measure_features
 from tests.analysis.disc_cells import CHANNELS, cell, settings
 
 SETTINGS = settings(morphology.FeatureSettings)

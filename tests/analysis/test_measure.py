@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from analysis import measure
+from analysis.features.settings import feature_digest, settings_class
 from analysis.numbers.agreement import agreement
-from analysis.numbers.metrics import kernel_distance
 from rls import degrade, train_classifier
 from rls.io import (
     Intensity,
@@ -17,6 +17,7 @@ from rls.io import (
     write_intensity,
     write_stack,
 )
+from rls.networks.kernel_distance import kernel_distance
 from rls.runtime.errors import InputError
 from rls.search.forward import downscale
 from tests.analysis.disc_cells import CHANNELS, SETTINGS, stack_of_cells
@@ -137,10 +138,10 @@ def test_every_cell_of_hr_has_a_row_with_keys_feature_and_embeddings(folder, hig
 
 def test_the_table_bears_the_thresholds_and_nothing_else_of_the_settings(high):
     (digest,) = set(high[0]["feature_settings"])
-    settings = measure.settings_class()(**{**OPTIONS, "batch_size": 7, "device": "auto"})
-    assert measure.feature_digest(settings) == digest
+    settings = settings_class()(**{**OPTIONS, "batch_size": 7, "device": "auto"})
+    assert feature_digest(settings) == digest
     moved = dataclasses.replace(settings, ring_width_um=2.6)
-    assert measure.feature_digest(moved) != digest
+    assert feature_digest(moved) != digest
 
 
 def test_the_ratio_in_the_table_is_the_planted_one(high):

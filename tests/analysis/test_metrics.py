@@ -8,6 +8,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from analysis.numbers import metrics
+from rls.networks.kernel_distance import kernel_distance
 from rls.runtime.errors import InputError
 
 
@@ -108,17 +109,15 @@ def naive_distance(x, y):
 def test_kernel_distance_equals_its_double_sum():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(9, 4)), random.normal(0.3, 1, size=(7, 4))
-    assert metrics.kernel_distance(x, y) == pytest.approx(naive_distance(x, y))
+    assert kernel_distance(x, y) == pytest.approx(naive_distance(x, y))
 
 
 def test_kernel_distance_of_one_distribution_averages_to_zero():
     random = np.random.default_rng(1)
-    values = np.array(
-        [metrics.kernel_distance(*random.normal(size=(2, 60, 8))) for _ in range(300)]
-    )
+    values = np.array([kernel_distance(*random.normal(size=(2, 60, 8))) for _ in range(300)])
     assert abs(values.mean()) < 3 * values.std() / math.sqrt(300)
     assert (values < 0).mean() > 0.3  # unbiased: it must go below zero
-    shifted = metrics.kernel_distance(random.normal(size=(60, 8)), random.normal(0.7, 1, (60, 8)))
+    shifted = kernel_distance(random.normal(size=(60, 8)), random.normal(0.7, 1, (60, 8)))
     assert shifted > values.max()
 
 
@@ -129,7 +128,7 @@ def test_torchmetrics_computes_the_same_kernel_distance():
     x, y = random.normal(size=(2, 40, 6))
     # torchmetrics' poly_mmd: degree 3, gamma 1/d, coef 1
     expected = poly_mmd(torch.tensor(x), torch.tensor(y))
-    assert metrics.kernel_distance(x, y) == pytest.approx(float(expected))
+    assert kernel_distance(x, y) == pytest.approx(float(expected))
 
 
 def interval(x, y, units_x, units_y, unit="well"):
@@ -146,7 +145,7 @@ def test_the_interval_of_kernel_distance_is_not_pushed_up_by_repeats():
     for _ in range(30):
         x, y = random.normal(size=(2, 120, 6))
         found = interval(x, y, wells, np.char.add(wells, "b"))
-        assert found.value == pytest.approx(metrics.kernel_distance(x, y))
+        assert found.value == pytest.approx(kernel_distance(x, y))
         lower.append(found.low)
         covered += found.low <= 0 <= found.high
     assert covered >= 25
@@ -204,4 +203,4 @@ def test_frechet_distance_of_too_few_images_is_empty_with_a_reason():
 
 def test_feature_sets_of_other_width_are_refused():
     with pytest.raises(InputError, match="cannot be compared"):
-        metrics.kernel_distance(np.zeros((5, 3)), np.zeros((5, 4)))
+        kernel_distance(np.zeros((5, 3)), np.zeros((5, 4)))

@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from analysis.classify import channel_means
+from analysis.classification.classifiers import channel_means
 from analysis.configuration import ROOT, section_values
 from analysis.features import golgi, nucleocytoplasmic_ratio
 from analysis.simulation.field import simulate_field

@@ -18,9 +18,9 @@ from analysis.comparison.layout import (
 from analysis.comparison.measured import MAJORITY, feature_column, same_cells
 from analysis.comparison.settings import Settings
 from analysis.comparison.wide import TABLE1, wide_table
-from analysis.numbers.metrics import kernel_distance
 from analysis.tables import table1, table2
 from rls.io import read_table, write_table
+from rls.networks.kernel_distance import kernel_distance
 from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up

@@ -1,0 +1,22 @@
+"""Names of columns that the tables of measured cells share."""
+
+# What a table of cells must say of each cell, and what is copied from it where it is known.
+NEEDED = ("plate", "well", "site", "treatment", "split")
+KEPT = (
+    "image_id",
+    "plate",
+    "well",
+    "site",
+    "treatment",
+    "compound",
+    "dose",
+    "dose_unit",
+    "moa",
+    "split",
+)
+
+# Digest of the thresholds with which the features of a cell were measured.
+FEATURE_SETTINGS = "feature_settings"
+
+# In the table of a sweep: suffix of a feature's name where it was measured on the HR image.
+HIGH = "_high_resolution"

@@ -1,0 +1,89 @@
+"""Embed images by networks: the features that kernel and Frechet distances compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from analysis.features.settings import MeasureSettings
+from rls.io import Stack
+from rls.networks.classifier import FEATURES, Classifier, load_classifier
+from rls.networks.perceptual import inception_features, load_torchscript, random_features
+from rls.runtime.device import choose_device
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks that images are given to, None where there is no file of one."""
+
+    device: torch.device
+    classifier: Classifier | None = None
+    inception: torch.jit.ScriptModule | None = None
+    vgg: torch.jit.ScriptModule | None = None
+
+
+def load_networks(classifier: Path, high: Stack, settings: MeasureSettings) -> Networks:
+    """Load the classifier that was trained on ``high``, and Inception and VGG where they are given.
+
+    Raises:
+        InputError: The classifier is for other images, or a file is not the one named.
+    """
+    device = choose_device(settings.device, settings.threads)
+    size = high.images.shape[-2:]
+    return Networks(
+        device,
+        load_classifier(
+            classifier,
+            image_size=(size[0], size[1]),
+            channels=high.channels,
+            device=device,
+            batch_size=settings.batch_size,
+        ),
+        _load("inception", settings.inception_path, settings.inception_sha256, device),
+        _load("vgg", settings.vgg_path, settings.vgg_sha256, device),
+    )
+
+
+def _load(
+    name: str, path: str | None, sha256: str | None, device: torch.device
+) -> torch.jit.ScriptModule | None:
+    """Return the TorchScript module in ``path``, or say which columns are missing without it."""
+    if path is None:
+        columns = {"inception": "FID and KID", "vgg": "LPIPS"}[name]
+        print(f"measure: no {name}_path in the settings, so no {columns}", flush=True)
+        return None
+    return load_torchscript(path, sha256 or "", device)
+
+
+def embedding_table(
+    unit: np.ndarray, networks: Networks, settings: MeasureSettings
+) -> pd.DataFrame:
+    """Return the embeddings of images (n, c, y, x) in unit intensity, one column per dimension.
+
+    Those of the classifier are NaN for images of another size than it was trained on, such as LR.
+    """
+    device, batch_size = networks.device, settings.batch_size
+    found = {
+        "random_feature_": random_features(
+            unit, seed=settings.random_features_seed, device=device, batch_size=batch_size
+        )
+    }
+    if networks.classifier is not None:
+        missing = np.full((len(unit), FEATURES), np.nan, np.float32)
+        fits = list(unit.shape[-2:]) == list(networks.classifier.header["image_size"])
+        features = networks.classifier.features(unit) if fits else missing
+        found["classifier_feature_"] = features
+    if networks.inception is not None:
+        found["inception_feature_"] = inception_features(
+            networks.inception, unit, device, batch_size
+        )
+    parts = []
+    for prefix, values in found.items():
+        digits = max(2, len(str(values.shape[1] - 1)))
+        columns = [f"{prefix}{i:0{digits}d}" for i in range(values.shape[1])]
+        parts.append(pd.DataFrame(values, columns=columns))
+    return pd.concat(parts, axis=1)

@@ -1,0 +1,190 @@
+"""Read a stack to be measured and, for each of its cells, the images that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.measuring.columns import NEEDED
+from rls.io import Intensity, Stack, read_intensity, read_stack
+from rls.io.names import EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
+from rls.runtime.errors import InputError
+from rls.search.forward import Resize, downscale
+
+
+@dataclass(frozen=True)
+class StackPaths:
+    """Files of a stack and of what it is compared with.
+
+    Attributes:
+        clean_low_resolution: LR images made by D alone; None where ``low_resolution`` is clean.
+        intensity: The intensity scale of all of them.
+    """
+
+    stack: Path
+    high_resolution: Path
+    low_resolution: Path
+    intensity: Path
+    clean_low_resolution: Path | None = None
+
+
+@dataclass(frozen=True)
+class AlignedStacks:
+    """The stack that is measured and, row by row, the HR, the LR and the clean LR images."""
+
+    method: str
+    stack: Stack
+    high: Stack
+    low: Stack
+    clean: Stack
+    intensity: Intensity
+    downscale: Resize
+
+
+def read_aligned(method: str, paths: StackPaths, factor: int) -> AlignedStacks:
+    """Read and check the stack of ``method`` and its references.
+
+    Raises:
+        InputError: Channels, sizes or ids do not fit each other.
+    """
+    high, low = read_stack(paths.high_resolution), read_stack(paths.low_resolution)
+    intensity = read_intensity(paths.intensity)
+    stack = _read_method(method, paths, high, low)
+    others: list[tuple[Path, Stack | Intensity]] = [
+        (paths.stack, stack),
+        (paths.low_resolution, low),
+        (paths.intensity, intensity),
+    ]
+    for path, one in others:
+        if one.channels != high.channels:
+            raise InputError(
+                f"{path} has the channels {', '.join(one.channels)}, {paths.high_resolution} has "
+                f"{', '.join(high.channels)}. Give files of one assay."
+            )
+    operator = _downscaling(high, low, paths, factor)
+    if method != LOW_RESOLUTION and stack.images.shape[-2:] != operator.size_in:
+        raise InputError(
+            f"{paths.stack} has images of {stack.images.shape[-1]} px and {paths.high_resolution} "
+            f"of {operator.size_in[1]} px. A method gives images of the size of HR."
+        )
+    check_cells(method, stack, high, paths.stack)
+    clean = _read_clean(paths, low)
+    ids = stack.table["image_id"]
+    return AlignedStacks(
+        method,
+        stack,
+        align(ids, high, (paths.stack, paths.high_resolution)),
+        align(ids, low, (paths.stack, paths.low_resolution)),
+        align(ids, clean, (paths.stack, paths.clean_low_resolution)),
+        intensity,
+        operator,
+    )
+
+
+def align(
+    image_ids: Iterable[str], reference: Stack, paths: tuple[Path | None, Path | None]
+) -> Stack:
+    """Return the rows of ``reference`` with these ids, in their order; an id may be repeated.
+
+    Arguments:
+        paths: Of the stack whose ids these are, and of ``reference``.
+
+    Raises:
+        InputError: An image is not in ``reference``.
+    """
+    wanted = pd.Index(list(image_ids))
+    rows = pd.Index(reference.table["image_id"]).get_indexer(wanted)
+    missing = wanted[rows < 0]
+    if len(missing):
+        raise InputError(
+            f"{len(missing)} of {len(wanted)} images of {paths[0]} are not in {paths[1]} (first: "
+            f"{missing[0]}). They were made from other cells: run the stages from degrade on again."
+        )
+    return reference.select(rows)
+
+
+def check_cells(method: str, stack: Stack, high: Stack, path: Path | None) -> None:
+    """Check that ``stack`` has every row of HR; of a method: every row of split evaluation.
+
+    Raises:
+        InputError: The table of HR lacks a column, or there are cells too many or too few.
+    """
+    for column in NEEDED:
+        if column not in high.table:
+            raise InputError(
+                f"The high-resolution table has no column '{column}'. "
+                f"Run the rules select_cells and high_resolution again."
+            )
+    expected = high.table
+    if method not in RESERVED_METHODS:
+        expected = expected[expected["split"] == EVALUATION]
+    different = set(expected["image_id"]) ^ set(stack.table["image_id"])
+    if different:
+        raise InputError(
+            f"{path} holds {len(stack)} images and {len(expected)} were expected; "
+            f"{len(different)} differ (first: {sorted(different)[0]}). "
+            f"Run the stages from degrade on again."
+        )
+
+
+def border_of(low: Stack, path: Path) -> str:
+    """Return the border rule with which LR was made: fidelity is measured with the same D.
+
+    Raises:
+        InputError: The table does not say.
+    """
+    if "border" not in low.table:
+        raise InputError(f"The table of {path} has no column 'border'. Run the rule degrade again.")
+    return str(low.table["border"].iloc[0])
+
+
+def _read_method(method: str, paths: StackPaths, high: Stack, low: Stack) -> Stack:
+    """Return the stack of ``method``; HR and LR, which were read already, are not read again."""
+    same = {HIGH_RESOLUTION: paths.high_resolution, LOW_RESOLUTION: paths.low_resolution}
+    if paths.stack.resolve() != same.get(method, paths.stack).resolve():
+        raise InputError(
+            f"The method {method} is the stack {same[method]}, but --stack is "
+            f"{paths.stack}. Give that stack, or another --method."
+        )
+    found = {HIGH_RESOLUTION: high, LOW_RESOLUTION: low}.get(method)
+    return read_stack(paths.stack) if found is None else found
+
+
+def _downscaling(high: Stack, low: Stack, paths: StackPaths, factor: int) -> Resize:
+    """Return D, which made LR from HR, or raise InputError where the sizes do not fit."""
+    size = high.images.shape[-2:]
+    operator = downscale((size[0], size[1]), factor, border_of(low, paths.low_resolution))
+    if low.images.shape[-2:] != operator.size_out:
+        raise InputError(
+            f"{paths.low_resolution} has images of {low.images.shape[-1]} px; {size[1]} px reduced "
+            f"{factor} times is {operator.size_out[1]} px. Give the right --factor."
+        )
+    return operator
+
+
+def _read_clean(paths: StackPaths, low: Stack) -> Stack:
+    """Return the clean LR images.
+
+    Raises:
+        InputError: LR is degraded and no clean stack is given, or the two differ in shape.
+    """
+    path = paths.clean_low_resolution
+    if path is None:
+        if "chain" in low.table and (low.table["chain"] != "").any():
+            raise InputError(
+                f"{paths.low_resolution} is degraded ({low.table['chain'].iloc[0]}). Give the "
+                f"images of D alone as --clean-low-resolution."
+            )
+        return low
+    if path.resolve() == paths.low_resolution.resolve():
+        return low
+    clean = read_stack(path)
+    if clean.channels != low.channels or clean.images.shape[-2:] != low.images.shape[-2:]:
+        raise InputError(
+            f"{path} and {paths.low_resolution} differ in channels or size. "
+            f"Give the clean images of the same assay and factor."
+        )
+    return clean
