@@ -24,8 +24,10 @@ from torch import Tensor
 
 from rls.runtime.device import choose_device
 from rls.stylegan2 import augment
+from rls.stylegan2.augment_draws import Draws, draw
 from rls.stylegan2.augment_warp import SYM6
 from rls.stylegan2.operators import setup_filter, upfirdn2d
+from rls.stylegan2.pipelines import PIPELINES
 
 _REACH = len(SYM6) // 4  # of the filter in image pixels, on each side
 
@@ -67,20 +69,20 @@ def margins(matrices: Tensor, height: int, width: int) -> tuple[int, int, int, i
     return found[0], found[1], found[2], found[3]
 
 
-def forward(images: Tensor, draws: augment.Draws) -> Tensor:
+def forward(images: Tensor, draws: Draws) -> Tensor:
     """The augmented images."""
     with torch.no_grad():
         return augment.apply(images, draws)
 
 
-def backward(images: Tensor, draws: augment.Draws) -> Tensor:
+def backward(images: Tensor, draws: Draws) -> Tensor:
     """The gradient of a loss of the augmented images, as in the generator's phase."""
     images = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(augment.apply(images, draws).square().sum(), images)
     return gradient
 
 
-def double_backward(images: Tensor, draws: augment.Draws) -> Tensor:
+def double_backward(images: Tensor, draws: Draws) -> Tensor:
     """The gradient of a squared gradient, as in R1."""
     images = images.detach().requires_grad_()
     loss = augment.apply(images, draws).pow(3).sum()
@@ -110,7 +112,7 @@ def main() -> None:
     }.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--p", type=float, default=0.5)
-    parser.add_argument("--pipeline", default="bgc", choices=tuple(augment.PIPELINES))
+    parser.add_argument("--pipeline", default="bgc", choices=tuple(PIPELINES))
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     device = choose_device(args.device, args.threads)
@@ -118,7 +120,7 @@ def main() -> None:
     shape = (args.batch_size, args.n_channels, args.image_size, args.image_size)
     images = torch.randn(shape, device=device, generator=random)
     images = F.avg_pool2d(images, 5, stride=1, padding=2)
-    draws = [augment.draw(shape, args.p, args.pipeline, random) for _ in range(args.batches)]
+    draws = [draw(shape, args.p, args.pipeline, random) for _ in range(args.batches)]
     plain = mock.patch.object(augment, "warp", textbook_warp)
     apart = []
     for drawn in draws:
@@ -145,7 +147,7 @@ def main() -> None:
             f"ours {fast * each:.2f} ms an image, textbook {slow * each:.2f}"
         )
     drawing = min(
-        seconds(lambda: augment.draw(shape, args.p, args.pipeline, random), device)
+        seconds(lambda: draw(shape, args.p, args.pipeline, random), device)
         for _ in range(10 * args.repeats)
     )
     print(f"drawing: {1e3 * drawing / args.batch_size:.2f} ms an image, not counted above")

@@ -37,12 +37,14 @@ from rls.io import Intensity, Stack
 from rls.runtime.device import choose_device
 from rls.runtime.streams import torch_stream
 from rls.stylegan2 import augment, networks, operators
+from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Precision
+from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.settings import Settings
-from rls.stylegan2.training import Trainer, update_average
-from rls.train_gan import architecture_of, choose_precision
+from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_loop import set_precision
 
 
 def textbook_modulated_conv2d(
@@ -269,7 +271,7 @@ def main() -> None:
             device = choose_device(args.device, args.threads)
     else:
         device = choose_device(args.device, args.threads)
-    precision = choose_precision(args.precision, device)
+    precision = set_precision(args.precision, device)
     if args.only:
         return work(args, device, precision)
     workers = {form: Worker(form) for form in ("ours", "textbook")}

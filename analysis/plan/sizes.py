@@ -255,11 +255,10 @@ class Networks:
         import torch  # takes seconds, and most of a plan needs no network
 
         from rls.runtime.command import convert, make_settings
-        from rls.stylegan2.cost import META, Counter, costs
-        from rls.stylegan2.plan import flop_per_image, n_parameters
+        from rls.stylegan2.architecture import architecture_of
+        from rls.stylegan2.cost import META, Counter, costs, flop_per_image, n_parameters
         from rls.stylegan2.settings import Settings, fill_auto
-        from rls.stylegan2.training import Trainer
-        from rls.train_gan import architecture_of
+        from rls.stylegan2.trainer import Trainer
 
         hints = typing.get_type_hints(Settings)
         known = {f.name: convert(values[f.name], hints[f.name], f.name)

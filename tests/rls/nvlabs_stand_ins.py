@@ -8,8 +8,9 @@ import types
 import numpy as np
 import torch
 
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 
 SIZES = Architecture(16, 2, 10, 12, 5, 128, 16, mbstd_group_size=2, clamp=256.0)
 

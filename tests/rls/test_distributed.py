@@ -26,8 +26,8 @@ PROGRAM = f"""
 import dataclasses, sys, torch
 from rls.runtime.distributed import started
 from rls.stylegan2.data import TrainingImages
-from rls.stylegan2.training import Trainer
-from rls.train_gan import architecture_of
+from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.architecture import architecture_of
 from tests.rls.test_stylegan2_training import CPU, SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS
 
@@ -116,7 +116,7 @@ def test_groups_of_the_minibatch_deviation_lie_in_one_process():
 
 def test_a_batch_that_processes_cannot_share_is_refused():
     from rls.runtime.errors import InputError
-    from rls.train_gan import check_share
+    from rls.stylegan2.settings import check_share
 
     with pytest.raises(InputError, match="batch_size"):
         check_share(dataclasses.replace(SETTINGS, batch_size=4, mbstd_group_size=2), 3)

@@ -8,8 +8,9 @@ import torch
 
 from rls.io import Intensity
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.generator_io import load_generator, write_generator
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 from tests.conftest import ROOT
 
 INTENSITY = Intensity(("dna", "nfkb"), (100.0, 50.0), (300.0, 1050.0))

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from rls.runtime.errors import InputError
-from rls.stylegan2.augment_draws import BAND_POWER, PIPELINES, draw, draw_augmentations
+from rls.stylegan2.augment_draws import BAND_POWER, draw, draw_augmentations
+from rls.stylegan2.pipelines import PIPELINES
 
 
 def stream(seed=1):

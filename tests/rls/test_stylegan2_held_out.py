@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.held_out import HeldOut, Whitening, distance_floor, mean_pairwise_distance
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 
 CPU = torch.device("cpu")
 

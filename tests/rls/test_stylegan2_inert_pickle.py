@@ -17,6 +17,7 @@ from rls.import_nvlabs import main
 from rls.runtime.errors import InputError
 from rls.stylegan2 import inert_pickle, nvlabs
 from rls.stylegan2.networks import Generator
+from rls.stylegan2.recorded_network import read_network
 from tests.rls.nvlabs_stand_ins import SIZES, install_reference, snapshot_of
 
 
@@ -129,8 +130,8 @@ def test_the_source_in_a_module_is_not_run(tmp_path, reference):
     (tmp_path / "net.pkl").write_bytes(pickle.dumps(snapshot))
     recorded_snapshot = inert_pickle.read_inert(tmp_path / "net.pkl")
     source = recorded_snapshot["G_ema"].args[0]["module_src"]
-    network = nvlabs.read_network(recorded_snapshot, "G_ema", tmp_path / "net.pkl")
-    nvlabs.build(Generator, nvlabs.read_architecture(network), network)
+    network = read_network(recorded_snapshot, "G_ema", tmp_path / "net.pkl")
+    nvlabs.build(Generator, nvlabs.recorded_architecture(network), network)
     assert not marker.exists()
     exec(source)
     assert marker.exists()

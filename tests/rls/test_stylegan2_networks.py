@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator, minibatch_std
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 
 
 def architecture(image_size=16, n_channels=2, mapping_layers=2, w_dim=12):

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from rls.stylegan2 import operators as ops
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator, minibatch_std
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 
 TINY = Architecture(32, 3, 64, 64, 2, 1024, 64)
 AUTO_128 = Architecture(128, 3, 512, 512, 2, 16384, 512)

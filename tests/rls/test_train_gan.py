@@ -25,6 +25,7 @@ from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.settings import Settings, fill_auto
+from rls.stylegan2.training_loop import set_precision
 
 SETTINGS = Settings(
     image_size=16, total_kimg=0.032, batch_size=4, learning_rate=0.002, r1_gamma=0.1,
@@ -261,8 +262,8 @@ def test_impossible_settings_are_refused(change, words):
 
 
 def test_precision_auto_follows_the_device(capsys):
-    assert train_gan.choose_precision("bfloat16", torch.device("cpu")) == "bfloat16"
-    chosen = train_gan.choose_precision("auto", torch.device("cpu"))
+    assert set_precision("bfloat16", torch.device("cpu")) == "bfloat16"
+    chosen = set_precision("auto", torch.device("cpu"))
     assert f"{chosen} (auto)" in capsys.readouterr().out
 
 

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from rls.stylegan2 import cost, plan
+from rls.stylegan2 import cost, dry_run
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.data import TrainingImages
-from rls.stylegan2.networks import Architecture
-from rls.stylegan2.training import Trainer
+from rls.stylegan2.trainer import Trainer
 from tests.rls.test_stylegan2_training import SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS as BASE
 
@@ -81,7 +81,7 @@ def test_rare_phases_are_shared_out_over_the_steps(work):
     rates = {"generator": 1, "path length": 4, "discriminator": 1, "R1": 16}
     assert {name: c.every for name, c in work.items()} == rates
     expected = sum(c.flop / rates[name] for name, c in work.items()) / 4
-    assert plan.flop_per_image(SETTINGS, list(work.values())) == pytest.approx(expected)
+    assert cost.flop_per_image(SETTINGS, list(work.values())) == pytest.approx(expected)
 
 
 def test_the_work_of_an_image_does_not_depend_on_the_batch(data, work):
@@ -132,17 +132,17 @@ def test_a_slow_device_is_timed_with_the_smallest_whole_batch(data, monkeypatch)
     settings = dataclasses.replace(SETTINGS, batch_size=24, path_length_batch_shrink=3)
     timing = cost.measured(Trainer(settings, ARCHITECTURE, data, CPU, "float32"))
     assert timing.batch_size == 6
-    assert "1 step of 6 images" in plan.basis(settings, timing)
-    assert "because 24 would take" in plan.basis(settings, timing)
+    assert "1 step of 6 images" in dry_run.basis(settings, timing)
+    assert "because 24 would take" in dry_run.basis(settings, timing)
 
 
 def test_a_dry_run_names_sizes_images_work_memory_disk_and_time(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = plan.describe(SETTINGS, ARCHITECTURE, data, CPU, "float32")
+    text = dry_run.describe(SETTINGS, ARCHITECTURE, data, CPU, "float32")
     headings = [line for line in text.splitlines() if line and not line.startswith((" ", "train"))]
     assert headings == ["settings", "networks", "images", "work", "memory", "disk", "time"]
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    for network in plan.networks(trainer):
+    for network in dry_run.networks(trainer):
         assert f"{sum(p.numel() for p in network.parameters()):,}" in text
     assert "12 crops of 14 px" in text and "margin of 3 px" in text and "any angle" in text
     assert "each is shown 3 times" in text  # 32 images of 12
@@ -153,7 +153,7 @@ def test_a_dry_run_names_sizes_images_work_memory_disk_and_time(data, tmp_path, 
 
 def test_a_checkpoint_is_as_large_as_said(data, tmp_path):
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    (said, _) = plan.describe_disk(trainer)
+    (said, _) = dry_run.describe_disk(trainer)
     trainer.run_step()
     torch.save(trainer.state(), tmp_path / "state.pt")
     buffers = sum(b.numel() for net in (trainer.generator, trainer.average) for b in net.buffers())
@@ -165,7 +165,7 @@ def test_a_busy_machine_is_said_and_allowed_for(work):
     for share, words in ((0.1, "had 10% of its threads' time"), (0.9, None)):
         timing = cost.Timing({"generator": 4.0}, {"generator": 1}, 4, 1.0, share)
         settings = dataclasses.replace(SETTINGS, total_kimg=36.0)
-        lines = plan.describe_time(settings, timing, list(work.values()), CPU)
+        lines = dry_run.describe_time(settings, timing, list(work.values()), CPU)
         assert any("10 h 00 min for 36 kimg at 1 images/s" in line for line in lines)
         said = [line for line in lines if "threads" in line]
         assert (
@@ -175,5 +175,5 @@ def test_a_busy_machine_is_said_and_allowed_for(work):
 
 def test_crops_without_a_margin_are_said_to_turn_by_quarters():
     data = TrainingImages(make_stack(n=4, side=8), SCALE, 8, seed=1)
-    _, turns = plan.describe_data(SETTINGS, data)
+    _, turns = dry_run.describe_data(SETTINGS, data)
     assert "quarters only" in turns and "12 px" in turns

@@ -1,0 +1,205 @@
+"""Train to a given length, with checkpoints, and write what the training leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from rls.io import write_table
+from rls.runtime.checkpoint import StateFolder
+from rls.runtime.distributed import Processes
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.stopping import Watch
+from rls.stylegan2.data import TrainingImages
+from rls.stylegan2.generator_io import write_generator, write_training_weights
+from rls.stylegan2.grid import write_grid
+from rls.stylegan2.held_out import HeldOut
+from rls.stylegan2.initial_weights import initial_digests
+from rls.stylegan2.monitor import GRID_COLUMNS, Monitor
+from rls.stylegan2.networks import Precision, choose_precision
+from rls.stylegan2.settings import Settings
+from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_log import Log, sample_grid
+
+NAME = "train_gan"
+# Settings that do not change what a step computes.
+LENGTH_ONLY = ("total_kimg", "checkpoint_kimg", "tick_kimg", "evaluate_kimg", "evaluate_images")
+STOP_STEPS = 16  # several processes ask one another every so many steps whether to stop
+
+
+def set_precision(setting: str, device: torch.device) -> Precision:
+    """Return the precision of the convolutions that a setting names, and print it.
+
+    In float32 the convolutions of a GPU keep all digits. Beside bfloat16 the penalties, which are
+    computed in float32, may use TF32 (10 bits of mantissa, where bfloat16 has 7).
+    """
+    chosen = choose_precision(setting, device)
+    print(f"precision: {chosen}{' (auto)' if setting == 'auto' else ''}", flush=True)
+    torch.backends.cudnn.allow_tf32 = chosen == "bfloat16"
+    return chosen
+
+
+@contextlib.contextmanager
+def only_first_prints(processes: Processes) -> Iterator[None]:
+    """Silence what all processes but the first print; errors still come through."""
+    if processes.is_first:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+def identity_of(
+    settings: Settings, precision: Precision, data: TrainingImages, init_from: Path | None
+) -> dict[str, Any]:
+    """Return what determines every step: settings without lengths, data, and initial weights."""
+    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in LENGTH_ONLY}
+    initial = initial_digests(init_from)
+    return {**values, "precision": precision, "data": data.digest, "initial": initial}
+
+
+def n_steps(settings: Settings) -> int:
+    """Return the number of steps of the whole training."""
+    return math.ceil(settings.total_kimg * 1000 / settings.batch_size)
+
+
+def is_due(kimg: float, step: int, settings: Settings, *, within: float | None = None) -> bool:
+    """Return whether something done every ``kimg`` thousand images is due after ``step`` steps.
+
+    Arguments:
+        within: Round the interval to a multiple of this many thousand images.
+    """
+    every = max(1, round((within or kimg) * 1000 / settings.batch_size))
+    if within:
+        every *= max(1, round(kimg / within))
+    return step % every == 0 or step == n_steps(settings)
+
+
+def must_stop(watch: Watch, trainer: Trainer) -> bool:
+    """Return whether to stop after this step; several processes ask one another now and then."""
+    due = watch.due()
+    if trainer.processes.count == 1:
+        return due
+    return trainer.step % STOP_STEPS == 0 and trainer.processes.any(due, trainer.device)
+
+
+def go_on(trainer: Trainer, state: StateFolder, settings: Settings) -> list[dict[str, float]]:
+    """Load the newest checkpoint, if there is one, and return the rows of the curve so far.
+
+    Raises:
+        InputError: The checkpoint is already beyond total_kimg.
+    """
+    processes = trainer.processes
+    if not processes.is_first:
+        processes.wait()  # the first process sets damaged checkpoints aside before others look
+    payload = state.load()
+    if processes.is_first:
+        processes.wait()
+    if payload is not None:
+        trainer.load_state(payload["trainer"])
+    trainer.check_agreement()
+    if payload is None:
+        return []
+    if processes.is_first:
+        print(f"{NAME}: goes on at {trainer.images_seen / 1000:.2f} kimg", flush=True)
+    if trainer.step > n_steps(settings):
+        raise InputError(
+            f"Found a checkpoint of {trainer.images_seen / 1000:g} kimg in {state.folder}, "
+            f"expected at most total_kimg = {settings.total_kimg:g}. Set total_kimg to at least "
+            "that, or give another --state."
+        )
+    return payload["rows"]
+
+
+def train(
+    settings: Settings, trainer: Trainer, state: StateFolder, held_out: HeldOut | None = None
+) -> tuple[list[dict[str, float]], Monitor]:
+    """Train to total_kimg, from the newest checkpoint if there is one.
+
+    Returns:
+        The rows of the training curve, and the monitor.
+
+    Raises:
+        InputError: A loss is not finite, or the checkpoint is already beyond total_kimg.
+        Stopped: A time limit is near or a signal came; a checkpoint was written.
+    """
+    first = trainer.processes.is_first
+    rows = go_on(trainer, state, settings)
+    trainer.processes.wait()  # the checkpoint may be replaced only after all have read it
+    total, batch = n_steps(settings), settings.batch_size
+    monitor = Monitor(state.folder, resumed_at_kimg=trainer.images_seen / 1000)
+    log = Log(settings, trainer, rows, held_out, monitor)
+    if first:
+        print(f"{NAME}: grids and TensorBoard curves in {state.folder}", flush=True)
+    bar = Progress(total * batch, NAME, "img", done=trainer.images_seen)
+    on_terminal = first and sys.stderr.isatty()  # in a log the lines of the ticks replace the bar
+    with bar if on_terminal else contextlib.nullcontext(), Watch(NAME) as watch:
+        while trainer.step < total:
+            trainer.run_step()
+            stop = must_stop(watch, trainer) and trainer.step < total
+            if on_terminal:
+                bar.advance(batch)
+            step = trainer.step
+            tick = is_due(settings.tick_kimg, step, settings)
+            evaluate = is_due(settings.evaluate_kimg, step, settings, within=settings.tick_kimg)
+            save = is_due(settings.checkpoint_kimg, step, settings) or stop
+            if tick or save:
+                trainer.gather()
+            if tick and first:
+                log.tick(evaluate=evaluate)
+            if save and first:
+                state.save(step, {"trainer": trainer.state(), "rows": rows})
+            if stop:
+                monitor.close()
+                raise watch.stopped(f"at {trainer.images_seen / 1000:.3f} kimg")
+    return rows, monitor
+
+
+def write_results(
+    output: Path,
+    output_training: Path | None,
+    trainer: Trainer,
+    rows: Sequence[dict[str, float]],
+    monitor: Monitor,
+) -> None:
+    """Write weights, pictures and curves.
+
+    Arguments:
+        output: File of the averaged generator; pictures and curves are named after it.
+        output_training: File of generator and discriminator, None for none.
+        rows: Rows of the training curve.
+        monitor: Knows the grids of the training.
+    """
+    settings, data = trainer.settings, trainer.data
+    header = {
+        "channels": list(data.stack.channels),
+        "pixel_size_um": data.stack.pixel_size_um,
+        "intensity": data.intensity.as_dict(),
+        "image_size": settings.image_size,
+        "images_seen": trainer.images_seen,
+        "n_training_images": len(data),
+        "data_digest": data.digest,
+        "precision": trainer.generator.precision,
+        "settings": dataclasses.asdict(settings),
+    }
+    if output_training is not None:
+        write_training_weights(output_training, trainer.generator, trainer.discriminator, header)
+    images = sample_grid(trainer.average, settings.seed, trainer.device)
+    write_grid(output.with_suffix(".png"), images.numpy(), GRID_COLUMNS)
+    sheet = output.with_suffix(".progress.png")
+    if not monitor.progress_sheet(sheet):  # somebody removed the grids from the state folder
+        monitor.evaluate(trainer.images_seen / 1000, images.numpy())
+        monitor.progress_sheet(sheet)
+    monitor.close()
+    write_table(output.with_suffix(".training.csv"), pd.DataFrame(rows), written_by=NAME)
+    write_generator(output, trainer.average, header)
