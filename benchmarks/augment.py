@@ -1,9 +1,9 @@
-"""How much faster the augmentation is than its textbook form, in the same run.
+"""Compare the speed of the augmentation with its textbook form, in one run.
 
-Textbook: zeros inserted, 12 x 12 taps, the batch padded by its worst image. Prints the ratio of
-process times, each the sum over batches of the best of alternating calls (other work on the machine
-only ever adds time), for forward, forward and backward, and R1's double backward; and how far the
-two are apart.
+The textbook form inserts zeros, has 12 x 12 taps, and pads the batch by its worst image. The ratio
+of process times is printed for forward, for forward and backward, and for R1's double backward;
+each time is the sum over batches of the best of alternating calls, because other work on the
+machine only adds time. The largest difference between both forms is printed, too.
 
     python -m benchmarks.augment --image-size 64 --batch-size 8 --n-channels 3 --p 0.5 \
         --pipeline bgc --batches 12 --repeats 3 --threads 1
@@ -29,7 +29,7 @@ from rls.stylegan2.augment_warp import SYM6
 from rls.stylegan2.operators import setup_filter, upfirdn2d
 from rls.stylegan2.pipelines import PIPELINES
 
-_REACH = len(SYM6) // 4  # of the filter in image pixels, on each side
+_REACH = len(SYM6) // 4  # reach of the filter on each side, in image pixels
 
 
 def textbook_warp(images: Tensor, matrices: Tensor) -> Tensor:
@@ -57,7 +57,10 @@ def textbook_warp(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def margins(matrices: Tensor, height: int, width: int) -> tuple[int, int, int, int]:
-    """Pixels to mirror left, right, top, bottom: the corners' reach, at most a side less one."""
+    """Return the pixels to mirror left, right, top and bottom, which the corners can reach.
+
+    They are at most a side less one.
+    """
     x, y = (width - 1) / 2, (height - 1) / 2
     corners = torch.tensor([[-x, -y, 1.0], [x, -y, 1.0], [x, y, 1.0], [-x, y, 1.0]])
     reached = torch.einsum("nij,kj->nki", matrices.cpu(), corners)
@@ -70,20 +73,20 @@ def margins(matrices: Tensor, height: int, width: int) -> tuple[int, int, int, i
 
 
 def forward(images: Tensor, draws: Draws) -> Tensor:
-    """The augmented images."""
+    """Return the augmented images."""
     with torch.no_grad():
         return augment.apply(images, draws)
 
 
 def backward(images: Tensor, draws: Draws) -> Tensor:
-    """The gradient of a loss of the augmented images, as in the generator's phase."""
+    """Return the gradient of a loss of the augmented images, as in the generator's phase."""
     images = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(augment.apply(images, draws).square().sum(), images)
     return gradient
 
 
 def double_backward(images: Tensor, draws: Draws) -> Tensor:
-    """The gradient of a squared gradient, as in R1."""
+    """Return the gradient of a squared gradient, as in R1."""
     images = images.detach().requires_grad_()
     loss = augment.apply(images, draws).pow(3).sum()
     (gradient,) = torch.autograd.grad(loss, images, create_graph=True)
@@ -92,7 +95,7 @@ def double_backward(images: Tensor, draws: Draws) -> Tensor:
 
 
 def seconds(function: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call: of this process on a CPU (all threads), of the clock on a GPU."""
+    """Return the seconds of one call, by the process time of all threads or a GPU's clock time."""
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     if device.type == "cuda":
         torch.cuda.synchronize()

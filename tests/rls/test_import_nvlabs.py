@@ -1,4 +1,4 @@
-"""NVlabs' network pickles: the reference's numbers out, and nothing that is in them is run."""
+"""NVlabs' network pickles give the reference's numbers, and nothing in them is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command path_lengths: Jacobians against finite differences, known maps, known spreads."""
+"""The command path_lengths: finite differences, known maps and known spreads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rls.stylegan2.jacobian_table import variation
 from rls.stylegan2.networks import Generator
 
 N_WS, D = 4, 5
-# torch prepares forward-mode with what it deprecates elsewhere
+# torch itself uses a deprecated function for forward mode
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
 
@@ -46,7 +46,7 @@ def drawn(*shape):
 
 
 def linear(seed=0, scale=1.0):
-    """images = A vec(ws), A known: (synthesis, A of W (c y x, d))."""
+    """Return the synthesis images = A vec(ws) and its matrix (c y x, d) with respect to W."""
     random = torch.Generator().manual_seed(seed)
     full = scale * torch.randn(2, 3, 4, N_WS, D, dtype=torch.float64, generator=random)
     by_w = full.sum(dim=3).reshape(-1, D)

@@ -1,4 +1,4 @@
-"""The command sample_images: what a stack of samples and its grids are made of."""
+"""The command sample_images: the stack of samples and its grids."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADER = {"channels": ["dna", "nfkb"], "pixel_size_um": 0.65, "intensity": INTEN
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A model folder with a lively generator of 32 px: w_mean and noise strengths are not 0."""
+    """Return a folder with a generator of 32 px whose w_mean and noise strengths are not 0."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(1)
     generator = Generator(Architecture(32, 2, 6, 5, 2, 128, 8))

@@ -1,4 +1,4 @@
-"""Augmentation of images: equal to the reference program, each part's own truth, derivatives."""
+"""Augmentation of images: the reference program, known results of each part, and derivatives."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_colours_mix_the_channels_of_each_pixel():
 
 
 def test_bands_sum_to_the_identity_and_separate_frequencies():
-    x = torch.randn(2, 2, 20, 27)  # shorter than the 43 taps: mirrored more than once
+    x = torch.randn(2, 2, 20, 27)  # shorter than the 43 taps, so mirrored more than once
     torch.testing.assert_close(filter_bands(x, torch.ones(2, 4)), x, atol=1e-6, rtol=0)
     checks = torch.ones(1, 1, 16, 16)
     checks[..., ::2, :] *= -1

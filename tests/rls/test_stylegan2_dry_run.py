@@ -1,4 +1,4 @@
-"""What a dry run says of a training: work by hand count, memory, time, words."""
+"""What a dry run says about a training: work against counts by hand, memory, time, and words."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def work(data) -> dict[str, cost.Cost]:
     return {c.name: c for c in cost.costs(SETTINGS, ARCHITECTURE, data, "float32")}
 
 
-# By hand, multiplications and additions of one image: what has weights, and the fixed filters.
+# Multiplications and additions per image, counted by hand, of layers and of fixed filters.
 GENERATOR = 2 * (
     9 * F4 * F4 * 16  # b4.conv1
     + F4 * C * 16  # b4.torgb
@@ -45,7 +45,7 @@ GENERATOR = 2 * (
     + W * (F4 + F4 + F4 + F8 + F8)  # affine
     + F4 * F4 + F4 * F8 + F8 * F8  # demodulation
 )  # fmt: skip
-GENERATOR_FILTERS = 2 * 16 * (F8 * 64 + C * 16)  # after b8.conv0; of the image, transposed
+GENERATOR_FILTERS = 2 * 16 * (F8 * 64 + C * 16)  # after b8.conv0, and upsampling of the image
 FROM_RGB = 2 * C * F8 * 64
 DISCRIMINATOR = FROM_RGB + 2 * (
     9 * F8 * F8 * 64  # b8.conv0
@@ -58,7 +58,7 @@ DISCRIMINATOR_FILTERS = 2 * 16 * F8 * (81 + 16)  # before b8.conv1 and b8.skip
 
 
 def test_the_generators_phase_is_three_of_it_and_two_of_the_discriminator(work):
-    """Forward, gradient of the input, gradient of the weights, but of D's weights none."""
+    """G is passed forward and twice backward; D needs no gradient of its weights."""
     expected = 3 * GENERATOR + 2 * GENERATOR_FILTERS + 2 * (DISCRIMINATOR + DISCRIMINATOR_FILTERS)
     assert work["generator"].flop / 4 == pytest.approx(expected, rel=0.02)
 
@@ -70,7 +70,7 @@ def test_the_discriminators_phase_shows_it_two_images_and_one_is_made(work):
 
 
 def test_the_second_derivatives_of_r1_and_path_length_are_counted(work):
-    """Forward and its gradient; the gradients of both again: 6 of weights, 4 of fixed filters."""
+    """Forward, gradient and the gradients of both make 6 passes of layers, 4 of fixed filters."""
     expected = 6 * DISCRIMINATOR + 4 * DISCRIMINATOR_FILTERS
     assert work["R1"].flop / 4 == pytest.approx(expected, rel=0.05)
     expected = 6 * GENERATOR + 4 * GENERATOR_FILTERS
@@ -103,7 +103,7 @@ def test_live_memory_is_counted_and_given_back():
     with counter:
         a = torch.ones(1000, device="meta")  # 4,000 bytes
         b = a * 2
-        b.add_(1)  # in place: nothing new
+        b.add_(1)  # in place, so nothing new
         view = b[10:]
         del b
         assert counter.now == 8000  # the view keeps it

@@ -1,4 +1,4 @@
-"""Curves, pictures and warnings of a training."""
+"""Curves, pictures and alarms of a training."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tests.conftest import ROOT
 
 
 def row(kimg: float, **changes: float) -> dict[str, float]:
-    """A healthy tick."""
+    """Return the row of a healthy tick."""
     values = {"loss_generator": 1.5, "loss_discriminator": 1.0, "r_t": 0.5, "r1": 0.2}
     return {"kimg": kimg, **values, "augment_p": 0.3, "path_length": math.nan, **changes}
 
 
 def samples(value: float, n: int = 64) -> np.ndarray:
-    """Grey images (n, 1, 16, 16); the first is black."""
+    """Return grey images (n, 1, 16, 16), the first of them black."""
     images = np.full((n, 1, 16, 16), value, np.float32)
     images[0] = 0
     return images
 
 
 def curve(folder, name):
-    """(step, value) of a curve as TensorBoard reads it."""
+    """Return (step, value) of a curve as TensorBoard reads it, and all that it reads."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})

@@ -11,7 +11,7 @@ from rls.stylegan2 import operators as ops
 
 
 def upfirdn_loop(x, kernel, up, down, padding, gain):
-    """The definition, sample by sample, in one channel of one image."""
+    """Return the result by definition, sample by sample, for one channel of one image."""
     left, right, top, bottom = padding
     height, width = x.shape
     fine = np.zeros((height * up, width * up))
@@ -64,7 +64,7 @@ def test_resampling_keeps_a_constant_image_inside():
 
 
 def textbook_modulated_convolution(x, weight, styles, demodulate, up, kernel):
-    """A weight per sample, demodulated as printed by StyleGAN2, and a grouped convolution."""
+    """Convolve with a weight per sample, demodulated as StyleGAN2 prints it, in groups."""
     n, n_in = styles.shape
     n_out, size = weight.shape[0], weight.shape[-1]
     w = weight[None] * styles[:, None, :, None, None]

@@ -1,4 +1,4 @@
-"""Every array that the reference program gave, and its networks at 128 px by rule and by size."""
+"""All arrays of the reference program, and its networks at 128 px by rule and by size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AUTO_128 = Architecture(128, 3, 512, 512, 2, 16384, 512)
 
 
 def normal(seed, *shape):
-    """The arrays that the reference program was given."""
+    """Return the array that the reference program was given."""
     values = np.random.RandomState(seed).standard_normal(shape)
     return torch.from_numpy(values.astype(np.float32))
 
@@ -56,7 +56,7 @@ def relative(found, expected):
 
 
 def assert_all_equal(found, expected):
-    """Every expected array, and no other, was computed, and is within 1e-5 of its norm."""
+    """Check that exactly the expected arrays were found, each within 1e-5 of its norm."""
     print(f"{len(found)} of {len(expected)} arrays compared")
     assert found.keys() == expected.keys()
     for name, values in found.items():
@@ -65,7 +65,7 @@ def assert_all_equal(found, expected):
 
 
 def layer_shapes(name, n_in, n_out, size):
-    """Names and shapes of a convolution of the discriminator."""
+    """Return names and shapes of a convolution of the discriminator."""
     return {
         f"{name}.weight": (n_out, n_in, size, size),
         f"{name}.bias": (n_out,),
@@ -74,7 +74,7 @@ def layer_shapes(name, n_in, n_out, size):
 
 
 def generator_shapes(a):
-    """Names and shapes of the reference's generator, written out from its naming rules."""
+    """Return names and shapes of the reference's generator by its naming rules."""
     shapes = {"mapping.w_avg": (a.w_dim,)}
     for i in range(a.mapping_layers):
         shapes[f"mapping.fc{i}.weight"] = (a.w_dim, a.w_dim if i else a.z_dim)
@@ -106,7 +106,7 @@ def generator_shapes(a):
 
 
 def discriminator_shapes(a):
-    """Names and shapes of the reference's discriminator, written out from its naming rules."""
+    """Return names and shapes of the reference's discriminator by its naming rules."""
     shapes = {}
     resolution = a.image_size
     while resolution > 4:
@@ -230,7 +230,7 @@ def test_all_arrays_of_the_operators(golden):
         "x": x,
         "bias": bias,
         "f_1331": kernel,
-        "f_12sep": line,  # an input of no formula
+        "f_12sep": line,  # an input that no formula gives
         "upsample2d": ops.upsample2d(x, kernel),
         "downsample2d": ops.downsample2d(x, kernel),
         "filter2d": ops.filter2d(x, kernel),
@@ -268,7 +268,7 @@ def test_all_arrays_of_the_modulated_convolution(golden):
             y = ops.modulated_conv2d(
                 x, weight, styles, demodulate=bool(demodulate), up=up == 2, kernel=kernel
             )
-            for fused in (0, 1):  # two ways of computing the same
+            for fused in (0, 1):  # two ways to compute the same
                 name = f"up{up}_demod{demodulate}_fused{fused}_noise"
                 found |= {name + "0": y, name + "1": y + found[f"noise_{16 * up}"]}
     found["torgb_1x1_nodemod"] = ops.modulated_conv2d(
