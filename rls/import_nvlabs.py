@@ -18,8 +18,8 @@ from rls.runtime.errors import InputError
 NAME = "import_nvlabs"
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -36,12 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pixel-size-um", type=float, help="side of a pixel in um")
     parser.add_argument("--intensity", type=Path, help="intensity.json of the training images")
     parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    args = make_parser().parse_args(argv)
+    args = parser.parse_args(argv)
     if (args.target is None) == (args.output is None):
         raise InputError(
             f"Found {'no file' if args.output is None else 'two files'} to write the generator "

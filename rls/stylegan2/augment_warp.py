@@ -19,11 +19,11 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 # Low-pass decomposition filter of the Daubechies wavelet "sym6" (Daubechies 1992, table 6.3).
 SYM6 = (
@@ -117,7 +117,7 @@ class _Oblique:
 _Part = _Straight | _Oblique
 
 
-class _Context(Protocol):
+class _Context(FunctionCtx):
     """What the forward pass of ``_Linear`` leaves for the backward pass."""
 
     parts: list[_Part]

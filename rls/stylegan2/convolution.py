@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 LEAST_PIXELS = 64  # pixels of an image from which on matrix products are faster
 
@@ -59,16 +60,12 @@ class _Shape(NamedTuple):
     groups: int
 
 
-class _Context(Protocol):
+class _Context(FunctionCtx):
     """What the forward pass of a function leaves for its derivatives."""
 
     shape: _Shape
     saved_tensors: tuple[Tensor, Tensor]
     needs_input_grad: tuple[bool, ...]
-
-    def save_for_backward(self, *tensors: Tensor) -> None: ...
-
-    def save_for_forward(self, *tensors: Tensor) -> None: ...
 
 
 class _Convolution(torch.autograd.Function):

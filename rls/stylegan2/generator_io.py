@@ -64,7 +64,14 @@ def load_generator(
         InputError: There is no such file, it is damaged, or it holds a generator of another size or
             of other channels.
     """
-    path = generator_file(path)
+    path = Path(path)
+    if path.is_dir():
+        if not (path / FILE).is_file():
+            raise InputError(
+                f"Found no {FILE} in the folder {path}, expected a model folder such as "
+                "models/translocation_32px. Give one, or the file of a generator."
+            )
+        path = path / FILE
     tensors, header = read_weights(path, kind="generator")
     architecture = read_architecture(path, header)
     _check(path, architecture, header, image_size, channels)
@@ -72,23 +79,6 @@ def load_generator(
     generator.load_state_dict(tensors)
     generator.header, generator.source = header, str(path)
     return generator.to(device).eval().requires_grad_(False)
-
-
-def generator_file(path: Path | str) -> Path:
-    """Return the file of weights at ``path``, which is that file or a model folder.
-
-    Raises:
-        InputError: The folder holds no generator.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    if not (path / FILE).is_file():
-        raise InputError(
-            f"Found no {FILE} in the folder {path}, expected a model folder such as "
-            "models/translocation_32px. Give one, or the file of a generator."
-        )
-    return path / FILE
 
 
 def _check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from rls.io import file_digest, read_weights
+from rls.io import read_weights
 from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import read_architecture
 from rls.stylegan2.generator_io import FILE, TRAINING_FILE
@@ -62,10 +62,3 @@ def load_initial(trainer: Trainer, folder: Path) -> None:
             {k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}
         )
     trainer.start_path_mean()
-
-
-def initial_digests(init_from: Path | None) -> list[str] | None:
-    """Return the digests of the files to start from, None without them."""
-    if init_from is None:
-        return None
-    return [file_digest(init_from / name) for name in (FILE, TRAINING_FILE)]

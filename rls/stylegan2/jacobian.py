@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -24,6 +24,9 @@ from rls.stylegan2 import losses
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.settings import JacobianSettings
 
+if TYPE_CHECKING:
+    from rls.prior.flows import StyleFlow
+
 NAME = "path_lengths"
 UNITS = {
     "path_length": "image unit per unit of w",
@@ -34,14 +37,6 @@ UNITS = {
 }
 Synthesis = Callable[[Tensor], Tensor]  # ws (n, num_ws, w_dim) -> images (n, c, y, x)
 Row = dict[str, str | int | float]
-
-
-class Density(Protocol):
-    """A density of styles."""
-
-    def log_prob(self, w: Tensor) -> Tensor:
-        """Return log p(w) in nats (n,) of styles (n, w_dim)."""
-        ...
 
 
 def tied(w: Tensor, num_ws: int) -> Tensor:
@@ -128,7 +123,7 @@ def step_length_draws(
 
 
 def measure(
-    generator: Generator, settings: JacobianSettings, flow: Density | None = None
+    generator: Generator, settings: JacobianSettings, flow: StyleFlow | None = None
 ) -> pd.DataFrame:
     """Return a long table: quantity, style, draw, value, unit, and reason where there is no value.
 
@@ -195,7 +190,7 @@ def _row(quantity: str, style: int, value: float, draw: int = 0, reason: str = "
     }
 
 
-def read_flow_of(generator: Generator, flow: Path, styles: Path, device: torch.device) -> Density:
+def read_flow_of(generator: Generator, flow: Path, styles: Path, device: torch.device) -> StyleFlow:
     """Return the flow, after checking that it was fitted on ``styles`` of ``generator``.
 
     Raises:

@@ -53,7 +53,7 @@ class Monitor:
 
         The step in TensorBoard is the number of images seen, from ``row["kimg"]``.
         """
-        writer, step = self._open(), images_at(row["kimg"])
+        writer, step = self._open(), round(row["kimg"] * 1000)
         for name, value in row.items():
             if name != "kimg" and math.isfinite(value):
                 writer.add_scalar(name, value, step)
@@ -70,7 +70,7 @@ class Monitor:
         path = self.grids / f"kimg-{kimg:010.3f}.png"
         write_grid(path, images, GRID_COLUMNS)
         few = first_rows(path, TENSORBOARD_ROWS)
-        writer.add_image("samples", few, images_at(kimg), dataformats="HWC")
+        writer.add_image("samples", few, round(kimg * 1000), dataformats="HWC")
         writer.flush()
 
     def progress_sheet(self, path: Path) -> int:
@@ -120,15 +120,10 @@ class Monitor:
                     "'pip install -r requirements.lock' and the same command again."
                 ) from error
             # Keep the tick of the checkpoint; from 0 images on, discard the whole earlier attempt.
-            seen = images_at(self.resumed_at_kimg)
+            seen = round(self.resumed_at_kimg * 1000)
             purge = seen + 1 if seen else 0
             self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge)
         return self._writer
-
-
-def images_at(kimg: float) -> int:
-    """Return the number of images of kimg thousand."""
-    return round(kimg * 1000)
 
 
 def kimg_of(grid: Path) -> float:

@@ -10,7 +10,7 @@ regrouped).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -19,25 +19,10 @@ from torch import Tensor, nn
 
 from rls.stylegan2.convolution import convolve, convolve_transposed
 
-Activation = Literal[
-    "linear", "lrelu", "relu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"
-]
-
 FILTER_TAPS = (1, 3, 3, 1)  # the binomial low pass of StyleGAN2
 LEAK = 0.2  # slope of the leaky ReLU below 0
 MEMORY_FORMAT = torch.channels_last  # the fastest layout of activations and convolution weights
 _ROOT_2 = math.sqrt(2)
-_ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
-    "linear": (lambda x: x, 1.0),
-    "lrelu": (lambda x: F.leaky_relu(x, LEAK), _ROOT_2),
-    "relu": (torch.relu, _ROOT_2),
-    "tanh": (torch.tanh, 1.0),
-    "sigmoid": (torch.sigmoid, 1.0),
-    "elu": (F.elu, 1.0),
-    "selu": (torch.selu, 1.0),
-    "softplus": (F.softplus, 1.0),
-    "swish": (F.silu, _ROOT_2),
-}
 
 
 def setup_filter(taps: Sequence[float]) -> Tensor:
@@ -82,13 +67,6 @@ def upfirdn2d(
     return convolve(x, kernel, stride=down, padding=left if symmetric else 0, groups=c)
 
 
-def filter2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """Return x (n, c, y, x) low-passed at the same size, with zeros outside."""
-    k = kernel.shape[-1]
-    before, after = k // 2, (k - 1) // 2
-    return upfirdn2d(x, kernel, padding=(before, after, before, after))
-
-
 def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
     """Return x (n, c, y, x) at twice the size (n, c, 2y, 2x): zero insertion and FIR filter.
 
@@ -109,31 +87,6 @@ def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
     k = kernel.shape[-1]
     before, after = (k - 1) // 2, (k - 2) // 2
     return upfirdn2d(x, kernel, down=2, padding=(before, after, before, after))
-
-
-def bias_act(
-    x: Tensor,
-    bias: Tensor | None,
-    *,
-    activation: Activation = "linear",
-    gain: float | None = None,
-    clamp: float | None = None,
-) -> Tensor:
-    """Add a bias per channel (dimension 1), apply the activation, multiply by a gain, and clamp.
-
-    Arguments:
-        gain: None stands for the activation's own gain, which keeps unit variance: sqrt 2 for ReLU,
-            leaky ReLU and swish, else 1.
-        clamp: Limit of the absolute value; None is no limit.
-    """
-    function, own_gain = _ACTIVATIONS[activation]
-    if bias is not None:
-        x = x + bias.to(x.dtype).reshape(1, -1, *([1] * (x.ndim - 2)))
-    x = function(x)
-    gain = own_gain if gain is None else gain
-    if gain != 1.0:
-        x = x * gain
-    return x if clamp is None else x.clamp(-clamp, clamp)
 
 
 def square_sum(weight: Tensor) -> Tensor:
