@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from rls.io import Intensity
-from rls.runtime.device import has_fast_bfloat16
 from rls.runtime.errors import InputError
 from rls.stylegan2 import operators
 from rls.stylegan2.architecture import Architecture
@@ -39,12 +38,6 @@ Noise = Literal["const", "none", "random"] | Sequence[Tensor]
 # generator architecture for generative adversarial networks", appendix C).
 MAPPING_RATE = 0.01
 W_AVERAGE_DECAY = 0.995  # decay of the running mean of w
-
-
-def choose_precision(setting: str, device: torch.device) -> Precision:
-    """Return the precision that a setting names; "auto" is bfloat16 where that is fast."""
-    fast = setting == "bfloat16" or (setting == "auto" and has_fast_bfloat16(device))
-    return "bfloat16" if fast else "float32"
 
 
 def convolution_dtype(precision: Precision, parameter: Tensor) -> torch.dtype:

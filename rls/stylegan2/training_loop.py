@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rls.io import file_digest, write_table
 from rls.runtime.checkpoint import StateFolder
+from rls.runtime.device import has_fast_bfloat16
 from rls.runtime.distributed import Processes
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
@@ -35,7 +36,7 @@ from rls.stylegan2.generator_io import (
 from rls.stylegan2.grid import write_grid
 from rls.stylegan2.held_out import HeldOut
 from rls.stylegan2.monitor import GRID_COLUMNS, Monitor
-from rls.stylegan2.networks import Generator, Precision, choose_precision
+from rls.stylegan2.networks import Generator, Precision
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
 
@@ -57,12 +58,14 @@ STOP_STEPS = 16  # several processes ask one another every so many steps whether
 def set_precision(setting: str, device: torch.device) -> Precision:
     """Return the precision of the convolutions that a setting names, and print it.
 
+    "auto" is bfloat16 where the device is fast at it.
     In float32 the convolutions of a GPU keep all digits. Beside bfloat16 the penalties, which are
     computed in float32, may use TF32 (10 bits of mantissa, where bfloat16 has 7).
     """
-    chosen = choose_precision(setting, device)
+    fast = setting == "bfloat16" or (setting == "auto" and has_fast_bfloat16(device))
+    chosen: Precision = "bfloat16" if fast else "float32"
     print(f"precision: {chosen}{' (auto)' if setting == 'auto' else ''}", flush=True)
-    torch.backends.cudnn.allow_tf32 = chosen == "bfloat16"
+    torch.backends.cudnn.allow_tf32 = fast
     return chosen
 
 
