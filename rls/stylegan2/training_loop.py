@@ -58,9 +58,9 @@ STOP_STEPS = 16  # several processes ask one another every so many steps whether
 def set_precision(setting: str, device: torch.device) -> Precision:
     """Return the precision of the convolutions that a setting names, and print it.
 
-    "auto" is bfloat16 where the device is fast at it.
-    In float32 the convolutions of a GPU keep all digits. Beside bfloat16 the penalties, which are
-    computed in float32, may use TF32 (10 bits of mantissa, where bfloat16 has 7).
+    "auto" is bfloat16 where the device is fast at it. In float32 the convolutions of a GPU keep all
+    digits. Beside bfloat16 the penalties, which are computed in float32, may use TF32 (10 bits of
+    mantissa, where bfloat16 has 7).
     """
     fast = setting == "bfloat16" or (setting == "auto" and has_fast_bfloat16(device))
     chosen: Precision = "bfloat16" if fast else "float32"
