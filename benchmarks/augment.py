@@ -1,9 +1,9 @@
-"""How much faster the augmentation is than its textbook form, in the same run.
+"""Compare the speed of the augmentation with its textbook form, in one run.
 
-Textbook: zeros inserted, 12 x 12 taps, the batch padded by its worst image. Prints the ratio of
-process times, each the sum over batches of the best of alternating calls (other work on the machine
-only ever adds time), for forward, forward and backward, and R1's double backward; and how far the
-two are apart.
+The textbook form inserts zeros, has 12 x 12 taps, and pads the batch by its worst image. The ratio
+of process times is printed for forward, for forward and backward, and for R1's double backward;
+each time is the sum over batches of the best of alternating calls, because other work on the
+machine only adds time. The largest difference between both forms is printed, too.
 
     python -m benchmarks.augment --image-size 64 --batch-size 8 --n-channels 3 --p 0.5 \
         --pipeline bgc --batches 12 --repeats 3 --threads 1
@@ -24,10 +24,12 @@ from torch import Tensor
 
 from rls.runtime.device import choose_device
 from rls.stylegan2 import augment
+from rls.stylegan2.augment_draws import Draws, draw
 from rls.stylegan2.augment_warp import SYM6
 from rls.stylegan2.operators import setup_filter, upfirdn2d
+from rls.stylegan2.pipelines import PIPELINES
 
-_REACH = len(SYM6) // 4  # of the filter in image pixels, on each side
+_REACH = len(SYM6) // 4  # reach of the filter on each side, in image pixels
 
 
 def textbook_warp(images: Tensor, matrices: Tensor) -> Tensor:
@@ -55,7 +57,10 @@ def textbook_warp(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def margins(matrices: Tensor, height: int, width: int) -> tuple[int, int, int, int]:
-    """Pixels to mirror left, right, top, bottom: the corners' reach, at most a side less one."""
+    """Return the pixels to mirror left, right, top and bottom, which the corners can reach.
+
+    They are at most a side less one.
+    """
     x, y = (width - 1) / 2, (height - 1) / 2
     corners = torch.tensor([[-x, -y, 1.0], [x, -y, 1.0], [x, y, 1.0], [-x, y, 1.0]])
     reached = torch.einsum("nij,kj->nki", matrices.cpu(), corners)
@@ -67,21 +72,21 @@ def margins(matrices: Tensor, height: int, width: int) -> tuple[int, int, int, i
     return found[0], found[1], found[2], found[3]
 
 
-def forward(images: Tensor, draws: augment.Draws) -> Tensor:
-    """The augmented images."""
+def forward(images: Tensor, draws: Draws) -> Tensor:
+    """Return the augmented images."""
     with torch.no_grad():
         return augment.apply(images, draws)
 
 
-def backward(images: Tensor, draws: augment.Draws) -> Tensor:
-    """The gradient of a loss of the augmented images, as in the generator's phase."""
+def backward(images: Tensor, draws: Draws) -> Tensor:
+    """Return the gradient of a loss of the augmented images, as in the generator's phase."""
     images = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(augment.apply(images, draws).square().sum(), images)
     return gradient
 
 
-def double_backward(images: Tensor, draws: augment.Draws) -> Tensor:
-    """The gradient of a squared gradient, as in R1."""
+def double_backward(images: Tensor, draws: Draws) -> Tensor:
+    """Return the gradient of a squared gradient, as in R1."""
     images = images.detach().requires_grad_()
     loss = augment.apply(images, draws).pow(3).sum()
     (gradient,) = torch.autograd.grad(loss, images, create_graph=True)
@@ -90,7 +95,7 @@ def double_backward(images: Tensor, draws: augment.Draws) -> Tensor:
 
 
 def seconds(function: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call: of this process on a CPU (all threads), of the clock on a GPU."""
+    """Return the seconds of one call, by the process time of all threads or a GPU's clock time."""
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -110,7 +115,7 @@ def main() -> None:
     }.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--p", type=float, default=0.5)
-    parser.add_argument("--pipeline", default="bgc", choices=tuple(augment.PIPELINES))
+    parser.add_argument("--pipeline", default="bgc", choices=tuple(PIPELINES))
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     device = choose_device(args.device, args.threads)
@@ -118,7 +123,7 @@ def main() -> None:
     shape = (args.batch_size, args.n_channels, args.image_size, args.image_size)
     images = torch.randn(shape, device=device, generator=random)
     images = F.avg_pool2d(images, 5, stride=1, padding=2)
-    draws = [augment.draw(shape, args.p, args.pipeline, random) for _ in range(args.batches)]
+    draws = [draw(shape, args.p, args.pipeline, random) for _ in range(args.batches)]
     plain = mock.patch.object(augment, "warp", textbook_warp)
     apart = []
     for drawn in draws:
@@ -145,7 +150,7 @@ def main() -> None:
             f"ours {fast * each:.2f} ms an image, textbook {slow * each:.2f}"
         )
     drawing = min(
-        seconds(lambda: augment.draw(shape, args.p, args.pipeline, random), device)
+        seconds(lambda: draw(shape, args.p, args.pipeline, random), device)
         for _ in range(10 * args.repeats)
     )
     print(f"drawing: {1e3 * drawing / args.batch_size:.2f} ms an image, not counted above")

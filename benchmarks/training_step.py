@@ -1,12 +1,12 @@
-"""How much faster a step of the generator's training is than its textbook form, in the same run.
+"""Compare the speed of a training step of the generator with its textbook form, in one run.
 
-Textbook: a weight per sample, grouped convolutions, float32, channels first, augmentations by
-two-dimensional filters over inserted zeros, a discriminator's pass for real and for generated
-images, and memory as the C library and torch give it. The four phases are timed one by one,
-alternating between both forms, and added up as a training has them: path length every 4 steps, R1
-every 16.
-Each form has a process of its own. Prints the ratio of medians, images a second, GFLOP/s beside the
-best that a bare convolution reached here, and the peak memory of each form.
+The textbook form has a weight per sample, grouped convolutions, float32, channels first,
+augmentations by two-dimensional filters over inserted zeros, separate passes of the discriminator
+for real and for generated images, and memory as the C library and torch give it. The four phases
+are timed one by one, alternating between both forms, and added up as in a training: path length
+every 4 steps, R1 every 16. Each form has a process of its own. The ratio of medians, the images per
+second, GFLOP/s beside the best that a bare convolution reached, and the peak memory of each form
+are printed.
 
     python -m benchmarks.training_step                      # 64 px, batch 8, bgc at p 0.5
     python -m benchmarks.training_step --image-size 128 --channel-base 16384 --channel-max 512 \
@@ -37,12 +37,14 @@ from rls.io import Intensity, Stack
 from rls.runtime.device import choose_device
 from rls.runtime.streams import torch_stream
 from rls.stylegan2 import augment, networks, operators
+from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Precision
+from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.settings import Settings
-from rls.stylegan2.training import Trainer, update_average
-from rls.train_gan import architecture_of, choose_precision
+from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_loop import set_precision
 
 
 def textbook_modulated_conv2d(
@@ -57,7 +59,7 @@ def textbook_modulated_conv2d(
     gain: float = 1.0,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """StyleGAN2, Eqs. 1 and 3 as printed: a weight per sample and a grouped convolution."""
+    """Convolve as StyleGAN2 prints it (Eqs. 1 and 3): a weight per sample, in groups."""
     n, n_in = styles.shape
     n_out, size = weight.shape[0], weight.shape[-1]
     w = weight[None] * styles[:, None, :, None, None]
@@ -77,7 +79,7 @@ def textbook_modulated_conv2d(
 
 @contextlib.contextmanager
 def textbook() -> Iterator[None]:
-    """The textbook form inside the context; networks must be made inside, too, for its layout."""
+    """Switch to the textbook form; networks must be made inside, too, for its memory layout."""
     with contextlib.ExitStack() as stack:
         for module, name, plain in (
             (networks, "modulated_conv2d", textbook_modulated_conv2d),
@@ -92,7 +94,7 @@ def textbook() -> Iterator[None]:
 
 
 class TextbookTrainer(Trainer):
-    """As published: the discriminator sees generated and real images in a pass each."""
+    """A trainer as published: generated and real images pass the discriminator separately."""
 
     def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
         with torch.no_grad():
@@ -107,7 +109,7 @@ class TextbookTrainer(Trainer):
 
 
 def noise_images(n_channels: int, image_size: int, n: int) -> tuple[Stack, Intensity]:
-    """Images of noise with the rotation margin: what they show costs no time."""
+    """Return images of noise with the rotation margin; the time does not depend on the content."""
     side = -(-image_size * 3 // 4) * 2
     images = np.random.default_rng(1).integers(0, 4096, (n, n_channels, side, side))
     names = tuple(f"channel{i}" for i in range(n_channels))
@@ -117,7 +119,7 @@ def noise_images(n_channels: int, image_size: int, n: int) -> tuple[Stack, Inten
 
 
 def seconds(function: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call."""
+    """Return the seconds of one call."""
     started = time.perf_counter()
     function()
     if device.type == "cuda":
@@ -126,7 +128,7 @@ def seconds(function: Callable[[], object], device: torch.device) -> float:
 
 
 def peak_gflops(device: torch.device, dtype: torch.dtype, batch_size: int) -> float:
-    """Best rate of a bare 3x3 convolution over a few shapes, GFLOP/s."""
+    """Return the best rate of a bare 3x3 convolution over a few shapes, in GFLOP/s."""
     best = 0.0
     for features, side in ((64, 32), (128, 16), (128, 32), (256, 32)):
         shape = (batch_size, features, side, side)
@@ -147,7 +149,7 @@ SIZES = {
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in SIZES.items():
         parser.add_argument(f"--{name}", type=int, default=value)
@@ -155,13 +157,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--augmentations", default="bgc")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--same-memory", action="store_true", help="keep freed memory and huge pages for the textbook, too")  # fmt: skip  # noqa: E501
+    parser.add_argument(
+        "--same-memory",
+        action="store_true",
+        help="keep freed memory and huge pages for the textbook, too",
+    )
     parser.add_argument("--only", choices=("ours", "textbook"), help="be the process of one form")
     return parser.parse_args()
 
 
 def make_trainer(args: argparse.Namespace, device: torch.device, precision: Precision) -> Trainer:
-    """A trainer of the sizes on the command line, with images of noise."""
+    """Return a trainer with the sizes of the command line and images of noise."""
     settings = Settings(
         image_size=args.image_size, total_kimg=1.0, batch_size=args.batch_size,
         learning_rate=0.002, r1_gamma=0.1, r1_interval=16, path_length_weight=2.0,
@@ -183,7 +189,7 @@ PHASES = ("data", "generator", "path length", "discriminator", "R1", "average")
 
 
 def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
-    """The parts of a step, each by itself."""
+    """Return the parts of a step, each by its name."""
     n, device = trainer.settings.batch_size, trainer.device
     real = trainer.data.batch(0, n, device)
 
@@ -201,18 +207,22 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
     return dict(zip(PHASES, parts, strict=True))
 
 
-SHARES = {"path length": 1 / 4, "R1": 1 / 16}  # of the steps; all others are in every step
+SHARES = {
+    "path length": 1 / 4,
+    "R1": 1 / 16,
+}  # share of the steps with this phase; all others are in every step
 
 
 def amortised(values: Mapping[str, float]) -> float:
-    """Mean over steps of what each phase takes."""
+    """Return the mean over steps of what the phases take."""
     return sum(value * SHARES.get(name, 1.0) for name, value in values.items())
 
 
 def work(args: argparse.Namespace, device: torch.device, precision: Precision) -> None:
-    """One form in its own process: a phase is named on a line, its seconds are answered.
+    """Answer questions about one form, in a process of its own.
 
-    The answer to "gflop PHASE" is its arithmetic, to "memory" the peak in GiB.
+    The answer to "time PHASE" is its seconds, to "gflop PHASE" its arithmetic, and to "memory" the
+    peak in GiB.
     """
     plain = args.only == "textbook"
     with textbook() if plain else contextlib.nullcontext():
@@ -247,7 +257,7 @@ class Worker:
             pass
 
     def ask(self, question: str) -> float:
-        """Answer of the process."""
+        """Return the answer of the process."""
         assert self.process.stdin is not None
         self.process.stdin.write(question + "\n")
         self.process.stdin.flush()
@@ -269,7 +279,7 @@ def main() -> None:
             device = choose_device(args.device, args.threads)
     else:
         device = choose_device(args.device, args.threads)
-    precision = choose_precision(args.precision, device)
+    precision = set_precision(args.precision, device)
     if args.only:
         return work(args, device, precision)
     workers = {form: Worker(form) for form in ("ours", "textbook")}

@@ -22,10 +22,10 @@ from analysis.drawing.command import Rows, figure_parser
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import DOUBLE_COLUMN, MM, RC, label_panel, new_figure, save
 from rls.io import read_table
-from rls.path_lengths import by_style, variation
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
+from rls.stylegan2.jacobian_table import by_style, variation
 
 NAME = "path_lengths"
 Statistic = Callable[[np.ndarray], Any]  # of values (styles, draws)

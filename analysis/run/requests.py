@@ -144,10 +144,9 @@ class Requests:
         return str(self.sizes.of(assay).section("crop_cells")["segmenter"])
 
     def _styles(self, assay: str) -> float:
-        """Return the MiB of all styles while the flow is fitted to them."""
-        values = self.sizes.of(assay)
-        n, w_dim = values.section("sample_styles")["n_styles"], values.networks.w_dim
-        return 6 * n * w_dim * 4 / MIB
+        """Return the MiB of six float32 copies of all styles, held while the flow is fitted."""
+        section = self.sizes.of(assay).section
+        return 24 * section("sample_styles")["n_styles"] * section("train_gan")["w_dim"] / MIB
 
     def _has_network(self, rule: str, wildcards: Wildcards) -> bool:
         """Return whether a job computes a network: a search without one enlarges in seconds."""

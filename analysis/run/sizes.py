@@ -182,7 +182,8 @@ class Sizes:
         values = assay.section("fit_flow")
         n = assay.section("sample_styles")["n_styles"]
         shown = values["max_epochs"] * n * (1 - values["validation_share"])
-        weights = flow_weights(assay.networks.w_dim, values["hidden"], values["n_blocks"])
+        w_dim = assay.section("train_gan")["w_dim"]
+        weights = flow_weights(w_dim, values["hidden"], values["n_blocks"])
         return {"steps": shown / values["batch_size"], "gflop": shown * 8 * weights / 1e9}
 
     def _train_classifier(self, assay: Assay, wildcards: Wildcards) -> Units:

@@ -6,8 +6,9 @@ two agree within a tenth (tested), since affine layers, mapping and FIR filters 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+
+from rls.stylegan2.architecture import Architecture
 
 # What each phase of a training costs for an image of its batch, in forward passes of the
 # generator: forward, backward and, for the penalties, the derivative of the derivative. Counted at
@@ -20,34 +21,8 @@ FLOAT_MB = 4e-6
 
 
 @dataclass(frozen=True)
-class Arithmetic:
-    """Sizes of a generator and of its discriminator.
-
-    Arguments:
-        image_size: Side of an image in px, a power of 2.
-        channel_base, channel_max: Feature maps at resolution r are min(base // r, max).
-        n_channels: Channels of an image.
-    """
-
-    image_size: int
-    n_channels: int
-    channel_base: int
-    channel_max: int
-    z_dim: int
-    w_dim: int
-    mapping_layers: int
-
-    def maps(self, resolution: int) -> int:
-        """Return the feature maps at a resolution."""
-        return min(self.channel_base // resolution, self.channel_max)
-
-    @property
-    def resolutions(self) -> Iterator[int]:
-        """The resolutions from 4 px to the image's."""
-        resolution = 4
-        while resolution <= self.image_size:
-            yield resolution
-            resolution *= 2
+class Arithmetic(Architecture):
+    """What the networks of an architecture compute and weigh."""
 
     @property
     def generator_gflop(self) -> float:
@@ -58,10 +33,10 @@ class Arithmetic:
         """
         total = 0
         for r in self.resolutions:
-            maps = self.maps(r)
+            maps = self.features(r)
             total += 2 * 9 * r**2 * maps**2 + 2 * r**2 * maps * self.n_channels
             if r > 4:
-                total += 2 * 9 * (r // 2) ** 2 * self.maps(r // 2) * maps
+                total += 2 * 9 * (r // 2) ** 2 * self.features(r // 2) * maps
         return total / 1e9
 
     @property
@@ -88,23 +63,23 @@ class Arithmetic:
     def generator_weights(self) -> int:
         """Parameters of the generator: mapping, constant input, convolutions, affine layers."""
         mapping = (self.z_dim + (self.mapping_layers - 1) * self.w_dim) * self.w_dim
-        total = mapping + self.mapping_layers * self.w_dim + self.maps(4) * 16
+        total = mapping + self.mapping_layers * self.w_dim + self.features(4) * 16
         for r in self.resolutions:
-            maps = self.maps(r)
+            maps = self.features(r)
             total += self._styled(maps, 9 * maps) + maps + 1
             total += self._styled(maps, self.n_channels) + self.n_channels
             if r > 4:
-                total += self._styled(self.maps(r // 2), 9 * maps) + maps + 1
+                total += self._styled(self.features(r // 2), 9 * maps) + maps + 1
         return total
 
     @property
     def discriminator_weights(self) -> int:
         """Parameters of the discriminator: residual blocks, then the last block at 4 px."""
-        first, last = self.maps(self.image_size), self.maps(4)
+        first, last = self.features(self.image_size), self.features(4)
         total = (self.n_channels + 1) * first
         for r in self.resolutions:
             if r > 4:
-                maps, below = self.maps(r), self.maps(r // 2)
+                maps, below = self.features(r), self.features(r // 2)
                 total += 9 * maps**2 + maps + 9 * maps * below + below + maps * below
         return total + 9 * (last + 1) * last + last + 16 * last**2 + last + last + 1
 

@@ -1,9 +1,9 @@
-"""Augmentation of ADA, applied to real and generated images alike before the discriminator.
+"""Apply the augmentations of ADA to real and generated images before the discriminator.
 
-Karras et al. 2020, "Training generative adversarial networks with limited data", appendix B, for
-any number of channels: geometry, colour, frequency bands, noise and cutout, in this order.
-`augment_draws` draws, `apply` is a deterministic function of images and draws, linear in the images
-and so differentiable as often as R1 needs.
+The augmentations are geometry, colour, frequency bands, noise and cutout, in this order, for any
+number of channels (Karras et al. 2020, "Training generative adversarial networks with limited
+data", appendix B). ``rls.stylegan2.augment_draws`` draws; ``apply`` is a deterministic function of
+images and draws. It is affine in the images, and so differentiable as often as R1 needs.
 """
 
 from __future__ import annotations
@@ -14,28 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.stylegan2.augment_draws import PIPELINES, Draws, draw
+from rls.stylegan2.augment_draws import Draws
 from rls.stylegan2.augment_warp import mirrored, warp
 
-__all__ = ["PIPELINES", "Draws", "apply", "augment", "draw", "filter_bands"]
-
-# Low pass of the Daubechies wavelet "sym2" convolved with its mirror, and its high-pass complement
-# (Daubechies 1992, section 8.2.3): a bank of bands that sum to the identity.
+# The low pass is that of the Daubechies wavelet "sym2" convolved with its mirror image, the high
+# pass its complement (Daubechies 1992, section 8.2.3): together they are a bank of bands that sum
+# to the identity.
 SYM2_LOW = (-1 / 32, 0.0, 9 / 32, 1 / 2, 9 / 32, 0.0, -1 / 32)
 SYM2_HIGH = (1 / 32, 0.0, -9 / 32, 1 / 2, -9 / 32, 0.0, 1 / 32)
 N_BANDS = 4
 
 
-def augment(images: Tensor, p: float, random: torch.Generator, pipeline: str = "bgc") -> Tensor:
-    """Images (n, c, y, x) in [-1, 1] augmented with probability p each; p <= 0 changes nothing."""
-    if p <= 0 or not PIPELINES.get(pipeline, "?"):
-        return images
-    n, c, height, width = images.shape
-    return apply(images, draw((n, c, height, width), p, pipeline, random))
-
-
 def apply(images: Tensor, draws: Draws) -> Tensor:
-    """Images (n, c, y, x) in [-1, 1] as the draws want them, in their own type."""
+    """Return images (n, c, y, x) in [-1, 1] augmented as drawn, in their own dtype."""
     if draws.matrices is not None:
         images = warp(images, draws.matrices)
     if draws.colours is not None:
@@ -50,14 +41,14 @@ def apply(images: Tensor, draws: Draws) -> Tensor:
 
 
 def colour(images: Tensor, colours: Tensor) -> Tensor:
-    """y = C x + offset of every pixel: (n, c, y, x), (n, c, c + 1)."""
+    """Return C x + offset for every pixel x of images (n, c, y, x); colours (n, c, c + 1)."""
     c = images.shape[1]
     colours = colours.to(images.dtype)
     return torch.baddbmm(colours[:, :, c:], colours[:, :, :c], images.flatten(2)).view_as(images)
 
 
 def filter_bands(images: Tensor, gains: Tensor) -> Tensor:
-    """Amplify four frequency bands by gains (n, 4), mirrored at the border.
+    """Return images with four frequency bands amplified by gains (n, 4), mirrored at the border.
 
     The filter of an image is one weighted sum of bands, applied along x and then along y.
     """
@@ -71,7 +62,10 @@ def filter_bands(images: Tensor, gains: Tensor) -> Tensor:
 
 
 def cut_out(images: Tensor, boxes: Tensor) -> Tensor:
-    """Zero (mid-grey) inside boxes (n, 3): centre x, y and side in sides of the image."""
+    """Return images that are zero (mid-grey) inside boxes (n, 3).
+
+    A box is given by centre x, centre y and side, in image sides.
+    """
     outside = [
         ((torch.arange(side, device=boxes.device) + 0.5) / side - boxes[:, i : i + 1]).abs()
         >= boxes[:, 2:] / 2
@@ -81,10 +75,13 @@ def cut_out(images: Tensor, boxes: Tensor) -> Tensor:
 
 
 def band_filters() -> Tensor:
-    """The bands (4, 43) of the filter bank, low frequencies first; they sum to the identity."""
+    """Return the bands (4, 43) of the filter bank, low frequencies first.
+
+    They sum to the identity.
+    """
     bands = [np.ones(1)]
     for _ in range(N_BANDS - 1):
-        # Each band at half the frequency inside the low pass, and the octave above it.
+        # Every band moves to half its frequency inside the low pass; the octave above is added.
         bands = [np.convolve(np.kron(b, (1, 0))[:-1], SYM2_LOW) for b in bands]
         bands.append(np.array(SYM2_HIGH))
     reach = len(bands[0]) // 2
@@ -94,7 +91,7 @@ def band_filters() -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _band_matrices(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The bands as matrices (4, side, side) over a line of an image, mirrored at its ends."""
+    """Return the bands as matrices (4, side, side) on a line of pixels mirrored at its ends."""
     filters = band_filters()
     n_taps = filters.shape[1]
     source = mirrored(torch.arange(side)[:, None] + torch.arange(n_taps) - n_taps // 2, side)

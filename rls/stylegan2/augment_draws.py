@@ -1,81 +1,75 @@
-"""Everything random about the augmentation of one batch of images.
+"""Draw everything random about the augmentation of one batch of images.
 
-Karras et al. 2020, "Training generative adversarial networks with limited data", appendix B: 18
-augmentations, each chosen per image with probability p. How many random numbers are drawn, and in
-which order, depends neither on p nor on what is chosen.
+There are 18 augmentations (Karras et al. 2020, "Training generative adversarial networks with
+limited data", appendix B), each chosen per image with probability p. The count and the order of the
+random numbers depend neither on p nor on what is chosen.
 
-Colour is written for any number c of channels. Let v = (1, ..., 1) / sqrt(c) be the axis of luma
-and P = I - v v^T. Brightness b, contrast k, luma flip f = 1 or -1, hue and saturation s then are
+The colour transformation is written for any number c of channels. Let v = (1, ..., 1) / sqrt(c) be
+the luma axis and P = I - v v^T. Brightness b, contrast k, luma flip f = 1 or -1, hue and saturation
+s give
 
     y = C x + f k b (1, ..., 1)^T,    C = k (f v v^T + s R),
 
-R = P turned by the hue's angle in a plane orthogonal to v. c = 3 leaves one such plane, and hue is
-the turn about v of the paper; c >= 4 has many, one is drawn per image; c = 2 has none, and hue does
-nothing; c = 1 has P = 0, and neither hue nor saturation acts.
+where R is P turned by the hue angle in a plane orthogonal to v. With c = 3 there is one such plane,
+and hue is the paper's rotation about v. With c >= 4 there are many, and one is drawn per image.
+With c = 2 there is none, and hue does nothing. With c = 1, P = 0, and neither hue nor saturation
+acts.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rls.runtime.errors import InputError
+from rls.stylegan2.pipelines import BLIT, COLOUR, GEOMETRY, PIPELINES
 
-_BLIT = ("xflip", "rotate90", "xint")
-_GEOMETRY = ("scale", "rotate", "aniso", "xfrac")
-_COLOUR = ("brightness", "contrast", "lumaflip", "hue", "saturation")
-PIPELINES: Mapping[str, tuple[str, ...]] = {
-    "none": (),
-    "blit": _BLIT,
-    "geom": _GEOMETRY,
-    "color": _COLOUR,
-    "filter": ("filter",),
-    "noise": ("noise",),
-    "cutout": ("cutout",),
-    "bg": _BLIT + _GEOMETRY,
-    "bgc": _BLIT + _GEOMETRY + _COLOUR,
-    "bgcf": _BLIT + _GEOMETRY + _COLOUR + ("filter",),
-    "bgcfn": _BLIT + _GEOMETRY + _COLOUR + ("filter", "noise"),
-    "bgcfnc": _BLIT + _GEOMETRY + _COLOUR + ("filter", "noise", "cutout"),
-}  # the names of the paper: pixel blitting, geometry, colour, filter, noise, cutout
-# Strengths, appendix B. Images lie in [-1, 1].
-TRANSLATION = 0.125  # of the side: limit of integer, sd of fractional translation
+# These strengths are those of appendix B, for images in [-1, 1].
+TRANSLATION = 0.125  # limit of the integer and sd of the fractional translation, in image sides
 SCALE_SD = 0.2  # sd of log2 of the isotropic and of the anisotropic factor
 BRIGHTNESS_SD = 0.2
-CONTRAST_SD = 0.5  # of log2
-SATURATION_SD = 1.0  # of log2
-BAND_SD = 1.0  # of log2 of a band's gain
-BAND_POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)  # of natural images, low frequencies first
-NOISE_SD = 0.1  # of the half-normal that the noise's own sd is drawn from
-CUTOUT_SIDE = 0.5  # of the image's side
+CONTRAST_SD = 0.5  # sd of log2 of the contrast
+SATURATION_SD = 1.0  # sd of log2 of the saturation
+BAND_SD = 1.0  # sd of log2 of a band's gain
+BAND_POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)  # power spectrum of natural images, low first
+NOISE_SD = 0.1  # sd of the half-normal from which the sd of the noise is drawn
+CUTOUT_SIDE = 0.5  # side of the box, in image sides
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What happens to each of n images; None where the pipeline has no such part."""
+    """What happens to each of n images; None where the pipeline has no such part.
 
-    matrices: Tensor | None = None  # (n, 2, 3): output pixel (x, y, 1) from the centre -> source
-    colours: Tensor | None = None  # (n, c, c + 1): C and, in the last column, the offset
-    bands: Tensor | None = None  # (n, 4): gains, low frequencies first
-    noise: Tensor | None = None  # (n, c, y, x): added
-    cutouts: Tensor | None = None  # (n, 3): centre x, y and side of the box, in sides of the image
+    Attributes:
+        matrices: (n, 2, 3), from an output pixel (x, y, 1) about the centre to its source.
+        colours: (n, c, c + 1), the matrix C and, in the last column, the offset.
+        bands: (n, 4), gains of the frequency bands, low frequencies first.
+        noise: (n, c, y, x), added to the images.
+        cutouts: (n, 3), centre x, centre y and side of the box, in image sides.
+    """
+
+    matrices: Tensor | None = None
+    colours: Tensor | None = None
+    bands: Tensor | None = None
+    noise: Tensor | None = None
+    cutouts: Tensor | None = None
 
     def __getitem__(self, rows: slice | Tensor) -> Draws:
-        """The draws of some of the images."""
+        """Return the draws of some of the images."""
         parts = (self.matrices, self.colours, self.bands, self.noise, self.cutouts)
         return Draws(*(None if part is None else part[rows] for part in parts))
 
 
 class _Dice:
-    """Random numbers for n images; at a percentile, that of their distribution instead.
+    """Random numbers for n images, or instead of each a given percentile of its distribution.
 
-    The percentiles of normal numbers are those of a normal of sd 1 / sqrt(2), as in the paper's
-    own program.
+    The percentiles of normal numbers are those of a normal distribution with sd 1 / sqrt(2), as in
+    the paper's own program.
     """
 
     def __init__(self, n: int, random: torch.Generator, percentile: float | None) -> None:
@@ -83,24 +77,24 @@ class _Dice:
         self.device = random.device
 
     def uniform(self, k: int) -> Tensor:
-        """(n, k) in [0, 1)."""
+        """Return uniform numbers (n, k) in [0, 1)."""
         out = torch.rand((self.n, k), device=self.device, generator=self.random)
         return out if self.percentile is None else torch.full_like(out, self.percentile)
 
     def normal(self, k: int) -> Tensor:
-        """(n, k)."""
+        """Return standard normal numbers (n, k)."""
         out = torch.randn((self.n, k), device=self.device, generator=self.random)
         if self.percentile is None:
             return out
         return torch.full_like(out, 2 * self.percentile - 1).erfinv()
 
     def half_normal(self) -> Tensor:
-        """(n, 1), not negative."""
+        """Return absolute values (n, 1) of standard normal numbers."""
         out = torch.randn((self.n, 1), device=self.device, generator=self.random).abs()
         return out if self.percentile is None else torch.full_like(out, self.percentile).erfinv()
 
     def chosen(self, p: float, names: tuple[str, ...], has: frozenset[str]) -> Tensor:
-        """(n, k) of 0 and 1, 1 with probability p; 0 for the names that `has` does not hold."""
+        """Return (n, k) of 0 and 1: 1 with probability p, always 0 for names not in ``has``."""
         shape = (self.n, len(names))
         dice = torch.rand(shape, device=self.device, generator=self.random)
         switches = _row(tuple(float(name in has) for name in names), self.device)
@@ -109,7 +103,7 @@ class _Dice:
 
 @functools.lru_cache(maxsize=64)
 def _row(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Constants that are copied to the device once."""
+    """Return constants on the device; they are copied there only once."""
     return torch.tensor(values, device=device)
 
 
@@ -121,10 +115,17 @@ def draw(
     *,
     percentile: float | None = None,
 ) -> Draws:
-    """Draws for images of a shape (n, c, y, x), on the device of `random`.
+    """Return the draws of a pipeline for one batch, on the device of ``random``.
 
-    Each augmentation of the pipeline is chosen with probability p. percentile (0 to 1) sets every
-    strength to that percentile of its distribution, for tests.
+    Arguments:
+        shape: Shape (n, c, y, x) of the images.
+        p: Probability of each augmentation of the pipeline.
+        pipeline: A name of ``PIPELINES``.
+        random: Stream of the random numbers.
+        percentile: Sets every strength to this percentile (0 to 1) of its distribution, for tests.
+
+    Raises:
+        InputError: There is no such pipeline.
     """
     if pipeline not in PIPELINES:
         raise InputError(
@@ -142,14 +143,14 @@ def draw_augmentations(
     *,
     percentile: float | None = None,
 ) -> Draws:
-    """As `draw`, with augmentations by their names as in `PIPELINES`."""
+    """Return draws as ``draw`` does, for augmentations given by their names in ``PIPELINES``."""
     n, c, height, width = shape
     dice = _Dice(n, random, percentile)
     has = frozenset(names)
     matrices = colours = bands = noise = cutouts = None
-    if has & {*_BLIT, *_GEOMETRY}:
+    if has & {*BLIT, *GEOMETRY}:
         matrices = _matrices(dice, (height, width), p, has)
-    if has & {*_COLOUR}:
+    if has & {*COLOUR}:
         colours = _colours(dice, c, p, has)
     if "filter" in has:
         bands = _bands(dice, p, has)
@@ -164,10 +165,11 @@ def draw_augmentations(
 
 
 def _matrices(dice: _Dice, size: tuple[int, int], p: float, has: frozenset[str]) -> Tensor:
-    """Flip, quarter turn, shift, scale, turn, anisotropic scale, turn, shift: their inverses.
+    """Return the inverse geometric transformations (n, 2, 3).
 
-    A turn is drawn before and after the anisotropic scale with probability 1 - sqrt(1 - p), so
-    that any turn has probability p. At a percentile there is only the one before.
+    Their order is flip, quarter turn, shift, scale, rotation, anisotropic scale, rotation, shift.
+    Each of the two rotations is drawn with probability 1 - sqrt(1 - p), so that an image is rotated
+    at all with probability p. At a percentile only the first rotation takes place.
     """
     kinds = ("xflip", "rotate90", "scale", "aniso", "xint", "xfrac")
     chosen = dice.chosen(p, kinds, has)
@@ -187,7 +189,7 @@ def _matrices(dice: _Dice, size: tuple[int, int], p: float, has: frozenset[str])
     angles = torch.cat([quarters * (math.pi / 2), turns], dim=1)
     cos, sin = angles.cos(), angles.sin()
     turned = torch.stack([cos, -sin, sin, cos], dim=2).reshape(-1, 3, 2, 2)
-    # Whole numbers: an image without a free rotation keeps its axes exactly.
+    # The rounding keeps the axes of an image without a free rotation exact.
     linear = turned[:, 0].round() * torch.cat([1 - 2 * flips, torch.ones_like(flips)], 1)[..., None]
     shift = linear @ whole[..., None]
     linear = linear @ turned[:, 1] * torch.cat([1 / stretch, stretch], dim=1)[:, None]
@@ -196,8 +198,8 @@ def _matrices(dice: _Dice, size: tuple[int, int], p: float, has: frozenset[str])
 
 
 def _colours(dice: _Dice, c: int, p: float, has: frozenset[str]) -> Tensor:
-    """The module's C and offset."""
-    chosen = dice.chosen(p, _COLOUR, has)[:, :, None, None]
+    """Return C and the offset (n, c, c + 1), as the module's docstring defines them."""
+    chosen = dice.chosen(p, COLOUR, has)[:, :, None, None]
     uniform, normal = dice.uniform(2)[:, :, None, None], dice.normal(3)[:, :, None, None]
     brightness = normal[:, 0] * BRIGHTNESS_SD * chosen[:, 0]
     contrast = torch.exp2(normal[:, 1] * CONTRAST_SD * chosen[:, 1])
@@ -216,10 +218,13 @@ def _colours(dice: _Dice, c: int, p: float, has: frozenset[str]) -> Tensor:
 
 
 def _hue_plane(dice: _Dice, chroma: Tensor) -> tuple[Tensor, Tensor]:
-    """Two orthonormal axes (n or 1, c, 1), orthogonal to luma; random from four channels on."""
+    """Return two orthonormal axes (n or 1, c, 1) orthogonal to luma.
+
+    From four channels on they are random.
+    """
     c = len(chroma)
     if c == 3:
-        # The turn is right-handed about luma: a x b = v.
+        # This choice makes the rotation right-handed about luma: a x b = v.
         a = chroma[:, :1] / chroma[:, :1].norm()
         b = (chroma[:, 1:2] - chroma[:, 2:]) / math.sqrt(2)
         return a[None], b[None]
@@ -231,7 +236,7 @@ def _hue_plane(dice: _Dice, chroma: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bands(dice: _Dice, p: float, has: frozenset[str]) -> Tensor:
-    """Gains of the bands: one after another is changed, the expected power kept at one."""
+    """Return the gains (n, 4) of the bands, which keep the expected power of an image at one."""
     chosen = dice.chosen(p, ("filter",) * len(BAND_POWER), has)
     gains = torch.exp2(dice.normal(len(BAND_POWER)) * BAND_SD * chosen)
     power = 1 + _row(BAND_POWER, dice.device) * (gains**2 - 1)

@@ -1,17 +1,17 @@
-"""Geometric augmentation: one matrix per image, one resampling at twice the resolution.
+"""Warp images by one matrix each, with one resampling at twice the resolution.
 
-Karras et al. 2020, "Training generative adversarial networks with limited data", appendix B:
-upsampled by 2 and downsampled by 2 with the low pass of sym6, sampled bilinearly in between. The
-border is mirrored, again and again, so that an image is a periodic signal with 2 (side - 1) pixels
-a period: no padding depends on the other images of the batch.
+An image is upsampled by 2, sampled bilinearly and downsampled by 2, with the low pass of the
+wavelet sym6 (Karras et al. 2020, "Training generative adversarial networks with limited data",
+appendix B). The border is mirrored repeatedly, so that an image is a periodic signal with a period
+of 2 (side - 1) pixels, and no padding depends on the other images of the batch.
 
-How it is made fast. FIR filters of a line are matrices with a band, made once per side: polyphase,
-separable, mirror included, no zeros inserted. On a CPU one looks at the matrices first: images that
-no free rotation turns are resampled along each axis for itself, y = R_y x R_x^T; of every other one
-the part that is seen is upsampled, one image after another, so that it stays in the cache. On a GPU
-looking would wait for it; there every image is upsampled as a whole period. The map is linear in
-the images: its derivative is its adjoint, whose derivative is the map again, and no intermediate
-image is kept.
+Three things make it fast. The FIR filters of a line of pixels are banded matrices, made once per
+side: polyphase, separable, with the mirroring included and without inserted zeros. On a CPU the
+matrices are inspected first: an image without a free rotation is resampled along each axis
+separately, y = R_y x R_x^T; any other image is upsampled only where it is seen, one image after the
+other, so that it stays in the cache. On a GPU the inspection would force a synchronisation, so
+there every image is upsampled over a whole period. Finally, the map is linear in the images: its
+derivative is its adjoint, whose derivative is the map again, and no intermediate image is kept.
 """
 
 from __future__ import annotations
@@ -19,26 +19,38 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 # Low-pass decomposition filter of the Daubechies wavelet "sym6" (Daubechies 1992, table 6.3).
 SYM6 = (
-    0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
-    0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252,
-    -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148,
-)  # fmt: skip
-_PEAK = 5  # tap of the filter that stands on a pixel: fine sample 2 i is pixel i
+    0.015404109327027373,
+    0.0034907120842174702,
+    -0.11799011114819057,
+    -0.048311742585633,
+    0.4910559419267466,
+    0.787641141030194,
+    0.3379294217276218,
+    -0.07263752278646252,
+    -0.021060292512300564,
+    0.04472490177066578,
+    0.0017677118642428036,
+    -0.007800708325034148,
+)
+_PEAK = 5  # index of the tap that stands on a pixel: fine sample 2 i is pixel i
 
 
 def warp(images: Tensor, matrices: Tensor, *, look: bool | None = None) -> Tensor:
-    """Resample (n, c, y, x), sides of 2 px or more: antialiased, mirrored at the border.
+    """Return the images resampled by their matrices, antialiased and mirrored at the border.
 
-    matrices (n, 2, 3) map an output pixel (x, y, 1), seen from the centre, to its source. look says
-    whether to look at them to save work, by default on a CPU; the result is the same.
+    Arguments:
+        images: (n, c, y, x), with sides of at least 2 px.
+        matrices: (n, 2, 3), which map an output pixel (x, y, 1) about the centre to its source.
+        look: Whether to inspect the matrices to save work, by default on a CPU only; the result is
+            the same.
     """
     dtype = torch.promote_types(images.dtype, torch.float32)
     look = not images.is_cuda if look is None else look
@@ -49,11 +61,18 @@ def warp(images: Tensor, matrices: Tensor, *, look: bool | None = None) -> Tenso
 
 @dataclass(frozen=True)
 class _Straight:
-    """Images whose axes stay axes: y = left x right^T, or left x^T right^T of a quarter turn."""
+    """Images whose axes stay axes: y = left x right^T, or left x^T right^T for a quarter turn.
+
+    Attributes:
+        rows: Rows of these images in the batch.
+        left: (n, y, y').
+        right: (n, x, x').
+        turned: Whether the axes are exchanged.
+    """
 
     rows: Tensor | slice
-    left: Tensor  # (n, y, y')
-    right: Tensor  # (n, x, x')
+    left: Tensor
+    right: Tensor
     turned: bool
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,12 +85,19 @@ class _Straight:
 
 @dataclass(frozen=True)
 class _Oblique:
-    """Images of any matrix: upsampled along y and x, sampled, downsampled along y and x."""
+    """Images of any matrix: upsampled along y and x, sampled, downsampled along y and x.
+
+    Attributes:
+        rows: Rows of these images in the batch.
+        up: Upsampling matrices (fine, side) of y and x.
+        grid: (n, fine y, fine x, 2), -1 to 1 from the first to the last fine sample.
+        down: Downsampling matrices (side, fine) of y and x.
+    """
 
     rows: Tensor | slice
-    up: tuple[Tensor, Tensor]  # (fine, side)
-    grid: Tensor  # (n, fine y, fine x, 2), -1 to 1 from the first to the last fine sample
-    down: tuple[Tensor, Tensor]  # (side, fine)
+    up: tuple[Tensor, Tensor]
+    grid: Tensor
+    down: tuple[Tensor, Tensor]
 
     def forward(self, x: Tensor) -> Tensor:
         fine = _both(self.up[0], x, self.up[1])
@@ -81,7 +107,7 @@ class _Oblique:
     def adjoint(self, y: Tensor) -> Tensor:
         fine = _both(self.down[0].mT, y, self.down[1].mT)
         shape = (*fine.shape[:2], self.up[0].shape[-2], self.up[1].shape[-2])
-        like = fine.new_zeros(()).expand(shape)  # its values do not matter
+        like = fine.new_zeros(()).expand(shape)  # only its shape is used
         fine, _ = torch.ops.aten.grid_sampler_2d_backward(
             fine, like, self.grid, 0, 0, True, [True, False]
         )
@@ -91,11 +117,18 @@ class _Oblique:
 _Part = _Straight | _Oblique
 
 
+class _Context(FunctionCtx):
+    """What the forward pass of ``_Linear`` leaves for the backward pass."""
+
+    parts: list[_Part]
+    adjoint: bool
+
+
 class _Linear(torch.autograd.Function):
-    """The linear map that a plan is, or its adjoint."""
+    """The linear map of a plan, or its adjoint."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, parts: list[_Part], adjoint: bool) -> Tensor:  # noqa: ANN401
+    def forward(ctx: _Context, x: Tensor, parts: list[_Part], adjoint: bool) -> Tensor:
         ctx.parts, ctx.adjoint = parts, adjoint
         if len(parts) == 1:
             return parts[0].adjoint(x) if adjoint else parts[0].forward(x)
@@ -106,14 +139,15 @@ class _Linear(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor, None, None]:
         return _Linear.apply(gradients[0], ctx.parts, not ctx.adjoint), None, None
 
 
 def _both(left: Tensor, x: Tensor, right: Tensor) -> Tensor:
-    """left x right^T of every channel: (n, y', y), (n, c, y, x), (n, x', x) -> (n, c, y', x').
+    """Return left x right^T for every channel.
 
-    Channels stand between y and x, so that each side is one matrix product.
+    The shapes are (n, y', y), (n, c, y, x), (n, x', x) -> (n, c, y', x'). The channels are put
+    between y and x, so that each side is one matrix product.
     """
     n, c, height, width = x.shape
     x = x.transpose(1, 2).reshape(n, height * c, width) @ right.mT
@@ -122,7 +156,10 @@ def _both(left: Tensor, x: Tensor, right: Tensor) -> Tensor:
 
 
 def _plan(matrices: Tensor, size: tuple[int, int], look: bool) -> list[_Part]:
-    """What is to be done with which images of size (y, x); one part has all rows, in order."""
+    """Return what to do with which images of size (y, x).
+
+    Where there is only one part, it has all rows in order.
+    """
     if not look:
         return [_whole(matrices, size)]
     straight, turned = [], []
@@ -143,6 +180,7 @@ def _plan(matrices: Tensor, size: tuple[int, int], look: bool) -> list[_Part]:
 
 
 def _straight(rows: Tensor, matrices: Tensor, size: tuple[int, int], turned: bool) -> _Straight:
+    """Return the plan of images whose axes stay axes."""
     lines = []
     for out_axis, n_out in ((1, size[0]), (0, size[1])):
         axis = 1 - out_axis if turned else out_axis  # 0 is x, 1 is y
@@ -162,11 +200,11 @@ def _straight(rows: Tensor, matrices: Tensor, size: tuple[int, int], turned: boo
 def _oblique(
     rows: slice, matrix: list[list[float]], size: tuple[int, int], like: Tensor
 ) -> _Oblique:
-    """One image by its matrix; only what it sees is upsampled."""
+    """Return the plan of one image, in which only the part that is seen is upsampled."""
     x, y = (_fine_axis(n, like.device, like.dtype) for n in size[::-1])
-    planes = like.new_empty((1, 2, len(y), len(x)))  # faster to write and to read than pairs
+    planes = like.new_empty((1, 2, len(y), len(x)))  # planes are faster than (x, y) pairs
     ups: list[Tensor] = []
-    # The fine axes lie about 0.5 and reach so far.
+    # The fine axes are centred at 0.5; these are their half-lengths.
     reach_y, reach_x = (n + (len(SYM6) - 3) / 2 for n in size)
     for axis, n_in in enumerate(size[::-1]):
         by_x, by_y, shift = matrix[axis]
@@ -190,7 +228,7 @@ def _oblique(
 
 
 def _whole(matrices: Tensor, size: tuple[int, int]) -> _Oblique:
-    """All images, each upsampled as a whole period of its mirrored self."""
+    """Return the plan of all images, each upsampled over a whole period."""
     x, y = (_fine_axis(n, matrices.device, matrices.dtype) for n in size[::-1])
     planes = matrices.new_empty((len(matrices), 2, len(y), len(x)))
     ups: list[Tensor] = []
@@ -206,12 +244,17 @@ def _whole(matrices: Tensor, size: tuple[int, int]) -> _Oblique:
 
 
 def _period(side: int) -> int:
-    """Fine samples after which a mirrored line repeats itself."""
+    """Return the number of fine samples after which a mirrored line repeats itself."""
     return 4 * (side - 1)
 
 
 def mirrored(index: Tensor, side: int) -> Tensor:
-    """Indices of any size into a line of `side` pixels that is mirrored about its end pixels."""
+    """Return indices within a line of ``side`` pixels mirrored about its end pixels.
+
+    Arguments:
+        index: Integers of any size and sign.
+        side: Pixels of the line.
+    """
     period = 2 * (side - 1)
     index = index % period
     return torch.minimum(index, period - index)
@@ -219,13 +262,14 @@ def mirrored(index: Tensor, side: int) -> Tensor:
 
 @functools.cache
 def _filter() -> Tensor:
+    """Return the taps of sym6, float64, with sum 1."""
     taps = torch.tensor(SYM6, dtype=torch.float64)
     return taps / taps.sum()
 
 
 @functools.lru_cache(maxsize=8)
 def _fine_axis(n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Fine samples that n_out pixels are filtered from, in fine samples from the centre."""
+    """Return the fine samples that n_out pixels are filtered from, counted from the centre."""
     first = -_PEAK - (n_out - 1)
     n_fine = 2 * n_out + len(SYM6) - 2
     return torch.arange(first, first + n_fine, device=device, dtype=dtype)
@@ -233,7 +277,10 @@ def _fine_axis(n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _upsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A mirrored line at twice the resolution, two periods and a bit: (fine, side)."""
+    """Return the matrix (fine, side) from a line of pixels to its mirrored fine samples.
+
+    The fine samples cover two periods and two samples more.
+    """
     fine = torch.arange(2 * _period(side) + 2)[:, None]
     pixels = fine // 2 + torch.arange(-len(SYM6), len(SYM6))
     taps = fine + _PEAK - 2 * pixels
@@ -245,7 +292,7 @@ def _upsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _downsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(side, fine): low pass and every second of the fine samples."""
+    """Return the matrix (side, fine) that filters fine samples and keeps every second one."""
     out = torch.zeros((side, 2 * side + len(SYM6) - 2), dtype=torch.float64)
     pixels = torch.arange(side)[:, None]
     out[pixels, 2 * pixels + torch.arange(len(SYM6))] = _filter()

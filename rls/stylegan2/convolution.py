@@ -1,39 +1,41 @@
-"""Convolutions that can be differentiated as often as wanted, each derivative by a fast kernel.
+"""Convolutions with derivatives of any order, each computed by a fast kernel.
 
 <g, conv(x, w)> is linear in images x, weights w and the cotangent g. Its three gradients are
 
     y = conv(x, w),  x' = adjoint(g, w), the transposed convolution,  w' = weight gradient(x, g),
 
-and the derivatives of each of the three are the other two: a closed family, of any order. Torch's
-own second derivative of a grouped convolution works group by group, and finds the gradient of FIR
-filters that nobody asked for; its first derivative by the weights has half the speed of the others
-on CPUs without AVX-512 when activations are channels last. Here that one is a few matrix products.
+and the derivatives of each of the three are the other two: a closed family, for any order. Torch's
+own second derivative of a grouped convolution works group by group, and computes the gradient of
+FIR filters that nobody needs. Its first derivative with respect to the weights has half the speed
+of the others on CPUs without AVX-512 when activations are channels last; here it is a few matrix
+products.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
-LEAST_PIXELS = 64  # of an image, from where on matrix products are faster
-
+LEAST_PIXELS = 64  # pixels of an image from which on matrix products are faster
 
 _weights_wanted = True
 
 
 @contextlib.contextmanager
 def only_image_gradients() -> Iterator[None]:
-    """Within it, derivatives by images alone: for `torch.autograd.grad` by images or styles.
+    """Skip the derivatives with respect to weights while the context is open.
 
-    A function of one's own is not told which of its derivatives were asked for, and would find
-    those by weights for nothing. Derivatives of the result have all of them again. One flag of the
-    whole process, because backward passes on a GPU run in threads of their own: not for two threads
-    that differentiate at the same time.
+    It is meant for ``torch.autograd.grad`` with respect to images or styles. A custom autograd
+    function does not learn which of its derivatives were asked for, and would compute those of the
+    weights in vain. Derivatives of the result have all parts again. The flag is one for the whole
+    process, because backward passes on a GPU run in threads of their own; two threads must not
+    differentiate at the same time.
     """
     global _weights_wanted
     before, _weights_wanted = _weights_wanted, False
@@ -44,7 +46,12 @@ def only_image_gradients() -> Iterator[None]:
 
 
 class _Shape(NamedTuple):
-    """What tensors do not tell: of a convolution from size (y, x) with kernels (y, x)."""
+    """The geometry of a convolution that its tensors do not tell.
+
+    Attributes:
+        size: Size (y, x) of the images.
+        kernel: Size (y, x) of the kernels.
+    """
 
     size: tuple[int, int]
     kernel: tuple[int, int]
@@ -53,24 +60,26 @@ class _Shape(NamedTuple):
     groups: int
 
 
+class _Context(FunctionCtx):
+    """What the forward pass of a function leaves for its derivatives."""
+
+    shape: _Shape
+    saved_tensors: tuple[Tensor, Tensor]
+    needs_input_grad: tuple[bool, ...]
+
+
 class _Convolution(torch.autograd.Function):
     """y = conv(x, w) + b."""
 
     @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        x: Tensor,
-        w: Tensor,
-        bias: Tensor | None,
-        shape: _Shape,
-    ) -> Tensor:
+    def forward(ctx: _Context, x: Tensor, w: Tensor, bias: Tensor | None, shape: _Shape) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.save_for_forward(x, w)
         ctx.shape = shape
         return F.conv2d(x, w, bias, shape.stride, shape.padding, groups=shape.groups)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (x, w) = gradients, ctx.saved_tensors
         needs_x, needs_w, needs_bias, _ = ctx.needs_input_grad
         return (
@@ -82,11 +91,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def jvp(
-        ctx: Any,  # noqa: ANN401
-        dx: Tensor | None,
-        dw: Tensor | None,
-        dbias: Tensor | None,
-        _: None,
+        ctx: _Context, dx: Tensor | None, dw: Tensor | None, dbias: Tensor | None, _: None
     ) -> Tensor:
         x, w = ctx.saved_tensors
         parts = [
@@ -98,10 +103,10 @@ class _Convolution(torch.autograd.Function):
 
 
 class _Adjoint(torch.autograd.Function):
-    """x' = the transposed convolution of g with w."""
+    """x', the transposed convolution of g with w."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, w: Tensor, shape: _Shape) -> Tensor:  # noqa: ANN401
+    def forward(ctx: _Context, g: Tensor, w: Tensor, shape: _Shape) -> Tensor:
         ctx.save_for_backward(g, w)
         ctx.save_for_forward(g, w)
         ctx.shape = shape
@@ -112,7 +117,7 @@ class _Adjoint(torch.autograd.Function):
         return F.conv_transpose2d(g, w, None, stride, padding, missing, shape.groups)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (x,), (g, w) = gradients, ctx.saved_tensors
         needs_g, needs_w, _ = ctx.needs_input_grad
         return (
@@ -122,7 +127,7 @@ class _Adjoint(torch.autograd.Function):
         )
 
     @staticmethod
-    def jvp(ctx: Any, dg: Tensor | None, dw: Tensor | None, _: None) -> Tensor:  # noqa: ANN401
+    def jvp(ctx: _Context, dg: Tensor | None, dw: Tensor | None, _: None) -> Tensor:
         g, w = ctx.saved_tensors
         parts = [
             _Adjoint.apply(dg, w, ctx.shape) if dg is not None else None,
@@ -132,10 +137,10 @@ class _Adjoint(torch.autograd.Function):
 
 
 class _WeightGradient(torch.autograd.Function):
-    """w' of conv(x, w) for the cotangent g."""
+    """w', the gradient of conv(x, w) with respect to w for the cotangent g."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, g: Tensor, shape: _Shape) -> Tensor:  # noqa: ANN401
+    def forward(ctx: _Context, x: Tensor, g: Tensor, shape: _Shape) -> Tensor:
         ctx.save_for_backward(x, g)
         ctx.shape = shape
         plain = shape.groups == 1 and shape.kernel[0] == shape.kernel[1]
@@ -145,14 +150,12 @@ class _WeightGradient(torch.autograd.Function):
         inner = x.shape[1] // shape.groups
         like = x.new_empty(()).expand(g.shape[1], inner, *shape.kernel)
         stride, padding = [shape.stride] * 2, [shape.padding] * 2
-        _, w, _ = torch.ops.aten.convolution_backward(
-            g, x, like, None, stride, padding, [1, 1], False, [0, 0], shape.groups,
-            [False, True, False],
-        )  # fmt: skip
-        return w
+        geometry = (stride, padding, [1, 1], False, [0, 0], shape.groups)
+        only_weights = [False, True, False]
+        return torch.ops.aten.convolution_backward(g, x, like, None, *geometry, only_weights)[1]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (w,), (x, g) = gradients, ctx.saved_tensors
         needs_x, needs_g, _ = ctx.needs_input_grad
         return (
@@ -163,10 +166,14 @@ class _WeightGradient(torch.autograd.Function):
 
 
 def _weight_gradient_by_products(x: Tensor, g: Tensor, shape: _Shape) -> Tensor:
-    """Gradient (o, i, k, k) of x (n, i, y, x) and g (n, o, y', x'), a matrix product a kernel row.
+    """Return the gradient (o, i, k, k) from one matrix product per kernel row.
 
-    At stride 1 the two can change places, with the kernel turned round: the one with fewer channels
+    At stride 1 the two can be exchanged, with the kernel reversed; then the one with fewer channels
     is widened.
+
+    Arguments:
+        x: Images (n, i, y, x).
+        g: Cotangent (n, o, y', x').
     """
     k, stride, padding = shape.kernel[0], shape.stride, shape.padding
     if stride == 1 and g.shape[1] < x.shape[1]:
@@ -176,11 +183,15 @@ def _weight_gradient_by_products(x: Tensor, g: Tensor, shape: _Shape) -> Tensor:
 
 
 def _products(x: Tensor, g: Tensor, k: int, stride: int, padding: int) -> Tensor:
-    """sum over n, y, x of x[n, :, s y + i - p, s x + j - p] g[n, :, y, x]: (k, k, x's, g's).
+    """Return the sum over n, y, x of x[n, :, s y + i - p, s x + j - p] g[n, :, y, x].
 
-    `wide` holds, for the pixels of g, the k pixels of x side by side that a kernel row meets: three
-    times x in memory, not nine. Rows of x with the same remainder by the stride are kept together:
-    then what a kernel row meets is one stretch of memory, and rows outside of x are left out.
+    ``wide`` holds for each pixel of g the k neighbouring pixels of x that a kernel row covers,
+    which takes three times the memory of x and not nine. Rows of x with the same remainder modulo
+    the stride are kept together, so that what a kernel row covers is contiguous in memory; rows
+    outside of x are left out.
+
+    Returns:
+        (k, k, channels of x, channels of g).
     """
     n, channels, rows_of_x, columns_of_x = x.shape
     height, width = g.shape[2:]
@@ -201,7 +212,11 @@ def _products(x: Tensor, g: Tensor, k: int, stride: int, padding: int) -> Tensor
 
 
 def _widened(lines: Tensor, k: int, stride: int, padding: int, width: int) -> Tensor:
-    """Pixels (n, y, x, c) a kernel row meets: (n, y * width, k * c), zeros outside."""
+    """Return the pixels (n, y * width, k * c) that a kernel row covers, with zeros outside.
+
+    Arguments:
+        lines: Images (n, y, x, c).
+    """
     n, rows, columns, c = lines.shape
     if k == 1 and stride == 1:
         return lines.reshape(n, rows * width, c)
@@ -218,7 +233,7 @@ def _widened(lines: Tensor, k: int, stride: int, padding: int, width: int) -> Te
 
 
 def _total(parts: list[Tensor | None]) -> Tensor:
-    """Sum of those that are there, at least one."""
+    """Return the sum of the parts that are there, of which there must be one."""
     there = [part for part in parts if part is not None]
     total = there[0]
     for part in there[1:]:
@@ -235,9 +250,10 @@ def convolve(
     padding: int = 0,
     groups: int = 1,
 ) -> Tensor:
-    """As torch's conv2d: (n, i, y, x), (o, i / groups, k, k) -> (n, o, y', x').
+    """Return what torch's conv2d returns: (n, i, y, x), (o, i / groups, k, k) -> (n, o, y', x').
 
-    Differentiable in x, w and bias any number of times, and once forward.
+    It can be differentiated any number of times in reverse mode with respect to x, w and bias, and
+    once in forward mode.
     """
     size, kernel = (x.shape[2], x.shape[3]), (w.shape[2], w.shape[3])
     return _Convolution.apply(x, w, bias, _Shape(size, kernel, stride, padding, groups))
@@ -246,7 +262,10 @@ def convolve(
 def convolve_transposed(
     g: Tensor, w: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> Tensor:
-    """As torch's conv_transpose2d: (n, i, y, x), (i, o / groups, k, k) -> (n, o, y', x')."""
+    """Return what torch's conv_transpose2d returns.
+
+    The shapes are (n, i, y, x), (i, o / groups, k, k) -> (n, o, y', x').
+    """
     kernel = (w.shape[2], w.shape[3])
     height, width = (
         (n - 1) * stride - 2 * padding + k for n, k in zip(g.shape[2:], kernel, strict=True)

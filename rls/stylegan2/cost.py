@@ -1,6 +1,6 @@
-"""What a step of training costs: operations and memory counted from shapes, time on the device.
+"""What a training step costs: operations and memory counted from shapes, time measured.
 
-Nothing is written, and a trainer that was timed is of no use afterwards.
+Nothing is written. A trainer that was timed cannot be used afterwards.
 """
 
 from __future__ import annotations
@@ -15,36 +15,41 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from rls.runtime.streams import torch_stream
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.data import TrainingImages
-from rls.stylegan2.networks import Architecture, Precision
+from rls.stylegan2.networks import Precision
+from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.settings import Settings
-from rls.stylegan2.training import Trainer, update_average
+from rls.stylegan2.trainer import Trainer
 
-TIMED_STEPS = 2  # after one that warms up
-PATIENCE_S = 60.0  # for all of them; a slower CPU is timed with smaller batches
-ADAPTIVE_P = 0.5  # augmentation while timing, where p is adapted: it starts at 0, where it is free
-META = torch.device("meta")  # of tensors that have a shape and no numbers
+TIMED_STEPS = 2  # after one step to warm up
+PATIENCE_S = 60.0  # longest time of all these steps; a slower CPU is timed with smaller batches
+ADAPTIVE_P = 0.5  # p while timing, where p is adapted; at its initial 0 augmentation costs nothing
+META = torch.device("meta")  # its tensors have a shape and no numbers
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a step, done every `every` steps."""
+    """A part of a step, done every ``every`` steps."""
 
     name: str
     every: int
-    run: Callable[[], Any]
+    run: Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Work and memory of one phase: floating-point operations of a batch, and the most bytes of
-    activations and gradients at one time.
+    """Work and memory of one phase, done every ``every`` steps.
+
+    Attributes:
+        flop: Floating-point operations of a batch.
+        peak_bytes: Most bytes of activations and gradients that are alive at one time.
     """
 
     name: str
@@ -55,24 +60,28 @@ class Cost:
 
 @dataclass(frozen=True)
 class Timing:
-    """Mean seconds of each part of a step of `batch_size` images, and the peak of memory."""
+    """Mean seconds of each part of a step of ``batch_size`` images, and the peak memory.
+
+    Attributes:
+        cpu_share: Share of the time of its threads that the process got while it was timed.
+    """
 
     seconds: dict[str, float]
     every: dict[str, int]
     batch_size: int
     peak_gib: float
-    cpu_share: float = 1.0  # of its threads' time that the process had while it was timed
+    cpu_share: float = 1.0
 
     @property
     def images_per_second(self) -> float:
-        """Real images shown a second, rare phases shared out over the steps."""
+        """Return the real images shown per second, with rare phases averaged over the steps."""
         return self.batch_size / sum(s / self.every[name] for name, s in self.seconds.items())
 
 
 def phases(trainer: Trainer, real: Tensor) -> list[Phase]:
-    """The phases of a step that the settings ask for, ready to run on real images in [-1, 1]."""
+    """Return the phases that the settings ask for, ready to run on real images in [-1, 1]."""
     settings = trainer.settings
-    random: Any = None  # of tensors without numbers there is nothing to draw
+    random: Any = None  # tensors without numbers need no stream
     if trainer.device != META:
         random = torch_stream(settings.seed, "plan", "train_gan", trainer.device)
     found = [Phase("generator", 1, lambda: trainer._generator_phase(random))]
@@ -86,11 +95,15 @@ def phases(trainer: Trainer, real: Tensor) -> list[Phase]:
 
 
 class Counter(TorchDispatchMode):
-    """Counts what runs within it: `flop` of convolutions and matrix products, and live memory.
+    """Count the operations and the live memory of what runs in this context.
 
-    `peak` is the most bytes of tensors made within it that were alive at one time, without what an
-    operator takes for itself. torch's formulas; its own FlopCounterMode follows modules too, which
-    fails in a derivative of a derivative (torch 2.13).
+    Operations are counted by torch's formulas. Its own FlopCounterMode follows modules, too, and
+    fails in second derivatives (torch 2.13).
+
+    Attributes:
+        flop: Operations of convolutions and matrix products.
+        now: Bytes of the tensors made here that are alive.
+        peak: Most such bytes at one time, without the scratch memory of operators.
     """
 
     def __init__(self) -> None:
@@ -99,7 +112,7 @@ class Counter(TorchDispatchMode):
         self.alive: set[int] = set()
 
     def start_phase(self) -> None:
-        """Count anew; what is alive stays counted."""
+        """Restart the counts; tensors that are alive stay counted."""
         self.flop, self.peak = 0, self.now
 
     def __torch_dispatch__(
@@ -109,6 +122,7 @@ class Counter(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> object:
+        """Run an operator and count it."""
         result = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
@@ -119,7 +133,7 @@ class Counter(TorchDispatchMode):
         return result
 
     def _follow(self, tensor: Tensor, before: set[int]) -> None:
-        """Count a tensor's storage until it is freed, unless an input brought it."""
+        """Count the storage of a tensor until it is freed, unless it was an input's."""
         storage = tensor.untyped_storage()
         key, n_bytes = storage._cdata, storage.nbytes()
         if key in self.alive or key in before:
@@ -142,16 +156,16 @@ def _tensors(values: object) -> list[Tensor]:
 def costs(
     settings: Settings, architecture: Architecture, data: TrainingImages, precision: Precision
 ) -> list[Cost]:
-    """Work and memory of each phase at the real batch size, from shapes alone.
+    """Return work and memory of each phase at the real batch size, from shapes alone.
 
-    Convolutions and matrix products are counted, a multiplication and an addition as 2; second
-    derivatives as they are computed. Augmentation, activations and optimisers are not: they are
-    memory traffic, and few operations.
+    Convolutions and matrix products are counted, with a multiplication and an addition as two
+    operations, and second derivatives as they are computed. Augmentation, activations and
+    optimisers are not counted: they are memory traffic with few operations.
     """
     plain = dataclasses.replace(settings, augmentations="none")
     found = []
     trainer = Trainer(plain, architecture, data, META, precision)
-    # Adam's fused steps know no such tensors, and are no part of what is counted.
+    # Fused Adam cannot handle such tensors, and is not counted.
     for name in ("generator_optimizer", "discriminator_optimizer"):
         groups = getattr(trainer, name).param_groups
         setattr(trainer, name, torch.optim.SGD(groups[0]["params"], 0.0))
@@ -166,11 +180,24 @@ def costs(
     return found
 
 
-def measured(trainer: Trainer) -> Timing:
-    """Times real steps of a fresh trainer: it is of no use afterwards.
+def flop_per_image(settings: Settings, work: Sequence[Cost]) -> float:
+    """Return the operations per real image shown, with rare phases averaged over the steps."""
+    return sum(c.flop / c.every for c in work) / settings.batch_size
 
-    On a CPU where they would take longer than a minute, at the smallest batch that the settings
-    allow. Raises torch.OutOfMemoryError on a GPU that is too small.
+
+def n_parameters(module: nn.Module, *, trained: bool = False) -> int:
+    """Return the number of parameters of a module, either all or those that are trained."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
+
+
+def measured(trainer: Trainer) -> Timing:
+    """Return the timing of real steps of a new trainer, which cannot be used afterwards.
+
+    On a CPU where the steps would take longer than a minute, the batch is the smallest that the
+    settings allow.
+
+    Raises:
+        torch.OutOfMemoryError: The GPU is too small.
     """
     settings, device = trainer.settings, trainer.device
     if settings.adaptive:
@@ -191,7 +218,7 @@ def measured(trainer: Trainer) -> Timing:
 
 
 def timed(trainer: Trainer, n_steps: int) -> Timing:
-    """Times every part of a step, the mean of n_steps after one that warms up."""
+    """Return the mean time of every part of a step over n_steps, after one step to warm up."""
     settings, device = trainer.settings, trainer.device
     size = settings.batch_size
     real = trainer.data.batch(0, size, device, trainer.processes.rows)
@@ -216,12 +243,13 @@ def timed(trainer: Trainer, n_steps: int) -> Timing:
 
 
 def _wait_for(device: torch.device) -> None:
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def memory_gib(device: torch.device) -> float:
-    """Peak memory so far in GiB: of the device, or of the process on a CPU."""
+    """Return the peak memory so far in GiB: that of a GPU, or that of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,7 +1,7 @@
-"""Training images: crops with a margin, turned by a random angle, cut to size, scaled to [-1, 1].
+"""Training images: crops with a margin, rotated at random, cut to size and scaled to [-1, 1].
 
-The order of the images and every random turn are functions of (seed, step) alone, so a training
-that is resumed sees exactly what it would have seen.
+The order of the images and every random rotation are functions of (seed, step) alone, so a training
+that is resumed sees exactly the images that it would have seen.
 """
 
 from __future__ import annotations
@@ -16,20 +16,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rls.io import Intensity, Stack
+from rls.io.names import GAN
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
-SPLIT = "gan"
-
 
 class TrainingImages:
-    """Batches of the images of a split, "gan" unless another is named.
+    """Batches of the images of one split.
 
-    With a stored side of at least image_size * sqrt(2) an image is turned by any angle (bicubic)
-    and flipped; with less, by quarter turns and flips.
+    Where the stored side is at least image_size * sqrt(2), images are rotated by any angle (bicubic
+    interpolation) and flipped, else rotated by quarter turns and flipped.
 
-    Raises InputError if there is no image of the split, the crops are smaller than image_size or
-    the channels are not those of the intensity scale.
+    Arguments:
+        stack: Cells with a column ``split`` in their table.
+        intensity: Scale of the channels.
+        image_size: Side of the training images in px.
+        seed: Seed of order, rotations and flips.
+        split: Split to train on.
+
+    Raises:
+        InputError: There is no image of the split, the crops are smaller than ``image_size``, or
+            the channels are not those of the intensity scale.
     """
 
     def __init__(
@@ -39,7 +46,7 @@ class TrainingImages:
         image_size: int,
         seed: int,
         *,
-        split: str = SPLIT,
+        split: str = GAN,
     ) -> None:
         if tuple(stack.channels) != tuple(intensity.channels):
             raise InputError(
@@ -70,7 +77,7 @@ class TrainingImages:
 
     @property
     def digest(self) -> str:
-        """blake2b of ids, digests of the pixels and scale: what the training depends on."""
+        """Return blake2b of what the training depends on: ids, digests of the pixels, and scale."""
         table = self.stack.table.iloc[self.rows]
         content = [
             table["image_id"].tolist(),
@@ -82,9 +89,12 @@ class TrainingImages:
     def batch(
         self, step: int, batch_size: int, device: torch.device, part: slice = slice(None)
     ) -> Tensor:
-        """Images of a step: (batch_size, c, image_size, image_size) in [-1, 1], not clipped.
+        """Return the images of a step (batch_size, c, image_size, image_size), in [-1, 1].
 
-        part: only these of the batch are read and returned.
+        They are not clipped.
+
+        Arguments:
+            part: Only these images of the batch are read and returned.
         """
         first = step * batch_size
         chosen = range(batch_size)[part]
@@ -103,7 +113,7 @@ class TrainingImages:
         return torch.where(flips[:, None, None, None], images.flip(3), images)
 
     def _row(self, position: int) -> int:
-        """Row of the stack at a position of the endless sequence; each epoch has its own order."""
+        """Return the stack's row at a position of the sequence, which is reshuffled every epoch."""
         epoch, i = divmod(position, len(self.rows))
         if epoch not in self._order:
             random = stream(self.seed, f"epoch {epoch}", "train_gan order")
@@ -113,20 +123,28 @@ class TrainingImages:
 
 
 def centre_crop(images: Tensor, size: int) -> Tensor:
-    """Central size x size pixels of (n, c, y, x)."""
+    """Return the central size x size pixels of images (n, c, y, x)."""
     top, left = ((side - size) // 2 for side in images.shape[-2:])
     return images[..., top : top + size, left : left + size]
 
 
 def quarter_turns(images: Tensor, turns: np.ndarray) -> Tensor:
-    """Each image turned by `turns` (n,) quarters counter-clockwise, as numpy.rot90 on (y, x)."""
+    """Return each image rotated by ``turns`` (n,) quarter turns counter-clockwise.
+
+    This is what numpy.rot90 does on (y, x).
+    """
     return torch.stack([torch.rot90(x, int(k), (1, 2)) for x, k in zip(images, turns, strict=True)])
 
 
 def rotated_crop(images: Tensor, angles: Tensor, size: int) -> Tensor:
-    """Turn each image about its centre, counter-clockwise as displayed, and cut it: bicubic.
+    """Return central crops (n, c, size, size) of rotated images, by bicubic interpolation.
 
-    images (n, c, y, x); angles (n,) in radians. Crops with side >= size * sqrt(2) show no border.
+    Images are rotated about their centre, counter-clockwise as displayed. Crops of images with a
+    side of at least size * sqrt(2) show no border.
+
+    Arguments:
+        images: (n, c, y, x).
+        angles: (n,), in radians.
     """
     height, width = images.shape[-2:]
     axis = torch.arange(size, device=images.device, dtype=torch.float32) - (size - 1) / 2

@@ -1,4 +1,7 @@
-"""Discriminator of StyleGAN2: residual blocks, minibatch deviation, NVlabs' parameter names."""
+"""The discriminator of StyleGAN2: residual blocks and minibatch standard deviation.
+
+The parameters have the names of NVlabs' stylegan2-ada-pytorch.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,22 @@ from rls.stylegan2.operators import (
     to_fast_layout,
 )
 
-HALF = math.sqrt(0.5)  # a residual sum of two unit-variance branches keeps unit variance
+HALF = math.sqrt(0.5)  # with it the sum of two branches of unit variance has unit variance
 
 
 def minibatch_std(x: Tensor, group_size: int | None, n_features: int = 1) -> Tensor:
     """Append the standard deviation over groups of images as constant feature maps.
 
-    x (n, c, y, x) -> (n, c + n_features, y, x). Image i belongs to group i mod (n / group), where
-    group = min(group_size, n) (None: the whole batch) must divide n; the deviation is averaged over
-    pixels and over the channels of each feature. Source: Karras et al. 2018, progressive growing,
-    section 3.
+    Image i belongs to group i mod (n / g), where g = min(group_size, n) must divide n. The
+    deviation is averaged over the pixels and over the channels of each feature. Source: Karras et
+    al. 2018, progressive growing, section 3.
+
+    Arguments:
+        x: (n, c, y, x).
+        group_size: Images per group; None is the whole batch.
+
+    Returns:
+        (n, c + n_features, y, x).
     """
     n, c, height, width = x.shape
     group = n if group_size is None else min(group_size, n)
@@ -38,7 +47,7 @@ def minibatch_std(x: Tensor, group_size: int | None, n_features: int = 1) -> Ten
 
 
 class DiscriminatorBlock(nn.Module):
-    """Residual block that halves the resolution: (n, in, r, r) -> (n, out, r/2, r/2)."""
+    """A residual block that halves the resolution: (n, in, r, r) -> (n, out, r/2, r/2)."""
 
     resample_filter: Tensor
 
@@ -55,6 +64,7 @@ class DiscriminatorBlock(nn.Module):
         self.skip = Conv2dLayer(n_in, n_out, 1, bias=False, down=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the features at half the resolution; x is the image in the first block."""
         if self.is_first:
             x = self.fromrgb(x)
         y = self.skip(x, gain=HALF)
@@ -62,7 +72,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class DiscriminatorEpilogue(nn.Module):
-    """4 px features to one logit an image: (n, c, 4, 4) -> (n, 1), in float32."""
+    """The last block, in float32: features at 4 px (n, c, 4, 4) -> one logit per image (n, 1)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -74,12 +84,16 @@ class DiscriminatorEpilogue(nn.Module):
         self.out = FullyConnectedLayer(n, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (n, 1)."""
         x = self.conv(minibatch_std(x.to(self.out.weight.dtype), self.group_size))
         return self.out(self.fc(x.flatten(1)))
 
 
 class Discriminator(nn.Module):
-    """Image (n, c, y, x) -> logit (n, 1); larger is more real. Convolutions run in `precision`."""
+    """The discriminator: image (n, c, y, x) -> logit (n, 1), where larger means more real.
+
+    Convolutions run in ``precision``.
+    """
 
     def __init__(self, architecture: Architecture, precision: Precision = "float32") -> None:
         super().__init__()
@@ -92,14 +106,15 @@ class Discriminator(nn.Module):
         to_fast_layout(self)
 
     def layers(self) -> list[nn.Module]:
-        """Layers with weights, from the image on: fromrgb, conv0, conv1, skip, ..., out."""
+        """Return the layers with weights, image first: fromrgb, conv0, conv1, skip, ..., out."""
         kinds = (Conv2dLayer, FullyConnectedLayer)
         return [module for module in self.modules() if isinstance(module, kinds)]
 
     def freeze(self, n_layers: int) -> None:
-        """Let the first n layers from the image on keep their weights (Mo et al. 2020, Freeze-D).
+        """Freeze the first ``n_layers`` layers, counted from the image (Freeze-D, Mo et al. 2020).
 
-        Raises InputError if there are not more layers than that.
+        Raises:
+            InputError: There are not more layers than that.
         """
         layers = self.layers()
         if n_layers >= len(layers):
@@ -111,7 +126,10 @@ class Discriminator(nn.Module):
             layer.requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits of a batch; images of one minibatch-deviation group see each other."""
+        """Return the logits (n, 1) of a batch.
+
+        Images in one group of the minibatch standard deviation influence one another.
+        """
         dtype = convolution_dtype(self.precision, self.b4.out.weight)
         x = image.to(dtype, memory_format=operators.MEMORY_FORMAT)
         for resolution in self.resolutions:

@@ -1,4 +1,4 @@
-"""Generators as files: weights, and in the header all that using them needs."""
+"""Read and write generators, and generator and discriminator together, as files of weights."""
 
 from __future__ import annotations
 
@@ -11,23 +11,38 @@ import torch
 
 from rls.io import read_weights, write_weights
 from rls.runtime.errors import InputError
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.architecture import Architecture, read_architecture
+from rls.stylegan2.discriminator import Discriminator
+from rls.stylegan2.networks import Generator
 
-FILE = "generator.safetensors"  # of a model folder
+FILE = "generator.safetensors"  # the averaged generator, in a model folder
+TRAINING_FILE = "training.safetensors"  # generator and discriminator, beside it
 
 
 def write_generator(path: Path | str, generator: Generator, header: Mapping[str, Any]) -> None:
-    """Write the weights; the header gains kind and architecture.
+    """Write the weights of a generator.
 
-    header: channels, pixel_size_um, intensity (Intensity.as_dict), image_size, images_seen,
-    settings, ...
+    Arguments:
+        header: channels, pixel_size_um, intensity (``Intensity.as_dict``), image_size, images_seen,
+            settings, ...; kind and architecture are added to it.
     """
-    content = {
-        **header,
-        "kind": "generator",
-        "architecture": dataclasses.asdict(generator.architecture),
-    }
+    sizes = dataclasses.asdict(generator.architecture)
+    content = {**header, "kind": "generator", "architecture": sizes}
     write_weights(path, generator.state_dict(), content)
+
+
+def write_training_weights(
+    path: Path, generator: Generator, discriminator: Discriminator, header: Mapping[str, Any]
+) -> None:
+    """Write both networks as weights from which a training can start (``--init-from``).
+
+    Arguments:
+        header: As for ``write_generator``.
+    """
+    tensors = {f"generator.{k}": v for k, v in generator.state_dict().items()}
+    tensors |= {f"discriminator.{k}": v for k, v in discriminator.state_dict().items()}
+    sizes = dataclasses.asdict(generator.architecture)
+    write_weights(path, tensors, {**header, "architecture": sizes, "kind": "discriminator"})
 
 
 def load_generator(
@@ -37,14 +52,26 @@ def load_generator(
     image_size: int | None = None,
     channels: Sequence[str] | int | None = None,
 ) -> Generator:
-    """Generator of a file, frozen and in eval mode; :class:`Generator` says what it offers.
+    """Return the generator of a file, frozen and in eval mode; see :class:`Generator` for its use.
 
-    path: generator.safetensors, or a model folder that holds it, such as
-    models/translocation_32px. image_size (px) and channels (names, or only their number) are what
-    the caller needs. Raises InputError if there is no such file, if it is damaged, or if it holds
-    a generator of another size or of other channels.
+    Arguments:
+        path: generator.safetensors, or a model folder that holds it, such as
+            models/translocation_32px.
+        image_size: Size in px that the caller needs.
+        channels: Names of the channels that the caller needs, or only their number.
+
+    Raises:
+        InputError: There is no such file, it is damaged, or it holds a generator of another size or
+            of other channels.
     """
-    path = generator_file(path)
+    path = Path(path)
+    if path.is_dir():
+        if not (path / FILE).is_file():
+            raise InputError(
+                f"Found no {FILE} in the folder {path}, expected a model folder such as "
+                "models/translocation_32px. Give one, or the file of a generator."
+            )
+        path = path / FILE
     tensors, header = read_weights(path, kind="generator")
     architecture = read_architecture(path, header)
     _check(path, architecture, header, image_size, channels)
@@ -54,33 +81,6 @@ def load_generator(
     return generator.to(device).eval().requires_grad_(False)
 
 
-def generator_file(path: Path | str) -> Path:
-    """Weights at path, which is their file or a model folder.
-
-    Raises InputError if the folder holds none.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    if not (path / FILE).is_file():
-        raise InputError(
-            f"Found no {FILE} in the folder {path}, expected a model folder such as "
-            "models/translocation_32px. Give one, or the file of a generator."
-        )
-    return path / FILE
-
-
-def read_architecture(path: Path | str, header: Mapping[str, Any]) -> Architecture:
-    """Architecture in a header. Raises InputError if it is not one of this version."""
-    try:
-        return Architecture(**header["architecture"])
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"Found no usable architecture in the header of {path} ({error}), expected one "
-            "written by train_gan of this version. Run train_gan again."
-        ) from error
-
-
 def _check(
     path: Path | str,
     architecture: Architecture,
@@ -88,6 +88,7 @@ def _check(
     image_size: int | None,
     channels: Sequence[str] | int | None,
 ) -> None:
+    """Raise InputError if a generator has another size or other channels than are needed."""
     if image_size is not None and architecture.image_size != image_size:
         raise InputError(
             f"Found a generator of {architecture.image_size} px in {path}, expected {image_size} "

@@ -1,11 +1,12 @@
-"""How near the generator is to real crops that it never saw, and whether it is as diverse.
+"""Measure how near a generator is to held-out crops, and whether it is as diverse.
 
-Distances are taken on fixed random convolutions, which know nothing of treatments and need no
-download (rls.networks.perceptual). These 96 features are much correlated, and a few bright or
-broken cells lie tens of sd away: standardised one by one, as in Table 1, the cubic kernel compares
-little but the brightness of such cells. On 600 crops of BBBC021 at 64 px a blur by 2 px then stays within 0.2
-sd of chance; whitened and drawn in by asinh, as here, it is 20 sd away. Numbers of two seeds or two
-assays are not comparable. Nothing is clipped: the generator is trained on images that are not.
+Distances are between features of fixed random convolutions, which know nothing about treatments and
+need no download (``rls.networks.perceptual``). These 96 features are strongly correlated, and a few
+bright or broken cells lie tens of sd away. Standardised one by one, as in Table 1, the cubic kernel
+would compare little but the brightness of such cells: on 600 crops of BBBC021 at 64 px, a blur by
+2 px stays within 0.2 sd of chance. Whitened and compressed by asinh, as here, it is 20 sd away.
+Numbers of different seeds or assays are not comparable. Nothing is clipped, because the images that
+the generator is trained on are not.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rls.io.names import TUNE
 from rls.networks.kernel_distance import kernel_distance, polynomial_kernel, standardise
 from rls.networks.perceptual import RandomFeatures, in_batches
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream, torch_stream
+from rls.stylegan2.data import TrainingImages
+from rls.stylegan2.settings import Settings
 
-SHUFFLES = 100  # of the real crops: how far two sets of one distribution are by chance
-CHANCE = 95.0  # percentile of their distances
-LEAST_VARIANCE = 1e-3  # of the largest, of a direction that is whitened; less is noise
+SHUFFLES = 100  # random divisions of the real crops, whose distances are due to chance
+CHANCE = 95.0  # percentile of these distances
+LEAST_VARIANCE = 1e-3  # directions with less than this share of the largest variance are noise
 
 
 class Generates(Protocol):
@@ -32,11 +36,11 @@ class Generates(Protocol):
 
     @property
     def z_dim(self) -> int:
-        """Dimensions of z."""
+        """Return the dimensions of z."""
         ...
 
     def __call__(self, z: Tensor, *, noise: str) -> Tensor:
-        """Images of z."""
+        """Return the images of z."""
         ...
 
 
@@ -44,11 +48,12 @@ class HeldOut:
     """Real crops that are not trained on, and the distance of a generator to them.
 
     Arguments:
-        images_unit: Crops (n, c, y, x) in unit intensity, cut and turned as the training's are.
+        images_unit: Crops (n, c, y, x) in unit intensity, cut and rotated as in training.
         floor_images: Training crops made in the same way, best as many; the floor is the distance
-            to them. Without, it is that of two halves of ``images_unit``, twice as uncertain.
-        seed: Of the random convolutions and of z.
-        batch_size: Images at once; a result is bit-equal at one batch size.
+            to them. Without them it is the distance of two halves of ``images_unit``, which is
+            twice as uncertain.
+        seed: Seed of the random convolutions and of z.
+        batch_size: Images computed at once; results are bit-equal for equal batch sizes.
 
     Raises:
         InputError: One of the sets has fewer than two crops.
@@ -82,28 +87,30 @@ class HeldOut:
         else:
             other = self._scale(self._features(floor_images))
             self.floor = distance_floor(self.features, other, seed=seed)
-        # Of other crops than the scale was made of: it makes its own a little narrower.
+        # Use crops that were not used to fit the whitening, because it shrinks their spread.
         self.real_spread = mean_pairwise_distance(other)
 
     def __len__(self) -> int:
         return len(self.features)
 
     def _features(self, images_unit: np.ndarray) -> np.ndarray:
+        """Return the features (n, d), float64."""
         found = in_batches(self.network, images_unit, self.device, self.batch_size)
         return found.astype(np.float64)
 
     @torch.no_grad()
     def distance(self, generator: Generates) -> dict[str, float]:
-        """Return three numbers for as many generated images of fixed z as crops are held out.
+        """Return three numbers about generated images of fixed z, as many as crops are held out.
 
-        - ``kd``: their kernel distance to the held-out crops (not multiplied by 1,000);
-        - ``kd_floor``: the same of training crops: where a generator is that has learned its images
-          perfectly. At least what 95 % of random divisions of both sets stay under, so that
-          differences below it are chance;
-        - ``spread``: the mean feature distance of two generated images over that of two real ones.
-          1: as diverse; near 0: the generator has collapsed to few images.
+        Returns:
+            kd: Kernel distance of generated images to held-out crops, not multiplied by 1,000.
+            kd_floor: The same for training crops, which a generator reaches that has learned its
+                images perfectly. It is at least the 95th percentile over random divisions of both
+                sets, so that differences below it are due to chance.
+            spread: Mean feature distance of two generated images over that of two real ones. At 1
+                the generator is as diverse; near 0 it has collapsed to few images.
 
-        All are NaN if an image is not finite.
+            ``kd`` and ``spread`` are NaN if an image is not finite.
         """
         random = torch_stream(self.seed, "held out", "train_gan")
         z = torch.randn((len(self), generator.z_dim), generator=random).numpy()
@@ -120,12 +127,34 @@ class HeldOut:
         }
 
 
-class Whitening:
-    """Features (n, d) in units of the spread of ``reference`` (m, d), alike in all directions.
+def make_held_out(data: TrainingImages, settings: Settings, device: torch.device) -> HeldOut | None:
+    """Return the crops of split tune, from which distances are measured, and their floor.
 
-    Standardised, turned to the principal directions of the reference, each divided by its sd (at
-    least the root of 1e-3 of the largest variance), then asinh: linear within 1 sd, logarithmic
-    beyond, so that no outlier decides.
+    Held-out and training crops are rotated and cut as in training; the floor is their distance.
+    None is returned, and the reason printed, if there are too few held-out crops.
+    """
+    held_out = int((data.stack.table["split"] == TUNE).sum())
+    n = min(held_out, len(data), settings.evaluate_images)
+    if n < 2:
+        reason = f"{held_out} cells of split {TUNE}"
+        if not settings.evaluate_images:
+            reason = "evaluate_images is 0"
+        print(f"train_gan: no kernel distance ({reason})", flush=True)
+        return None
+    size, seed = settings.image_size, settings.seed
+    other = TrainingImages(data.stack, data.intensity, size, seed, split=TUNE)
+    cpu = torch.device("cpu")
+    unit, floor = ((x.batch(0, n, cpu).numpy() + 1) / 2 for x in (other, data))
+    batch = settings.batch_size
+    return HeldOut(unit, floor_images=floor, seed=seed, device=device, batch_size=batch)
+
+
+class Whitening:
+    """Whitening by the features ``reference`` (m, d), followed by asinh.
+
+    Features are standardised, rotated to the principal directions of the reference, and divided by
+    the sd along each (at least the root of 1e-3 of the largest variance). The asinh is linear
+    within 1 sd and logarithmic beyond, so that no outlier dominates.
     """
 
     def __init__(self, reference: np.ndarray) -> None:
@@ -136,6 +165,7 @@ class Whitening:
         self.matrix = directions / np.sqrt(np.maximum(variances, max(least, 1e-30)))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Return the whitened features (n, d)."""
         return np.arcsinh(standardise(features, self.reference) @ self.matrix)
 
 
@@ -145,10 +175,11 @@ def mean_pairwise_distance(features: np.ndarray) -> float:
 
 
 def distance_floor(x: np.ndarray, y: np.ndarray, *, seed: int) -> float:
-    """Return KD of two real sets (n, d), (m, d), at least the 95th percentile over shuffles.
+    """Return the KD of two real sets (n, d) and (m, d), at least its 95th percentile by chance.
 
-    In a shuffle the rows of both are divided anew at random. KD averages to 0 there and may be
-    negative, so its value for one division says little. NaN with fewer than two rows in a set.
+    By chance means over random divisions of the rows of both sets. There KD averages to 0 and may
+    be negative, so its value for one division says little. The result is NaN if a set has fewer
+    than two rows.
     """
     if min(len(x), len(y)) < 2:
         return math.nan

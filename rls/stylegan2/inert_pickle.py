@@ -1,10 +1,10 @@
-"""Pickles read without running anything in them: every object is an inert record.
+"""Read pickles without running anything in them: every object becomes an inert record.
 
-Nothing that a file names is imported or called. Each global of a short list stands for a record of
-what it would have been given, any other is refused by name; the numbers of a tensor come through
-torch's weights-only reader. Not covered: a file made to waste time (deeply nested tuples as keys,
-say) can still do so or make Python crash. It cannot run code, and sizes that it claims are held
-against its own.
+Nothing that a file names is imported or called. Each global of a short list is replaced by a record
+of its arguments, and any other global is refused by name; the numbers of a tensor are read by
+torch's weights-only reader. A file that is made to waste time, for example by deeply nested tuples
+as keys, can still do so or make Python crash. But it cannot run code, and the sizes that it claims
+are compared with its own size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pickletools
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -33,52 +33,54 @@ SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # n
 SETS = ("builtins.set", "__builtin__.set")
 RECORDED = (MODULE, STORAGE, TENSOR, PARAMETER, DTYPE, *SCALARS, *SETS)
 MAPPINGS = ("collections.OrderedDict", "dnnlib.util.EasyDict")
+MOST_DIMENSIONS = 8  # largest number of dimensions of a tensor
 # What torch writes before a storage: the magic number of its format without a zip archive.
-MOST_DIMENSIONS = 8  # of a tensor
 STORAGE_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 NEXT = "Give a network pickle (network-snapshot-*.pkl) of stylegan2-ada-pytorch."
 
 
 class Recorded:
-    """What a global was given: its name and arguments; inert."""
+    """An inert record of a call: the name of the global, its arguments, and the state set later."""
 
     __slots__ = ("args", "name", "state")
 
     def __init__(self, name: str, args: tuple[Any, ...]) -> None:
-        self.name, self.args, self.state = name, args, None
+        self.name, self.args = name, args
+        self.state: object = None
 
-    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+    def __setstate__(self, state: object) -> None:
         self.state = state
 
 
 class RecordedMapping(dict[Any, Any]):
-    """An OrderedDict or EasyDict; takes items, no attributes."""
+    """An OrderedDict or EasyDict, which takes items but no attributes."""
 
-    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+    def __setstate__(self, state: object) -> None:
         raise pickle.UnpicklingError("a mapping with attributes")
 
 
 class _Global:
-    """Stands for a function: called, it records."""
+    """Stands for a function; a call is recorded."""
 
     __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __call__(self, *args: Any) -> Recorded:  # noqa: ANN401
+    def __call__(self, *args: object) -> Recorded:
         if self._name == STORAGE:
             return Recorded(STORAGE, _load_storage(*args))
         return Recorded(self._name, args)
 
-    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+    def __setstate__(self, state: object) -> None:
         raise pickle.UnpicklingError("a function with a state")
 
 
 class _Reader(pickle.Unpickler):
-    """An unpickler that knows RECORDED and MAPPINGS, and nothing else."""
+    """An unpickler that knows RECORDED and MAPPINGS and nothing else."""
 
-    def find_class(self, module_name: str, global_name: str) -> Any:  # noqa: ANN401
+    def find_class(self, module_name: str, global_name: str) -> type[RecordedMapping] | _Global:
+        """Return the stand-in of a global; refuse any global that networks do not need."""
         name = f"{module_name}.{global_name}"
         if name in MAPPINGS:
             return RecordedMapping
@@ -95,14 +97,18 @@ class _Reader(pickle.Unpickler):
             "origin."
         )
 
-    def persistent_load(self, pid: Any) -> Any:  # noqa: ANN401
+    def persistent_load(self, pid: object) -> NoReturn:
+        """Refuse references to objects outside the pickle."""
         raise InputError(
             f"Found a reference to outside the pickle ({short(pid)!r}), expected none. {NEXT}"
         )
 
 
-def _load_storage(*args: Any) -> tuple[torch.dtype, torch.UntypedStorage]:  # noqa: ANN401
-    """Numbers of a tensor: torch's weights-only reader, in the one format that torch writes."""
+def _load_storage(*args: object) -> tuple[torch.dtype, torch.UntypedStorage]:
+    """Return the numbers of a tensor, read by torch's weights-only reader.
+
+    Only the format that torch itself writes is accepted.
+    """
     if len(args) != 1 or not isinstance(args[0], bytes) or not args[0].startswith(STORAGE_START):
         raise InputError(
             "Found numbers of a tensor that torch did not write, expected a storage. Nothing of "
@@ -110,7 +116,7 @@ def _load_storage(*args: Any) -> tuple[torch.dtype, torch.UntypedStorage]:  # no
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # typed storages are deprecated; these files hold them
+            warnings.simplefilter("ignore")  # these files hold typed storages, which are deprecated
             storage = torch.load(io.BytesIO(args[0]), map_location="cpu", weights_only=True)
             if not isinstance(storage, torch.storage.TypedStorage):
                 raise TypeError(f"a {type(storage).__name__}")
@@ -125,7 +131,7 @@ def _load_storage(*args: Any) -> tuple[torch.dtype, torch.UntypedStorage]:  # no
 
 
 def _check_lengths(content: bytes) -> None:
-    """Raise ValueError if the pickle is truncated or asks for memory that it does not fill."""
+    """Raise ValueError if the pickle is truncated or asks for more memory than it fills."""
     for n_before, (opcode, argument, position) in enumerate(pickletools.genops(content)):
         if "PUT" in opcode.name and int(argument or 0) > n_before:
             raise ValueError(f"memo {argument} at byte {position}")
@@ -134,10 +140,11 @@ def _check_lengths(content: bytes) -> None:
 
 
 def read_inert(path: Path | str) -> dict[Any, Any]:
-    """The mapping that a pickle holds, its objects as records.
+    """Return the mapping that a pickle holds, with records in place of its objects.
 
-    Raises InputError if the file is missing, damaged, no pickle of a mapping, or names a global
-    that networks do not need.
+    Raises:
+        InputError: The file is missing, damaged or no pickle of a mapping, or it names a global
+            that networks do not need.
     """
     path = Path(path)
     if not path.is_file():
@@ -151,7 +158,7 @@ def read_inert(path: Path | str) -> dict[Any, Any]:
         snapshot = _Reader(io.BytesIO(content)).load()
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except Exception as error:  # a pickle can ask for any operation on any stand-in
+    except Exception as error:  # a pickle can try any operation on any stand-in
         raise InputError(
             f"Found a truncated or damaged pickle in {path} ({type(error).__name__}: "
             f"{str(error)[:200]}), expected a whole one. Fetch the file again."
@@ -164,8 +171,8 @@ def read_inert(path: Path | str) -> dict[Any, Any]:
     return snapshot
 
 
-def number(value: Any) -> Any:  # noqa: ANN401
-    """A recorded numpy scalar as a Python number; anything else as it is."""
+def number(value: object) -> object:
+    """Return a recorded numpy scalar as a Python number, and anything else unchanged."""
     if not isinstance(value, Recorded) or value.name not in SCALARS or len(value.args) != 2:
         return value
     kind, data = value.args
@@ -175,20 +182,20 @@ def number(value: Any) -> Any:  # noqa: ANN401
         return value
     if not re.fullmatch(r"f[248]|[iu][1248]|b1", code) or order not in ("<", ">", "|", "="):
         return value
-    code = np.dtype(f"{order}{code}")
-    whole = isinstance(data, bytes) and len(data) == code.itemsize
-    return np.frombuffer(data, code).item() if whole else value
+    dtype = np.dtype(f"{order}{code}")
+    whole = isinstance(data, bytes) and len(data) == dtype.itemsize
+    return np.frombuffer(data, dtype).item() if whole else value
 
 
-def short(value: Any) -> str:  # noqa: ANN401
-    """At most 60 characters of what was recorded, without following what it holds."""
+def short(value: object) -> str:
+    """Return at most 60 characters about what was recorded, without following what it holds."""
     if value is None or type(value) in (bool, int, float, str):
         return str(value)[:60]
     return f"a {type(value).__name__}"
 
 
-def _check_extent(offset: Any, size: Any, stride: Any, available: int) -> None:  # noqa: ANN401
-    """Raise ValueError unless a tensor lies within `available` numbers and repeats none."""
+def _check_extent(offset: object, size: object, stride: object, available: int) -> None:
+    """Raise ValueError unless a tensor lies within ``available`` numbers and repeats none."""
     if not isinstance(size, tuple) or not isinstance(stride, tuple) or len(size) != len(stride):
         raise ValueError("sizes and strides that do not fit")
     if len(size) > MOST_DIMENSIONS:
@@ -200,20 +207,26 @@ def _check_extent(offset: Any, size: Any, stride: Any, available: int) -> None: 
         raise ValueError(f"a tensor of {size} in {available} numbers")
 
 
-def tensor(record: Any, where: str) -> Tensor:  # noqa: ANN401
-    """The recorded tensor in float32, contiguous, of its own memory."""
+def tensor(record: object, where: str) -> Tensor:
+    """Return the recorded tensor in float32, contiguous, in memory of its own.
+
+    Raises:
+        InputError: The record is no tensor, or a number in it is not finite.
+    """
     if isinstance(record, Recorded) and record.name == PARAMETER and record.args:
         record = record.args[0]
     try:
-        if record.name != TENSOR or record.args[0].name != STORAGE:
-            raise TypeError(record.name)
+        if not isinstance(record, Recorded) or record.name != TENSOR:
+            raise TypeError(short(record))
+        if record.args[0].name != STORAGE:
+            raise TypeError(short(record.args[0].name))
         (dtype, storage), (offset, size, stride) = record.args[0].args, record.args[1:4]
         if not dtype.is_floating_point:
             raise TypeError(str(dtype))
         _check_extent(offset, size, stride, storage.nbytes() // dtype.itemsize)
         values = torch.empty(0, dtype=dtype).set_(storage, offset, size, stride)
         values = values.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    except Exception as error:  # whatever stands in place of a tensor
+    except Exception as error:  # any object can stand in place of a tensor
         raise InputError(
             f"Found no usable tensor at {where} ({type(error).__name__}: {str(error)[:200]}), "
             f"expected the weights of a network. {NEXT}"

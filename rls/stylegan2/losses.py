@@ -1,4 +1,4 @@
-"""Losses of the adversarial training: non-saturating logistic, R1 and path length."""
+"""Losses of the adversarial training: non-saturating logistic loss, R1 and path length."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ PATH_LENGTH_DECAY = 0.01  # weight of a batch in the running mean (StyleGAN2, ap
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
-    """mean softplus(-D(G(z))): the non-saturating logistic loss (Goodfellow et al. 2014)."""
+    """Return the mean of softplus(-D(G(z))), the non-saturating loss (Goodfellow et al. 2014)."""
     return F.softplus(-fake_logits).mean()
 
 
 def discriminator_loss(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
-    """mean softplus(D(G(z))) + mean softplus(-D(x)): the logistic loss (Goodfellow et al. 2014)."""
+    """Return the logistic loss, mean softplus(D(G(z))) + mean softplus(-D(x)).
+
+    Source: Goodfellow et al. 2014.
+    """
     return F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
 
 
 def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
-    """|grad_x D(x)|^2 per image: (n,), summed over channels and pixels, differentiable.
+    """Return |grad_x D(x)|^2 per image (n,), summed over channels and pixels; differentiable.
 
-    The loss is gamma/2 times its mean (Mescheder et al. 2018, Eq. 9); applied every k steps it is
-    multiplied by k (lazy regularisation, StyleGAN2 section 3.1). real_images must require
-    gradients.
+    The loss is gamma/2 times its mean (Mescheder et al. 2018, Eq. 9). Where it is applied only
+    every k steps, it is multiplied by k (lazy regularisation, StyleGAN2, section 3.1).
+
+    Arguments:
+        real_logits: D(x) (n, 1).
+        real_images: x (n, c, y, x), which must require gradients.
     """
     with only_image_gradients():
         (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
@@ -37,11 +43,16 @@ def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
 
 
 def path_lengths(images: Tensor, ws: Tensor, noise: Tensor, *, create_graph: bool) -> Tensor:
-    """|J^T y| per image: (n,), the root of the mean over styles of the sum over w_dim.
+    """Return |J^T y| per image (n,): the root of the mean over styles of the sum over w_dim.
 
-    images (n, c, y, x) made of ws (n, num_ws, w_dim), which must require gradients; noise like
-    images, standard normal: y is noise / sqrt(height * width), so that the length does not depend
-    on the resolution (StyleGAN2, section 3.2 and its Eq. 4).
+    Here y is noise / sqrt(height * width), so that the length does not depend on the resolution
+    (StyleGAN2, section 3.2 and Eq. 4).
+
+    Arguments:
+        images: (n, c, y, x), made from ``ws``.
+        ws: (n, num_ws, w_dim), which must require gradients.
+        noise: Standard normal numbers in the shape of ``images``.
+        create_graph: Whether the lengths can be differentiated.
     """
     y = noise / math.sqrt(images.shape[2] * images.shape[3])
     with only_image_gradients():
@@ -52,11 +63,15 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor, *, create_graph: boo
 def path_length_penalty(
     lengths: Tensor, mean: Tensor, average: Callable[[Tensor], Tensor] = lambda x: x
 ) -> tuple[Tensor, Tensor]:
-    """(length - a)^2 per image (n,) and the new running mean a, which is still in the graph.
+    """Return (length - a)^2 per image (n,) and the new running mean a, still in the graph.
 
-    mean (): the running mean before this batch. `average` makes one mean of those of several
-    processes, differentiably. The loss is the weight times the mean of the penalties (StyleGAN2,
-    Eq. 4); applied every k steps it is multiplied by k.
+    The loss is the weight times the mean of the penalties (StyleGAN2, Eq. 4). Where it is applied
+    only every k steps, it is multiplied by k.
+
+    Arguments:
+        lengths: Path lengths (n,).
+        mean: The running mean () before this batch.
+        average: Differentiable function that averages a value over several processes.
     """
     new = mean.lerp(average(lengths.mean()), PATH_LENGTH_DECAY)
     return (lengths - new).square(), new

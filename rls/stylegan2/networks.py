@@ -1,14 +1,13 @@
-"""Generator and discriminator of StyleGAN2, with the parameter names of NVlabs' state_dict.
+"""The generator of StyleGAN2: mapping and synthesis networks.
 
-Skip generator and residual discriminator (Karras et al. 2020, "Analyzing and improving the image
-quality of StyleGAN", sections 2 and 4), unconditional, for any channel count and any power-of-two
-size from 8. Weights of NVlabs' stylegan2-ada-pytorch of the same sizes load by name with
-``load_state_dict``.
+It is the skip generator (Karras et al. 2020, "Analyzing and improving the image quality of
+StyleGAN", sections 2 and 4), unconditional, for any number of channels and any image size that is a
+power of two from 8 on. The parameters have the names of NVlabs' stylegan2-ada-pytorch, so its
+weights of the same sizes load with ``load_state_dict``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from rls.io import Intensity
 from rls.runtime.errors import InputError
 from rls.stylegan2 import operators
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.convolution import convolve
 from rls.stylegan2.operators import (
     FILTER_TAPS,
@@ -34,56 +34,22 @@ from rls.stylegan2.operators import (
 
 Precision = Literal["float32", "bfloat16"]
 Noise = Literal["const", "none", "random"] | Sequence[Tensor]
-MAPPING_RATE = (
-    0.01  # multiplier of the learning rate in the mapping network (StyleGAN, section A.1 of 2019)
-)
-W_AVERAGE_DECAY = 0.995  # of the running mean of w
+# Multiplier of the learning rate in the mapping network (Karras et al. 2019, "A style-based
+# generator architecture for generative adversarial networks", appendix C).
+MAPPING_RATE = 0.01
+W_AVERAGE_DECAY = 0.995  # decay of the running mean of w
 
 
 def convolution_dtype(precision: Precision, parameter: Tensor) -> torch.dtype:
-    """bfloat16, or the dtype of the parameters: float32, unless a network was made float64."""
+    """Return bfloat16, or the dtype of the parameters: float32, unless they were made float64."""
     return torch.bfloat16 if precision == "bfloat16" else parameter.dtype
 
 
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """Sizes of both networks.
-
-    image_size in px (a power of two, at least 8); n_channels of an image; features at resolution r
-    are min(channel_base // r, channel_max); clamp limits activations (NVlabs' conv_clamp, 256 in
-    nets trained in fp16; None: no limit); mbstd_group_size of the minibatch standard deviation.
-    """
-
-    image_size: int
-    n_channels: int
-    z_dim: int
-    w_dim: int
-    mapping_layers: int
-    channel_base: int
-    channel_max: int
-    mbstd_group_size: int = 4
-    clamp: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.image_size < 8 or self.image_size & (self.image_size - 1):
-            raise InputError(
-                f"Found image_size {self.image_size}, expected a power of two from 8 on. Set "
-                f"image_size to {2 ** max(3, round(math.log2(max(self.image_size, 1))))} and crop "
-                "the cells to it."
-            )
-
-    @property
-    def resolutions(self) -> list[int]:
-        """4, 8, ..., image_size."""
-        return [2**i for i in range(2, int(math.log2(self.image_size)) + 1)]
-
-    def features(self, resolution: int) -> int:
-        """Feature maps at a resolution."""
-        return min(self.channel_base // resolution, self.channel_max)
-
-
 class MappingNetwork(nn.Module):
-    """z (n, z_dim) -> w (n, num_ws, w_dim): z to unit second moment, then leaky layers."""
+    """The mapping network, z (n, z_dim) -> w (n, num_ws, w_dim).
+
+    z is normalised to unit second moment; fully connected layers with leaky ReLU follow.
+    """
 
     w_avg: Tensor
 
@@ -105,7 +71,14 @@ class MappingNetwork(nn.Module):
         truncation_cutoff: int | None = None,
         update_average: bool = False,
     ) -> Tensor:
-        """w of z; psi < 1 pulls the first `truncation_cutoff` (None: all) styles to the mean w."""
+        """Return w of z, repeated for every style input: (n, num_ws, w_dim).
+
+        Arguments:
+            z: (n, z_dim).
+            truncation_psi: Values under 1 pull styles towards the mean w.
+            truncation_cutoff: Number of the styles, from the first, that are pulled; None is all.
+            update_average: Whether this batch enters the running mean of w.
+        """
         w = z.to(self.w_avg.dtype)
         w = w * (w.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
         for i in range(self.n_layers):
@@ -120,7 +93,7 @@ class MappingNetwork(nn.Module):
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU: x (n, in, y, x), w (n, w_dim)."""
+    """A modulated 3x3 convolution, then noise, bias and leaky ReLU."""
 
     noise_const: Tensor
     resample_filter: Tensor
@@ -139,7 +112,7 @@ class SynthesisLayer(nn.Module):
         self._frozen: tuple[tuple[int, int, torch.dtype], Tensor, Tensor] | None = None
 
     def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The weight in `dtype` and its sums of squares; kept while the weight is frozen."""
+        """Return the weight in ``dtype`` and its sums of squares, cached while it is frozen."""
         if self.weight.requires_grad:
             return self.weight.to(dtype), square_sum(self.weight)
         key = (self.weight.data_ptr(), self.weight._version, dtype)
@@ -149,7 +122,13 @@ class SynthesisLayer(nn.Module):
         return self._frozen[1], self._frozen[2]
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """noise (n or 1, 1, y', x') is multiplied by the learned strength; None adds none."""
+        """Return the features (n, out, y', x').
+
+        Arguments:
+            x: (n, in, y, x).
+            w: (n, w_dim).
+            noise: (n or 1, 1, y', x'), multiplied by the learned strength; None adds none.
+        """
         gain = math.sqrt(2)
         weight, squares = self._weights(x.dtype)
         x = modulated_conv2d(
@@ -168,7 +147,7 @@ class SynthesisLayer(nn.Module):
 
 
 class ToRGBLayer(nn.Module):
-    """Modulated 1x1 convolution to image channels, without demodulation, in float32."""
+    """A modulated 1x1 convolution to image channels, without demodulation, in float32."""
 
     def __init__(self, n_in: int, n_out: int, w_dim: int, clamp: float | None) -> None:
         super().__init__()
@@ -179,13 +158,14 @@ class ToRGBLayer(nn.Module):
         self.clamp = clamp
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Return the image (n, out, y, x) of features x (n, in, y, x) and style w (n, w_dim)."""
         styles = self.affine(w, gain=self.weight_gain)
         y = convolve(x.to(styles.dtype) * styles[:, :, None, None], self.weight, self.bias)
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
 class SynthesisBlock(nn.Module):
-    """One resolution: two layers (at 4 px a learned constant and one layer) and a toRGB."""
+    """One resolution: two layers (at 4 px a learned constant and one layer) and a toRGB layer."""
 
     resample_filter: Tensor
 
@@ -205,13 +185,20 @@ class SynthesisBlock(nn.Module):
 
     @property
     def n_convolutions(self) -> int:
-        """Layers with noise in this block: 1 at 4 px, else 2."""
+        """Return the number of layers with noise: 1 at 4 px, else 2."""
         return 1 if self.resolution == 4 else 2
 
     def forward(
         self, x: Tensor, image: Tensor | None, ws: Sequence[Tensor], noise: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor]:
-        """Features and accumulated image at this resolution; ws: (n, w_dim) a layer, toRGB last."""
+        """Return the features and the accumulated image at this resolution.
+
+        Arguments:
+            x: Features of the block before, or the learned constant.
+            image: Image of the block before; None at 4 px.
+            ws: One style (n, w_dim) per layer, that of toRGB last.
+            noise: One map per layer with noise, or None.
+        """
         if self.resolution > 4:
             x = self.conv0(x, ws[0], noise[0])
         x = self.conv1(x, ws[-2], noise[-1])
@@ -220,10 +207,10 @@ class SynthesisBlock(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """ws (n, num_ws, w_dim) -> image (n, c, y, x), about [-1, 1], float32.
+    """The synthesis network, ws (n, num_ws, w_dim) -> image (n, c, y, x), float32, about [-1, 1].
 
-    precision "bfloat16" runs the convolutions in bfloat16; styles, demodulation and the image stay
-    float32.
+    With precision "bfloat16" the convolutions run in bfloat16, while styles, demodulation and the
+    image stay float32.
     """
 
     def __init__(self, architecture: Architecture, precision: Precision = "float32") -> None:
@@ -235,18 +222,18 @@ class SynthesisNetwork(nn.Module):
         self.num_ws = 2 * len(self.resolutions)
 
     def blocks(self) -> list[SynthesisBlock]:
-        """Blocks from 4 px up."""
+        """Return the blocks from 4 px up."""
         return [getattr(self, f"b{resolution}") for resolution in self.resolutions]
 
     def layers(self) -> list[SynthesisLayer]:
-        """Layers that take noise, in order."""
+        """Return the layers that take noise, in order."""
         return [
             m for block in self.blocks() for m in block.modules() if isinstance(m, SynthesisLayer)
         ]
 
     @property
     def noise_shapes(self) -> list[tuple[int, int, int, int]]:
-        """(1, 1, res, res) of every noise layer, in order: what a list of noise maps must match."""
+        """Return (1, 1, res, res) for every noise layer, in order; given noise maps must match."""
         return [(1, 1, layer.resolution, layer.resolution) for layer in self.layers()]
 
     def forward(
@@ -257,12 +244,18 @@ class SynthesisNetwork(nn.Module):
         random: torch.Generator | None = None,
         precision: Precision | None = None,
     ) -> Tensor:
-        """Image of ws.
+        """Return the images (n, c, y, x) of ws.
 
-        noise: "const" (the stored maps), "none", "random" (drawn from `random`, or torch's own
-        stream), or a list of tensors (n or 1, 1, res, res), one a layer as in `noise_shapes`,
-        multiplied by the learned strengths. precision: for this call only, in place of the
-        attribute. Raises ValueError if ws or the list does not fit.
+        Arguments:
+            ws: (n, num_ws, w_dim).
+            noise: "const" (the stored maps), "none", "random" (drawn from ``random``, or from
+                torch's own stream), or a list of tensors (n or 1, 1, res, res), one per layer as in
+                ``noise_shapes``, which are multiplied by the learned strengths.
+            random: Stream of random noise.
+            precision: Replaces the attribute for this call.
+
+        Raises:
+            ValueError: ``ws`` or the list of noise maps has another shape.
         """
         if ws.ndim != 3 or ws.shape[1] != self.num_ws:
             raise ValueError(
@@ -283,12 +276,13 @@ class SynthesisNetwork(nn.Module):
             n = block.n_convolutions
             x, image = block(x, image, styles[first : first + n + 1], maps[first : first + n])
             first += n
-        assert image is not None  # there is always a 4 px block
+        assert image is not None  # there is always a block of 4 px
         return image
 
     def _noise_maps(
         self, noise: Noise, n: int, device: torch.device, random: torch.Generator | None
     ) -> list[Tensor | None]:
+        """Return one noise map per layer, or None where no noise is added."""
         layers = self.layers()
         if noise == "const":
             return [layer.noise_const[None, None] for layer in layers]
@@ -308,19 +302,21 @@ class SynthesisNetwork(nn.Module):
 
 
 class Generator(nn.Module):
-    """Mapping and synthesis: z (n, z_dim) -> image (n, c, y, x), about [-1, 1].
+    """Mapping and synthesis networks: z (n, z_dim) -> image (n, c, y, x), about [-1, 1].
 
-    The library's interface; `rls.stylegan2.generator_io.load_generator` returns one:
+    This is the library's interface; ``rls.stylegan2.generator_io.load_generator`` returns one:
 
-    * `mapping(z, truncation_psi, truncation_cutoff=)`: z (n, z_dim), standard normal ->
-      ws (n, num_ws, w_dim), one w repeated for every style input; psi 0 is `w_mean`.
-    * `synthesis(ws, noise, random=)`: ws (n, num_ws, w_dim), its styles free to differ (W+) ->
-      images (n, c, y, x) float32. noise: "const", "none", "random", or a list of maps, one of
-      every shape in `noise_shapes`.
-    * `to_counts(images)`: images -> raw counts.
+    * ``mapping(z, truncation_psi, truncation_cutoff=)``: z (n, z_dim), standard normal ->
+      ws (n, num_ws, w_dim), one w repeated for every style input; psi 0 gives ``w_mean``.
+    * ``synthesis(ws, noise, random=)``: ws (n, num_ws, w_dim), whose styles may differ (W+) ->
+      images (n, c, y, x), float32. ``noise`` is "const", "none", "random", or a list of maps with
+      the shapes in ``noise_shapes``.
+    * ``to_counts(images)``: images -> raw counts.
 
-    `header` is what the file says of the weights; `channels`, `pixel_size_um` and `intensity` are
-    read from it, and raise InputError where it does not say. `source` is the file.
+    Attributes:
+        header: What the file says about the weights. ``channels``, ``pixel_size_um`` and
+            ``intensity`` are read from it, and raise InputError where it does not say.
+        source: The file.
     """
 
     def __init__(self, architecture: Architecture, precision: Precision = "float32") -> None:
@@ -337,7 +333,7 @@ class Generator(nn.Module):
 
     @property
     def precision(self) -> Precision:
-        """Precision of the convolutions."""
+        """Return the precision of the convolutions."""
         return self.synthesis.precision
 
     @precision.setter
@@ -346,41 +342,44 @@ class Generator(nn.Module):
 
     @property
     def noise_shapes(self) -> list[tuple[int, int, int, int]]:
-        """(1, 1, res, res) of every noise layer, in order."""
+        """Return (1, 1, res, res) for every noise layer, in order."""
         return self.synthesis.noise_shapes
 
     @property
     def w_mean(self) -> Tensor:
-        """Running mean of w during training, (w_dim,): what truncation pulls to."""
+        """Return the running mean of w during training (w_dim,), to which truncation pulls."""
         return self.mapping.w_avg
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Names of the n_channels channels, in the order of the images."""
-        return tuple(self._said("channels"))
+        """Return the names of the channels, in the order of the images."""
+        self._require("channels")
+        return tuple(self.header["channels"])
 
     @property
     def pixel_size_um(self) -> float:
-        """Side of a pixel of the images in micrometres."""
-        return float(self._said("pixel_size_um"))
+        """Return the side of a pixel in micrometres."""
+        self._require("pixel_size_um")
+        return float(self.header["pixel_size_um"])
 
     @property
     def intensity(self) -> Intensity:
-        """Scale of the images: -1 is black and 1 is white, both in counts."""
-        return Intensity.from_dict(self._said("intensity"))
+        """Return the intensity scale, on which -1 is black and 1 is white, both in counts."""
+        self._require("intensity")
+        return Intensity.from_dict(self.header["intensity"])
 
     def to_counts(self, images: Tensor) -> np.ndarray:
-        """Raw counts, float32 (n, c, y, x), of images (n, c, y, x) from [-1, 1]; not clipped."""
+        """Return images (n, c, y, x) in [-1, 1] as raw counts, float32, not clipped."""
         return self.intensity.to_counts((images.detach().float().cpu().numpy() + 1) / 2)
 
     def forward(self, z: Tensor, truncation_psi: float = 1.0, noise: Noise = "const") -> Tensor:
-        """Image of z."""
+        """Return the images (n, c, y, x) of z (n, z_dim)."""
         return self.synthesis(self.mapping(z, truncation_psi), noise)
 
-    def _said(self, name: str) -> Any:  # noqa: ANN401
+    def _require(self, name: str) -> None:
+        """Raise InputError if the header does not tell ``name``."""
         if self.header.get(name) is None:
             raise InputError(
                 f"Found no {name} in the header of {self.source}, expected a generator written by "
                 f"train_gan. Train it again, or write it with write_generator and its {name}."
             )
-        return self.header[name]

@@ -1,149 +1,142 @@
-"""Networks of NVlabs' stylegan2-ada-pytorch, built from what its pickles tell of them.
+"""Turn the networks in a pickle of NVlabs' stylegan2-ada-pytorch into our own.
 
-Every module in such a file carries the source text of its class, which NVlabs' own reader
-executes. Here only attributes and tensors are read (rls.stylegan2.inert_pickle); the networks are
-built from our own classes, whose parameters have the same names, and every name, shape and
-constant that the file tells must be theirs.
+Nothing in the pickle is run (``rls.stylegan2.recorded_network``). The networks are built from our
+own classes, whose parameters have the same names; every name, shape and constant that the file
+tells must agree with them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from rls.io import Intensity, file_digest
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator, DiscriminatorBlock, DiscriminatorEpilogue
-from rls.stylegan2.inert_pickle import MODULE, NEXT, Recorded, number, short, tensor
-from rls.stylegan2.networks import (
-    Architecture,
-    Generator,
-    SynthesisBlock,
-    SynthesisLayer,
-    ToRGBLayer,
-)
+from rls.stylegan2.generator_io import write_generator, write_training_weights
+from rls.stylegan2.inert_pickle import NEXT, number, read_inert, short
+from rls.stylegan2.networks import Generator, SynthesisBlock, SynthesisLayer, ToRGBLayer
 from rls.stylegan2.operators import (
     FILTER_TAPS,
     Conv2dLayer,
     FullyConnectedLayer,
     setup_filter,
 )
+from rls.stylegan2.recorded_network import Network, count, read_network
 
 N = TypeVar("N", Generator, Discriminator)
 CHANNELS = {"channel_base": 32768, "channel_max": 512}  # NVlabs' values where none are given
-MOST_COPIED = 4  # times the size of a file, in float32
-MOST_MODULES = 1000  # of a network; one of 1024 px has about 100
 ONLY = (
     "Only unconditional networks with the layers of stylegan2-ada-pytorch's defaults (skip "
     "generator, residual discriminator, leaky ReLU, filter 1 3 3 1) can be used."
 )
-LARGEST = 1 << 20  # of any count in a network
 
 
-@dataclass(frozen=True)
-class Network:
-    """A recorded network: attributes of every module and all tensors, by path."""
+def scale_of(
+    n_channels: int, channels: Sequence[str] | None, intensity: Intensity | None
+) -> Intensity:
+    """Return the intensity scale of the images, by default 0..255 of channels c0, c1, ... .
 
-    where: str
-    modules: Mapping[str, Mapping[str, Any]]
-    tensors: Mapping[str, Tensor]
+    Arguments:
+        n_channels: Channels of the network.
+        channels: Their names, None where they are not given.
+        intensity: The scale, None where it is not given.
 
-    def attribute(self, path: str, name: str) -> Any:  # noqa: ANN401
-        """Attribute of the module at a path. Raises InputError if there is none."""
-        value = self.modules.get(path, {}).get(name, self)
-        if value is self:
-            raise InputError(
-                f"Found no {name} of '{path}' in {self.where}, expected one as in stylegan2-ada-"
-                f"pytorch. {NEXT}"
-            )
-        return number(value)
-
-    def size(self, name: str, path: str = "", least: int = 1) -> int:
-        """Attribute of a module that is a count. Raises InputError if it is none."""
-        return _count(self.attribute(path, name), f"{name} in {self.where}", least)
-
-
-def read_network(snapshot: Mapping[str, Any], name: str, path: Path | str) -> Network:
-    """Network of a snapshot by name. Raises InputError if it is not there or no network."""
-    if snapshot.get(name) is None:
-        names = ", ".join(short(key) for key in snapshot)[:200]
-        raise InputError(f"Found no {name} in {path} (it holds {names}), expected one. {NEXT}")
-    where = f"{name} of {path}"
-    modules = dict(_modules(snapshot[name], where))
-    tensors: dict[str, Tensor] = {}
-    left = MOST_COPIED * Path(path).stat().st_size  # names may share numbers, but not without end
-    for prefix, attributes in modules.items():
-        for kind in ("_parameters", "_buffers"):
-            for key, record in attributes[kind].items():
-                if record is not None:
-                    full = f"{prefix}.{key}" if prefix else str(key)
-                    tensors[full] = tensor(record, f"{full} in {where}")
-                    left -= tensors[full].nbytes
-                    if left < 0:
-                        raise InputError(
-                            f"Found tensors of more than {MOST_COPIED} times the file in {where}, "
-                            f"expected each to have numbers of its own. {NEXT}"
-                        )
-    return Network(where, modules, tensors)
-
-
-def _modules(record: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:  # noqa: ANN401
-    """Paths and attributes of a recorded module and of those below it."""
-    waiting = [("", record)]
-    for _ in range(MOST_MODULES):
-        if not waiting:
-            return
-        path, record = waiting.pop()
-        state = _state(record)
-        if state is None:
-            raise InputError(
-                f"Found no module at '{path}' in {where}, expected one of stylegan2-ada-pytorch. "
-                f"{NEXT}"
-            )
-        yield path, state
-        below = {str(k): v for k, v in state["_modules"].items() if v is not None}
-        waiting += [(f"{path}.{k}" if path else k, v) for k, v in below.items()]
-        if len(waiting) > MOST_MODULES:
-            break
-    raise InputError(f"Found more than {MOST_MODULES} modules in {where}, expected fewer. {NEXT}")
-
-
-def _state(record: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    """Attributes of a recorded module; None if it is none."""
-    if not isinstance(record, Recorded) or record.name != MODULE or len(record.args) != 1:
-        return None
-    state = record.args[0].get("state") if isinstance(record.args[0], dict) else None
-    if not isinstance(state, dict):
-        return None
-    parts = [state.get(name) for name in ("_parameters", "_buffers", "_modules")]
-    return state if all(isinstance(part, dict) for part in parts) else None
-
-
-def _count(value: Any, what: str, least: int) -> int:  # noqa: ANN401
-    if type(value) is not int or not least <= value <= LARGEST:
+    Raises:
+        InputError: Names and scale do not fit each other or the network.
+    """
+    if channels is None:
+        channels = intensity.channels if intensity else [f"c{i}" for i in range(n_channels)]
+    if len(channels) != n_channels or len(set(channels)) != n_channels:
         raise InputError(
-            f"Found {short(value)} as {what}, expected a count from {least} on. {NEXT}"
+            f"Found {len(channels)} channel names ({', '.join(channels)}), expected {n_channels} "
+            "different ones, in the order in which the network was trained. Give --channels."
         )
-    return value
+    if intensity is None:
+        return Intensity(tuple(channels), (0.0,) * n_channels, (255.0,) * n_channels)
+    if tuple(channels) != intensity.channels:
+        raise InputError(
+            f"Found channels {', '.join(channels)} and an intensity scale of "
+            f"{', '.join(intensity.channels)}, expected the same. Give one of them only."
+        )
+    return intensity
+
+
+def import_networks(
+    source: Path,
+    output: Path,
+    output_training: Path | None,
+    *,
+    channels: Sequence[str] | None = None,
+    intensity: Intensity | None = None,
+    pixel_size_um: float | None = None,
+) -> Generator:
+    """Write the averaged generator and, if asked for, G and D; return the averaged generator.
+
+    Arguments:
+        source: Network pickle.
+        output: File of the averaged generator.
+        output_training: File of G and D, None for none.
+        channels, intensity: See ``scale_of``.
+        pixel_size_um: Side of a pixel in micrometres, if it is known.
+
+    Raises:
+        InputError: The pickle holds no networks that can be used; nothing is written then.
+    """
+    snapshot = read_inert(source)
+    average = read_network(snapshot, "G_ema", source)
+    names = () if output_training is None else ("G", "D")
+    trained = {name: read_network(snapshot, name, source) for name in names}
+    architecture = recorded_architecture(average, trained.get("D"))
+    generator = build(Generator, architecture, average)
+    scale = scale_of(architecture.n_channels, channels, intensity)
+    header: dict[str, Any] = {
+        "channels": list(scale.channels),
+        "pixel_size_um": pixel_size_um,
+        "intensity": scale.as_dict(),
+        "image_size": architecture.image_size,
+        "images_seen": 0,  # the pickle does not tell
+        "n_training_images": None,
+        "data_digest": None,
+        "precision": "float32",
+        "settings": {},
+        "source": {
+            "format": "stylegan2-ada-pytorch",
+            "file": source.name,
+            "digest": file_digest(source),
+            "augment_p": augment_probability(snapshot, source),
+        },
+    }
+    if output_training is not None:
+        last = build(Generator, architecture, trained["G"])
+        opponent = build(Discriminator, architecture, trained["D"])
+        write_training_weights(output_training, last, opponent, header)
+    write_generator(output, generator, header)
+    generator.header = header
+    return generator
 
 
 def augment_probability(snapshot: Mapping[str, Any], path: Path | str) -> float | None:
-    """Probability of the adaptive augmentation when the snapshot was taken; None without one."""
+    """Return the probability of adaptive augmentation at the snapshot, None if there is none."""
     if snapshot.get("augment_pipe") is None:
         return None
     pipe = read_network(snapshot, "augment_pipe", path)
     return pipe.tensors["p"].item() if "p" in pipe.tensors else None
 
 
-def read_architecture(generator: Network, discriminator: Network | None = None) -> Architecture:
-    """Sizes of a generator; the size of deviation groups is the discriminator's, if it is given.
+def recorded_architecture(generator: Network, discriminator: Network | None = None) -> Architecture:
+    """Return the architecture of recorded networks.
 
-    Raises InputError if the network is conditional or its sizes are not those of its tensors.
+    The group size of the minibatch standard deviation is that of the discriminator, if it is given.
+
+    Raises:
+        InputError: The network is conditional, or its sizes are not those of its tensors.
     """
     conditions = generator.size("c_dim", least=0)
     if conditions:
@@ -152,7 +145,7 @@ def read_architecture(generator: Network, discriminator: Network | None = None) 
             "an unconditional one. Train one without --cond."
         )
     _need_blocks(generator, "skip")
-    group = {}
+    group: dict[str, int] = {}
     if discriminator is not None:
         group = {"mbstd_group_size": discriminator.size("group_size", "b4.mbstd")}
     clamp = generator.attribute("synthesis.b4.conv1", "conv_clamp")
@@ -171,6 +164,15 @@ def read_architecture(generator: Network, discriminator: Network | None = None) 
         **_channels(generator),
         **group,
     )
+    _check_sizes(architecture, generator)
+    return architecture
+
+
+def _check_sizes(architecture: Architecture, generator: Network) -> None:
+    """Raise InputError unless the tensors have the sizes that a recorded generator tells.
+
+    This is done before a network is allocated, so that a small file cannot ask for a large one.
+    """
     sizes = {
         "image_size": max((int(r) for r in _numbers(generator, "synthesis.b")), default=0),
         "mapping_layers": len(_numbers(generator, "mapping.fc")),
@@ -181,8 +183,7 @@ def read_architecture(generator: Network, discriminator: Network | None = None) 
                 f"Found {name} {getattr(architecture, name)} said and {size} in the tensors of "
                 f"{generator.where}, expected the same. {NEXT}"
             )
-    # Before memory is taken for a network: every size once, so that the file must be as large.
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "mapping.fc0.weight": (architecture.w_dim, architecture.z_dim),
         "synthesis.b4.torgb.bias": (architecture.n_channels,),
     }
@@ -192,11 +193,10 @@ def read_architecture(generator: Network, discriminator: Network | None = None) 
         shapes[f"{layer}.affine.weight"] = (n, architecture.w_dim)
         shapes[f"{layer}.noise_const"] = (resolution, resolution)
     _check_shapes(shapes, architecture, generator)
-    return architecture
 
 
 def _numbers(network: Network, prefix: str) -> set[str]:
-    """The numbers that follow a prefix in the names of the modules."""
+    """Return the numbers that follow a prefix in the paths of the modules."""
     rests = (
         path[len(prefix) :].split(".")[0] for path in network.modules if path.startswith(prefix)
     )
@@ -204,21 +204,22 @@ def _numbers(network: Network, prefix: str) -> set[str]:
 
 
 def _channels(generator: Network) -> dict[str, int]:
-    """channel_base and channel_max as given to the generator, in either of NVlabs' ways."""
+    """Return channel_base and channel_max as given to the generator, in either of NVlabs' ways."""
     given = generator.attribute("", "_init_kwargs")
     given = given if isinstance(given, dict) else {}
     inner = given.get("synthesis_kwargs")
     given = {**given, **(inner if isinstance(inner, dict) else {})}
     return {
-        name: _count(number(given.get(name, value)), f"{name} in {generator.where}", 1)
+        name: count(number(given.get(name, value)), f"{name} in {generator.where}", 1)
         for name, value in CHANNELS.items()
     }
 
 
 def build(kind: type[N], architecture: Architecture, network: Network) -> N:
-    """Our network with the weights of a recorded one.
+    """Return our network with the weights of a recorded one.
 
-    Raises InputError if a name, a shape or a constant of the recorded network is another.
+    Raises:
+        InputError: A name, a shape or a constant of the recorded network differs from ours.
     """
     _need_blocks(network, "skip" if kind is Generator else "resnet")
     taps = setup_filter(FILTER_TAPS)
@@ -249,6 +250,7 @@ def build(kind: type[N], architecture: Architecture, network: Network) -> N:
 def _check_shapes(
     wanted: Mapping[str, tuple[int, ...]], architecture: Architecture, network: Network
 ) -> None:
+    """Raise InputError unless the recorded network has tensors of all wanted shapes."""
     found = {name: tuple(values.shape) for name, values in network.tensors.items()}
     faults = [f"no {name}" for name in wanted if name not in found]
     faults += [
@@ -265,7 +267,7 @@ def _check_shapes(
 
 
 def _constants(layer: nn.Module) -> dict[str, Any]:
-    """What a layer's tensors do not tell, under NVlabs' names."""
+    """Return what the tensors of a layer do not tell, under NVlabs' names."""
     if isinstance(layer, FullyConnectedLayer):
         names = ("activation", "weight_gain", "bias_gain")
         return {name: getattr(layer, name) for name in names}
@@ -290,14 +292,18 @@ def _constants(layer: nn.Module) -> dict[str, Any]:
 
 
 def _need_blocks(network: Network, wanted: str) -> None:
+    """Raise InputError if a block of a recorded network has another architecture."""
     for path, attributes in network.modules.items():
         _need(network, path, "architecture", attributes.get("architecture", wanted), wanted)
 
 
-def _need(network: Network, path: str, name: str, found: Any, wanted: Any) -> None:  # noqa: ANN401
+def _need(network: Network, path: str, name: str, found: object, wanted: object) -> None:
     """Raise InputError if a constant of a recorded layer is not ours."""
-    numbers = all(isinstance(value, int | float) for value in (found, wanted))
-    if math.isclose(found, wanted, rel_tol=1e-6) if numbers else found == wanted:
+    if isinstance(found, int | float) and isinstance(wanted, int | float):
+        same = math.isclose(found, wanted, rel_tol=1e-6)
+    else:
+        same = found == wanted
+    if same:
         return
     raise InputError(
         f"Found {name} {short(found)} at '{path}' of {network.where}, expected {wanted}. {ONLY}"

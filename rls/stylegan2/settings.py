@@ -1,24 +1,26 @@
-"""Settings of the generator's training, and what NVlabs' rule "auto" makes of those left open."""
+"""Settings of the commands that train a generator, sample from it and measure its Jacobian.
+
+This module imports nothing heavy, so that a command can show its help at once.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
+from rls.stylegan2.pipelines import PIPELINES
 
-AUGMENTATIONS = (
-    "none", "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn",
-    "bgcfnc",
-)  # fmt: skip
 AUTO = "null: rule of StyleGAN2-ADA's auto"
+NOISES = ("const", "none", "random")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Numbers of one training; section train_gan of the configuration."""
+    """Settings of ``train_gan``; section train_gan of the configuration."""
 
     image_size: int = option("Side of the images in px, a power of two from 8 on.")
     total_kimg: float = option("Length of the training in thousands of real images shown.")
@@ -32,7 +34,9 @@ class Settings:
         "Weight of the path-length penalty (|J^T y| - mean)^2; 0 for none."
     )
     path_length_interval: int = option("Steps between applications of the path-length penalty.")
-    path_length_batch_shrink: int = option("The penalty is taken of batch_size over this.")
+    path_length_batch_shrink: int = option(
+        "The path-length penalty is computed on batch_size / path_length_batch_shrink images."
+    )
     ema_kimg: float | None = option(
         f"Half-life of the averaged generator, in thousands of images. {AUTO}, 10 batch / 32."
     )
@@ -52,19 +56,22 @@ class Settings:
     mbstd_group_size: int = option("Images per group of the minibatch standard deviation.")
     style_mixing_probability: float = option("Share of generator batches that mix two styles.")
     augmentations: str = option(
-        "What the discriminator's images go through: b(lit), g(eometric), c(olour), f(ilter), "
-        "n(oise), c(utout).",
-        choices=AUGMENTATIONS,
+        "Augmentations of the images that the discriminator sees: b(lit), g(eometric), c(olour), "
+        "f(ilter), n(oise), c(utout).",
+        choices=tuple(PIPELINES),
     )
     augment_p: float | None = option("Fixed probability of each augmentation; null: adaptive.")
-    augment_target: float = option("Adaptive p: raise it while the mean sign of D(real) is above.")
+    augment_target: float = option(
+        "Adaptive p: p rises while the mean sign of D(real) is above this value."
+    )
     augment_kimg: float = option("Adaptive p: thousands of images in which it can rise by 1.")
     augment_interval: int = option("Adaptive p: steps between its changes.")
     freeze_discriminator: int = option(
-        "Freeze-D: layers from the image on that keep the weights of init_from; 0 for none."
+        "Freeze-D: number of layers, counted from the image, that keep the weights of init_from; "
+        "0 for none."
     )
     precision: str = option(
-        "Of the convolutions; auto is bfloat16 where the device is fast at it.",
+        "Precision of the convolutions; auto is bfloat16 where the device is fast at it.",
         choices=("auto", "float32", "bfloat16"),
     )
     checkpoint_kimg: float = option("Thousands of images between checkpoints.")
@@ -77,7 +84,7 @@ class Settings:
     )
     seed: int = option("Seed of weights, order, turns and noise.")
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads, of each process.")
+    threads: int = option("CPU threads of each process.")
 
     def __post_init__(self) -> None:
         if self.batch_size <= 0 or self.batch_size % min(self.mbstd_group_size, self.batch_size):
@@ -92,30 +99,108 @@ class Settings:
                 f"{self.path_length_batch_shrink}, expected a divisor of batch_size. Set "
                 "path_length_batch_shrink to 1 or 2."
             )
-        for name in (
-            "total_kimg", "learning_rate", "r1_interval", "path_length_interval", "ema_kimg",
-            "augment_kimg", "augment_interval", "checkpoint_kimg", "tick_kimg", "evaluate_kimg",
-        ):  # fmt: skip
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise InputError(f"Found {name} {value}, expected more than 0.")
-        for name in ("style_mixing_probability", "augment_p"):
-            if (value := getattr(self, name)) is not None and not 0 <= value <= 1:
-                raise InputError(f"Found {name} {value}, expected 0 to 1.")
-        for name in ("r1_gamma", "path_length_weight", "freeze_discriminator", "evaluate_images"):
-            if (value := getattr(self, name)) is not None and value < 0:
-                raise InputError(f"Found {name} {value}, expected 0 or more.")
+        for names, is_wrong, wanted in (
+            (
+                "total_kimg learning_rate r1_interval path_length_interval ema_kimg augment_kimg "
+                "augment_interval checkpoint_kimg tick_kimg evaluate_kimg",
+                lambda value: value <= 0,
+                "more than 0",
+            ),
+            ("style_mixing_probability augment_p", lambda value: not 0 <= value <= 1, "0 to 1"),
+            (
+                "r1_gamma path_length_weight freeze_discriminator evaluate_images",
+                lambda value: value < 0,
+                "0 or more",
+            ),
+        ):
+            for name in names.split():
+                value = getattr(self, name)
+                if value is not None and is_wrong(value):
+                    raise InputError(f"Found {name} {value}, expected {wanted}.")
 
     @property
     def adaptive(self) -> bool:
-        """Whether the probability of augmentations is adapted (ADA)."""
+        """Return whether the probability of augmentations is adapted (ADA)."""
         return self.augment_p is None and self.augmentations != "none"
 
 
-def fill_auto(settings: Settings) -> Settings:
-    """Settings without open numbers: those left at none take NVlabs' rule "auto".
+@dataclass(frozen=True)
+class SampleSettings:
+    """Settings of ``sample_images``."""
 
-    Rules for one process, by image size s and batch b: learning_rate 0.0025 (0.002 from 1024 px),
-    r1_gamma 0.0002 s^2 / b, ema_kimg 10 b / 32, channel_base 16384 (32768 from 512 px).
+    n_images: int = option("Images of the stack.", default=64)
+    truncation_psi: float = option("1 leaves w as it is, 0 makes it the mean w.", default=1.0)
+    truncation_cutoff: int | None = option(
+        "Number of style inputs, from the coarsest, that psi acts on; none is all.", default=None
+    )
+    noise: str = option(
+        "Noise maps: const is the generator's own, random draws new ones for every image.",
+        choices=NOISES,
+        default="const",
+    )
+    grid_size: int = option("Rows of either grid, and columns of the style-mixing grid.", default=6)
+    grid_psi: tuple[float, ...] = option(
+        "Columns of the truncation grid.", default=(-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.2)
+    )
+    mixed_styles: str = option(
+        "Style inputs that the style-mixing grid takes from the column's image: coarse, middle or "
+        "fine (thirds of the resolutions), or their numbers such as 0-3.",
+        default="coarse",
+    )
+    batch_size: int = option("Images drawn at a time; every batch is filled to it.", default=32)
+    seed: int = option("Seed of z and of random noise.", default=0)
+    device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), default="auto")
+    threads: int = option("CPU threads of torch.", default=1)
+
+    def __post_init__(self) -> None:
+        _need_at_least(self, n_images=1, grid_size=1, batch_size=1, threads=1)
+        for name, values in (
+            ("truncation_psi", (self.truncation_psi,)),
+            ("grid_psi", self.grid_psi),
+        ):
+            if not values or not all(map(math.isfinite, values)):
+                raise InputError(
+                    f"Found {name} {', '.join(map(str, values)) or 'empty'}, expected finite "
+                    "numbers such as 0.7. Set it to some."
+                )
+
+
+@dataclass(frozen=True)
+class JacobianSettings:
+    """Settings of ``path_lengths``."""
+
+    n_styles: int = option("Styles w, for both lengths and log p_F.", default=500)
+    n_draws: int = option("Noise images y, and directions u, for each style.", default=4)
+    n_jacobians: int = option("Styles whose whole Jacobian is computed; 0 is none.", default=50)
+    batch_size: int = option("Images differentiated at a time.", default=32)
+    seed: int = option("Seed of styles, noise images and directions.", default=0)
+    device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), default="auto")
+    threads: int = option("CPU threads of torch.", default=1)
+
+    def __post_init__(self) -> None:
+        _need_at_least(self, n_styles=2, n_draws=1, n_jacobians=0, batch_size=1, threads=1)
+        if self.n_jacobians > self.n_styles:
+            raise InputError(
+                f"Found n_jacobians {self.n_jacobians}, expected at most n_styles, "
+                f"{self.n_styles}: they are the first of these. Set n_styles higher."
+            )
+
+
+def _need_at_least(settings: SampleSettings | JacobianSettings, **least: int) -> None:
+    """Raise InputError unless each named setting has at least the given value."""
+    for name, value in least.items():
+        if getattr(settings, name) < value:
+            raise InputError(
+                f"Found {name} {getattr(settings, name)}, expected {value} or more. Set it higher."
+            )
+
+
+def fill_auto(settings: Settings) -> Settings:
+    """Return the settings with NVlabs' rule "auto" in place of every number left at none.
+
+    The rules for one process, by image size s and batch size b, are: learning_rate 0.0025 (0.002
+    from 1024 px on), r1_gamma 0.0002 s^2 / b, ema_kimg 10 b / 32, channel_base 16384 (32768 from
+    512 px on).
     """
     size, batch = settings.image_size, settings.batch_size
     rules: dict[str, Any] = {
@@ -126,3 +211,15 @@ def fill_auto(settings: Settings) -> Settings:
     }
     left = {name: value for name, value in rules.items() if getattr(settings, name) is None}
     return dataclasses.replace(settings, **left)
+
+
+def check_share(settings: Settings, count: int) -> None:
+    """Raise InputError unless ``count`` processes can share every batch in whole groups."""
+    group = min(settings.mbstd_group_size, settings.batch_size)
+    small = settings.batch_size // settings.path_length_batch_shrink
+    if settings.batch_size % (group * count) or small % count:
+        raise InputError(
+            f"Found batch_size {settings.batch_size} for {count} processes, expected a multiple of "
+            f"{group * count} (mbstd_group_size x processes), with a path-length batch of a "
+            f"multiple of {count}. Change batch_size or --nproc-per-node."
+        )

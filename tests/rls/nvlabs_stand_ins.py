@@ -1,4 +1,4 @@
-"""Pickles in the layout of NVlabs' training, made of small networks of ours."""
+"""Pickles in the layout of NVlabs' training, made from small networks of ours."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import types
 import numpy as np
 import torch
 
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 
 SIZES = Architecture(16, 2, 10, 12, 5, 128, 16, mbstd_group_size=2, clamp=256.0)
 
 
 def install_reference(monkeypatch):
-    """Modules of NVlabs' names, for pickling only: nothing may ever call what is in them."""
+    """Install modules with NVlabs' names, for pickling only; nothing may call what is in them."""
     sources = {
         "torch_utils.persistence": "def _reconstruct_persistent_obj(meta): raise AssertionError",
         "dnnlib.util": "class EasyDict(dict): pass",
@@ -28,7 +29,7 @@ def install_reference(monkeypatch):
 
 
 class Persistent:
-    """Pickled as NVlabs' modules are; its source text would leave a mark if it were run."""
+    """A module pickled as NVlabs does it; its source text would leave a mark if it were run."""
 
     def __init__(self, class_name, state, marker):
         self.class_name, self.state, self.marker = class_name, state, marker
@@ -44,7 +45,7 @@ class Persistent:
         return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (meta,)
 
     def at(self, path):
-        """State of the module at a path."""
+        """Return the state of the module at a path."""
         found = self
         for name in path.split(".") if path else []:
             found = found.state["_modules"][name]
@@ -56,7 +57,7 @@ def easy(**values):
 
 
 def constants_of(module):
-    """What NVlabs' layers keep beside tensors; gains are numpy scalars there."""
+    """Return what NVlabs' layers keep beside tensors; gains are numpy scalars there."""
     gain = {"weight_gain": np.float64(getattr(module, "weight_gain", 1))}
     up, down = ({True: 2}.get(getattr(module, name, None), 1) for name in ("up", "down"))
     clamp = {"conv_clamp": None if getattr(module, "clamp", None) is None else 256}
@@ -98,7 +99,7 @@ def networks(sizes):
 
 
 def snapshot_of(sizes, marker, *, flat=False):
-    """A snapshot as NVlabs' training writes it, of random networks, and these networks."""
+    """Return a snapshot of random networks as NVlabs' training writes it, and these networks."""
     average, last, discriminator = networks(sizes)
     common = {"c_dim": 0, "img_resolution": sizes.image_size, "img_channels": sizes.n_channels}
     channels = {"channel_base": sizes.channel_base, "channel_max": sizes.channel_max}

@@ -17,7 +17,8 @@ from rls.prior.flows import StyleFlow
 from rls.runtime.progress import Progress
 from rls.search import BatchProgress, Problem, Styles
 from rls.search.forward import downscale
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.architecture import Architecture
+from rls.stylegan2.networks import Generator
 
 CPU = torch.device("cpu")
 

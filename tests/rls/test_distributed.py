@@ -19,15 +19,16 @@ from tests.rls.test_train_gan import SETTINGS, arguments, weights_in
 from tests.rls.test_train_gan import cells as cells  # a fixture
 
 STEPS = 8
-# Sums over two halves round otherwise than over the whole: in float64, without augmentations, all
-# agreed to 1e-9. The augmentations' grids are float32 and rounded otherwise for other margins.
+# Sums over two halves are rounded differently from sums over the whole. In float64 and without
+# augmentations all agreed to 1e-9; the grids of the augmentations are float32, and their rounding
+# depends on the margins.
 ABSOLUTE, RELATIVE = 1e-8, 1e-5
 PROGRAM = f"""
 import dataclasses, sys, torch
 from rls.runtime.distributed import started
 from rls.stylegan2.data import TrainingImages
-from rls.stylegan2.training import Trainer
-from rls.train_gan import architecture_of
+from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.architecture import architecture_of
 from tests.rls.test_stylegan2_training import CPU, SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS
 
@@ -50,7 +51,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def flattened(state, prefix="") -> dict[str, torch.Tensor]:
-    """Numbers and tensors of nested dicts by their path."""
+    """Return the numbers and tensors of nested dicts by their path."""
     found = {}
     for key, value in state.items():
         name = f"{prefix}{key}"
@@ -62,7 +63,7 @@ def flattened(state, prefix="") -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_end_where_one_with_the_joint_batch_does(tmp_path):
-    """Both networks, the average, both optimisers, p of the augmentations, length, statistics."""
+    """Networks, average, optimisers, p, mean path length and statistics agree."""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     states = []
@@ -73,7 +74,7 @@ def test_two_processes_end_where_one_with_the_joint_batch_does(tmp_path):
     one, two = states
     assert one.keys() == two.keys()
     for name, value in one.items():
-        if name.startswith("sums"):  # counts of steps are of both processes
+        if name.startswith("sums"):  # they count the steps of both processes
             continue
         torch.testing.assert_close(two[name], value, atol=ABSOLUTE, rtol=RELATIVE, msg=name)
     assert one["augment_p"] > 0, "the adaptive part was not reached"
@@ -104,7 +105,7 @@ def test_the_command_resumes_under_torchrun_after_one_process_was_killed(cells, 
 
 
 def test_groups_of_the_minibatch_deviation_lie_in_one_process():
-    """Image i is of group i mod (n / g); a process has every R-th image, and whole groups."""
+    """Image i is in group i mod (n / g); a process has every R-th image, and whole groups."""
     n, group, count = 16, 4, 2
     for rank in range(count):
         mine = range(n)[Processes(rank, count).rows]
@@ -116,7 +117,7 @@ def test_groups_of_the_minibatch_deviation_lie_in_one_process():
 
 def test_a_batch_that_processes_cannot_share_is_refused():
     from rls.runtime.errors import InputError
-    from rls.train_gan import check_share
+    from rls.stylegan2.settings import check_share
 
     with pytest.raises(InputError, match="batch_size"):
         check_share(dataclasses.replace(SETTINGS, batch_size=4, mbstd_group_size=2), 3)

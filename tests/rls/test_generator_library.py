@@ -1,4 +1,4 @@
-"""The generator as a library: what it tells of itself, from a file or a model folder."""
+"""The generator as a library: what it tells about itself, from a file or a model folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 
 from rls.io import Intensity
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.generator_io import load_generator, write_generator
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 from tests.conftest import ROOT
 
 INTENSITY = Intensity(("dna", "nfkb"), (100.0, 50.0), (300.0, 1050.0))
@@ -94,7 +95,7 @@ def test_the_model_that_comes_with_the_program_makes_cells():
     z = torch.randn(16, generator.z_dim, generator=random)
     counts = generator.to_counts(generator(z))
     assert counts.shape == (16, len(generator.channels), 32, 32)
-    # A nucleus in the middle, background in the corners: what crops around nuclei look like.
+    # Crops around nuclei have a nucleus in the middle and background in the corners.
     dna = counts[:, generator.channels.index("dna")]
     black, white = generator.intensity.black[0], generator.intensity.white[0]
     assert (dna[:, 12:20, 12:20].mean(axis=(1, 2)) > black + 0.2 * (white - black)).mean() > 0.9

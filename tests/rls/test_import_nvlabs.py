@@ -1,4 +1,4 @@
-"""NVlabs' network pickles: the reference's numbers out, and nothing that is in them is run."""
+"""NVlabs' network pickles give the reference's numbers, and nothing in them is run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ import torch
 from rls.import_nvlabs import main
 from rls.io import Intensity, file_digest, read_intensity, read_weights, write_intensity
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.generator_io import load_generator
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 from rls.stylegan2.operators import setup_filter
 from tests.rls.nvlabs_stand_ins import SIZES, install_reference, snapshot_of
 
@@ -57,7 +58,7 @@ def test_all_weights_and_sizes_of_a_snapshot_arrive(tmp_path, reference, protoco
 
 
 def test_a_snapshot_can_be_trained_on(tmp_path, reference):
-    from rls.train_gan import load_initial
+    from rls.stylegan2.initial_weights import load_initial
 
     snapshot, (average, last, discriminator) = snapshot_of(SIZES, tmp_path / "marker")
     (tmp_path / "net.pkl").write_bytes(pickle.dumps(snapshot))

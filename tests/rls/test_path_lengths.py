@@ -1,4 +1,4 @@
-"""The command path_lengths: Jacobians against finite differences, known maps, known spreads."""
+"""The command path_lengths: finite differences, known maps and known spreads."""
 
 from __future__ import annotations
 
@@ -11,14 +11,24 @@ import torch
 
 from rls import path_lengths
 from rls.io import read_table, read_weights, write_weights
-from rls.path_lengths import half_log_det, jacobian, step, tied, variation
 from rls.prior.flows import StyleFlow, write_flow
 from rls.runtime.errors import InputError
+from rls.runtime.streams import torch_stream
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.generator_io import load_generator, write_generator
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.jacobian import (
+    half_log_det,
+    jacobian,
+    path_length_draws,
+    step,
+    step_length_draws,
+    tied,
+)
+from rls.stylegan2.jacobian_table import variation
+from rls.stylegan2.networks import Generator
 
 N_WS, D = 4, 5
-# torch prepares forward-mode with what it deprecates elsewhere
+# torch itself uses a deprecated function for forward mode
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
 
@@ -36,7 +46,7 @@ def drawn(*shape):
 
 
 def linear(seed=0, scale=1.0):
-    """images = A vec(ws), A known: (synthesis, A of W (c y x, d))."""
+    """Return the synthesis images = A vec(ws) and its matrix (c y x, d) with respect to W."""
     random = torch.Generator().manual_seed(seed)
     full = scale * torch.randn(2, 3, 4, N_WS, D, dtype=torch.float64, generator=random)
     by_w = full.sum(dim=3).reshape(-1, D)
@@ -106,11 +116,11 @@ def test_lengths_of_a_linear_map_are_those_of_its_matrix():
     synthesis, matrix = linear()
     ws = tied(drawn(4000, D), N_WS)
     # E |J u|^2 = |A|^2 / d over unit u; E |J^T y|^2 = |A_W+|^2 / (h w num_ws) over y
-    steps = draws_of(path_lengths.step_length_draws, synthesis, ws, 1)
+    steps = draws_of(step_length_draws, synthesis, ws, 1)
     assert steps.square().mean().item() == pytest.approx(matrix.square().sum().item() / D, rel=0.03)
     units = torch.eye(N_WS * D, dtype=torch.float64).reshape(-1, N_WS, D)
     norm = synthesis(units).square().sum().item()
-    paths = draws_of(path_lengths.path_length_draws, synthesis, ws, 1)
+    paths = draws_of(path_length_draws, synthesis, ws, 1)
     assert paths.square().mean().item() == pytest.approx(norm / (3 * 4 * N_WS), rel=0.03)
 
 
@@ -122,9 +132,9 @@ def test_a_scaled_isometry_keeps_every_step_and_a_curved_map_does_not():
         return 3 * (ws.mean(dim=1) @ basis.T).reshape(-1, 2, 3, 4)
 
     ws = tied(drawn(50, D), N_WS)
-    steps = draws_of(path_lengths.step_length_draws, isometry, ws, 3)
+    steps = draws_of(step_length_draws, isometry, ws, 3)
     torch.testing.assert_close(steps, torch.full_like(steps, 3.0))
-    curved = draws_of(path_lengths.step_length_draws, lambda x: isometry(x).exp(), ws, 3)
+    curved = draws_of(step_length_draws, lambda x: isometry(x).exp(), ws, 3)
     assert curved.std() > 0.2 * curved.mean()
 
 
@@ -182,7 +192,7 @@ def test_the_table_holds_every_quantity_of_the_same_styles(generator_file):
         "log_p_flow": 7,
     }  # fmt: skip
     generator = load_generator(generator_file)
-    z = torch.randn(7, 6, generator=path_lengths.torch_stream(0, "z", "path_lengths"))
+    z = torch.randn(7, 6, generator=torch_stream(0, "z", "path_lengths"))
     w = generator.mapping(z)[2, 0]
     expected = half_log_det(jacobian(generator.synthesis, w, N_WS, 8))[0]
     row = table[(table["quantity"] == "half_log_det") & (table["style"] == 2)]

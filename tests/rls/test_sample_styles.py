@@ -8,8 +8,9 @@ import torch
 from rls import sample_styles
 from rls.io import read_weights
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.generator_io import load_generator, write_generator
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 
 
 @pytest.fixture

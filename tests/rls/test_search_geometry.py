@@ -24,7 +24,8 @@ from rls.search.geometry import (
 )
 from rls.search.loop import Losses, Variables, search
 from rls.search.schedule import one_cycle_drop
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.architecture import Architecture
+from rls.stylegan2.networks import Generator
 from tests.rls.search_stand_ins import quiet
 
 EXACT = 1e-5

@@ -1,4 +1,4 @@
-"""Draws of the augmentation: probabilities, algebra of colours, streams, rows of a batch."""
+"""Draws of the augmentation: probabilities, colour algebra, streams, and rows of a batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from rls.runtime.errors import InputError
-from rls.stylegan2.augment_draws import BAND_POWER, PIPELINES, draw, draw_augmentations
+from rls.stylegan2.augment_draws import BAND_POWER, draw, draw_augmentations
+from rls.stylegan2.pipelines import PIPELINES
 
 
 def stream(seed=1):
@@ -17,7 +18,7 @@ def stream(seed=1):
 
 
 def colours_of(c, *names, n=64, p=1.0, seed=1):
-    """Linear part (n, c, c) and offset (n, c), float64."""
+    """Return the linear part (n, c, c) and the offset (n, c), float64."""
     drawn = draw_augmentations((n, c, 8, 8), p, names, stream(seed)).colours.double()
     return drawn[:, :, :c], drawn[:, :, c]
 
@@ -27,7 +28,7 @@ def luma(c):
 
 
 def test_every_transformation_has_its_probability():
-    """Parts of the matrix that only one transformation changes, over many draws."""
+    """Each transformation alone changes some part of the matrix; many draws are looked at."""
     n, p = 20_000, 0.4
     matrices = draw((n, 1, 32, 32), p, "bg", stream(3)).matrices.double()
     linear = matrices[:, :2, :2]
@@ -35,12 +36,12 @@ def test_every_transformation_has_its_probability():
     assert (linear.det() < 0).double().mean().item() == pytest.approx(p / 2, abs=0.015)
     area = linear.det().abs()
     assert (area - 1).abs().gt(1e-4).double().mean().item() == pytest.approx(p, abs=0.015)
-    isotropic = 0.5 * area.log2().std().item()  # sd of the log2 of the factor, zeros included
+    isotropic = 0.5 * area.log2().std().item()  # sd of log2 of the factor, zeros included
     assert isotropic == pytest.approx(0.2 * math.sqrt(p), rel=0.05)
     singular = torch.linalg.svdvals(linear)
     anisotropic = (singular[:, 0] / singular[:, 1] - 1).gt(1e-4).double().mean().item()
     assert anisotropic == pytest.approx(p, abs=0.015)
-    # Any rotation, before or after the anisotropic scale: 1 - (1 - p_rotation)^2 = p.
+    # A rotation takes place before or after the anisotropic scale: 1 - (1 - p_rotation)^2 = p.
     similar = (singular[:, 0] / singular[:, 1] - 1) < 1e-4
     angles = torch.atan2(linear[:, 1, 0], linear[:, 0, 0])[similar] / (math.pi / 2)
     turned = (angles - angles.round()).abs().gt(1e-4).double().mean().item()
@@ -70,7 +71,7 @@ def test_neither_count_nor_order_of_random_numbers_depends_on_p(pipeline, c):
 
 
 def test_a_larger_p_only_adds_augmentations():
-    """The same numbers: who is cut out at p is cut out at every larger p."""
+    """The random numbers stay the same: what is cut out at p is cut out at every larger p."""
     boxes = [draw((500, 1, 8, 8), p, "cutout", stream()).cutouts for p in (0.3, 0.6)]
     few, many = (b[:, 2] > 0 for b in boxes)
     assert few.any() and (many & ~few).any() and not (few & ~many).any()
@@ -125,7 +126,7 @@ def test_hue_with_three_channels_turns_about_luma_by_up_to_half_a_turn():
 
 
 def test_hue_with_four_channels_turns_in_every_direction():
-    """The mean square of the chroma moved is alike along any axis orthogonal to luma."""
+    """The mean square change of chroma is the same along any axis orthogonal to luma."""
     linear, _ = colours_of(4, "hue", n=8000)
     moved = linear - torch.eye(4, dtype=torch.float64)
     covariance = (moved.mT @ moved).mean(dim=0)
@@ -159,7 +160,7 @@ def test_luma_flip_mirrors_luma_and_keeps_chroma(c):
 
 @pytest.mark.parametrize("c", [1, 2, 3, 4, 5])
 def test_colours_are_their_augmentations_one_after_another(c):
-    """At a percentile: brightness, contrast, luma flip, hue, saturation, as affine maps."""
+    """At a percentile, all five as one affine map are the product of the five maps."""
 
     def affine(*names):
         out = torch.eye(c + 1, dtype=torch.float64)
@@ -182,7 +183,9 @@ def test_strengths_follow_the_paper():
     assert linear.log2().std().item() == pytest.approx(0.5, rel=0.03)
     drawn = draw((n, 1, 2, 2), 1.0, "bgcfnc", stream())
     per_image = drawn.noise.square().mean().sqrt().item()
-    assert per_image == pytest.approx(0.1, rel=0.03)  # of a half-normal, as of a normal
+    assert per_image == pytest.approx(
+        0.1, rel=0.03
+    )  # a half-normal has the percentiles of a normal
     assert (drawn.cutouts[:, 2] == 0.5).all()
     assert drawn.cutouts[:, :2].mean().item() == pytest.approx(0.5, abs=0.01)
     assert drawn.cutouts[:, :2].std().item() == pytest.approx(1 / math.sqrt(12), rel=0.03)
@@ -191,7 +194,7 @@ def test_strengths_follow_the_paper():
 def test_band_gains_keep_the_expected_power_when_one_band_changes():
     drawn = draw((4000, 1, 8, 8), 0.1, "filter", stream()).bands.double()
     power = (drawn**2 * torch.tensor(BAND_POWER, dtype=torch.float64)).sum(dim=1)
-    # Of those with one band changed: the other three are equal.
+    # Where one band is changed, the other three have equal gains.
     pairs = (drawn[:, :, None] - drawn[:, None]).abs() < 1e-6
     single = pairs.sum(dim=(1, 2)) == 10
     assert single.sum() > 500

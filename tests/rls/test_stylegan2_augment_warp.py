@@ -12,7 +12,7 @@ from rls.stylegan2.augment_warp import warp
 
 
 def smooth_images(n=2, c=2, side=24, seed=1):
-    """Low-pass noise: what resampling can keep."""
+    """Return low-pass noise, which resampling can preserve."""
     random = torch.Generator().manual_seed(seed)
     coarse = torch.randn((n, c, 6, 6), generator=random)
     return torch.nn.functional.interpolate(
@@ -38,7 +38,7 @@ def test_quarter_turns_equal_rot90(quarters):
     x = smooth_images(side=33)
     y = warp(x, rotation(quarters * math.pi / 2).expand(2, 3, 3))
     errors = [(y - torch.rot90(x, k, (2, 3))).abs().mean() / x.abs().mean() for k in range(4)]
-    # sym6 is not quite symmetric: a turned image is off by a small part of a pixel, as in ADA.
+    # sym6 is not quite symmetric, so a rotated image is off by a fraction of a pixel, as in ADA.
     assert errors.pop(quarters) < 0.04
     assert min(errors) > 0.5
 
@@ -62,7 +62,7 @@ def test_a_rotation_and_its_inverse_cancel():
     turned = warp(blob, rotation(0.6)[None])
     assert (turned - blob).abs().max() > 0.2
     back = warp(turned, rotation(-0.6)[None])
-    assert (back - blob)[..., 8:-8, 8:-8].abs().max() < 0.03  # corners show the mirrored border
+    assert (back - blob)[..., 8:-8, 8:-8].abs().max() < 0.03  # the corners show the mirrored border
 
 
 def test_first_and_second_derivatives_with_respect_to_images():
@@ -76,7 +76,7 @@ def test_first_and_second_derivatives_with_respect_to_images():
 @pytest.mark.parametrize("size", [(24, 24), (17, 30)])
 @pytest.mark.parametrize("p", [0.3, 0.9])
 def test_looking_at_the_matrices_saves_work_and_changes_nothing(size, p):
-    """Straight, turned and oblique images, against all of them upsampled as whole periods."""
+    """Straight, turned and oblique images equal the same images upsampled over whole periods."""
     x = smooth_images(n=12, c=3, side=30)[:, :, : size[0], : size[1]].double()
     matrices = draw((12, 3, *size), p, "bg", torch.Generator().manual_seed(6)).matrices
     found, expected = (warp(x, matrices, look=look) for look in (True, False))
@@ -91,7 +91,7 @@ def test_looking_at_the_matrices_saves_work_and_changes_nothing(size, p):
 
 @pytest.mark.parametrize("look", [True, False])
 def test_the_gradient_is_the_adjoint(look):
-    """<v, A x> = <A^T v, x> for every kind of matrix."""
+    """The equation <v, A x> = <A^T v, x> holds for every kind of matrix."""
     x = torch.randn(6, 2, 16, 16, dtype=torch.float64, requires_grad=True)
     matrices = draw((6, 2, 16, 16), 0.5, "bg", torch.Generator().manual_seed(2)).matrices
     y = warp(x, matrices, look=look)
@@ -102,7 +102,7 @@ def test_the_gradient_is_the_adjoint(look):
 
 @pytest.mark.parametrize("look", [True, False])
 def test_the_border_is_mirrored_again_and_again(look):
-    """A shift by a whole period gives the image back; half a period more than once mirrors it."""
+    """A shift by whole periods gives the image back; a constant image stays constant anywhere."""
     x = torch.randn(1, 1, 9, 9, dtype=torch.float64)
     for periods in (1, -2, 5):
         y = warp(x, affine(x=16.0 * periods)[None], look=look)

@@ -1,4 +1,4 @@
-"""The closed family of convolution, adjoint and weight gradient against torch's own."""
+"""Convolution, adjoint and weight gradient, and their derivatives, against torch's own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tensors(case, *, transposed=False):
 
 @pytest.fixture(params=[1, 10**9], ids=["products", "torch"])
 def least_pixels(request, monkeypatch):
-    """Weight gradients by matrix products always, or never."""
+    """Compute weight gradients by matrix products always, or never."""
     monkeypatch.setattr(convolution, "LEAST_PIXELS", request.param)
 
 
@@ -100,7 +100,7 @@ def test_kernels_need_not_be_square():
 
 
 def test_second_derivatives_are_whole_where_the_first_was_by_images_alone():
-    """The weights' gradient of |dy/dx|^2, with and without the short cut."""
+    """The gradient of |dy/dx|^2 by the weights is the same with and without the short cut."""
     x, w = tensors(CASES[0])
     found = []
     for shortened in (False, True):

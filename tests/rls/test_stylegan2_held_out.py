@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.held_out import HeldOut, Whitening, distance_floor, mean_pairwise_distance
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 
 CPU = torch.device("cpu")
 
 
 def crops(n: int, seed: int, channels: int = 2, side: int = 16) -> np.ndarray:
-    """A bright ellipse an image, of random width and brightness: (n, c, y, x) in unit intensity."""
+    """Return images (n, c, y, x) in unit intensity: ellipses of random width and brightness."""
     random = np.random.default_rng(seed)
     axis = np.arange(side) - (side - 1) / 2
     width = random.uniform(2, 6, (n, channels, 2))
@@ -27,7 +28,7 @@ def crops(n: int, seed: int, channels: int = 2, side: int = 16) -> np.ndarray:
 
 
 class StandIn:
-    """Returns given unit images in turn, whatever z is."""
+    """A generator that returns given unit images in turn, whatever z is."""
 
     z_dim = 4
 
@@ -65,7 +66,7 @@ def test_few_modes_lie_between(held_out):
 
 
 def test_the_distance_rises_with_blur(held_out):
-    """What a soft generator is told by."""
+    """A generator of blurred images is recognised."""
     from scipy.ndimage import gaussian_filter
 
     values = [
@@ -123,7 +124,7 @@ def test_whitened_features_are_uncorrelated_and_no_outlier_decides():
 def test_directions_without_variance_are_not_blown_up():
     random = np.random.default_rng(2)
     x = random.normal(size=(100, 3))
-    x = np.column_stack([x, x[:, 0] + x[:, 1], np.ones(100)])  # a sum, and a constant
+    x = np.column_stack([x, x[:, 0] + x[:, 1], np.ones(100)])  # a sum and a constant
     found = Whitening(x)(x + 1e-3)
     assert np.isfinite(found).all() and np.abs(found - Whitening(x)(x)).max() < 0.1
 

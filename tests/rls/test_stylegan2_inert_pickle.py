@@ -1,4 +1,4 @@
-"""Hostile, bloated and broken pickles: refused in a sentence, and nothing in them is run."""
+"""Hostile, bloated and broken pickles are refused in a sentence, and nothing in them is run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rls.import_nvlabs import main
 from rls.runtime.errors import InputError
 from rls.stylegan2 import inert_pickle, nvlabs
 from rls.stylegan2.networks import Generator
+from rls.stylegan2.recorded_network import read_network
 from tests.rls.nvlabs_stand_ins import SIZES, install_reference, snapshot_of
 
 
@@ -26,7 +27,7 @@ def reference(monkeypatch):
 
 
 class Call:
-    """Pickled as the call of a function: what a hostile pickle is made of."""
+    """An object that is pickled as the call of a function, as in a hostile pickle."""
 
     def __init__(self, function, *args):
         self.function, self.args = function, args
@@ -35,7 +36,7 @@ class Call:
         return self.function, self.args
 
     def __call__(self):
-        """Only there so that the result of a call can itself be called in a pickle."""
+        """Do nothing; it makes the result of a call callable in a pickle."""
 
 
 def within_a_tensor(content):
@@ -57,11 +58,11 @@ def run_text(marker):
 
 
 def system(marker):
-    """os.system, reached by functions that are harmless themselves."""
+    """Return a call of os.system that is reached by harmless functions."""
     return Call(Call(getattr, Call(importlib.import_module, "os"), "system"), touch(marker))
 
 
-# The globals that must be named (of each the first that is met) -> the pickled object.
+# From the global that must be named (the first that is met) to the pickled object.
 HOSTILE = {
     "posix.system": lambda m: Call(os.system, touch(m)),
     "builtins.eval": lambda m: Call(eval, run_text(m)),
@@ -83,7 +84,7 @@ HOSTILE_NUMBERS = {
 
 
 def assert_refused_and_not_run(folder, snapshot, protocol, message):
-    """The import names what it met and leaves no mark; the usual reader does what it says."""
+    """Check that the import names the fault and leaves no mark, where pickle.loads leaves one."""
     marker, output = folder / "marker", folder / "g.safetensors"
     content = pickle.dumps(snapshot, protocol)
     (folder / "net.pkl").write_bytes(content)
@@ -129,8 +130,8 @@ def test_the_source_in_a_module_is_not_run(tmp_path, reference):
     (tmp_path / "net.pkl").write_bytes(pickle.dumps(snapshot))
     recorded_snapshot = inert_pickle.read_inert(tmp_path / "net.pkl")
     source = recorded_snapshot["G_ema"].args[0]["module_src"]
-    network = nvlabs.read_network(recorded_snapshot, "G_ema", tmp_path / "net.pkl")
-    nvlabs.build(Generator, nvlabs.read_architecture(network), network)
+    network = read_network(recorded_snapshot, "G_ema", tmp_path / "net.pkl")
+    nvlabs.build(Generator, nvlabs.recorded_architecture(network), network)
     assert not marker.exists()
     exec(source)
     assert marker.exists()

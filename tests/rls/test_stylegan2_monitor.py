@@ -1,4 +1,4 @@
-"""Curves, pictures and warnings of a training."""
+"""Curves, pictures and alarms of a training."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rls.stylegan2.monitor import Alarms, Monitor, collapse_warnings, first_rows, thinned
+from rls.stylegan2.alarms import Alarms, findings
+from rls.stylegan2.monitor import Monitor, first_rows, thinned
 from tests.conftest import ROOT
 
 
 def row(kimg: float, **changes: float) -> dict[str, float]:
-    """A healthy tick."""
+    """Return the row of a healthy tick."""
     values = {"loss_generator": 1.5, "loss_discriminator": 1.0, "r_t": 0.5, "r1": 0.2}
     return {"kimg": kimg, **values, "augment_p": 0.3, "path_length": math.nan, **changes}
 
 
 def samples(value: float, n: int = 64) -> np.ndarray:
-    """Grey images (n, 1, 16, 16); the first is black."""
+    """Return grey images (n, 1, 16, 16), the first of them black."""
     images = np.full((n, 1, 16, 16), value, np.float32)
     images[0] = 0
     return images
 
 
 def curve(folder, name):
-    """(step, value) of a curve as TensorBoard reads it."""
+    """Return (step, value) of a curve as TensorBoard reads it, and all that it reads."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
@@ -118,7 +119,7 @@ def test_the_first_rows_of_a_grid_are_its_first_samples(tmp_path):
 def test_a_healthy_training_gives_no_warning():
     rows = pd.read_csv(ROOT / "models/translocation_32px/generator.training.csv")
     ticks = rows.to_dict("records")
-    assert all(collapse_warnings(ticks[:n]) == [] for n in range(len(ticks) + 1))
+    assert all(findings(ticks[:n]) == {} for n in range(len(ticks) + 1))
 
 
 def test_a_distance_that_falls_and_wavers_about_its_floor_gives_no_warning():
@@ -128,7 +129,7 @@ def test_a_distance_that_falls_and_wavers_about_its_floor_gives_no_warning():
         row(10.0 * i, kd=k, kd_floor=0.4, spread=s)
         for i, (k, s) in enumerate(zip(kd, spread, strict=True), 1)
     ]
-    assert all(collapse_warnings(rows[:n]) == [] for n in range(len(rows) + 1))
+    assert all(findings(rows[:n]) == {} for n in range(len(rows) + 1))
 
 
 FAILING = {
@@ -149,12 +150,12 @@ FAILING = {
 @pytest.mark.parametrize("kind", FAILING)
 def test_a_failing_training_is_told_what_was_seen_when_and_what_to_try(kind):
     rows, words = FAILING[kind]
-    (sentence,) = collapse_warnings(rows)
+    (sentence,) = findings(rows).values()
     last = f"{rows[-1]['kimg']:g}"
     assert sentence.startswith(f"At {last} kimg")
     assert re.search(words, sentence), sentence
     assert "r1_gamma" in sentence and sentence.endswith(".")
-    assert collapse_warnings(rows[:2]) == []
+    assert findings(rows[:2]) == {}
 
 
 def test_each_kind_is_said_once():
@@ -168,12 +169,12 @@ def test_each_kind_is_said_once():
 
 def test_r_t_above_the_limit_is_left_to_an_adaptive_probability():
     rows = [row(i, r_t=0.97, augment_p=i / 20) for i in range(1, 9)]
-    assert collapse_warnings(rows) == []
+    assert findings(rows) == {}
 
 
 def test_numbers_that_are_missing_or_nan_are_no_reason_to_warn():
     names = ("loss_generator", "loss_discriminator", "r_t", "augment_p", "kd", "spread")
-    assert collapse_warnings([]) == []
-    assert collapse_warnings([{"kimg": float(i)} for i in range(9)]) == []
+    assert findings([]) == {}
+    assert findings([{"kimg": float(i)} for i in range(9)]) == {}
     broken = [{"kimg": float(i), **dict.fromkeys(names, math.nan)} for i in range(9)]
-    assert collapse_warnings(broken) == []
+    assert findings(broken) == {}

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator, minibatch_std
-from rls.stylegan2.networks import Architecture, Generator
+from rls.stylegan2.networks import Generator
 
 
 def architecture(image_size=16, n_channels=2, mapping_layers=2, w_dim=12):
@@ -16,7 +17,7 @@ def architecture(image_size=16, n_channels=2, mapping_layers=2, w_dim=12):
 
 
 def lively_generator(**sizes):
-    """A generator in which every term counts: noise strengths and biases are not zero."""
+    """Return a generator in which every term matters: noise strengths and biases are not zero."""
     torch.manual_seed(1)
     generator = Generator(architecture(**sizes))
     for name, parameter in generator.named_parameters():

@@ -1,6 +1,6 @@
-"""The four phases of a step: every parameter's gradient against the formulas written out plainly.
+"""The four phases of a step: the gradient of every parameter against the textbook formulas.
 
-Textbook means: a weight per sample and a grouped convolution, one loss at a time, in float64.
+Textbook means a weight per sample and a grouped convolution, one loss at a time, in float64.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from benchmarks.training_step import textbook
 from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
+from rls.stylegan2.architecture import Architecture, architecture_of
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.losses import path_length_penalty, path_lengths
-from rls.stylegan2.networks import Architecture, Generator
-from rls.stylegan2.training import ADAM_BETAS, Trainer
-from rls.train_gan import architecture_of
+from rls.stylegan2.networks import Generator
+from rls.stylegan2.optimisation import ADAM_BETAS
+from rls.stylegan2.trainer import Trainer
 from tests.rls.test_stylegan2_training import CPU, SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS
 
@@ -28,7 +29,7 @@ PLAIN = dataclasses.replace(SETTINGS, style_mixing_probability=0.0, augmentation
 
 
 def make_trainer(**changes) -> Trainer:
-    """A trainer in float64 whose noise strengths and biases are not 0."""
+    """Return a trainer in float64 whose noise strengths and biases are not 0."""
     settings = dataclasses.replace(PLAIN, **changes)
     data = TrainingImages(make_stack(n=12, side=24), SCALE, 16, seed=3)
     trainer = Trainer(settings, architecture_of(settings, 2), data, CPU, "float32")
@@ -45,24 +46,24 @@ def make_trainer(**changes) -> Trainer:
 
 
 def draws(generator: Generator, n: int, random: torch.Generator):
-    """z and noise maps in the order in which a phase draws them."""
+    """Return z and noise maps in the order in which a phase draws them."""
     z = torch.randn((n, generator.z_dim), generator=random).double()
     return z, [torch.randn((n, *s[1:]), generator=random).double() for s in generator.noise_shapes]
 
 
 def plain_images(generator: Generator, z, noise):
-    """Images of z and the ws, with a weight a sample."""
+    """Return the images of z and the ws, computed with a weight per sample."""
     with textbook():
         ws = generator.mapping(z)
         return generator.synthesis(ws, noise), ws
 
 
 def assert_gradients(network, plain, scale=1.0):
-    """Every parameter of `network` has `scale` times the gradient of its twin."""
+    """Check that each parameter of ``network`` has ``scale`` times the gradient of its twin."""
     for (name, parameter), twin in zip(network.named_parameters(), plain.parameters(), strict=True):
         assert parameter.grad is not None, name
         expected = torch.zeros_like(twin) if twin.grad is None else twin.grad * scale
-        # Noise maps are drawn in float32, and multiplied so.
+        # Noise maps are drawn and multiplied in float32.
         tolerance = 1e-6 * max(expected.abs().max().item(), 1e-3)
         torch.testing.assert_close(parameter.grad, expected, atol=tolerance, rtol=1e-6, msg=name)
 
@@ -79,7 +80,7 @@ def test_generator_phase():
 
 
 def test_path_length_phase():
-    """With the updated mean inside the graph, as StyleGAN2-ADA has it, on half a batch."""
+    """The updated mean is in the graph, as in StyleGAN2-ADA; half a batch is used."""
     trainer = make_trainer()
     generator = copy.deepcopy(trainer.generator)
     trainer._path_length_phase(torch_stream(3, "step 0", "train_gan", CPU))
@@ -121,7 +122,7 @@ def test_r1_phase():
 
 
 def test_lengths_of_a_linear_generator_are_the_norms_of_its_transpose():
-    """images = A w for every style: |J^T y| is known, and does not depend on w."""
+    """With images = A w for every style, |J^T y| is known and does not depend on w."""
     torch.manual_seed(1)
     matrix = torch.randn(2 * 8 * 8, 3, 5, dtype=torch.float64)
     ws = torch.randn(4, 3, 5, dtype=torch.float64, requires_grad=True)
@@ -153,7 +154,7 @@ def test_the_mean_w_follows_every_phase():
 
 @pytest.mark.parametrize(("sign", "moves"), [(1.0, 1), (-1.0, 0), (0.7, 1), (0.5, -1), (0.6, 0)])
 def test_p_moves_by_a_fixed_step_towards_the_target(sign, moves):
-    """4 images every 2 steps and 0.02 kimg for a rise by 1: the step is 0.4."""
+    """With 4 images per step, a change every 2 steps and 0.02 kimg for a rise by 1, it is 0.4."""
     trainer = make_trainer(augmentations="bgc")
     trainer.augment_p = 0.0 if sign == -1 else 1.0
     trainer.signs = torch.tensor([10.0, 10 * sign], dtype=torch.float64)
@@ -164,7 +165,7 @@ def test_p_moves_by_a_fixed_step_towards_the_target(sign, moves):
 
 
 def test_the_step_of_p_is_that_of_the_paper():
-    """Batch 32, every 4 steps, 500 kimg: 0.000256 (ADA, appendix D)."""
+    """At batch 32, every 4 steps and 500 kimg it is 0.000256 (ADA, appendix D)."""
     trainer = make_trainer(augmentations="bgc", augment_kimg=500.0, augment_interval=4)
     trainer.settings = dataclasses.replace(trainer.settings, batch_size=32)
     trainer.signs = torch.tensor([128.0, 128.0], dtype=torch.float64)
@@ -217,7 +218,7 @@ def test_frozen_layers_of_the_discriminator_keep_their_weights():
 
 
 def test_one_step_is_finite_and_its_length_near_what_the_textbook_measures():
-    """At equal weights |J^T y| of the trained form and of the plain form agree."""
+    """At equal weights |J^T y| agrees with the textbook form."""
     torch.manual_seed(2)
     generator = Generator(Architecture(16, 2, 8, 8, 2, 64, 8)).double()
     ws = generator.mapping(torch.randn(3, 8).double()).detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""Losses, the running average, the data and one step of training."""
+"""Losses, the running average and the training images."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import nn
 
 from rls.io import Intensity, Stack
 from rls.runtime.errors import InputError
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.data import TrainingImages, quarter_turns, rotated_crop
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.losses import discriminator_loss, generator_loss, r1_penalty
-from rls.stylegan2.networks import Architecture
-from rls.stylegan2.training import ema_decay, update_average
+from rls.stylegan2.optimisation import ema_decay, update_average
 
 
 def test_losses_at_known_logits():
@@ -30,7 +30,7 @@ def test_losses_at_known_logits():
 
 
 def test_r1_of_a_quadratic_discriminator():
-    """D(x) = a/2 |x|^2 + b.x has gradient a x + b; the penalty and its slope in a are known."""
+    """D(x) = a/2 |x|^2 + b.x has gradient a x + b, so the penalty and its slope in a are known."""
     torch.manual_seed(1)
     x = torch.randn(3, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     b = torch.randn(2, 4, 4, dtype=torch.float64)
@@ -44,7 +44,7 @@ def test_r1_of_a_quadratic_discriminator():
 
 
 def test_r1_through_the_discriminator_has_the_right_slope():
-    """d penalty / d weight by central differences in float64: the double backward is complete."""
+    """The double backward agrees with central differences of the penalty in float64."""
     torch.manual_seed(2)
     discriminator = Discriminator(Architecture(8, 2, 4, 4, 1, 32, 4)).double()
     x = torch.randn(4, 2, 8, 8, dtype=torch.float64, requires_grad=True)
@@ -120,13 +120,13 @@ def test_turned_crops_at_quarter_turns_equal_rot90():
 
 
 def test_turned_crops_show_no_border():
-    """An image that is 0 inside the circle a crop can reach, and 1 outside of it."""
+    """The image is 0 inside the circle that a crop can reach, and 1 outside of it."""
     side, size = 46, 32
     axis = torch.arange(side) - (side - 1) / 2
     radius = torch.sqrt(axis[:, None] ** 2 + axis[None] ** 2)
     images = (radius > 22.9).float().expand(16, 1, side, side)
     turned = rotated_crop(images, torch.linspace(0, math.pi, 16), size)
-    # Bicubic reaches two pixels further than the corner: only the outermost pixel may feel it.
+    # Bicubic interpolation reaches two pixels beyond the corner, so outermost pixels may differ.
     assert turned[..., 2:-2, 2:-2].abs().max() == 0
 
 

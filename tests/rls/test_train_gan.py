@@ -25,6 +25,7 @@ from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.settings import Settings, fill_auto
+from rls.stylegan2.training_loop import set_precision
 
 SETTINGS = Settings(
     image_size=16, total_kimg=0.032, batch_size=4, learning_rate=0.002, r1_gamma=0.1,
@@ -40,7 +41,7 @@ SETTINGS = Settings(
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory) -> Path:
-    """A folder with 20 cells of two channels and their intensity scale."""
+    """Return a folder with 20 cells of two channels and their intensity scale."""
     folder = tmp_path_factory.mktemp("cells")
     draws = np.random.default_rng(1)
     images = draws.integers(100, 3000, (20, 2, 24, 24)).astype(np.uint16)
@@ -68,7 +69,7 @@ def arguments(cells: Path, folder: Path, state: str = "state", **changes) -> lis
 
 
 def trained(cells: Path, folder: Path, *extra: str, **changes) -> dict[str, torch.Tensor]:
-    """Weights of everything after a training in this process."""
+    """Train in this process and return all weights."""
     folder.mkdir(exist_ok=True)
     train_gan.main([*arguments(cells, folder, **changes), *extra])
     return weights_in(folder)
@@ -87,7 +88,7 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
 
 @pytest.fixture(scope="module")
 def finished(cells, tmp_path_factory) -> Path:
-    """The folder of a training with SETTINGS."""
+    """Return the folder of a training with SETTINGS."""
     folder = tmp_path_factory.mktemp("finished")
     trained(cells, folder)
     return folder
@@ -124,7 +125,7 @@ def test_a_dry_run_says_what_it_would_be_and_writes_nothing(cells, tmp_path, cap
 
 
 def test_numbers_left_open_follow_the_rule_of_auto():
-    """StyleGAN2-ADA at 128 px and batch 32: R1 0.0002 * 128^2 / 32, 10 kimg, base 16384."""
+    """StyleGAN2-ADA has R1 0.0002 * 128^2 / 32, 10 kimg and base 16384 at 128 px and batch 32."""
     open_numbers = {"learning_rate": None, "r1_gamma": None, "ema_kimg": None, "channel_base": None}
     settings = fill_auto(
         dataclasses.replace(SETTINGS, image_size=128, batch_size=32, **open_numbers)
@@ -138,7 +139,7 @@ def test_numbers_left_open_follow_the_rule_of_auto():
 
 
 def test_a_training_killed_at_a_random_moment_ends_bit_equal(cells, tmp_path):
-    """The length is no part of the state's name: a long training is killed, its rest is short."""
+    """A long training is killed and its rest is short: the state's name leaves out the length."""
     folder, whole = tmp_path / "killed", tmp_path / "whole"
     folder.mkdir()
     program = [sys.executable, "-m", "rls.train_gan"]
@@ -164,7 +165,7 @@ def test_a_training_killed_at_a_random_moment_ends_bit_equal(cells, tmp_path):
 
 
 def test_a_training_that_is_asked_to_stop_keeps_all_and_ends_bit_equal(cells, tmp_path):
-    """SIGTERM between two checkpoints and in the middle of a tick; then a limit of no time."""
+    """SIGTERM comes between two checkpoints within a tick; then the time limit is over at once."""
     folder, whole = tmp_path / "stopped", tmp_path / "whole"
     folder.mkdir()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -261,8 +262,8 @@ def test_impossible_settings_are_refused(change, words):
 
 
 def test_precision_auto_follows_the_device(capsys):
-    assert train_gan.choose_precision("bfloat16", torch.device("cpu")) == "bfloat16"
-    chosen = train_gan.choose_precision("auto", torch.device("cpu"))
+    assert set_precision("bfloat16", torch.device("cpu")) == "bfloat16"
+    chosen = set_precision("auto", torch.device("cpu"))
     assert f"{chosen} (auto)" in capsys.readouterr().out
 
 

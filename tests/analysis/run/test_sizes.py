@@ -14,12 +14,11 @@ from analysis.run.values import lay_over, read_config, section_values
 from rls.networks.pix2pix import UNet
 from rls.prior.flows import StyleFlow
 from rls.runtime.command import convert, make_settings
+from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
-from rls.stylegan2.cost import META, Counter, costs
-from rls.stylegan2.plan import flop_per_image, n_parameters
+from rls.stylegan2.cost import META, Counter, costs, flop_per_image, n_parameters
 from rls.stylegan2.settings import Settings, fill_auto
-from rls.stylegan2.training import Trainer
-from rls.train_gan import architecture_of
+from rls.stylegan2.trainer import Trainer
 
 PAPER = read_config()
 WILDCARDS = {"assay": "translocation", "factor": "32", "degradation": "clean"}

@@ -1,26 +1,28 @@
-"""One step of the adversarial training, its state, and its statistics.
+"""The trainer of generator and discriminator: one step, its state, and its statistics.
 
-Phases of a step as in StyleGAN2-ADA: generator, every `path_length_interval` steps path length,
-discriminator, every `r1_interval` steps R1; then the running average of the generator, and every
-`augment_interval` steps the probability of augmentations. All randomness of step k is drawn from
-streams of (seed, k), so the state is weights, optimisers, the step, p and the signs since it moved,
-the mean path length, and the sums of statistics.
+A step has the phases of StyleGAN2-ADA: generator, path length (every ``path_length_interval``
+steps), discriminator, and R1 (every ``r1_interval`` steps). Then the running average of the
+generator is updated, and every ``augment_interval`` steps the probability p of augmentations. All
+random numbers of step k are drawn from streams of (seed, k). So the state consists of the weights,
+the optimisers, the step, p and the signs since its last change, the mean path length, and the sums
+of statistics.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rls.runtime.distributed import Processes
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream, torch_stream
 from rls.stylegan2 import augment
+from rls.stylegan2.architecture import Architecture
+from rls.stylegan2.augment_draws import draw
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.losses import (
@@ -30,62 +32,36 @@ from rls.stylegan2.losses import (
     path_lengths,
     r1_penalty,
 )
-from rls.stylegan2.networks import Architecture, Generator, Precision
+from rls.stylegan2.networks import Generator, Precision
+from rls.stylegan2.optimisation import ema_decay, lazy_adam, update_average
 from rls.stylegan2.settings import Settings
 
-ADAM_BETAS = (0.0, 0.99)  # StyleGAN2, appendix B
-ADAM_EPSILON = 1e-8
-# Sums over steps since the last tick; a mean divides by the count that stands before it.
+ALONE = Processes()  # a training in one process
+# Sums over the steps since the last tick. A mean is a sum over the nearest count before it. The
+# order is that of the tensor in the checkpoints.
 STATISTICS = (
-    "steps", "loss_generator", "loss_discriminator",
-    "logits", "r_t",
-    "r1_steps", "r1",
-    "path_steps", "path_length", "path_penalty",
-)  # fmt: skip
+    "steps",
+    "loss_generator",
+    "loss_discriminator",
+    "logits",
+    "r_t",
+    "r1_steps",
+    "r1",
+    "path_steps",
+    "path_length",
+    "path_penalty",
+)
 COUNTS = ("steps", "logits", "r1_steps", "path_steps")
 
 
-def ema_decay(
-    batch_size: int, images_seen: int, ema_kimg: float, ema_rampup: float | None
-) -> float:
-    """Factor of the old average in one step: 0.5^(batch / half-life).
-
-    The half-life is ema_kimg thousand images, but at most ema_rampup * images_seen (0 at the start:
-    copy).
-    """
-    half_life = ema_kimg * 1000
-    if ema_rampup is not None:
-        half_life = min(half_life, ema_rampup * images_seen)
-    return 0.5 ** (batch_size / max(half_life, 1e-8))
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average <- network + decay (average - network) for parameters; buffers are copied."""
-    old: list[Tensor] = list(average.parameters())
-    new: list[Tensor] = list(network.parameters())
-    torch._foreach_lerp_(old, new, 1 - decay)
-    for buffer, source in zip(average.buffers(), network.buffers(), strict=True):
-        buffer.copy_(source)
-
-
-def lazy_adam(
-    parameters: Sequence[nn.Parameter], learning_rate: float, interval: int | None
-) -> torch.optim.Adam:
-    """Adam of StyleGAN2; with a regularisation every `interval` steps, rate and betas rescaled.
-
-    Lazy steps come on top of the main steps: with c = k / (k + 1), the rate is c times, the betas
-    are to the power of c (StyleGAN2, appendix B).
-    """
-    share = 1.0 if interval is None else interval / (interval + 1)
-    betas = (ADAM_BETAS[0] ** share, ADAM_BETAS[1] ** share)
-    return torch.optim.Adam(parameters, learning_rate * share, betas, ADAM_EPSILON, fused=True)
-
-
 class Trainer:
-    """Generator, discriminator, averaged generator, their optimisers, and one step of them all.
+    """Generator, discriminator, averaged generator and optimisers, and one step of all of them.
 
-    settings must have no open number (`fill_auto`).
+    Arguments:
+        settings: Settings without open numbers (``fill_auto``).
+        data: The training images.
+        precision: Precision of the convolutions; the averaged generator is in float32.
+        processes: This process among those of one training.
     """
 
     def __init__(
@@ -95,7 +71,7 @@ class Trainer:
         data: TrainingImages,
         device: torch.device,
         precision: Precision,
-        processes: Processes = Processes(),  # noqa: B008  # frozen
+        processes: Processes = ALONE,
     ) -> None:
         self.settings, self.data, self.device = settings, data, device
         self.processes = processes
@@ -106,12 +82,12 @@ class Trainer:
         self.generator = generator.to(device)
         self.discriminator = discriminator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.average.precision = "float32"  # as load_generator uses it
+        self.average.precision = "float32"  # the precision in which load_generator returns it
         self.discriminator.freeze(settings.freeze_discriminator)
         self.discriminator_parameters = [
             p for p in self.discriminator.parameters() if p.requires_grad
         ]
-        assert settings.learning_rate is not None  # filled by fill_auto
+        assert settings.learning_rate is not None  # because fill_auto has set it
         self.generator_optimizer = lazy_adam(
             list(self.generator.parameters()),
             settings.learning_rate,
@@ -125,18 +101,23 @@ class Trainer:
         self.step = 0
         self.augment_p = settings.augment_p or 0.0
         self.path_mean = torch.zeros((), device=device)
-        self.signs = torch.zeros(2, dtype=torch.float64, device=device)  # count, sum since p moved
+        # Count and sum of the signs of D(real) since the last change of p.
+        self.signs = torch.zeros(2, dtype=torch.float64, device=device)
         self.sums = torch.zeros(len(STATISTICS), dtype=torch.float64, device=device)
 
     @property
     def images_seen(self) -> int:
-        """Real images shown so far."""
+        """Return the number of real images shown so far."""
         return self.step * self.settings.batch_size
 
     def run_step(self) -> None:
-        """One step; raises InputError if a loss is not finite."""
+        """Run one step.
+
+        Raises:
+            InputError: A loss is not finite.
+        """
         settings = self.settings
-        assert settings.ema_kimg is not None  # filled by fill_auto
+        assert settings.ema_kimg is not None  # because fill_auto has set it
         random = torch_stream(settings.seed, f"step {self.step}", "train_gan", self.device)
         real = self.data.batch(self.step, settings.batch_size, self.device, self.processes.rows)
         self._generator_phase(random)
@@ -154,7 +135,7 @@ class Trainer:
             self._adapt_augmentation()
         self._add(steps=1)
         self.step += 1
-        # A look at the sums waits for a GPU.
+        # Reading the sums forces a GPU synchronisation, so do it rarely there.
         if self.device.type == "cpu" or self.step % settings.r1_interval == 0:
             self._check_finite()
 
@@ -166,12 +147,14 @@ class Trainer:
     def _fake(
         self, random: torch.Generator, *, phase: str, n: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Generated images of a phase and their ws, styles mixed at a random layer.
+        """Return the generated images of a phase and their ws, the rows of this process.
 
-        Each phase moves the mean w, as in the reference.
+        Styles are mixed at a random layer (StyleGAN, section 3.1). Each phase updates the mean w,
+        as in the reference. The mapping network sees the joint batch of all processes, so that the
+        mean is over all of them.
 
-        Mixing: StyleGAN, section 3.1. n is the size of the joint batch (None: batch_size), of which
-        the rows of this process come back; the mapping sees all, so that its mean w is of all.
+        Arguments:
+            n: Size of the joint batch; None is batch_size.
         """
         n = self.settings.batch_size if n is None else n
         network, rows = self.generator, self.processes.rows
@@ -190,23 +173,24 @@ class Trainer:
         return network.synthesis(ws, noise), ws
 
     def _augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """This process's images with its rows of the joint batch's draws."""
+        """Return the images of this process, augmented by its rows of the joint draws."""
         pipeline = self.settings.augmentations
         if pipeline != "none" and self.augment_p > 0:
             n, c, height, width = images.shape
             joint = (n * self.processes.count, c, height, width)
-            draws = augment.draw(joint, self.augment_p, pipeline, random)
+            draws = draw(joint, self.augment_p, pipeline, random)
             images = augment.apply(images, draws[self.processes.rows])
         return images
 
     def _update(self, optimizer: torch.optim.Adam, loss: Tensor) -> None:
-        """Gradients of the loss, averaged over processes, and a step of the optimiser."""
+        """Take a step of the optimiser, with gradients averaged over processes."""
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.processes.average_gradients(optimizer.param_groups[0]["params"])
         optimizer.step()
 
     def _generator_phase(self, random: torch.Generator) -> None:
+        """Update the generator by its adversarial loss."""
         self._train_discriminator(False)
         fake, _ = self._fake(random, phase="generator")
         loss = generator_loss(self.discriminator(self._augmented(fake, random)))
@@ -215,7 +199,10 @@ class Trainer:
         self._add(loss_generator=loss.detach())
 
     def _path_length_phase(self, random: torch.Generator) -> None:
-        """Path length, in float32: a second derivative in bfloat16 is too coarse."""
+        """Update the generator by the path-length penalty.
+
+        It is computed in float32, because second derivatives in bfloat16 are too coarse.
+        """
         settings, precision = self.settings, self.generator.precision
         self.generator.precision = "float32"
         n = settings.batch_size // settings.path_length_batch_shrink
@@ -224,7 +211,7 @@ class Trainer:
         lengths = path_lengths(images, ws, noise[self.processes.rows], create_graph=True)
         penalty, mean = path_length_penalty(lengths, self.path_mean, self.processes.mean)
         scale = settings.path_length_weight * settings.path_length_interval
-        # The term of weight 0 gives every parameter a gradient, so that Adam's moments all decay.
+        # The term of weight 0 gives every parameter a gradient, so that all moments of Adam decay.
         self._update(
             self.generator_optimizer, penalty.mean() * scale + 0 * images[:, 0, 0, 0].mean()
         )
@@ -235,10 +222,10 @@ class Trainer:
         )
 
     def start_path_mean(self) -> None:
-        """Start the running mean at the mean length of one batch of the present generator.
+        """Set the running mean to the mean path length of one batch of the present generator.
 
-        From 0, as in a new training, the penalty would at first pull a trained generator's lengths
-        to 0. Nothing else changes.
+        If it started from 0, as in a new training, the penalty would at first pull the lengths of a
+        trained generator to 0. Nothing else changes.
         """
         if self.settings.path_length_weight == 0:
             return
@@ -253,10 +240,11 @@ class Trainer:
         self.path_mean = self.processes.mean(lengths.mean())
 
     def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
-        """Generated and real images in one pass, where no group of the deviation mixes them.
+        """Update the discriminator by its adversarial loss.
 
-        Image i is of group i mod (n / g): every other image is generated, so that a group is of one
-        kind, as it would be in a pass for each.
+        Generated and real images alternate in one pass where no group of the minibatch standard
+        deviation mixes them: image i belongs to group i mod (n / g), so that each group has images
+        of one kind, as in two separate passes.
         """
         with torch.no_grad():
             fake, _ = self._fake(random, phase="discriminator")
@@ -272,9 +260,13 @@ class Trainer:
         self._add(loss_discriminator=loss.detach())
 
     def _r1_phase(self, real: Tensor, random: torch.Generator) -> None:
-        """R1, in float32: a second derivative in bfloat16 is too coarse, and it is rarely taken."""
+        """Update the discriminator by the R1 penalty.
+
+        It is computed in float32, because second derivatives in bfloat16 are too coarse; it is
+        rarely computed.
+        """
         settings = self.settings
-        assert settings.r1_gamma is not None  # filled by fill_auto
+        assert settings.r1_gamma is not None  # because fill_auto has set it
         images = real.detach().requires_grad_()
         precision, self.discriminator.precision = self.discriminator.precision, "float32"
         logits = self.discriminator(self._augmented(images, random))
@@ -286,10 +278,12 @@ class Trainer:
         self._add(r1_steps=1, r1=penalty.detach())
 
     def _train_discriminator(self, on: bool) -> None:
+        """Switch the gradients of the discriminator's trained parameters on or off."""
         for parameter in self.discriminator_parameters:
             parameter.requires_grad_(on)
 
     def _add_signs(self, real_logits: Tensor) -> None:
+        """Add the signs of D(real) to the statistics and, if p is adaptive, to those for p."""
         signs = real_logits.detach().sign().sum()
         self._add(logits=len(real_logits), r_t=signs)
         if self.settings.adaptive:
@@ -307,6 +301,7 @@ class Trainer:
         )
 
     def _check_finite(self) -> None:
+        """Raise InputError if a sum of statistics is not finite."""
         sums = self.sums.tolist()
         if all(math.isfinite(value) for value in sums):
             return
@@ -318,13 +313,13 @@ class Trainer:
         )
 
     def gather(self) -> None:
-        """Bring the sums of all processes to the first; to be called by all together."""
+        """Collect the sums of all processes in the first; all must call this together."""
         for name in ("sums", "signs"):
             total = self.processes.sum(getattr(self, name))
             setattr(self, name, total if self.processes.is_first else torch.zeros_like(total))
 
     def check_agreement(self) -> None:
-        """Raise InputError, in every process, unless all have the same step and state."""
+        """Raise InputError in every process unless all have the same step and state."""
         weights = [p.detach().double().sum() for p in self.generator.parameters()]
         numbers = [
             self.step,
@@ -339,7 +334,11 @@ class Trainer:
             )
 
     def statistics(self) -> dict[str, float]:
-        """Means since the last call. Raises InputError if one is not finite."""
+        """Return the means since the last call, NaN where nothing was measured.
+
+        Raises:
+            InputError: A loss was not finite.
+        """
         self._check_finite()
         means: dict[str, float] = {}
         count = 0.0
@@ -352,9 +351,10 @@ class Trainer:
         return {**means, "augment_p": self.augment_p}
 
     def state(self) -> dict[str, Any]:
-        """Everything that decides the rest of the training: nested dicts of tensors and numbers.
+        """Return all that determines the rest of the training, as dicts of tensors and numbers.
 
-        Raises InputError if a loss was not finite: such a state is not worth keeping.
+        Raises:
+            InputError: A loss was not finite, so that the state is not worth keeping.
         """
         self._check_finite()
         return {
@@ -371,11 +371,11 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
+        """Continue from what ``state`` returned."""
         self.step = state["step"]
         self.augment_p = state["augment_p"]
         self.path_mean = state["path_mean"].to(self.device)
-        for name in ("sums", "signs"):  # of all processes: the first goes on with them
+        for name in ("sums", "signs"):  # sums over all processes, which only the first takes
             value = state[name].to(self.device)
             setattr(self, name, value if self.processes.is_first else torch.zeros_like(value))
         for name in ("generator", "discriminator", "average"):

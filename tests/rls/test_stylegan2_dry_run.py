@@ -1,4 +1,4 @@
-"""What a dry run says of a training: work by hand count, memory, time, words."""
+"""What a dry run says about a training: work against counts by hand, memory, time, and words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from rls.stylegan2 import cost, plan
+from rls.stylegan2 import cost, dry_run
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.data import TrainingImages
-from rls.stylegan2.networks import Architecture
-from rls.stylegan2.training import Trainer
+from rls.stylegan2.trainer import Trainer
 from tests.rls.test_stylegan2_training import SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS as BASE
 
@@ -34,7 +34,7 @@ def work(data) -> dict[str, cost.Cost]:
     return {c.name: c for c in cost.costs(SETTINGS, ARCHITECTURE, data, "float32")}
 
 
-# By hand, multiplications and additions of one image: what has weights, and the fixed filters.
+# Multiplications and additions per image, counted by hand, of layers and of fixed filters.
 GENERATOR = 2 * (
     9 * F4 * F4 * 16  # b4.conv1
     + F4 * C * 16  # b4.torgb
@@ -45,7 +45,7 @@ GENERATOR = 2 * (
     + W * (F4 + F4 + F4 + F8 + F8)  # affine
     + F4 * F4 + F4 * F8 + F8 * F8  # demodulation
 )  # fmt: skip
-GENERATOR_FILTERS = 2 * 16 * (F8 * 64 + C * 16)  # after b8.conv0; of the image, transposed
+GENERATOR_FILTERS = 2 * 16 * (F8 * 64 + C * 16)  # after b8.conv0, and upsampling of the image
 FROM_RGB = 2 * C * F8 * 64
 DISCRIMINATOR = FROM_RGB + 2 * (
     9 * F8 * F8 * 64  # b8.conv0
@@ -58,7 +58,7 @@ DISCRIMINATOR_FILTERS = 2 * 16 * F8 * (81 + 16)  # before b8.conv1 and b8.skip
 
 
 def test_the_generators_phase_is_three_of_it_and_two_of_the_discriminator(work):
-    """Forward, gradient of the input, gradient of the weights, but of D's weights none."""
+    """G is passed forward and twice backward; D needs no gradient of its weights."""
     expected = 3 * GENERATOR + 2 * GENERATOR_FILTERS + 2 * (DISCRIMINATOR + DISCRIMINATOR_FILTERS)
     assert work["generator"].flop / 4 == pytest.approx(expected, rel=0.02)
 
@@ -70,7 +70,7 @@ def test_the_discriminators_phase_shows_it_two_images_and_one_is_made(work):
 
 
 def test_the_second_derivatives_of_r1_and_path_length_are_counted(work):
-    """Forward and its gradient; the gradients of both again: 6 of weights, 4 of fixed filters."""
+    """Forward, gradient and the gradients of both make 6 passes of layers, 4 of fixed filters."""
     expected = 6 * DISCRIMINATOR + 4 * DISCRIMINATOR_FILTERS
     assert work["R1"].flop / 4 == pytest.approx(expected, rel=0.05)
     expected = 6 * GENERATOR + 4 * GENERATOR_FILTERS
@@ -81,7 +81,7 @@ def test_rare_phases_are_shared_out_over_the_steps(work):
     rates = {"generator": 1, "path length": 4, "discriminator": 1, "R1": 16}
     assert {name: c.every for name, c in work.items()} == rates
     expected = sum(c.flop / rates[name] for name, c in work.items()) / 4
-    assert plan.flop_per_image(SETTINGS, list(work.values())) == pytest.approx(expected)
+    assert cost.flop_per_image(SETTINGS, list(work.values())) == pytest.approx(expected)
 
 
 def test_the_work_of_an_image_does_not_depend_on_the_batch(data, work):
@@ -103,7 +103,7 @@ def test_live_memory_is_counted_and_given_back():
     with counter:
         a = torch.ones(1000, device="meta")  # 4,000 bytes
         b = a * 2
-        b.add_(1)  # in place: nothing new
+        b.add_(1)  # in place, so nothing new
         view = b[10:]
         del b
         assert counter.now == 8000  # the view keeps it
@@ -132,17 +132,17 @@ def test_a_slow_device_is_timed_with_the_smallest_whole_batch(data, monkeypatch)
     settings = dataclasses.replace(SETTINGS, batch_size=24, path_length_batch_shrink=3)
     timing = cost.measured(Trainer(settings, ARCHITECTURE, data, CPU, "float32"))
     assert timing.batch_size == 6
-    assert "1 step of 6 images" in plan.basis(settings, timing)
-    assert "because 24 would take" in plan.basis(settings, timing)
+    assert "1 step of 6 images" in dry_run.basis(settings, timing)
+    assert "because 24 would take" in dry_run.basis(settings, timing)
 
 
 def test_a_dry_run_names_sizes_images_work_memory_disk_and_time(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = plan.describe(SETTINGS, ARCHITECTURE, data, CPU, "float32")
+    text = dry_run.describe(SETTINGS, ARCHITECTURE, data, CPU, "float32")
     headings = [line for line in text.splitlines() if line and not line.startswith((" ", "train"))]
     assert headings == ["settings", "networks", "images", "work", "memory", "disk", "time"]
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    for network in plan.networks(trainer):
+    for network in dry_run.networks(trainer):
         assert f"{sum(p.numel() for p in network.parameters()):,}" in text
     assert "12 crops of 14 px" in text and "margin of 3 px" in text and "any angle" in text
     assert "each is shown 3 times" in text  # 32 images of 12
@@ -153,7 +153,7 @@ def test_a_dry_run_names_sizes_images_work_memory_disk_and_time(data, tmp_path, 
 
 def test_a_checkpoint_is_as_large_as_said(data, tmp_path):
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    (said, _) = plan.describe_disk(trainer)
+    (said, _) = dry_run.describe_disk(trainer)
     trainer.run_step()
     torch.save(trainer.state(), tmp_path / "state.pt")
     buffers = sum(b.numel() for net in (trainer.generator, trainer.average) for b in net.buffers())
@@ -165,7 +165,7 @@ def test_a_busy_machine_is_said_and_allowed_for(work):
     for share, words in ((0.1, "had 10% of its threads' time"), (0.9, None)):
         timing = cost.Timing({"generator": 4.0}, {"generator": 1}, 4, 1.0, share)
         settings = dataclasses.replace(SETTINGS, total_kimg=36.0)
-        lines = plan.describe_time(settings, timing, list(work.values()), CPU)
+        lines = dry_run.describe_time(settings, timing, list(work.values()), CPU)
         assert any("10 h 00 min for 36 kimg at 1 images/s" in line for line in lines)
         said = [line for line in lines if "threads" in line]
         assert (
@@ -175,5 +175,5 @@ def test_a_busy_machine_is_said_and_allowed_for(work):
 
 def test_crops_without_a_margin_are_said_to_turn_by_quarters():
     data = TrainingImages(make_stack(n=4, side=8), SCALE, 8, seed=1)
-    _, turns = plan.describe_data(SETTINGS, data)
+    _, turns = dry_run.describe_data(SETTINGS, data)
     assert "quarters only" in turns and "12 px" in turns

@@ -1,7 +1,7 @@
-"""What a training would be and cost, before it is begun (``train_gan --dry-run``).
+"""Describe what a training would be and cost before it begins (``train_gan --dry-run``).
 
-Sizes, images, work, memory, disk and time, as lines to print. Nothing is written and no state
-folder is touched.
+The description has sizes, images, work, memory, disk and time, as lines to print. Nothing is
+written, and no state folder is touched.
 """
 
 from __future__ import annotations
@@ -15,28 +15,32 @@ from torch import nn
 
 from rls.runtime.checkpoint import KEPT
 from rls.runtime.progress import format_seconds
-from rls.stylegan2.cost import TIMED_STEPS, Cost, Timing, costs, measured
+from rls.stylegan2.architecture import Architecture
+from rls.stylegan2.cost import (
+    TIMED_STEPS,
+    Cost,
+    Timing,
+    costs,
+    flop_per_image,
+    measured,
+    n_parameters,
+)
 from rls.stylegan2.data import TrainingImages
-from rls.stylegan2.networks import Architecture, Precision
+from rls.stylegan2.networks import Precision
 from rls.stylegan2.settings import Settings
-from rls.stylegan2.training import Trainer
+from rls.stylegan2.trainer import Trainer
 
 FLOAT_BYTES = 4
-BUSY = 0.7  # of the threads' time; two threads of an idle machine have more
-
-
-def n_parameters(module: nn.Module, *, trained: bool = False) -> int:
-    """Parameters of a module, all or those that are trained."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
+BUSY = 0.7  # share of its threads' time below which a machine is busy; two idle threads give more
 
 
 def networks(trainer: Trainer) -> tuple[nn.Module, nn.Module]:
-    """Generator and discriminator."""
+    """Return generator and discriminator."""
     return trainer.generator, trainer.discriminator
 
 
 def as_bytes(n: float) -> str:
-    """Bytes as ``12.3 MiB`` or ``4.56 GiB``."""
+    """Return bytes as ``12.3 MiB`` or ``4.56 GiB``."""
     return f"{n / 2**30:.2f} GiB" if n >= 2**30 else f"{n / 2**20:.1f} MiB"
 
 
@@ -47,10 +51,13 @@ def describe(
     device: torch.device,
     precision: Precision,
 ) -> str:
-    """Return what the training would be and cost: lines to print.
+    """Return what the training would be and cost, as lines to print.
 
-    settings must have no open number (`fill_auto`). Takes a minute or two on a CPU: real steps are
-    done, on a trainer that is thrown away.
+    This takes a minute or two on a CPU, because real steps are done, on a trainer that is thrown
+    away.
+
+    Arguments:
+        settings: Settings without open numbers (``fill_auto``).
     """
     work = costs(settings, architecture, data, precision)
     trainer = Trainer(settings, architecture, data, device, precision)
@@ -76,14 +83,14 @@ def describe(
 
 
 def describe_settings(settings: Settings) -> list[str]:
-    """Every setting, one a line."""
+    """Return every setting on a line of its own."""
     values = dataclasses.asdict(settings)
     width = max(map(len, values))
     return [f"{k:{width}}  {'none' if v is None else v}" for k, v in values.items()]
 
 
 def describe_networks(trainer: Trainer) -> list[str]:
-    """Parameters of both networks by resolution."""
+    """Return the numbers of parameters of both networks by resolution."""
     generator, discriminator = trainer.generator, trainer.discriminator
     a = generator.architecture
     table = [("", "feature maps", "generator", "discriminator")]
@@ -98,7 +105,7 @@ def describe_networks(trainer: Trainer) -> list[str]:
 
 
 def describe_data(settings: Settings, data: TrainingImages) -> list[str]:
-    """How many crops, how they are turned, how often each is shown."""
+    """Return how many crops there are, how they are rotated, and how often each is shown."""
     side, size = min(data.stack.images.shape[-2:]), settings.image_size
     needed = math.ceil(size * math.sqrt(2))
     turns = (
@@ -115,7 +122,7 @@ def describe_data(settings: Settings, data: TrainingImages) -> list[str]:
 
 
 def describe_work(settings: Settings, work: Sequence[Cost]) -> list[str]:
-    """Operations per image shown, by phase and together."""
+    """Return the operations per image shown, by phase and in all."""
     per_image = {c.name: c.flop / settings.batch_size for c in work}
     lines = [
         f"{c.name:14}{per_image[c.name] / 1e9:10.4g} GFLOP per image of the batch"
@@ -131,13 +138,8 @@ def describe_work(settings: Settings, work: Sequence[Cost]) -> list[str]:
     ]
 
 
-def flop_per_image(settings: Settings, work: Sequence[Cost]) -> float:
-    """Operations per real image shown, rare phases shared out over the steps."""
-    return sum(c.flop / c.every for c in work) / settings.batch_size
-
-
 def describe_memory(trainer: Trainer, work: Sequence[Cost]) -> list[str]:
-    """Memory from sizes and shapes."""
+    """Return the memory that follows from sizes and shapes."""
     trained = sum(n_parameters(net, trained=True) for net in networks(trainer))
     fixed = sum(n_parameters(net) for net in networks(trainer)) + 2 * trained
     fixed += n_parameters(trainer.average)
@@ -151,7 +153,7 @@ def describe_memory(trainer: Trainer, work: Sequence[Cost]) -> list[str]:
 
 
 def describe_peak(settings: Settings, timing: Timing | None, device: torch.device) -> str:
-    """What the timed steps took."""
+    """Return the memory that the timed steps took."""
     if timing is None:
         total = torch.cuda.get_device_properties(device).total_memory
         return (
@@ -164,7 +166,7 @@ def describe_peak(settings: Settings, timing: Timing | None, device: torch.devic
 
 
 def describe_disk(trainer: Trainer) -> list[str]:
-    """Checkpoints and pictures."""
+    """Return the sizes of checkpoints and the number of pictures."""
     settings = trainer.settings
     moments = 2 * sum(n_parameters(net, trained=True) for net in networks(trainer))
     weights = sum(n_parameters(net) for net in (*networks(trainer), trainer.average))
@@ -180,7 +182,7 @@ def describe_disk(trainer: Trainer) -> list[str]:
 def describe_time(
     settings: Settings, timing: Timing | None, work: Sequence[Cost], device: torch.device
 ) -> list[str]:
-    """Expected time, and from what."""
+    """Return the expected time, and what it is derived from."""
     if timing is None:
         return ["not measured: a step does not fit"]
     rate = timing.images_per_second
@@ -206,7 +208,7 @@ def describe_time(
 
 
 def basis(settings: Settings, timing: Timing) -> str:
-    """From how many steps of how many images a timing is."""
+    """Return how many steps of how many images a timing is based on."""
     whole = timing.batch_size == settings.batch_size
     n = TIMED_STEPS if whole else 1
     text = f"{n} step{'s' if n > 1 else ''} of {timing.batch_size} images after one to warm up"
