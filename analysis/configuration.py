@@ -199,15 +199,6 @@ def method_values(config: Mapping[str, Any], method: str) -> dict[str, Any]:
     return {name: value for name, value in config["methods"][method].items() if name != "search"}
 
 
-def flags(values: Mapping[str, Any]) -> list[str]:
-    """Return settings as flags: ``{"batch_size": 8}`` gives ``["--batch-size", "8"]``."""
-    result: list[str] = []
-    for name, value in values.items():
-        items = value if isinstance(value, list) else [value]
-        result += ["--" + name.replace("_", "-"), *map(_text, items)]
-    return result
-
-
 def expand_folder(path: str) -> str:
     """Return ``path`` with environment variables filled in.
 
@@ -452,12 +443,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _text(value: Any) -> str:  # noqa: ANN401
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def sections_text() -> str:

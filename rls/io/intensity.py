@@ -44,12 +44,12 @@ class Intensity:
                 )
 
     def to_unit(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 (n, c, y, x) with black at 0 and white at 1; not clipped."""
+        """Return images (n, c, y, x) as float32 with black at 0 and white at 1, not clipped."""
         black, span = self._levels()
         return (images.astype(np.float32) - black) / span
 
     def to_counts(self, unit: np.ndarray) -> np.ndarray:
-        """Return float32 counts (n, c, y, x), the inverse of :meth:`to_unit`."""
+        """Return float32 counts (n, c, y, x) of unit images; the inverse of :meth:`to_unit`."""
         black, span = self._levels()
         return (np.asarray(unit, dtype=np.float32) * span + black).astype(np.float32)
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from rls.io.digests import check_digest, leave_digest, rerun
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
-from rls.runtime.errors import InputError
+from rls.runtime.errors import InputError, first_line
 
 FOOTER_BYTES = 1 << 20  # More than the metadata of any of our tables.
 SECOND_FORM = "2:"  # Stands before a digest of kinds; digests of dtypes have nothing before them.
@@ -69,7 +69,7 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
             raise
         written_by = _writer(path) if path.suffix == ".parquet" else ""
         raise InputError(
-            f"The table {path} is damaged ({_first_line(error)}). {rerun(path, written_by)}"
+            f"The table {path} is damaged ({first_line(error)}). {rerun(path, written_by)}"
         ) from error
     table.attrs["written_by"] = written_by
     missing = [name for name in columns if name not in table.columns]
@@ -180,7 +180,3 @@ def _digest_of_dtypes(table: pd.DataFrame, written_by: str) -> str:
     digest = hashlib.blake2b(json.dumps([written_by, kinds]).encode(), digest_size=DIGEST_BYTES)
     digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

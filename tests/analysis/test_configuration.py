@@ -9,11 +9,11 @@ from analysis.configuration import (
     SHARED,
     check,
     condition_methods,
-    flags,
     keys_of,
     method_fact,
     section_values,
 )
+from rls.runtime.command import flags
 from rls.runtime.errors import InputError
 
 CONFIG = ROOT / "config"

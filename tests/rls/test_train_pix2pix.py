@@ -21,7 +21,7 @@ from rls import train_pix2pix
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
 from rls.networks.pix2pix import Pairing, load_unet
 from rls.runtime.checkpoint import StateFolder
-from rls.runtime.command import as_flags
+from rls.runtime.command import as_flags, flags
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Stopped
@@ -242,7 +242,7 @@ def test_the_workflow_hands_over_the_section_the_block_and_every_argument():
     required = [a.option_strings[0] for a in parser._actions if a.required]
     assert all(f"{flag} " in shell for flag in required)
     given = [item for flag in required for item in (flag, GIVEN.get(flag, "1"))]
-    _, settings = parser.parse([*given, *configuration.flags(values)])
+    _, settings = parser.parse([*given, *flags(values)])
     assert settings.image_size == 128 and settings.generator_width == 64
     # the twins differ in what is handed over from their own blocks, and in nothing else
     blocks = [config["methods"][name] for name in ("pix2pix", "unet_l1")]

@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
 from analysis import configuration as settings
+from rls.runtime.command import flags
 from rls.runtime.errors import InputError
 
 
@@ -66,7 +67,7 @@ def section(name):
 
     def of_wildcards(wildcards):
         assay = getattr(wildcards, "assay", "")
-        return settings.flags(settings.section_values(config, name, assay))
+        return flags(settings.section_values(config, name, assay))
 
     return of_wildcards
 
@@ -77,7 +78,7 @@ def method_flags(wildcards):
     return [
         "--search",
         block["search"],
-        *settings.flags(settings.method_values(config, wildcards.method)),
+        *flags(settings.method_values(config, wildcards.method)),
     ]
 
 
@@ -306,7 +307,7 @@ def trust_flags(wildcards):
         **settings.method_values(config, "rls"),
         **{name: degrade[name] for name in ("border", "quantise")},
     }
-    return ["--factors", *map(str, factors), *settings.flags(values)]
+    return ["--factors", *map(str, factors), *flags(values)]
 
 
 def stack_path(wildcards):
