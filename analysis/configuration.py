@@ -42,7 +42,7 @@ SECTIONS = {
     "low_resolution": "analysis/low_resolution.py",
     "train_gan": "rls/stylegan2/settings.py",
     "sample_styles": "rls/sample_styles.py",
-    "fit_flow": "rls/fit_flow.py",
+    "fit_flow": "rls/prior/settings.py",
     "train_classifier": "rls/train_classifier.py",
     "train_pix2pix": "rls/train_pix2pix.py",
     "degrade": "rls/degrade.py",

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -31,6 +31,34 @@ def identity_digest(identity: Mapping[str, object]) -> str:
     """Return 20 hexadecimal digits of blake2b over the JSON of ``identity``."""
     text = json.dumps(identity, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+class Resumable:
+    """A base for the state of a training, which a checkpoint holds.
+
+    Attributes:
+        modules: Names of the attributes that have a ``state_dict``; None is left out.
+        plain: Names of the attributes that are kept as they are.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ()
+    plain: ClassVar[tuple[str, ...]] = ()
+
+    def payload(self) -> dict[str, object]:
+        """Return what a checkpoint holds."""
+        parts = {name: getattr(self, name) for name in self.modules}
+        return {
+            **{name: part.state_dict() for name, part in parts.items() if part is not None},
+            **{name: getattr(self, name) for name in self.plain},
+        }
+
+    def restore(self, payload: Mapping[str, Any]) -> None:
+        """Take over the content of a checkpoint."""
+        for name in self.modules:
+            if (part := getattr(self, name)) is not None:
+                part.load_state_dict(payload[name])
+        for name in self.plain:
+            setattr(self, name, payload[name])
 
 
 class StateFolder:

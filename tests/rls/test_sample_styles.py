@@ -8,6 +8,7 @@ import torch
 from rls import sample_styles
 from rls.io import read_weights
 from rls.runtime.errors import InputError
+from rls.runtime.streams import torch_stream
 from rls.stylegan2.generator_io import load_generator, write_generator
 from rls.stylegan2.networks import Architecture, Generator
 
@@ -36,7 +37,7 @@ def test_styles_are_those_of_the_mapping_network(generator_file):
     assert tensors["w"].dtype == torch.float32
     assert header["generator_digest"] == generator.header["digest"]
     assert header["z_seed"] == 1
-    random = sample_styles.torch_stream(1, "styles", "sample_styles")
+    random = torch_stream(1, "styles", "sample_styles")
     w = generator.mapping(torch.randn((70, 6), generator=random))[:, 0]
     torch.testing.assert_close(tensors["w"], w)
 
