@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rls.networks.batches import in_batches
 from rls.networks.kernel_distance import kernel_distance, polynomial_kernel, standardise
-from rls.networks.perceptual import RandomFeatures, in_batches
+from rls.networks.perceptual import RandomFeatures
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream, torch_stream
 

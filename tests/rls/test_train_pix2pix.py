@@ -19,7 +19,10 @@ import yaml
 from analysis import configuration
 from rls import train_pix2pix
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
+from rls.networks import pix2pix_training
 from rls.networks.pix2pix import Pairing, load_unet
+from rls.networks.pix2pix_settings import Settings
+from rls.networks.pix2pix_training import held_out_l1, start, step, verdict
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.command import as_flags, flags
 from rls.runtime.errors import InputError
@@ -28,7 +31,6 @@ from rls.runtime.stopping import Stopped
 from rls.runtime.streams import torch_stream
 from rls.search import pix2pix
 from rls.stylegan2.data import TrainingImages
-from rls.train_pix2pix import Settings, held_out_l1, start, step, verdict
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import make_problem, quiet
 
@@ -145,7 +147,7 @@ def test_the_twin_on_l1_has_no_discriminator(folder, tmp_path, monkeypatch):
     def refuse(*sizes):
         raise AssertionError("a discriminator was made")
 
-    monkeypatch.setattr(train_pix2pix, "PatchGAN", refuse)
+    monkeypatch.setattr(pix2pix_training, "PatchGAN", refuse)
     state, before, told, (source, high, fake) = losses(0.0, folder)
     assert state.patch is None and float(told[2]) == 0.0
     wanted = torch.autograd.grad(
@@ -208,7 +210,7 @@ def test_the_weights_kept_are_the_last_or_those_with_the_least_l1_on_tune(
         seen.append({name: value.clone() for name, value in unet.state_dict().items()})
         return [0.3, 0.1, 0.2, 0.2][len(seen) - 1]
 
-    monkeypatch.setattr(train_pix2pix, "held_out_l1", tell)
+    monkeypatch.setattr(pix2pix_training, "held_out_l1", tell)
     assert_equal(trained(folder, tmp_path, keep=keep)[0], seen[epoch - 1])
 
 
