@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rls.prior.settings import Settings
+from rls.prior.settings import MAY_CHANGE, Settings
 from rls.runtime.command import Parser, run
 
 
@@ -24,9 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch.
     from rls.io import read_weights
-    from rls.prior.fitting import fit_flow, identity, judge, split_styles
+    from rls.prior.fitting import fit_flow, judge, split_styles
     from rls.prior.flows import write_flow
-    from rls.runtime.checkpoint import StateFolder
+    from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device
 
     device = choose_device(settings.device, settings.threads)
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"judge; at most {settings.max_epochs} epochs",
         flush=True,
     )
-    with StateFolder(args.state, "fit_flow", identity(settings, header["digest"])) as state:
+    known = identity(settings, MAY_CHANGE, styles=header["digest"])
+    with StateFolder(args.state, "fit_flow", known) as state:
         fit = fit_flow(train, validation, settings, state)
         facts = judge(fit, train, validation)
         facts |= {"styles_digest": header["digest"], "settings": asdict(settings)}

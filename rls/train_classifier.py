@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rls.io.names import CLASSIFIER, TUNE
-from rls.networks.classifier_settings import Settings
+from rls.networks.classifier_settings import MAY_CHANGE, Settings
 from rls.runtime.command import Parser, run
 
 NAME = "train_classifier"
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch.
     from rls.networks import classifier_training as classifier
-    from rls.runtime.checkpoint import StateFolder
+    from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device
 
     device = choose_device(settings.device, settings.threads)
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         classifier.cells_of_split(stack, intensity, split, controls) for split in (CLASSIFIER, TUNE)
     )
     data = classifier.describe_data(stack, intensity, controls)
-    with StateFolder(args.state, NAME, classifier.identity(settings, data)) as folder:
+    known = identity(settings, MAY_CHANGE, data=data["data_digest"], controls=controls)
+    with StateFolder(args.state, NAME, known) as folder:
         state = classifier.train(training, tune, settings, device, folder)
         classifier.write_classifier(args.output, state, training, tune, settings, data)
 

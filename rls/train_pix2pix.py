@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rls.io.names import BORDERS, TUNE
-from rls.networks.pix2pix_settings import NAME, Settings
+from rls.networks.pix2pix_settings import MAY_CHANGE, NAME, Settings
 from rls.runtime.command import Parser, run
 from rls.runtime.errors import InputError
 
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch.
     from rls.io import read_intensity, read_stack
     from rls.networks.pix2pix import Pairing
-    from rls.networks.pix2pix_training import describe, identity, start, train, write_results
-    from rls.runtime.checkpoint import StateFolder
+    from rls.networks.pix2pix_training import describe, start, train, write_results
+    from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device
     from rls.stylegan2.data import TrainingImages
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "data_digest": data.digest,
         "tune_digest": tune.digest,
     }
-    with StateFolder(args.state, NAME, identity(settings, facts)) as folder:
+    with StateFolder(args.state, NAME, identity(settings, MAY_CHANGE, **facts)) as folder:
         train(state, data, tune, pairing, settings, folder)
         write_results(args.output, state, settings, data, facts)
         folder.clear()

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from rls.runtime.command import option
 
+# Settings that a resumed training may change.
+MAY_CHANGE = ("epochs", "patience_epochs", "device", "threads")
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -258,14 +258,6 @@ def describe_data(
     }
 
 
-def identity(settings: Settings, data: Mapping[str, object]) -> dict[str, object]:
-    """Return what determines the result, as the state folder's identity."""
-    # Excluded: the length and the hardware may change on resume.
-    excluded = ("epochs", "patience_epochs", "device", "threads")
-    kept = {name: value for name, value in asdict(settings).items() if name not in excluded}
-    return {**kept, "data": data["data_digest"], "controls": data["classes"]}
-
-
 def write_classifier(
     path: Path,
     state: Training,

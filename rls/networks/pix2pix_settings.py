@@ -8,6 +8,8 @@ from rls.runtime.command import option
 from rls.runtime.errors import InputError
 
 NAME = "train_pix2pix"  # The command, its section, and the key of its random streams.
+# Settings that a resumed training may change. The decay of the learning rate depends on its length.
+MAY_CHANGE = ("checkpoint_epochs", "device", "threads")
 
 
 @dataclass(frozen=True)

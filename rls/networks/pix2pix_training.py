@@ -271,16 +271,6 @@ def progress_of(state: Training) -> str:
     return f"epoch {state.epoch}{begun}"
 
 
-def identity(settings: Settings, facts: Mapping[str, object]) -> dict[str, object]:
-    """Return what determines the result, as the state folder's identity.
-
-    The length belongs to it, because the decay of the learning rate depends on it.
-    """
-    excluded = ("checkpoint_epochs", "device", "threads")
-    kept = {name: value for name, value in asdict(settings).items() if name not in excluded}
-    return {**kept, **facts}
-
-
 def describe(state: Training) -> str:
     """Return the networks and the size of a checkpoint, in words."""
     nets = [net for net in (state.unet, state.patch) if net is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -230,11 +230,3 @@ def judge(fit: Fit, train: Tensor, validation: Tensor) -> dict[str, object]:
         "n_training": len(train),
         "n_validation": len(validation),
     }
-
-
-def identity(settings: Settings, styles_digest: str) -> dict[str, object]:
-    """Return what determines the result, as the state folder's identity."""
-    # Excluded: the length and the hardware may change on resume.
-    excluded = ("max_epochs", "device", "threads")
-    kept = {name: value for name, value in asdict(settings).items() if name not in excluded}
-    return {**kept, "styles": styles_digest}

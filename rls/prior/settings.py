@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rls.runtime.command import option
 
 FLOWS = ("maf", "realnvp")
+MAY_CHANGE = ("max_epochs", "device", "threads")  # Settings that a resumed fit may change.
 
 
 @dataclass(frozen=True)

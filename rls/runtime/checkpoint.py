@@ -10,10 +10,11 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -23,8 +24,19 @@ from rls.runtime.errors import InputError
 from rls.runtime.locks import Lock
 from rls.runtime.stopping import Stopped
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 KEPT = 2  # Checkpoints that stay in a folder.
 MOST_FAILURES = 2  # At one point of one run of Snakemake.
+
+
+def identity(
+    settings: DataclassInstance, may_change: Collection[str], **facts: object
+) -> dict[str, object]:
+    """Return what determines a result: the settings without ``may_change``, and other facts."""
+    kept = {name: value for name, value in asdict(settings).items() if name not in may_change}
+    return {**kept, **facts}
 
 
 def identity_digest(identity: Mapping[str, object]) -> str:
