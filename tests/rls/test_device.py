@@ -30,7 +30,7 @@ def test_an_unknown_device_is_refused():
 
 
 def test_freed_memory_is_kept_for_the_next_step():
-    """Page faults of 20 more buffers of 32 MiB, one after the other."""
+    """Count the page faults of 20 more buffers of 32 MiB, one after the other."""
     program = """
 import resource, sys, torch
 from rls.runtime.device import keep_freed_memory

@@ -1,4 +1,4 @@
-"""Two processes (gloo, CPU) against one with the joint batch, and the command under torchrun."""
+"""Compare two processes (gloo, CPU) with one on the joint batch, also under torchrun."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from tests.rls.test_train_gan import SETTINGS, arguments, weights_in
 from tests.rls.test_train_gan import cells as cells  # a fixture
 
 STEPS = 8
-# Sums over two halves round otherwise than over the whole: in float64, without augmentations, all
-# agreed to 1e-9. The augmentations' grids are float32 and rounded otherwise for other margins.
+# A sum over two halves is rounded differently from a sum over the whole. In float64 and without
+# augmentations everything agreed to 1e-9. The grids of the augmentations are float32, and they are
+# rounded differently for other margins.
 ABSOLUTE, RELATIVE = 1e-8, 1e-5
 PROGRAM = f"""
 import dataclasses, sys, torch
@@ -50,7 +51,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def flattened(state, prefix="") -> dict[str, torch.Tensor]:
-    """Numbers and tensors of nested dicts by their path."""
+    """Yield the numbers and tensors of nested dicts by their path."""
     found = {}
     for key, value in state.items():
         name = f"{prefix}{key}"
@@ -62,7 +63,7 @@ def flattened(state, prefix="") -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_end_where_one_with_the_joint_batch_does(tmp_path):
-    """Both networks, the average, both optimisers, p of the augmentations, length, statistics."""
+    """Networks, average, optimisers, p of the augmentations, length and statistics all agree."""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     states = []
@@ -73,7 +74,7 @@ def test_two_processes_end_where_one_with_the_joint_batch_does(tmp_path):
     one, two = states
     assert one.keys() == two.keys()
     for name, value in one.items():
-        if name.startswith("sums"):  # counts of steps are of both processes
+        if name.startswith("sums"):  # Counts of steps are summed over both processes.
             continue
         torch.testing.assert_close(two[name], value, atol=ABSOLUTE, rtol=RELATIVE, msg=name)
     assert one["augment_p"] > 0, "the adaptive part was not reached"
@@ -104,7 +105,7 @@ def test_the_command_resumes_under_torchrun_after_one_process_was_killed(cells, 
 
 
 def test_groups_of_the_minibatch_deviation_lie_in_one_process():
-    """Image i is of group i mod (n / g); a process has every R-th image, and whole groups."""
+    """Image i belongs to group i mod (n / g), and a process has every R-th image: whole groups."""
     n, group, count = 16, 4, 2
     for rank in range(count):
         mine = range(n)[Processes(rank, count).rows]

@@ -1,4 +1,4 @@
-"""Fitting the flow: it reaches a known entropy, goes on exactly, and stops at a divergence."""
+"""The fit of a flow reaches a known entropy, resumes exactly, and stops at a divergence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL = Settings(
 
 
 def correlated_gaussian(n: int) -> tuple[torch.Tensor, float]:
-    """Styles of a Gaussian with strong correlations, and its differential entropy in nats."""
+    """Return (styles of a Gaussian with strong correlations, its differential entropy in nats)."""
     torch.manual_seed(0)
     factor = torch.eye(4) + torch.tril(torch.full((4, 4), 0.8), -1)
     w = 10.0 + 3.0 * torch.randn(n, 4) @ factor.T
@@ -85,7 +85,7 @@ def test_a_fit_that_was_interrupted_ends_with_the_same_bits(
         main(arguments)
     assert not halved.exists()
     main(arguments)
-    assert count[0] == 3 + 3  # two epochs were kept
+    assert count[0] == 3 + 3  # Two epochs were kept.
     (one, header), (other, other_header) = read_flow(whole), read_flow(halved)
     assert all(
         torch.equal(a, b)

@@ -46,7 +46,7 @@ def test_mean_and_deviation_are_those_of_the_distribution(generator_file):
     tensors, _ = sampled(generator_file, n_styles=4000, batch_size=500)
     w = tensors["w"]
     torch.testing.assert_close(tensors["w_sd"], w.std(dim=0))
-    # The mean comes from other samples of the same size: it differs, by its standard error.
+    # The mean comes from other samples of the same size, so it differs by its standard error.
     error = (tensors["w_mean"] - w.mean(dim=0)) / (tensors["w_sd"] * (2 / 4000) ** 0.5)
     assert 0 < error.abs().max() < 5
 

@@ -1,4 +1,4 @@
-"""The command train_pix2pix: what it learns, what it looks at, how it resumes, what it refuses."""
+"""The command train_pix2pix: what it learns, what it reads, how it resumes, what it refuses."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ SETTINGS = Settings(
     seed=1, device="cpu", threads=1,
 )  # fmt: skip
 CPU = torch.device("cpu")
-GIVEN = {"--border": "reflect", "--quantise": "none"}  # of the required flags those with choices
+GIVEN = {"--border": "reflect", "--quantise": "none"}  # The required flags that have choices.
 
 
 def cells(n=36, size=24, seed=0):
-    """Smooth blobs in counts, and a table with all splits."""
+    """Return (smooth blobs in counts, a table with all splits)."""
     random = np.random.default_rng(seed)
     y, x = np.indices((size, size)) - (size - 1) / 2
     images = np.empty((n, 2, size, size))
@@ -93,7 +93,7 @@ def trained(folder, into, weight=1.0, **changes):
 
 @pytest.fixture(scope="module")
 def whole(folder, tmp_path_factory):
-    """A training that was never stopped."""
+    """Return the result of a training that was never stopped."""
     return trained(folder, tmp_path_factory.mktemp("whole"))
 
 
@@ -111,7 +111,7 @@ def data_of(folder, split="gan"):
 
 
 def losses(weight, folder):
-    """A step from the start, the losses it tells, and the networks before it."""
+    """Take a first step; return (networks after it, before it, its losses, its tensors)."""
     state, before = (start(2, weight, SETTINGS, CPU) for _ in range(2))
     high = data_of(folder).batch(0, 8, CPU)
     source = Pairing(16, 4, "renormalize", "8bit")(high)
@@ -129,7 +129,7 @@ def test_a_step_is_that_of_the_published_losses(folder):
     real, made = before.patch(source, high), before.patch(source, fake)
     adversary = -(torch.sigmoid(real).log().mean() + (1 - torch.sigmoid(made)).log().mean()) / 2
     assert float(told[2]) == pytest.approx(float(adversary), rel=1e-4)
-    # the discriminator has taken its step when it judges for the U-Net
+    # The discriminator has taken its step before it judges for the U-Net.
     seen = -torch.sigmoid(state.patch(source, fake)).log().mean()
     assert float(told[1]) == pytest.approx(float(100 * l1 + 0.7 * seen), rel=1e-3)
 
@@ -184,7 +184,7 @@ def test_the_learning_rate_is_constant_and_then_falls_linearly():
     np.testing.assert_allclose(rates, [1, 1, 1, 0.8, 0.6, 0.4, 0.2])
 
 
-# ---- what it looks at -------------------------------------------------------------------------
+# ---- what it reads ----------------------------------------------------------------------------
 
 
 def test_other_splits_change_no_weight_and_tune_only_the_curves(folder, whole, tmp_path):
@@ -246,13 +246,13 @@ def test_the_workflow_hands_over_the_section_the_block_and_every_argument():
     given = [item for flag in required for item in (flag, GIVEN.get(flag, "1"))]
     _, settings = parser.parse([*given, *flags(values)])
     assert settings.image_size == 128 and settings.generator_width == 64
-    # the twins differ in what is handed over from their own blocks, and in nothing else
+    # The twins differ in the settings of their own blocks and in nothing else.
     blocks = [config["methods"][name] for name in ("pix2pix", "unet_l1")]
     assert {k for k in blocks[0] if blocks[0][k] != blocks[1][k]} == {"adversarial_weight"}
     assert "--adversarial-weight {params.adversarial_weight}" in shell
 
 
-# ---- stopping and going on --------------------------------------------------------------------
+# ---- stopping and resuming --------------------------------------------------------------------
 
 
 def test_stopped_by_an_error_and_resumed_is_equal_to_never_stopped(
@@ -262,7 +262,7 @@ def test_stopped_by_an_error_and_resumed_is_equal_to_never_stopped(
 
     def then_stop(self, step, payload):
         save(self, step, payload)
-        if step == 9:  # the third epoch of 3 steps
+        if step == 9:  # The end of the third epoch of 3 steps.
             raise RuntimeError("the power went")
 
     monkeypatch.setattr(StateFolder, "save", then_stop)
@@ -298,7 +298,7 @@ def test_killed_and_resumed_is_equal_to_never_stopped(folder, tmp_path):
 def test_asked_to_stop_within_an_epoch_or_at_its_end_it_ends_the_same(
     folder, whole, tmp_path, monkeypatch, capsys, step
 ):
-    """An epoch has 3 steps: within the first, at its end, within the third."""
+    """An epoch has 3 steps; the work stops in the first, at its end, and in the third."""
     advance, count = Progress.advance, itertools.count(1)
 
     def then_ask(self, n, note=""):
