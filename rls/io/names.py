@@ -1,4 +1,4 @@
-"""The words that files and configurations share: splits, statuses, reserved rows, solutions.
+"""The words that files and configurations share: splits, reserved rows, statuses and others.
 
 Each word is written here once; everything else imports it.
 """

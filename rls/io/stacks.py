@@ -77,7 +77,7 @@ def image_digests(images: np.ndarray) -> list[str]:
 
 
 def let_go(images: np.ndarray) -> None:
-    """Drop the pages of an array that is mapped from a file from memory; leave other arrays.
+    """Drop from memory the pages of an array that is mapped from a file; leave other arrays.
 
     Pages that were read count as memory of the process although the file holds them.
     """

@@ -18,7 +18,7 @@ from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 from rls.runtime.errors import InputError, first_line
 
 FOOTER_BYTES = 1 << 20  # More than the metadata of any of our tables.
-SECOND_FORM = "2:"  # Stands before a digest of kinds; digests of dtypes have nothing before them.
+SECOND_FORM = "2:"  # Prefix of a digest of kinds; an older digest, of dtypes, has none.
 
 
 def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> None:
@@ -141,7 +141,7 @@ def _digest(table: pd.DataFrame, written_by: str) -> str:
 
 
 def _plain(column: pa.ChunkedArray) -> tuple[str, bytes]:
-    """Return (kind, values) of a column without its width, its encoding and how values miss."""
+    """Return (kind, values) of a column, whatever its width, encoding and missing values are."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
@@ -150,7 +150,7 @@ def _plain(column: pa.ChunkedArray) -> tuple[str, bytes]:
     kinds = {
         "boolean": pa.types.is_boolean(column.type),
         "integer": pa.types.is_integer(column.type),
-        # Where every text is missing, the type of the column is lost on writing.
+        # A column in which every text is missing loses its type when it is written.
         "text": pa.types.is_null(column.type)
         or pa.types.is_string(column.type)
         or pa.types.is_large_string(column.type),
@@ -172,7 +172,7 @@ def _as_written(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def _digest_of_dtypes(table: pd.DataFrame, written_by: str) -> str:
     """Return the first form of a digest, which covers the names of the dtypes."""
-    # The hash of values does not tell text from bytes, nor the hash of a table one column's name.
+    # The hash of the values neither tells text from bytes nor covers the names of the columns.
     kinds = [
         [str(name), str(values.dtype), pd.api.types.infer_dtype(values)]
         for name, values in table.items()

@@ -13,5 +13,5 @@ class InputError(ValueError):
 
 
 def first_line(error: BaseException, longest: int = 200) -> str:
-    """Return the first line of an error, cut to ``longest`` letters, or its type without a text."""
+    """Return the first ``longest`` letters of an error's first line, its type if it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:longest]

@@ -39,7 +39,7 @@ class Progress:
         return self
 
     def advance(self, n: int, note: str = "") -> None:
-        """Add ``n`` finished units, and show ``note`` behind the rate."""
+        """Add ``n`` finished units, and show ``note`` after the rate."""
         self.done += n
         if self.bar is not None:
             if note:
