@@ -35,12 +35,12 @@ from skimage.filters import threshold_otsu
 from skimage.measure import label, regionprops
 from skimage.segmentation import watershed
 
-from analysis.configuration import ROOT, flags, section_values
+from analysis.configuration import ROOT, section_values
 from analysis.plates.sheet import COLUMNS
 from analysis.simulation.field import simulate_field
 from analysis.simulation.optics import illumination_profile
 from analysis.simulation.settings import Settings
-from rls.runtime.command import convert, make_settings
+from rls.runtime.command import convert, flags, make_settings
 
 CHANNELS = ("dna", "actin", "tubulin")
 ROWS, COLUMNS_OF_PLATE = "BCDEFG", range(2, 12)

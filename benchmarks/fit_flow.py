@@ -20,8 +20,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rls.fit_flow import Settings, mean_log_prob, run_epoch, split_styles, start_fit
-from rls.prior.flows import FLOWS, StyleFlow
+from rls.prior.fitting import mean_log_prob, run_epoch, split_styles, start_fit
+from rls.prior.flows import StyleFlow
+from rls.prior.settings import FLOWS, Settings
 from rls.runtime.device import choose_device
 from rls.search.objective import prior
 from rls.stylegan2.cost import memory_gib

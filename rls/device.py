@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from rls.runtime.device import main
+import argparse
+import platform
+from collections.abc import Sequence
+
+from rls.runtime.command import run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print versions and hardware."""
+    argparse.ArgumentParser(description=__doc__, allow_abbrev=False).parse_args(argv)
+    # Imported here, so that --help does not wait for torch.
+    import torch
+
+    from rls.runtime.device import describe, has_fast_bfloat16
+
+    print(f"python {platform.python_version()}, torch {torch.__version__}")
+    auto = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"auto would use {describe(auto)}")
+    print(f"fast bfloat16 on the CPU: {has_fast_bfloat16(torch.device('cpu'))}")
+
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,22 +6,12 @@ of other samples, where a search starts.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from rls.io import write_weights
 from rls.runtime.command import Parser, option, run
-from rls.runtime.device import choose_device
 from rls.runtime.errors import InputError
-from rls.runtime.progress import Progress
-from rls.runtime.streams import torch_stream
-from rls.stylegan2.generator_io import load_generator
-from rls.stylegan2.networks import Generator
 
 NAME = "sample_styles"
 
@@ -45,55 +35,28 @@ class Settings:
                 )
 
 
-@torch.no_grad()
-def draw_styles(
-    generator: Generator, n: int, random: torch.Generator, batch_size: int, bar: Progress
-) -> Tensor:
-    """w of n draws: (n, w_dim) float32 on the CPU. random: a CPU stream.
-
-    Every batch is filled, so that a style does not depend on where the last batch ends.
-    """
-    device = generator.mapping.w_avg.device
-    z = torch.randn((n, generator.z_dim), generator=random)
-    parts = []
-    for part in z.split(batch_size):
-        filled = torch.cat([part, part.new_zeros(batch_size - len(part), part.shape[1])])
-        w = generator.mapping(filled.to(device))[: len(part), 0]
-        parts.append(w.cpu())
-        bar.advance(len(part))
-    return torch.cat(parts)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
+    """Read the generator, write styles."""
     parser = Parser(__doc__, Settings, NAME)
     parser.add_argument("--generator", type=Path, required=True, help="generator.safetensors")
     parser.add_argument("--output", type=Path, required=True, help="styles.safetensors to write")
     args, settings = parser.parse(argv)
+    # Imported here, so that --help does not wait for torch.
+    from rls.prior.styles import styles_and_mean, write_styles
+    from rls.runtime.device import choose_device
+    from rls.stylegan2.generator_io import load_generator
+
     device = choose_device(settings.device, settings.threads)
     generator = load_generator(args.generator, device)
-    with Progress(settings.n_styles + settings.n_mean, NAME, "w") as bar:
-        styles, others = (
-            draw_styles(
-                generator, n, torch_stream(settings.seed, key, NAME), settings.batch_size, bar
-            )
-            for key, n in (("styles", settings.n_styles), ("mean", settings.n_mean))
-        )
-    tensors = {
-        "w": styles,
-        "w_mean": others.double().mean(dim=0).float(),
-        "w_sd": styles.double().std(dim=0).float(),
-    }
-    header = {
-        "kind": "styles",
-        "z_seed": settings.seed,
-        "generator_digest": generator.header["digest"],
-        "channels": generator.header.get("channels"),
-        "image_size": generator.image_size,
-        "num_ws": generator.num_ws,
-        "settings": dataclasses.asdict(settings),
-    }
-    write_weights(args.output, tensors, header)
+    styles, mean = styles_and_mean(
+        generator,
+        settings.n_styles,
+        settings.n_mean,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        label=NAME,
+    )
+    write_styles(args.output, styles, mean, generator, asdict(settings))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Digests of files that people read and edit (CSV, JSON): each in a hidden file beside its own."""
+"""Digests of files that people read and edit (CSV, JSON), each in a hidden file beside its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def write_text_with_digest(path: Path | str, text: str, *, written_by: str) -> N
 def leave_digest(path: Path | str, temporary: Path, written_by: str) -> None:
     """Write the digest of ``temporary``, which is about to become ``path``.
 
-    Before: between the two renames the file may be missing, and never passes for good.
+    The digest is written first: after a crash between the two renames it never matches an old
+    file.
     """
     write_text(digest_path(path), f"{file_digest(temporary)} {written_by}\n")
 
@@ -30,10 +31,11 @@ def digest_path(path: Path | str) -> Path:
 
 
 def check_digest(path: Path | str, output: Path | None = None) -> str:
-    """Hold a file against the digest beside it; return the rule that wrote it, '' without one.
+    """Check a file against the digest beside it; return the rule that wrote it, '' without one.
 
     Arguments:
-        output: The folder that the rule writes as a whole, where it is not the file itself.
+        path: The file.
+        output: The rule's output, where that is a folder that holds the file.
 
     Raises:
         InputError: The file is gone or is not the one that was written.

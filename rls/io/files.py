@@ -1,13 +1,14 @@
-"""Write files whole or not at all; name a file by its content."""
+"""Write files whole or not at all, and name a file by its content."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +20,9 @@ os.umask(_UMASK)
 
 
 def full_disk(error: BaseException) -> bool:
-    """Whether an error means that nothing more can be written: no space, a quota, a size limit.
+    """Return whether an error means that no more can be written: no space, a quota, a size limit.
 
-    Some libraries pass on the number of the system's error only in their text, and numpy not at
-    all.
+    Some libraries pass the system's error number on only as text, and numpy not at all.
     """
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if isinstance(error, OSError) and error.errno in numbers:
@@ -57,17 +57,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         _refuse_full(path, error)
         raise
-    # The suffix is kept: some writers choose their format by it.
+    # The temporary name keeps the suffix, because some writers choose their format by it.
     temporary = path.with_name(f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
-        os.chmod(
-            temporary, 0o666 & ~_UMASK
-        )  # Some writers leave files that only their owner reads.
+        # Some writers leave files that only their owner may read.
+        os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, path)
-    except Exception as error:  # writers wrap what the system says in errors of their own
+    except Exception as error:  # Writers wrap the system's error in errors of their own.
         _refuse_full(path, error)
         raise
     finally:
@@ -82,15 +81,28 @@ def write_text(path: Path | str, text: str) -> None:
 
 def file_digest(path: Path | str) -> str:
     """Return the blake2b digest of a file's bytes, 32 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(
+            handle, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)
+        ).hexdigest()
+
+
+def json_digest(content: Mapping[str, object]) -> str:
+    """Return the blake2b digest of ``content`` as JSON, 32 hexadecimal digits.
+
+    It is the same before ``content`` was written as JSON and after it was read again.
+    """
+    # The round trip turns every key into text, which decides the order of the keys.
+    text = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def need_file(path: Path | str, what: str) -> Path:
-    """Return ``path`` if it is a file, else raise :class:`InputError` naming ``what``."""
+    """Return ``path`` if it is a file.
+
+    Raises:
+        InputError: There is no such file; the sentence calls it ``what``.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"The {what} {path} does not exist. Run the stage that writes it first.")

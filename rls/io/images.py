@@ -11,12 +11,12 @@ import tifffile
 from PIL import Image
 
 from rls.io.files import need_file
-from rls.runtime.errors import InputError
+from rls.runtime.errors import InputError, first_line
 
 TIFF, PNG = (".tif", ".tiff"), (".png",)
 SUFFIXES = (*TIFF, *PNG)
 PLANE = "YX"
-UNKNOWN = "QI"  # what tifffile calls axes that the file does not name
+UNKNOWN = "QI"  # tifffile's letters for axes that the file does not name.
 MICROMETRES = {"µm": 1.0, "um": 1.0, "nm": 1.0e-3, "mm": 1.0e3}
 
 
@@ -28,7 +28,7 @@ class Planes:
         images: (n, c, y, x) as stored: 8 or 16 bit, 32 bit or float.
         channels: Names that the file gives its channels, or None.
         pixel_size_um: Side of a pixel in micrometres where an OME-TIFF names it, or None.
-        how: What the file's axes were taken for.
+        how: How the file's axes were read.
     """
 
     images: np.ndarray
@@ -41,12 +41,13 @@ def read_planes(path: Path, n_channels: int, axes: str | None = None) -> Planes:
     """Read a TIFF or PNG as (n, c, y, x).
 
     Arguments:
-        n_channels: Channels that are wanted; it decides what unnamed pages are.
-        axes: What the file's axes are, such as TCYX, where the file does not say or is wrong.
+        path: The file.
+        n_channels: Number of channels that are expected; it decides how unnamed pages are read.
+        axes: The file's axes, such as TCYX, where the file does not name them or is wrong.
 
     Raises:
-        InputError: The file is missing, damaged, not finite, of a format or type that is not
-            read, or its axes are not to be understood.
+        InputError: The file is missing or damaged, has values that are not finite, has a format
+            or type that is not supported, or its axes are ambiguous.
     """
     need_file(path, "image")
     if path.suffix.lower() in TIFF:
@@ -64,7 +65,10 @@ def read_planes(path: Path, n_channels: int, axes: str | None = None) -> Planes:
 
 
 def end_of_pixels(tiff: tifffile.TiffFile) -> int:
-    """Return the length in bytes that a TIFF needs: some readers fill what is missing by zeros."""
+    """Return the length in bytes that a TIFF must have for all its pixels.
+
+    The caller compares it with the file, because some readers fill missing pixels with zeros.
+    """
     return max(
         (
             offset + count
@@ -78,15 +82,18 @@ def end_of_pixels(tiff: tifffile.TiffFile) -> int:
 def as_tcyx(
     array: np.ndarray, axes: str, n_channels: int, path: Path, said: str | None = None
 ) -> tuple[np.ndarray, str]:
-    """Return (images (n, c, y, x), what the axes were taken for).
+    """Return (images (n, c, y, x), a text that says how the axes were read).
 
     Arguments:
+        array: The pixels as tifffile returns them.
         axes: tifffile's letters of the array: T, Z, C, S (samples such as RGB), Y, X, and others.
-        said: The user's letters of T, C, Y and X, which win; pages may be cells and channels in
-            one, the last letter fastest.
+        n_channels: Number of channels that are expected.
+        path: The file, for error messages.
+        said: The user's letters out of T, C, Y and X, which override ``axes``. Cells and channels
+            may share one axis of pages, in which the later letter varies fastest.
 
     Raises:
-        InputError: The axes leave open what is a cell and what a channel.
+        InputError: The axes leave open which are cells and which are channels.
     """
     found = f"{path} has the axes {axes} of {' x '.join(map(str, array.shape))}"
     axes = _undo_colour_guess(array.shape, axes, n_channels)
@@ -115,10 +122,11 @@ def as_tcyx(
 
 
 def _undo_colour_guess(shape: tuple[int, ...], axes: str, n_channels: int) -> str:
-    """Return the axes of images of 3 or 4 px width that their writer took for colours.
+    """Return the axes with rows and columns of small images that their writer took for colours.
 
-    tifffile writes an array (..., 4, 4) as RGBA of 4 px height unless told otherwise: cells of
-    128 px at factor 32 are such. Where width and samples agree, they are rows and columns.
+    Unless told otherwise, tifffile writes an array (..., 4, 4), such as cells of 128 px at factor
+    32, as RGBA images of 4 px height. Axes whose width equals the number of samples are therefore
+    read as rows and columns.
     """
     colours = axes.endswith("YXS") and shape[-1] == shape[-2]
     if not colours or (shape[-3] == shape[-2] and shape[-1] == n_channels):
@@ -127,7 +135,11 @@ def _undo_colour_guess(shape: tuple[int, ...], axes: str, n_channels: int) -> st
 
 
 def _name_channels(array: np.ndarray, axes: str, n_channels: int, found: str) -> str:
-    """Return axes in which C is named: unnamed pages are channels where their number says so."""
+    """Return axes in which C is named: unnamed pages are channels if their number fits.
+
+    Raises:
+        InputError: The number of pages does not tell which are channels.
+    """
     unnamed = [i for i, letter in enumerate(axes) if letter in UNKNOWN]
     if n_channels == 1:
         if len(unnamed) == 1:
@@ -177,10 +189,10 @@ def _read_tiff(path: Path, n_channels: int, axes: str | None) -> Planes:
             needed = end_of_pixels(tiff)
             series = [(one.asarray(), str(one.axes)) for one in tiff.series]
             ome = tifffile.xml2dict(tiff.ome_metadata or "") if tiff.is_ome else {}
-    except Exception as error:  # readers of broken files raise nearly anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    except Exception as error:  # Damaged bytes raise whatever the parser or codec meets first.
         raise InputError(
-            f"The image {path} cannot be read ({reason}). Save it again, as TIFF or PNG."
+            f"The image {path} cannot be read ({first_line(error, 120)}). Save it again, as TIFF "
+            "or PNG."
         ) from error
     if needed > path.stat().st_size:
         raise InputError(
@@ -203,7 +215,7 @@ def _read_tiff(path: Path, n_channels: int, axes: str | None) -> Planes:
 
 
 def _ome_facts(ome: dict[str, Any]) -> tuple[tuple[str, ...] | None, float | None]:
-    """Return (channel names if all have one, pixel size) of the first image in OME-XML."""
+    """Return (channel names if all have one, pixel size in um) of the first image in OME-XML."""
     image = ome.get("OME", {}).get("Image", {})
     pixels = (image[0] if isinstance(image, list) else image).get("Pixels", {})
     channels = pixels.get("Channel", [])
@@ -219,7 +231,7 @@ def _ome_facts(ome: dict[str, Any]) -> tuple[tuple[str, ...] | None, float | Non
 
 
 def _read_png(path: Path) -> np.ndarray:
-    """Return (y, x, samples); an opaque alpha is left out."""
+    """Return the pixels (y, x, samples) of a PNG without its alpha channel, if that is opaque."""
     try:
         with Image.open(path) as image:
             mode, array = image.mode, np.asarray(image)

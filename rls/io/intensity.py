@@ -1,8 +1,7 @@
-"""One intensity scale an assay and channel: [0, 1] = (counts - black) / (white - black)."""
+"""One intensity scale per assay and channel: [0, 1] = (counts - black) / (white - black)."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,15 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from rls.io.files import DIGEST_BYTES, need_file, write_text
+from rls.io.files import json_digest, need_file, write_text
 from rls.runtime.errors import InputError
 
 LEVELS = ("channels", "black", "white")
+RERUN = "Delete it and run the workflow again (rule select_cells makes it anew)."
 
 
 @dataclass(frozen=True)
 class Intensity:
-    """Black and white level of each channel, in counts. Never rescaled cell by cell."""
+    """Black and white level of each channel, in counts.
+
+    Images are never rescaled cell by cell, because intensities are features.
+
+    Attributes:
+        channels: Names of the c channels.
+        black: Counts that become 0, one number a channel.
+        white: Counts that become 1, one number a channel.
+    """
 
     channels: tuple[str, ...]
     black: tuple[float, ...]
@@ -36,22 +44,22 @@ class Intensity:
                 )
 
     def to_unit(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 (n, c, y, x) with black at 0 and white at 1; not clipped."""
+        """Return images (n, c, y, x) as float32 with black at 0 and white at 1, not clipped."""
         black, span = self._levels()
         return (images.astype(np.float32) - black) / span
 
     def to_counts(self, unit: np.ndarray) -> np.ndarray:
-        """Return float32 counts (n, c, y, x), the inverse of :meth:`to_unit`."""
+        """Return float32 counts (n, c, y, x) of unit images; the inverse of :meth:`to_unit`."""
         black, span = self._levels()
         return (np.asarray(unit, dtype=np.float32) * span + black).astype(np.float32)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a dictionary for JSON."""
+        """Return the scale as a dictionary that JSON can hold."""
         return {name: list(values) for name, values in asdict(self).items()}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Intensity:
-        """Return the scale that :meth:`as_dict` described."""
+        """Return the scale of a dictionary made by :meth:`as_dict`."""
         return Intensity(*(tuple(values[name]) for name in LEVELS))
 
     def _levels(self) -> tuple[np.ndarray, np.ndarray]:
@@ -61,13 +69,13 @@ class Intensity:
 
 
 def write_intensity(path: Path | str, intensity: Intensity, *, written_by: str) -> None:
-    """Write the scale as JSON, with a digest of all that it says."""
+    """Write the scale as JSON, with a digest of its content."""
     content = {"written_by": written_by, **intensity.as_dict()}
-    write_text(path, json.dumps({**content, "digest": _digest(content)}, indent=2) + "\n")
+    write_text(path, json.dumps({**content, "digest": json_digest(content)}, indent=2) + "\n")
 
 
 def read_intensity(path: Path | str) -> Intensity:
-    """Read a scale written by :func:`write_intensity`, or by hand: then without a digest.
+    """Read a scale written by :func:`write_intensity`, or one written by hand without a digest.
 
     Raises:
         InputError: The file is missing, damaged, or no intensity scale.
@@ -76,28 +84,18 @@ def read_intensity(path: Path | str) -> Intensity:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         intensity = Intensity.from_dict(content)
-        # A damaged name must not pass for a file that never had the key.
+        # A key with a damaged name must not pass for a missing key.
         if unknown := set(content) - {*LEVELS, "written_by", "digest"}:
             raise KeyError(f"unknown key {', '.join(sorted(unknown))}")
     except (KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
-            raise InputError(f"{path}: {error} {rerun_hint()}") from error
-        raise InputError(f"{path} is not an intensity scale ({error}). {rerun_hint()}") from error
+            raise InputError(f"{path}: {error} {RERUN}") from error
+        raise InputError(f"{path} is not an intensity scale ({error}). {RERUN}") from error
     digest = content.pop("digest", None)
-    levels_alone = _digest(intensity.as_dict())  # of files from before the rule was part of it
-    if digest not in (None, _digest(content), levels_alone):
+    # The digests of older files cover the levels alone, without the rule.
+    if digest not in (None, json_digest(content), json_digest(intensity.as_dict())):
         raise InputError(
             f"{path} does not say what was written (its digest differs): damaged, or edited. "
-            f"{rerun_hint()} If you edited it, take out its digest."
+            f"{RERUN} If you edited it, take out its digest."
         )
     return intensity
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
-
-
-def rerun_hint() -> str:
-    """Return the sentence that says how to make the scale again."""
-    return "Delete it and run the workflow again (rule select_cells makes it anew)."

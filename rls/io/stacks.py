@@ -15,20 +15,20 @@ import pandas as pd
 import tifffile
 
 from rls.io.digests import rerun
-from rls.io.files import DIGEST_BYTES, atomic_path, need_file
+from rls.io.files import DIGEST_BYTES, atomic_path, json_digest, need_file
 from rls.io.tables import read_table, write_table
-from rls.runtime.errors import InputError
+from rls.runtime.errors import InputError, first_line
 
 SUFFIX = ".ome.tif"
-LET_GO_IMAGES = 256  # of a mapped stack: so many are read before they are dropped again
+LET_GO_IMAGES = 256  # Images of a mapped stack that are read before they are dropped from memory.
 KNOWN = ("facts", "image_ids", "pixel_size_um")
-# What it logs about a damaged file, our error says in a sentence.
+# Our error says in a sentence what tifffile logs about a damaged file.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Images of cells and what is known of each.
+    """Images of cells and what is known about each.
 
     Attributes:
         images: Array (n, c, y, x): uint16 raw counts, or float32 counts where computed.
@@ -77,9 +77,9 @@ def image_digests(images: np.ndarray) -> list[str]:
 
 
 def let_go(images: np.ndarray) -> None:
-    """Drop from memory what was read of an array that is mapped from a file; others stay.
+    """Drop from memory the pages of an array that is mapped from a file; leave other arrays.
 
-    Such pages count as memory of the process although the file holds them.
+    Pages that were read count as memory of the process although the file holds them.
     """
     mapped = getattr(images, "_mmap", None)
     shared = isinstance(images, np.memmap) and images.mode != "c"
@@ -88,7 +88,7 @@ def let_go(images: np.ndarray) -> None:
 
 
 def _pages(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the planes (y, x) of images (n, c, y, x) in order, letting go of what was read."""
+    """Yield the planes (y, x) of images (n, c, y, x) in order, dropping those that were read."""
     for number, image in enumerate(images, start=1):
         yield from np.ascontiguousarray(image)
         if number % LET_GO_IMAGES == 0:
@@ -109,10 +109,14 @@ def write_stack(
     """Write images (n, c, y, x) and their table, each whole or not at all.
 
     Arguments:
+        path: ``*.ome.tif``; the table lies beside it.
         images: uint8, uint16 or float32.
         table: n rows with a unique ``image_id``; ``image_digest`` is added.
+        channels: Names of the c channels.
+        pixel_size_um: Side of a pixel in micrometres.
         written_by: The rule that writes it.
-        compress: zlib; False where the stack is to be memory-mapped.
+        compress: Whether to use zlib; False for a stack that will be memory-mapped.
+        description: Free text for the file.
 
     Raises:
         InputError: Shapes, ids or channel names do not fit, or an image is not finite.
@@ -137,7 +141,7 @@ def write_stack(
         "MapAnnotation": {
             "Namespace": "rls/stack",
             **known,
-            "digest": _digest_of(known),
+            "digest": _digest(known),
         },
     }
     with atomic_path(path) as temporary:
@@ -155,11 +159,12 @@ def write_stack(
 
 
 def read_stack(path: Path | str, *, memory_map: bool = False, verify: bool = True) -> Stack:
-    """Read a stack and its table, and hold every image against its digest.
+    """Read a stack and its table, and check every image against its digest.
 
     Arguments:
+        path: A stack written by :func:`write_stack`.
         memory_map: Leave the pixels on disk (needs a stack written with ``compress=False``).
-        verify: Compute the digests; at about 1 GB/s it is on unless a caller has done so.
+        verify: Whether to compute the digests, at about 1 GB/s; False if the caller has done so.
 
     Raises:
         InputError: A file is missing, cut off or damaged, or stack and table do not belong
@@ -223,29 +228,28 @@ def _read_tiff(path: Path, memory_map: bool, written_by: str) -> tuple[np.ndarra
             annotation = tifffile.xml2dict(tiff.ome_metadata or "")
             series = tiff.series[0]
             facts = _facts(annotation)
-            # Readers squeeze axes of length one; (n, c) come back from the metadata.
+            # Readers squeeze axes of length one, so n and c are taken from the metadata.
             shape = (len(facts["image_ids"]), len(facts["channels"]), *series.shape[-2:])
             if int(np.prod(series.shape)) != int(np.prod(shape)):
                 raise ValueError(f"it holds {series.shape} pixels, expected {shape}")
             images = tiff.series[0].asarray(out="memmap") if memory_map else series.asarray()
     except Exception as error:  # Damaged bytes raise whatever the parser or codec meets first.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
-            f"The stack {path} is damaged or cut off ({reason}). {rerun(path, written_by)}"
+            f"The stack {path} is damaged or cut off ({first_line(error)}). "
+            f"{rerun(path, written_by)}"
         ) from error
     return images.reshape(shape), facts
 
 
-def _digest_of(known: Mapping[str, str]) -> str:
-    text = json.dumps(known, sort_keys=True)
-    # With letters in front: the XML reader would take digits alone for a number.
-    return "blake2b:" + hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+def _digest(known: Mapping[str, str]) -> str:
+    # The XML reader would take digits without letters before them for a number.
+    return f"blake2b:{json_digest(known)}"
 
 
 def _facts(ome: dict) -> dict:
     annotation = ome["OME"]["StructuredAnnotations"]["MapAnnotation"]
     values = {entry["K"]: str(entry["value"]) for entry in annotation["Value"]["M"]}
-    if values.pop("digest") != _digest_of({name: values[name] for name in KNOWN}):
+    if values.pop("digest") != _digest({name: values[name] for name in KNOWN}):
         raise ValueError("what it says of itself is not what was written")
     facts = json.loads(values["facts"])
     facts["image_ids"] = json.loads(values["image_ids"])

@@ -5,27 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rls.io.digests import check_digest, leave_digest, rerun
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
-from rls.runtime.errors import InputError
+from rls.runtime.errors import InputError, first_line
 
-FOOTER_BYTES = 1 << 20  # more than the metadata of any of our tables
+FOOTER_BYTES = 1 << 20  # More than the metadata of any of our tables.
+SECOND_FORM = "2:"  # Prefix of a digest of kinds; an older digest, of dtypes, has none.
 
 
 def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> None:
     """Write ``table`` as parquet or CSV, chosen by the suffix.
 
-    Parquet has checksums of its pages, and in its metadata a digest of names, types and values. A
+    Parquet has checksums of its pages, and in its metadata a digest of names, kinds and values. A
     CSV is for people: its digest lies beside it (:mod:`rls.io.digests`).
 
     Arguments:
+        path: ``*.parquet`` or ``*.csv``.
+        table: The index is not written.
         written_by: The rule that writes it; a reader that finds a fault names it.
     """
     path = Path(path)
@@ -51,7 +55,8 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
     """Read a table; ``table.attrs["written_by"]`` names the rule that wrote it.
 
     Arguments:
-        columns: Names that must be there; more may be.
+        path: A file written by :func:`write_table`.
+        columns: Names that the table must have; it may have more.
 
     Raises:
         InputError: The file is missing, damaged, or lacks a column.
@@ -59,12 +64,12 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
     path = need_file(path, "table")
     try:
         table, written_by = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
-    except Exception as error:  # damaged bytes raise whatever the parser meets first
+    except Exception as error:  # Damaged bytes raise whatever the parser meets first.
         if isinstance(error, InputError):
             raise
         written_by = _writer(path) if path.suffix == ".parquet" else ""
         raise InputError(
-            f"The table {path} is damaged ({_first_line(error)}). {rerun(path, written_by)}"
+            f"The table {path} is damaged ({first_line(error)}). {rerun(path, written_by)}"
         ) from error
     table.attrs["written_by"] = written_by
     missing = [name for name in columns if name not in table.columns]
@@ -83,14 +88,19 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
+    """Return (table, rule).
+
+    Raises:
+        ValueError: The table does not agree with its digest.
+    """
     content = pq.read_table(path, page_checksum_verification=True)
     metadata = content.schema.metadata or {}
-    # A damaged name must not pass for a file that never had the key.
+    # A key with a damaged name must not pass for a missing key.
     if unknown := set(metadata) - {b"pandas", b"written_by", b"digest"}:
         raise ValueError(f"unknown metadata {unknown.pop()!r}")
     table, written_by = content.to_pandas(), metadata.get(b"written_by", b"").decode()
     digest = metadata.get(b"digest")
-    if digest is not None and digest.decode() != _digest(table, written_by):
+    if digest is not None and not _agrees(table, written_by, digest.decode()):
         raise ValueError("its names, types or values are not those that were written")
     return table, written_by
 
@@ -110,17 +120,63 @@ def _writer(path: Path) -> str:
     return ""
 
 
+def _agrees(table: pd.DataFrame, written_by: str, digest: str) -> bool:
+    """Return whether ``digest``, in its own form, is that of the table and its rule."""
+    if digest.startswith(SECOND_FORM):
+        return digest == _digest(table, written_by)
+    return any(digest == _digest_of_dtypes(form, written_by) for form in _as_written(table))
+
+
 def _digest(table: pd.DataFrame, written_by: str) -> str:
-    # The hash of values does not tell text from bytes, nor the hash of a table one column's name.
+    """Return the digest of a table's rule and of the name, kind and values of every column.
+
+    It is the same for every dtype, and every version of pandas, that holds the same values.
+    """
+    digest = hashlib.blake2b(written_by.encode(), digest_size=DIGEST_BYTES)
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    for name, column in zip(content.column_names, content.columns, strict=True):
+        kind, values = _plain(column)
+        digest.update(json.dumps([name, kind, len(values)]).encode() + values)
+    return SECOND_FORM + digest.hexdigest()
+
+
+def _plain(column: pa.ChunkedArray) -> tuple[str, bytes]:
+    """Return (kind, values) of a column, whatever its width, encoding and missing values are."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        numbers = column.to_numpy().astype("<f8")
+        return "float", np.where(np.isnan(numbers), np.nan, numbers).tobytes()
+    kinds = {
+        "boolean": pa.types.is_boolean(column.type),
+        "integer": pa.types.is_integer(column.type),
+        # A column in which every text is missing loses its type when it is written.
+        "text": pa.types.is_null(column.type)
+        or pa.types.is_string(column.type)
+        or pa.types.is_large_string(column.type),
+    }
+    kind = next((kind for kind, is_kind in kinds.items() if is_kind), str(column.type))
+    return kind, json.dumps(column.to_pylist(), default=repr).encode()
+
+
+def _as_written(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield a table with the dtypes of text that it may have had when it was written.
+
+    Text is of dtype object in pandas 2 and of dtype str in pandas 3.
+    """
+    yield table
+    text = [name for name, values in table.items() if pd.api.types.infer_dtype(values) == "string"]
+    for dtype in (np.dtype(object), pd.StringDtype(na_value=np.nan)):
+        yield table.astype(dict.fromkeys(text, dtype))
+
+
+def _digest_of_dtypes(table: pd.DataFrame, written_by: str) -> str:
+    """Return the first form of a digest, which covers the names of the dtypes."""
+    # The hash of the values neither tells text from bytes nor covers the names of the columns.
     kinds = [
         [str(name), str(values.dtype), pd.api.types.infer_dtype(values)]
         for name, values in table.items()
     ]
-    head = [written_by, kinds]
-    digest = hashlib.blake2b(json.dumps(head).encode(), digest_size=DIGEST_BYTES)
+    digest = hashlib.blake2b(json.dumps([written_by, kinds]).encode(), digest_size=DIGEST_BYTES)
     digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
-from rls.io.files import DIGEST_BYTES, atomic_path, need_file
-from rls.runtime.errors import InputError
+from rls.io.files import DIGEST_BYTES, atomic_path, json_digest, need_file
+from rls.runtime.errors import InputError, first_line
 
 HEADER_DIGEST = "header_digest"
-RULES = {  # by what the weights are
+RULES = {  # Kind of weights -> the rule that writes them.
     "generator": "train_gan",
     "discriminator": "train_gan",
     "styles": "sample_styles",
@@ -30,8 +31,8 @@ RULES = {  # by what the weights are
 }
 
 
-def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the blake2b digest of names, types, shapes and values, in the order of names."""
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the blake2b digest of the names, types, shapes and values, in the order of names."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -41,26 +42,26 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def write_weights(
-    path: Path | str, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]
+    path: Path | str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
 ) -> None:
     """Write ``tensors`` with ``header``; ``header["kind"]`` says what they are.
 
-    The header gains ``digest``, the digest of the tensors, by which other files name them, and in
-    the file one of itself.
+    The header gains ``digest``, the digest of the tensors, by which other files refer to them. In
+    the file it also gains a digest of itself.
     """
     if "kind" not in header:
         raise ValueError("a weights header needs a 'kind'")
-    # Copies, because safetensors refuses tensors that share memory.
+    # The tensors are cloned because safetensors refuses tensors that share memory.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     content = {**header, "digest": tensors_digest(plain)}
-    text = json.dumps({**content, HEADER_DIGEST: _digest(content)}, sort_keys=True)
+    text = json.dumps({**content, HEADER_DIGEST: json_digest(content)}, sort_keys=True)
     with atomic_path(path) as temporary:
         save_file(plain, temporary, metadata={"header": text})
 
 
 def read_weights(
     path: Path | str, *, kind: str | None = None
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (tensors, header) of a file written by :func:`write_weights`.
 
     Raises:
@@ -70,7 +71,7 @@ def read_weights(
     try:
         with safe_open(path, framework="pt") as handle:
             header = json.loads((handle.metadata() or {})["header"])
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+            tensors = {name: handle.get_tensor(name) for name in list(handle.keys())}
     except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         raise InputError(
             f"The weights {path} cannot be read ({type(error).__name__}: {error}). "
@@ -87,22 +88,31 @@ def read_weights(
     return tensors, header
 
 
-def _digest(header: Mapping[str, Any]) -> str:
-    text = json.dumps(json.loads(json.dumps(header)), sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+def load_state(net: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> None:
+    """Copy ``tensors``, which were read from ``path``, into a network.
+
+    Raises:
+        InputError: Their names or shapes are not those of the network.
+    """
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(
+            f"The weights in {path} do not fit their header ({first_line(error)})."
+        ) from error
 
 
 def _take_header_digest(header: dict[str, Any]) -> bool:
-    """Remove the header's digest of itself; return whether it fits.
+    """Remove the header's digest of itself; return whether it fits the rest.
 
-    A header without one is of an older file. Where only the key's name was damaged, its value is
-    still the digest of the rest.
+    A header of an older file has none. If only the name of its key was damaged, its value is still
+    the digest of the rest, and the header does not pass for an older one.
     """
     found = header.pop(HEADER_DIGEST, None)
     if found is not None:
-        return found == _digest(header)
+        return bool(found == json_digest(header))
     return not any(
-        value == _digest({k: v for k, v in header.items() if k != name})
+        value == json_digest({k: v for k, v in header.items() if k != name})
         for name, value in header.items()
         if isinstance(value, str) and len(value) == 2 * DIGEST_BYTES
     )

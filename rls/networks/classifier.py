@@ -1,9 +1,9 @@
 """A small network that tells two treatments apart; its 32 features serve KD and FD (section 4.2).
 
-It takes any number of channels and any size from 4 px up, in unit intensity. Channels are
-standardised with one frozen mean and sd each, from the training cells: never cell by cell, because
-a cell's brightness may be what the treatment changes. Features are averaged over the eight turns
-and flips of an image, so a rotated cell has the same features and the same class.
+It takes any number of channels and any size from 4 px up, in unit intensity. Each channel is
+standardised with one frozen mean and sd from the training cells, never cell by cell, because a
+treatment may change the brightness of a cell. Features are averaged over the eight turns and flips
+of an image, so that a rotated cell has the same features and the same class.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from rls.io import read_weights
+from rls.io.weights import load_state
+from rls.networks.batches import in_batches
 from rls.runtime.errors import InputError
 
 FEATURES = 32
-SMALLEST_SIDE = 4  # what the convolutions reduce an image to, and the smallest image taken
-VIEWS = 8
+SMALLEST_SIDE = 4  # Side in px of the smallest image, and of the maps before the features.
 
 
 class TreatmentNet(nn.Module):
     """Convolutions down to 4 x 4, then 32 features, then two logits.
 
     Arguments:
-        channels: Of the images.
-        size: (y, x) in px, at least 4.
-        width: Channels of the first layer; doubled at each halving, at most four times.
+        channels: Number of channels of the images.
+        size: (y, x) of the images in px, at least 4.
+        width: Maps of the first layer; they double at each halving, up to four times as many.
         dropout: Share of the 32 features left out in training.
     """
 
@@ -54,7 +55,7 @@ class TreatmentNet(nn.Module):
                 break
             layers.append(nn.AvgPool2d(2))
             side, inner, outer = side // 2, outer, min(2 * outer, 4 * width)
-        # The place in the crop is kept (cells are centred): a flat 4 x 4, not a global mean.
+        # Cells are centred, so the place in the crop is kept: 4 x 4 values, not a global mean.
         layers += [nn.AdaptiveAvgPool2d(SMALLEST_SIDE), nn.Flatten()]
         self.body = nn.Sequential(*layers)
         self.squeeze = nn.Sequential(nn.Linear(outer * SMALLEST_SIDE**2, FEATURES), nn.SiLU())
@@ -62,7 +63,7 @@ class TreatmentNet(nn.Module):
         self.head = nn.Linear(FEATURES, 2)
 
     def set_standardisation(self, mean: np.ndarray, sd: np.ndarray) -> None:
-        """Freeze the mean and sd (c,) of each channel, in unit intensity."""
+        """Set the mean and sd (c,) of each channel, in unit intensity."""
         self.mean.copy_(torch.as_tensor(mean, dtype=torch.float32)[:, None, None])
         self.sd.copy_(torch.as_tensor(sd, dtype=torch.float32)[:, None, None])
 
@@ -75,12 +76,12 @@ class TreatmentNet(nn.Module):
         return self.head(self.drop(self.features(images)))
 
     def features_of_views(self, images: Tensor) -> Tensor:
-        """Return (n, 32) features averaged over turns and flips; the head takes them so."""
+        """Return (n, 32) features averaged over turns and flips, as the head takes them."""
         return torch.stack([self.features(view) for view in views(images)]).mean(dim=0)
 
 
 def views(images: Tensor) -> Iterator[Tensor]:
-    """Yield the eight quarter turns and flips of images (n, c, y, x); four where y is not x."""
+    """Yield the eight quarter turns and flips of images (n, c, y, x), or four if y is not x."""
     turns = range(4) if images.shape[-1] == images.shape[-2] else (0, 2)
     for turn in turns:
         turned = torch.rot90(images, turn, (-2, -1))
@@ -89,7 +90,7 @@ def views(images: Tensor) -> Iterator[Tensor]:
 
 
 def random_views(images: Tensor, random: torch.Generator) -> Tensor:
-    """Return images (n, c, y, x), each in one of its eight orientations drawn from ``random``."""
+    """Return images (n, c, y, x), each in an orientation that is drawn from ``random``."""
     every = list(views(images))
     choice = torch.randint(len(every), (len(images),), generator=random).to(images.device)
     result = images.clone()
@@ -99,11 +100,14 @@ def random_views(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 class Classifier:
-    """A trained :class:`TreatmentNet` with its header; only applied, never changed.
+    """A trained :class:`TreatmentNet` with its header; it is applied and never changed.
 
     Attributes:
+        net: The network, in eval mode.
         header: classes (negative, positive), channels, image_size (y, x), pixel_size_um,
             intensity, accuracy_tune, n_training, n_tune, settings.
+        device: Where the network is.
+        batch_size: Images per call of the network.
     """
 
     def __init__(
@@ -121,19 +125,12 @@ class Classifier:
             InputError: The images have another size or number of channels.
         """
         self._check(images_unit)
-        parts = []
-        for start in range(0, len(images_unit), self.batch_size):
-            batch = images_unit[start : start + self.batch_size]
-            n = len(batch)
-            # Always whole batches: the result does not depend on what stands beside an image.
-            batch = batch[np.arange(self.batch_size) % n]
-            tensor = torch.as_tensor(batch, dtype=torch.float32, device=self.device)
-            with torch.no_grad():
-                parts.append(self.net.features_of_views(tensor)[:n].cpu().numpy())
-        return np.concatenate(parts) if parts else np.empty((0, FEATURES), np.float32)
+        if not len(images_unit):
+            return np.empty((0, FEATURES), np.float32)
+        return in_batches(self.net.features_of_views, images_unit, self.device, self.batch_size)
 
     def probabilities(self, images_unit: np.ndarray) -> np.ndarray:
-        """Return float32 (n, 2): the probability of the negative and of the positive control."""
+        """Return float32 (n, 2), the probabilities of the negative and the positive control."""
         return self.probabilities_of_features(self.features(images_unit))
 
     def probabilities_of_features(self, features: np.ndarray) -> np.ndarray:
@@ -162,8 +159,11 @@ def load_classifier(
     """Return the classifier in ``path``.
 
     Arguments:
-        image_size: (y, x) in px of the images it will see; None to take any.
-        channels: Names of their channels, in order; None to take any.
+        path: ``classifier.safetensors``.
+        image_size: (y, x) in px of the images it will be applied to; None to allow any.
+        channels: Names of their channels, in order; None to allow any.
+        device: Where to compute; None for the CPU.
+        batch_size: Images per call of the network.
 
     Raises:
         InputError: The file is missing, damaged, no classifier, or made for other images.
@@ -184,9 +184,5 @@ def load_classifier(
     net = TreatmentNet(
         len(header["channels"]), (trained[0], trained[1]), header["width"], header["dropout"]
     )
-    try:
-        net.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"The weights in {path} do not fit their header ({reason}).") from error
+    load_state(net, tensors, path)
     return Classifier(net, header, device or torch.device("cpu"), batch_size)

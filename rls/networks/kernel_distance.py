@@ -1,8 +1,8 @@
-"""The distance of two sets of images by their features: squared MMD under the cubic kernel.
+"""Measure the distance of two sets of images by their features: squared MMD, cubic kernel.
 
-KID is this on Inception features; here features come from whatever network. Features without a
-scale of their own are standardised by the real set first, because the kernel (x.y/d + 1)^3 has none
-either, and one large feature would decide it.
+On Inception features this is KID; here the features may come from any network. Features without a
+common scale are first standardised by the real set, because the kernel (x.y/d + 1)^3 has no scale
+either and one large feature would decide it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ KERNEL_DEGREE = 3
 
 
 def standardise(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return features (n, d) in units of the sd of ``reference`` (m, d) around its mean.
+    """Return features (n, d), centred and scaled by the mean and sd of ``reference`` (m, d).
 
-    A feature that is constant in the reference keeps its own units.
+    A feature that is constant in the reference is only centred.
     """
     sd = reference.std(axis=0)
     return (features - reference.mean(axis=0)) / np.where(sd > 0, sd, 1.0)
 
 
 def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return (x.y / d + 1)^3 for features (n, d) and (m, d): (n, m)."""
+    """Return the kernel (x.y / d + 1)^3, shape (n, m), of features (n, d) and (m, d)."""
     return (x @ y.T / x.shape[1] + 1.0) ** KERNEL_DEGREE
 
 
 def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
     """Return the unbiased squared MMD of two feature sets (n, d) and (m, d) under the cubic kernel.
 
-    Its expectation is 0 for one distribution, so single values may be negative. KID is this on
-    Inception features; the article prints KID x 1e3, this is not multiplied.
+    Its expectation is 0 if both sets have one distribution, so single values may be negative. On
+    Inception features it is KID, which the article prints times 1e3; here nothing is multiplied.
 
     Source: Binkowski et al. 2018, eq. 4 and section 3; Gretton et al. 2012, eq. 3.
     """
@@ -46,10 +46,20 @@ def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
 def kernel_sums(
     x: np.ndarray, y: np.ndarray, codes_x: np.ndarray, codes_y: np.ndarray, n_units: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return kernel sums between units (xx, yy without the diagonal, xy) and cells per unit.
+    """Return the sums of the kernel between units, and the number of cells per unit.
 
-    ``codes`` (n,) and (m,) are the unit of every row. A resample of units is then a quadratic form
-    in the times each was drawn.
+    The distance of a resample of units is then a quadratic form in how often each was drawn.
+
+    Arguments:
+        x: Features (n, d).
+        y: Features (m, d).
+        codes_x: Unit (n,) of every row of x, from 0.
+        codes_y: Unit (m,) of every row of y, from 0.
+        n_units: Number of units u.
+
+    Returns:
+        xx and yy without pairs of a cell with itself, and xy, each (u, u); cells per unit (u,) of
+        x and of y.
     """
     in_x = np.eye(n_units)[codes_x]
     in_y = np.eye(n_units)[codes_y]
@@ -75,7 +85,14 @@ def distance_of_sums(
     times_x: np.ndarray,
     times_y: np.ndarray,
 ) -> float:
-    """Return MMD^2 of units drawn ``times`` times; pairs of a cell with itself are left out."""
+    """Return the squared MMD of a resample of units, NaN if it has too few pairs of cells.
+
+    Pairs of a cell with itself are left out.
+
+    Arguments:
+        xx, yy, xy, cells_x, cells_y: What :func:`kernel_sums` returns.
+        times_x, times_y: How often each unit was drawn (u,).
+    """
     n, m = times_x @ cells_x, times_y @ cells_y
     pairs_x = n * n - (times_x**2) @ cells_x
     pairs_y = m * m - (times_y**2) @ cells_y
@@ -86,10 +103,10 @@ def distance_of_sums(
 
 
 def feature_sets(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both sets as float64.
+    """Return both sets of features as float64.
 
     Raises:
-        InputError: They are not (n, d) and (m, d) with at least two rows each.
+        InputError: Their shapes are not (n, d) and (m, d) with at least two rows each.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:

@@ -1,11 +1,12 @@
-"""Features blind to treatments: fixed random convolutions, and Inception or VGG by file.
+"""Features that know nothing of treatments: random convolutions, and Inception or VGG from a file.
 
-Distances on the treatment classifier's features reward class signal; these do not. Three layers of
-convolutions with weights drawn once from a seed, each layer summarised by the mean and sd of every
-filter over the image. Random shallow networks describe texture about as well as trained ones
-(Ustyuzhaninov et al. 2017, "What does it take to generate natural textures?", ICLR) and compare
-sets of images without a bias to what a network was trained on (Naeem et al. 2020, "Reliable
-fidelity and diversity metrics for generative models", ICML, section 4.3).
+Distances on the treatment classifier's features reward class signal; distances on these features
+do not. The random network has three layers of convolutions with weights that are drawn once from a
+seed, and each layer is summarised by the mean and sd of every filter over the image. Random
+shallow networks describe texture about as well as trained ones (Ustyuzhaninov et al. 2017, "What
+does it take to generate natural textures?", ICLR) and compare sets of images without a bias towards
+the training data of a network (Naeem et al. 2020, "Reliable fidelity and diversity metrics for
+generative models", ICML, section 4.3).
 
 Nothing is downloaded. A TorchScript file (Inception for FID and KID, VGG16 for LPIPS) is loaded by
 path and SHA-256, because such a file can run code.
@@ -16,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,20 +24,21 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from rls.io.files import need_file
+from rls.networks.batches import in_batches
 from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
 
 LAYERS, FILTERS, KERNEL = 3, 16, 5
-RANDOM_FEATURES = 2 * LAYERS * FILTERS  # mean and sd of every filter
+RANDOM_FEATURES = 2 * LAYERS * FILTERS  # Mean and sd of every filter.
 VGG_CHANNELS = 3
 
 
 class RandomFeatures(nn.Module):
-    """(n, c, y, x) in unit intensity to (n, 96), any size; the same seed gives the same weights.
+    """Map images (n, c, y, x) of any size in unit intensity to features (n, 96).
 
     Arguments:
-        channels: Of the images.
-        seed: Of the weights. Numbers of two seeds are not comparable.
+        channels: Number of channels of the images.
+        seed: Decides the weights. Features of two seeds are not comparable.
     """
 
     def __init__(self, channels: int, seed: int) -> None:
@@ -55,14 +56,15 @@ class RandomFeatures(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return (n, 96): per layer the mean, then the sd, of its 16 filters."""
+        """Return (n, 96), for each layer the means and then the sds of its 16 filters."""
         parts = []
         x = images
         for layer in range(LAYERS):
             if layer > 0 and min(x.shape[-2:]) >= 2:
                 x = functional.avg_pool2d(x, 2)
             weight, bias = getattr(self, f"weight{layer}"), getattr(self, f"bias{layer}")
-            # Replicated borders: zeros would be an edge in every image, as strong as the cell.
+            # Borders are replicated, because zeros would give every image an edge as strong as
+            # the cell.
             padded = functional.pad(x, (KERNEL // 2,) * 4, mode="replicate")
             x = functional.leaky_relu(functional.conv2d(padded, weight, bias), 0.2)
             parts += [x.mean(dim=(-2, -1)), x.std(dim=(-2, -1), correction=0)]
@@ -77,37 +79,15 @@ def random_features(
     return in_batches(net, images_unit, device, batch_size)
 
 
-def in_batches(
-    function: Any,  # noqa: ANN401  # a module or a TorchScript module
-    images_unit: np.ndarray,
-    device: torch.device,
-    batch_size: int,
-) -> np.ndarray:
-    """Return float32 (n, d) of ``function`` on whole batches, the last one filled by repeats."""
-    parts = []
-    for start in range(0, len(images_unit), batch_size):
-        batch = images_unit[start : start + batch_size]
-        n = len(batch)
-        tensor = torch.as_tensor(
-            batch[np.arange(batch_size) % n], dtype=torch.float32, device=device
-        )
-        with torch.no_grad():
-            parts.append(function(tensor)[:n].float().cpu().numpy())
-    return np.concatenate(parts)
-
-
 def load_torchscript(path: Path | str, sha256: str, device: torch.device) -> torch.jit.ScriptModule:
-    """Return the TorchScript module in ``path`` after its SHA-256 has been found right.
+    """Return the TorchScript module in ``path`` after a check of its SHA-256.
 
     Raises:
-        InputError: The file is missing, has another digest, or is no TorchScript.
+        InputError: The file is missing, has another digest, or is not TorchScript.
     """
     path = need_file(path, "TorchScript file")
-    digest = hashlib.sha256()
     with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    found = digest.hexdigest()
+        found = hashlib.file_digest(handle, "sha256").hexdigest()
     if found != sha256.lower():
         raise InputError(
             f"{path} has the SHA-256 {found}, expected {sha256 or 'one in the settings'}. "
@@ -120,10 +100,10 @@ def load_torchscript(path: Path | str, sha256: str, device: torch.device) -> tor
 
 
 def as_rgb_bytes(images_unit: Tensor) -> Tensor:
-    """Return (n, 3, y, x) uint8-valued floats in [0, 255]: what Inception and VGG files take.
+    """Return images (n, 3, y, x) as whole floats in [0, 255], as Inception and VGG files take them.
 
-    One channel is repeated, two get an empty third, more than three are cut; values are clipped
-    and rounded, as in the 8-bit images of the article.
+    One channel is repeated, two channels get an empty third, and of more than three the first
+    three are kept. Values are clipped and rounded, as in the 8-bit images of the article.
     """
     n, channels, height, width = images_unit.shape
     if channels == 1:
@@ -137,10 +117,10 @@ def as_rgb_bytes(images_unit: Tensor) -> Tensor:
 def inception_features(
     module: torch.jit.ScriptModule, images_unit: np.ndarray, device: torch.device, batch_size: int
 ) -> np.ndarray:
-    """Return (n, d) features of a file with the call ``module(images, return_features=True)``.
+    """Return (n, d) features of a module that is called ``module(images, return_features=True)``.
 
-    The stored Inception of StyleGAN2-ADA and clean-fid has this call and resizes by itself. Numbers
-    from other Inception files are not interchangeable.
+    The Inception file of StyleGAN2-ADA and clean-fid has this call and resizes the images itself.
+    Values from other Inception files are not comparable.
     """
     return in_batches(
         lambda images: module(as_rgb_bytes(images), return_features=True),
@@ -157,10 +137,10 @@ def lpips_distances(
     device: torch.device,
     batch_size: int,
 ) -> np.ndarray:
-    """Return LPIPS (n,) between two sets of images in unit intensity, by a VGG16 file.
+    """Return LPIPS (n,) between pairs of images in unit intensity, by a VGG16 file.
 
-    The file has the call ``module(images, resize_images=False, return_lpips=True)`` (that of
-    StyleGAN2-ADA), whose features' squared L2 distance is LPIPS with the net VGG.
+    The module is called ``module(images, resize_images=False, return_lpips=True)``, as that of
+    StyleGAN2-ADA; the squared L2 distance of its features is LPIPS with the net VGG.
 
     Source: Zhang et al. 2018, eq. 1.
     """

@@ -1,12 +1,13 @@
-"""Pix2Pix (Isola et al. 2017) for cells: a U-Net, a PatchGAN, and how an image reaches them.
+"""Pix2Pix (Isola et al. 2017) for cells: a U-Net, a PatchGAN, and their inputs.
 
-From the article: U-Net with skips, 4x4 convolutions of stride 2 down to 1x1, batch norm, dropout of
-one half in three decoder blocks, PatchGAN of 70x70 that sees input and output, loss BCE + 100 L1.
-Four things differ. The low-resolution image is enlarged bicubically to the size of its target,
-because a U-Net keeps the size. The last layer is linear: a tanh saturates at black and white of the
-intensity scale, and the features need the values beyond. Batch norm uses running statistics when
-the network is applied, where the original uses those of its batch of one: a cell's image must not
-depend on its company. Small images get fewer layers and a smaller patch, to fit.
+As published are the U-Net with skips and 4x4 convolutions of stride 2 down to 1x1, batch norm,
+dropout of one half in three decoder blocks, the PatchGAN of 70x70 that sees input and output, and
+the loss BCE + 100 L1. Four things differ. The low-resolution image is enlarged bicubically to the
+size of its target, because a U-Net keeps the size. The last layer is linear, because a tanh
+saturates at black and white of the intensity scale and the features need the values beyond. Batch
+norm uses running statistics when the network is applied, where the original uses those of its
+batch of one, because the image of a cell must not depend on the rest of the batch. Small images get
+fewer layers and a smaller patch.
 """
 
 from __future__ import annotations
@@ -20,26 +21,32 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from rls.io import Intensity, read_weights
+from rls.io.weights import load_state
 from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
 from rls.search.forward import downscale, upscale
 
 KIND = "pix2pix"
-SMALLEST_SIZE = 16  # px: below, not even the smallest patch fits
+SMALLEST_SIZE = 16  # px; the smallest patch does not fit into smaller images.
 DROPOUT = 0.5
 DROPOUT_BLOCKS = 3
 INIT_SD = 0.02
-SLOPE = 0.2  # of the leaky ReLUs
-LEVELS = 255.0  # of an 8-bit low-resolution image, as in rls.degrade
+SLOPE = 0.2  # Slope of the leaky ReLUs below 0.
+LEVELS = 255.0  # Steps of an 8-bit low-resolution image, as in rls.degrade.
 
 
 class UNet(nn.Module):
-    """Generator: enlarged low-resolution images to high-resolution ones, both in [-1, 1] units.
+    """The generator: from enlarged low-resolution to high-resolution images, in [-1, 1] units.
 
-    As many halvings as lead to 1x1: 7 at 128 px. The maps double from ``width`` to 8 ``width``.
+    It halves the images down to 1x1, 7 times at 128 px.
+
+    Arguments:
+        n_channels: Number of channels of the images.
+        image_size: Side of the images in px.
+        width: Maps of the first layer; they double at each halving, up to 8 times as many.
 
     Raises:
-        InputError: The size is no power of two, or under 16 px.
+        InputError: The size is not a power of two, or is below 16 px.
     """
 
     def __init__(self, n_channels: int, image_size: int, width: int) -> None:
@@ -57,22 +64,23 @@ class UNet(nn.Module):
         self.up = nn.ModuleList()
         for level in range(depth):
             outer = n_channels if level == 0 else maps[level - 1]
-            # one pixel an image has no variance: the innermost level goes without a norm
+            # The innermost level has no norm, because one pixel per image has no variance.
             plain = level in (0, depth - 1)
             convolution = nn.Conv2d(outer, maps[level], 4, 2, 1, bias=plain)
             self.down.append(convolution if plain else _normed(convolution))
             inner = maps[level] * (1 if level == depth - 1 else 2)
             transposed = nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=level == 0)
             self.up.append(transposed if level == 0 else _normed(transposed))
-        # beside the innermost, and never the outermost
-        levels = [level for level in range(depth - 2, 0, -1)][:DROPOUT_BLOCKS]
-        self.dropout_shapes = {  # (c, y, x) of the maps at the level
-            level: (maps[level - 1], image_size >> level, image_size >> level) for level in levels
+        # Dropout starts next to the innermost level and never reaches the outermost. The shapes are
+        # (c, y, x) of the maps at each level.
+        self.dropout_shapes = {
+            level: (maps[level - 1], image_size >> level, image_size >> level)
+            for level in list(range(depth - 2, 0, -1))[:DROPOUT_BLOCKS]
         }
         self.apply(_initialise)
 
     def forward(self, images: Tensor, masks: dict[int, Tensor] | None = None) -> Tensor:
-        """Return images (n, c, y, x) of enlarged ones; without ``masks`` nothing is dropped."""
+        """Return images (n, c, y, x) for enlarged images; without ``masks`` nothing is dropped."""
         kept = [self.down[0](images)]
         for level in range(1, self.depth):
             kept.append(self.down[level](functional.leaky_relu(kept[-1], SLOPE)))
@@ -85,11 +93,11 @@ class UNet(nn.Module):
         return self.up[0](functional.relu(x))
 
     def masks(self, n: int, random: torch.Generator) -> dict[int, Tensor]:
-        """Draw the dropout of n images in training, on the device of ``random``."""
+        """Return the dropout of n images in training, on the device of ``random``."""
         return {level: _mask((n, *shape), random) for level, shape in self.dropout_shapes.items()}
 
     def masks_of(self, image_ids: Sequence[str], seed: int) -> dict[int, Tensor]:
-        """Return the dropout of named images, each from its own stream: alone or in company."""
+        """Return the dropout of named images, each from its own stream whatever the batch."""
         drawn: dict[int, list[Tensor]] = {level: [] for level in self.dropout_shapes}
         for image_id in image_ids:
             random = torch_stream(seed, image_id, "pix2pix dropout")
@@ -99,9 +107,15 @@ class UNet(nn.Module):
 
 
 class PatchGAN(nn.Module):
-    """Discriminator: logits (n, 1, y', x'), one a patch of the pair (input, output).
+    """The discriminator: one logit for each patch of the pair (input, output).
 
-    Three strided layers see 70x70 px, two 34x34, one 16x16: the most that the image holds.
+    A patch has 70x70 px with three strided layers, 34x34 with two and 16x16 with one. It has as
+    many as fit into the image.
+
+    Arguments:
+        n_channels: Number of channels of the images.
+        image_size: Side of the images in px.
+        width: Maps of the first layer.
     """
 
     def __init__(self, n_channels: int, image_size: int, width: int) -> None:
@@ -118,12 +132,15 @@ class PatchGAN(nn.Module):
         self.apply(_initialise)
 
     def forward(self, source: Tensor, images: Tensor) -> Tensor:
-        """Return the logits that ``images`` are real, given ``source``; both (n, c, y, x)."""
+        """Return the logits (n, 1, y', x') that ``images`` are real, given ``source``.
+
+        Both are (n, c, y, x).
+        """
         return self.layers(torch.cat([source, images], dim=1))
 
 
 def receptive_field(strided: int) -> int:
-    """Return the side in px of what a logit sees behind ``strided`` strided and two plain 4x4."""
+    """Return the side in px of a patch after ``strided`` strided and two plain 4x4 layers."""
     side = 1
     for stride in (1, 1, *[2] * strided):
         side = (side - 1) * stride + 4
@@ -131,7 +148,14 @@ def receptive_field(strided: int) -> int:
 
 
 class Pairing(nn.Module):
-    """Make the U-Net's input: y = D(x), put on 256 levels as in ``degrade``, enlarged again."""
+    """Make inputs of the U-Net: y = D(x), rounded to 256 levels as in ``degrade``, and enlarged.
+
+    Arguments:
+        image_size: Side of x in px.
+        factor: Side of x over side of y.
+        border: Border rule of D.
+        quantise: ``8bit`` rounds y to 256 levels of [0, 1]; ``none`` keeps floats.
+    """
 
     def __init__(self, image_size: int, factor: int, border: str, quantise: str) -> None:
         super().__init__()
@@ -140,19 +164,19 @@ class Pairing(nn.Module):
         self.quantise = quantise
 
     def low_resolution(self, unit: Tensor) -> Tensor:
-        """Return (n, c, y/factor, x/factor) of images (n, c, y, x), both in [0, 1] units."""
+        """Return y (n, c, y/factor, x/factor) of images x (n, c, y, x), both in [0, 1] units."""
         low = self.down(unit)
         if self.quantise == "8bit":
             low = (low * LEVELS).round().clamp(0.0, LEVELS) / LEVELS
         return low
 
     def forward(self, high: Tensor) -> Tensor:
-        """Return the inputs (n, c, y, x) that belong to images (n, c, y, x), in [-1, 1] units."""
+        """Return the inputs (n, c, y, x) for images (n, c, y, x), both in [-1, 1] units."""
         return enlarged(self.low_resolution((high + 1) / 2), self.up)
 
 
 def enlarged(low: Tensor, up: nn.Module) -> Tensor:
-    """Return the U-Net's input, in [-1, 1] units, of low-resolution images in [0, 1] units."""
+    """Return the U-Net's input in [-1, 1] units for low-resolution images in [0, 1] units."""
     return up(low) * 2 - 1
 
 
@@ -164,13 +188,15 @@ def load_unet(
     image_size: tuple[int, int] | None = None,
     n_channels: int | None = None,
 ) -> tuple[UNet, dict[str, Any]]:
-    """Return the network of a file, frozen and in eval mode, and its header.
+    """Return (the network of a file, frozen and in eval mode, its header).
 
     Arguments:
-        factor, image_size, n_channels: Of the images that it is to make; None to take any.
+        path: The file.
+        device: Where to compute.
+        factor, image_size, n_channels: Facts of the images that it will make; None to allow any.
 
     Raises:
-        InputError: The file is missing, damaged, of another kind or made for other images.
+        InputError: The file is missing, damaged, of another kind, or made for other images.
     """
     tensors, header = read_weights(path, kind=KIND)
     asked = {"factor": factor, "image_size": image_size, "channels": n_channels}
@@ -188,19 +214,15 @@ def load_unet(
             f"of this assay and factor, or train one (python -m rls.train_pix2pix)."
         )
     net = UNet(len(header["channels"]), header["image_size"], header["generator_width"])
-    try:
-        net.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"The weights in {path} do not fit their header ({reason}).") from error
+    load_state(net, tensors, path)
     return net.to(device).eval().requires_grad_(False), header
 
 
 def check_assay(path: Path | str, header: dict[str, Any], intensity: Intensity) -> None:
-    """Refuse a network that was trained on other channels or another intensity scale.
+    """Check the channels and the intensity scale that a network was trained on.
 
     Raises:
-        InputError: It was.
+        InputError: They are not those of ``intensity``.
     """
     trained = Intensity.from_dict(header["intensity"])
     if trained != intensity:
@@ -217,7 +239,7 @@ def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
 
 
 def _mask(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
-    """Return 0 with probability ``DROPOUT``, else what keeps the mean."""
+    """Return factors that are 0 with probability ``DROPOUT`` and have a mean of 1."""
     kept = torch.rand(shape, generator=random, device=random.device) >= DROPOUT
     return kept / (1 - DROPOUT)
 
@@ -231,5 +253,5 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
+def _text(value: object) -> str:
     return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -17,10 +17,8 @@ import numpy as np
 import torch
 
 from rls.io import Intensity, read_intensity, read_weights, write_text
+from rls.prior.styles import styles_and_mean
 from rls.runtime.errors import InputError
-from rls.runtime.progress import Progress
-from rls.runtime.streams import torch_stream
-from rls.sample_styles import draw_styles
 from rls.search import Problem, Styles
 from rls.search.forward import downscale
 from rls.stylegan2.generator_io import FILE, load_generator
@@ -134,13 +132,15 @@ def flow_generator(folder: Path, flow_header: Mapping[str, Any]) -> str:
 
 def _draw(generator: Any) -> Styles:  # noqa: ANN401
     device = generator.w_mean.device
-    with Progress(2 * N_STYLES, "styles of the generator", "w") as bar:
-        styles, others = (
-            draw_styles(generator, N_STYLES, torch_stream(STYLES_SEED, key, "sample_styles"),
-                        BATCH, bar)
-            for key in ("styles", "mean")
-        )  # fmt: skip
-    return Styles(styles.to(device), others.double().mean(dim=0).float().to(device))
+    styles, mean = styles_and_mean(
+        generator,
+        N_STYLES,
+        N_STYLES,
+        seed=STYLES_SEED,
+        batch_size=BATCH,
+        label="styles of the generator",
+    )
+    return Styles(styles.to(device), mean.to(device))
 
 
 def read_json(path: Path) -> dict[str, Any]:

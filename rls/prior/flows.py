@@ -1,8 +1,8 @@
 """Normalising flows F with log p_F(w) = log p(z) + log |det J_F(w)|, z = F(w) (Eq. 4).
 
-Five blocks of a masked autoregressive flow (Papamakarios et al. 2017) or of RealNVP (Dinh et al.
-2016), from nflows, behind one interface. Styles w are standardised per dimension first; the
-constant -sum log sd is kept, so that log p is the density of w itself, in nats.
+Masked autoregressive flows (Papamakarios et al. 2017), five blocks in the article, and RealNVP
+(Dinh et al. 2016) come from nflows and have one interface. Styles w are standardised per dimension
+first. The constant -sum log sd is kept, so that log p is the density of w itself, in nats.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nflows.transforms.normalization import BatchNorm
 from torch import Tensor, nn
 
 from rls.io import read_weights, write_weights
+from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
 
-FLOWS = ("maf", "realnvp")
-# what the constructor makes again: as large as the weights, so not stored
+# Not stored: these tensors are as large as the weights, and the constructor makes them again.
 DERIVED = (".mask", ".degrees")
 ROWS_AT_ONCE = 8192
 
@@ -34,7 +34,10 @@ class StyleFlow(nn.Module):
         kind: ``maf`` or ``realnvp``.
         features: d.
         hidden: Width of the hidden layers.
-        n_blocks: Number of flow blocks; a batch norm stands behind each.
+        n_blocks: Number of flow blocks; a batch norm follows each.
+
+    Raises:
+        InputError: The kind is unknown, or d is below 2.
     """
 
     mean: Tensor
@@ -52,17 +55,14 @@ class StyleFlow(nn.Module):
         self.register_buffer("sd", torch.ones(features))
         self.register_buffer("fitted", torch.tensor(False))
         self.frozen = False
+        # One feedforward block has two masked hidden layers, as in the authors' MADE.
+        shape = {"num_blocks_per_layer": 1, "batch_norm_between_layers": True}
         if kind == "maf":
-            # one feedforward block = two masked hidden layers, as in the authors' MADE
             self.flow = MaskedAutoregressiveFlow(
-                features, hidden, n_blocks, num_blocks_per_layer=1, use_residual_blocks=False,
-                activation=torch.relu, batch_norm_between_layers=True,
-            )  # fmt: skip
+                features, hidden, n_blocks, use_residual_blocks=False, **shape
+            )
         else:
-            self.flow = SimpleRealNVP(
-                features, hidden, n_blocks, num_blocks_per_layer=1, activation=torch.relu,
-                batch_norm_between_layers=True,
-            )  # fmt: skip
+            self.flow = SimpleRealNVP(features, hidden, n_blocks, **shape)
 
     def standardise(self, w: Tensor) -> Tensor:
         """Return (w - mean) / sd of styles (n, d)."""
@@ -74,13 +74,13 @@ class StyleFlow(nn.Module):
         return self.flow.log_prob(self.standardise(w)) - self.sd.log().sum()
 
     def to_noise(self, w: Tensor) -> Tensor:
-        """Return z = F(w), shape (n, d); standard normal where the flow fits."""
+        """Return z = F(w), shape (n, d), which is standard normal if the flow fits."""
         self._need_fit()
         return self.flow.transform_to_noise(self.standardise(w))
 
     @torch.no_grad()
     def from_noise(self, z: Tensor) -> Tensor:
-        """Return w = F^-1(z), shape (n, d). A MAF needs d passes a block: slow."""
+        """Return w = F^-1(z), shape (n, d); slow for a MAF, which needs d passes per block."""
         self._need_fit(inverse=True)
         return self.flow._transform.inverse(z)[0] * self.sd + self.mean
 
@@ -91,7 +91,11 @@ class StyleFlow(nn.Module):
 
     @torch.no_grad()
     def set_scale(self, w: Tensor) -> None:
-        """Take mean and sd per dimension from the training styles (n, d)."""
+        """Set mean and sd per dimension to those of the training styles (n, d).
+
+        Raises:
+            InputError: A dimension is constant or not finite.
+        """
         sd, mean = torch.std_mean(w.double(), dim=0)
         if not bool(torch.isfinite(mean).all()) or not bool((sd > 0).all()):
             raise InputError(
@@ -105,8 +109,8 @@ class StyleFlow(nn.Module):
     def recompute_batch_norm(self, w: Tensor) -> None:
         """Set every batch norm to the statistics of the whole training set (n, d), layer by layer.
 
-        The running averages of training lag behind the weights; this is what makes log p of a
-        validation set mean something. Marks the flow as fitted.
+        The running averages of training lag behind the weights, and with them log p of a
+        validation set would mean nothing. The flow counts as fitted afterwards.
         """
         training = self.training
         self.eval()
@@ -121,10 +125,17 @@ class StyleFlow(nn.Module):
         self.train(training)
 
     def freeze(self) -> StyleFlow:
-        """Make the flow a constant of a search: eval mode, no weight gradients, masks folded in."""
+        """Return the flow as a constant of a search: in eval mode, without gradients of weights.
+
+        Masks are multiplied into the weights.
+
+        Raises:
+            InputError: The flow was not fitted.
+        """
         self.eval().requires_grad_(False)
         self._need_fit()
-        self.frozen = True  # a frozen flow was checked: asking again would wait for the GPU
+        # A frozen flow has been checked; checking again would force a GPU synchronisation.
+        self.frozen = True
         for module in list(self.modules()):
             for name, child in list(module.named_children()):
                 if isinstance(child, MaskedLinear):
@@ -134,7 +145,8 @@ class StyleFlow(nn.Module):
     def _need_fit(self, inverse: bool = False) -> None:
         if self.frozen:
             return
-        # In training mode a batch norm uses its batch, so only the loss of a fit may be taken there
+        # A batch norm in training mode uses the statistics of its batch, so a flow in that mode is
+        # good for the loss of a fit alone.
         if (inverse or not self.training) and not bool(self.fitted):
             raise InputError(
                 "The flow was not fitted, so its density means nothing. Run the stage fit_flow."
@@ -144,7 +156,7 @@ class StyleFlow(nn.Module):
 
 
 def _folded(layer: MaskedLinear) -> nn.Linear:
-    """Return the plain linear layer that equals a masked one."""
+    """Return the plain linear layer that equals a masked layer."""
     plain = nn.Linear(layer.in_features, layer.out_features, device=layer.weight.device)
     plain.weight.data = layer.weight.data * layer.mask
     plain.bias.data = layer.bias.data
@@ -152,7 +164,7 @@ def _folded(layer: MaskedLinear) -> nn.Linear:
 
 
 def write_flow(path: Path | str, flow: StyleFlow, header: Mapping[str, Any]) -> None:
-    """Write a fitted flow; ``header`` adds settings, digest of the styles, validation log p."""
+    """Write a fitted flow; ``header`` adds settings, the digest of the styles, log p and more."""
     shape = {name: getattr(flow, name) for name in ("features", "hidden", "n_blocks")}
     tensors = {k: v for k, v in flow.state_dict().items() if not k.endswith(DERIVED)}
     write_weights(path, tensors, {**header, **shape, "kind": "flow", "flow": flow.kind})
@@ -161,10 +173,11 @@ def write_flow(path: Path | str, flow: StyleFlow, header: Mapping[str, Any]) -> 
 def read_flow(
     path: Path | str, device: torch.device | str = "cpu"
 ) -> tuple[StyleFlow, dict[str, Any]]:
-    """Return a frozen flow and its header.
+    """Return (a frozen flow, its header).
 
     Raises:
-        InputError: Not a flow, damaged, or its tensors do not fit its header.
+        InputError: The file is missing or damaged, holds no flow, or its tensors do not fit its
+            header.
     """
     tensors, header = read_weights(path, kind="flow")
     flow = StyleFlow(header["flow"], header["features"], header["hidden"], header["n_blocks"])

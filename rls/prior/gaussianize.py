@@ -1,8 +1,8 @@
-"""Transforms that are meant to make styles w standard normal, compared by squared norm (Fig. 1).
+"""Compare transforms that should make styles w standard normal, by the squared norm (Fig. 1).
 
-Under a standard normal of d dimensions |z|^2 follows chi-squared with mean d and standard
-deviation sqrt(2 d). Whatever standardises has mean d by construction, so the spread is the result,
-and every transform is fitted on other styles than those shown (section 3.2).
+Under a standard normal distribution of d dimensions |z|^2 follows chi-squared with mean d and
+standard deviation sqrt(2 d). Every transform that standardises has mean d by construction, so the
+spread is the result. Every transform is fitted on other styles than those shown (section 3.2).
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from rls.runtime.errors import InputError
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
 
-# undoes the slope 0.2 of the mapping network's last activation (PULSE, Menon et al. 2020)
+# Undoes the slope 0.2 of the mapping network's last activation (PULSE, Menon et al. 2020).
 LEAKY_SLOPE = 5.0
 Transform = Callable[[np.ndarray], np.ndarray]
 
 
 def leaky_relu(w: np.ndarray) -> np.ndarray:
-    """Return w where it is positive, 5 w elsewhere."""
+    """Return w where it is positive and 5 w elsewhere."""
     return np.where(w < 0, LEAKY_SLOPE * w, w)
 
 
 def fit_standardise(fit: np.ndarray) -> Transform:
-    """Return the map to mean 0 and sd 1 per dimension, from styles (n, d)."""
+    """Return the transform that gives styles (n, d) mean 0 and sd 1 per dimension."""
     mean, sd = fit.mean(axis=0), fit.std(axis=0, ddof=1)
     return lambda w: (w - mean) / sd
 
 
 def fit_whiten(fit: np.ndarray) -> Transform:
-    """Return the full (PCA) whitening of styles (n, d): mean 0, covariance the identity.
+    """Return the full (PCA) whitening of styles (n, d), to mean 0 and covariance I.
 
     Raises:
-        InputError: No more styles than dimensions, or a singular covariance.
+        InputError: There are no more styles than dimensions, or the covariance is singular.
     """
     mean = fit.mean(axis=0)
     values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(fit, rowvar=False)))
@@ -56,19 +56,19 @@ def squared_norms(
 
     Arguments:
         styles_fit: w (n, d) on which the transforms are fitted.
-        styles_shown: w (m, d) others; the flow was fitted on neither ideally.
+        styles_shown: Other w (m, d); ideally the flow was fitted on neither.
         flow: A fitted flow.
         z_shown: z (m, d_z) of the shown styles, or any standard normal sample.
 
     Returns:
-        Arrays (m,) float64: ``z``; ``w`` (as it is, BRGM's assumption); ``w_standardised``;
+        Arrays (m,) float64: ``z``; ``w`` (unchanged, as BRGM assumes); ``w_standardised``;
         ``pulse_per_dimension`` (LeakyReLU(5), then standardised: PULSE); ``leaky_relu`` (alone);
         ``leaky_relu_whitened`` (LeakyReLU(5), then full whitening); ``flow`` (F(w), ours).
 
     Raises:
-        InputError: Too few styles for a full covariance.
+        InputError: There are too few styles for a full covariance.
     """
-    import torch  # 2.7 s, and only the flow needs it
+    import torch  # Imported here, because only the flow needs it and it takes seconds.
 
     fit, shown = styles_fit.astype(np.float64), styles_shown.astype(np.float64)
     with torch.no_grad():

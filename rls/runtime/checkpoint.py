@@ -1,4 +1,7 @@
-"""Checkpoints that survive a kill at any moment: whole or absent, locked, the last two kept."""
+"""Checkpoints that survive a kill at any moment.
+
+Each is whole or absent, its folder is locked, and the last two are kept.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +10,92 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from rls.io.files import DIGEST_BYTES, atomic_path, write_text
+from rls.runtime.command import RUN
 from rls.runtime.errors import InputError
 from rls.runtime.locks import Lock
 from rls.runtime.stopping import Stopped
 
-KEPT = 2
-RUN = "RLS_RUN"  # names one run of Snakemake in the environment of its jobs
-MOST_FAILURES = 2
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+KEPT = 2  # Checkpoints that stay in a folder.
+MOST_FAILURES = 2  # At one point of one run of Snakemake.
 
 
-def identity_digest(identity: Mapping[str, Any]) -> str:
+def identity(
+    settings: DataclassInstance, may_change: Collection[str], **facts: object
+) -> dict[str, object]:
+    """Return what determines a result: the settings without ``may_change``, and other facts."""
+    kept = {name: value for name, value in asdict(settings).items() if name not in may_change}
+    return {**kept, **facts}
+
+
+def identity_digest(identity: Mapping[str, object]) -> str:
     """Return 20 hexadecimal digits of blake2b over the JSON of ``identity``."""
     text = json.dumps(identity, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
+class Resumable:
+    """A base for the state of a training, which a checkpoint holds.
+
+    Attributes:
+        modules: Names of the attributes that have a ``state_dict``; None is left out.
+        plain: Names of the attributes that are kept as they are.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ()
+    plain: ClassVar[tuple[str, ...]] = ()
+
+    def payload(self) -> dict[str, object]:
+        """Return what a checkpoint holds."""
+        parts = {name: getattr(self, name) for name in self.modules}
+        return {
+            **{name: part.state_dict() for name, part in parts.items() if part is not None},
+            **{name: getattr(self, name) for name in self.plain},
+        }
+
+    def restore(self, payload: Mapping[str, Any]) -> None:
+        """Take over the content of a checkpoint."""
+        for name in self.modules:
+            if (part := getattr(self, name)) is not None:
+                part.load_state_dict(payload[name])
+        for name in self.plain:
+            setattr(self, name, payload[name])
+
+
 class StateFolder:
     """The folder ``root/name-digest`` of one computation, held by one process at a time.
 
-    Its name holds a digest of everything that determines the result, so changed settings start
-    afresh and the same settings go on. Leave the total length out of ``identity``: then training
-    longer continues.
+    The folder's name holds a digest of everything that determines the result, so that changed
+    settings start afresh and the same settings resume. The total length does not belong in
+    ``identity``: without it, a longer training resumes a shorter one.
+
+    In a run of Snakemake (RLS_RUN is set) a computation that failed twice with the same error and
+    no progress between is not tried a third time, because retries are for faults that another
+    attempt can mend. A new run tries again.
 
     Arguments:
         root: Usually ``state`` in the run folder.
         name: The command's name.
-        identity: Settings, data digest, seed; values that JSON can hold.
+        identity: Settings, data digest and seed, as values that JSON can hold.
         writes: False for a process that only reads beside the one that holds the folder.
 
-    In a run of Snakemake (RLS_RUN is set) a fault that came twice without a step forward is not
-    met a third time: retries are for what another attempt can mend. A new run tries again.
-
     Raises:
-        InputError: On entering, when a living process holds the folder, or after such a fault.
+        InputError: On entering, if a living process holds the folder, or after two such failures.
     """
 
     def __init__(
-        self, root: Path | str, name: str, identity: Mapping[str, Any], *, writes: bool = True
+        self, root: Path | str, name: str, identity: Mapping[str, object], *, writes: bool = True
     ) -> None:
         self.folder = Path(root) / f"{name}-{identity_digest(identity)}"
         self.identity = dict(identity)
@@ -85,15 +129,15 @@ class StateFolder:
             self._note_failure(f"{type(error).__name__}: {error}")
         self._lock.give_back()
 
-    def save(self, step: int, payload: Mapping[str, Any]) -> None:
-        """Write a checkpoint and drop all but the last two.
+    def save(self, step: int, payload: Mapping[str, object]) -> None:
+        """Write a checkpoint and delete all but the last two.
 
         Arguments:
-            step: Non-negative; later steps have larger numbers.
+            step: Non-negative number that grows with progress.
             payload: Nested dicts and lists of tensors, numbers, strings and None.
 
         Raises:
-            InputError: The disk is full (the checkpoints there stay), or another process has
+            InputError: The disk is full (existing checkpoints are kept), or another process has
                 taken the folder over.
         """
         if not self._lock.is_mine():
@@ -112,9 +156,9 @@ class StateFolder:
             path.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """Return the payload of the newest good checkpoint, or None when there is none.
+        """Return the payload of the newest undamaged checkpoint, or None if there is none.
 
-        A damaged one is named, set aside and the one before it used.
+        A damaged checkpoint is named and set aside, and the one before it is used.
         """
         for path in reversed(self._checkpoints()):
             content = path.read_bytes()
@@ -131,7 +175,7 @@ class StateFolder:
         return None
 
     def clear(self) -> None:
-        """Remove all checkpoints: the result that they led to has been written."""
+        """Delete all checkpoints, once the result that they led to has been written."""
         for path in self._checkpoints():
             path.unlink(missing_ok=True)
 
@@ -146,7 +190,7 @@ class StateFolder:
         return self.folder / "failures.json"
 
     def _present(self, sentence: str = "") -> dict[str, Any]:
-        """What must be the same for a failure to be the same: the run, the progress, the fault."""
+        """Return what two failures must share to be the same: the run, the progress, the error."""
         newest = self._checkpoints()[-1:]
         progress = newest[0].name if newest else ""
         return {"run": os.environ.get(RUN, ""), "progress": progress, "sentence": sentence}
@@ -160,7 +204,8 @@ class StateFolder:
     def _note_failure(self, sentence: str) -> None:
         present, noted = self._present(sentence), self._noted()
         count = noted.pop("count", 0) if {**noted, "count": 0} == {**present, "count": 0} else 0
-        with contextlib.suppress(OSError, InputError):  # of a full disk the first fault says it
+        # The original error already reports a full disk.
+        with contextlib.suppress(OSError, InputError):
             write_text(self._failures, json.dumps({**present, "count": count + 1}) + "\n")
 
     def _refuse_third_failure(self) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import resource
 import sys
-import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeVar
+from types import EllipsisType, UnionType
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import yaml
 
@@ -20,15 +21,27 @@ from rls.runtime import locks
 from rls.runtime.errors import InputError
 from rls.runtime.stopping import STATUS, Stopped, requeue
 
-S = TypeVar("S")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
+T = TypeVar("T")
 MISSING = dataclasses.MISSING
-RUN = "RLS_RUN"  # in the environment of the jobs of Snakemake
+RUN = "RLS_RUN"  # Names one run of Snakemake in the environment of its jobs.
 
 
-def option(help: str, *, choices: Sequence[str] | None = None, default: Any = MISSING) -> Any:  # noqa: ANN401
-    """Return a dataclass field with its help text; without ``default`` the value is required."""
+def option(
+    help: str, *, choices: Sequence[str] | None = None, default: T | EllipsisType = ...
+) -> T:
+    """Return a dataclass field with its help text; without ``default`` the value is required.
+
+    Arguments:
+        help: The sentence that ``--help`` shows.
+        choices: The only values that are allowed; None to allow any.
+        default: The value that the field has if none is given.
+    """
     metadata = {"help": help, "choices": tuple(choices) if choices else None}
-    if default is MISSING:
+    if isinstance(default, EllipsisType):
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -40,7 +53,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
     override it. A key that ``settings`` does not have is refused by name.
 
     Arguments:
-        doc: The module's docstring; its first line is the summary shown by ``--help``.
+        doc: The module's docstring, which ``--help`` shows.
         settings: A frozen dataclass whose fields are made by :func:`option`.
         section: The name of the section in the configuration file.
     """
@@ -54,7 +67,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         self.settings = settings
         self.section = section
         self.hints = typing.get_type_hints(settings)
-        self.fields = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]  # S is a dataclass
+        self.fields = {field.name: field for field in dataclasses.fields(settings)}
         self.add_argument("--config", type=Path, help=f"YAML file; its section '{section}' is read")
         self.add_argument("--traceback", action="store_true", help="show the traceback of an error")
         group = self.add_argument_group(f"settings (section '{section}')")
@@ -71,17 +84,17 @@ class Parser(argparse.ArgumentParser, Generic[S]):
             )
 
     def error(self, message: str) -> NoReturn:
-        """Raise :class:`InputError` in place of argparse's exit with status 2."""
+        """Raise :class:`InputError` instead of exiting with argparse's status 2."""
         raise InputError(f"{message[:1].upper()}{message[1:]}. See --help for the arguments.")
 
     def parse(self, argv: Sequence[str] | None) -> tuple[argparse.Namespace, S]:
-        """Return the namespace of plain arguments and the settings.
+        """Return (the namespace of plain arguments, the settings).
 
-        Where the command runs as a process, its outputs are locked until it ends.
+        If the command runs as a process of its own, its outputs are locked until it ends.
 
         Raises:
-            InputError: Unknown or missing key, a value of the wrong type, or another process is
-                writing the same output.
+            InputError: A key is unknown or missing, a value has the wrong type, or another process
+                is writing the same output.
         """
         args = self.parse_args(argv)
         values: dict[str, Any] = {}
@@ -114,8 +127,12 @@ class Parser(argparse.ArgumentParser, Generic[S]):
 
 
 def make_settings(settings: type[S], values: Mapping[str, Any], section: str) -> S:
-    """Build ``settings`` from converted values; name every missing or ill-chosen one."""
-    fields = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]  # S is a dataclass
+    """Return ``settings`` built from converted values.
+
+    Raises:
+        InputError: A value is missing, or is not among its field's choices.
+    """
+    fields = {field.name: field for field in dataclasses.fields(settings)}
     missing = [
         name
         for name, field in fields.items()
@@ -136,15 +153,20 @@ def make_settings(settings: type[S], values: Mapping[str, Any], section: str) ->
     return settings(**values)
 
 
-def convert(value: Any, kind: Any, name: str) -> Any:  # noqa: ANN401
+def convert(value: object, kind: type | UnionType, name: str) -> object:
     """Return ``value`` (from YAML or the command line) as ``kind``.
 
+    Arguments:
+        value: A number, text, truth value, list or None.
+        kind: The type of a field: int, float, str, bool, a tuple of one of these, or one of these
+            or None.
+        name: What the error calls the value.
+
     Raises:
-        InputError: The value cannot be read as ``kind``; YAML's ``5e-5`` arrives as a string
-            and is refused with the spelling that works.
+        InputError: The value cannot be read as ``kind``.
     """
     origin = typing.get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
+    if origin in (UnionType, typing.Union):
         inner = [arg for arg in typing.get_args(kind) if arg is not type(None)][0]
         return None if value in (None, "none", "null") else convert(value, inner, name)
     if origin is tuple:
@@ -159,27 +181,28 @@ def convert(value: Any, kind: Any, name: str) -> Any:  # noqa: ANN401
         raise InputError(f"{name} is {value!r}, expected true or false.")
     if kind is str:
         return str(value)
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        number = kind(value)
-        if kind is int and float(value) != number:
-            raise ValueError
-    except (TypeError, ValueError):
-        article = "an integer" if kind is int else "a number"
-        raise InputError(f"{name} is {value!r}, expected {article}.") from None
-    return number
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            if kind is float:
+                return float(value)
+            if float(value) == int(value):
+                return int(value)
+    article = "an integer" if kind is int else "a number"
+    raise InputError(f"{name} is {value!r}, expected {article}.")
 
 
-def as_flags(settings: Any) -> list[str]:  # noqa: ANN401
-    """Return the flags that rebuild ``settings``: what a log line shows and a test calls."""
-    flags: list[str] = []
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        flags.append("--" + field.name.replace("_", "-"))
-        items = value if isinstance(value, tuple) else (value,)
-        flags.extend(_text(item) for item in items)
-    return flags
+def flags(values: Mapping[str, object]) -> list[str]:
+    """Return settings as flags: ``{"batch_size": 8}`` gives ``["--batch-size", "8"]``."""
+    result: list[str] = []
+    for name, value in values.items():
+        items = value if isinstance(value, list | tuple) else [value]
+        result += ["--" + name.replace("_", "-"), *map(_text, items)]
+    return result
+
+
+def as_flags(settings: DataclassInstance) -> list[str]:
+    """Return the flags that rebuild ``settings``."""
+    return flags(vars(settings))
 
 
 def flags(values: Mapping[str, object]) -> list[str]:
@@ -192,7 +215,7 @@ def flags(values: Mapping[str, object]) -> list[str]:
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a command's ``main``: exit 0, or print ``error: ...`` and exit 1.
+    """Run a command's ``main`` and exit with 0; print ``error: ...`` and exit with 1 on a fault.
 
     Work that was stopped on purpose prints ``stopped: ...`` and exits with 75.
     """
@@ -220,9 +243,10 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 
 def used() -> str:
-    """Return what this process and its children took, as a job's log ends with it.
+    """Return a line with the processor time and the peak memory of this process and its children.
 
-    Snakemake's benchmark looks now and then, and sees little of the processor time of a short job.
+    It ends the log of a job. Snakemake's benchmark samples the process now and then, and misses
+    most of the processor time of a short job.
     """
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(one.ru_utime + one.ru_stime for one in both)
@@ -230,18 +254,18 @@ def used() -> str:
     return f"used: {seconds:.2f} s of processor time, {most:.0f} MiB at most"
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
+def _text(value: object) -> str:
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _is_tuple(kind: Any) -> bool:  # noqa: ANN401
-    inner = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType,) else (kind,)
+def _is_tuple(kind: type | UnionType) -> bool:
+    inner = typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)
     return any(typing.get_origin(arg) is tuple for arg in inner)
 
 
-def _metavar(kind: Any, field: dataclasses.Field[Any]) -> str:  # noqa: ANN401
+def _metavar(kind: type | UnionType, field: dataclasses.Field[object]) -> str:
     choices = field.metadata.get("choices")
     if choices:
         return "|".join(choices)

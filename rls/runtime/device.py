@@ -1,29 +1,27 @@
-"""Choose and print the device; ``python -m rls.device`` prints versions and hardware."""
+"""Choose the device and say what it is."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import platform
 
 import torch
 
 from rls.runtime.errors import InputError
 
-# glibc's malloc.h
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-_GROW_BY = 64 << 20  # bytes that the heap is grown by at least
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # Options of mallopt, from glibc's malloc.h.
+_GROW_BY = 64 << 20  # Minimum heap growth in bytes.
 
 
 def choose_device(name: str, threads: int) -> torch.device:
-    """Return the device for ``name`` and set torch's threads.
+    """Return the device for ``name``, print it, and set torch's threads.
 
     Arguments:
-        name: ``auto`` (CUDA if there is one), ``cpu`` or ``cuda``.
-        threads: CPU threads of torch; results on CPU are bit-equal for equal thread counts.
+        name: ``auto`` (CUDA if there is a device), ``cpu`` or ``cuda``.
+        threads: CPU threads of torch; results on a CPU are bit-equal for equal thread counts.
 
     Raises:
-        InputError: ``cuda`` was asked for and there is none, or the name is unknown.
+        InputError: The name is unknown, or it is ``cuda`` and there is no CUDA device.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"The device is '{name}', expected auto, cpu or cuda.")
@@ -41,12 +39,12 @@ def choose_device(name: str, threads: int) -> torch.device:
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory for the next step; return whether it could be asked.
+    """Let the C library keep freed memory for the next step; return whether it agreed.
 
-    Activations of some MiB are otherwise given back to the system after every step and come back
-    page by page: of a discriminator's step at 64 px this was a tenth of the time, of smaller ones
-    little. The peak memory is the same, but it is held to the end. Linux with glibc; elsewhere
-    nothing changes.
+    Otherwise activations of some MiB are returned to the system after every step, and their pages
+    are mapped again one by one, which took a tenth of the time of a discriminator's step at 64 px
+    and less of smaller steps. The peak memory is the same, but it is held until the end. Nothing
+    changes except on Linux with glibc.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
@@ -64,23 +62,10 @@ def describe(device: torch.device) -> str:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Return whether bfloat16 convolutions have hardware on ``device``."""
+    """Return whether ``device`` has hardware for bfloat16 convolutions."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
         return " avx512_bf16" in open("/proc/cpuinfo").read()
     except OSError:
         return False
-
-
-def main() -> None:
-    """Print what a bug report needs."""
-    print(f"python {platform.python_version()}, torch {torch.__version__}")
-    print(
-        f"auto would use {describe(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))}"
-    )
-    print(f"fast bfloat16 on the CPU: {has_fast_bfloat16(torch.device('cpu'))}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,9 @@
-"""One training in several processes, a device each (torchrun), or in one.
+"""One training in several processes with a device each (torchrun), or in one process.
 
-Rank r of R takes rows r, r + R, ... of every joint batch: then groups of the minibatch standard
-deviation (image i belongs to group i mod n/g) lie within one process, and the gradients, averaged
-over processes, are those of the joint batch. Everything random is drawn for the joint batch from
-streams that all processes share, so nothing needs to be sent but gradients and three sums.
+Rank r of R takes the rows r, r + R, ... of every joint batch. Each group of the minibatch standard
+deviation (image i belongs to group i mod n/g) then lies within one process, and the gradients,
+averaged over processes, are those of the joint batch. Every random number is drawn for the joint
+batch from streams that all processes share, so that only gradients and three sums are sent.
 """
 
 from __future__ import annotations
@@ -21,28 +21,33 @@ from torch import Tensor
 
 from rls.runtime.errors import InputError
 
-TIMEOUT = datetime.timedelta(minutes=10)  # a process that is left alone stops after this
+TIMEOUT = datetime.timedelta(minutes=10)  # How long a process waits for the others.
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of one training."""
+    """This process among the processes of one training.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        count: Number of processes.
+    """
 
     rank: int = 0
     count: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and the log."""
+        """Return whether this process writes files and the log."""
         return self.rank == 0
 
     @property
     def rows(self) -> slice:
-        """Rows of a joint batch that are this process's."""
+        """Return the rows of a joint batch that belong to this process."""
         return slice(self.rank, None, self.count)
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace each gradient by its mean over processes; one message for all of them."""
+        """Replace each gradient by its mean over processes, in one message for all gradients."""
         if self.count == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -55,20 +60,20 @@ class Processes:
             gradient.copy_(part.view_as(gradient))
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over processes, not differentiable; `values` is not changed."""
+        """Return the sum over processes, which is not differentiable; ``values`` is unchanged."""
         values = values.clone()
         if self.count > 1:
             dist.all_reduce(values)
         return values
 
     def mean(self, value: Tensor) -> Tensor:
-        """Mean over processes, differentiable: each gets the gradient of all losses."""
+        """Return the differentiable mean over processes; each gets the gradient of all losses."""
         if self.count == 1:
             return value
         return torch.distributed.nn.all_reduce(value) / self.count
 
     def agree(self, numbers: Sequence[float], device: torch.device) -> bool:
-        """Whether all processes hold the same numbers; the answer is the same in all."""
+        """Return whether all processes hold the same numbers; all get the same answer."""
         if self.count == 1:
             return True
         mine = torch.tensor([*numbers, *(-x for x in numbers)], dtype=torch.float64, device=device)
@@ -77,7 +82,7 @@ class Processes:
         return torch.equal(greatest, -least)
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag of any process is set; the answer is the same in all."""
+        """Return whether any process has its flag set; all get the same answer."""
         if self.count == 1:
             return flag
         mine = torch.tensor(int(flag), device=device)
@@ -85,16 +90,17 @@ class Processes:
         return bool(mine)
 
     def wait(self) -> None:
-        """Return when all processes are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             dist.barrier()
 
 
 @contextlib.contextmanager
 def started(device: torch.device) -> Iterator[Processes]:
-    """The processes that torchrun started, or one alone. Chooses the GPU of this process.
+    """Yield the processes that torchrun started, or one alone, and choose this process's GPU.
 
-    Raises InputError if there are more processes than GPUs.
+    Raises:
+        InputError: There are more processes than GPUs.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:

@@ -1,4 +1,4 @@
-"""The one exception that a user's input can cause."""
+"""The one exception that a user's input can cause, and the text of other exceptions."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ class InputError(ValueError):
     as ``error: ...`` and exit with status 1; any other exception is a fault of the program and
     keeps its traceback.
     """
+
+
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """Return the first ``longest`` letters of an error's first line, its type if it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:longest]

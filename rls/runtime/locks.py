@@ -1,8 +1,9 @@
-"""One writer at a time: a lock file with a heartbeat, for state folders and for outputs.
+"""Let one process at a time write a state folder or an output: a lock file with a heartbeat.
 
-On one host, in one namespace of processes, a dead owner is known at once. Elsewhere only its
-heartbeat tells, and clocks of hosts differ: so it is watched, and taken for dead when the file has
-not been touched for STALE_S of this host's own time.
+If its owner ran on this host and in this namespace of processes, a process sees at once whether
+the owner is dead. Otherwise only the heartbeat tells, and the clocks of hosts differ. The file is
+therefore watched, and its owner counts as dead when the file has not been touched for STALE_S
+seconds of this host's clock.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from rls.runtime.errors import InputError
 
 HEARTBEAT_S = 10.0
 STALE_S = 90.0
-PATIENCE_S = 60.0  # for a process that still writes the same output: most jobs end within it
+PATIENCE_S = 60.0  # How long to wait for another writer of an output; most jobs end sooner.
 LOOK_S = 0.2
-active = False  # set where a command runs as a process of its own; a test calls many in one
+active = False  # Set if the command is a process of its own; a test calls many in one process.
 
 
 class Lock:
-    """The lock file ``path``; ``what`` names in sentences what it guards."""
+    """The lock file ``path``; ``what`` is how sentences name what it guards."""
 
     def __init__(self, path: Path, what: Path | str) -> None:
         self.path, self.what = path, what
@@ -35,7 +36,7 @@ class Lock:
         self._thread: threading.Thread | None = None
 
     def take(self, patience_s: float = 0.0) -> None:
-        """Take the lock, from a dead process too, and keep its heart beating.
+        """Take the lock, from a dead process if need be, and start its heartbeat.
 
         Arguments:
             patience_s: How long to wait for a living owner to finish.
@@ -62,7 +63,7 @@ class Lock:
         self._thread.start()
 
     def give_back(self) -> None:
-        """Remove the lock, unless another process has taken it over."""
+        """Stop the heartbeat and remove the lock, unless another process has taken it over."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -70,7 +71,7 @@ class Lock:
             self.path.unlink(missing_ok=True)
 
     def is_mine(self) -> bool:
-        """Whether this process still holds it."""
+        """Return whether this process still holds the lock."""
         return self._owner().get("token") == _token()
 
     def _create(self) -> bool:
@@ -89,17 +90,18 @@ class Lock:
         return True
 
     def _living_owner(self) -> dict[str, Any] | None:
-        """Return the owner if it lives; None, the lock removed, if it is dead or gone."""
+        """Return the owner if it lives; else remove the lock and return None."""
         owner = self._owner()
         touched = self._touched()
         if touched is None:
             return None
-        if not owner and time.time() - touched < 5.0:  # just being written by somebody else
+        if not owner and time.time() - touched < 5.0:  # Another process is just writing it.
             time.sleep(0.1)
             return None
         if owner and self._is_alive(owner, touched):
             return owner
-        # Two that find a dead lock: only one may remove it, and never a lock taken since.
+        # Two processes may find the same dead lock. The rename lets only one of them remove it, and
+        # never a lock that was taken since.
         grave = self.path.with_name(f".tmp-lock-{os.getpid()}-{self.path.name}")
         try:
             os.rename(self.path, grave)
@@ -113,7 +115,7 @@ class Lock:
         if (owner.get("host"), owner.get("space")) == (socket.gethostname(), _space()):
             start = _process_start(owner["pid"])
             return bool(start) and owner["token"].endswith(f":{start}")
-        if time.time() - touched > 10 * STALE_S:  # no two clocks differ so much
+        if time.time() - touched > 10 * STALE_S:  # No two clocks differ so much.
             return False
         print(
             f"{self.what} is held by process {owner.get('pid')} on {owner.get('host')}, where this "
@@ -150,16 +152,16 @@ class Lock:
                 return
 
 
-def hold_outputs(arguments: Mapping[str, Any]) -> None:
+def hold_outputs(arguments: Mapping[str, object]) -> None:
     """Lock every path whose argument is named ``output...`` until this process ends.
 
-    A job that outlived the Snakemake that started it may still write what the next run writes,
-    perhaps with other settings: the second waits for it, or stops with a sentence.
+    A job that outlived its Snakemake may still write an output that the next run writes too,
+    perhaps with other settings. The second job waits for the first, or stops with a sentence.
 
     Raises:
-        InputError: Another process still works on one after PATIENCE_S.
+        InputError: Another process still works on one of them after PATIENCE_S.
     """
-    # Of several processes of one training (torchrun) the first writes.
+    # Among the processes of one training (torchrun) only the first writes.
     if not active or arguments.get("dry_run") or os.environ.get("RANK", "0") != "0":
         return
     paths = {
@@ -182,7 +184,7 @@ def _token() -> str:
 
 
 def _space() -> str:
-    """Return the namespace of process numbers: containers of one host have their own."""
+    """Return the namespace of process numbers, which differs between containers of one host."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -190,7 +192,7 @@ def _space() -> str:
 
 
 def _process_start(pid: int) -> str:
-    """Return the start time of a process (so that a reused pid is not mistaken), or ''."""
+    """Return the start time of a process, '' if it is dead; a reused number has another one."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

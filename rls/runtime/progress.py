@@ -1,10 +1,9 @@
-"""Show progress: a bar with rate and time left on a terminal, a line now and then in a log."""
+"""Show progress: a bar with rate and time left on a terminal, occasional lines in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -15,10 +14,10 @@ class Progress:
     """Count ``total`` units of work.
 
     Arguments:
-        total: Units in all.
-        label: What is being done, usually the command's name.
+        total: Number of units in all.
+        label: Name of the work, usually the command's.
         unit: Name of the unit, e.g. ``img``.
-        done: Units already done before (a resumed run); they do not enter the rate.
+        done: Units that an interrupted run has done before; they do not enter the rate.
     """
 
     def __init__(self, total: int, label: str, unit: str, done: int = 0) -> None:
@@ -30,13 +29,17 @@ class Progress:
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
             self.bar = tqdm(
-                total=self.total, initial=self.done, desc=self.label, unit=self.unit,
-                dynamic_ncols=True, smoothing=0.1,
-            )  # fmt: skip
+                total=self.total,
+                initial=self.done,
+                desc=self.label,
+                unit=self.unit,
+                dynamic_ncols=True,
+                smoothing=0.1,
+            )
         return self
 
     def advance(self, n: int, note: str = "") -> None:
-        """Add ``n`` finished units; ``note`` is shown behind the rate."""
+        """Add ``n`` finished units, and show ``note`` after the rate."""
         self.done += n
         if self.bar is not None:
             if note:
@@ -49,7 +52,7 @@ class Progress:
             print(self.line(note), flush=True)
 
     def line(self, note: str = "") -> str:
-        """Return one line: percent, count, rate and time left."""
+        """Return a line with percent, count, rate and time left."""
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = (self.done - self.done_at_start) / seconds
         left = (self.total - self.done) / rate if rate > 0 else float("nan")
@@ -60,24 +63,17 @@ class Progress:
         )
         return f"{text}, {note}" if note else text
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if self.bar is not None:
             self.bar.close()
         elif kind is None:
-            seconds = time.monotonic() - self.started
+            took = format_seconds(time.monotonic() - self.started)
             count = self.done - self.done_at_start
-            print(
-                f"{self.label}: {count} {self.unit} in {format_seconds(seconds)}", flush=True
-            )  # fmt: skip
+            print(f"{self.label}: {count} {self.unit} in {took}", flush=True)
 
 
 def format_seconds(seconds: float) -> str:
-    """Return seconds as ``12 s``, ``3 min 20 s`` or ``5 h 10 min``; ``?`` when not finite."""
+    """Return seconds as ``12 s``, ``3 min 20 s`` or ``5 h 10 min``; ``?`` if not finite."""
     if not seconds < float("inf"):
         return "?"
     if seconds < 60:

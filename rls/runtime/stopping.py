@@ -1,13 +1,14 @@
-"""Stop long work in time with all of it kept: before a time limit, or when a signal asks for it.
+"""Stop long work before a time limit or on a signal, and keep all that was done.
 
-The limit is RLS_STOP_AFTER_MINUTES (configuration: stop_after_minutes) or what Slurm has left for
-the job, whichever is sooner. Signals are SIGTERM and SIGUSR1. The command then exits with status
-75, "try again" (EX_TEMPFAIL of sysexits.h), where a fault exits with 1; run again it goes on.
+The limit is RLS_STOP_AFTER_MINUTES (configuration: stop_after_minutes) or the time that Slurm has
+left for the job, whichever is sooner. The signals are SIGTERM and SIGUSR1. The command then exits
+with status 75, "try again" (EX_TEMPFAIL of sysexits.h), whereas a fault exits with 1. When it is
+run again, it resumes.
 
-Who runs it again? In a job that Snakemake submitted (RLS_REQUEUE is set) the job asks Slurm to put
-it back into the queue: it keeps its number, Snakemake goes on waiting for it, and no retry is
-spent, so that retries can stay few and are for faults alone. Where Slurm refuses, one is spent.
-Only the time limit asks for that: a job that was cancelled must stay cancelled.
+A job that Snakemake submitted (RLS_REQUEUE is set) asks Slurm to put it back into the queue. It
+keeps its number, Snakemake goes on waiting for it, and no retry is spent, so that a few retries
+are enough and serve faults alone. If Slurm refuses, one retry is spent. Only the time limit leads
+to a requeue, because a job that was cancelled must stay cancelled.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, TextIO
 
 from rls.runtime.errors import InputError
@@ -28,18 +29,18 @@ from rls.runtime.progress import format_seconds
 STATUS = 75
 MINUTES, REQUEUE = "RLS_STOP_AFTER_MINUTES", "RLS_REQUEUE"
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-RESERVE_S = 120.0  # kept free before the limit, for a checkpoint on a slow disk
-RESERVE_SHARE = 0.1  # of the time that there is, where that is less
-SLACK = 1.5  # the next piece of work may take so much longer than the longest before
+RESERVE_S = 120.0  # Kept free before the limit, for a checkpoint on a slow disk.
+RESERVE_SHARE = 0.1  # The reserve's largest share of the time until the limit.
+SLACK = 1.5  # Safety factor over the slowest piece of work so far.
 STARTED = time.monotonic()
 ASK_TIMEOUT_S = 30
 
 
 class Stopped(Exception):
-    """Long work was stopped on purpose, and what was done is kept.
+    """Long work was stopped on purpose, and its progress is kept.
 
     Attributes:
-        at_limit: Whether for its time limit, and not because somebody asked.
+        at_limit: Whether the time limit was the reason, and not a signal.
     """
 
     def __init__(self, sentence: str, *, at_limit: bool) -> None:
@@ -48,10 +49,10 @@ class Stopped(Exception):
 
 
 class Watch:
-    """Tells when to stop; between ``with`` and its end signals only ask.
+    """Tell when to stop; inside its ``with`` block a signal only asks the work to stop.
 
     Arguments:
-        label: The command, named in what is printed.
+        label: The command's name, for printed lines.
     """
 
     def __init__(self, label: str) -> None:
@@ -75,20 +76,15 @@ class Watch:
         self.last = time.monotonic()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def due(self) -> bool:
-        """Whether to keep what there is and stop; to be asked after every piece of work.
+        """Return whether to save and stop; call it after every piece of work.
 
-        It is due after a signal, or if another piece as long as the longest so far would reach
-        into the reserve before the limit.
+        It is time to stop after a signal, or if another piece as long as the longest so far would
+        reach into the reserve before the limit.
         """
         now = time.monotonic()
         self.longest, self.last = max(self.longest, now - self.last), now
@@ -96,7 +92,7 @@ class Watch:
 
     @property
     def at_limit(self) -> bool:
-        """Whether the time limit leaves no room for another piece of work."""
+        """Return whether the time limit leaves no room for another piece of work."""
         if self.limit_s is None:
             return False
         reserve = min(RESERVE_S, RESERVE_SHARE * self.limit_s)
@@ -104,12 +100,12 @@ class Watch:
         return left - reserve < SLACK * self.longest
 
     def stop_if_asked(self, kept: str) -> None:
-        """Raise :class:`Stopped` after a signal, in work that has nothing new to keep."""
+        """Raise :class:`Stopped` after a signal, in work that has nothing new to save."""
         if self.signal:
             raise self.stopped(kept)
 
     def stopped(self, kept: str) -> Stopped:
-        """Return what to raise; ``kept`` says what was done so far, such as ``after epoch 3``."""
+        """Return the exception to raise; ``kept`` names the progress, e.g. ``after epoch 3``."""
         reason = f"on {self.signal}" if self.signal else f"before the {self.limit_from}"
         return Stopped(
             f"{self.label} stopped {reason}, {kept}; all of that is kept. The same command goes "
@@ -119,7 +115,7 @@ class Watch:
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
-        # A signal to all of a job ends the `tee` that a rule's output goes through, too.
+        # A signal to the whole job also kills the `tee` that reads a rule's output.
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if not isinstance(stream, Unbreakable):
@@ -127,39 +123,44 @@ class Watch:
 
 
 class Unbreakable:
-    """A text stream that drops what nobody reads any more, in place of raising."""
+    """A text stream that drops its text if nobody reads it any more, instead of raising."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or drop."""
+        """Write ``text``, or drop it if nobody reads it."""
         try:
             return self._stream.write(text)
         except BrokenPipeError:
             return self._drop(len(text))
 
     def flush(self) -> None:
-        """Flush, or drop."""
+        """Flush the stream, or drop the rest if nobody reads it."""
         try:
             self._stream.flush()
         except BrokenPipeError:
             self._drop(0)
 
     def _drop(self, n: int) -> int:
-        # What is still in the buffer must not fail again when Python ends.
+        # The rest of the buffer must not fail again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
         return n
 
 
 def seconds_left(environment: Mapping[str, str] | None = None) -> tuple[float | None, str]:
-    """Return (seconds until this process must have stopped, whose limit that is); None without.
+    """Return (seconds until this process must have stopped, the name of that limit).
+
+    Without a limit it returns (None, '').
+
+    Arguments:
+        environment: The variables to read; None for those of this process.
 
     Raises:
-        InputError: RLS_STOP_AFTER_MINUTES is no positive number.
+        InputError: RLS_STOP_AFTER_MINUTES is not a positive number.
     """
     given = os.environ if environment is None else environment
     limits: list[tuple[float, str]] = []
@@ -182,9 +183,11 @@ def seconds_left(environment: Mapping[str, str] | None = None) -> tuple[float | 
 
 
 def slurm_seconds_left(job: str, end: str) -> float | None:
-    """Return the seconds left of a Slurm job, None where it has no limit or does not tell.
+    """Return the seconds that a Slurm job has left, None if it has no limit or Slurm does not tell.
 
-    Newer Slurm says when a job ends (SLURM_JOB_END_TIME, Unix seconds); older is asked.
+    Arguments:
+        job: The job's number, with which squeue is asked.
+        end: The end of the job in Unix seconds (SLURM_JOB_END_TIME of newer versions of Slurm).
     """
     if end.isdigit():
         return int(end) - time.time()
@@ -201,17 +204,17 @@ def slurm_seconds_left(job: str, end: str) -> float | None:
 
 
 def parse_time_left(text: str) -> float | None:
-    """Return the seconds of Slurm's ``2-03:04:05``, ``03:04:05`` or ``4:05``; None of words."""
+    """Return the seconds of Slurm's ``2-03:04:05``, ``03:04:05`` or ``4:05``; None for words."""
     days, _, clock = text.strip().rpartition("-")
     parts = clock.split(":")
     if not all(part.isdigit() for part in parts) or not (days.isdigit() or not days):
-        return None  # UNLIMITED, NOT_SET, INVALID, or nothing
+        return None  # UNLIMITED, NOT_SET, INVALID, or an empty text.
     seconds = sum(int(part) * 60**i for i, part in enumerate(reversed(parts)))
     return float(seconds + 86400 * int(days or 0))
 
 
 def requeue(stop: Stopped) -> str:
-    """Ask Slurm to run this job again, where Snakemake submitted it; return a sentence on it."""
+    """Ask Slurm to requeue this job if Snakemake submitted it; return a sentence about it."""
     job = os.environ.get("SLURM_JOB_ID", "")
     if not (stop.at_limit and job and os.environ.get(REQUEUE)):
         return ""
@@ -224,7 +227,7 @@ def requeue(stop: Stopped) -> str:
 
 
 def _ask(*command: str) -> str | None:
-    """Return what a command of Slurm prints, None if it is not there or fails."""
+    """Return the output of a Slurm command, None if it is missing or fails."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=ASK_TIMEOUT_S, check=True

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def stream_seed(seed: int, key: str, purpose: str) -> int:
-    """Return a 63-bit seed: blake2b of ``seed``, ``key`` (an image id, a plate) and ``purpose``."""
+    """Return a 63-bit seed, the blake2b of ``seed``, ``key`` (e.g. an image id) and ``purpose``."""
     text = f"{seed}\0{key}\0{purpose}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
@@ -26,6 +26,6 @@ def torch_stream(
     seed: int, key: str, purpose: str, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """Return the torch generator of (seed, key, purpose) on ``device``."""
-    import torch  # Here, because commands that need no torch draw numbers too.
+    import torch  # Imported here, because commands without torch draw numbers too.
 
     return torch.Generator(device=device).manual_seed(stream_seed(seed, key, purpose))

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from rls.io.names import TUNE
+from rls.networks.batches import in_batches
 from rls.networks.kernel_distance import kernel_distance, polynomial_kernel, standardise
-from rls.networks.perceptual import RandomFeatures, in_batches
+from rls.networks.perceptual import RandomFeatures
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream, torch_stream
 from rls.stylegan2.data import TrainingImages

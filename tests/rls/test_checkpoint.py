@@ -62,7 +62,7 @@ def test_other_settings_have_another_folder(tmp_path):
 def test_a_second_writer_stops_with_a_sentence(tmp_path):
     with state(tmp_path), pytest.raises(InputError, match="is already working on"), state(tmp_path):
         pass
-    with state(tmp_path):  # Given back at the end.
+    with state(tmp_path):  # The lock is given back at the end.
         pass
 
 
@@ -92,7 +92,7 @@ def foreign_lock(tmp_path, host="elsewhere", pid=1):
 @pytest.mark.parametrize("clock", [0.0, -200.0, 200.0])
 @pytest.mark.parametrize("host", ["elsewhere", socket.gethostname()])
 def test_the_lock_of_another_host_holds_while_its_heart_beats(tmp_path, monkeypatch, clock, host):
-    """Though its clock be wrong, and though its process number mean nothing here."""
+    """The other host's clock may be wrong, and its process number means nothing here."""
     monkeypatch.setattr(locks, "STALE_S", 60.0)
     folder, lock = foreign_lock(tmp_path, host)
     stopped = threading.Event()
@@ -131,12 +131,12 @@ def test_a_fault_is_met_twice_by_one_run_and_not_a_third_time(tmp_path, monkeypa
             raise InputError("the loss is not finite")
 
     monkeypatch.setenv(checkpoint.RUN, "monday")
-    for step in (1, None):  # the second without progress
+    for step in (1, None):  # The second attempt makes no progress.
         with pytest.raises(InputError, match="^the loss is not finite"):
             attempt(step)
     with pytest.raises(InputError, match="has failed 2 times at the same point .*not finite"):
         attempt()
-    monkeypatch.setenv(checkpoint.RUN, "tuesday")  # somebody started it again
+    monkeypatch.setenv(checkpoint.RUN, "tuesday")  # Another run of Snakemake.
     with pytest.raises(InputError, match="^the loss is not finite"):
         attempt()
     with pytest.raises(InputError, match="^the loss is not finite"):

@@ -4,6 +4,7 @@ import sys
 import pytest
 import torch
 
+from rls.device import main
 from rls.runtime.device import choose_device
 from rls.runtime.errors import InputError
 
@@ -29,7 +30,7 @@ def test_an_unknown_device_is_refused():
 
 
 def test_freed_memory_is_kept_for_the_next_step():
-    """Page faults of 20 more buffers of 32 MiB, one after the other."""
+    """Count the page faults of 20 more buffers of 32 MiB, one after the other."""
     program = """
 import resource, sys, torch
 from rls.runtime.device import keep_freed_memory
@@ -51,3 +52,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         for mode in ("plain", "keep")
     ]
     assert faults[1] < faults[0] / 10, faults
+
+
+def test_the_command_prints_what_a_bug_report_needs(capsys):
+    main([])
+    said = capsys.readouterr().out
+    assert f"torch {torch.__version__}" in said and "auto would use " in said

@@ -1,4 +1,4 @@
-"""Two processes (gloo, CPU) against one with the joint batch, and the command under torchrun."""
+"""Compare two processes (gloo, CPU) with one on the joint batch, also under torchrun."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fitting the flow: it reaches a known entropy, goes on exactly, and stops at a divergence."""
+"""The fit of a flow reaches a known entropy, resumes exactly, and stops at a divergence."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-import rls.fit_flow as module
-from rls.fit_flow import Settings, fit_flow, gaussian_log_prob, main, split_styles
+from rls.fit_flow import main
 from rls.io import write_weights
+from rls.prior import fitting
+from rls.prior.fitting import fit_flow, gaussian_log_prob, split_styles
 from rls.prior.flows import read_flow
+from rls.prior.settings import Settings
+from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 
 SMALL = Settings(
@@ -27,7 +30,7 @@ SMALL = Settings(
 
 
 def correlated_gaussian(n: int) -> tuple[torch.Tensor, float]:
-    """Styles of a Gaussian with strong correlations, and its differential entropy in nats."""
+    """Return (styles of a Gaussian with strong correlations, its differential entropy in nats)."""
     torch.manual_seed(0)
     factor = torch.eye(4) + torch.tril(torch.full((4, 4), 0.8), -1)
     w = 10.0 + 3.0 * torch.randn(n, 4) @ factor.T
@@ -39,14 +42,6 @@ def write_styles(path: Path, n: int = 400) -> Path:
     w, _ = correlated_gaussian(n)
     write_weights(path, {"w": w, "w_mean": w.mean(0)}, {"kind": "styles"})
     return path
-
-
-def flags(settings: Settings) -> list[str]:
-    return [
-        text
-        for name, value in asdict(settings).items()
-        for text in ("--" + name.replace("_", "-"), str(value))
-    ]
 
 
 @pytest.mark.parametrize("kind", ["maf", "realnvp"])
@@ -72,11 +67,11 @@ def test_a_fit_that_was_interrupted_ends_with_the_same_bits(
 ) -> None:
     styles = write_styles(tmp_path / "styles.safetensors")
     short = replace(SMALL, max_epochs=5)
-    base = ["--styles", str(styles), *flags(short)]
+    base = ["--styles", str(styles), *as_flags(short)]
     whole, halved = tmp_path / "whole.safetensors", tmp_path / "halved.safetensors"
     main([*base, "--output", str(whole), "--state", str(tmp_path / "a")])
 
-    real, count = module.run_epoch, [0]
+    real, count = fitting.run_epoch, [0]
 
     def dies_in_the_third_epoch(*args: object) -> bool:
         count[0] += 1
@@ -84,13 +79,13 @@ def test_a_fit_that_was_interrupted_ends_with_the_same_bits(
             raise KeyboardInterrupt
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "run_epoch", dies_in_the_third_epoch)
+    monkeypatch.setattr(fitting, "run_epoch", dies_in_the_third_epoch)
     arguments = [*base, "--output", str(halved), "--state", str(tmp_path / "b")]
     with pytest.raises(KeyboardInterrupt):
         main(arguments)
     assert not halved.exists()
     main(arguments)
-    assert count[0] == 3 + 3  # two epochs were kept
+    assert count[0] == 3 + 3  # Two epochs were kept.
     (one, header), (other, other_header) = read_flow(whole), read_flow(halved)
     assert all(
         torch.equal(a, b)
@@ -104,7 +99,7 @@ def test_a_fit_that_was_interrupted_ends_with_the_same_bits(
 def test_a_fit_that_is_killed_ends_with_the_same_bits(tmp_path: Path) -> None:
     styles = write_styles(tmp_path / "styles.safetensors")
     base = [sys.executable, "-m", "rls.fit_flow", "--styles", str(styles)]
-    base += flags(replace(SMALL, max_epochs=60, patience_epochs=60))
+    base += as_flags(replace(SMALL, max_epochs=60, patience_epochs=60))
 
     def command(name: str) -> list[str]:
         output = tmp_path / f"{name}.safetensors"
@@ -132,7 +127,7 @@ def test_the_best_epoch_is_kept_and_fitting_stops_with_patience() -> None:
     overfit = replace(SMALL, hidden=128, learning_rate=1e-2, max_epochs=200, patience_epochs=5)
     fit = fit_flow(train, validation, overfit)
     assert fit.epoch == fit.best_epoch + 5 < 200
-    assert module.mean_log_prob(fit.flow, validation) == pytest.approx(fit.best_log_prob, abs=1e-5)
+    assert fitting.mean_log_prob(fit.flow, validation) == pytest.approx(fit.best_log_prob, abs=1e-5)
 
 
 def test_a_divergence_halves_the_rate_and_gives_up_in_a_sentence(
@@ -140,18 +135,18 @@ def test_a_divergence_halves_the_rate_and_gives_up_in_a_sentence(
 ) -> None:
     w, _ = correlated_gaussian(200)
     train, validation = split_styles(w, 0.2, 0)
-    real, count = module.run_epoch, [0]
+    real, count = fitting.run_epoch, [0]
 
     def diverges_once(*args: object) -> bool:
         count[0] += 1
         return count[0] != 2 and real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "run_epoch", diverges_once)
+    monkeypatch.setattr(fitting, "run_epoch", diverges_once)
     fit = fit_flow(train, validation, replace(SMALL, max_epochs=4))
     assert fit.halvings == 1 and math.isfinite(fit.best_log_prob)
     assert fit.optimiser.param_groups[0]["lr"] == SMALL.learning_rate / 2
 
-    monkeypatch.setattr(module, "run_epoch", lambda *args: False)
+    monkeypatch.setattr(fitting, "run_epoch", lambda *args: False)
     with pytest.raises(InputError, match="diverged 4 times"):
         fit_flow(train, validation, SMALL)
 

@@ -1,4 +1,4 @@
-"""Flows: Eq. 4 holds, and nothing unfitted is evaluated."""
+"""Flows obey Eq. 4, and an unfitted flow is never evaluated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = pytest.mark.parametrize("kind", ["maf", "realnvp"])
 
 
 def made_flow(kind: str, features: int = 6, seed: int = 0) -> StyleFlow:
-    """A flow with random weights and batch norms of its own data: every term counts."""
+    """Return a flow with random weights and batch norms of its own data, so that no term is 0."""
     torch.manual_seed(seed)
     flow = StyleFlow(kind, features, 16, 3)
     for parameter in flow.parameters():

@@ -1,4 +1,4 @@
-"""Fig. 1: what each transform makes of styles whose law is known."""
+"""Fig. 1: every transform is applied to styles of a known distribution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def correlated(n: int, d: int = 24, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     mixing = np.random.default_rng(9).standard_normal((d, d)) + 2.0
     x = rng.standard_normal((n, d)) @ mixing + 1.0
-    return np.where(x < 0, 0.2 * x, x).astype(np.float32)  # as the mapping network's last layer
+    return np.where(x < 0, 0.2 * x, x).astype(np.float32)  # Like the mapping network's last layer.
 
 
 def test_whitening_makes_a_gaussian_chi_squared_and_standardising_does_not() -> None:
@@ -34,11 +34,11 @@ def test_whitening_makes_a_gaussian_chi_squared_and_standardising_does_not() -> 
     assert set(norms) == expected
     assert all(x.shape == (4000,) for x in norms.values())
     chi_sd = np.sqrt(2 * 24)
-    # LeakyReLU(5) undoes the 0.2, so what is whitened here is exactly Gaussian
+    # LeakyReLU(5) undoes the slope 0.2, so the whitened vectors are exactly Gaussian.
     for name in ("z", "leaky_relu_whitened"):
         assert abs(norms[name].mean() - 24) < 0.6
         assert abs(norms[name].std() - chi_sd) < 0.6
-    # standardising leaves the correlations: the mean is d by construction, the spread is not
+    # Standardising keeps the correlations: the mean is d by construction, the spread is not.
     assert abs(norms["pulse_per_dimension"].mean() - 24) < 1.5
     assert norms["pulse_per_dimension"].std() > 2 * chi_sd
     assert norms["w"].mean() > 10 * norms["w_standardised"].mean()

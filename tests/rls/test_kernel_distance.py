@@ -19,7 +19,7 @@ def test_points_at_known_places_have_a_known_distance():
 
 
 def test_a_row_is_never_compared_with_itself():
-    """With the diagonal the distance of equal distributions would be positive in the mean."""
+    """With the diagonal, the mean distance of equal distributions would be positive."""
     random = np.random.default_rng(0)
     values, biased = [], []
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""One writer of an output at a time, though its Snakemake be dead."""
+"""One writer of an output at a time, even if its Snakemake is dead."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from rls.runtime import locks
 from rls.runtime.errors import InputError
 from tests.conftest import ROOT
 
-# Writes its own name to --output in two steps, a while apart; the file tells who wrote what.
+# Writes its own name to --output in two steps, a while apart: the file tells who wrote what.
 WRITER = """
 import sys, time
 from dataclasses import dataclass

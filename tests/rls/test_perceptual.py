@@ -57,7 +57,7 @@ def test_random_features_see_blur_that_channel_means_do_not():
 
 
 class Stub(torch.nn.Module):
-    """Has the calls of the stored Inception and VGG files: channel means, or scaled ones."""
+    """Has the calls of the Inception and VGG files, and returns (scaled) channel means."""
 
     def forward(
         self,
@@ -89,7 +89,9 @@ def test_a_torchscript_file_is_loaded_by_its_sha256_and_refused_by_any_other(stu
     with pytest.raises(InputError, match="not a TorchScript"):
         perceptual.load_torchscript(other, hashlib.sha256(b"no torchscript").hexdigest(), CPU)
     found = perceptual.inception_features(module, np.full((3, 2, 4, 4), 2.0, np.float32), CPU, 2)
-    np.testing.assert_array_equal(found, [[255, 255, 0]] * 3)  # clipped; the third channel empty
+    np.testing.assert_array_equal(
+        found, [[255, 255, 0]] * 3
+    )  # Clipped, and the third channel is empty.
 
 
 def test_lpips_is_the_squared_distance_of_the_files_features(stub):

@@ -1,4 +1,4 @@
-"""Pix2Pix: sizes, receptive fields, dropout, the pairs it learns from, the search."""
+"""Pix2Pix: its sizes, receptive fields, dropout, training pairs and search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHANNELS = ("dna", "nfkb")
 
 
 def unet(size=16, n_channels=2, width=4, seed=0):
-    """A network in eval mode whose weights are large enough for differences to be seen."""
+    """Return a network in eval mode whose weights are large enough to show differences."""
     torch.manual_seed(seed)
     net = UNet(n_channels, size, width)
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_values_beyond_black_and_white_can_be_made():
 @pytest.mark.parametrize(("size", "side"), [(16, 16), (32, 16), (64, 34), (128, 70), (256, 70)])
 def test_a_patch_is_as_large_as_published_where_the_image_holds_it(size, side):
     net = PatchGAN(1, size, 2).double().eval()
-    source, images = torch.randn(2, 1, 1, 160, 160, dtype=torch.double)  # no edge cuts the patch
+    source, images = torch.randn(2, 1, 1, 160, 160, dtype=torch.double)  # No edge cuts the patch.
     for tensor in (source, images):
         tensor.requires_grad_(True)
     logits = net(source, images)
@@ -90,7 +90,7 @@ def test_weights_start_as_published():
 def test_dropout_drops_half_in_three_blocks_beside_the_innermost_and_keeps_the_mean():
     shapes = UNet(2, 128, 4).dropout_shapes
     assert [shape[1] for shape in shapes.values()] == [4, 8, 16]
-    assert len(UNet(2, 16, 4).dropout_shapes) == 2  # never in the last block
+    assert len(UNet(2, 16, 4).dropout_shapes) == 2  # Never in the last block.
     masks = UNet(2, 128, 16).masks(8, torch.Generator().manual_seed(0))
     for mask in masks.values():
         assert set(mask.unique().tolist()) == {0.0, 2.0}

@@ -8,6 +8,7 @@ import torch
 from rls import sample_styles
 from rls.io import read_weights
 from rls.runtime.errors import InputError
+from rls.runtime.streams import torch_stream
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.generator_io import load_generator, write_generator
 from rls.stylegan2.networks import Generator
@@ -37,7 +38,7 @@ def test_styles_are_those_of_the_mapping_network(generator_file):
     assert tensors["w"].dtype == torch.float32
     assert header["generator_digest"] == generator.header["digest"]
     assert header["z_seed"] == 1
-    random = sample_styles.torch_stream(1, "styles", "sample_styles")
+    random = torch_stream(1, "styles", "sample_styles")
     w = generator.mapping(torch.randn((70, 6), generator=random))[:, 0]
     torch.testing.assert_close(tensors["w"], w)
 
@@ -46,7 +47,7 @@ def test_mean_and_deviation_are_those_of_the_distribution(generator_file):
     tensors, _ = sampled(generator_file, n_styles=4000, batch_size=500)
     w = tensors["w"]
     torch.testing.assert_close(tensors["w_sd"], w.std(dim=0))
-    # The mean comes from other samples of the same size: it differs, by its standard error.
+    # The mean comes from other samples of the same size, so it differs by its standard error.
     error = (tensors["w_mean"] - w.mean(dim=0)) / (tensors["w_sd"] * (2 / 4000) ** 0.5)
     assert 0 < error.abs().max() < 5
 

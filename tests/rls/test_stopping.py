@@ -1,4 +1,4 @@
-"""Stopping in time: before a limit, on a signal, and what Slurm is asked."""
+"""Long work stops before a limit or on a signal, and asks Slurm to go on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ command.run(main)
 
 
 def of_slurm(folder, monkeypatch, **programs):
-    """Put programs named as Slurm's in front of the PATH; each is a line of shell."""
+    """Put programs with the names of Slurm's first in the PATH; each is a line of shell."""
     for name, line in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{line}\n")
         (folder / name).chmod(0o755)
@@ -88,7 +88,8 @@ def test_it_is_due_where_another_piece_would_reach_the_limit(monkeypatch):
         for _ in range(5):
             now[0] += 20
             due.append(watch.due())
-    # a tenth is kept free, and the next may take 30 s: after 60 s 40 are left, after 80 s 20
+    # A tenth of the time is kept free, and the next piece may take 30 s: after 60 s there are 40 s
+    # left, after 80 s there are 20 s.
     assert due == [False, False, False, True, True]
 
 
@@ -105,7 +106,7 @@ def test_a_signal_asks_and_what_comes_after_the_watch_is_as_before():
 
 
 def test_a_command_that_is_stopped_ends_with_its_own_status_though_nobody_reads():
-    """As where Slurm's signal ends the `tee` behind a command as well."""
+    """Slurm's signal kills the `tee` behind a command as well."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", COMMAND]
     with subprocess.Popen(

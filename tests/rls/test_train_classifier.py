@@ -17,7 +17,7 @@ SETTINGS = {
 
 
 def cells(n=320, size=8, seed=0):
-    """Images whose class is the place of the marker, centre or rim, at equal channel means."""
+    """Return images that differ in the marker's place, centre or rim, at equal channel means."""
     random = np.random.default_rng(seed)
     grid = np.hypot(*(np.indices((size, size)) - (size - 1) / 2))
     inside = grid < size / 3.5

@@ -1,4 +1,4 @@
-"""The command train_pix2pix: what it learns, what it looks at, how it resumes, what it refuses."""
+"""The command train_pix2pix: what it learns, what it reads, how it resumes, what it refuses."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ import yaml
 from analysis import configuration
 from rls import train_pix2pix
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
+from rls.networks import pix2pix_training
 from rls.networks.pix2pix import Pairing, load_unet
+from rls.networks.pix2pix_settings import Settings
+from rls.networks.pix2pix_training import held_out_l1, start, step, verdict
 from rls.runtime.checkpoint import StateFolder
-from rls.runtime.command import as_flags
+from rls.runtime.command import as_flags, flags
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Stopped
 from rls.runtime.streams import torch_stream
 from rls.search import pix2pix
 from rls.stylegan2.data import TrainingImages
-from rls.train_pix2pix import Settings, held_out_l1, start, step, verdict
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import make_problem, quiet
 
@@ -41,11 +43,11 @@ SETTINGS = Settings(
     seed=1, device="cpu", threads=1,
 )  # fmt: skip
 CPU = torch.device("cpu")
-GIVEN = {"--border": "reflect", "--quantise": "none"}  # of the required flags those with choices
+GIVEN = {"--border": "reflect", "--quantise": "none"}  # The required flags that have choices.
 
 
 def cells(n=36, size=24, seed=0):
-    """Smooth blobs in counts, and a table with all splits."""
+    """Return (smooth blobs in counts, a table with all splits)."""
     random = np.random.default_rng(seed)
     y, x = np.indices((size, size)) - (size - 1) / 2
     images = np.empty((n, 2, size, size))
@@ -91,7 +93,7 @@ def trained(folder, into, weight=1.0, **changes):
 
 @pytest.fixture(scope="module")
 def whole(folder, tmp_path_factory):
-    """A training that was never stopped."""
+    """Return the result of a training that was never stopped."""
     return trained(folder, tmp_path_factory.mktemp("whole"))
 
 
@@ -109,7 +111,7 @@ def data_of(folder, split="gan"):
 
 
 def losses(weight, folder):
-    """A step from the start, the losses it tells, and the networks before it."""
+    """Take a first step; return (networks after it, before it, its losses, its tensors)."""
     state, before = (start(2, weight, SETTINGS, CPU) for _ in range(2))
     high = data_of(folder).batch(0, 8, CPU)
     source = Pairing(16, 4, "renormalize", "8bit")(high)
@@ -127,7 +129,7 @@ def test_a_step_is_that_of_the_published_losses(folder):
     real, made = before.patch(source, high), before.patch(source, fake)
     adversary = -(torch.sigmoid(real).log().mean() + (1 - torch.sigmoid(made)).log().mean()) / 2
     assert float(told[2]) == pytest.approx(float(adversary), rel=1e-4)
-    # the discriminator has taken its step when it judges for the U-Net
+    # The discriminator has taken its step before it judges for the U-Net.
     seen = -torch.sigmoid(state.patch(source, fake)).log().mean()
     assert float(told[1]) == pytest.approx(float(100 * l1 + 0.7 * seen), rel=1e-3)
 
@@ -145,7 +147,7 @@ def test_the_twin_on_l1_has_no_discriminator(folder, tmp_path, monkeypatch):
     def refuse(*sizes):
         raise AssertionError("a discriminator was made")
 
-    monkeypatch.setattr(train_pix2pix, "PatchGAN", refuse)
+    monkeypatch.setattr(pix2pix_training, "PatchGAN", refuse)
     state, before, told, (source, high, fake) = losses(0.0, folder)
     assert state.patch is None and float(told[2]) == 0.0
     wanted = torch.autograd.grad(
@@ -182,7 +184,7 @@ def test_the_learning_rate_is_constant_and_then_falls_linearly():
     np.testing.assert_allclose(rates, [1, 1, 1, 0.8, 0.6, 0.4, 0.2])
 
 
-# ---- what it looks at -------------------------------------------------------------------------
+# ---- what it reads ----------------------------------------------------------------------------
 
 
 def test_other_splits_change_no_weight_and_tune_only_the_curves(folder, whole, tmp_path):
@@ -208,7 +210,7 @@ def test_the_weights_kept_are_the_last_or_those_with_the_least_l1_on_tune(
         seen.append({name: value.clone() for name, value in unet.state_dict().items()})
         return [0.3, 0.1, 0.2, 0.2][len(seen) - 1]
 
-    monkeypatch.setattr(train_pix2pix, "held_out_l1", tell)
+    monkeypatch.setattr(pix2pix_training, "held_out_l1", tell)
     assert_equal(trained(folder, tmp_path, keep=keep)[0], seen[epoch - 1])
 
 
@@ -242,15 +244,15 @@ def test_the_workflow_hands_over_the_section_the_block_and_every_argument():
     required = [a.option_strings[0] for a in parser._actions if a.required]
     assert all(f"{flag} " in shell for flag in required)
     given = [item for flag in required for item in (flag, GIVEN.get(flag, "1"))]
-    _, settings = parser.parse([*given, *configuration.flags(values)])
+    _, settings = parser.parse([*given, *flags(values)])
     assert settings.image_size == 128 and settings.generator_width == 64
-    # the twins differ in what is handed over from their own blocks, and in nothing else
+    # The twins differ in the settings of their own blocks and in nothing else.
     blocks = [config["methods"][name] for name in ("pix2pix", "unet_l1")]
     assert {k for k in blocks[0] if blocks[0][k] != blocks[1][k]} == {"adversarial_weight"}
     assert "--adversarial-weight {params.adversarial_weight}" in shell
 
 
-# ---- stopping and going on --------------------------------------------------------------------
+# ---- stopping and resuming --------------------------------------------------------------------
 
 
 def test_stopped_by_an_error_and_resumed_is_equal_to_never_stopped(
@@ -260,7 +262,7 @@ def test_stopped_by_an_error_and_resumed_is_equal_to_never_stopped(
 
     def then_stop(self, step, payload):
         save(self, step, payload)
-        if step == 9:  # the third epoch of 3 steps
+        if step == 9:  # The end of the third epoch of 3 steps.
             raise RuntimeError("the power went")
 
     monkeypatch.setattr(StateFolder, "save", then_stop)
@@ -296,7 +298,7 @@ def test_killed_and_resumed_is_equal_to_never_stopped(folder, tmp_path):
 def test_asked_to_stop_within_an_epoch_or_at_its_end_it_ends_the_same(
     folder, whole, tmp_path, monkeypatch, capsys, step
 ):
-    """An epoch has 3 steps: within the first, at its end, within the third."""
+    """An epoch has 3 steps; the work stops in the first, at its end, and in the third."""
     advance, count = Progress.advance, itertools.count(1)
 
     def then_ask(self, n, note=""):

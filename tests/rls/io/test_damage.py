@@ -1,4 +1,4 @@
-"""What happens to files: a flipped bit is found on read, a full disk leaves what was there."""
+"""A flipped bit is found when a file is read, and a full disk leaves the old file."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ TENSORS = {"w": torch.arange(6.0).reshape(2, 3), "block.b": torch.arange(3)}
 
 
 def write(path):
-    """Write one file of the kind that its name tells."""
+    """Write a file of the kind that its name tells."""
     if path.suffix in (".parquet", ".csv"):
         write_table(path, TABLE, written_by="measure")
     elif path.suffix == ".json":
@@ -53,12 +53,12 @@ def write(path):
 
 
 def read(path):
-    """Return everything that was read, as text that can be compared."""
+    """Return the content of a file as text that can be compared."""
     if path.suffix in (".parquet", ".csv"):
         table = read_table(path)
         return table.to_json() + str(table.dtypes.to_dict())
     if path.suffix == ".json":
-        return repr((read_intensity(path), json.loads(path.read_text())))  # its rule, too
+        return repr((read_intensity(path), json.loads(path.read_text())))  # With its rule.
     if path.suffix == ".tif":
         stack = read_stack(path)
         return f"{stack.images.tobytes()!r} {stack.table.to_json()} {stack.channels}" + repr(
@@ -68,7 +68,7 @@ def read(path):
     return repr(({k: v.tolist() for k, v in tensors.items()}, header))
 
 
-# what is read, and the rule that the sentence must name; a CSV's lies in the file beside it
+# Files, and the rule that the error must name. The rule of a CSV lies in the file beside it.
 KINDS = [
     ("features.parquet", "rule measure"),
     ("solutions.csv", "rule measure"),
@@ -82,7 +82,7 @@ KINDS = [
 
 @pytest.mark.parametrize(("name", "rule"), KINDS)
 def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(tmp_path, name, rule):
-    """Of a few hundred places all over the file, every one."""
+    """Flips a bit at a few hundred places all over the file."""
     path = tmp_path / name
     write(path)
     content, good, found = path.read_bytes(), read(path), 0
@@ -123,7 +123,7 @@ def test_files_from_before_the_digests_are_still_read(tmp_path):
     assert read_intensity(tmp_path / "intensity.json").white == (2,)
     levels = {"channels": ["dna"], "black": [1.0], "white": [2.0]}
     text = json.dumps(levels, sort_keys=True).encode()
-    alone = hashlib.blake2b(text, digest_size=DIGEST_BYTES).hexdigest()  # without the rule
+    alone = hashlib.blake2b(text, digest_size=DIGEST_BYTES).hexdigest()  # Without the rule.
     content = {"written_by": "select_cells", **levels, "digest": alone}
     (tmp_path / "intensity.json").write_text(json.dumps(content))
     assert read_intensity(tmp_path / "intensity.json").white == (2,)
@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path):
 
 # ---- a full disk ------------------------------------------------------------------------------
 
-# Python ignores the signal of the limit on a file's size, so that writing fails as on a full disk.
+# Python ignores the signal of a limit on file sizes, so that writing fails as on a full disk.
 FULL = """
 import json, pathlib, resource, sys
 import matplotlib; matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""Whatever wrote a file, the same pixels come out in the same places, or a sentence."""
+"""Whichever program wrote a file, its pixels are read in their places, or refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GREY = {"photometric": "minisblack"}
         (CELLS[0], {"imagej": True, "metadata": {"axes": "CYX"}, **GREY}, None, CELLS[:1]),
         (CELLS, {"ome": True, "metadata": {"axes": "TCYX"}, **GREY}, None, CELLS),
         (CELLS, GREY, None, CELLS),
-        (CELLS, {}, None, CELLS),  # tifffile takes 4 px for RGBA
+        (CELLS, {}, None, CELLS),  # tifffile takes 4 px for RGBA.
         (CELLS[0], GREY, None, CELLS[:1]),
         (CELLS.reshape(10, 4, 4), {"metadata": None, **GREY}, "TCYX", CELLS),
         (CELLS.swapaxes(0, 1).reshape(10, 4, 4), {"metadata": None, **GREY}, "CTYX", CELLS),

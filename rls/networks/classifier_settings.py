@@ -1,0 +1,26 @@
+"""Settings of the treatment classifier; section ``train_classifier`` of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rls.runtime.command import option
+
+# Settings that a resumed training may change.
+MAY_CHANGE = ("epochs", "patience_epochs", "device", "threads")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Training of the treatment classifier."""
+
+    epochs: int = option("Largest number of passes over the training cells.")
+    batch_size: int = option("Images per step.")
+    learning_rate: float = option("Step size of AdamW.")
+    weight_decay: float = option("Weight decay of AdamW.")
+    width: int = option("Channels of the first layer.")
+    dropout: float = option("Share of the 32 features left out in training.")
+    patience_epochs: int = option("Stop after this many epochs without a lower loss on tune.")
+    seed: int = option("Seed of the weights, the order and the orientations.")
+    device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
+    threads: int = option("CPU threads of torch.")

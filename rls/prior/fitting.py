@@ -1,0 +1,232 @@
+"""Fit a flow to styles: maximum likelihood by Adam with early stopping (article, section 3.1.2)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rls.prior.flows import ROWS_AT_ONCE, StyleFlow
+from rls.prior.settings import Settings
+from rls.runtime.checkpoint import Resumable, StateFolder
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.stopping import Watch
+from rls.runtime.streams import stream_seed, torch_stream
+
+MOST_HALVINGS = 3  # Of the learning rate, before a fit that diverges is given up.
+
+
+@dataclass
+class Fit(Resumable):
+    """State of a fit: everything that the next epoch depends on.
+
+    Attributes:
+        flow: The flow that is fitted.
+        optimiser: Its optimiser.
+        best: Weights of the best epoch.
+        best_log_prob: Mean log p in nats of the validation styles under these.
+        best_epoch: Number of that epoch, from 1; 0 before there is one.
+        epoch: Epochs done.
+        halvings: How often the learning rate was halved.
+    """
+
+    modules = ("flow", "optimiser")
+    plain = ("best", "best_log_prob", "best_epoch", "epoch", "halvings")
+
+    flow: StyleFlow
+    optimiser: torch.optim.Adam
+    best: dict[str, Tensor]
+    best_log_prob: float = -math.inf
+    best_epoch: int = 0
+    epoch: int = 0
+    halvings: int = 0
+
+
+def split_styles(w: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Return (training, validation) styles, split by a seeded shuffle.
+
+    Arguments:
+        w: Styles (n, d).
+        share: Share of the validation styles, 0 to 1.
+        seed: Seed of the shuffle.
+
+    Raises:
+        InputError: One of the two would hold fewer than two styles.
+    """
+    order = torch.randperm(len(w), generator=torch_stream(seed, "styles", "fit_flow split"))
+    n_validation = round(share * len(w))
+    if min(n_validation, len(w) - n_validation) < 2:
+        raise InputError(
+            f"{len(w)} styles with a validation_share of {share} leave too few to fit and to "
+            f"judge. Sample more styles or change the share."
+        )
+    return w[order[n_validation:]], w[order[:n_validation]]
+
+
+def gaussian_log_prob(train: Tensor, shown: Tensor, full: bool) -> float | None:
+    """Return the mean log density in nats of styles under the Gaussian of the training styles.
+
+    Arguments:
+        train: Styles (n, d) that give the mean and the covariance.
+        shown: Styles (m, d) whose density is taken.
+        full: Whether the covariance is full or diagonal.
+
+    Returns:
+        None if the covariance is singular, as a full one is with n <= d.
+    """
+    train, shown = train.double(), shown.double()
+    mean = train.mean(0)
+    covariance = torch.cov(train.T) if full else torch.diag(train.var(0))
+    if full and len(train) <= train.shape[1]:
+        return None
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if int(failed):
+        return None
+    z = torch.linalg.solve_triangular(factor, (shown - mean).T, upper=False)
+    log_det = factor.diagonal().log().sum()
+    constant = 0.5 * train.shape[1] * math.log(2 * math.pi)
+    return float(-0.5 * (z**2).sum(0).mean() - log_det - constant)
+
+
+@torch.no_grad()
+def mean_log_prob(flow: StyleFlow, w: Tensor) -> float:
+    """Return the mean log p_F of styles (n, d), in nats."""
+    flow.eval()
+    return float(torch.cat([flow.log_prob(part) for part in w.split(ROWS_AT_ONCE)]).double().mean())
+
+
+def start_fit(train: Tensor, settings: Settings) -> Fit:
+    """Return an unfitted flow, scaled to the training styles (n, d), with its optimiser."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(settings.seed, "flow", "initial weights"))
+        flow = StyleFlow(settings.flow, train.shape[1], settings.hidden, settings.n_blocks)
+    flow = flow.to(train.device)
+    flow.set_scale(train)
+    optimiser = torch.optim.Adam(
+        flow.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    return Fit(flow, optimiser, copy.deepcopy(flow.state_dict()))
+
+
+def run_epoch(fit: Fit, train: Tensor, settings: Settings, watch: Watch) -> bool:
+    """Go once through the training styles; return False as soon as a loss is not finite.
+
+    Raises:
+        Stopped: On a signal; the epoch is lost.
+    """
+    size = min(settings.batch_size, len(train))
+    random = torch_stream(settings.seed, f"epoch {fit.epoch}", "fit_flow order")
+    order = torch.randperm(len(train), generator=random).to(train.device)
+    fit.flow.train()
+    healthy = torch.tensor(True, device=train.device)
+    # The remainder is left out, because a batch of one style has no variance; another epoch
+    # shuffles it into a batch.
+    for rows in order[: len(order) // size * size].split(size):
+        loss = -fit.flow.log_prob(train[rows]).mean()
+        fit.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        watch.stop_if_asked(f"after epoch {fit.epoch}")
+        norm = torch.nn.utils.clip_grad_norm_(fit.flow.parameters(), settings.gradient_clip)
+        healthy = healthy & torch.isfinite(loss) & torch.isfinite(norm)
+        if not bool(healthy):
+            return False
+        fit.optimiser.step()
+    return True
+
+
+def step_back(fit: Fit) -> None:
+    """Restore the best weights and halve the learning rate, after a loss that was not finite.
+
+    Raises:
+        InputError: That has happened too often.
+    """
+    fit.halvings += 1
+    if fit.halvings > MOST_HALVINGS:
+        raise InputError(
+            f"The fit of the flow diverged {fit.halvings} times although its learning rate was "
+            f"halved each time. Lower learning_rate or gradient_clip."
+        )
+    fit.flow.load_state_dict(fit.best)
+    fit.optimiser.state.clear()
+    for group in fit.optimiser.param_groups:
+        group["lr"] /= 2
+    print(
+        f"fit_flow: the loss was not finite in epoch {fit.epoch + 1}; the best weights so far "
+        "are taken up again with half the learning rate",
+        flush=True,
+    )
+
+
+def not_finished(fit: Fit, settings: Settings) -> bool:
+    """Return whether neither the length nor the patience is used up."""
+    waited = fit.epoch - fit.best_epoch
+    return fit.epoch < settings.max_epochs and waited < settings.patience_epochs
+
+
+def fit_flow(
+    train: Tensor, validation: Tensor, settings: Settings, state: StateFolder | None = None
+) -> Fit:
+    """Return a flow with the weights of its best epoch, in eval mode.
+
+    Arguments:
+        train: Styles (n, d) that the flow is fitted to.
+        validation: Styles (m, d) whose log p decides which epoch is best.
+        settings: The flow and how it is fitted.
+        state: Keeps every epoch; an interrupted fit resumes from it, with the same result.
+
+    Raises:
+        InputError: The fit diverged.
+        Stopped: Before a time limit or on a signal.
+    """
+    fit = start_fit(train, settings)
+    if state and (saved := state.load()):
+        fit.restore(saved)
+        print(f"fit_flow: goes on after epoch {fit.epoch}", flush=True)
+    bar = Progress(settings.max_epochs, "fit_flow", "epoch", done=fit.epoch)
+    with bar, Watch("fit_flow") as watch:
+        while not_finished(fit, settings):
+            if run_epoch(fit, train, settings, watch):
+                fit.flow.recompute_batch_norm(train)
+                log_prob = mean_log_prob(fit.flow, validation)
+            else:
+                log_prob = math.nan
+            fit.epoch += 1
+            if not math.isfinite(log_prob):
+                step_back(fit)
+            elif log_prob > fit.best_log_prob:
+                fit.best_log_prob, fit.best_epoch = log_prob, fit.epoch
+                fit.best = copy.deepcopy(fit.flow.state_dict())
+            if state:
+                state.save(fit.epoch, fit.payload())
+            bar.advance(1, f"validation log p {log_prob:.2f} nats, best {fit.best_log_prob:.2f}")
+            if watch.due() and state and not_finished(fit, settings):
+                raise watch.stopped(f"after epoch {fit.epoch}")
+    if not math.isfinite(fit.best_log_prob):
+        raise InputError("No epoch of the fit was finite. Lower learning_rate.")
+    fit.flow.load_state_dict(fit.best)
+    fit.flow.eval()
+    return fit
+
+
+def judge(fit: Fit, train: Tensor, validation: Tensor) -> dict[str, object]:
+    """Return how good the fit is: log p in nats, and squared norms of z beside chi-squared."""
+    with torch.no_grad():
+        norms = (fit.flow.to_noise(validation[:ROWS_AT_ONCE]).double() ** 2).sum(1)
+    return {
+        "validation_log_prob": fit.best_log_prob,
+        "training_log_prob": mean_log_prob(fit.flow, train),
+        "gaussian_diagonal_log_prob": gaussian_log_prob(train, validation, full=False),
+        "gaussian_full_log_prob": gaussian_log_prob(train, validation, full=True),
+        "validation_squared_norm_mean": float(norms.mean()),
+        "validation_squared_norm_sd": float(norms.std()),
+        "chi_squared_sd": math.sqrt(2 * train.shape[1]),
+        "epochs": fit.epoch,
+        "best_epoch": fit.best_epoch,
+        "learning_rate_halvings": fit.halvings,
+        "n_training": len(train),
+        "n_validation": len(validation),
+    }
