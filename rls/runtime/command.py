@@ -205,15 +205,6 @@ def as_flags(settings: DataclassInstance) -> list[str]:
     return flags(vars(settings))
 
 
-def flags(values: Mapping[str, object]) -> list[str]:
-    """Return values as flags: ``{"batch_size": 8}`` gives ``["--batch-size", "8"]``."""
-    result: list[str] = []
-    for name, value in values.items():
-        items = value if isinstance(value, list | tuple) else [value]
-        result += ["--" + name.replace("_", "-"), *map(_text, items)]
-    return result
-
-
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a command's ``main`` and exit with 0; print ``error: ...`` and exit with 1 on a fault.
 
