@@ -46,7 +46,7 @@ SECTIONS = {
     "train_classifier": "rls/train_classifier.py",
     "train_pix2pix": "rls/train_pix2pix.py",
     "degrade": "rls/degrade.py",
-    "super_resolve": "rls/super_resolve.py",
+    "super_resolve": "rls/search/settings.py",
     "sample_solutions": "rls/sample_solutions.py",
     "sweep_lambdas": "rls/sweep_lambdas.py",
     "measure": "analysis/measure.py",

@@ -32,7 +32,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
-from rls.search.forward import BORDERS
+from rls.search.settings import BORDERS
 from rls.stylegan2.data import TrainingImages, centre_crop
 
 NAME = "train_pix2pix"

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import rls.search
 from rls.prior.flows import StyleFlow
 from rls.runtime.progress import Progress
-from rls.search import BatchProgress, Problem, Styles
 from rls.search.forward import downscale
+from rls.search.problem import BatchProgress, Problem, Styles
 from rls.stylegan2.networks import Architecture, Generator
 
 CPU = torch.device("cpu")
@@ -113,7 +113,7 @@ def quiet(n: int = 1) -> BatchProgress:
 NEW = """
 from dataclasses import dataclass
 from rls.runtime.command import option
-from rls.search import Reconstruction
+from rls.search.problem import Reconstruction
 
 
 @dataclass(frozen=True)

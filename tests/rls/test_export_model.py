@@ -6,7 +6,8 @@ import torch
 
 from rls import export_model
 from rls.io import Intensity, read_weights, write_intensity, write_table, write_weights
-from rls.pretrained.model_folder import flow_generator, write_json
+from rls.pretrained.files import write_json
+from rls.pretrained.model_folder import flow_generator
 from rls.runtime.errors import InputError
 
 ARGUMENTS = ["--title", "Tiny", "--about", "A test.", "--command", "make test"]

@@ -10,11 +10,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from rls.io.names import SOLUTION_KINDS
 from rls.search import rls
 from rls.search.batches import take
 from rls.search.posterior import (
     ARTICLE,
-    KINDS,
     RESTARTS,
     VARIATIONAL,
     Course,
@@ -180,7 +180,7 @@ def problem():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOLUTION_KINDS)
 def test_an_images_solutions_differ_and_do_not_depend_on_its_company(problem, kind: str) -> None:
     sampler = Sampler(replace(OPTIONS, kind=kind, n_solutions=3, temperature=0.01))
     found = sampler.super_resolve(problem, SEARCH, quiet())

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from rls import sample_solutions
 from rls.io import read_stack, read_weights, write_intensity, write_stack
+from rls.io.names import SOLUTION_KINDS
 from rls.runtime.errors import InputError
-from rls.sample_solutions import choose_rows, main
+from rls.sample_solutions import main
 from rls.search.forward import downscale
-from rls.search.posterior import KINDS
-from rls.super_resolve import latents_path
+from rls.search.results import latents_path
+from rls.search.solutions import choose_rows
 from tests.rls.test_super_resolve import INTENSITY, write_models
 
 N = 3  # solutions an image
@@ -58,7 +58,7 @@ def arguments(folder: Path, output: Path, **other: object) -> list[str]:
     return [text for name, value in values.items() for text in (f"--{name}", str(value))]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOLUTION_KINDS)
 def test_there_is_one_row_a_solution_and_it_says_whose_it_is(
     folder: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -97,7 +97,7 @@ def test_a_search_that_stopped_goes_on_with_the_same_bits(
     main(arguments(folder, whole))
     with monkeypatch.context() as patch:
         patch.setattr(
-            sample_solutions, "write_solutions", lambda *a: (_ for _ in ()).throw(OSError)
+            "rls.search.solutions.write_solutions", lambda *a: (_ for _ in ()).throw(OSError)
         )
         with pytest.raises(OSError):
             main(arguments(folder, again))

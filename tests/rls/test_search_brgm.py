@@ -12,12 +12,12 @@ import torch
 import yaml
 from torch import Tensor
 
+from rls.io.names import OK
 from rls.runtime.command import make_settings
 from rls.runtime.errors import InputError
-from rls.search import Problem, Reconstruction, Styles
 from rls.search.brgm import Settings, super_resolve, vgg_features
 from rls.search.geometry import style_radius
-from rls.search.loop import OK
+from rls.search.problem import Problem, Reconstruction, Styles
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import (
     LinearGenerator,

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.errors import InputError
-from rls.search.loop import NON_FINITE, OK, RESTARTED, Found, Losses, Variables, search
+from rls.search.loop import Found, Losses, Variables, search
 from rls.search.schedule import SCHEDULES
 from tests.rls.search_stand_ins import quiet
 

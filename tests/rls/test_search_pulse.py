@@ -10,12 +10,11 @@ import pytest
 import torch
 import yaml
 
+from rls.io.names import NON_FINITE, OK
 from rls.runtime.command import make_settings
 from rls.runtime.errors import InputError
-from rls.search import Problem, Reconstruction
 from rls.search.geometry import leaky_moments
-from rls.search.loop import NON_FINITE, OK
-from rls.search.problem import noise_maps
+from rls.search.problem import Problem, Reconstruction, noise_maps
 from rls.search.pulse import Settings, _split_noise, super_resolve
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import (

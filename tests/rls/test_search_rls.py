@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.errors import InputError
-from rls.search import Problem, Reconstruction, Styles
 from rls.search.bicubic import Settings as BicubicSettings
 from rls.search.bicubic import super_resolve as bicubic
-from rls.search.loop import NON_FINITE, OK, RESTARTED
 from rls.search.objective import norm_deviation
-from rls.search.problem import noise_maps
+from rls.search.problem import Problem, Reconstruction, Styles, noise_maps
 from rls.search.rls import Settings, super_resolve
 from tests.rls.search_stand_ins import (
     GaussianPrior,

@@ -10,14 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from rls.io.names import NON_FINITE, OK
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
-from rls.search import BatchProgress, Problem, Reconstruction, Styles
 from rls.search.filterwise import _convolution, _to_rgb, filter_counts, mean_styles, split
 from rls.search.filterwise import synthesise as synthesise_filterwise
-from rls.search.loop import NON_FINITE, OK
 from rls.search.optimisers import NormalisedGradient
-from rls.search.problem import noise_maps, to_unit
+from rls.search.problem import BatchProgress, Problem, Reconstruction, Styles, noise_maps, to_unit
 from rls.search.robust_unsupervised import Settings, super_resolve
 from tests.rls.search_stand_ins import (
     LinearGenerator,

@@ -18,13 +18,15 @@ from torch import Tensor
 
 from rls.gather_shards import main as gather
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
+from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
-from rls.search import Problem, Styles, load_method
 from rls.search.batches import Solved, solve, take
-from rls.search.loop import NON_FINITE, OK, RESTARTED
+from rls.search.methods import load_method
+from rls.search.problem import Problem, Styles
+from rls.search.results import latents_path
 from rls.stylegan2.generator_io import write_generator
-from rls.super_resolve import latents_path, main
+from rls.super_resolve import main
 from tests.rls.search_stand_ins import (
     LinearGenerator,
     make_problem,

@@ -14,13 +14,13 @@ from PIL import Image
 
 from rls import measure_trust, super_resolve
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
-from rls.pretrained.model_folder import read_json, write_json
+from rls.pretrained.files import read_json, write_json
 from rls.pretrained.side_by_side import choose_rows
 from rls.pretrained.user_cells import read_cells
 from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
-from rls.search import load_method
 from rls.search.forward import downscale
+from rls.search.methods import load_method
 from rls.stylegan2.generator_io import write_generator
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import add_method, tiny_generator, tiny_styles
