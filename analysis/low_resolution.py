@@ -24,6 +24,7 @@ from rls.io import (
     write_intensity,
     write_stack,
 )
+from rls.io.names import BORDERS
 from rls.pretrained import trust
 from rls.pretrained.files import read_json
 from rls.pretrained.scale import percentile_scale
@@ -31,7 +32,6 @@ from rls.pretrained.trust import say_trust
 from rls.pretrained.user_cells import PIXEL_TOLERANCE
 from rls.runtime.command import Parser, option, run
 from rls.runtime.errors import InputError
-from rls.search.settings import BORDERS
 
 NAME = "low_resolution"
 

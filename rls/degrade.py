@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rls.io.names import BORDERS
 from rls.runtime.command import Parser, option, run
 from rls.runtime.errors import InputError
 
@@ -24,7 +25,7 @@ class Settings:
 
     border: str = option(
         "Rule of D at the border: renormalize (Pillow) or reflect (PULSE).",
-        choices=("renormalize", "reflect"),
+        choices=BORDERS,
     )
     quantise: str = option(
         "8bit rounds to 256 levels of [0, 1]; none keeps floats.", choices=("8bit", "none")

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rls.io.names import CLASSIFIER, TUNE
+from rls.io.names import BORDERS, CLASSIFIER, TUNE
 from rls.pretrained.files import SEARCH, TRUST
 from rls.runtime.command import Parser, option, run
 from rls.runtime.errors import InputError
 from rls.search.arguments import parse
-from rls.search.settings import BORDERS
 from rls.search.settings import Settings as SearchSettings
 
 NAME = "measure_trust"

@@ -20,6 +20,14 @@ from rls.search.arguments import add_files, inputs_of, parse
 from rls.search.settings import Settings as SearchSettings
 
 NAME = "sample_solutions"
+POSITIVE = (
+    "temperature",
+    "sigma_start",
+    "sigma_learning_rate",
+    "inverse_gamma_alpha",
+    "inverse_gamma_beta",
+)
+OPTIONS = (*POSITIVE, "restart_spread")
 
 
 @dataclass(frozen=True)
@@ -47,14 +55,7 @@ class Settings(SearchSettings):
                 raise InputError(
                     f"Found {name} {getattr(self, name)}, expected {least} or more. Set it higher."
                 )
-        positive = (
-            "temperature",
-            "sigma_start",
-            "sigma_learning_rate",
-            "inverse_gamma_alpha",
-            "inverse_gamma_beta",
-        )
-        for name in positive:
+        for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise InputError(
                     f"Found {name} {getattr(self, name)}, expected more than 0. Correct it."
@@ -100,8 +101,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         flush=True,
     )
     with StateFolder(args.state, NAME, facts) as state:
-        sampler, problem = Sampler(Options.of(args.kind, settings)), with_solutions(task.problem, n)
+        values = {name: getattr(settings, name) for name in OPTIONS}
+        sampler = Sampler(Options(args.kind, n, **values))
         rows_per_batch = max(1, settings.batch_size // n) * n
+        problem = with_solutions(task.problem, n)
         solved = solve(sampler, own, problem, rows_per_batch, state, NAME)
         digest = identity_digest(facts)
         write_solutions(args.output, task, solved, n, method.name, args.kind, digest)

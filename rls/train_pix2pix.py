@@ -24,6 +24,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from rls.io import read_intensity, read_stack, write_table, write_weights
+from rls.io.names import BORDERS
 from rls.networks.pix2pix import KIND, Pairing, PatchGAN, UNet
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.command import Parser, option, run
@@ -32,7 +33,6 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
-from rls.search.settings import BORDERS
 from rls.stylegan2.data import TrainingImages, centre_crop
 
 NAME = "train_pix2pix"

@@ -17,6 +17,9 @@ BICUBIC = "bicubic"
 # Kinds of several solutions for one image (article, section 4.5).
 SOLUTION_KINDS = ("article", "variational", "restarts")
 
+# Rules of D, the downscaling of Eq. 1, at the border of an image.
+BORDERS = ("renormalize", "reflect")
+
 # Column ``status`` of the tables of features, metrics and classes.
 OK = "ok"
 NOT_MEASURABLE = "not_measurable"

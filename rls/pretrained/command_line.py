@@ -16,16 +16,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rls.io.names import BORDERS
 from rls.pretrained.files import SEARCH, need_folder, read_json
-from rls.runtime.command import Parser
+from rls.runtime.command import Parser, flags
 from rls.runtime.errors import InputError
 from rls.search.arguments import parse
-from rls.search.settings import AS_DEGRADED, BORDERS, Settings
+from rls.search.settings import AS_DEGRADED, Settings
 
 SCALES = ("model", "percentiles")
 MOST_THREADS = 8
@@ -101,7 +102,7 @@ def model_flags(argv: Sequence[str]) -> list[str]:
     known, _ = early.parse_known_args(list(argv))
     method = known.method or known.search or "rls"
     shared = {"seed": "1", "device": "auto", "threads": str(min(MOST_THREADS, os.cpu_count() or 1))}
-    base = ["--method", method, *_flags(shared)]
+    base = ["--method", method, *flags(shared)]
     if known.model is None or {"-h", "--help"} & set(argv):
         return base
     need_folder(Path(known.model))
@@ -117,7 +118,7 @@ def model_flags(argv: Sequence[str]) -> list[str]:
         "noise": "shared",
         "border": "renormalize",
     }
-    base += _flags(defaults | common)
+    base += flags(defaults | common)
     if known.search and known.search != block.get("search"):
         return base
     if not block and known.factor is not None:
@@ -127,14 +128,4 @@ def model_flags(argv: Sequence[str]) -> list[str]:
             f"{', '.join(has) or 'none at all'}. Choose one of these; or give --search and its "
             "settings as flags, or --config; or add them with python -m rls.measure_trust."
         )
-    return base + _flags(block)
-
-
-def _flags(values: Mapping[str, Any]) -> list[str]:
-    flags: list[str] = []
-    for name, value in values.items():
-        text = "none" if value is None else value
-        text = str(text).lower() if isinstance(text, bool) else text
-        items = text if isinstance(text, list) else [text]
-        flags += ["--" + name.replace("_", "-"), *map(str, items)]
-    return flags
+    return base + flags(block)

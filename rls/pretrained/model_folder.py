@@ -12,11 +12,9 @@ import torch
 
 from rls.io import Intensity, read_intensity, read_weights
 from rls.pretrained.files import FLOW, INTENSITY, STYLES, need_folder
+from rls.prior.styles import styles_and_mean
 from rls.runtime.device import choose_precision
 from rls.runtime.errors import InputError
-from rls.runtime.progress import Progress
-from rls.runtime.streams import torch_stream
-from rls.sample_styles import draw_styles
 from rls.search.forward import downscale
 from rls.search.problem import Problem, Styles
 from rls.search.settings import Settings
@@ -105,7 +103,16 @@ def read_model(folder: Path, device: torch.device) -> Model:
                 f"{folder / FLOW} is of the generator {made_with[:12] or 'unknown'}, and "
                 f"{folder / FILE} is {digests['generator'][:12]}. Run fit_flow again with this one."
             )
-    return Model(folder, generator, flow, _draw(generator), intensity, digests)
+    w, mean = styles_and_mean(
+        generator,
+        N_STYLES,
+        N_STYLES,
+        seed=STYLES_SEED,
+        batch_size=BATCH,
+        label="styles of the generator",
+    )
+    styles = Styles(w.to(device), mean.to(device))
+    return Model(folder, generator, flow, styles, intensity, digests)
 
 
 def flow_generator(folder: Path, flow_header: Mapping[str, Any]) -> str:
@@ -120,15 +127,3 @@ def flow_generator(folder: Path, flow_header: Mapping[str, Any]) -> str:
     styles = read_weights(folder / STYLES, kind="styles")[1]
     same = styles["digest"] == flow_header.get("styles_digest")
     return str(styles.get("generator_digest", "")) if same else ""
-
-
-def _draw(generator: Generator) -> Styles:
-    device = generator.w_mean.device
-    with Progress(2 * N_STYLES, "styles of the generator", "w") as bar:
-        styles, others = (
-            draw_styles(
-                generator, N_STYLES, torch_stream(STYLES_SEED, key, "sample_styles"), BATCH, bar
-            )
-            for key in ("styles", "mean")
-        )
-    return Styles(styles.to(device), others.double().mean(dim=0).float().to(device))

@@ -31,7 +31,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
 from rls.search.batches import Solved, solve
 from rls.search.degradation import degrade
-from rls.search.methods import ChosenMethod, MethodSettings
+from rls.search.methods import AnySettings, ChosenMethod
 from rls.search.settings import Settings
 from rls.search.setup import joint_digest, network_digest, read_split
 
@@ -76,7 +76,7 @@ def search_facts(solved: Solved) -> Facts:
     return {name: np.asarray(v, dtype=np.float64) for name, v in found.items() if v is not None}
 
 
-def search_settings(own: MethodSettings, settings: Settings) -> dict[str, Any]:
+def search_settings(own: AnySettings, settings: Settings) -> dict[str, Any]:
     """Return what determines the misfit and the prior with which a search ends."""
     return {**asdict(own), "noise": settings.noise, "border": settings.border}
 

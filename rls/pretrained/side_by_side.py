@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,38 +52,28 @@ def write_side_by_side(
     """
     rows = choose_rows(trust)
     side = high.shape[-1] * max(1, -(-TILE // high.shape[-1]))
-    paints: list[tuple[Callable[[np.ndarray], np.ndarray], str]] = []
+    shown = [(slice(i, i + 1), name) for i, name in enumerate(channels)]
     if len(channels) > 1:
-        paints.append((_colour, "all channels"))
-    paints += [(_grey(i), name) for i, name in enumerate(channels)]
+        shown.insert(0, (slice(None), "all channels"))
     stride = 2 * (side + GAP) + 2 * GAP
-    size = (TEXT + len(paints) * stride, 2 * TITLE + len(rows) * (side + GAP))
+    size = (TEXT + len(shown) * stride, 2 * TITLE + len(rows) * (side + GAP))
     sheet = Image.new("RGB", size, "black")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     draw.text((6, TITLE // 2), title, font=font, fill=PLAIN, anchor="lm")
     for line, row in enumerate(rows):
         label, colour = _label(ids[row], trust[row], why[row])
         draw.multiline_text((6, 2 * TITLE + line * (side + GAP)), label, font=font, fill=colour)
-    for column, (paint, name) in enumerate(paints):
+    for column, (part, name) in enumerate(shown):
         left, head = TEXT + column * stride, f"{name}: low | super-resolved"
         draw.text((left, TITLE * 3 // 2), head, font=font, fill=PLAIN, anchor="lm")
         for line, row in enumerate(rows):
             top = 2 * TITLE + line * (side + GAP)
             for place, image in enumerate((low[row], high[row])):
-                picture = Image.fromarray(paint(image))
+                picture = Image.fromarray(composite(image[None, part])[0])
                 picture = picture.resize((side, side), Image.Resampling.NEAREST)
                 sheet.paste(picture, (left + place * (side + GAP), top))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
-
-
-def _colour(image: np.ndarray) -> np.ndarray:
-    """Return an image (c, y, x) in [0, 1] as colours (y, x, 3), uint8."""
-    return composite(image[None])[0]
-
-
-def _grey(channel: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda image: composite(image[None, channel : channel + 1])[0]
 
 
 def _label(name: str, trust: float, why: str) -> tuple[str, tuple[int, int, int]]:

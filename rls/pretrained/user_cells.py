@@ -101,9 +101,8 @@ def read_cells(
         numbers += range(1, len(own) + 1)
     sizes = {image.shape[-2:] for image in images}
     if len(sizes) > 1:
-        raise InputError(
-            f"Found images of {_sizes(sizes)} px, expected one size. Crop all cells alike."
-        )
+        named = ", ".join(" x ".join(map(str, size)) for size in sorted(sizes)[:4])
+        raise InputError(f"Found images of {named} px, expected one size. Crop all cells alike.")
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
         raise InputError(f"The cell {twice} comes twice. Give every file once, under its own name.")
@@ -257,7 +256,3 @@ def _counting(path: Path) -> list[tuple[int, str]]:
     return [
         (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)
     ]
-
-
-def _sizes(sizes: set[tuple[int, ...]]) -> str:
-    return ", ".join(" x ".join(map(str, size)) for size in sorted(sizes)[:4])

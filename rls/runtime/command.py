@@ -182,6 +182,15 @@ def as_flags(settings: Any) -> list[str]:  # noqa: ANN401
     return flags
 
 
+def flags(values: Mapping[str, object]) -> list[str]:
+    """Return values as flags: ``{"batch_size": 8}`` gives ``["--batch-size", "8"]``."""
+    result: list[str] = []
+    for name, value in values.items():
+        items = value if isinstance(value, list | tuple) else [value]
+        result += ["--" + name.replace("_", "-"), *map(_text, items)]
+    return result
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a command's ``main``: exit 0, or print ``error: ...`` and exit 1.
 

@@ -14,9 +14,9 @@ import yaml
 
 from rls.runtime.command import Parser, convert, make_settings
 from rls.runtime.errors import InputError
-from rls.search.methods import ChosenMethod, load_method, method_names
+from rls.search.methods import AnySettings, ChosenMethod, load_method, method_names
 
-S = TypeVar("S")
+S = TypeVar("S", bound=AnySettings)
 
 
 @dataclass(frozen=True)

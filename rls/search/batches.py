@@ -16,10 +16,10 @@ from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
-from rls.search.methods import Method, MethodSettings
+from rls.search.methods import AnySettings, Method
 from rls.search.problem import BatchProgress, Problem, Reconstruction
 
-S = TypeVar("S", bound=MethodSettings)
+S = TypeVar("S", bound=AnySettings)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rls.io.names import BORDERS
 from rls.runtime.errors import InputError
-from rls.search.settings import BORDERS
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 2, 32
 A = -0.5  # Keys' cubic, exact for quadratics: Pillow and PULSE have -0.5, OpenCV and torch -0.75.

@@ -15,13 +15,13 @@ if TYPE_CHECKING:  # These import torch, for which --help need not wait.
     from rls.search.problem import BatchProgress, Problem, Reconstruction
 
 
-class MethodSettings(Protocol):
-    """The settings of any method: a dataclass."""
+class AnySettings(Protocol):
+    """The settings of any command or method: a dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
 
-S = TypeVar("S", bound=MethodSettings)
+S = TypeVar("S", bound=AnySettings)
 
 
 class Method(Protocol[S]):
@@ -46,8 +46,8 @@ class ChosenMethod:
 
     name: str
     search: str
-    module: Method[MethodSettings]
-    settings: MethodSettings
+    module: Method[AnySettings]
+    settings: AnySettings
 
 
 def method_names() -> list[str]:
@@ -56,7 +56,7 @@ def method_names() -> list[str]:
     return sorted(file.stem for file in files if "\ndef super_resolve(" in file.read_text("utf-8"))
 
 
-def load_method(name: str) -> Method[MethodSettings]:
+def load_method(name: str) -> Method[AnySettings]:
     """Return the module of a method.
 
     Raises:
@@ -70,4 +70,4 @@ def load_method(name: str) -> Method[MethodSettings]:
     module = importlib.import_module(f"rls.search.{name}")
     if not hasattr(module, "Settings"):
         raise InputError(f"rls/search/{name}.py lacks the dataclass Settings.")
-    return cast("Method[MethodSettings]", module)
+    return cast("Method[AnySettings]", module)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -117,12 +117,6 @@ class Options:
     inverse_gamma_alpha: float
     inverse_gamma_beta: float
     restart_spread: float
-
-    @staticmethod
-    def of(kind: str, settings: object) -> Options:
-        """Return the options of a kind from settings that have the other fields as attributes."""
-        names = [field.name for field in fields(Options) if field.name != "kind"]
-        return Options(kind, **{name: getattr(settings, name) for name in names})
 
 
 @dataclass(frozen=True)

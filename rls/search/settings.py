@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rls.io.names import BORDERS
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 
-# What D does with kernel taps outside the image: drop them (Pillow), or mirror the image (PULSE).
-BORDERS = ("renormalize", "reflect")
 AS_DEGRADED = "as_degraded"
 
 
@@ -29,7 +28,7 @@ class Settings:
     )
     border: str = option(
         "Border rule of D in the search; as_degraded is the rule that made the images.",
-        choices=("as_degraded", "renormalize", "reflect"),
+        choices=(AS_DEGRADED, *BORDERS),
     )
     seed: int = option("Seed of noise maps and of random starts.")
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from rls.io import Intensity, Stack, read_intensity, read_stack, read_weights
+from rls.io.names import BORDERS
 from rls.networks.pix2pix import check_assay
 from rls.runtime.checkpoint import identity_digest
 from rls.runtime.device import choose_device, choose_precision
@@ -19,7 +20,7 @@ from rls.runtime.errors import InputError
 from rls.search.arguments import Inputs
 from rls.search.forward import downscale
 from rls.search.problem import Problem, Styles
-from rls.search.settings import AS_DEGRADED, BORDERS, Settings
+from rls.search.settings import AS_DEGRADED, Settings
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Generator
 

@@ -12,7 +12,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from rls import measure_trust, super_resolve
+from rls import measure_trust, super_resolve, super_resolve_files
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
 from rls.pretrained.files import read_json, write_json
 from rls.pretrained.side_by_side import choose_rows
@@ -87,7 +87,8 @@ def write(path: Path, images: np.ndarray, names=("dna", "nfkb")) -> Path:
 
 def run(model: Path, *arguments: object, factor: int = FACTOR) -> None:
     files = [str(a) for a in arguments]
-    super_resolve.main([*files, "--model", str(model), "--factor", str(factor), "--threads", "1"])
+    flags = ["--model", str(model), "--factor", str(factor), "--threads", "1"]
+    super_resolve_files.main([*files, *flags])
 
 
 def test_a_file_gives_images_table_and_picture(model, low, tmp_path, capsys) -> None:
@@ -112,6 +113,34 @@ def test_a_file_gives_images_table_and_picture(model, low, tmp_path, capsys) -> 
         assert tiff.is_ome and tiff.series[0].axes == "TCYX"
     assert not (tmp_path / "high.state").exists()
     assert "trust: 0 of 7" in capsys.readouterr().out
+
+
+def test_the_stage_of_the_workflow_runs_the_tool_in_its_old_form(model, low, tmp_path) -> None:
+    path = write(tmp_path / "low.ome.tif", low)
+    flags = ["--model", str(model), "--factor", str(FACTOR), "--threads", "1"]
+    run(model, path, "--out", tmp_path / "a.ome.tif")
+    super_resolve.main([str(path), *flags, "--out", str(tmp_path / "b.ome.tif")])
+    super_resolve.main([*flags, "--out", str(tmp_path / "c.ome.tif"), str(path)])
+    images = [read_stack(tmp_path / f"{name}.ome.tif").images for name in "abc"]
+    assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])
+
+
+@pytest.mark.parametrize(
+    ("door", "arguments", "said"),
+    [
+        (super_resolve_files, [], "python -m rls.super_resolve_files low.tif"),
+        (super_resolve, ["low.tif"], "python -m rls.super_resolve_files low.tif"),
+        (super_resolve, [], "``python -m rls.super_resolve_files --help``"),
+        (super_resolve, ["--search", "rls"], "--lambda-w"),
+    ],
+)
+def test_each_door_has_its_own_help(door, arguments, said, capsys) -> None:
+    with pytest.raises(SystemExit):
+        door.main([*arguments, "--help"])
+    text = capsys.readouterr().out
+    assert said in text and ("--shard" in text) == (
+        door is super_resolve and arguments != ["low.tif"]
+    )
 
 
 def test_all_ways_to_hand_over_the_same_cells_give_the_same_bits(model, low, tmp_path) -> None:
