@@ -122,7 +122,7 @@ def card(
 
 
 def own_cells(folder: Path, image_size: int) -> str:
-    """Return what the card says of use on own cells; '' for a model folder without trust."""
+    """Return the card's section on use with own cells; '' for a model folder without trust."""
     search, trust = (read_json(folder / name).get("factors", {}) for name in (SEARCH, TRUST))
     lines = []
     for factor, methods in trust.items():

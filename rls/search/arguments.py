@@ -33,7 +33,7 @@ class Inputs:
 
 
 def add_files(parser: argparse.ArgumentParser, required: Collection[str] = ()) -> None:
-    """Add the flags of a search's files, of which ``required`` names the networks' that must be."""
+    """Add the flags of a search's files; the networks named in ``required`` must be given."""
     parser.add_argument("--low-resolution", type=Path, required=True, help="stack, *.ome.tif")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json of the assay")
     for name, use in (

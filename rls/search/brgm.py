@@ -32,7 +32,7 @@ from rls.runtime.errors import InputError
 from rls.search.forward import Resize, interpolate_noaa
 from rls.search.geometry import cosine_distance, mean_square, style_radius
 from rls.search.loop import Losses, Objective, Variables, loss_columns, search
-from rls.search.objective import watched
+from rls.search.objective import reported_terms
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
@@ -139,7 +139,7 @@ def _objective(problem: Problem, settings: Settings, synthesise: Synthesise) -> 
             terms["loss_perceptual"] = settings.lambda_perceptual * perceptual
         total = torch.stack(list(terms.values())).sum(dim=0)
         if not w.requires_grad:  # Only the final evaluation needs no gradient.
-            terms |= watched(problem, w, problem.forward(images))
+            terms |= reported_terms(problem, w, problem.forward(images))
         return {"loss_total": total, **terms}
 
     return objective

@@ -72,7 +72,7 @@ def parse_chain(entries: Sequence[str]) -> Chain:
         try:
             value = float(text)
         except ValueError:
-            raise InputError(f"'{entry}' has no number behind the colon.") from None
+            raise InputError(f"'{entry}' has no number after the colon.") from None
         if not 0.0 <= value <= DEGRADATIONS[name][1]:
             raise InputError(f"The value of '{entry}' lies outside 0 to {DEGRADATIONS[name][1]}.")
         chain[name] = value

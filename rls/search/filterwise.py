@@ -36,7 +36,7 @@ from rls.stylegan2.operators import leaky, square_sum, upfirdn2d, upsample2d
 
 
 def filter_counts(synthesis: SynthesisNetwork) -> list[int]:
-    """Return the number of filters of each of the L styles: the most that a layer using it has."""
+    """Return the number of filters for each of the L styles: the most in a layer that uses it."""
     counts = [0] * synthesis.num_ws
     first = 0
     for block in synthesis.blocks():

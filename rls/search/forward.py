@@ -111,7 +111,7 @@ class Resize(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return images (n, c, *size_out) of images (n, c, *size_in); float32 unless double."""
+        """Return images (n, c, *size_out) from images (n, c, *size_in); float32 unless double."""
         if tuple(images.shape[-2:]) != self.size_in:
             raise InputError(
                 f"D was made for images of {_by(self.size_in)} px and was given "
@@ -123,7 +123,7 @@ class Resize(nn.Module):
         return rows @ (images @ columns.T)
 
     def adjoint(self, low: Tensor) -> Tensor:
-        """Return D^T of images (n, c, *size_out), so that <Dx, y> = <x, D^T y>."""
+        """Return D^T y for images y (n, c, *size_out), so that <Dx, y> = <x, D^T y>."""
         kind = torch.float64 if low.dtype == torch.float64 else torch.float32
         return self.rows.to(kind).T @ (low.to(kind) @ self.columns.to(kind))
 

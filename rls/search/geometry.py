@@ -77,7 +77,7 @@ def style_radius(w: Tensor, mean: Tensor) -> Tensor:
 
 
 def cosine_distance(w: Tensor) -> Tensor:
-    """Return the sum of |1 - cos(w_i, w_j)| over all ordered pairs of styles (n, L, d), (n,).
+    """Return the sum of |1 - cos(w_i, w_j)| over ordered pairs of styles (n, L, d), shape (n,).
 
     BRGM's program uses the styles of a batch's first image for all its images; this one does not.
     """

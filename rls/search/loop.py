@@ -25,8 +25,8 @@ from rls.stylegan2.networks import Precision
 Losses = dict[str, Tensor]  # Each (n,); loss_total is minimised.
 Objective = Callable[[Variables, Precision], Losses]
 
-# A search in bfloat16 takes this share of its steps in float32 at the end: bfloat16 changes an
-# image by 0.7 %, which is as much as the fidelity that a good search reaches.
+# A search in bfloat16 ends with this share of its steps in float32, because the error of an image
+# in bfloat16, 0.7 %, is as large as the fidelity that a good search reaches.
 FLOAT32_SHARE = 0.1
 
 
@@ -140,7 +140,7 @@ def _descend(
 
 
 def _choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """Return, image by image, ``yes`` where ``mask`` (n,) holds and ``no`` elsewhere."""
+    """Return ``yes`` where ``mask`` (n,) holds and ``no`` elsewhere, image by image."""
     return torch.where(mask.view(-1, *([1] * (yes.ndim - 1))), yes, no)
 
 

@@ -76,11 +76,11 @@ CROSS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def watched(problem: Problem, w: Tensor, low: Tensor) -> dict[str, Tensor]:
-    """Return what a search with another objective reports beside it, each (n,).
+def reported_terms(problem: Problem, w: Tensor, low: Tensor) -> dict[str, Tensor]:
+    """Return the terms of Eq. 5 that a search with another objective only reports, each (n,).
 
-    ``loss_fidelity`` is the mean |y - D(x)|, and ``log_prior`` is P_w in nats, left out where there
-    is no flow.
+    They are ``loss_fidelity``, mean |y - D(x)|, and ``log_prior``, P_w in nats, which is left out
+    without a flow.
 
     Arguments:
         w: (n, L, d).

@@ -17,7 +17,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as PULSE and RLS
 
 
 class Optimiser(Protocol):
-    """Made anew for every search, from the variables at which the search starts."""
+    """Turns gradients into steps; made anew for every search, from the variables at its start."""
 
     def __init__(self, start: Variables) -> None: ...
 

@@ -29,7 +29,7 @@ TRAINED_BY = "train_pix2pix"  # The workflow reads this.
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of the training, compared here with those of the network, and of its use."""
+    """The weight with which the network must have been trained, and how the network is used."""
 
     adversarial_weight: float = option(
         "Weight of the discriminator's verdict in training; 0 trains on L1 alone."

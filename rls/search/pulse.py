@@ -25,7 +25,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
 from rls.search.geometry import geocross, leaky_moments, mean_square, onto_spheres, to_styles
 from rls.search.loop import Losses, Variables, loss_columns, search
-from rls.search.objective import watched
+from rls.search.objective import reported_terms
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
@@ -91,7 +91,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         total = total + settings.lambda_geocross * cross
         losses = {"loss_total": total, "loss_l2": l2, "loss_geocross": cross}
         # Only the final evaluation needs no gradient.
-        return losses if w.requires_grad else losses | watched(problem, w, low)
+        return losses if w.requires_grad else losses | reported_terms(problem, w, low)
 
     start = (_random_latents(problem, n_latents, len(mean)), *searched)
     found = search(

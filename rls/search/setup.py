@@ -71,7 +71,7 @@ def joint_digest(texts: Iterable[str]) -> str:
 
 
 def exact_device(settings: Settings) -> torch.device:
-    """Return the device of a search, whose float32 then keeps all its bits and repeats."""
+    """Return the device of a search, with full float32 and deterministic convolutions."""
     device = choose_device(settings.device, settings.threads)
     # TF32 would round the inputs of "float32" convolutions to 10 bits of mantissa.
     torch.backends.cudnn.allow_tf32 = False

@@ -40,7 +40,7 @@ class Shard:
         return Shard(index, count)
 
     def rows(self, n: int) -> np.ndarray:
-        """Return the shard's rows of ``n``: consecutive, and as many as in any other up to one.
+        """Return the shard's rows of ``n``, consecutive; the sizes of shards differ by one at most.
 
         Raises:
             InputError: There are fewer rows than shards.

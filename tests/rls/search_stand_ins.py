@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 class LinearGenerator(nn.Module):
-    """Images that are linear in w+: every optimum can be written down."""
+    """A generator whose images are linear in w+, so that every optimum can be written down."""
 
     def __init__(self, num_ws: int, w_dim: int, n_channels: int, size: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class LinearGenerator(nn.Module):
         random = torch.Generator().manual_seed(0)
         shape = (num_ws * w_dim, n_channels * size * size)
         self.matrix = torch.randn(shape, generator=random) / 4
-        self.breaks_above = math.inf  # a norm of w+ from which on images are NaN
+        self.breaks_above = math.inf  # Images are NaN above this norm of w+.
 
     def synthesis(self, ws: Tensor, noise: Any = None, precision: str = "float32") -> Tensor:
         unit = ws.flatten(1) @ self.matrix
@@ -43,7 +43,7 @@ class LinearGenerator(nn.Module):
 
 
 class GaussianPrior(nn.Module):
-    """log p of N(mean, I)."""
+    """A flow with log p of N(mean, I)."""
 
     def __init__(self, mean: Tensor) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class GaussianPrior(nn.Module):
 
 
 def tiny_generator(size: int = 8, n_channels: int = 2, w_dim: int = 16) -> Generator:
-    """A real network with random weights; every term counts."""
+    """Return a real network with random weights, in which every term has an effect."""
     torch.manual_seed(0)
     architecture = Architecture(
         image_size=size, n_channels=n_channels, z_dim=w_dim, w_dim=w_dim, mapping_layers=2,
@@ -75,7 +75,7 @@ def tiny_styles(generator: Generator, n: int = 400) -> Styles:
 
 
 def tiny_flow(w: Tensor) -> StyleFlow:
-    """A flow with random weights whose batch norms fit its styles."""
+    """Return a flow with random weights whose batch norms fit its styles."""
     torch.manual_seed(2)
     flow = StyleFlow("maf", w.shape[1], 32, 2)
     flow.set_scale(w)

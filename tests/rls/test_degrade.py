@@ -1,4 +1,4 @@
-"""Low-resolution images: noise belongs to the image, values to the scale."""
+"""Low-resolution images: noise depends on the image alone, and values keep the scale."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_eight_bit_equals_what_pillow_makes_of_an_eight_bit_image() -> None:
     counts = np.random.default_rng(1).integers(0, 256, (1, 1, 64, 64)).astype(np.uint8)
     low = degrade(counts / np.float32(255), ["a"], 16, (), **EIGHT_BIT)[0, 0] * 255
     pillow = np.asarray(Image.fromarray(counts[0, 0]).resize((4, 4), Image.BICUBIC))
-    # Pillow's 8-bit resize rounds once more between its two passes
+    # Pillow's 8-bit resize rounds once more between its two passes.
     assert np.abs(low - pillow).max() <= 1.01
     assert np.allclose(low, np.rint(low), atol=1e-4)
 

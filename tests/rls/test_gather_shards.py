@@ -1,4 +1,4 @@
-"""Shards: together they are the whole, or the fault is named."""
+"""gather_shards: all shards together are the whole, or the fault is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A method is a file."""
+"""Test that a method is a file."""
 
 from __future__ import annotations
 

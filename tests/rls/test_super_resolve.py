@@ -1,4 +1,4 @@
-"""The command: sharding, interruption and wrong files change no bit or are said."""
+"""super_resolve: sharding and interruption change no bit, and wrong files are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ N = 11
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the stages before have written: 11 images to search and 2 of another split."""
+    """What earlier stages have written: 11 images to search and 2 of another split."""
     torch.set_num_threads(1)
     path = tmp_path_factory.mktemp("run")
     write_intensity(path / "intensity.json", INTENSITY, written_by="test")
@@ -63,7 +63,7 @@ def write_models(path: Path, size: int, n_channels: int) -> None:
 
 
 def unfolded(w: torch.Tensor) -> StyleFlow:
-    """A flow as it is before freezing, which is what fit_flow writes."""
+    """Return a flow as it is before freezing, which is what fit_flow writes."""
     torch.manual_seed(2)
     flow = StyleFlow("maf", w.shape[1], 32, 2)
     flow.set_scale(w)
@@ -112,7 +112,7 @@ def test_the_evaluation_rows_are_written_in_order_with_what_was_found(
     for name in ("loss_total", "loss_fidelity", "log_prior", "loss_cross"):
         assert np.isfinite(high.table[name]).all()
     assert content(whole)[2].shape == (N, 4, 16)
-    # the loss in the table is that of the image in the stack
+    # The loss in the table is that of the image in the stack.
     order = [list(low.table["image_id"]).index(image_id) for image_id in high.table["image_id"]]
     y = torch.as_tensor(INTENSITY.to_unit(low.images[order]))
     x = torch.as_tensor(INTENSITY.to_unit(high.images))

@@ -1,4 +1,4 @@
-"""The sweep: balanced cells of tune, each pair of weights once, resumed without a changed bit."""
+"""sweep_lambdas: balanced cells of tune, each pair of weights once, the same bits when resumed."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_an_interrupted_sweep_goes_on_with_the_same_bits(folder, swept, tmp_path
     with pytest.raises(KeyboardInterrupt):
         main(arguments(folder, tmp_path / "sweep.ome.tif"))
     kept = len(list((tmp_path / "state").rglob("batch-*")))
-    assert kept == 3 * 2  # three points of two batches
+    assert kept == 3 * 2  # Three points have two batches each.
     searched: list[object] = []
 
     def counted(method, *rest):  # noqa: ANN001, ANN002, ANN202
@@ -137,7 +137,7 @@ def test_an_interrupted_sweep_goes_on_with_the_same_bits(folder, swept, tmp_path
 
     monkeypatch.setattr(sweep, "solve", counted)
     main(arguments(folder, tmp_path / "sweep.ome.tif"))
-    assert len(searched) == 2 * 2  # the two points that were left
+    assert len(searched) == 2 * 2  # Two points were left.
     again = read_stack(tmp_path / "sweep.ome.tif")
     np.testing.assert_array_equal(again.images, swept.images)
     assert not list((tmp_path / "state").rglob("batch-*"))
