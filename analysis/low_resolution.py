@@ -24,12 +24,14 @@ from rls.io import (
     write_intensity,
     write_stack,
 )
+from rls.io.names import BORDERS
 from rls.pretrained import trust
-from rls.pretrained.model_folder import read_json
+from rls.pretrained.files import read_json
+from rls.pretrained.scale import percentile_scale
+from rls.pretrained.trust import say_trust
+from rls.pretrained.user_cells import PIXEL_TOLERANCE
 from rls.runtime.command import Parser, option, run
 from rls.runtime.errors import InputError
-from rls.search.forward import BORDERS
-from rls.super_resolve_files import PIXEL_TOLERANCE, percentile_scale, say_trust
 
 NAME = "low_resolution"
 

@@ -89,7 +89,7 @@ def read_styles(at: Comparison, method: str) -> pd.DataFrame:
     import torch  # takes seconds, and only this needs it
 
     from rls.search.objective import mean_distance
-    from rls.super_resolve import latents_path
+    from rls.search.results import latents_path
 
     table = read_table(table_path(at.stack(method)), columns=["image_id"])
     if LOG_PRIOR not in table.columns:

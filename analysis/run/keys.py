@@ -37,7 +37,7 @@ SECTIONS = {
     "train_classifier": "rls/networks/classifier_settings.py",
     "train_pix2pix": "rls/networks/pix2pix_settings.py",
     "degrade": "rls/degrade.py",
-    "super_resolve": "rls/super_resolve.py",
+    "super_resolve": "rls/search/settings.py",
     "sample_solutions": "rls/sample_solutions.py",
     "sweep_lambdas": "rls/sweep_lambdas.py",
     "measure": "analysis/features/settings.py",

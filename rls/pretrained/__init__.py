@@ -1,1 +1,1 @@
-"""A model folder in use: its files, a user's own cells, and how far to trust what comes out."""
+"""A pretrained model as a folder: its files, their use on a user's own cells, and its trust."""

@@ -1,20 +1,21 @@
-"""How far a low-resolution cell lies from those that a model was made for.
+"""Trust: how far a low-resolution cell lies from the cells that a model was made for.
 
-A search returns a plausible cell for anything, noise included; trust says whether it was asked
-about a cell like the reference's. Facts of a cell are compared with those of n reference cells:
-high-resolution cells that the generator has not seen, reduced by the model's own D and searched
-with the model's own settings.
+A search returns a plausible cell for any input, noise included. Trust says whether the input looks
+like the reference. Facts of a cell are compared with those of n reference cells: high-resolution
+cells that the generator has not seen, reduced by the model's own D and searched with the model's
+own settings.
 
-1. p_f, the share of reference cells that lie as far out in fact f as this cell: two-sided for
-   intensities and shape, one-sided for the misfit (large is bad) and the prior (small is bad).
-   Between the reference's quantiles it is interpolated; beyond the outermost cell it falls on
-   exponentially from 1 / (n + 1), as fast as over the last twentieth of the reference.
-2. The score is min over f of log p_f. A minimum of many p-values is not one itself.
-3. trust = (1 + number of reference cells with a score as low) / (1 + n), where each of these was
-   scored by the quantiles of the other folds: a cross-conformal p-value (Vovk 2015). For cells
+1. p_f is the share of reference cells that lie as far out in fact f as this cell: two-sided for
+   intensities and shape, one-sided for the misfit (large is bad) and the prior (small is bad). It
+   is interpolated between the reference's quantiles. Beyond the outermost reference cell it
+   decreases exponentially from 1 / (n + 1), as fast as over the last twentieth of the reference.
+2. The score is min over f of log p_f. The minimum of many p-values is not itself a p-value.
+3. trust = (1 + number of reference cells with a score as low) / (1 + n), where each reference cell
+   is scored by the quantiles of the other folds: a cross-conformal p-value (Vovk 2015). For cells
    exchangeable with the reference it is about uniform on [0, 1]: one in a hundred is under 0.01.
 
-Small means outside the domain; large does not mean that the details are true.
+A small value means that the cell is outside the domain. A large value does not mean that the
+details are true.
 """
 
 from __future__ import annotations
@@ -24,25 +25,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from rls.runtime.errors import InputError
 
 N_QUANTILES = 101
 FOLDS = 10
-FLAGGED = 0.01  # trust under which a cell is called unlike the reference
-LEAST_CELLS = 100  # 1 / (n + 1) of fewer does not reach FLAGGED
-EDGE = 0.05  # share of the reference that sets how fast a tail falls on
+FLAGGED = 0.01  # Trust below which a cell is called unlike the reference.
+LEAST_CELLS = 100  # With fewer reference cells, trust cannot fall to FLAGGED.
+EDGE = 0.05  # Share of the reference that sets how fast a tail decreases.
 SEARCH_SIDES = {"loss_fidelity": "high", "log_prior": "low"}
 
 Facts = dict[str, np.ndarray]
 
 
 def image_facts(unit: np.ndarray, channels: Sequence[str]) -> Facts:
-    """Return what low-resolution images (n, c, m, m) in [0, 1] units show, each fact (n,).
+    """Return the facts of low-resolution images (n, c, m, m) in [0, 1] units, each fact (n,).
 
-    Mean, sd and maximum of each channel; how much brighter its centre is than its border, and how
-    alike two channels are (correlation over pixels), both 0 where a channel is flat.
+    They are mean, sd and maximum of each channel, its contrast between centre and border, and the
+    correlation of two channels over pixels. Contrast and correlation are 0 where a channel is flat.
     """
     facts: Facts = {}
     flat = unit.reshape(len(unit), len(channels), -1).astype(np.float64)
@@ -66,11 +68,11 @@ def image_facts(unit: np.ndarray, channels: Sequence[str]) -> Facts:
 
 @dataclass(frozen=True)
 class Fact:
-    """Distribution of one fact over the reference cells.
+    """The distribution of one fact over the reference cells.
 
     Attributes:
-        side: ``both``, ``high`` or ``low``: where a value is unlike the reference.
-        quantiles: (101,) of the reference's values, from the least to the greatest.
+        side: ``both``, ``high`` or ``low``: on which side a value is unlike the reference.
+        quantiles: (101,) quantiles of the reference's values, from the least to the greatest.
     """
 
     name: str
@@ -84,9 +86,9 @@ class Reference:
 
     Attributes:
         n: Number of reference cells.
-        facts: Those of the images first, then those of the search.
-        scores: (101,) quantiles of the reference's own scores, by which facts entered: ``image``
-            (those of the image alone) and ``all``.
+        facts: The facts of the images, then those of the search.
+        scores: (101,) quantiles of the reference's own scores, one array for the facts of the
+            ``image`` alone and one for ``all``.
     """
 
     n: int
@@ -94,13 +96,10 @@ class Reference:
     scores: dict[str, np.ndarray]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a dictionary for JSON; six digits are more than n cells give."""
-        return {
-            "n": self.n,
-            "facts": {f.name: {"side": f.side, "quantiles": _short(f.quantiles)}
-                      for f in self.facts},
-            "scores": {name: _short(values) for name, values in self.scores.items()},
-        }  # fmt: skip
+        """Return a dictionary for JSON; six digits exceed the precision that n cells give."""
+        facts = {f.name: {"side": f.side, "quantiles": _short(f.quantiles)} for f in self.facts}
+        scores = {name: _short(values) for name, values in self.scores.items()}
+        return {"n": self.n, "facts": facts, "scores": scores}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Reference:
@@ -114,7 +113,7 @@ class Reference:
 
 
 def log_tail(values: np.ndarray, fact: Fact, n: int) -> np.ndarray:
-    """Return log p_f of ``values`` (any shape) beside ``n`` reference cells; not finite is -inf."""
+    """Return log p_f of ``values`` (any shape) for ``n`` reference cells, -inf where not finite."""
     high = _log_upper(values, fact.quantiles, n)
     low = _log_upper(-values, -fact.quantiles[::-1], n)
     if fact.side == "both":
@@ -125,21 +124,25 @@ def log_tail(values: np.ndarray, fact: Fact, n: int) -> np.ndarray:
 
 
 def _log_upper(values: np.ndarray, quantiles: np.ndarray, n: int) -> np.ndarray:
-    """Return log of the share of the reference at ``values`` or above, between 1/(n+1) and 1."""
+    """Return the log of the share of the reference at ``values`` or above.
+
+    The share lies between 1/(n+1) and 1 up to the largest value of the reference, and decreases
+    exponentially beyond it.
+    """
     grid = np.linspace(0.0, 1.0, len(quantiles))
     least = -np.log(n + 1.0)
-    # where cells tie, the tie counts as above: ties are no reason to distrust
+    # Equal values count as above, because ties are no reason to distrust a cell.
     distinct, first = np.unique(quantiles, return_index=True)
     below = np.interp(values, distinct, grid[first])
     inside = np.log(1.0 / (n + 1.0) + (1.0 - below) * n / (n + 1.0))
     last, near = quantiles[-1], np.interp(1.0 - EDGE, grid, quantiles)
-    # a reference without spread allows no other value: its tail is as good as a wall
+    # A reference without spread allows no other value, so its tail is almost vertical.
     decay = max(last - near, 1.0e-6 * max(abs(last), 1.0)) / (np.log(EDGE) - least)
     return np.where(values > last, least - (values - last) / decay, inside)
 
 
 def score(facts: Facts, reference: Sequence[Fact], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (min over f of log p_f, position of that fact), each (number of cells,)."""
+    """Return min over f of log p_f, and the position of that fact, each (number of cells,)."""
     tails = np.stack([log_tail(facts[fact.name], fact, n) for fact in reference])
     return tails.min(axis=0), tails.argmin(axis=0)
 
@@ -148,7 +151,7 @@ def fit(facts: Facts) -> Reference:
     """Return the reference of cells with these facts, each (n,).
 
     Raises:
-        InputError: Fewer cells than a small p-value needs, or a fact that is not finite.
+        InputError: There are fewer cells than a small p-value needs, or a fact is not finite.
     """
     n = len(next(iter(facts.values())))
     if n < LEAST_CELLS:
@@ -177,11 +180,15 @@ def _fact(name: str, values: np.ndarray) -> Fact:
     return Fact(name, SEARCH_SIDES.get(name, "both"), quantiles)
 
 
-def judge(facts: Facts, reference: Reference) -> tuple[np.ndarray, list[str]]:
-    """Return (trust, why), each of all cells; facts of the search may be missing.
+def judge(facts: Facts, reference: Reference | None) -> tuple[np.ndarray, list[str]]:
+    """Return (trust, why) of all n cells; the facts of the search may be missing.
 
-    ``why`` names the fact that lies farthest out: its value beside the reference's middle 98 %.
+    ``why`` names the fact that lies farthest out, its value, and the reference's middle 98 %.
+    Without a reference trust is NaN and ``why`` is ''.
     """
+    if reference is None:
+        n = len(next(iter(facts.values())))
+        return np.full(n, np.nan), [""] * n
     group = "all" if all(fact.name in facts for fact in reference.facts) else "image"
     used = [f for f in reference.facts if group == "all" or f.name not in SEARCH_SIDES]
     found, worst = score(facts, used, reference.n)
@@ -199,9 +206,39 @@ def _why(fact: Fact, value: float) -> str:
 
 
 def more_than_expected(trust: np.ndarray) -> bool:
-    """Whether chance alone gives so many cells under :data:`FLAGGED` less than once in 20 times."""
+    """Return whether so many cells under :data:`FLAGGED` have a probability below 1 in 20."""
     flagged = int((trust < FLAGGED).sum())
     return bool(flagged and stats.binom.sf(flagged - 1, len(trust), FLAGGED) < 0.05)
+
+
+def say_trust(trust: np.ndarray, why: Sequence[str]) -> None:
+    """Print how many cells are unlike the reference; warn where chance does not explain them.
+
+    Arguments:
+        trust: (n,), NaN where unknown.
+        why: n texts; the first word of each names a fact.
+    """
+    if not np.isfinite(trust).any():
+        return
+    flagged = trust < FLAGGED
+    n, expected = len(trust), FLAGGED * len(trust)
+    if not more_than_expected(trust):
+        print(
+            f"trust: {flagged.sum()} of {n} cells are under {FLAGGED:g}; of cells like the "
+            f"model's own about {expected:.1f} would be",
+            flush=True,
+        )
+        return
+    facts = pd.Series([w.split(" ")[0] for w, hit in zip(why, flagged, strict=True) if hit])
+    worst = ", ".join(f"{name} ({count})" for name, count in facts.value_counts().head(3).items())
+    print(
+        f"WARNING: {flagged.sum()} of {n} cells look unlike the cells that this model has learned "
+        f"({expected:.1f} would by chance). Most often by: {worst}. Their super-resolved images "
+        "may look like cells all the same; there is no reason to believe them. Check the order of "
+        "the channels, the intensity scale, the magnification and the cropping. Columns trust and "
+        "trust_why of the table say more.",
+        flush=True,
+    )
 
 
 def _short(values: np.ndarray) -> list[float]:

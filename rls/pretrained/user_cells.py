@@ -12,6 +12,8 @@ import numpy as np
 from rls.io.images import SUFFIXES, Planes, read_planes
 from rls.runtime.errors import InputError
 
+PIXEL_TOLERANCE = 0.1  # Relative; pixel sizes in files are often rounded.
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -19,11 +21,11 @@ class Cells:
 
     Attributes:
         images: (n, c, m, m) float32, channels in the model's order, values as in the files.
-        image_ids: n unique names: the file's, and the number in it where it holds several.
-        files, numbers: Where each is from; numbers count from 1.
-        eight_bit: All files are 8-bit.
-        pixel_size_um: As all files say, or None.
-        notes: How the files were understood, one sentence each.
+        image_ids: n unique names: the file's, with the number in it where it holds several cells.
+        files, numbers: The file of each cell, and its number there, counted from 1.
+        eight_bit: Whether all files are 8-bit.
+        pixel_size_um: The pixel size in all files, None where it is missing or differs.
+        notes: One sentence for each way in which files were understood.
     """
 
     images: np.ndarray
@@ -39,7 +41,7 @@ class Cells:
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:
-    """Return image files; of a folder those in it, sorted as people count (2 before 10).
+    """Return image files, and those in folders, sorted there as people count (2 before 10).
 
     Raises:
         InputError: A path does not exist, or a folder holds no image.
@@ -68,15 +70,15 @@ def read_cells(
 ) -> Cells:
     """Read cells and put their channels in the order ``wanted``.
 
-    A file holds all channels of its cells, or one: then the files' names hold the channels' names
-    (``cell1_dna.png`` and ``cell1_nfkb.png`` are one cell).
+    A file holds all channels of its cells, or one channel. In the second case the names of the
+    files hold the names of the channels (``cell1_dna.png`` and ``cell1_nfkb.png`` are one cell).
 
     Arguments:
-        said: Names of the channels in the order of the files; without, those in the files.
+        said: Names of the channels in the order of the files; None takes the names in the files.
         axes: See :func:`rls.io.images.read_planes`.
 
     Raises:
-        InputError: No file, other channels than the model's, or sizes that differ.
+        InputError: There is no file, the channels are not the model's, or sizes differ.
     """
     files = list_files(paths)
     names = tuple(said) if said else tuple(wanted)
@@ -99,26 +101,28 @@ def read_cells(
         numbers += range(1, len(own) + 1)
     sizes = {image.shape[-2:] for image in images}
     if len(sizes) > 1:
-        raise InputError(
-            f"Found images of {_sizes(sizes)} px, expected one size. Crop all cells alike."
-        )
+        named = ", ".join(" x ".join(map(str, size)) for size in sorted(sizes)[:4])
+        raise InputError(f"Found images of {named} px, expected one size. Crop all cells alike.")
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
         raise InputError(f"The cell {twice} comes twice. Give every file once, under its own name.")
     pixel_sizes = {p.pixel_size_um for p in planes.values()}
     return Cells(
-        np.concatenate(images), tuple(ids), tuple(origins), tuple(numbers),
-        all(p.images.dtype.itemsize == 1 for p in planes.values()),
-        pixel_sizes.pop() if len(pixel_sizes) == 1 else None,
-        _notes(planes),
-    )  # fmt: skip
+        images=np.concatenate(images),
+        image_ids=tuple(ids),
+        files=tuple(origins),
+        numbers=tuple(numbers),
+        eight_bit=all(p.images.dtype.itemsize == 1 for p in planes.values()),
+        pixel_size_um=pixel_sizes.pop() if len(pixel_sizes) == 1 else None,
+        notes=_notes(planes),
+    )
 
 
 def check_size(cells: Cells, image_size: int, factor: int) -> None:
-    """Refuse cells that are not as large as the model's, reduced by ``factor``.
+    """Refuse cells whose size is not the model's over ``factor``.
 
     Raises:
-        InputError: As said; the sentence tells what to do.
+        InputError: The size is another; the sentence tells what to do.
     """
     height, width = cells.images.shape[-2:]
     side = image_size // factor
@@ -138,10 +142,26 @@ def check_size(cells: Cells, image_size: int, factor: int) -> None:
     raise InputError(f"{found} Crop the cells larger, or use a model of smaller images.")
 
 
+def check_pixel_size(cells: Cells, pixel_size_um: float, factor: int) -> None:
+    """Print a warning where the pixel size in the files is not the model's times ``factor``.
+
+    Arguments:
+        pixel_size_um: Pixel size of the model's own images.
+    """
+    wanted, found = pixel_size_um * factor, cells.pixel_size_um
+    if found is not None and abs(found / wanted - 1) > PIXEL_TOLERANCE:
+        print(
+            f"warning: the files say {found:g} um a pixel, and this model at factor {factor} takes "
+            f"{wanted:g} um a pixel. At another magnification cells are larger or smaller than it "
+            "knows.",
+            flush=True,
+        )
+
+
 def _choose(
     file: Path, planes: Planes, said: Sequence[str] | None, wanted: Sequence[str]
 ) -> np.ndarray:
-    """Return the images (n, c, y, x) of one file with the wanted channels in their order."""
+    """Return the images (n, c, y, x) of one file, with the wanted channels in their order."""
     n_found = planes.images.shape[1]
     names = said or planes.channels
     model = f"the model wants {len(wanted)} ({', '.join(wanted)})"
@@ -178,7 +198,10 @@ def _choose(
 def _join_channels(
     planes: dict[Path, Planes], names: Sequence[str], wanted: Sequence[str]
 ) -> list[tuple[Path, list[tuple[Path, np.ndarray]]]]:
-    """Return [(name of the cell, [(file, (n, 1, y, x)) a wanted channel])] of one-channel files."""
+    """Return the cells of one-channel files, each with a part for every wanted channel.
+
+    A cell is (its name, [(file, images (n, 1, y, x)), ...]), in the order ``wanted``.
+    """
     cells: dict[Path, dict[str, Path]] = {}
     hint = (
         f"Expected one file for each of {', '.join(wanted)}, such as cell1_{wanted[0]}.png and "
@@ -202,7 +225,7 @@ def _join_channels(
     for cell, found in cells.items():
         missing = [name for name in wanted if name.lower() not in found]
         if missing:
-            raise InputError(f"Of the cell {cell.name} the file for {missing[0]} lacks. {hint}")
+            raise InputError(f"The cell {cell.name} lacks the file for {missing[0]}. {hint}")
         parts_of = [(found[n.lower()], planes[found[n.lower()]].images) for n in wanted]
         if len({images.shape for _, images in parts_of}) > 1:
             raise InputError(f"The channels of the cell {cell.name} differ in shape. Crop alike.")
@@ -211,6 +234,7 @@ def _join_channels(
 
 
 def _notes(planes: dict[Path, Planes]) -> tuple[str, ...]:
+    """Return one sentence for each way in which files were understood."""
     hows: dict[str, list[Path]] = {}
     for file, one in planes.items():
         hows.setdefault(one.how, []).append(file)
@@ -232,7 +256,3 @@ def _counting(path: Path) -> list[tuple[int, str]]:
     return [
         (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)
     ]
-
-
-def _sizes(sizes: set[tuple[int, ...]]) -> str:
-    return ", ".join(" x ".join(map(str, size)) for size in sorted(sizes)[:4])

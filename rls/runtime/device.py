@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from typing import Literal
 
 import torch
 
@@ -69,3 +70,17 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return " avx512_bf16" in open("/proc/cpuinfo").read()
     except OSError:
         return False
+
+
+def choose_precision(
+    setting: str, device: torch.device, what: str
+) -> Literal["float32", "bfloat16"]:
+    """Return the precision of convolutions for ``auto``, ``float32`` or ``bfloat16``; print it.
+
+    Arguments:
+        setting: ``auto`` is bfloat16 where the device is fast at it.
+        what: The work, as the printed line names it.
+    """
+    fast = setting == "bfloat16" or (setting == "auto" and has_fast_bfloat16(device))
+    print(f"precision of the {what}: {'bfloat16' if fast else 'float32'}", flush=True)
+    return "bfloat16" if fast else "float32"

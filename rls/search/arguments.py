@@ -1,42 +1,91 @@
-"""The flags of a search beside those of the command: each method's own settings."""
+"""The flags that the commands of searches share, and those of each method's own settings."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from rls.runtime.command import Parser, convert, make_settings
 from rls.runtime.errors import InputError
-from rls.search import Method, load_method, method_names
+from rls.search.methods import AnySettings, ChosenMethod, load_method, method_names
+
+S = TypeVar("S", bound=AnySettings)
 
 
-def parse(parser: Parser[Any], argv: Sequence[str]) -> tuple[argparse.Namespace, Any, Method, Any]:  # noqa: ANN401
-    """Return (arguments, the command's settings, the method's module, the method's settings).
+@dataclass(frozen=True)
+class Inputs:
+    """The files that a search reads, None where no file was given, and the factor."""
+
+    low_resolution: Path
+    intensity: Path
+    factor: int
+    generator: Path | None
+    flow: Path | None
+    styles: Path | None
+    network: Path | None
+
+
+def add_files(parser: argparse.ArgumentParser, required: Collection[str] = ()) -> None:
+    """Add the flags of a search's files; the networks named in ``required`` must be given."""
+    parser.add_argument("--low-resolution", type=Path, required=True, help="stack, *.ome.tif")
+    parser.add_argument("--intensity", type=Path, required=True, help="intensity.json of the assay")
+    for name, use in (
+        ("generator", ""),
+        ("flow", ", for the prior"),
+        ("styles", ", for the start"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=Path, required=name in required, help=f"{name}.safetensors{use}"
+        )
+    parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
+    parser.add_argument("--output", type=Path, required=True, help="stack to write, *.ome.tif")
+    parser.add_argument("--state", type=Path, required=True, help="folder of finished batches")
+
+
+class TwoSectionParser(Parser[S]):
+    """A parser that also reads what all searches share, from section ``super_resolve``."""
+
+    def _section_values(self, path: Path | None) -> Mapping[str, Any]:
+        own = super()._section_values(path)
+        content = yaml.safe_load(path.read_text()) if path else {}
+        return {**content.get("super_resolve", {}), **own}
+
+
+def inputs_of(args: argparse.Namespace) -> Inputs:
+    """Return the files that :func:`add_files` has asked for."""
+    names = (field.name for field in dataclasses.fields(Inputs))
+    values: dict[str, Any] = {name: getattr(args, name, None) for name in names}
+    return Inputs(**values)
+
+
+def parse(parser: Parser[S], argv: Sequence[str]) -> tuple[argparse.Namespace, S, ChosenMethod]:
+    """Return the arguments, the command's settings, and the method with its own settings.
 
     ``--search`` names the method. With ``--config`` the block of ``--method`` under ``methods``
-    gives it and its settings; flags override.
+    gives the search and its settings; flags override.
 
     Raises:
-        InputError: No or an unknown search; unknown, missing or ill-typed settings.
+        InputError: No search or an unknown one; unknown, missing or ill-typed settings.
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in ("--method", "--search", "--config"):
         early.add_argument(flag)
     known, _ = early.parse_known_args(list(argv))
     block = _block(known.config, known.method)
-    name: str | None = known.search or block.get("search")
+    search: str | None = known.search or block.get("search")
     parser.add_argument("--method", required=True, help="name of the row in tables")
     parser.add_argument("--search", help=f"the method's file: {', '.join(method_names())}")
-    method = load_method(name) if name else None
+    method = load_method(search) if search else None
     fields = dataclasses.fields(method.Settings) if method else ()
     hints = typing.get_type_hints(method.Settings) if method else {}
-    group = parser.add_argument_group(f"settings of --search {name}")
+    group = parser.add_argument_group(f"settings of --search {search}")
     for field in fields:
         group.add_argument(
             "--" + field.name.replace("_", "-"),
@@ -45,21 +94,19 @@ def parse(parser: Parser[Any], argv: Sequence[str]) -> tuple[argparse.Namespace,
             help=field.metadata["help"].replace("%", "%%"),
         )
     args, settings = parser.parse(argv)
-    if method is None:
+    if search is None or method is None:
         raise InputError(f"No search is named. Give --search: {', '.join(method_names())}.")
-    args.search = name
     values = {key: value for key, value in block.items() if key != "search"}
     if unknown := sorted(set(values) - set(hints)):
         raise InputError(
-            f"The search '{name}' has no setting {', '.join(unknown)}; it has {', '.join(hints)}. "
-            f"Correct methods.{known.method} in {known.config}."
+            f"The search '{search}' has no setting {', '.join(unknown)}; it has "
+            f"{', '.join(hints)}. Correct methods.{known.method} in {known.config}."
         )
-    for field in fields:
-        given = getattr(args, "search_" + field.name)
-        values |= {} if given is None else {field.name: given}
-        delattr(args, "search_" + field.name)
-    values = {key: convert(value, hints[key], f"{name}.{key}") for key, value in values.items()}
-    return args, settings, method, make_settings(method.Settings, values, f"search {name}")
+    given = {field.name: getattr(args, "search_" + field.name) for field in fields}
+    values |= {key: value for key, value in given.items() if value is not None}
+    values = {key: convert(value, hints[key], f"{search}.{key}") for key, value in values.items()}
+    own = make_settings(method.Settings, values, f"search {search}")
+    return args, settings, ChosenMethod(args.method, search, method, own)
 
 
 def _block(config: str | None, method: str | None) -> Mapping[str, Any]:

@@ -1,11 +1,11 @@
-"""Search a stack batch by batch, keeping what is done."""
+"""Search a stack batch by batch, and keep every finished batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,10 @@ from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
-from rls.search import BatchProgress, Method, Problem, Reconstruction
+from rls.search.methods import AnySettings, Method
+from rls.search.problem import BatchProgress, Problem, Reconstruction
+
+S = TypeVar("S", bound=AnySettings)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Solved:
     Attributes:
         images: (n, c, y, x) float32 in [0, 1] units.
         latents: (n, L, d), or (n, 0, 0) for a method without latents.
-        columns: Arrays (n,).
+        columns: Arrays (n,) for the table, by name.
     """
 
     images: np.ndarray
@@ -35,10 +38,10 @@ class Solved:
 
 
 def filled(n: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (rows, how many of them count): the last batch is filled up by repeats.
+    """Yield (rows, how many of them count) for every batch; the last is filled up by repeats.
 
-    Some matrix products round differently at other batch sizes; so that a result does not depend
-    on where a shard ends, there is only one size.
+    Some matrix products round differently at other batch sizes. All batches have one size, so that
+    a result does not depend on where a shard ends.
     """
     for first in range(0, n, batch_size):
         rows = np.arange(first, min(first + batch_size, n))
@@ -46,21 +49,21 @@ def filled(n: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def solve(
-    method: Method,
-    settings: Any,  # noqa: ANN401
+    method: Method[S],
+    settings: S,
     problem: Problem,
     batch_size: int,
     state: StateFolder,
     label: str = "super_resolve",
 ) -> Solved:
-    """Return the reconstruction of all images of ``problem``; finished batches are taken up.
+    """Return the reconstruction of all images of ``problem``; finished batches are used again.
 
     Arguments:
-        label: The command, named in what is printed.
+        label: Name of the command in what is printed.
 
     Raises:
-        InputError: The generator's images are not finite even where the search starts.
-        Stopped: Before a time limit, or on a signal; finished batches are kept.
+        InputError: The generator's images are not finite even at the start of the search.
+        Stopped: A time limit is near, or a signal asked to stop; finished batches are kept.
     """
     n = len(problem.y)
     batches = list(filled(n, batch_size))
@@ -78,7 +81,7 @@ def solve(
             )
             part = _on_cpu(found, count)
             _refuse_not_finite(part, [problem.image_ids[row] for row in rows])
-            # The marker proves that the lock is still ours before the batch is written
+            # Saving the checkpoint proves that the lock is still ours before the batch is written.
             state.save(i, {"batch": i})
             _write(_file(state, i), part)
             done[i] = part
@@ -89,13 +92,13 @@ def solve(
 
 
 def take(problem: Problem, rows: np.ndarray) -> Problem:
-    """Return the problem of some of its images."""
+    """Return the problem of the images at ``rows``."""
     ids = tuple(problem.image_ids[row] for row in rows)
     return replace(problem, y=problem.y[torch.as_tensor(rows)], image_ids=ids)
 
 
 def join(parts: Sequence[Solved]) -> Solved:
-    """Return the parts one behind the other."""
+    """Return the concatenation of the parts."""
     names = parts[0].columns
     return Solved(
         np.concatenate([part.images for part in parts]),
@@ -105,7 +108,7 @@ def join(parts: Sequence[Solved]) -> Solved:
 
 
 def clear(state: StateFolder) -> None:
-    """Remove the kept batches: the result has been written."""
+    """Remove the kept batches, once the result is written."""
     for path in state.folder.glob("batch-*.safetensors"):
         path.unlink(missing_ok=True)
     state.clear()
@@ -147,7 +150,7 @@ def _write(path: Path, part: Solved) -> None:
 
 
 def _read(path: Path, label: str) -> Solved | None:
-    """Return a kept batch; None where there is none, or a damaged one, which is named."""
+    """Return a kept batch; None where there is none, or where it is damaged, which is printed."""
     if not path.is_file():
         return None
     try:

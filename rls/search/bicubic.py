@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rls.io.names import OK
 from rls.search.forward import upscale
-from rls.search.loop import OK
 from rls.search.objective import fidelity
 from rls.search.problem import BatchProgress, Problem, Reconstruction
 
-NEEDS_GENERATOR = False  # the workflow reads it: no network is trained for this row
+NEEDS_GENERATOR = False  # The workflow reads this and trains no network for the row.
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ in 0 to 255:
     + 100 mean ((w - w_mean) / s)^2 + lambda_c sum over pairs (1 - cos(w_i, w_j))
 
 V are the features of LPIPS with the net VGG16, of both low-resolution images enlarged to 256 px.
-They come from a TorchScript file given by path and SHA-256; with ``lambda_perceptual`` 0 none is
-needed. VGG takes colour: three channels are taken for it as published, any other number is shown
-to it channel by channel as gray, and the channels are averaged.
+They come from a TorchScript file given by path and SHA-256; with ``lambda_perceptual`` 0 no file is
+needed. VGG expects colour: three channels are taken for it as published; with any other number the
+channels are shown to it one by one as grey images and their terms are averaged.
 
-The published program returns the last iterate; here as everywhere it is the best by total loss.
-Its bicubic is not antialiased, unlike the images that it was compared on in the article:
-``forward_op: interpolate_noaa`` searches with that one, ``shared`` with the workflow's D.
+The published program returns the last iterate; this one, as every method here, the best by total
+loss. The published bicubic is not antialiased, unlike the images of the article's comparison:
+``forward_op: interpolate_noaa`` searches with it, ``shared`` with the workflow's D.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
@@ -32,32 +31,42 @@ from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.forward import Resize, interpolate_noaa
 from rls.search.geometry import cosine_distance, mean_square, style_radius
-from rls.search.loop import Losses, Variables, search
-from rls.search.objective import fidelity, prior
+from rls.search.loop import Losses, Objective, Variables, loss_columns, search
+from rls.search.objective import reported_terms
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
 
 WHITE = 255.0
 VGG_SIZE = 256
-# The published lambda_c: 0.1, and 1 where super-resolution is by more than 16.
+# The published lambda_c: 0.1, and 1 for factors above 16.
 LAMBDA_C, LAMBDA_C_LARGE, LARGE_FACTOR = 0.1, 1.0, 16
 Features = Callable[[Tensor], Tensor]
+Synthesise = Callable[[Tensor, Precision], Tensor]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Weights of the objective and course of the search."""
+    """Weights of the objective, and course of the search."""
 
     steps: int = option("Iterations of Adam.")
     learning_rate: float = option("Peak learning rate.")
     schedule: str = option("Course of the learning rate.", choices=tuple(SCHEDULES))
     lambda_pixel: float = option("Weight of the mean squared error, in 0 to 255.")
-    lambda_perceptual: float = option("Weight of the mean squared difference of VGG16's features; 0 leaves it out.")  # fmt: skip  # noqa: E501
+    lambda_perceptual: float = option(
+        "Weight of the mean squared difference of VGG16's features; 0 leaves it out."
+    )
     lambda_w: float = option("Weight of the normal prior of w.")
-    lambda_c: float | None = option("Weight of the angles between styles; null: 0.1, and 1 above 16x.")  # fmt: skip  # noqa: E501
-    forward_op: str = option("shared: the workflow's D; interpolate_noaa: bicubic that is not antialiased, as published.", choices=("shared", "interpolate_noaa"))  # fmt: skip  # noqa: E501
-    vgg_path: str | None = option("TorchScript file of VGG16 for LPIPS (StyleGAN2-ADA's vgg16.pt), or null.")  # fmt: skip  # noqa: E501
+    lambda_c: float | None = option(
+        "Weight of the angles between styles; null: 0.1, and 1 above 16x."
+    )
+    forward_op: str = option(
+        "shared: the workflow's D; interpolate_noaa: bicubic without antialiasing, as published.",
+        choices=("shared", "interpolate_noaa"),
+    )
+    vgg_path: str | None = option(
+        "TorchScript file of VGG16 for LPIPS (StyleGAN2-ADA's vgg16.pt), or null."
+    )
     vgg_sha256: str | None = option("SHA-256 of that file.")
 
     def __post_init__(self) -> None:
@@ -70,10 +79,10 @@ class Settings:
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
-    """Return the images of a batch; starts at the mean style in every layer.
+    """Return the images of a batch; the search starts at the mean style in every layer.
 
-    The features of a batch at 256 px need much memory: 0.2 GB an image by reckoning, and as
-    much for each channel where there are not three. Lower super_resolve.batch_size for it.
+    The features at 256 px need much memory: about 0.2 GB an image by calculation, and as much for
+    each channel unless there are three. Lower super_resolve.batch_size for it.
 
     Columns, at the returned iterate in float32: ``loss_total`` and its weighted terms
     ``loss_pixel``, ``loss_perceptual``, ``loss_w``, ``loss_cosine``; ``loss_fidelity`` (mean
@@ -81,10 +90,32 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     ``search_status``.
 
     Raises:
-        InputError: Generator or styles are missing, or the file of VGG16 is not as said.
+        InputError: Generator or styles are missing, or the file of VGG16 is not the one named.
     """
     generator, styles = problem.need_generator(), problem.need_styles()
-    noise, operator = noise_maps(problem), _operator(problem, settings)
+    noise = noise_maps(problem)
+
+    def synthesise(w: Tensor, precision: Precision) -> Tensor:
+        return to_unit(generator.synthesis(w, noise=noise, precision=precision))
+
+    found = search(
+        (styles.mean.expand(len(problem.y), generator.num_ws, -1),),
+        _objective(problem, settings, synthesise),
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        schedule=settings.schedule,
+        precision=problem.precision,
+        progress=progress,
+    )
+    (w,) = found.variables
+    with torch.no_grad():
+        images = synthesise(w, "float32")
+    columns = loss_columns(found.losses, "log_prior", "loss_perceptual")
+    return Reconstruction(images, w, {**columns, "search_status": found.status})
+
+
+def _objective(problem: Problem, settings: Settings, synthesise: Synthesise) -> Objective:
+    styles, operator = problem.need_styles(), _operator(problem, settings)
     radius = style_radius(styles.w, styles.mean)
     y = problem.y * WHITE
     features = _load_features(settings, problem.device) if settings.lambda_perceptual else None
@@ -93,9 +124,6 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     lambda_c = settings.lambda_c
     if lambda_c is None:
         lambda_c = LAMBDA_C_LARGE if problem.factor > LARGE_FACTOR else LAMBDA_C
-
-    def synthesise(w: Tensor, precision: Precision) -> Tensor:
-        return to_unit(generator.synthesis(w, noise=noise, precision=precision))
 
     def objective(variables: Variables, precision: Precision) -> Losses:
         (w,) = variables
@@ -110,35 +138,19 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
             perceptual = mean_square(target, features(low))
             terms["loss_perceptual"] = settings.lambda_perceptual * perceptual
         total = torch.stack(list(terms.values())).sum(dim=0)
-        if not w.requires_grad:  # only looked at, at the end
-            terms["loss_fidelity"] = fidelity(problem.y, problem.forward(images))
-            if problem.flow is not None:
-                terms["log_prior"] = prior(problem.flow, w)
+        if not w.requires_grad:  # Only the final evaluation needs no gradient.
+            terms |= reported_terms(problem, w, problem.forward(images))
         return {"loss_total": total, **terms}
 
-    found = search(
-        (styles.mean.expand(len(y), generator.num_ws, -1),),
-        objective,
-        steps=settings.steps,
-        learning_rate=settings.learning_rate,
-        schedule=settings.schedule,
-        precision=problem.precision,
-        progress=progress,
-    )
-    (w,) = found.variables
-    with torch.no_grad():
-        images = synthesise(w, "float32")
-    nothing = np.full(len(w), np.nan, dtype=np.float32)
-    columns = {"log_prior": nothing, "loss_perceptual": nothing}
-    columns |= {name: value.cpu().numpy() for name, value in found.losses.items()}
-    return Reconstruction(images, w, {**columns, "search_status": found.status})
+    return objective
 
 
 def vgg_features(module: torch.jit.ScriptModule, images: Tensor) -> Tensor:
     """Return the features (n, k) of images (n, c, y, x) in 0 to 255, resized to 256 px by area.
 
-    Three channels are colour. Any other number is c gray images a piece, whose features stand one
-    behind the other: their mean squared difference is then the mean over channels.
+    Three channels are taken for colour. With any other number every channel is a grey image, and
+    the channels' features are concatenated, so that their mean squared difference is the mean over
+    channels.
     """
     n, channels = images.shape[:2]
     if channels != VGG_CHANNELS:
@@ -148,7 +160,7 @@ def vgg_features(module: torch.jit.ScriptModule, images: Tensor) -> Tensor:
     return module(images, resize_images=False, return_lpips=True).reshape(n, -1)
 
 
-@lru_cache(maxsize=1)  # the batches of a run share it
+@lru_cache(maxsize=1)  # All batches of a run share the module.
 def _load(path: str, sha256: str, device: torch.device) -> torch.jit.ScriptModule:
     module = load_torchscript(path, sha256, device)
     for weight in module.parameters():

@@ -1,17 +1,17 @@
-"""W++: the generator with a latent of its own for every filter of every convolution.
+"""W++: the generator with a separate latent for every filter of every convolution.
 
 In W+ all filters of layer l share w_l: the kernel of filter o is scaled by s = A_l w_l + b_l, one
-number per input feature i, and then normalised. In W++ filter o has its own w_{l,o}:
+number for each input feature i, and then normalised. In W++ filter o has its own w_{l,o}:
 
     w''_{oik} = s_{oi} w_{oik} / sqrt(sum_{i,k} (s_{oi} w_{oik})^2 + 1e-8),  s_o = A_l w_{l,o} + b_l
 
 (Poirier-Ginter & Lalonde 2023, section 4.1: "filter-wise latent expansion"; in their code, too, a
-filter is an output feature.) At equal latents this is W+. No latent can be factored out of a
-convolution now, so each image has kernels of its own: at 128 px with 512 features 75 MB of them,
-9 MB of latents, and 0.37 GB in all for a step with its gradient.
+filter is an output feature.) With equal latents this is W+. The latents cannot be factored out of
+the convolution, so each image has its own kernels: at 128 px and 512 features these take 75 MB an
+image, the latents 9 MB, and a step with its gradient 0.37 GB in all.
 
-As in W+, the toRGB of a block and the first convolution of the next share their latents: those of
-the first filters serve both.
+As in W+, the toRGB of a block and the first convolution of the next block share their latents; the
+latents of the first filters serve both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rls.stylegan2.operators import leaky, square_sum, upfirdn2d, upsample2d
 
 
 def filter_counts(synthesis: SynthesisNetwork) -> list[int]:
-    """Return for each of the L styles how many filters it splits into: the most of its users."""
+    """Return the number of filters for each of the L styles: the most in a layer that uses it."""
     counts = [0] * synthesis.num_ws
     first = 0
     for block in synthesis.blocks():
@@ -48,23 +48,23 @@ def filter_counts(synthesis: SynthesisNetwork) -> list[int]:
 
 
 def split(w: Tensor, counts: Sequence[int]) -> Variables:
-    """Return w+ (n, L, d) as equal latents of all filters: L tensors (n, filters, d)."""
+    """Return w+ (n, L, d) as L tensors (n, filters, d), in which all filters' latents are equal."""
     return tuple(w[:, i : i + 1].expand(-1, count, -1) for i, count in enumerate(counts))
 
 
 def mean_styles(latents: Variables) -> Tensor:
-    """Return the mean over the filters of each style, (n, L, d)."""
+    """Return the mean latent of each style's filters, (n, L, d)."""
     return torch.stack([w.mean(dim=1) for w in latents], dim=1)
 
 
 def synthesise(
     synthesis: SynthesisNetwork, latents: Variables, noise: Sequence[Tensor], precision: Precision
 ) -> Tensor:
-    """Return the image (n, c, y, x) of w++, about [-1, 1], float32.
+    """Return the images (n, c, y, x) of w++, float32, which lie about in [-1, 1].
 
     Arguments:
         latents: L tensors (n, filters, d), as :func:`split` makes them.
-        noise: Maps (n or 1, 1, res, res), one a layer.
+        noise: One map (n or 1, 1, res, res) for each layer.
     """
     const = synthesis.get_parameter("b4.const")
     x = const.to(convolution_dtype(precision, const)).expand(len(latents[0]), -1, -1, -1)
@@ -76,7 +76,7 @@ def synthesise(
         first += block.n_convolutions
         y = _to_rgb(block.torgb, x, latents[first])
         image = y if image is None else upsample2d(image, block.resample_filter) + y
-    assert image is not None  # there is always a 4 px block
+    assert image is not None  # Every network has a block of 4 px.
     return image
 
 
@@ -85,13 +85,13 @@ def _layers(block: SynthesisBlock) -> list[SynthesisLayer]:
 
 
 def _convolution(layer: SynthesisLayer, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
-    """Return the layer's features (n, o, y', x') of x (n, i, y, x) and w (n, >= o, d)."""
+    """Return the layer's features (n, o, y', x') for x (n, i, y, x) and w (n, >= o, d)."""
     n, n_in, height, width = x.shape
     n_out, gain = len(layer.weight), math.sqrt(2)
     styles = _styles(layer, w[:, :n_out])
     squares = (styles.square() * square_sum(layer.weight)).sum(dim=2)
     factor = ((squares + 1e-8).rsqrt() * gain).to(x.dtype)[:, :, None, None]
-    # Contiguous: a sum over kernels of another layout may round differently from image to image
+    # Contiguous, because in another layout the sum over kernels may round differently by image.
     kernels = (layer.weight.contiguous() * styles[..., None, None]).to(x.dtype)  # (n, o, i, k, k)
     x = x.reshape(1, n * n_in, height, width)
     if layer.up:
@@ -107,7 +107,7 @@ def _convolution(layer: SynthesisLayer, x: Tensor, w: Tensor, noise: Tensor) -> 
 
 
 def _to_rgb(layer: ToRGBLayer, x: Tensor, w: Tensor) -> Tensor:
-    """Return the image (n, c, y, x), float32, of x (n, i, y, x) and w (n, >= c, d)."""
+    """Return the images (n, c, y, x), float32, for x (n, i, y, x) and w (n, >= c, d)."""
     n_channels = len(layer.weight)
     styles = _styles(layer, w[:, :n_channels]) * layer.weight_gain
     kernels = layer.weight[None, :, :, 0, 0] * styles  # (n, c, i)
@@ -117,10 +117,10 @@ def _to_rgb(layer: ToRGBLayer, x: Tensor, w: Tensor) -> Tensor:
 
 
 def _styles(layer: SynthesisLayer | ToRGBLayer, w: Tensor) -> Tensor:
-    """Return A w + b (n, filters, i) of w (n, filters, d).
+    """Return A w + b, (n, filters, i), for w (n, filters, d).
 
-    One product an image: in one product of all rows, those of an image may round differently in
-    another place of the batch.
+    Each image has a matrix product of its own: in one product of all rows, an image's rows may
+    round differently at another place in the batch.
     """
     affine = layer.affine
     weight = (affine.weight * affine.weight_gain).t().expand(len(w), -1, -1)

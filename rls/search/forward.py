@@ -1,15 +1,15 @@
 """D, the downscaling of Eq. 1: antialiased bicubic (a = -0.5), differentiable, equal to Pillow's.
 
-A separable resize is two small matrices, y = A_y x A_x^T. They serve every channel, make the
-adjoint exact and run as matrix products on any device. The same operator makes the low-resolution
-images and stands inside every search, so that nothing is fitted to a mismatch of the two.
+A separable resize consists of two small matrices, y = A_y x A_x^T. They serve every channel, make
+the adjoint exact and run as matrix products on any device. The same operator makes the
+low-resolution images and stands inside every search, so that no search fits a mismatch of the two.
 
-At 128 px and 32x every low-resolution pixel has taps outside the image, so the rule at the border
-is part of D: ``renormalize`` (Pillow: taps outside are dropped, the rest sums to 1) or ``reflect``
+At 128 px and 32x every low-resolution pixel has taps outside the image, so the border rule is part
+of D: ``renormalize`` (Pillow: taps outside are dropped and the others sum to 1) or ``reflect``
 (PULSE, Menon et al. 2020: the image is mirrored without repeating its edge).
 
-BRGM (Marinescu et al. 2020) searches with a bicubic that is not antialiased;
-:func:`interpolate_noaa` makes it, for a comparison with what was published. D it never is.
+BRGM (Marinescu et al. 2020) searches with a bicubic that is not antialiased.
+:func:`interpolate_noaa` makes it for comparisons with the published form; it is never used as D.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rls.io.names import BORDERS
 from rls.runtime.errors import InputError
 
-BORDERS = ("renormalize", "reflect")
 SMALLEST_FACTOR, LARGEST_FACTOR = 2, 32
-A = -0.5  # Keys' cubic: exact for quadratics; Pillow and PULSE use it, OpenCV and torch -0.75
+A = -0.5  # Keys' cubic, exact for quadratics: Pillow and PULSE have -0.5, OpenCV and torch -0.75.
 A_TORCH = -0.75
 SUPPORT = 2.0
+REPEAT = "repeat"  # Border rule of the resize without antialiasing, never one of D.
 
 
 def cubic(x: np.ndarray, a: float = A) -> np.ndarray:
@@ -40,11 +41,11 @@ def cubic(x: np.ndarray, a: float = A) -> np.ndarray:
 def resize_matrix(size_in: int, size_out: int, border: str) -> np.ndarray:
     """Return the (size_out, size_in) float64 matrix of a 1-D bicubic resize.
 
-    Downwards the kernel is stretched by the factor (antialiasing); upwards it is not. Taps are
-    those of Pillow: the pixels whose centres lie within the support of the output's centre.
+    Downwards the kernel is stretched by the factor (antialiasing); upwards it is not. The taps are
+    Pillow's: the pixels whose centres lie within the support around the output's centre.
 
     Raises:
-        InputError: Unknown border, or an image too small to be mirrored.
+        InputError: The border rule is unknown, or the image is too small to be mirrored.
     """
     if border not in BORDERS:
         raise InputError(f"The border of D is '{border}', expected one of {', '.join(BORDERS)}.")
@@ -66,7 +67,7 @@ def resize_matrix(size_in: int, size_out: int, border: str) -> np.ndarray:
 def plain_matrix(size_in: int, size_out: int) -> np.ndarray:
     """Return the (size_out, size_in) float64 matrix of torch's bicubic without antialiasing.
 
-    Four taps about the output's centre at any factor, a = -0.75, the edge pixel repeated.
+    It has four taps around the output's centre at any factor, a = -0.75, and repeats edge pixels.
     """
     matrix = np.zeros((size_out, size_in))
     for row in range(size_out):
@@ -78,7 +79,7 @@ def plain_matrix(size_in: int, size_out: int) -> np.ndarray:
 
 
 def _mirror(taps: np.ndarray, size: int) -> np.ndarray:
-    """Return positions folded once at either edge, the edge pixel itself not repeated."""
+    """Return positions folded once at either edge, without repeating the edge pixel itself."""
     folded = np.where(taps < 0, -taps, taps)
     folded = np.where(folded >= size, 2 * (size - 1) - folded, folded)
     if folded.min() < 0 or folded.max() >= size:
@@ -90,11 +91,11 @@ def _mirror(taps: np.ndarray, size: int) -> np.ndarray:
 
 
 class Resize(nn.Module):
-    """A linear, separable resize of images (n, c, y, x); weights are fixed, gradients flow.
+    """A linear, separable resize of images (n, c, y, x) with fixed weights; differentiable.
 
     Arguments:
         size_in, size_out: (y, x) in pixels.
-        border: ``renormalize`` or ``reflect``.
+        border: ``renormalize`` or ``reflect``; ``repeat`` for :func:`plain_matrix`.
     """
 
     rows: Tensor
@@ -103,44 +104,32 @@ class Resize(nn.Module):
     def __init__(self, size_in: tuple[int, int], size_out: tuple[int, int], border: str) -> None:
         super().__init__()
         self.size_in, self.size_out, self.border = size_in, size_out, border
-        for name, axis in (("rows", 0), ("columns", 1)):
-            matrix = self._matrix(size_in[axis], size_out[axis])
+        for name, n_in, n_out in zip(("rows", "columns"), size_in, size_out, strict=True):
+            plain = border == REPEAT
+            matrix = plain_matrix(n_in, n_out) if plain else resize_matrix(n_in, n_out, border)
             tensor = torch.as_tensor(matrix, dtype=torch.float32)
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return images (n, c, *size_out) of images (n, c, *size_in); float32 unless double."""
+        """Return images (n, c, *size_out) from images (n, c, *size_in); float32 unless double."""
         if tuple(images.shape[-2:]) != self.size_in:
             raise InputError(
                 f"D was made for images of {_by(self.size_in)} px and was given "
                 f"{_by(tuple(images.shape[-2:]))} px."
             )
-        # bfloat16 would cost more precision here than the whole search gains
+        # In bfloat16 this step would lose more precision than the whole search gains.
         kind = torch.float64 if images.dtype == torch.float64 else torch.float32
         images, rows, columns = images.to(kind), self.rows.to(kind), self.columns.to(kind)
         return rows @ (images @ columns.T)
 
     def adjoint(self, low: Tensor) -> Tensor:
-        """Return D^T of images (n, c, *size_out), so that <Dx, y> = <x, D^T y>."""
+        """Return D^T y for images y (n, c, *size_out), so that <Dx, y> = <x, D^T y>."""
         kind = torch.float64 if low.dtype == torch.float64 else torch.float32
         return self.rows.to(kind).T @ (low.to(kind) @ self.columns.to(kind))
 
-    def _matrix(self, size_in: int, size_out: int) -> np.ndarray:
-        return resize_matrix(size_in, size_out, self.border)
-
-
-class PlainResize(Resize):
-    """The resize without antialiasing: :func:`plain_matrix` along both axes."""
-
-    def __init__(self, size_in: tuple[int, int], size_out: tuple[int, int]) -> None:
-        super().__init__(size_in, size_out, "repeat")
-
-    def _matrix(self, size_in: int, size_out: int) -> np.ndarray:
-        return plain_matrix(size_in, size_out)
-
 
 def downscale(size: int | tuple[int, int], factor: int, border: str) -> Resize:
-    """Return D for images of ``size`` px (one side, or y and x) and an integer ``factor``.
+    """Return D for images of ``size`` px, one side or (y, x), and an integer ``factor``.
 
     Raises:
         InputError: The factor is outside 2 to 32, does not divide the size, or the image is too
@@ -153,18 +142,15 @@ def downscale(size: int | tuple[int, int], factor: int, border: str) -> Resize:
 def interpolate_noaa(size: int | tuple[int, int], factor: int) -> Resize:
     """Return BRGM's forward operator: bicubic, not antialiased, blind to most pixels.
 
-    At 32x a low-resolution pixel is made from 4 x 4 of its 32 x 32 pixels. For images of ``size``
-    px and ``factor`` as :func:`downscale` takes them.
-
-    Raises:
-        InputError: As :func:`downscale`.
+    At 32x a low-resolution pixel depends on 4 x 4 of its 32 x 32 pixels. Arguments and errors are
+    those of :func:`downscale`.
     """
     high, low = _sizes(size, factor)
-    return PlainResize(high, low)
+    return Resize(high, low, REPEAT)
 
 
 def _sizes(size: int | tuple[int, int], factor: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the sizes before and after a reduction by ``factor``, or refuse it."""
+    """Return the sizes (y, x) before and after a reduction by ``factor``, or refuse the factor."""
     high = _pair(size)
     if not SMALLEST_FACTOR <= factor <= LARGEST_FACTOR:
         raise InputError(
@@ -179,7 +165,7 @@ def _sizes(size: int | tuple[int, int], factor: int) -> tuple[tuple[int, int], t
 
 
 def upscale(size: int | tuple[int, int], factor: int) -> Resize:
-    """Return Pillow's bicubic enlargement by ``factor`` of images of ``size`` px: the baseline."""
+    """Return Pillow's bicubic enlargement of images of ``size`` px by ``factor``: the baseline."""
     low = _pair(size)
     return Resize(low, (low[0] * factor, low[1] * factor), "renormalize")
 

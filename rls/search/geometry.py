@@ -1,9 +1,9 @@
-"""Spheres and angles of latent vectors: what PULSE and BRGM hold fixed or weigh.
+"""Spheres and angles of latent vectors, which PULSE and BRGM constrain or penalise.
 
 PULSE: Menon et al. 2020, "PULSE: Self-Supervised Photo Upsampling via Latent Space Exploration of
 Generative Models", CVPR. BRGM: Marinescu et al. 2020, "Bayesian Image Reconstruction using Deep
-Generative Models", arXiv 2012.04567. Where a paper is silent its authors' program decides. All
-sums that they take over a batch are here per image, shape (n,).
+Generative Models", arXiv 2012.04567. Where a paper is silent, its authors' program decides. What
+they sum over a batch is summed here for each image, shape (n,).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 from rls.prior.gaussianize import LEAKY_SLOPE
 from rls.search.loop import Variables
 
-# Constants of PULSE's program, for 18 styles of 512; kept for any other generator, so that its
-# weight of the term keeps its meaning.
+# Constants of PULSE's program, which has 18 styles of 512 dimensions. They are kept for every
+# generator, so that PULSE's weight of the term keeps its meaning.
 GEOCROSS_SCALE, GEOCROSS_DIVISOR, TINY = 512.0, 8.0, 1.0e-9
 
 
@@ -28,12 +28,13 @@ def mean_square(a: Tensor, b: Tensor) -> Tensor:
 
 
 def geocross(x: Tensor) -> Tensor:
-    """Return PULSE's GEOCROSS of vectors (n, L, d): 64 x mean over all L x L of angle squared.
+    """Return PULSE's GEOCROSS of vectors (n, L, d): 64 times the mean squared angle of all L x L.
 
-    The angle is 2 atan2(|x_i - x_j|, |x_i + x_j|), exact for vectors of equal length. A tiny term
-    under the roots makes the gradient at tied vectors 0. The angle is taken in float64: in float32
-    the last elements of a tensor may be one bit off the others, by torch's scalar form of atan2 in
-    place of its vector form, and a result would depend on an image's place in its batch.
+    The angle is 2 atan2(|x_i - x_j|, |x_i + x_j|), which is exact for vectors of equal length. A
+    tiny term under the roots makes the gradient at equal vectors 0. The angle is taken in float64:
+    torch computes the last elements of a tensor by a scalar atan2 and the others by a vectorised
+    one. In float32 the two may differ by one bit, and a result would depend on the image's place
+    in its batch.
     """
     apart = _length(x.unsqueeze(2) - x.unsqueeze(1))
     together = _length(x.unsqueeze(2) + x.unsqueeze(1))
@@ -42,10 +43,10 @@ def geocross(x: Tensor) -> Tensor:
 
 
 def onto_spheres(start: Variables) -> Callable[[Variables], Variables]:
-    """Return PULSE's projection: every vector back to the length that it has in ``start``.
+    """Return PULSE's projection, which restores every vector's length in ``start``.
 
-    The length is over all axes from the third on: of each style in (n, L, d), of each whole map in
-    (n, 1, y, x).
+    The length is taken over all axes from the third on: each style in (n, L, d) and each whole map
+    in (n, 1, y, x) has a length of its own.
     """
     radii = tuple(_radius(x) for x in start)
 
@@ -56,28 +57,29 @@ def onto_spheres(start: Variables) -> Callable[[Variables], Variables]:
 
 
 def leaky_moments(w: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and sd per dimension, each (d,), of LeakyReLU(5)(w) for styles w (n, d).
+    """Return the mean and sd of LeakyReLU(5)(w) per dimension, each (d,), for styles w (n, d).
 
-    That undoes the mapping network's last activation; PULSE takes the result for normal.
+    LeakyReLU(5) undoes the mapping network's last activation; PULSE assumes that the result is
+    normal.
     """
     v = functional.leaky_relu(w, LEAKY_SLOPE)
     return v.mean(dim=0), v.std(dim=0)
 
 
 def to_styles(latent: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
-    """Return w = LeakyReLU(0.2)(latent sd + mean) of latents (..., d) about N(0, I)."""
+    """Return w = LeakyReLU(0.2)(latent sd + mean) for latents (..., d), which are about N(0, I)."""
     return functional.leaky_relu(latent * sd + mean, 1.0 / LEAKY_SLOPE)
 
 
 def style_radius(w: Tensor, mean: Tensor) -> Tensor:
-    """Return BRGM's scale of w (n, d), a scalar: the root mean squared distance from the mean."""
+    """Return BRGM's scale of w (n, d), a scalar: the root mean square distance from the mean."""
     return (w - mean).square().sum(dim=1).mean().sqrt()
 
 
 def cosine_distance(w: Tensor) -> Tensor:
-    """Return the sum over all ordered pairs of |1 - cos(w_i, w_j)| of styles (n, L, d).
+    """Return the sum of |1 - cos(w_i, w_j)| over ordered pairs of styles (n, L, d), shape (n,).
 
-    BRGM's program reads the first image for every image of a batch; that is not repeated here.
+    BRGM's program uses the styles of a batch's first image for all its images; this one does not.
     """
     unit = functional.normalize(w, dim=2)
     return (1.0 - unit @ unit.transpose(1, 2)).abs().sum(dim=(1, 2))

@@ -1,9 +1,9 @@
-"""Descent over the variables of a batch of images that know nothing of each other.
+"""Descend on the losses of a batch of images, none of which depends on another.
 
-An optimiser's state is per element and losses are summed over the batch, so an image's path is
-the same in any company. The iterate with the least total loss is kept for each image on its own.
-An image whose loss or gradient is not finite stands still, is searched once more from the start at
-half the learning rate, and is reported.
+An optimiser's state is per element and the losses are summed over the batch, so an image takes the
+same path whatever else is in its batch. Each image keeps its own iterate of least total loss. An
+image whose loss or gradient becomes non-finite is frozen there, searched a second time from the
+start at half the learning rate, and reported in its status.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.errors import InputError
 from rls.search.optimisers import Adam, Optimiser, Variables
 from rls.search.problem import BatchProgress
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
 
-Losses = dict[str, Tensor]  # each (n,); loss_total is minimised
+Losses = dict[str, Tensor]  # Each (n,); loss_total is minimised.
 Objective = Callable[[Variables, Precision], Losses]
 
-# A search in bfloat16 ends with this share of its steps in float32: an image's error of 0.7 % is
-# as large as the fidelity that a good search reaches.
+# A search in bfloat16 ends with this share of its steps in float32, because the error of an image
+# in bfloat16, 0.7 %, is as large as the fidelity that a good search reaches.
 FLOAT32_SHARE = 0.1
-OK, RESTARTED, NON_FINITE = "ok", "non_finite_restarted", "non_finite"
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Found:
     """The best iterates of a batch.
 
     Attributes:
-        variables: As given, each (n, ...).
-        losses: Evaluated in float32 at the best iterates, each (n,).
-        status: n strings: ``ok``; ``non_finite_restarted`` (the second search at half the rate
+        variables: Tensors (n, ...), as given.
+        losses: Losses at the best iterates, evaluated in float32, each (n,).
+        status: n strings: ``ok``; ``non_finite_restarted`` (the second search, at half the rate,
             stayed finite); ``non_finite`` (neither did; the best finite iterate of both).
     """
 
@@ -61,15 +61,16 @@ def search(
     """Minimise the total loss of each image.
 
     Arguments:
-        start: Tensors (n, ...) that are varied.
-        objective: Losses of a batch of variables; image i's depend on its own variables only.
-        learning_rate: Peak; ``schedule`` names what multiplies it.
+        start: The variables' first values, tensors (n, ...).
+        objective: Returns the losses of a batch of variables; those of image i may depend on its
+            own variables only.
+        learning_rate: Peak learning rate; ``schedule`` names the function that scales it.
         precision: Passed to ``objective``; the last tenth of the steps is in float32.
-        after_step: Projects the variables after each step (PULSE's sphere).
-        optimiser: What makes a step of a gradient.
+        after_step: Projects the variables after each step (PULSE's spheres).
+        optimiser: Turns gradients into steps.
 
     Raises:
-        InputError: An unknown schedule or no step.
+        InputError: The schedule is unknown, or there is no step.
     """
     if steps < 1 or schedule not in SCHEDULES:
         raise InputError(
@@ -79,16 +80,14 @@ def search(
 
     def once(rate: float) -> tuple[Variables, Tensor, Tensor]:
         x = tuple(tensor.detach().clone() for tensor in start)
-        makes_step = optimiser(x)
-        return _descend(
-            x, makes_step, objective, steps, rate, schedule, precision, progress, after_step
-        )
+        rates = [rate * SCHEDULES[schedule](step, steps) for step in range(steps)]
+        return _descend(x, optimiser(x), objective, rates, precision, progress, after_step)
 
     best, total, alive = once(learning_rate)
     status = np.where(alive.cpu().numpy(), OK, NON_FINITE).astype(object)
     if not bool(alive.all()):
         again, total_again, alive_again = once(learning_rate / 2)
-        # what went well at the full rate stays as it is
+        # Images whose first search stayed finite keep its result.
         use = ~alive & (alive_again | (total_again < total))
         best = tuple(_choose(use, a, b) for a, b in zip(again, best, strict=True))
         status[(~alive & alive_again).cpu().numpy()] = RESTARTED
@@ -101,22 +100,24 @@ def _descend(
     x: Variables,
     optimiser: Optimiser,
     objective: Objective,
-    steps: int,
-    rate: float,
-    schedule: str,
+    rates: Sequence[float],
     precision: Precision,
     progress: BatchProgress,
     after_step: Callable[[Variables], Variables] | None,
 ) -> tuple[Variables, Tensor, Tensor]:
-    """Return (best variables, their total loss, which images stayed finite). No wait for a GPU."""
+    """Return (best variables, their total loss, which images stayed finite).
+
+    Nothing here forces a synchronisation with a GPU.
+    """
+    steps = len(rates)
     best = x
     best_total = x[0].new_full((len(x[0]),), torch.inf)
     alive = torch.ones_like(best_total, dtype=torch.bool)
     switch = steps - max(1, round(FLOAT32_SHARE * steps)) if precision != "float32" else -1
-    for step in range(steps):
+    for step, rate in enumerate(rates):
         if step == switch:
             precision = "float32"
-            # totals of the two precisions are not to be compared
+            # Total losses of the two precisions must not be compared with each other.
             with torch.no_grad():
                 exact = objective(best, precision)["loss_total"]
             best_total = torch.where(torch.isfinite(exact), exact, torch.inf)
@@ -131,7 +132,7 @@ def _descend(
         for gradient in gradients:
             alive = alive & torch.isfinite(gradient).flatten(1).all(dim=1)
         gradients = tuple(_choose(alive, g, torch.zeros_like(g)) for g in gradients)
-        moved = optimiser.step(x, gradients, rate * SCHEDULES[schedule](step, steps), step)
+        moved = optimiser.step(x, gradients, rate, step)
         moved = after_step(moved) if after_step else moved
         x = tuple(_choose(alive, a, b) for a, b in zip(moved, x, strict=True))
         progress.step(step + 1, steps)
@@ -139,5 +140,12 @@ def _descend(
 
 
 def _choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """Return, image by image, ``yes`` where ``mask`` (n,) holds and ``no`` elsewhere."""
+    """Return ``yes`` where ``mask`` (n,) holds and ``no`` elsewhere, image by image."""
     return torch.where(mask.view(-1, *([1] * (yes.ndim - 1))), yes, no)
+
+
+def loss_columns(losses: Losses, *optional: str) -> dict[str, np.ndarray]:
+    """Return losses as columns of a table, each (n,) float32; absent ``optional`` ones are NaN."""
+    absent = np.full(len(losses["loss_total"]), np.nan, dtype=np.float32)
+    found = {name: value.cpu().numpy() for name, value in losses.items()}
+    return dict.fromkeys(optional, absent) | found

@@ -1,10 +1,10 @@
-"""The terms of the objective (Eq. 3 to 5), each per image; the caller sums over the batch.
+"""The terms of the objective (Eq. 3 to 5), one value for each image.
 
     total = fidelity - lambda_w P_w + lambda_c cross  [+ lambda_n norm deviation: released code]
 
-The article's lambdas, 5.0e-5 and 0.01, belong to a mean (not a sum) of |y - D(G(w))| and to the
-mean pairwise distance, as in the authors' code; both are per image, so that neither learning rate
-nor result depends on the batch.
+The article's lambdas, 5.0e-5 and 0.01, fit the mean (not the sum) of |y - D(G(w))| and the mean
+pairwise distance, as in the authors' code. Both are taken per image and then summed over the batch,
+so that neither the learning rate nor the result depends on the batch.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
+    from rls.search.problem import Problem
 
 
 def fidelity(y: Tensor, low: Tensor) -> Tensor:
@@ -29,16 +30,16 @@ def fidelity(y: Tensor, low: Tensor) -> Tensor:
 
 
 def prior(flow: StyleFlow, w: Tensor) -> Tensor:
-    """Return P_w, the mean over the L styles of log p_F(w_i) in nats (Eq. 3, 4), shape (n,)."""
+    """Return P_w, the mean of log p_F(w_i) over the L styles in nats (Eq. 3, 4), shape (n,)."""
     n, layers, d = w.shape
     return flow.log_prob(w.reshape(n * layers, d)).reshape(n, layers).mean(dim=1)
 
 
 def norm_deviation(flow: StyleFlow, w: Tensor) -> Tensor:
-    """Return the mean over the styles of (||F(w_i)||_2 - sqrt d)^2, shape (n,).
+    """Return the mean of (||F(w_i)||_2 - sqrt d)^2 over the styles, shape (n,).
 
-    The authors' code adds it to the prior; the article does not. The norm of a standard normal
-    vector of d dimensions lies within about 0.7 of sqrt d.
+    The authors' code adds this term to the prior; the article has none. The norm of a standard
+    normal vector of d dimensions lies within about 0.7 of sqrt d.
     """
     n, layers, d = w.shape
     norms = flow.to_noise(w.reshape(n * layers, d)).norm(dim=1)
@@ -46,24 +47,24 @@ def norm_deviation(flow: StyleFlow, w: Tensor) -> Tensor:
 
 
 def mean_distance(w: Tensor) -> Tensor:
-    """Return the mean over pairs i < j of ||w_i - w_j||_2 (as the authors' code), shape (n,).
+    """Return the mean of ||w_i - w_j||_2 over pairs i < j (as the authors' code), shape (n,).
 
-    The gradient at w_i = w_j is 0 by definition: there the search starts. All L x L differences are
-    taken, each pair twice: picking pairs by index would add up their gradients in whatever order
-    threads come, and of a hundred images a few would not repeat.
+    The gradient at w_i = w_j, where the search starts, is defined as 0. All L x L differences are
+    taken, each pair twice, because picking pairs by index would sum their gradients in an order
+    that depends on the threads: a few images of a hundred would not repeat.
     """
     squares = (w.unsqueeze(2) - w.unsqueeze(1)).square().sum(dim=3)
     tied = squares == 0
-    # sqrt never sees a zero, whose infinite slope would make a NaN of the 0 below
+    # sqrt must not see a zero: its infinite slope would turn the gradient of 0 below into NaN.
     distances = torch.where(tied, 1.0, squares).sqrt()
     pairs_twice = max(w.shape[1] * (w.shape[1] - 1), 1)
     return torch.where(tied, 0.0, distances).sum(dim=(1, 2)) / pairs_twice
 
 
 def sum_squares(w: Tensor) -> Tensor:
-    """Return -P_cross as printed: the sum over pairs i < j of ||w_i - w_j||^2 (Eq. 3), shape (n,).
+    """Return -P_cross as printed: the sum of ||w_i - w_j||^2 over pairs i < j (Eq. 3), shape (n,).
 
-    By the parallel-axis identity it is L times the squared distances from the mean style.
+    By the parallel-axis identity this is L times the sum of squared distances from the mean style.
     """
     deviations = w - w.mean(dim=1, keepdim=True)
     return w.shape[1] * deviations.square().sum(dim=(1, 2))
@@ -73,3 +74,17 @@ CROSS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean_distance": mean_distance,
     "sum_squares": sum_squares,
 }
+
+
+def reported_terms(problem: Problem, w: Tensor, low: Tensor) -> dict[str, Tensor]:
+    """Return the terms of Eq. 5 that a search with another objective only reports, each (n,).
+
+    They are ``loss_fidelity``, mean |y - D(x)|, and ``log_prior``, P_w in nats, which is left out
+    without a flow.
+
+    Arguments:
+        w: (n, L, d).
+        low: D(x), (n, c, m, m) in [0, 1] units.
+    """
+    found = {"loss_fidelity": fidelity(problem.y, low)}
+    return found if problem.flow is None else {**found, "log_prior": prior(problem.flow, w)}

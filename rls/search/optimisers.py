@@ -1,6 +1,7 @@
-"""How one step follows from a gradient; an optimiser keeps its state per element or per vector.
+"""Optimisers: how a gradient becomes a step.
 
-Nothing is summed over images, so an image's path is the same in any company.
+An optimiser keeps its state per element or per vector and sums nothing over images, so an image
+takes the same path whatever else is in its batch.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from torch import Tensor
 
 Variables = tuple[Tensor, ...]
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as PULSE and RLS use them
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as PULSE and RLS use them.
 
 
 class Optimiser(Protocol):
-    """Made anew, from the variables where it starts, for every search."""
+    """Turns gradients into steps; made anew for every search, from the variables at its start."""
 
     def __init__(self, start: Variables) -> None: ...
 
@@ -25,7 +26,7 @@ class Optimiser(Protocol):
 
 
 class Adam:
-    """Kingma & Ba 2015: each element moves by about ``rate``."""
+    """Adam (Kingma & Ba 2015): each element moves by about ``rate``."""
 
     def __init__(self, start: Variables) -> None:
         self.first = tuple(torch.zeros_like(tensor) for tensor in start)
@@ -38,21 +39,22 @@ class Adam:
             (v * BETA2).addcmul(g, g, value=1 - BETA2)
             for v, g in zip(self.second, gradients, strict=True)
         )
+        scale = rate / (1 - BETA1 ** (step + 1))
+        spread = 1 - BETA2 ** (step + 1)
         return tuple(
-            a - rate / (1 - BETA1 ** (step + 1)) * m
-            / ((v / (1 - BETA2 ** (step + 1))).sqrt() + EPSILON)
+            a - scale * m / ((v / spread).sqrt() + EPSILON)
             for a, m, v in zip(x, self.first, self.second, strict=True)
-        )  # fmt: skip
+        )
 
 
 class NormalisedGradient:
-    """Each vector along the last dimension moves by exactly ``rate``, down its own gradient.
+    """Normalised gradient descent: each vector along the last dimension moves by exactly ``rate``.
 
-    One whose gradient is 0 stays where it is. Source: Poirier-Ginter & Lalonde 2023.
+    A vector whose gradient is 0 does not move. Source: Poirier-Ginter & Lalonde 2023.
     """
 
     def __init__(self, start: Variables) -> None:
-        """There is no state."""
+        """Keep nothing: a step depends on its gradient alone."""
 
     def step(self, x: Variables, gradients: Variables, rate: float, step: int) -> Variables:
         """Return x - rate g / ||g||_2."""
@@ -62,7 +64,7 @@ class NormalisedGradient:
 
 
 def _length(gradient: Tensor) -> Tensor:
-    """Return ||g||_2 of each vector, (..., 1); 1 where it is 0.
+    """Return ||g||_2 of each vector, (..., 1), and 1 where it is 0.
 
     Gradients as small as 1e-30, whose squares are 0 in float32, still have a direction.
     """

@@ -1,7 +1,8 @@
-"""Apply the trained U-Net: Pix2Pix (Isola et al. 2017), or its twin trained on L1 alone.
+"""Apply a trained U-Net: Pix2Pix (Isola et al. 2017), or its twin trained on L1 alone.
 
-x^ = U(enlarged y): one pass, no search, so nothing holds D(x^) to y; ``loss_fidelity`` says how far
-it is off. With ``dropout_at_test`` the masks come from each image's own stream.
+x^ = U(enlarged y) is one pass without a search, so nothing holds D(x^) to y; ``loss_fidelity``
+measures how far apart they are. With ``dropout_at_test`` the masks come from each image's own
+random stream.
 """
 
 from __future__ import annotations
@@ -14,23 +15,25 @@ from typing import Any
 import numpy as np
 import torch
 
+from rls.io.names import OK
 from rls.networks.pix2pix import UNet, enlarged, load_unet
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.forward import upscale
-from rls.search.loop import OK
 from rls.search.objective import fidelity
 from rls.search.problem import BatchProgress, Problem, Reconstruction, to_unit
 
 NEEDS_GENERATOR = False
-TRAINED_BY = "train_pix2pix"  # the workflow reads it
+TRAINED_BY = "train_pix2pix"  # The workflow reads this.
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The first acts in training; it is compared with that of the network."""
+    """The weight with which the network must have been trained, and how the network is used."""
 
-    adversarial_weight: float = option("Weight of the discriminator's verdict in training; 0 trains on L1 alone.")  # fmt: skip  # noqa: E501
+    adversarial_weight: float = option(
+        "Weight of the discriminator's verdict in training; 0 trains on L1 alone."
+    )
     dropout_at_test: bool = option("Leave dropout on, as published: it is the method's noise.")
 
 
@@ -42,11 +45,9 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         InputError: The network was trained for other images, or with another adversarial_weight.
     """
     path = problem.need_network()
+    modified_ns = path.stat().st_mtime_ns if path.exists() else 0
     size, n_channels = problem.forward.size_in, int(problem.y.shape[1])
-    net, header = _loaded(
-        path, path.stat().st_mtime_ns if path.exists() else 0,
-        problem.device, problem.factor, size, n_channels,
-    )  # fmt: skip
+    net, header = _loaded(path, modified_ns, problem.device, problem.factor, size, n_channels)
     if header["adversarial_weight"] != settings.adversarial_weight:
         raise InputError(
             f"{path} was trained with adversarial_weight {header['adversarial_weight']:g}, and "

@@ -18,27 +18,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rls.io.names import SOLUTION_KINDS
 from rls.runtime.streams import torch_stream
 from rls.search import rls
-from rls.search.loop import Losses, Objective, Variables, search
+from rls.search.loop import Losses, Objective, Variables, loss_columns, search
 from rls.search.problem import BatchProgress, Problem, Reconstruction
 from rls.stylegan2.networks import Precision
 
-ARTICLE, VARIATIONAL, RESTARTS = KINDS = ("article", "variational", "restarts")
-HANDED_OUT = "solutions"  # purpose of the draws eps_i behind the n solutions
+ARTICLE, VARIATIONAL, RESTARTS = SOLUTION_KINDS
 
 
 # The objectives ----------------------------------------------------------------------------------
 
 
 def log_inverse_gamma(x: Tensor, alpha: float, beta: float) -> Tensor:
-    """Return log of the inverse gamma density of x > 0, element by element.
+    """Return the log of the inverse gamma density of x > 0, element by element.
 
     a log b - log Gamma(a) - (a + 1) log x - b / x
     """
@@ -66,17 +65,17 @@ def article_objective(
 
 
 def flat_sigma(n: int, alpha: float, beta: float) -> float:
-    """Return the sigma that the printed objective gives when the likelihood says nothing."""
+    """Return the sigma that the printed objective gives when the likelihood is flat."""
     return beta / (n + alpha + 1)
 
 
 def gaussian_entropy(sigma: Tensor) -> Tensor:
-    """Return the entropy of N(mu, diag sigma^2) in nats, shape (g,); sigma (g, L, d)."""
+    """Return the entropy of N(mu, diag sigma^2) in nats, shape (g,), for sigma (g, L, d)."""
     return (sigma.log() + 0.5 * math.log(2 * math.pi * math.e)).sum(dim=(1, 2))
 
 
 def lower_bound(log_posterior: Tensor, sigma: Tensor) -> Tensor:
-    """Return E_q[log p(w | y)] + H(q), shape (g,); log_posterior (g, n) at n draws of q."""
+    """Return E_q[log p(w | y)] + H(q), shape (g,); ``log_posterior`` is (g, n) at n draws of q."""
     return log_posterior.mean(dim=1) + gaussian_entropy(sigma)
 
 
@@ -84,18 +83,21 @@ def lower_bound(log_posterior: Tensor, sigma: Tensor) -> Tensor:
 
 
 def solution_ids(image_ids: Sequence[str], n: int) -> tuple[str, ...]:
-    """Return ``{image_id}_k{j}``, j from 1 to n, the solutions of an image side by side."""
+    """Return ``{image_id}_k{j}`` for j from 1 to n, with an image's solutions side by side."""
     return tuple(f"{image_id}_k{j}" for image_id in image_ids for j in range(1, n + 1))
 
 
 class Draws:
-    """Standard normal draws of some rows, each from its own stream: the company is of no effect."""
+    """Standard normal draws for some rows, each from its own stream.
+
+    A row's draws therefore do not depend on the rest of the batch.
+    """
 
     def __init__(self, seed: int, ids: Sequence[str], purpose: str) -> None:
         self.streams = [torch_stream(seed, name, purpose) for name in ids]
 
     def next(self, shape: Sequence[int], device: torch.device) -> Tensor:
-        """Return the next draws, (rows, *shape), made on the CPU: the same on every device."""
+        """Return the next draws, (rows, *shape), made on the CPU to be the same on every device."""
         drawn = [torch.randn(tuple(shape), generator=random) for random in self.streams]
         return torch.stack(drawn).to(device)
 
@@ -105,7 +107,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Options:
-    """How solutions are found; the fields are those of the command's settings."""
+    """How solutions are found; the fields but ``kind`` are settings of the command."""
 
     kind: str
     n_solutions: int
@@ -122,8 +124,8 @@ class Start:
     """Where mu and sigma start.
 
     Attributes:
-        mean: (L, d).
-        sd: (L, d) sigma at the start.
+        mean: (L, d), mu at the start.
+        sd: (L, d), sigma at the start.
     """
 
     mean: Tensor
@@ -150,6 +152,71 @@ class Gaussians:
     status: np.ndarray
 
 
+class GaussianObjectives:
+    """The objectives of mu and sigma for g images with n solutions each, to be minimised.
+
+    Their variables are mu and a variable that :meth:`sigma` turns into sigma, both (g, L, d).
+
+    Arguments:
+        negative: Returns ``loss_total`` (rows,) = -temperature log p(w | y) of one variable
+            (rows, L, d).
+        ids: Ids of the rows; the n solutions of an image stand side by side.
+        pace: Learning rate of log sigma over that of mu.
+    """
+
+    def __init__(
+        self,
+        negative: Objective,
+        ids: Sequence[str],
+        start: Start,
+        options: Options,
+        pace: float,
+        seed: int,
+    ) -> None:
+        self.negative, self.start, self.options, self.pace = negative, start, options, pace
+        shape, device = start.mean.shape, start.mean.device
+        self.handed_out = Draws(seed, ids, "solutions").next(shape, device)
+        self.fresh = Draws(seed, ids, "draws of the lower bound")
+        self.steps_taken = 0
+
+    def sigma(self, variable: Tensor) -> Tensor:
+        """Return sigma, whose logarithm Adam moves at a pace of its own."""
+        return (self.start.sd.log() + self.pace * variable).exp()
+
+    def solutions(self, mu: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+        """Return w = mu + sigma eps, (g n, L, d), for eps (g n, L, d)."""
+        n = self.options.n_solutions
+        return mu.repeat_interleave(n, 0) + sigma.repeat_interleave(n, 0) * noise
+
+    def log_posterior(self, w: Tensor, precision: Precision) -> Tensor:
+        """Return log p(w | y), (g, n), up to a constant."""
+        loss = self.negative((w,), precision)["loss_total"]
+        return -loss.view(-1, self.options.n_solutions) / self.options.temperature
+
+    def article(self, variables: Variables, precision: Precision) -> Losses:
+        """Return minus the printed objective."""
+        mu, sigma = variables[0], self.sigma(variables[1])
+        w = self.solutions(mu, sigma, self.handed_out)
+        solutions = w.view(len(mu), self.options.n_solutions, *mu.shape[1:])
+        hyperprior = (self.options.inverse_gamma_alpha, self.options.inverse_gamma_beta)
+        log_posterior = self.log_posterior(w, precision)
+        return {"loss_total": -article_objective(log_posterior, solutions, mu, sigma, *hyperprior)}
+
+    def variational(self, variables: Variables, precision: Precision) -> Losses:
+        """Return a loss with the gradient of minus the lower bound, and a value that falls.
+
+        The bound is stochastic, so its minimum is luck. A value that decreases with every step
+        makes the loop keep the last finite iterate, even when it evaluates the loss between steps.
+        """
+        mu, sigma = variables[0], self.sigma(variables[1])
+        searching = torch.is_grad_enabled()
+        noise = self.fresh.next(mu.shape[1:], mu.device) if searching else self.handed_out
+        w = self.solutions(mu, sigma, noise)
+        value = -lower_bound(self.log_posterior(w, precision), sigma)
+        self.steps_taken += searching
+        return {"loss_total": value - value.detach() - self.steps_taken}
+
+
 def fit_gaussians(
     negative: Objective,
     ids: Sequence[str],
@@ -159,61 +226,26 @@ def fit_gaussians(
     seed: int,
     progress: BatchProgress,
 ) -> Gaussians:
-    """Return mu and sigma of every image and its n solutions mu + sigma eps_i.
+    """Return mu and sigma of every image, and its n solutions mu + sigma eps_i.
 
     Arguments:
-        negative: ``loss_total`` (rows,) = -temperature log p(w | y) of one variable (rows, L, d).
-        ids: Of the rows; the n solutions of an image stand side by side.
+        negative, ids: See :class:`GaussianObjectives`.
     """
-    n = options.n_solutions
-    groups, shape, device = len(ids) // n, start.mean.shape, start.mean.device
-    handed_out = Draws(seed, ids, HANDED_OUT).next(shape, device)
-    fresh = Draws(seed, ids, "draws of the lower bound")
-    # both are moved by the same Adam; this gives log sigma a pace of its own
     pace = options.sigma_learning_rate / course.learning_rate
-    steps_taken = 0
-
-    def spread(variable: Tensor) -> Tensor:
-        return (start.sd.log() + pace * variable).exp()
-
-    def at(mu: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-        return mu.repeat_interleave(n, 0) + sigma.repeat_interleave(n, 0) * noise
-
-    def log_posterior(w: Tensor, precision: Precision) -> Tensor:
-        return -negative((w,), precision)["loss_total"].view(groups, n) / options.temperature
-
-    def printed(variables: Variables, precision: Precision) -> Losses:
-        mu, sigma = variables[0], spread(variables[1])
-        w = at(mu, sigma, handed_out)
-        hyperprior = (options.inverse_gamma_alpha, options.inverse_gamma_beta)
-        solutions = w.view(groups, n, *shape)
-        value = article_objective(log_posterior(w, precision), solutions, mu, sigma, *hyperprior)
-        return {"loss_total": -value}
-
-    def bound(variables: Variables, precision: Precision) -> Losses:
-        nonlocal steps_taken
-        mu, sigma = variables[0], spread(variables[1])
-        searching = torch.is_grad_enabled()
-        noise = fresh.next(shape, device) if searching else handed_out
-        value = -lower_bound(log_posterior(at(mu, sigma, noise), precision), sigma)
-        # The loop keeps the least value. Of a noisy one that is a lucky draw, so the value that it
-        # sees falls at every step: the last finite iterate stays. The gradient is the bound's.
-        # What the loop evaluates in between, the next step beats too.
-        steps_taken += searching
-        return {"loss_total": value - value.detach() - steps_taken}
-
-    mu = start.mean.expand(groups, *shape)
+    objectives = GaussianObjectives(negative, ids, start, options, pace, seed)
+    mu = start.mean.expand(len(ids) // options.n_solutions, *start.mean.shape)
     found = search(
         (mu, torch.zeros_like(mu)),
-        {ARTICLE: printed, VARIATIONAL: bound}[options.kind],
+        {ARTICLE: objectives.article, VARIATIONAL: objectives.variational}[options.kind],
         steps=course.steps,
         learning_rate=course.learning_rate,
         schedule=course.schedule,
         precision=course.precision,
         progress=progress,
     )
-    mu, sigma = found.variables[0], spread(found.variables[1])
-    return Gaussians(at(mu, sigma, handed_out), mu, sigma, found.status)
+    mu, sigma = found.variables[0], objectives.sigma(found.variables[1])
+    w = objectives.solutions(mu, sigma, objectives.handed_out)
+    return Gaussians(w, mu, sigma, found.status)
 
 
 def solve_by_gaussians(
@@ -233,7 +265,7 @@ def solve_by_gaussians(
     with torch.no_grad():
         images, losses = synthesise(found.w, "float32"), objective((found.w,), "float32")
     n = options.n_solutions
-    columns = rls.describe(losses)
+    columns = loss_columns(losses, "log_prior")
     columns["sigma_mean"] = np.repeat(found.sigma.mean(dim=(1, 2)).cpu().numpy(), n)
     status = np.repeat(found.status, n)
     return Reconstruction(images, found.w, {**columns, "search_status": status})
@@ -242,7 +274,7 @@ def solve_by_gaussians(
 def solve_by_restarts(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
-    """Return what a search finds from mean + spread (G_m(z) - mean), row by row."""
+    """Return what a search from mean + spread (G_m(z) - mean) finds, row by row."""
     generator, styles = problem.need_generator(), problem.need_styles()
     z = Draws(problem.seed, problem.image_ids, "restart").next((generator.z_dim,), problem.device)
     with torch.no_grad():
@@ -255,9 +287,9 @@ def solve_by_restarts(
 
 
 class Sampler:
-    """A search as :func:`rls.search.batches.solve` wants it; a batch holds whole images."""
+    """A method for :func:`rls.search.batches.solve`, whose batches hold whole images."""
 
-    Settings: type[Any] = rls.Settings
+    Settings = rls.Settings
 
     def __init__(self, options: Options) -> None:
         self.options = options

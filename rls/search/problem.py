@@ -1,4 +1,4 @@
-"""What a search is given and what it hands back; one signature for every method."""
+"""What every search is given and what it returns: one signature for all methods."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Styles:
     """Style vectors of the mapping network.
 
     Attributes:
-        w: (n, d) w = G_m(z) of random z.
-        mean: (d,) mean w of 10,000 z: where a search starts (section 4.1).
+        w: (n, d), w = G_m(z) for random z.
+        mean: (d,), the mean of 10,000 w, at which a search starts (section 4.1).
     """
 
     w: Tensor
@@ -36,13 +36,13 @@ class Styles:
 
     @property
     def sd(self) -> Tensor:
-        """Return the standard deviation per dimension, (d,)."""
+        """Return the standard deviation of w per dimension, (d,)."""
         return self.w.std(dim=0)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One batch of low-resolution images and all that their reconstruction may use.
+    """A batch of low-resolution images, and everything that their reconstruction may use.
 
     Attributes:
         y: (n, c, m, m) float32 in [0, 1] units.
@@ -50,7 +50,7 @@ class Problem:
         generator, flow, styles: None where the command was given no file.
         factor: Side of x over side of y.
         forward: D, from (factor m) px to m px.
-        precision: Of the convolutions during the search.
+        precision: Precision of the convolutions during the search.
         noise: ``shared`` (one set of noise maps for all images) or ``per_image``.
         network: File of the network that the method's own training wrote, or None.
     """
@@ -95,12 +95,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Super-resolved images of a batch.
+    """The super-resolved images of a batch.
 
     Attributes:
         images: (n, c, factor m, factor m) float32 in [0, 1] units, not clipped.
-        latents: (n, L, d) the w+ found, or None for a method without latents.
-        columns: Arrays (n,) for the table: losses (float), ``search_status`` (str), ...
+        latents: (n, L, d), the w+ that was found, or None for a method without latents.
+        columns: Arrays (n,) for the table: losses (float), ``search_status`` (str) and others.
     """
 
     images: Tensor
@@ -109,14 +109,14 @@ class Reconstruction:
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Return a generator's images, [-1, 1], in [0, 1] units."""
+    """Return a generator's images, which lie in [-1, 1], in [0, 1] units."""
     return (images.float() + 1.0) / 2.0
 
 
 def noise_maps(problem: Problem) -> list[Tensor]:
     """Return the fixed N(0, 1) maps of the noise layers, each (1 or n, 1, y, x).
 
-    They are drawn on the CPU, so that they are the same on every device.
+    They are drawn on the CPU, so that every device gets the same maps.
     """
     shapes = problem.need_generator().noise_shapes
     keys = ("all images",) if problem.noise == "shared" else problem.image_ids
@@ -130,10 +130,15 @@ def noise_maps(problem: Problem) -> list[Tensor]:
 
 
 class BatchProgress:
-    """Progress of one batch inside the count of all images.
+    """Report the steps of one batch within the progress over all images.
 
-    A step adds no image, but refreshes the line, and the first batch tells after a few steps what
-    all will cost.
+    A step adds no finished image but refreshes the line. After a few steps the first batch prints
+    how long all batches will take.
+
+    Arguments:
+        bar: Progress over all images.
+        n_batches: Batches still to be searched, this one included.
+        watch: Tells when a signal asks to stop; None where nothing can interrupt.
     """
 
     def __init__(self, bar: Progress, n_batches: int, watch: Watch | None = None) -> None:
@@ -142,10 +147,10 @@ class BatchProgress:
         self.told = self.bar.done > self.bar.done_at_start
 
     def step(self, done: int, steps: int) -> None:
-        """Tell that ``done`` of ``steps`` steps of this batch are behind us.
+        """Report that ``done`` of the ``steps`` steps of this batch are finished.
 
         Raises:
-            Stopped: On a signal; this batch is lost.
+            Stopped: A signal asked to stop; the work on this batch is lost.
         """
         if self.watch is not None:
             self.watch.stop_if_asked(f"after {self.bar.done} of {self.bar.total} images")

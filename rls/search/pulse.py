@@ -1,23 +1,22 @@
 """PULSE (Menon et al. 2020, CVPR), for any StyleGAN2: a search on spheres.
 
-LeakyReLU(5)(w) is taken for normal with independent dimensions, so that a style is a standard
-normal latent and lies near a sphere. Every style of an image starts at a random point of its own
-radius and keeps that radius; the first noise maps are searched in the same way.
+PULSE assumes that LeakyReLU(5)(w) is normal with independent dimensions, so that a style is a
+standard normal latent and lies near a sphere. Every style of an image starts at a random point and
+keeps the radius of that point; the first noise maps are searched in the same way.
 
     100 max(mean (y - D(x))^2, eps) + 0.05 GEOCROSS
 
-The settings of the configuration are those of the published program, but for ``geocross_on``: it
-takes the angles of w, the authors of RLS those of the latents. What differs: losses, learning rate
-and best iterate are per image and not per batch; searched noise maps start from the problem's; an
-image is always returned, with ``pulse_within_eps`` where the program says that it could not find
-one; D is the workflow's.
+The settings of the configuration are those of the published program, except ``geocross_on``: the
+program takes the angles of w, the authors of RLS those of the latents. The other differences:
+losses, learning rate and best iterate are per image, not per batch; searched noise maps start from
+the problem's; an image is always returned, with ``pulse_within_eps`` false where the program
+reports that it found none; D is the workflow's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,8 +24,8 @@ from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
 from rls.search.geometry import geocross, leaky_moments, mean_square, onto_spheres, to_styles
-from rls.search.loop import Losses, Variables, search
-from rls.search.objective import fidelity, prior
+from rls.search.loop import Losses, Variables, loss_columns, search
+from rls.search.objective import reported_terms
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
@@ -34,18 +33,22 @@ from rls.stylegan2.networks import Precision
 
 @dataclass(frozen=True)
 class Settings:
-    """Weights of the objective and course of the search."""
+    """Weights of the objective, and course of the search."""
 
     steps: int = option("Iterations of Adam.")
     learning_rate: float = option("Peak learning rate.")
     schedule: str = option("Course of the learning rate.", choices=tuple(SCHEDULES))
     lambda_l2: float = option("Weight of the mean squared error.")
     lambda_geocross: float = option("Weight of GEOCROSS, the squared angles between styles.")
-    geocross_on: str = option("Vectors whose angles count: sphere (the paper, and the comparison in the article) or w (PULSE's program).", choices=("sphere", "w"))  # fmt: skip  # noqa: E501
-    epsilon: float = option("Mean squared error below which nothing is gained by lowering it.")
+    geocross_on: str = option(
+        "Vectors whose angles count: sphere (the paper, and the comparison in the article) or w "
+        "(PULSE's program).",
+        choices=("sphere", "w"),
+    )
+    epsilon: float = option("Mean squared error below which lowering it gains nothing.")
     trainable_noise_layers: int = option("Noise maps that are searched too, from the coarsest on.")
     zero_last_noise: bool = option("Whether the finest noise map is zero.")
-    tile_latent: bool = option("Whether all styles of an image are one (W in place of W+).")
+    tile_latent: bool = option("Whether all styles of an image are equal (W in place of W+).")
 
     def __post_init__(self) -> None:
         if self.trainable_noise_layers < 0:
@@ -58,13 +61,13 @@ class Settings:
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
     """Return the images of a batch, each from its own random start.
 
-    The noise maps that are searched start from those of the problem and belong to the image; the
-    latents alone therefore do not give the image again.
+    The searched noise maps start from those of the problem and belong to the image, so the latents
+    alone do not give the image again.
 
-    Columns, at the returned iterate in float32: ``loss_total``, ``loss_l2`` (not yet held above
-    epsilon), ``loss_geocross``, ``loss_fidelity`` (mean |y - D(x)|), ``log_prior`` (nats, of w,
-    which plays no part; NaN without a flow), ``pulse_within_eps`` (whether ``loss_l2`` is epsilon
-    or less), and ``search_status``.
+    Columns, at the returned iterate in float32: ``loss_total``, ``loss_l2`` (before it is held
+    above epsilon), ``loss_geocross``, ``loss_fidelity`` (mean |y - D(x)|), ``log_prior`` (of w, in
+    nats, which plays no part; NaN without a flow), ``pulse_within_eps`` (whether ``loss_l2`` is
+    epsilon or less), and ``search_status``.
 
     Raises:
         InputError: Generator or styles are missing.
@@ -87,11 +90,8 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         total = settings.lambda_l2 * l2.clamp(min=settings.epsilon)
         total = total + settings.lambda_geocross * cross
         losses = {"loss_total": total, "loss_l2": l2, "loss_geocross": cross}
-        if not w.requires_grad:  # only looked at, at the end
-            losses["loss_fidelity"] = fidelity(problem.y, low)
-            if problem.flow is not None:
-                losses["log_prior"] = prior(problem.flow, w)
-        return losses
+        # Only the final evaluation needs no gradient.
+        return losses if w.requires_grad else losses | reported_terms(problem, w, low)
 
     start = (_random_latents(problem, n_latents, len(mean)), *searched)
     found = search(
@@ -106,8 +106,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     )
     with torch.no_grad():
         w, images = synthesise(found.variables, "float32")
-    columns: dict[str, np.ndarray] = {"log_prior": np.full(len(w), np.nan, dtype=np.float32)}
-    columns |= {name: value.cpu().numpy() for name, value in found.losses.items()}
+    columns = loss_columns(found.losses, "log_prior")
     columns["pulse_within_eps"] = columns["loss_l2"] <= settings.epsilon
     return Reconstruction(images, w, {**columns, "search_status": found.status})
 
@@ -122,9 +121,9 @@ def _random_latents(problem: Problem, n_latents: int, d: int) -> Tensor:
 
 
 def _split_noise(problem: Problem, settings: Settings) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the noise maps that are searched, (n, 1, y, x) each, and the others.
+    """Return the noise maps that are searched, each (n, 1, y, x), and the others.
 
-    A map that is zero lies on no sphere and is never searched.
+    A map of zeros lies on no sphere and is never searched.
     """
     maps = noise_maps(problem)
     if settings.zero_last_noise:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rls.runtime.command import option
-from rls.search.loop import Losses, Objective, Variables, search
+from rls.search.loop import Losses, Objective, Variables, loss_columns, search
 from rls.search.objective import CROSS, fidelity, norm_deviation, prior
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
@@ -26,22 +25,34 @@ Synthesise = Callable[[Tensor, Precision], Tensor]
 
 @dataclass(frozen=True)
 class Settings:
-    """Weights of the objective and course of the search (section 4.1)."""
+    """Weights of the objective, and course of the search (section 4.1)."""
 
     steps: int = option("Iterations of Adam.")
     learning_rate: float = option("Peak learning rate.")
-    learning_rate_unit: str = option("absolute, or relative to the mean sd of w over its dimensions.", choices=("absolute", "relative"))  # fmt: skip  # noqa: E501
+    learning_rate_unit: str = option(
+        "absolute, or relative to the mean sd of w over its dimensions.",
+        choices=("absolute", "relative"),
+    )
     schedule: str = option("Course of the learning rate.", choices=tuple(SCHEDULES))
-    lambda_w: float = option("Weight of P_w, the mean log p_F of the styles (nats); 0 leaves it out.")  # fmt: skip  # noqa: E501
+    lambda_w: float = option(
+        "Weight of P_w, the mean log p_F of the styles (nats); 0 leaves it out."
+    )
     lambda_c: float = option("Weight of the cross term of the styles; 0 leaves it out.")
-    lambda_n: float = option("Weight of the squared deviation of the norm of F(w) from sqrt d (released code); 0 leaves it out.")  # fmt: skip  # noqa: E501
-    cross: str = option("mean_distance (released code) or sum_squares (as printed).", choices=tuple(CROSS))  # fmt: skip  # noqa: E501
+    lambda_n: float = option(
+        "Weight of the squared deviation of the norm of F(w) from sqrt d (released code); "
+        "0 leaves it out."
+    )
+    cross: str = option(
+        "mean_distance (released code) or sum_squares (as printed).", choices=tuple(CROSS)
+    )
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
-    """Return G_s(w^) for a batch; starts at the mean style in every layer.
+    """Return G_s(w^) for a batch; the search starts at the mean style in every layer.
 
-    Columns: those of :func:`describe`, and ``search_status``.
+    Columns, at the returned iterate in float32: ``loss_total``, ``loss_fidelity``, ``log_prior``
+    (nats, NaN without a flow), ``loss_cross``, ``loss_norm`` (where lambda_n is not 0), and
+    ``search_status``.
 
     Raises:
         InputError: Generator or styles are missing, or the flow where lambda_w or lambda_n is
@@ -69,7 +80,7 @@ def search_from(
     (w,) = found.variables
     with torch.no_grad():
         images = synthesise(w, "float32")
-    columns = describe(found.losses)
+    columns = loss_columns(found.losses, "log_prior")
     return Reconstruction(images, w, {**columns, "search_status": found.status})
 
 
@@ -81,7 +92,7 @@ def learning_rate_of(problem: Problem, settings: Settings) -> float:
 
 
 def objective_of(problem: Problem, settings: Settings) -> tuple[Synthesise, Objective]:
-    """Return (w+ -> images in [0, 1] units, Eq. 5 of the variable w+).
+    """Return two functions of w+: its images in [0, 1] units, and Eq. 5 with all its terms.
 
     Raises:
         InputError: The generator is missing, or the flow where lambda_w or lambda_n is not 0.
@@ -97,7 +108,7 @@ def objective_of(problem: Problem, settings: Settings) -> tuple[Synthesise, Obje
         (w,) = variables
         terms = {"loss_fidelity": fidelity(problem.y, problem.forward(synthesise(w, precision)))}
         total = terms["loss_fidelity"]
-        # a term of weight 0 is only looked at, at the end
+        # Terms of weight 0 are evaluated only at the end, where no gradient is needed.
         if flow is not None and (settings.lambda_w or not w.requires_grad):
             terms["log_prior"] = prior(flow, w)
         if settings.lambda_w:
@@ -112,11 +123,3 @@ def objective_of(problem: Problem, settings: Settings) -> tuple[Synthesise, Obje
         return {"loss_total": total, **terms}
 
     return synthesise, objective
-
-
-def describe(losses: Losses) -> dict[str, np.ndarray]:
-    """Return ``loss_total``, ``loss_fidelity``, ``log_prior`` (nats, NaN without a flow) and
-    ``loss_cross`` of the iterates that are returned, in float32.
-    """
-    columns = {"log_prior": np.full(len(losses["loss_total"]), np.nan, dtype=np.float32)}
-    return columns | {name: value.cpu().numpy() for name, value in losses.items()}

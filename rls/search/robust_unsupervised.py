@@ -1,16 +1,16 @@
 """Robust unsupervised restoration (Poirier-Ginter & Lalonde, CVPR 2023): three phases, no prior.
 
-w in W, then w+ in W+, then w++ in W++ (:mod:`rls.search.filterwise`), each phase starting where the
-one before was best, the first at the mean style. Every latent vector moves a fixed length down its
-own gradient (normalised gradient descent at a constant rate); small steps in ever larger spaces
-take the place of a regulariser.
+The search varies w in W, then w+ in W+, then w++ in W++ (:mod:`rls.search.filterwise`). Each phase
+starts from the best iterate of the phase before, the first at the mean style. Every latent vector
+moves a fixed length down its own gradient (normalised gradient descent at a constant rate); small
+steps in ever larger spaces take the place of a regulariser.
 
-The loss is mean |y - D(G(w))|. The published one is a multiscale LPIPS (VGG16) plus 0.1 times the
-L1 distance at the last scale, where a scale of 16 px or less has no LPIPS: at low-resolution images
-of up to 16 px it is the L1 distance alone, whose factor does not matter to a normalised gradient.
+The loss is mean |y - D(G(w))|. The published loss is a multiscale LPIPS (VGG16) plus 0.1 times the
+L1 distance at the last scale, and has no LPIPS at scales of 16 px or less. At low-resolution images
+of up to 16 px it is therefore the L1 distance alone, whose factor a normalised gradient ignores.
 
-The published search goes on from, and returns, last iterates; ours the best of each image, as every
-method here, so that what it returns is the best over all phases.
+The published search continues from its last iterates and returns the last; this one, as every
+method here, takes each image's best, so that it returns the best over all phases.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.filterwise import filter_counts, mean_styles, split, synthesise
-from rls.search.loop import NON_FINITE, OK, RESTARTED, Losses, search
+from rls.search.loop import Losses, Objective, loss_columns, search
 from rls.search.objective import fidelity
 from rls.search.optimisers import NormalisedGradient, Variables
 from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
 from rls.stylegan2.networks import Generator, Precision
 
-LARGEST_WITHOUT_LPIPS = 16  # px: the published loss compares features only above
+LARGEST_WITHOUT_LPIPS = 16  # px; above, the published loss compares features too.
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,28 @@ class Settings:
 
     steps: int = option("Iterations of each phase.")
     learning_rate_w: float = option("Length of a step in W; 0 leaves the phase out.")
-    learning_rate_w_plus: float = option("Length of a step of each style in W+; 0 leaves the phase out.")  # fmt: skip  # noqa: E501
-    learning_rate_w_plus_plus: float = option("Length of a step of each filter's latent in W++; 0 leaves the phase out.")  # fmt: skip  # noqa: E501
-    above_16_px: str = option("For low-resolution images above 16 px, whose published loss needs LPIPS: stop, or l1 (the L1 distance alone, as below).", choices=("stop", "l1"))  # fmt: skip  # noqa: E501
+    learning_rate_w_plus: float = option(
+        "Length of a step of each style in W+; 0 leaves the phase out."
+    )
+    learning_rate_w_plus_plus: float = option(
+        "Length of a step of each filter's latent in W++; 0 leaves the phase out."
+    )
+    above_16_px: str = option(
+        "For low-resolution images above 16 px, whose published loss needs LPIPS: stop, or l1 "
+        "(the L1 distance alone, as for smaller ones).",
+        choices=("stop", "l1"),
+    )
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One latent space: what is varied in it, and the images that it stands for.
+    """One latent space: its variables, and the images that they stand for.
 
     Attributes:
-        widen: The same images' variables in this space, given those of the space before.
-        images: In [0, 1] units, of variables.
-        styles: (n, L, d) that stand for the variables in the file of latents.
+        widen: Returns the variables of the same images in this space from those of the space
+            before.
+        images: Returns the images of variables in [0, 1] units.
+        styles: Returns the styles (n, L, d) that represent variables in the file of latents.
     """
 
     name: str
@@ -63,31 +73,31 @@ class Phase:
 
 
 class Part(BatchProgress):
-    """Steps of one phase, told as steps of all."""
+    """The steps of one phase, reported as steps of all phases."""
 
     def __init__(self, whole: BatchProgress, before: int, total: int) -> None:
         self.whole, self.before, self.total = whole, before, total
 
     def step(self, done: int, steps: int) -> None:
-        """Tell that ``done`` steps of this phase are behind us."""
+        """Report that ``done`` steps of this phase are finished."""
         self.whole.step(self.before + done, self.total)
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
     """Return G(w++^) for a batch.
 
-    Latents are (n, L, d): after W++ the mean over the filters of each style, which are not all that
-    the image is made of; where that phase is left out they are. Columns: ``loss_total`` and
-    ``loss_fidelity`` (the same, in float32), ``loss_w``, ``loss_w_plus`` and ``loss_w_plus_plus``
-    at the end of each phase, ``search_status`` (the worst of the phases).
+    The latents (n, L, d) are, after W++, the mean over each style's filters, from which the image
+    cannot be made again; where that phase is left out they are the styles themselves. Columns:
+    ``loss_total`` and ``loss_fidelity`` (the same, in float32), ``loss_w``, ``loss_w_plus`` and
+    ``loss_w_plus_plus`` at the end of each phase, ``search_status`` (the worst of the phases).
 
     Raises:
         InputError: Generator or styles are missing; a rate is negative or none is positive; images
-            above 16 px with ``above_16_px: stop``.
+            are above 16 px with ``above_16_px: stop``.
     """
     generator, styles = problem.need_generator(), problem.need_styles()
-    _refuse(problem, settings)
     phases = _phases(generator, noise_maps(problem), settings)
+    _refuse(problem, settings, [phase.learning_rate for phase in phases])
     used = [phase for phase in phases if phase.learning_rate > 0]
     x: Variables = (styles.mean.expand(len(problem.y), -1),)
     status = np.full(len(problem.y), OK, dtype=object)
@@ -113,12 +123,12 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         status = _worse(status, found.status)
     with torch.no_grad():
         images = last.images(x, "float32")
-    columns = {name: value.cpu().numpy() for name, value in losses.items()}
-    return Reconstruction(images, last.styles(x), {**columns, "search_status": status})
+    columns = {**loss_columns(losses), "search_status": status}
+    return Reconstruction(images, last.styles(x), columns)
 
 
 def _phases(generator: Generator, noise: Sequence[Tensor], settings: Settings) -> list[Phase]:
-    """Return W, W+ and W++."""
+    """Return the phases in W, W+ and W++."""
 
     def in_every_style(x: Variables) -> Variables:
         return (x[0].unsqueeze(1).expand(-1, generator.num_ws, -1),)
@@ -135,15 +145,19 @@ def _phases(generator: Generator, noise: Sequence[Tensor], settings: Settings) -
     def of_filters(x: Variables, precision: Precision) -> Tensor:
         return to_unit(synthesise(generator.synthesis, x, noise, precision))
 
+    in_w, in_w_plus, in_w_plus_plus = (
+        settings.learning_rate_w,
+        settings.learning_rate_w_plus,
+        settings.learning_rate_w_plus_plus,
+    )
     return [
-        Phase("w", settings.learning_rate_w, tuple, of_one, lambda x: in_every_style(x)[0]),
-        Phase("w_plus", settings.learning_rate_w_plus, in_every_style, of_styles, lambda x: x[0]),
-        Phase("w_plus_plus", settings.learning_rate_w_plus_plus, in_every_filter, of_filters,
-              mean_styles),
-    ]  # fmt: skip
+        Phase("w", in_w, tuple, of_one, lambda x: in_every_style(x)[0]),
+        Phase("w_plus", in_w_plus, in_every_style, of_styles, lambda x: x[0]),
+        Phase("w_plus_plus", in_w_plus_plus, in_every_filter, of_filters, mean_styles),
+    ]
 
 
-def _objective(problem: Problem, phase: Phase) -> Callable[[Variables, Precision], Losses]:
+def _objective(problem: Problem, phase: Phase) -> Objective:
     def objective(variables: Variables, precision: Precision) -> Losses:
         low = problem.forward(phase.images(variables, precision))
         loss = fidelity(problem.y, low)
@@ -153,18 +167,13 @@ def _objective(problem: Problem, phase: Phase) -> Callable[[Variables, Precision
 
 
 def _worse(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return, image by image, the worse of two search_status."""
+    """Return the worse of two values of ``search_status``, image by image."""
     order = (OK, RESTARTED, NON_FINITE)
     pairs = zip(one, other, strict=True)
     return np.array([max(pair, key=order.index) for pair in pairs], dtype=object)
 
 
-def _refuse(problem: Problem, settings: Settings) -> None:
-    rates = [
-        settings.learning_rate_w,
-        settings.learning_rate_w_plus,
-        settings.learning_rate_w_plus_plus,
-    ]
+def _refuse(problem: Problem, settings: Settings, rates: Sequence[float]) -> None:
     if min(rates) < 0 or max(rates) == 0:
         raise InputError(
             f"Found the learning rates {', '.join(map(str, rates))}, expected numbers of 0 or more "

@@ -1,17 +1,17 @@
-"""How the learning rate goes over a search: a multiplier of its peak for each step."""
+"""Schedules of the learning rate: a multiplier of its peak for each step of a search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-DROP_START = 0.9  # share of the steps before the drop
+DROP_START = 0.9  # Share of the steps before the final drop.
 LOW, LAST = 0.1, 0.001
 
 
 def one_cycle_drop(step: int, steps: int) -> float:
-    """Return PULSE's ``linear1cycledrop``, which the authors' code uses too.
+    """Return the multiplier of PULSE's ``linear1cycledrop``, which the authors' code uses too.
 
-    From 0.1 up to 1 and back to 0.1 over nine tenths of the steps, then down to 0.001.
+    It rises from 0.1 to 1 and falls back to 0.1 over nine tenths of the steps, and then to 0.001.
     """
     turn = DROP_START * steps
     if step < turn:
@@ -20,7 +20,7 @@ def one_cycle_drop(step: int, steps: int) -> float:
 
 
 def constant(step: int, steps: int) -> float:
-    """Return 1 at every step."""
+    """Return 1 for every step."""
     return 1.0
 
 

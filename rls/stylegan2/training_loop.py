@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rls.io import file_digest, write_table
 from rls.runtime.checkpoint import StateFolder
-from rls.runtime.device import has_fast_bfloat16
+from rls.runtime.device import choose_precision
 from rls.runtime.distributed import Processes
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
@@ -62,10 +62,8 @@ def set_precision(setting: str, device: torch.device) -> Precision:
     digits. Beside bfloat16 the penalties, which are computed in float32, may use TF32 (10 bits of
     mantissa, where bfloat16 has 7).
     """
-    fast = setting == "bfloat16" or (setting == "auto" and has_fast_bfloat16(device))
-    chosen: Precision = "bfloat16" if fast else "float32"
-    print(f"precision: {chosen}{' (auto)' if setting == 'auto' else ''}", flush=True)
-    torch.backends.cudnn.allow_tf32 = fast
+    chosen = choose_precision(setting, device, "training")
+    torch.backends.cudnn.allow_tf32 = chosen == "bfloat16"
     return chosen
 
 

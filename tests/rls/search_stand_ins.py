@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import rls.search
 from rls.prior.flows import StyleFlow
 from rls.runtime.progress import Progress
-from rls.search import BatchProgress, Problem, Styles
 from rls.search.forward import downscale
+from rls.search.problem import BatchProgress, Problem, Styles
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.networks import Generator
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 class LinearGenerator(nn.Module):
-    """Images that are linear in w+: every optimum can be written down."""
+    """A generator whose images are linear in w+, so that every optimum can be written down."""
 
     def __init__(self, num_ws: int, w_dim: int, n_channels: int, size: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class LinearGenerator(nn.Module):
         random = torch.Generator().manual_seed(0)
         shape = (num_ws * w_dim, n_channels * size * size)
         self.matrix = torch.randn(shape, generator=random) / 4
-        self.breaks_above = math.inf  # a norm of w+ from which on images are NaN
+        self.breaks_above = math.inf  # Images are NaN above this norm of w+.
 
     def synthesis(self, ws: Tensor, noise: Any = None, precision: str = "float32") -> Tensor:
         unit = ws.flatten(1) @ self.matrix
@@ -44,7 +44,7 @@ class LinearGenerator(nn.Module):
 
 
 class GaussianPrior(nn.Module):
-    """log p of N(mean, I)."""
+    """A flow with log p of N(mean, I)."""
 
     def __init__(self, mean: Tensor) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class GaussianPrior(nn.Module):
 
 
 def tiny_generator(size: int = 8, n_channels: int = 2, w_dim: int = 16) -> Generator:
-    """A real network with random weights; every term counts."""
+    """Return a real network with random weights, in which every term has an effect."""
     torch.manual_seed(0)
     architecture = Architecture(
         image_size=size, n_channels=n_channels, z_dim=w_dim, w_dim=w_dim, mapping_layers=2,
@@ -76,7 +76,7 @@ def tiny_styles(generator: Generator, n: int = 400) -> Styles:
 
 
 def tiny_flow(w: Tensor) -> StyleFlow:
-    """A flow with random weights whose batch norms fit its styles."""
+    """Return a flow with random weights whose batch norms fit its styles."""
     torch.manual_seed(2)
     flow = StyleFlow("maf", w.shape[1], 32, 2)
     flow.set_scale(w)
@@ -114,7 +114,7 @@ def quiet(n: int = 1) -> BatchProgress:
 NEW = """
 from dataclasses import dataclass
 from rls.runtime.command import option
-from rls.search import Reconstruction
+from rls.search.problem import Reconstruction
 
 
 @dataclass(frozen=True)

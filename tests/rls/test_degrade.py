@@ -1,4 +1,4 @@
-"""Low-resolution images: noise belongs to the image, values to the scale."""
+"""Low-resolution images: noise depends on the image alone, and values keep the scale."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rls.degrade import Settings, degrade, main, parse_chain
+from rls.degrade import main
 from rls.io import Intensity, read_stack, write_intensity, write_stack
 from rls.runtime.errors import InputError
+from rls.search.degradation import degrade, parse_chain
 
-FLOAT = Settings(border="renormalize", quantise="none", seed=5, threads=1)
-EIGHT_BIT = Settings(border="renormalize", quantise="8bit", seed=5, threads=1)
+FLOAT = {"border": "renormalize", "quantise": "none", "seed": 5}
+EIGHT_BIT = FLOAT | {"quantise": "8bit"}
 
 
 @pytest.fixture
@@ -30,24 +31,24 @@ def test_the_noise_of_an_image_does_not_depend_on_its_company(
     unit: np.ndarray, chain: list[str]
 ) -> None:
     parsed = parse_chain(chain)
-    together = degrade(unit, IDS, 8, parsed, FLOAT)
+    together = degrade(unit, IDS, 8, parsed, **FLOAT)
     order = np.array([3, 0, 5])
-    some = degrade(unit[order], [IDS[i] for i in order], 8, parsed, FLOAT)
+    some = degrade(unit[order], [IDS[i] for i in order], 8, parsed, **FLOAT)
     assert np.array_equal(some, together[order])
-    other_seed = Settings(border="renormalize", quantise="none", seed=6, threads=1)
-    assert not np.array_equal(degrade(unit, IDS, 8, parsed, other_seed), together)
+    other_seed = FLOAT | {"seed": 6}
+    assert not np.array_equal(degrade(unit, IDS, 8, parsed, **other_seed), together)
 
 
 def test_gaussian_noise_has_its_sigma_and_differs_between_images(unit: np.ndarray) -> None:
     same = np.repeat(unit[:1], 6, axis=0)
-    noise = degrade(same, IDS, 2, parse_chain(["gaussian_noise:0.1"]), FLOAT)
-    noise -= degrade(same, IDS, 2, (), FLOAT)
+    noise = degrade(same, IDS, 2, parse_chain(["gaussian_noise:0.1"]), **FLOAT)
+    noise -= degrade(same, IDS, 2, (), **FLOAT)
     assert abs(noise.std() - 0.1) < 0.005
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.15
 
 
 def test_salt_and_pepper_hits_its_share_with_both_ends(unit: np.ndarray) -> None:
-    low = degrade(np.full_like(unit, 0.5), IDS, 2, parse_chain(["salt_and_pepper:0.2"]), FLOAT)
+    low = degrade(np.full_like(unit, 0.5), IDS, 2, parse_chain(["salt_and_pepper:0.2"]), **FLOAT)
     hit = np.abs(low - 0.5) > 1e-3
     assert set(np.unique(low[hit])) == {0.0, 1.0}
     assert abs(hit.mean() - 0.2) < 0.02
@@ -56,24 +57,26 @@ def test_salt_and_pepper_hits_its_share_with_both_ends(unit: np.ndarray) -> None
 
 def test_a_blur_keeps_a_constant_and_lowers_variance(unit: np.ndarray) -> None:
     blur = parse_chain(["gaussian_blur:1"])
-    flat = degrade(np.full_like(unit, 0.4), IDS, 4, blur, FLOAT)
+    flat = degrade(np.full_like(unit, 0.4), IDS, 4, blur, **FLOAT)
     assert np.allclose(flat, 0.4, atol=1e-6)
-    assert degrade(unit, IDS, 4, blur, FLOAT).std() < 0.6 * degrade(unit, IDS, 4, (), FLOAT).std()
+    assert (
+        degrade(unit, IDS, 4, blur, **FLOAT).std() < 0.6 * degrade(unit, IDS, 4, (), **FLOAT).std()
+    )
 
 
 def test_eight_bit_equals_what_pillow_makes_of_an_eight_bit_image() -> None:
     counts = np.random.default_rng(1).integers(0, 256, (1, 1, 64, 64)).astype(np.uint8)
-    low = degrade(counts / np.float32(255), ["a"], 16, (), EIGHT_BIT)[0, 0] * 255
+    low = degrade(counts / np.float32(255), ["a"], 16, (), **EIGHT_BIT)[0, 0] * 255
     pillow = np.asarray(Image.fromarray(counts[0, 0]).resize((4, 4), Image.BICUBIC))
-    # Pillow's 8-bit resize rounds once more between its two passes
+    # Pillow's 8-bit resize rounds once more between its two passes.
     assert np.abs(low - pillow).max() <= 1.01
     assert np.allclose(low, np.rint(low), atol=1e-4)
 
 
 def test_eight_bit_clips_and_float_does_not(unit: np.ndarray) -> None:
     bright = unit * 3 - 1
-    assert degrade(bright, IDS, 2, (), FLOAT).max() > 1
-    low = degrade(bright, IDS, 2, (), EIGHT_BIT)
+    assert degrade(bright, IDS, 2, (), **FLOAT).max() > 1
+    low = degrade(bright, IDS, 2, (), **EIGHT_BIT)
     assert low.min() == 0 and low.max() == 1
 
 

@@ -6,7 +6,8 @@ import torch
 
 from rls import export_model
 from rls.io import Intensity, read_weights, write_intensity, write_table, write_weights
-from rls.pretrained.model_folder import flow_generator, write_json
+from rls.pretrained.files import write_json
+from rls.pretrained.model_folder import flow_generator
 from rls.runtime.errors import InputError
 
 ARGUMENTS = ["--title", "Tiny", "--about", "A test.", "--command", "make test"]
@@ -60,7 +61,7 @@ def test_weights_that_are_too_large_to_come_with_the_program_are_refused(tmp_pat
 
 
 def add_own_cells(folder, made_with):
-    """A flow, its styles, and what measure_trust writes."""
+    """Add a flow, its styles, and what measure_trust writes."""
     styles = {"kind": "styles", "generator_digest": made_with}
     write_weights(folder / "styles.safetensors", {"w": torch.ones(3)}, styles)
     digest = read_weights(folder / "styles.safetensors")[1]["digest"]
@@ -84,7 +85,7 @@ def test_what_other_peoples_cells_need_goes_with_the_model(tmp_path):
     add_own_cells(tmp_path, digest)
     output = export(tmp_path)
     tensors, header = read_weights(output / "flow.safetensors", kind="flow")
-    # without the styles beside it the flow still says whose it is
+    # Without the styles beside it, the flow still names its generator.
     assert not (output / "styles.safetensors").exists()
     assert flow_generator(output, header) == digest and torch.equal(tensors["a"], torch.ones(2))
     for name in ("trust.json", "search.json"):

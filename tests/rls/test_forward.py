@@ -1,4 +1,4 @@
-"""D: one bicubic operator, equal to Pillow's, with its adjoint."""
+"""Test D: one bicubic operator, equal to Pillow's, with its adjoint."""
 
 from __future__ import annotations
 

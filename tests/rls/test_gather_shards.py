@@ -1,4 +1,4 @@
-"""Shards: together they are the whole, or the fault is named."""
+"""gather_shards: all shards together are the whole, or the fault is named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from rls.gather_shards import main
 from rls.io import read_stack, read_weights, write_stack, write_weights
 from rls.runtime.errors import InputError
-from rls.super_resolve import Shard, latents_path
+from rls.search.results import latents_path
+from rls.search.shards import Shard
 
 N = 7
 

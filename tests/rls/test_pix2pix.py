@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from rls import degrade
 from rls.io import Intensity, write_weights
 from rls.networks.pix2pix import KIND, Pairing, PatchGAN, UNet, check_assay, load_unet
 from rls.runtime.errors import InputError
-from rls.search import load_method
+from rls.search.degradation import degrade
+from rls.search.methods import load_method
 from rls.search.pix2pix import Settings
 from tests.rls.search_stand_ins import make_problem, quiet
 
@@ -111,8 +111,7 @@ def test_the_dropout_of_an_image_is_its_own_in_any_company():
 @pytest.mark.parametrize("border", ["renormalize", "reflect"])
 def test_pairs_are_made_as_degrade_makes_them(border, quantise):
     unit = np.random.default_rng(0).normal(0.5, 3.0, (3, 2, 32, 32)).astype(np.float32)
-    settings = degrade.Settings(border=border, quantise=quantise, seed=1, threads=1)
-    low = degrade.degrade(unit, ["a", "b", "c"], 4, (), settings)
+    low = degrade(unit, ["a", "b", "c"], 4, (), border=border, quantise=quantise, seed=1)
     found = Pairing(32, 4, border, quantise).low_resolution(torch.from_numpy(unit))
     assert np.array_equal(found.numpy(), low)
 

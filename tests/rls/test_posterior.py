@@ -1,4 +1,4 @@
-"""Several solutions: the printed objective's own sigma, a posterior that is known, company."""
+"""Several solutions: the sigma of the printed objective, a known posterior, independent images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from rls.io.names import SOLUTION_KINDS
 from rls.search import rls
 from rls.search.batches import take
 from rls.search.posterior import (
     ARTICLE,
-    KINDS,
     RESTARTS,
     VARIATIONAL,
     Course,
@@ -81,7 +81,7 @@ def test_the_entropy_enters_the_bound_with_its_right_sign() -> None:
     assert float(gaussian_entropy(sigma)) == pytest.approx(expected)
     log_posterior = torch.zeros(1, 3)
     assert lower_bound(log_posterior, 2 * sigma) > lower_bound(log_posterior, sigma)
-    # q = p: the bound is log Z, here 0, for whatever draws
+    # With q = p the bound is log Z, here 0, whatever the draws.
     w = sigma * torch.randn(1, 200_000, 1, 2, generator=torch.Generator().manual_seed(1))
     exact = torch.distributions.Normal(0.0, sigma).log_prob(w).sum((2, 3))
     assert float(lower_bound(exact, sigma)) == pytest.approx(0.0, abs=0.01)
@@ -100,7 +100,7 @@ def test_under_a_flat_likelihood_the_articles_sigma_is_that_of_n_and_the_hyperpr
 
 
 def test_the_articles_sigma_hardly_knows_what_the_data_leave_open() -> None:
-    """Sd 0.5 and 2 in the two dimensions: only ``variational`` tells them apart."""
+    """The sd are 0.5 and 2 in the two dimensions; only ``variational`` tells them apart."""
 
     def negative(variables: tuple[Tensor], precision: str) -> dict[str, Tensor]:
         (w,) = variables
@@ -144,7 +144,7 @@ def test_the_variational_posterior_of_a_linear_generator_is_the_true_one() -> No
 
 
 def test_a_search_that_ends_in_float32_uses_those_steps_however_low_its_loss() -> None:
-    """Between the precisions the loop looks at the loss once; the steps after it must still win."""
+    """The loop evaluates the loss once between the precisions; later steps must still win."""
 
     def low(variables: tuple[Tensor], precision: str) -> dict[str, Tensor]:
         return {"loss_total": (variables[0] - 3).square().sum(dim=(1, 2)) / 2 - 1.0e4}
@@ -180,18 +180,18 @@ def problem():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOLUTION_KINDS)
 def test_an_images_solutions_differ_and_do_not_depend_on_its_company(problem, kind: str) -> None:
     sampler = Sampler(replace(OPTIONS, kind=kind, n_solutions=3, temperature=0.01))
     found = sampler.super_resolve(problem, SEARCH, quiet())
     assert found.images.shape == (18, 2, 8, 8) and found.latents.shape == (18, 4, 16)
     images = found.images.reshape(6, 3, -1)
     assert float((images[:, 0] - images[:, 1]).abs().amax(1).min()) > 1e-3
-    rows = [12, 13, 14, 3, 4, 5]  # images 4 and 1
+    rows = [12, 13, 14, 3, 4, 5]  # These are images 4 and 1.
     alone = sampler.super_resolve(take(problem, torch.tensor(rows).numpy()), SEARCH, quiet())
     assert torch.allclose(alone.images, found.images[rows], atol=2e-4)
     assert set(found.columns) >= {"loss_total", "loss_fidelity", "log_prior", "sigma_mean"}
-    # the losses are those of each solution
+    # The losses are those of each solution.
     objective = rls.objective_of(problem, SEARCH)[1]
     with torch.no_grad():
         losses = objective((found.latents,), "float32")

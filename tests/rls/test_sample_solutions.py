@@ -1,4 +1,4 @@
-"""The command: which images, one row a solution, the same bits after a kill, refusals."""
+"""sample_solutions: the choice of images, one row a solution, the same bits when resumed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 import torch
 
-from rls import sample_solutions
 from rls.io import read_stack, read_weights, write_intensity, write_stack
+from rls.io.names import SOLUTION_KINDS
 from rls.runtime.errors import InputError
-from rls.sample_solutions import choose_rows, main
+from rls.sample_solutions import main
 from rls.search.forward import downscale
-from rls.search.posterior import KINDS
-from rls.super_resolve import latents_path
+from rls.search.results import latents_path
+from rls.search.solutions import choose_rows
 from tests.rls.test_super_resolve import INTENSITY, write_models
 
-N = 3  # solutions an image
+N = 3  # Solutions for each image.
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def arguments(folder: Path, output: Path, **other: object) -> list[str]:
     return [text for name, value in values.items() for text in (f"--{name}", str(value))]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOLUTION_KINDS)
 def test_there_is_one_row_a_solution_and_it_says_whose_it_is(
     folder: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -80,7 +80,7 @@ def test_there_is_one_row_a_solution_and_it_says_whose_it_is(
     tensors, header = read_weights(latents_path(output), kind="latents")
     assert tensors["w"].shape == (8 * N, 4, 16)
     assert header["image_ids"] == list(table["image_id"])
-    # each row's loss is that of its own image against its own source
+    # The loss of each row is that of its own image against its own source.
     order = pd.Index(low.table["image_id"]).get_indexer(table["source_image_id"])
     y = torch.as_tensor(INTENSITY.to_unit(low.images[order]))
     x = torch.as_tensor(INTENSITY.to_unit(stack.images))
@@ -97,12 +97,12 @@ def test_a_search_that_stopped_goes_on_with_the_same_bits(
     main(arguments(folder, whole))
     with monkeypatch.context() as patch:
         patch.setattr(
-            sample_solutions, "write_solutions", lambda *a: (_ for _ in ()).throw(OSError)
+            "rls.search.solutions.write_solutions", lambda *a: (_ for _ in ()).throw(OSError)
         )
         with pytest.raises(OSError):
             main(arguments(folder, again))
     kept = sorted((tmp_path / "b" / "state").glob("*/batch-*"))
-    assert len(kept) == 3  # of 3 images each, the last filled up
+    assert len(kept) == 3  # Each holds 3 images, and the last is filled up.
     kept[1].unlink()
     main(arguments(folder, again))
     assert "sample_solutions: 15 of 24" in capsys.readouterr().out
@@ -120,11 +120,11 @@ def test_images_are_drawn_by_seed_in_equal_parts_of_the_treatments() -> None:
     )
     rows = choose_rows(table, 15, 1)
     counts = table.iloc[rows].groupby(["split", "treatment"]).size().unstack()
-    # c has two a split; the others share what it leaves
+    # Treatment c has two images a split; the others share what it leaves.
     assert counts["c"].tolist() == [2, 2] and (counts.sum(axis=1) == 15).all()
     assert (counts["a"] - counts["b"]).abs().max() <= 1
     assert not np.array_equal(rows, choose_rows(table, 15, 2))
-    # the choice is of ids, not of places
+    # The choice depends on ids, not on places.
     mixed = table.sample(frac=1, random_state=0)
     again = choose_rows(mixed, 15, 1)
     assert set(mixed["image_id"].iloc[again]) == set(table["image_id"].iloc[rows])

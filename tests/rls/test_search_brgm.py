@@ -1,4 +1,4 @@
-"""BRGM: its terms, its features, and a search that needs no VGG16."""
+"""BRGM: test its terms, its features, and a search that needs no VGG16."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 import yaml
 from torch import Tensor
 
+from rls.io.names import OK
 from rls.runtime.command import make_settings
 from rls.runtime.errors import InputError
-from rls.search import Problem, Reconstruction, Styles
 from rls.search.brgm import Settings, super_resolve, vgg_features
 from rls.search.geometry import style_radius
-from rls.search.loop import OK
+from rls.search.problem import Problem, Reconstruction, Styles
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import (
     LinearGenerator,
@@ -30,7 +30,7 @@ from tests.rls.search_stand_ins import (
 
 
 class Stub(torch.nn.Module):
-    """Features of images at 256 px, with the call of the real file: colour counts."""
+    """A stand-in for VGG16 that is called as the real file, and whose features depend on colour."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def solve(problem: Problem, settings: Settings) -> Reconstruction:
 
 
 def test_a_linear_generator_under_the_normal_prior_has_the_ridge_solution() -> None:
-    """One style: squared error and prior are quadratic, and the minimiser can be written down."""
+    """With one style the squared error and the prior are quadratic, and the minimiser is known."""
     torch.manual_seed(0)
     generator = LinearGenerator(1, 4, 2, 4)
     styles = Styles(torch.randn(50, 4), torch.randn(4))
@@ -86,7 +86,7 @@ def test_a_linear_generator_under_the_normal_prior_has_the_ridge_solution() -> N
     problem = make_problem(y, 2, generator=generator, styles=styles)
     settings = replace(BASE, steps=600, schedule="one_cycle_drop", lambda_w=3.0, lambda_c=0.0)
     found = solve(problem, settings)
-    # low = w A, with A (4, 8)
+    # low = w A, where A is (4, 8).
     a = problem.forward(generator.matrix.view(4, 2, 4, 4)).flatten(1)
     error = 1e-3 * 255**2 / 8
     prior = 3.0 / float(style_radius(styles.w, styles.mean)) ** 2 / 4

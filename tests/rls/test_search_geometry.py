@@ -53,7 +53,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
 def test_geocross_of_two_vectors_is_32_times_their_squared_angle() -> None:
     for angle in (0.3, math.pi / 2, 3.0):
         pair = torch.tensor([[[2.0, 0.0], [2 * math.cos(angle), 2 * math.sin(angle)]]])
-        # two of the four ordered pairs are the same vector
+        # In two of the four ordered pairs both vectors are the same.
         assert float(geocross(pair)[0]) == pytest.approx(64 * angle**2 / 2, rel=1e-4)
 
 
@@ -122,7 +122,7 @@ def test_geocross_at_tied_vectors_and_its_gradient_equal_the_published_ones(
 ) -> None:
     drawn = np.random.RandomState(113).standard_normal((2, 1, 512)).astype(np.float32)
     tied = torch.from_numpy(drawn).expand(-1, 18, -1)
-    # 2.5e-10, of the term under the root alone
+    # The angle is 2.5e-10, which comes from the term under the root alone.
     assert relative(geocross(tied).sum(), pulse["geocross18_tied"]) < EXACT
     x = pulse["lat12"].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(geocross(x).sum(), x)
@@ -137,7 +137,7 @@ def test_the_squared_error_equals_the_published_one(pulse: dict[str, Tensor]) ->
 
 
 def test_steps_on_the_spheres_equal_the_published_optimiser(pulse: dict[str, Tensor]) -> None:
-    """The gradients are given: the objective is linear, with others at each step."""
+    """Each step has a linear objective of its own, so that the gradients are the given ones."""
     start = (pulse["sph_p0"], pulse["sph_noise0"])
     seen: list[Variables] = []
 
@@ -168,7 +168,7 @@ def test_the_published_cycle_is_ours_without_its_drop(pulse: dict[str, Tensor]) 
 def test_styles_and_moments_equal_the_published_ones(
     golden: Path, pulse: dict[str, Tensor], brgm: dict[str, Tensor]
 ) -> None:
-    """Over 20,000 styles of the tiny network; the moments of both methods."""
+    """Hold the moments of both methods over 20,000 styles of the tiny network."""
     generator = Generator(Architecture(32, 3, 64, 64, 2, 1024, 64))
     state = read(golden / "tiny_G_ema_state.npz")
     prefix = "mapping."

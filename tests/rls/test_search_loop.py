@@ -1,4 +1,4 @@
-"""Adam over a batch of strangers."""
+"""Test Adam over a batch of images that do not depend on each other."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.errors import InputError
-from rls.search.loop import NON_FINITE, OK, RESTARTED, Found, Losses, Variables, search
+from rls.search.loop import Found, Losses, Variables, search
 from rls.search.schedule import SCHEDULES
 from tests.rls.search_stand_ins import quiet
 
@@ -63,7 +64,7 @@ def test_an_image_that_overflows_is_restarted_at_half_the_rate_and_others_do_not
     def cliff(variables: Variables, precision: str) -> Losses:
         (x,) = variables
         total = bowl(variables, precision)["loss_total"]
-        # image 1 falls off where it overshoots at 1.2 (to 2.56) and not at 0.6 (to 2.30)
+        # Image 1 becomes NaN where it overshoots at rate 1.2 (to 2.56) but not at 0.6 (to 2.30).
         fell = (x.detach().norm(dim=1) > 2.43) & (torch.arange(3) == 1)
         return {"loss_total": torch.where(fell, math.nan, total)}
 
@@ -91,7 +92,7 @@ def test_an_image_that_is_never_finite_for_long_keeps_its_best_finite_iterate() 
 def test_a_gradient_that_is_not_finite_counts_as_such() -> None:
     def root(variables: Variables, precision: str) -> Losses:
         (x,) = variables
-        return {"loss_total": x.sqrt().sum(1)}  # infinite slope at the start
+        return {"loss_total": x.sqrt().sum(1)}  # The slope is infinite at the start.
 
     found = run(torch.zeros(1, 2), root)
     assert list(found.status) == [NON_FINITE]

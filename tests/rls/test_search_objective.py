@@ -1,4 +1,4 @@
-"""The terms of Eq. 3 to 5."""
+"""Test the terms of Eq. 3 to 5."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_norm_deviation_is_zero_on_the_sphere_and_as_printed_off_it() -> Non
 
 @pytest.mark.parametrize("term", [*CROSS.values(), geocross])
 def test_no_gradient_is_added_up_in_an_order_that_threads_decide(term: Any) -> None:
-    """As picking pairs by index, gathering and scattering have it: not bit-equal when repeated."""
+    """Picking pairs by index gathers and scatters, which is not bit-equal when repeated."""
     nodes = [term(torch.randn(3, 5, 4, requires_grad=True)).sum().grad_fn]
     for node in nodes:
         nodes += [below for below, _ in node.next_functions if below and below not in nodes]

@@ -1,4 +1,4 @@
-"""PULSE: every latent stays on its sphere, at any size and number of channels."""
+"""PULSE: test that every latent stays on its sphere, at any size and number of channels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pytest
 import torch
 import yaml
 
+from rls.io.names import NON_FINITE, OK
 from rls.runtime.command import make_settings
 from rls.runtime.errors import InputError
-from rls.search import Problem, Reconstruction
 from rls.search.geometry import leaky_moments
-from rls.search.loop import NON_FINITE, OK
-from rls.search.problem import noise_maps
+from rls.search.problem import Problem, Reconstruction, noise_maps
 from rls.search.pulse import Settings, _split_noise, super_resolve
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import (
@@ -52,7 +51,7 @@ def solve(problem: Problem, settings: Settings) -> Reconstruction:
 
 
 def latents_of(problem: Problem, w: torch.Tensor) -> torch.Tensor:
-    """The points on the spheres of styles w."""
+    """Return the points on the spheres that belong to styles w."""
     assert problem.styles is not None
     mean, sd = leaky_moments(problem.styles.w)
     return (torch.where(w < 0, 5 * w, w) - mean) / sd
@@ -70,9 +69,9 @@ def test_every_style_keeps_its_own_radius_through_a_search(tiny: Problem) -> Non
     assert w is not None
     end = latents_of(tiny, w)
     assert torch.allclose(end.norm(dim=2), start.norm(dim=2), rtol=1e-4)
-    assert float((end - start).norm(dim=2).min()) > 0.1  # it moved
+    assert float((end - start).norm(dim=2).min()) > 0.1  # The latents moved.
     radii = start.norm(dim=2)
-    assert float(radii.std()) > 0.1  # each has its own
+    assert float(radii.std()) > 0.1  # Every latent has a radius of its own.
     assert float(radii.mean()) == pytest.approx(math.sqrt(16), rel=0.2)
 
 
@@ -95,11 +94,11 @@ def test_the_searched_noise_maps_keep_their_length_and_the_last_one_is_zero(
         assert torch.equal(maps[1], second)
         assert not maps[2].any()
     assert not torch.allclose(used[-1][0], first, atol=1e-2)
-    assert not torch.allclose(used[-1][0][0], used[-1][0][1], atol=1e-2)  # each image its own
+    assert not torch.allclose(used[-1][0][0], used[-1][0][1], atol=1e-2)  # Every image has its own.
 
 
 def test_noise_maps_are_split_as_published(tiny: Problem) -> None:
-    searched, fixed = _split_noise(tiny, BASE)  # an 8 px generator has 3, of which the last is 0
+    searched, fixed = _split_noise(tiny, BASE)  # At 8 px there are 3, the last 0.
     assert [len(searched), len(fixed)] == [2, 1] and not fixed[0].any()
     assert all(m.shape[0] == 3 for m in searched)
     searched, fixed = _split_noise(tiny, replace(BASE, zero_last_noise=False))
@@ -126,7 +125,7 @@ def test_the_columns_say_what_the_image_is(tiny: Problem) -> None:
     assert np.allclose(c["log_prior"], prior.numpy(), atol=1e-3)
     assert list(c["search_status"]) == [OK] * 3
     without = solve(tiny, BASE)
-    assert torch.equal(without.images, found.images)  # the flow plays no part
+    assert torch.equal(without.images, found.images)  # The flow plays no part.
     assert np.isnan(without.columns["log_prior"]).all()
 
 

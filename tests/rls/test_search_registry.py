@@ -1,4 +1,4 @@
-"""A method is a file."""
+"""Test that a method is a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rls.runtime.errors import InputError
-from rls.search import load_method, method_names
+from rls.search.methods import load_method, method_names
 from tests.rls.search_stand_ins import add_method
 
 

@@ -1,4 +1,4 @@
-"""Regularised latent search: known minimisers, and images that do not know of each other."""
+"""Regularised latent search: test known minimisers, and that images are independent."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.errors import InputError
-from rls.search import Problem, Reconstruction, Styles
 from rls.search.bicubic import Settings as BicubicSettings
 from rls.search.bicubic import super_resolve as bicubic
-from rls.search.loop import NON_FINITE, OK, RESTARTED
 from rls.search.objective import norm_deviation
-from rls.search.problem import noise_maps
+from rls.search.problem import Problem, Reconstruction, Styles, noise_maps
 from rls.search.rls import Settings, super_resolve
 from tests.rls.search_stand_ins import (
     GaussianPrior,
@@ -54,7 +53,7 @@ def solve(problem: Problem, settings: Settings) -> Reconstruction:
 
 def test_without_regularisation_a_linear_generator_is_inverted() -> None:
     generator = LinearGenerator(2, 4, 2, 4)
-    # 8 unknowns, each a block of 2 x 2 px of one channel, which D makes (nearly) one pixel
+    # Each of 8 unknowns is a block of 2 x 2 px of one channel, of which D makes about one pixel.
     blocks = torch.eye(8).view(8, 2, 2, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
     generator.matrix = blocks.reshape(8, -1)
     styles = Styles(torch.randn(50, 4), torch.zeros(4))
@@ -69,7 +68,7 @@ def test_without_regularisation_a_linear_generator_is_inverted() -> None:
 
 @pytest.mark.parametrize("cross", [0.0, 0.3])
 def test_with_priors_the_search_finds_the_minimiser_of_the_quadratic(cross: float) -> None:
-    """Far below y the fidelity is linear in w: all that curves is the prior and sum_squares."""
+    """Far below y the fidelity is linear in w; only the prior and sum_squares are curved."""
     generator, mu = LinearGenerator(3, 4, 1, 4), torch.randn(4)
     styles = Styles(torch.randn(50, 4), torch.zeros(4))
     problem = make_problem(
@@ -82,7 +81,7 @@ def test_with_priors_the_search_finds_the_minimiser_of_the_quadratic(cross: floa
     zero = torch.zeros(1, 3, 4, requires_grad=True)
     low = problem.forward((generator.synthesis(zero) + 1) / 2)
     (slope,) = torch.autograd.grad((problem.y - low).mean(), zero)
-    # gradient: slope + (w_i - mu)/L + 2 cross (L w_i - sum_j w_j) = 0
+    # The gradient is slope + (w_i - mu)/L + 2 cross (L w_i - sum_j w_j) = 0
     coupling = torch.eye(3) / 3 + 2 * cross * (3 * torch.eye(3) - torch.ones(3, 3))
     expected = torch.linalg.solve(coupling, mu / 3 - slope[0])
     found = solve(problem, settings)

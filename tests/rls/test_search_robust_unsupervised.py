@@ -1,4 +1,4 @@
-"""Three phases of normalised descent: steps of known length, W++ held to its definition."""
+"""Three phases of normalised descent: test the length of steps and the definition of W++."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from rls.io.names import NON_FINITE, OK
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
-from rls.search import BatchProgress, Problem, Reconstruction, Styles
 from rls.search.filterwise import _convolution, _to_rgb, filter_counts, mean_styles, split
 from rls.search.filterwise import synthesise as synthesise_filterwise
-from rls.search.loop import NON_FINITE, OK
 from rls.search.optimisers import NormalisedGradient
-from rls.search.problem import noise_maps, to_unit
+from rls.search.problem import BatchProgress, Problem, Reconstruction, Styles, noise_maps, to_unit
 from rls.search.robust_unsupervised import Settings, super_resolve
 from tests.rls.search_stand_ins import (
     LinearGenerator,
@@ -71,7 +70,7 @@ def test_every_vector_moves_one_rate_down_its_gradient_however_small_that_is() -
 
 @pytest.mark.parametrize("plus", [False, True])
 def test_far_from_y_the_search_walks_straight_at_its_rate(plus: bool) -> None:
-    """There the L1 distance of a linear generator is linear in w: one direction for all steps."""
+    """There the L1 distance of a linear generator is linear in w: all steps go one way."""
     generator = LinearGenerator(3, 4, 1, 4)
     styles = Styles(torch.randn(50, 4), torch.zeros(4))
     problem = make_problem(torch.full((1, 1, 2, 2), 50.0), 2, generator=generator, styles=styles)
@@ -82,7 +81,9 @@ def test_far_from_y_the_search_walks_straight_at_its_rate(plus: bool) -> None:
     low = problem.forward(to_unit(generator.synthesis(w)))
     (slope,) = torch.autograd.grad((problem.y - low).mean(), w)
     slope = slope if plus else slope.sum(dim=1, keepdim=True).expand(-1, 3, -1)
-    expected = -5 * 0.05 * slope / slope.norm(dim=2, keepdim=True)  # the 6th was not looked at
+    expected = (
+        -5 * 0.05 * slope / slope.norm(dim=2, keepdim=True)
+    )  # The loss after the 6th is not evaluated.
     assert found.latents is not None and torch.allclose(found.latents, expected, atol=1e-5)
 
 
@@ -92,7 +93,7 @@ def test_far_from_y_the_search_walks_straight_at_its_rate(plus: bool) -> None:
 def test_equal_latents_of_all_filters_are_w_plus(tiny: Problem) -> None:
     generator = tiny.need_generator()
     counts = filter_counts(generator.synthesis)
-    assert counts == [16, 16, 16, 2]  # the last serves toRGB alone
+    assert counts == [16, 16, 16, 2]  # The last serves toRGB alone.
     w = torch.randn(3, generator.num_ws, generator.w_dim)
     noise = [torch.randn(3, *shape[1:]) for shape in generator.noise_shapes]
     ours = synthesise_filterwise(generator.synthesis, split(w, counts), noise, "float32")
@@ -167,7 +168,7 @@ def test_the_latents_are_the_image_in_w_plus_and_a_mean_in_w_plus_plus(
 
     two = solve(tiny, replace(BASE, learning_rate_w_plus_plus=0.0))
     assert torch.equal(image_of(two.latents), two.images)
-    # 5 steps of 0.005 from the same w+, which the mean over filters shortens
+    # The filters take 5 steps of 0.005 from the same w+; their mean moves less.
     assert two.latents is not None and solved.latents is not None
     away = (solved.latents - two.latents).norm(dim=2)
     assert 0 < float(away.max()) < 5 * 0.005

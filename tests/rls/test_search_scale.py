@@ -1,4 +1,4 @@
-"""Searches at scale: shards, faults and company change no bit, and batch sizes only the last ones.
+"""Searches at scale: shards, faults and other images change no bit, batch sizes only the last ones.
 
 A search that is killed and continued is in tests/rls/test_super_resolve.py.
 """
@@ -18,13 +18,15 @@ from torch import Tensor
 
 from rls.gather_shards import main as gather
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
+from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
-from rls.search import Problem, Styles, load_method
 from rls.search.batches import Solved, solve, take
-from rls.search.loop import NON_FINITE, OK, RESTARTED
+from rls.search.methods import load_method
+from rls.search.problem import Problem, Styles
+from rls.search.results import latents_path
 from rls.stylegan2.generator_io import write_generator
-from rls.super_resolve import latents_path, main
+from rls.super_resolve import main
 from tests.rls.search_stand_ins import (
     LinearGenerator,
     make_problem,
@@ -105,7 +107,7 @@ def test_scattered_and_gathered_is_the_whole_whatever_the_number_of_shards(
         found.append((read_stack(output), w))
     whole, w = found[0]
     assert len(whole) == N and w.shape == (N, 4, 16)
-    assert whole.table["loss_fidelity"].is_unique  # seven different images
+    assert whole.table["loss_fidelity"].is_unique  # There are seven different images.
     for other, other_w in found[1:]:
         assert np.array_equal(other.images, whole.images) and torch.equal(other_w, w)
         pd.testing.assert_frame_equal(other.table, whole.table)
@@ -115,12 +117,12 @@ def test_scattered_and_gathered_is_the_whole_whatever_the_number_of_shards(
 
 
 class Cliff(LinearGenerator):
-    """NaN beyond a distance along one direction, into which only one image's search goes."""
+    """Return NaN beyond a distance along one direction, which only one image's search takes."""
 
     def __init__(self) -> None:
         super().__init__(2, 4, 1, 4)
         self.edge, self.furthest, self.calls = math.inf, 0.0, 0
-        self.direction = self.matrix.sum(dim=1)  # towards brighter images
+        self.direction = self.matrix.sum(dim=1)  # The direction of brighter images.
 
     def synthesis(self, ws: Tensor, noise: Any = None, precision: str = "float32") -> Tensor:
         self.calls += 1
@@ -134,7 +136,7 @@ PLANTED = 4
 
 
 def search_all(generator: Cliff, name: str, state: Path) -> Solved:
-    """Seven images in three batches: one is far too bright, the others darker than the start."""
+    """Search seven images in three batches: one is far too bright, the others are dark."""
     y = -torch.rand(N, 1, 2, 2, generator=torch.Generator().manual_seed(1))
     y[PLANTED] = 50.0
     styles = Styles(torch.randn(50, 4), torch.zeros(4))
@@ -150,7 +152,7 @@ def search_all(generator: Cliff, name: str, state: Path) -> Solved:
 def test_a_planted_nan_costs_one_restart_and_is_reported_and_no_other_image_notices(
     tmp_path: Path, name: str, reach: float, status: str
 ) -> None:
-    """It comes at three quarters of the way at the full rate, or as soon as the search moves."""
+    """The NaN comes after three quarters of the way at the full rate, or as soon as it moves."""
     generator = Cliff()
     clean, calls = search_all(generator, name, tmp_path / "clean"), generator.calls
     generator.edge = reach * generator.furthest
@@ -164,7 +166,7 @@ def test_a_planted_nan_costs_one_restart_and_is_reported_and_no_other_image_noti
     assert np.array_equal(found.latents[others], clean.latents[others])
     assert np.isfinite(found.images).all() and np.isfinite(found.columns["loss_total"]).all()
     loss, without = found.columns["loss_total"][PLANTED], clean.columns["loss_total"][PLANTED]
-    start = 50.0  # the image of the mean style is black
+    start = 50.0  # The image of the mean style is black.
     assert without < loss < start if status == RESTARTED else loss == start
 
 
@@ -207,12 +209,12 @@ def test_with_noise_of_its_own_an_image_does_not_depend_on_its_company(
 
 @pytest.mark.parametrize(("name", "steps"), [("rls", 20), ("robust_unsupervised", 7)])
 def test_batch_sizes_differ_by_rounding_alone(eight: Problem, name: str, steps: int) -> None:
-    """After 20 steps (21 in three phases) by at most 1.0e-4 of the scale; measured: 1.3e-6."""
+    """After 20 steps (21 in three phases) the difference is 1.0e-4 at most; measured: 1.3e-6."""
     found = {}
     for size in (1, 2, 4, 8):
         batches = [list(range(first, first + size)) for first in range(0, 8, size)]
         found[size] = torch.cat([images_of(eight, name, rows, steps) for rows in batches])
     start = images_of(eight, name, list(range(8)), 1)
-    assert float((found[8] - start).abs().max()) > 0.1  # it went somewhere
+    assert float((found[8] - start).abs().max()) > 0.1  # The search changed the images.
     for size in (1, 2, 4):
         assert float((found[size] - found[8]).abs().max()) < 1e-4

@@ -1,4 +1,4 @@
-"""The course of the learning rate."""
+"""Test the schedules of the learning rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command: sharding, interruption and wrong files change no bit or are said."""
+"""super_resolve: sharding and interruption change no bit, and wrong files are refused."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ import pandas as pd
 import pytest
 import torch
 
-from rls.degrade import Settings as DegradeSettings
-from rls.degrade import degrade
 from rls.gather_shards import main as gather_main
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
 from rls.prior.flows import StyleFlow, write_flow
 from rls.runtime.errors import InputError
+from rls.search.degradation import degrade
 from rls.search.forward import downscale
+from rls.search.results import latents_path
+from rls.search.shards import Shard
 from rls.stylegan2.generator_io import write_generator
-from rls.super_resolve import Shard, latents_path, main
+from rls.super_resolve import main
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import add_method, tiny_generator, tiny_styles
 
@@ -32,20 +33,19 @@ N = 11
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the stages before have written: 11 images to search and 2 of another split."""
+    """What earlier stages have written: 11 images to search and 2 of another split."""
     torch.set_num_threads(1)
     path = tmp_path_factory.mktemp("run")
     write_intensity(path / "intensity.json", INTENSITY, written_by="test")
     rng = np.random.default_rng(0)
     unit = rng.random((N + 2, 2, 8, 8), dtype=np.float32)
     ids = [f"p_B02_s1_y{i}_x0" for i in rng.permutation(N + 2)]
-    settings = DegradeSettings(border="renormalize", quantise="none", seed=0, threads=1)
-    low = INTENSITY.to_counts(degrade(unit, ids, 4, (), settings))
+    low = degrade(unit, ids, 4, (), border="renormalize", quantise="none", seed=0)
     table = pd.DataFrame({"image_id": ids, "split": "evaluation", "well": "B02", "factor": 4})
     table.loc[[3, 7], "split"] = "tune"
     table["border"] = "renormalize"
-    write_stack(path / "low.ome.tif", low, table, channels=INTENSITY.channels, pixel_size_um=2.0,
-                written_by="degrade")  # fmt: skip
+    write_stack(path / "low.ome.tif", INTENSITY.to_counts(low), table, channels=INTENSITY.channels,
+                pixel_size_um=2.0, written_by="degrade")  # fmt: skip
     write_models(path, 8, 2)
     return path
 
@@ -63,7 +63,7 @@ def write_models(path: Path, size: int, n_channels: int) -> None:
 
 
 def unfolded(w: torch.Tensor) -> StyleFlow:
-    """A flow as it is before freezing, which is what fit_flow writes."""
+    """Return a flow as it is before freezing, which is what fit_flow writes."""
     torch.manual_seed(2)
     flow = StyleFlow("maf", w.shape[1], 32, 2)
     flow.set_scale(w)
@@ -112,7 +112,7 @@ def test_the_evaluation_rows_are_written_in_order_with_what_was_found(
     for name in ("loss_total", "loss_fidelity", "log_prior", "loss_cross"):
         assert np.isfinite(high.table[name]).all()
     assert content(whole)[2].shape == (N, 4, 16)
-    # the loss in the table is that of the image in the stack
+    # The loss in the table is that of the image in the stack.
     order = [list(low.table["image_id"]).index(image_id) for image_id in high.table["image_id"]]
     y = torch.as_tensor(INTENSITY.to_unit(low.images[order]))
     x = torch.as_tensor(INTENSITY.to_unit(high.images))
@@ -164,7 +164,7 @@ def test_a_damaged_kept_batch_is_named_and_searched_again(
 ) -> None:  # fmt: skip
     output = tmp_path / "rls.ome.tif"
     with monkeypatch.context() as patch:
-        patch.setattr("rls.super_resolve.write_results", lambda *a: (_ for _ in ()).throw(OSError))
+        patch.setattr("rls.search.results.write_results", lambda *a: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):
             main(arguments(folder, output))
     kept = sorted((tmp_path / "state").glob("*/batch-*.safetensors"))

@@ -1,4 +1,4 @@
-"""The tool: other people's files in, images and a table out, or a sentence."""
+"""super_resolve_files: users' files give images and a table, or an error in a sentence."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import tifffile
 import torch
 from PIL import Image
 
-from rls import measure_trust, super_resolve
+from rls import measure_trust, super_resolve, super_resolve_files
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
-from rls.pretrained.model_folder import read_json, write_json
+from rls.pretrained.files import read_json, write_json
 from rls.pretrained.side_by_side import choose_rows
 from rls.pretrained.user_cells import read_cells
 from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
-from rls.search import load_method
 from rls.search.forward import downscale
+from rls.search.methods import load_method
 from rls.stylegan2.generator_io import write_generator
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import add_method, tiny_generator, tiny_styles
@@ -37,7 +37,7 @@ SEARCH = ["--steps", "4", "--learning-rate", "0.1", "--learning-rate-unit", "abs
 
 
 def draw(generator, n: int, seed: int) -> np.ndarray:
-    """Counts of n images of the generator, (n, 2, 16, 16): the cells that it knows."""
+    """Return n images of the generator in counts, (n, 2, 16, 16): the cells that it knows."""
     z = torch.randn(n, generator.z_dim, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         images = generator.synthesis(generator.mapping(z), "const")
@@ -87,7 +87,8 @@ def write(path: Path, images: np.ndarray, names=("dna", "nfkb")) -> Path:
 
 def run(model: Path, *arguments: object, factor: int = FACTOR) -> None:
     files = [str(a) for a in arguments]
-    super_resolve.main([*files, "--model", str(model), "--factor", str(factor), "--threads", "1"])
+    flags = ["--model", str(model), "--factor", str(factor), "--threads", "1"]
+    super_resolve_files.main([*files, *flags])
 
 
 def test_a_file_gives_images_table_and_picture(model, low, tmp_path, capsys) -> None:
@@ -101,17 +102,45 @@ def test_a_file_gives_images_table_and_picture(model, low, tmp_path, capsys) -> 
     table = stack.table
     assert list(table["image_id"]) == [f"low_{i:04d}" for i in range(1, N + 1)]
     assert set(table["search_status"]) == {"ok"} and table["trust"].between(0, 1).all()
-    # the table's loss is that of the written image and the file's pixels
+    # The loss in the table is that of the written image and the file's pixels.
     x, y = (torch.as_tensor(SCALE.to_unit(images)) for images in (stack.images, low))
     loss = (downscale(SIZE, FACTOR, "renormalize")(x) - y).abs().mean((1, 2, 3))
     assert np.allclose(loss, table["loss_fidelity"], atol=1e-5)
     assert len(pd.read_csv(tmp_path / "high.csv")) == N
     assert Image.open(tmp_path / "high.png").size[1] > N * SIZE
-    # what other programs see
+    # Other programs see an OME-TIFF.
     with tifffile.TiffFile(out) as tiff:
         assert tiff.is_ome and tiff.series[0].axes == "TCYX"
     assert not (tmp_path / "high.state").exists()
     assert "trust: 0 of 7" in capsys.readouterr().out
+
+
+def test_the_stage_of_the_workflow_runs_the_tool_in_its_old_form(model, low, tmp_path) -> None:
+    path = write(tmp_path / "low.ome.tif", low)
+    flags = ["--model", str(model), "--factor", str(FACTOR), "--threads", "1"]
+    run(model, path, "--out", tmp_path / "a.ome.tif")
+    super_resolve.main([str(path), *flags, "--out", str(tmp_path / "b.ome.tif")])
+    super_resolve.main([*flags, "--out", str(tmp_path / "c.ome.tif"), str(path)])
+    images = [read_stack(tmp_path / f"{name}.ome.tif").images for name in "abc"]
+    assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])
+
+
+@pytest.mark.parametrize(
+    ("door", "arguments", "said"),
+    [
+        (super_resolve_files, [], "python -m rls.super_resolve_files low.tif"),
+        (super_resolve, ["low.tif"], "python -m rls.super_resolve_files low.tif"),
+        (super_resolve, [], "``python -m rls.super_resolve_files --help``"),
+        (super_resolve, ["--search", "rls"], "--lambda-w"),
+    ],
+)
+def test_each_door_has_its_own_help(door, arguments, said, capsys) -> None:
+    with pytest.raises(SystemExit):
+        door.main([*arguments, "--help"])
+    text = capsys.readouterr().out
+    assert said in text and ("--shard" in text) == (
+        door is super_resolve and arguments != ["low.tif"]
+    )
 
 
 def test_all_ways_to_hand_over_the_same_cells_give_the_same_bits(model, low, tmp_path) -> None:
@@ -131,11 +160,11 @@ def test_all_ways_to_hand_over_the_same_cells_give_the_same_bits(model, low, tmp
     for path, said, axes in ((tmp_path / "b.tif", ["nfkb", "dna"], "TCYX"), (tmp_path / "png", None, None)):  # fmt: skip  # noqa: E501
         cells = read_cells([path], SCALE.channels, said, axes)
         assert np.array_equal(cells.images, counts)
-    assert cells.image_ids == tuple(f"cell{i + 8}" for i in range(N))  # as people count
+    assert cells.image_ids == tuple(f"cell{i + 8}" for i in range(N))  # As people count.
     for name, arguments in ways.items():
         run(model, *arguments, "--out", tmp_path / f"{name}.ome.tif")
     images = [read_stack(tmp_path / f"{name}.ome.tif").images for name in ways]
-    # noise maps are shared: nothing depends on a cell's name
+    # The noise maps are shared, so nothing depends on the name of a cell.
     assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])
 
 
@@ -194,7 +223,7 @@ def test_percentiles_undo_another_gain_and_offset(model, low, tmp_path, capsys) 
     run(model, write(tmp_path / "y.ome.tif", low), "--out", tmp_path / "d.ome.tif",
         "--scale", "percentiles")  # fmt: skip
     a, d = (read_stack(tmp_path / f"{name}.ome.tif").images for name in "ad")
-    assert np.allclose(a, 0.1 * d + 7.0, rtol=1e-3, atol=0.05)  # in the counts of the input
+    assert np.allclose(a, 0.1 * d + 7.0, rtol=1e-3, atol=0.05)  # In the counts of the input.
     own = Intensity(("nfkb", "dna"), (12.0, 17.0), (212.0, 117.0))
     write_intensity(tmp_path / "own.json", own, written_by="test")
     run(model, path, "--out", tmp_path / "b.ome.tif", "--intensity", tmp_path / "own.json")

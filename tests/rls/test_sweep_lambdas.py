@@ -1,4 +1,4 @@
-"""The sweep: balanced cells of tune, each pair of weights once, resumed without a changed bit."""
+"""sweep_lambdas: balanced cells of tune, each pair of weights once, the same bits when resumed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from rls import sweep_lambdas
-from rls.degrade import Settings as DegradeSettings
-from rls.degrade import degrade
 from rls.io import read_stack, write_intensity, write_stack
 from rls.runtime.errors import InputError
-from rls.sweep_lambdas import Point, Settings, choose_cells, main, points_of
+from rls.search import sweep
+from rls.search.degradation import degrade
+from rls.search.sweep import Point, choose_cells, points_of
+from rls.sweep_lambdas import main
 from tests.rls.test_super_resolve import INTENSITY, write_models
 
-SETTINGS = Settings(n_cells=4, lambdas_w=(0.0, 1.0), lambdas_c=(0.0, 0.5))
 SEARCH = {
     "steps": 3, "learning-rate": 0.1, "learning-rate-unit": "absolute", "schedule": "constant",
     "lambda-w": 0.01, "lambda-c": 0.02, "lambda-n": 0.0, "cross": "mean_distance",
@@ -37,12 +36,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_intensity(path / "intensity.json", INTENSITY, written_by="test")
     unit = np.random.default_rng(0).random((10, 2, 8, 8), dtype=np.float32)
     ids = [f"p_B02_s1_y{i}_x0" for i in range(10)]
-    settings = DegradeSettings(border="renormalize", quantise="none", seed=0, threads=1)
-    low = INTENSITY.to_counts(degrade(unit, ids, 4, (), settings))
+    low = degrade(unit, ids, 4, (), border="renormalize", quantise="none", seed=0)
     table = pd.DataFrame({"image_id": ids, "split": ["tune"] * 8 + ["evaluation"] * 2, "factor": 4})
     table = table.assign(treatment=["DMSO", "TNF"] * 5, border="renormalize")
-    write_stack(path / "low.ome.tif", low, table, channels=INTENSITY.channels, pixel_size_um=2.0,
-                written_by="degrade")  # fmt: skip
+    write_stack(path / "low.ome.tif", INTENSITY.to_counts(low), table, channels=INTENSITY.channels,
+                pixel_size_um=2.0, written_by="degrade")  # fmt: skip
     write_models(path, 8, 2)
     return path
 
@@ -68,11 +66,11 @@ def swept(folder):
 
 def test_a_pair_of_weights_is_searched_once_and_the_methods_own_is_among_them():
     own = Point(1.0, 0.5)
-    points = points_of(SETTINGS, own)
+    points = points_of(own, (0.0, 1.0), (0.0, 0.5))
     assert points[0] == own and len(set(points)) == len(points)
     assert set(points) == {own, Point(0.0, 0.5), Point(1.0, 0.0)}
     with pytest.raises(InputError, match="w-1"):
-        points_of(Settings(4, (-1.0,), ()), own)
+        points_of(own, (-1.0,), ())
 
 
 def test_cells_are_balanced_and_do_not_depend_on_the_order_or_on_other_cells():
@@ -115,7 +113,7 @@ def test_weights_change_the_result(swept):
 
 
 def test_an_interrupted_sweep_goes_on_with_the_same_bits(folder, swept, tmp_path, monkeypatch):
-    real, calls = sweep_lambdas.solve, []
+    real, calls = sweep.solve, []
 
     def interrupted(*given: object) -> object:
         calls.append(given)
@@ -123,11 +121,11 @@ def test_an_interrupted_sweep_goes_on_with_the_same_bits(folder, swept, tmp_path
             raise KeyboardInterrupt
         return real(*given)
 
-    monkeypatch.setattr(sweep_lambdas, "solve", interrupted)
+    monkeypatch.setattr(sweep, "solve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         main(arguments(folder, tmp_path / "sweep.ome.tif"))
     kept = len(list((tmp_path / "state").rglob("batch-*")))
-    assert kept == 3 * 2  # three points of two batches
+    assert kept == 3 * 2  # Three points have two batches each.
     searched: list[object] = []
 
     def counted(method, *rest):  # noqa: ANN001, ANN002, ANN202
@@ -137,9 +135,9 @@ def test_an_interrupted_sweep_goes_on_with_the_same_bits(folder, swept, tmp_path
 
         return real(type("Counted", (), {"super_resolve": staticmethod(once)}), *rest)
 
-    monkeypatch.setattr(sweep_lambdas, "solve", counted)
+    monkeypatch.setattr(sweep, "solve", counted)
     main(arguments(folder, tmp_path / "sweep.ome.tif"))
-    assert len(searched) == 2 * 2  # the two points that were left
+    assert len(searched) == 2 * 2  # Two points were left.
     again = read_stack(tmp_path / "sweep.ome.tif")
     np.testing.assert_array_equal(again.images, swept.images)
     assert not list((tmp_path / "state").rglob("batch-*"))

@@ -1,4 +1,4 @@
-"""Trust is uniform for cells like the reference, small for others, and says why."""
+"""Trust is uniform for cells like the reference and small for others, and it says why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHANNELS = ("dna", "nfkb")
 
 
 def cells(n: int, seed: int) -> np.ndarray:
-    """Blobs of lognormal brightness, off centre a little, (n, 2, 4, 4)."""
+    """Return blobs of lognormal brightness a little off the centre, (n, 2, 4, 4)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:4, :4] - 1.5
     shift = rng.normal(0, 0.3, (n, 2, 1, 1))
@@ -50,7 +50,7 @@ def test_trust_of_cells_like_the_reference_is_about_uniform(reference: Reference
     ("change", "least"),
     [
         (lambda x: 4 * x, 0.99),
-        (lambda x: x[:, ::-1], 0.2),  # these two channels are much alike: chance is 0.01
+        (lambda x: x[:, ::-1], 0.2),  # The two channels are much alike; chance is 0.01.
         (lambda x: np.random.default_rng(2).random(x.shape), 0.99),
         (lambda x: np.broadcast_to(x.mean((2, 3), keepdims=True), x.shape), 0.99),
         (lambda x: np.where(np.arange(len(x))[:, None, None, None] == 0, np.nan, 4 * x), 0.99),
@@ -75,7 +75,7 @@ def test_the_tail_falls_without_a_step_and_without_an_end() -> None:
         x = np.linspace(-9, 9, 3001)
         p = log_tail(x, fact, 500)
         assert np.isfinite(p).all() and p.max() <= 1e-12
-        # log p may not jump: a fact just outside the reference is as odd as its outermost cell
+        # log p must not jump: just outside the reference a value is as odd as its outermost cell.
         assert np.abs(np.diff(p)).max() < 0.7
         upper, lower = p[x > 4], p[x < -4]
         assert (np.diff(upper) < 0).all() if side != "low" else (upper > -0.01).all()

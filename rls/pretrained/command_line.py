@@ -1,0 +1,131 @@
+"""Super-resolve your own low-resolution cells with a model folder.
+
+    python -m rls.super_resolve_files low.tif --model FOLDER --factor 8 --out high.ome.tif
+
+Takes TIFF, OME-TIFF, ImageJ stacks and PNG, several files or a folder; each image is one cell,
+cropped around its nucleus. Writes beside --out a table (.parquet, and .csv to open), a picture
+(.png) and the latents. The model's own settings are used; any flag of the method overrides one.
+Column trust says how much each cell is like the model's own cells: see rls/pretrained/trust.py.
+"""
+
+# The docstring is the help of the tool, which two commands run: rls.super_resolve_files, and
+# rls.super_resolve in its old form, with files or --model.
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rls.io.names import BORDERS
+from rls.pretrained.files import SEARCH, need_folder, read_json
+from rls.runtime.command import Parser, flags
+from rls.runtime.errors import InputError
+from rls.search.arguments import parse
+from rls.search.settings import AS_DEGRADED, Settings
+
+SCALES = ("model", "percentiles")
+MOST_THREADS = 8
+
+
+def is_for_files(argv: Sequence[str]) -> bool:
+    """Return whether arguments of rls.super_resolve are those of this tool."""
+    with_model = any(flag.split("=")[0] == "--model" for flag in argv)
+    return with_model or bool(argv and not argv[0].startswith("-"))
+
+
+def super_resolve_files(argv: Sequence[str] | None = None) -> None:
+    """Super-resolve the cells of a user's own files."""
+    argv = sys.argv[1:] if argv is None else argv
+    args, settings, method = parse(make_parser(), [*model_flags(argv), *argv])
+    if settings.border == AS_DEGRADED:
+        settings = replace(settings, border=BORDERS[0])
+    # Imported here, so that --help does not wait for torch.
+    from rls.pretrained.application import Request, apply_model
+
+    names = [name.strip() for name in args.channels.split(",")] if args.channels else None
+    request = Request(
+        files=args.files,
+        model=args.model,
+        factor=args.factor,
+        out=args.out,
+        channels=names,
+        axes=args.axes,
+        intensity=args.intensity,
+        percentiles=args.percentiles if args.scale == "percentiles" else None,
+        network=args.network,
+        state=args.state,
+        overwrite=args.overwrite,
+    )
+    apply_model(request, settings, method)
+
+
+def make_parser() -> Parser[Settings]:
+    """Return the parser of the tool."""
+    parser = Parser(__doc__, Settings, "super_resolve")
+    parser.prog = "python -m rls.super_resolve_files"
+    parser.add_argument("files", nargs="+", type=Path, help="TIFF or PNG files, or a folder")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
+    parser.add_argument("--out", type=Path, required=True, help="images to write, *.ome.tif")
+    parser.add_argument("--channels", help="names in the order of the files, such as dna,nfkb")
+    parser.add_argument("--axes", help="axes of the files, such as TCYX; T is the cells")
+    parser.add_argument("--intensity", type=Path, help="intensity.json of your microscope")
+    parser.add_argument(
+        "--scale",
+        choices=SCALES,
+        default="model",
+        help="the model's counts, or percentiles of the whole input put on the reference's",
+    )
+    parser.add_argument("--percentiles", nargs=2, type=float, default=[1.0, 99.0], metavar="P")
+    parser.add_argument("--network", type=Path, help="the method's own network, where it has one")
+    parser.add_argument("--state", type=Path, help="folder of finished batches; beside --out")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    return parser
+
+
+def model_flags(argv: Sequence[str]) -> list[str]:
+    """Return the model's own settings as flags, to be put before the user's, which override them.
+
+    With --config, or a --search that is not the model's, the user gives the method's settings.
+
+    Raises:
+        InputError: The model has no settings for this factor and method.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--model", "--factor", "--method", "--search", "--config"):
+        early.add_argument(flag)
+    known, _ = early.parse_known_args(list(argv))
+    method = known.method or known.search or "rls"
+    shared = {"seed": "1", "device": "auto", "threads": str(min(MOST_THREADS, os.cpu_count() or 1))}
+    base = ["--method", method, *flags(shared)]
+    if known.model is None or {"-h", "--help"} & set(argv):
+        return base
+    need_folder(Path(known.model))
+    content = read_json(Path(known.model) / SEARCH)
+    factors = content.get("factors", {})
+    block = dict(factors.get(known.factor, {}).get(method, {}))
+    common: dict[str, Any] = block.pop("super_resolve", {})
+    if known.config:
+        return ["--method", method]
+    defaults = {
+        "batch_size": 16,
+        "precision": "auto",
+        "noise": "shared",
+        "border": "renormalize",
+    }
+    base += flags(defaults | common)
+    if known.search and known.search != block.get("search"):
+        return base
+    if not block and known.factor is not None:
+        has = [f"{m} at factor {f}" for f, methods in factors.items() for m in methods]
+        raise InputError(
+            f"{known.model} has no settings for {method} at factor {known.factor}; it has "
+            f"{', '.join(has) or 'none at all'}. Choose one of these; or give --search and its "
+            "settings as flags, or --config; or add them with python -m rls.measure_trust."
+        )
+    return base + flags(block)

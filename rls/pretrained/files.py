@@ -1,0 +1,61 @@
+"""The files of a model folder, and the two of them that are JSON for people to read.
+
+``generator.safetensors`` and ``intensity.json`` must be there; ``flow.safetensors`` (the prior),
+``search.json`` (settings by factor and method) and ``trust.json`` (what the model's own cells look
+like) may be. The results of an assay, ``runs/NAME/results/ASSAY``, are such a folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rls.io import write_text
+from rls.runtime.errors import InputError
+
+FLOW, STYLES, INTENSITY = "flow.safetensors", "styles.safetensors", "intensity.json"
+SEARCH, TRUST = "search.json", "trust.json"
+
+
+def need_folder(folder: Path) -> None:
+    """Raise InputError unless ``folder`` exists."""
+    if not folder.is_dir():
+        raise InputError(
+            f"The model folder {folder} does not exist. Give one such as "
+            "models/translocation_32px, or the results of an assay, runs/NAME/results/ASSAY."
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file of the model, empty where there is none.
+
+    Raises:
+        InputError: The file is no JSON dictionary.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}). Run measure_trust again.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no dictionary. Run measure_trust again.")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file of the model, with each list of numbers on one line."""
+    lines: list[str] = []
+    inside = False
+    for line in json.dumps(content, indent=1, ensure_ascii=False).split("\n"):
+        stripped = line.strip()
+        if inside:
+            space = " " if stripped[0] != "]" and not lines[-1].endswith("[") else ""
+            lines[-1] += space + stripped
+            inside = stripped[0] != "]"
+        else:
+            lines.append(line)
+            inside = stripped.endswith("[")
+    write_text(path, "\n".join(lines) + "\n")

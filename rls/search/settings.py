@@ -1,0 +1,43 @@
+"""Settings that all searches share: section ``super_resolve`` of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rls.io.names import BORDERS
+from rls.runtime.command import option
+from rls.runtime.errors import InputError
+
+AS_DEGRADED = "as_degraded"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all searches share."""
+
+    batch_size: int = option("Images searched at a time; every batch is filled to this size.")
+    precision: str = option(
+        "Precision of the convolutions during the search; auto is bfloat16 where the device is "
+        "fast at it. Results are evaluated in float32.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    noise: str = option(
+        "Noise maps of the generator: shared by all images, or per_image.",
+        choices=("shared", "per_image"),
+    )
+    border: str = option(
+        "Border rule of D in the search; as_degraded is the rule that made the images.",
+        choices=(AS_DEGRADED, *BORDERS),
+    )
+    seed: int = option("Seed of noise maps and of random starts.")
+    device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
+    threads: int = option("CPU threads of torch.")
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"Found batch_size {self.batch_size}, expected 1 or more.")
+
+    def of_the_result(self) -> dict[str, Any]:
+        """Return the settings that determine the result: all but the device and its threads."""
+        return {k: v for k, v in asdict(self).items() if k not in ("device", "threads")}

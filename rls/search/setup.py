@@ -1,0 +1,213 @@
+"""Set up a search: read images, scale and networks, and refuse files that do not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rls.io import Intensity, Stack, read_intensity, read_stack, read_weights
+from rls.io.names import BORDERS
+from rls.networks.pix2pix import check_assay
+from rls.runtime.checkpoint import identity_digest
+from rls.runtime.device import choose_device, choose_precision
+from rls.runtime.errors import InputError
+from rls.search.arguments import Inputs
+from rls.search.forward import downscale
+from rls.search.problem import Problem, Styles
+from rls.search.settings import AS_DEGRADED, Settings
+from rls.stylegan2.generator_io import load_generator
+from rls.stylegan2.networks import Generator
+
+if TYPE_CHECKING:
+    from rls.prior.flows import StyleFlow
+
+
+@dataclass(frozen=True)
+class Models:
+    """Networks of a search, None where no file was given, and their digests by name."""
+
+    generator: Generator | None
+    flow: StyleFlow | None
+    styles: Styles | None
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images to search, and everything that their search uses.
+
+    Attributes:
+        stack: n low-resolution images in counts.
+        intensity: The scale on which the problem's [0, 1] lies.
+        problem: The problem of all n images.
+        digests: Digests of the networks, by name.
+    """
+
+    stack: Stack
+    intensity: Intensity
+    problem: Problem
+    digests: dict[str, str]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what determines the result beside the settings, as JSON can hold it."""
+        return {
+            "factor": self.problem.factor,
+            "border": self.problem.forward.border,
+            "intensity": self.intensity.as_dict(),
+            "models": self.digests,
+            "images": joint_digest(self.stack.table["image_digest"]),
+        }
+
+
+def joint_digest(texts: Iterable[str]) -> str:
+    """Return one digest of texts in their order, such as the digests or the ids of all images."""
+    return identity_digest({"all": list(texts)})
+
+
+def exact_device(settings: Settings) -> torch.device:
+    """Return the device of a search, with full float32 and deterministic convolutions."""
+    device = choose_device(settings.device, settings.threads)
+    # TF32 would round the inputs of "float32" convolutions to 10 bits of mantissa.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    return device
+
+
+def read_split(path: Path, *splits: str) -> Stack:
+    """Return the rows of some splits of a stack, sorted by image id.
+
+    Raises:
+        InputError: The table has no column ``split``, or no such row.
+    """
+    stack = read_stack(path)
+    if "split" not in stack.table.columns:
+        raise InputError(f"The table of {path} has no column 'split'. Run degrade again.")
+    rows = np.flatnonzero(stack.table["split"].isin(splits))
+    if not len(rows):
+        named = " or ".join(splits)
+        raise InputError(f"{path} has no image of split '{named}'. Check selection.csv.")
+    return stack.select(rows[np.argsort(stack.table["image_id"].to_numpy()[rows], kind="stable")])
+
+
+def set_up(inputs: Inputs, settings: Settings, stack: Stack, device: torch.device) -> Task:
+    """Return the search of all images of ``stack``, after checking every file against it.
+
+    Raises:
+        InputError: Channels, sizes or networks do not fit together.
+    """
+    intensity, factor = read_intensity(inputs.intensity), inputs.factor
+    if stack.channels != intensity.channels:
+        raise InputError(
+            f"{inputs.low_resolution} has the channels {', '.join(stack.channels)} and "
+            f"{inputs.intensity} has {', '.join(intensity.channels)}. Give the scale of this assay."
+        )
+    height, width = (side * factor for side in stack.images.shape[-2:])
+    made_by = stack.table["factor"].unique() if "factor" in stack.table.columns else [factor]
+    if list(made_by) != [factor]:
+        raise InputError(
+            f"{inputs.low_resolution} was reduced by {', '.join(map(str, made_by))}, and the "
+            f"factor given is {factor}. Give the factor of these images."
+        )
+    if inputs.generator and height != width:
+        raise InputError(f"Images of {height} x {width} px are not square, as a generator's are.")
+    border = choose_border(settings.border, stack.table, inputs.low_resolution)
+    models = read_models(inputs, height, stack.channels, device)
+    problem = Problem(
+        y=torch.as_tensor(intensity.to_unit(stack.images)).to(device),
+        image_ids=tuple(stack.table["image_id"]),
+        generator=models.generator,
+        flow=models.flow,
+        styles=models.styles,
+        factor=factor,
+        forward=downscale((height, width), factor, border).to(device),
+        seed=settings.seed,
+        device=device,
+        precision=choose_precision(settings.precision, device, "search"),
+        noise=settings.noise,
+        network=inputs.network,
+    )
+    return Task(stack, intensity, problem, models.digests)
+
+
+def choose_border(setting: str, table: pd.DataFrame, path: Path) -> str:
+    """Return the border rule of D: the setting, or the rule that made the images of ``table``.
+
+    Raises:
+        InputError: The rule of the images is asked for, and the table does not name one.
+    """
+    if setting != AS_DEGRADED:
+        return setting
+    found = list(table["border"].unique()) if "border" in table.columns else []
+    if len(found) != 1:
+        raise InputError(
+            f"The table of {path} does not name one border rule of D (column 'border'). "
+            f"Set super_resolve.border to {' or '.join(BORDERS)}."
+        )
+    return str(found[0])
+
+
+def read_models(
+    inputs: Inputs, image_size: int, channels: Sequence[str], device: torch.device
+) -> Models:
+    """Read the generator, the flow and the styles that were given, and check their origins.
+
+    Raises:
+        InputError: The generator makes other images, or the flow or the styles were made with
+            another generator.
+    """
+    generator = flow = styles = None
+    digests: dict[str, str] = {}
+    if inputs.generator:
+        generator = load_generator(
+            inputs.generator, device, image_size=image_size, channels=channels
+        )
+        digests["generator"] = str(generator.header["digest"])
+    if inputs.styles:
+        tensors, header = read_weights(inputs.styles, kind="styles")
+        styles = Styles(tensors["w"].float().to(device), tensors["w_mean"].float().to(device))
+        digests["styles"] = header["digest"]
+        _check_origin(inputs.styles, header, "generator", digests, "sample_styles")
+    if inputs.flow:
+        # Methods without a prior need not wait for nflows.
+        from rls.prior.flows import read_flow
+
+        flow, header = read_flow(inputs.flow, device)
+        digests["flow"] = header["digest"]
+        # The flow of a model folder names its generator, whose styles may be drawn anew.
+        source = "generator" if header.get("generator_digest") else "styles"
+        _check_origin(inputs.flow, header, source, digests, "fit_flow")
+    if inputs.network:
+        digests |= network_digest(inputs.network, read_intensity(inputs.intensity))
+    return Models(generator, flow, styles, digests)
+
+
+def network_digest(path: Path | None, intensity: Intensity) -> dict[str, str]:
+    """Return the digest of a method's own network, by name; empty without a network.
+
+    Raises:
+        InputError: The network was trained on other channels or on another scale.
+    """
+    if path is None:
+        return {}
+    header = read_weights(path)[1]
+    if "intensity" in header:
+        check_assay(path, header, intensity)
+    return {"network": str(header["digest"])}
+
+
+def _check_origin(
+    path: Path, header: Mapping[str, Any], source: str, digests: Mapping[str, str], rule: str
+) -> None:
+    """Refuse weights that were made with another ``source`` than the file given."""
+    made_with = header.get(f"{source}_digest")
+    if made_with and source in digests and made_with != digests[source]:
+        raise InputError(
+            f"{path} was made with the {source} {made_with[:12]}, and the {source} given here is "
+            f"{digests[source][:12]}. Run {rule} again with this one."
+        )

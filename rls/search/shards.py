@@ -1,0 +1,126 @@
+"""Shards of a stack: cut its rows into parts, and gather the results of all parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rls.io import read_stack, read_weights, write_stack, write_weights
+from rls.runtime.errors import InputError
+from rls.search.results import latents_path
+
+NEEDED = ("row", "n_rows", "result_digest", "method")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Number ``index`` (from 1) of ``count`` parts of the images."""
+
+    index: int
+    count: int
+
+    @staticmethod
+    def parse(text: str) -> Shard:
+        """Return the shard that a text such as ``2-of-4`` names.
+
+        Raises:
+            InputError: The text is not written so, or the number lies outside.
+        """
+        parts = text.split("-of-")
+        if len(parts) != 2 or not all(part.isdigit() for part in parts):
+            raise InputError(f"The shard is '{text}', expected I-of-N such as 1-of-4.")
+        index, count = map(int, parts)
+        if not 1 <= index <= count:
+            raise InputError(f"The shard is '{text}', expected a first number of 1 to {count}.")
+        return Shard(index, count)
+
+    def rows(self, n: int) -> np.ndarray:
+        """Return the shard's rows of ``n``, consecutive; the sizes of shards differ by one at most.
+
+        Raises:
+            InputError: There are fewer rows than shards.
+        """
+        if n < self.count:
+            raise InputError(
+                f"{n} images cannot be cut into {self.count} shards. Set run.shards to {n} or less."
+            )
+        return np.array_split(np.arange(n), self.count)[self.index - 1]
+
+
+def check_table(table: pd.DataFrame, paths: Sequence[Path]) -> None:
+    """Refuse shards that belong to different searches, come twice or are not complete.
+
+    Arguments:
+        table: The tables of all shards, with the column ``shard_file``.
+
+    Raises:
+        InputError: The sentence names the file where one is at fault.
+    """
+    missing = [name for name in NEEDED if name not in table.columns]
+    if missing:
+        raise InputError(
+            f"The shards lack {', '.join(missing)}. Give files written by super_resolve."
+        )
+    digests = table.groupby("shard_file", sort=False)["result_digest"].agg(["first", "nunique"])
+    other = digests.index[(digests["first"] != digests["first"].iloc[0]) | (digests["nunique"] > 1)]
+    if len(other):
+        raise InputError(
+            f"The shard {other[0]} was made with other settings, models or images than {paths[0]}. "
+            f"Delete the shards and run super_resolve again."
+        )
+    counts = table["row"].value_counts().reindex(range(int(table["n_rows"].iloc[0])), fill_value=0)
+    if (counts > 1).any() or table["image_id"].duplicated().any():
+        row = int(counts.index[counts > 1][0]) if (counts > 1).any() else 0
+        files = ", ".join(table["shard_file"][table["row"] == row].unique())
+        raise InputError(f"Image {row} occurs twice, in {files}. Give every shard once.")
+    absent = counts.index[counts == 0]
+    if len(absent):
+        raise InputError(
+            f"{len(absent)} of {len(counts)} images are in none of the {len(paths)} shards "
+            f"(first: row {absent[0]}). Give all shards."
+        )
+
+
+def gather(paths: Sequence[Path], output: Path) -> None:
+    """Write the stack, table and latents of all shards, in the order of an unsharded search.
+
+    Raises:
+        InputError: The shards do not belong together, or some are missing.
+    """
+    stacks = [read_stack(path) for path in paths]
+    for path, stack in zip(paths, stacks, strict=True):
+        if (stack.channels, stack.pixel_size_um) != (stacks[0].channels, stacks[0].pixel_size_um):
+            raise InputError(f"{path} has other channels or pixels than {paths[0]}.")
+    tables = [s.table.assign(shard_file=str(p)) for p, s in zip(paths, stacks, strict=True)]
+    table = pd.concat(tables, ignore_index=True)
+    check_table(table, paths)
+    order = np.argsort(table["row"].to_numpy(), kind="stable")
+    latents, headers = zip(
+        *(read_weights(latents_path(path), kind="latents") for path in paths), strict=True
+    )
+    ids = [image_id for header in headers for image_id in header["image_ids"]]
+    if ids != list(table["image_id"]):
+        raise InputError(
+            f"The latents beside {paths[0]} and the other shards are of other images than the "
+            f"stacks. Delete the shards and run super_resolve again."
+        )
+    w = torch.cat([tensors["w"] for tensors in latents])[torch.as_tensor(order)]
+    table = table.iloc[order].drop(columns="shard_file").reset_index(drop=True)
+    header = {name: value for name, value in headers[0].items() if name != "digest"}
+    header["image_ids"] = list(table["image_id"])
+    write_weights(latents_path(output), {"w": w}, header)
+    write_stack(
+        output,
+        np.concatenate([stack.images for stack in stacks])[order],
+        table,
+        channels=stacks[0].channels,
+        pixel_size_um=stacks[0].pixel_size_um,
+        written_by="gather_shards",
+        description=stacks[0].description,
+    )
+    print(f"gather_shards: {len(table)} images of {len(paths)} shards", flush=True)

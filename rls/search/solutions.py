@@ -1,0 +1,68 @@
+"""Rows of several solutions for each image: choose the images, repeat them, write the results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rls.runtime.streams import stream_seed
+from rls.search.batches import Solved
+from rls.search.posterior import solution_ids
+from rls.search.problem import Problem
+from rls.search.results import RENAMED, write_images, write_latents
+from rls.search.setup import Task
+
+
+def choose_rows(table: pd.DataFrame, most: int, seed: int) -> np.ndarray:
+    """Return the positions of at most ``most`` images a split, in equal parts of the treatments.
+
+    Images are ranked by a hash of seed and id within their treatment. The treatments take turns, so
+    that one with few images leaves its places to the others.
+
+    Arguments:
+        table: Columns image_id, split, treatment.
+    """
+    rank = [stream_seed(seed, name, "images with solutions") for name in table["image_id"]]
+    ranked = table.assign(position=np.arange(len(table)), rank=rank).sort_values("rank")
+    ranked["turn"] = ranked.groupby(["split", "treatment"]).cumcount()
+    ranked = ranked.sort_values(["turn", "treatment"], kind="stable")
+    chosen = ranked.groupby("split").head(most)
+    return np.sort(chosen["position"].to_numpy())
+
+
+def with_solutions(problem: Problem, n: int) -> Problem:
+    """Return the problem whose rows are (image, solution), an image's solutions side by side."""
+    ids = solution_ids(problem.image_ids, n)
+    return replace(problem, y=problem.y.repeat_interleave(n, 0), image_ids=ids)
+
+
+def write_solutions(
+    output: Path, task: Task, solved: Solved, n: int, method: str, kind: str, digest: str
+) -> None:
+    """Write the stack, table and latents of n solutions for each image of ``task``.
+
+    Arguments:
+        digest: Digest of everything that determines the result.
+    """
+    generator = task.digests.get("generator", "")
+    table = task.stack.table.rename(columns=RENAMED | {"image_id": "source_image_id"})
+    table = table.loc[table.index.repeat(n)].reset_index(drop=True)
+    ids = solution_ids(task.problem.image_ids, n)
+    table.insert(0, "image_id", ids)
+    table = table.assign(
+        solution=np.tile(np.arange(1, n + 1), len(task.stack)),
+        n_solutions=n,
+        method=method,
+        kind=kind,
+        result_digest=digest,
+        **solved.columns,
+    )
+    said = f"synthesised by {method}, {n} solutions an image ({kind})"
+    write_latents(output, solved.latents, ids, method, generator, solutions=kind, description=said)
+    description = f"{said}, generator {generator}"
+    write_images(
+        output, task, solved.images, table, written_by="sample_solutions", description=description
+    )
