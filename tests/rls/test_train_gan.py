@@ -264,7 +264,7 @@ def test_impossible_settings_are_refused(change, words):
 def test_precision_auto_follows_the_device(capsys):
     assert set_precision("bfloat16", torch.device("cpu")) == "bfloat16"
     chosen = set_precision("auto", torch.device("cpu"))
-    assert f"{chosen} (auto)" in capsys.readouterr().out
+    assert f"precision of the training: {chosen}" in capsys.readouterr().out
 
 
 def test_bfloat16_trains(cells, tmp_path):

@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 
-from analysis import configuration
+from analysis.run.values import read_config, section_values
 from rls import train_pix2pix
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
 from rls.networks import pix2pix_training
@@ -236,13 +235,15 @@ def test_the_header_says_what_the_network_is_for(whole, folder):
 
 
 def test_the_workflow_hands_over_the_section_the_block_and_every_argument():
-    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    values = configuration.section_values(config, "train_pix2pix", "translocation")
+    config = read_config()
+    values = section_values(config, "train_pix2pix", "translocation")
     rule = (ROOT / "workflow" / "rules" / "rivals.smk").read_text()
     shell = rule.split("shell:")[1]
     parser = train_pix2pix.make_parser()
     required = [a.option_strings[0] for a in parser._actions if a.required]
-    assert all(f"{flag} " in shell for flag in required)
+    by_params = ("--adversarial-weight", "--border", "--quantise")  # the block, and section degrade
+    assert all(f"{flag} " in shell or flag in by_params for flag in required)
+    assert "{params.method:q}" in shell and "{params.degrade:q}" in shell
     given = [item for flag in required for item in (flag, GIVEN.get(flag, "1"))]
     _, settings = parser.parse([*given, *flags(values)])
     assert settings.image_size == 128 and settings.generator_width == 64
