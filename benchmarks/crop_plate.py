@@ -35,8 +35,9 @@ from skimage.filters import threshold_otsu
 from skimage.measure import label, regionprops
 from skimage.segmentation import watershed
 
-from analysis.configuration import ROOT, section_values
 from analysis.plates.sheet import COLUMNS
+from analysis.run.keys import ROOT
+from analysis.run.values import section_values
 from analysis.simulation.field import simulate_field
 from analysis.simulation.optics import illumination_profile
 from analysis.simulation.settings import Settings

@@ -12,12 +12,12 @@ import pytest
 import tifffile
 
 from analysis.comparison.layout import NO_HIGH_RESOLUTION
-from analysis.configuration import check
 from analysis.low_resolution import Settings, check_cells, choose_scale
+from analysis.run.checks import check
 from rls.io import Intensity, Stack, read_intensity, read_stack
 from rls.pretrained import trust
 from rls.runtime.errors import InputError
-from tests.analysis.test_configuration import load, merge
+from tests.analysis.run.test_configuration import load, merge
 from tests.conftest import ROOT
 from tests.test_workflow import Program
 

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis import compare_simulation, configuration
-from analysis.configuration import ROOT
+from analysis import compare_simulation
 from analysis.drawing.beside import draw_cells, draw_statistics
 from analysis.features.nuclei import NucleusSettings
+from analysis.run import checks
+from analysis.run.keys import ROOT
 from analysis.simulation.realism import describe, noise_line
 from rls.io import Stack, image_digests, write_stack
 from rls.runtime.errors import InputError
@@ -144,7 +145,7 @@ def test_the_configurations_of_make_beside_are_valid(real):
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     for name in (real, f"beside_{real.removesuffix('_crops')}"):
         config = merged(config, yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
-    configuration.check(config)
+    checks.check(config)
 
 
 def merged(base, changes):

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from scipy import ndimage
 
-from analysis.configuration import ROOT
 from analysis.features import golgi
+from analysis.run.keys import ROOT
 from analysis.simulation.field import simulate_field
 from analysis.simulation.golgi import spot_sizes, visible_spots
 from tests.analysis.small_plate import SETTINGS

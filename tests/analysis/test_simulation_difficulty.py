@@ -24,8 +24,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from analysis.classification.classifiers import channel_means
-from analysis.configuration import ROOT, section_values
 from analysis.features import golgi, nucleocytoplasmic_ratio
+from analysis.run.keys import ROOT
+from analysis.run.values import section_values
 from analysis.simulation.field import simulate_field
 from analysis.simulation.plate import plate_profiles, well_gains
 from analysis.simulation.settings import Settings
