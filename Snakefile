@@ -39,7 +39,7 @@ rule all:
 # Everything that comes over the network, cropped and selected. After it no job needs a network.
 rule fetch:
     input:
-        files.fetched_cells,
+        files.fetched_cells(),
 
 
 # One assay is a target of its name: snakemake translocation, snakemake bbbc014, ...
@@ -49,5 +49,5 @@ for assay in config["run"]["assays"]:
         name:
             assay
         input:
-            files.results_of(assay),
+            files.measured(assay=assay),
         localrule: True

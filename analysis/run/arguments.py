@@ -25,17 +25,20 @@ class Arguments:
         self.config, self.files = config, files
         self.assays = config["assays"]
 
-    def section(self, name: str) -> Flags:
-        """Return a function: the flags of a command's section, with the assay's own changes."""
-        return lambda wildcards: flags(
-            section_values(self.config, name, getattr(wildcards, "assay", ""))
-        )
+    def section(self, name: str, *keys: str) -> Flags:
+        """Return a function: flags of a section with the assay's own changes, all or some keys."""
+
+        def of_job(wildcards: Wildcards) -> list[str]:
+            values = section_values(self.config, name, getattr(wildcards, "assay", ""))
+            return flags({key: values[key] for key in keys or values})
+
+        return of_job
 
     def method(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of a search from its method's block."""
-        block = self.config["methods"][wildcards.method]
+        search = self.config["methods"][wildcards.method]["search"]
         own = flags(method_values(self.config, wildcards.method))
-        return ["--search", block["search"], *own]
+        return ["--search", search, *own]
 
     def of_assay(self, *keys: str) -> Flags:
         """Return a function: flags of the assay's own values, such as its channels."""
@@ -45,15 +48,6 @@ class Arguments:
         """Return a function: flags of some values of the method's block."""
         methods = self.config["methods"]
         return lambda wildcards: flags({key: methods[wildcards.method][key] for key in keys})
-
-    def of_section(self, name: str, *keys: str) -> Flags:
-        """Return a function: flags of some values of a section, with the assay's own changes."""
-
-        def some(wildcards: Wildcards) -> list[str]:
-            values = section_values(self.config, name, wildcards.assay)
-            return flags({key: values[key] for key in keys})
-
-        return some
 
     def degradation(self, wildcards: Wildcards) -> list[str]:
         """Return the chain that follows the bicubic operator; nothing when it is empty."""

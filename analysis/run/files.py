@@ -1,21 +1,19 @@
 """Which files a job reads, where its wildcards or the configuration decide it.
 
-Every public method is an input function of a rule: it takes the wildcards of a job.
+A method that takes the wildcards of a job is an input function of a rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from analysis.run import paths
-from analysis.run.description import Comparison, Run
+from analysis.run.description import Run
 from analysis.run.keys import needs_generator, trained_by
 from analysis.run.values import (
     Config,
-    assay_factors,
     expand_folder,
     has_high_resolution,
     section_values,
@@ -57,11 +55,6 @@ class Files:
     def in_program(self, path: str) -> str:
         """Return a path of the configuration: relative to the program's folder unless absolute."""
         return str(self.program / expand_folder(path))
-
-    @cached_property
-    def high(self) -> list[str]:
-        """The assays that run and have high-resolution images."""
-        return [assay.name for assay in self.run.assays if assay.has_high_resolution]
 
     # ---- which assays and methods a rule makes ------------------------------------------------
 
@@ -114,11 +107,11 @@ class Files:
 
         def every_plate(wildcards: Wildcards) -> list[str]:
             plates = self.assays[wildcards.assay]["plates"]
-            return [paths.plate(wildcards.assay, plate, suffix) for plate in plates]
+            return [paths.of_assay(wildcards.assay, f"plates/{name}{suffix}") for name in plates]
 
         return every_plate
 
-    def fetched_cells(self, wildcards: Wildcards) -> list[str]:
+    def fetched_cells(self) -> list[str]:
         """Return the selected cells of every assay whose plates come over the network."""
         names = self.config["run"]["assays"]
         fetched = [name for name in names if self.assays[name]["source"] == "bbbc021"]
@@ -181,7 +174,7 @@ class Files:
 
     def clean_low_resolution(self, wildcards: Wildcards) -> str:
         """Return the low-resolution images of the first degradation."""
-        return paths.low_resolution(wildcards.assay, wildcards.factor, self.clean)
+        return paths.stack(wildcards.assay, wildcards.factor, self.clean, LOW_RESOLUTION)
 
     def clean_low_resolution_table(self, wildcards: Wildcards) -> str:
         """Return the table beside the clean low-resolution stack."""
@@ -199,7 +192,9 @@ class Files:
             return []
         block = self.assays[wildcards.assay]
         owner = wildcards.assay if has_high_resolution(block) else block["generator"]
-        return [paths.network(owner, wildcards.factor, wildcards.method)]
+        return [
+            paths.of_assay(owner, f"{wildcards.factor}x/{wildcards.method}.network.safetensors")
+        ]
 
     def stack(self, wildcards: Wildcards) -> str:
         """Return the stack that is measured."""
@@ -210,35 +205,39 @@ class Files:
         """Return the stack that is measured; no high-resolution one exists."""
         return [] if wildcards.stack == HIGH_RESOLUTION else self.stack(wildcards)
 
-    # ---- what tables and figures read ---------------------------------------------------------
+    # ---- what tables, figures and the report read: the same for every job ---------------------
 
-    def results_of(self, assay: str) -> list[str]:
-        """Return everything that is measured of one assay: the target of its name."""
-        return [path for path in self._measured(clean_only=False) if path.split("/")[1] == assay]
+    def measured(self, *, clean_only: bool = False, assay: str = "") -> list[str]:
+        """Return everything that is measured: features, metrics, and classes where all methods run.
 
-    def all_results(self, wildcards: Wildcards) -> list[str]:
-        """Return everything that is measured of every assay that runs."""
-        return list(self._measured(clean_only=False))
+        Arguments:
+            clean_only: Leaves out the degradations after the first.
+            assay: One assay; all without.
+        """
+        return [
+            paths.of_condition(at.assay.name, at.factor, at.degradation, f"{name}.{kind}.parquet")
+            for at in self.run.comparisons(clean_only=clean_only)
+            if at.assay.name == (assay or at.assay.name)
+            for name in (HIGH_RESOLUTION, LOW_RESOLUTION, *at.methods)
+            for kind in ("features", "metrics", "classification")[: 2 + at.clean]
+        ]
 
-    def clean_results(self, wildcards: Wildcards) -> list[str]:
-        """Return what is measured under the first degradation, which all methods face."""
-        return list(self._measured(clean_only=True))
+    def stacks(self, *, clean_only: bool = False) -> list[str]:
+        """Return the images of every assay, condition and method, with their tables."""
+        stacks = self._high("high_resolution.ome.tif") + [
+            paths.stack(at.assay.name, at.factor, at.degradation, name)
+            for at in self.run.comparisons(clean_only=clean_only)
+            for name in (LOW_RESOLUTION, *at.methods)
+        ]
+        return [path for stack in stacks for path in (stack, paths.table_beside(stack))]
 
-    def all_stacks(self, wildcards: Wildcards) -> list[str]:
-        """Return the images of every assay, factor, degradation and method, with their tables."""
-        return list(self._stacks(clean_only=False))
-
-    def clean_stacks(self, wildcards: Wildcards) -> list[str]:
-        """Return the images under the first degradation, which all methods face."""
-        return list(self._stacks(clean_only=True))
-
-    def measured_cells(self, wildcards: Wildcards) -> list[str]:
+    def measured_cells(self) -> list[str]:
         """Return the table of HR of each assay, of LR where no HR exists: the cells by split."""
         found = []
-        for at in self._first_conditions():
-            high = at.assay.has_high_resolution
-            name = HIGH_RESOLUTION if high else LOW_RESOLUTION
-            stack = paths.stack(at.assay.name, at.factor, at.degradation, name)
+        for assay in self.run.assays:
+            first = assay.conditions[0]
+            name = HIGH_RESOLUTION if assay.has_high_resolution else LOW_RESOLUTION
+            stack = paths.stack(assay.name, first.factor, first.degradation, name)
             found.append(paths.table_beside(stack))
         return found
 
@@ -248,7 +247,7 @@ class Files:
 
     def thresholds(self) -> list[str]:
         """Return the checked thresholds of the assays that have high-resolution images."""
-        return [paths.of_assay(name, "thresholds.csv") for name in self.high]
+        return self._high("thresholds.csv")
 
     def figures(self) -> list[str]:
         """Return the figures of the report, as far as what runs gives them something to show.
@@ -264,66 +263,47 @@ class Files:
             4: any(golgi),
             7: len(ablations) > 1,
         }
-        return [paths.figure(f"figure{n}") for n in range(1, 8) if shown.get(n, True)]
+        return [f"results/figures/figure{n}.png" for n in range(1, 8) if shown.get(n, True)]
 
-    def _first_conditions(self) -> Iterator[Comparison]:
-        seen = set()
-        for at in self.run.comparisons(clean_only=True):
-            if at.assay.name not in seen:
-                seen.add(at.assay.name)
-                yield at
-
-    def _measured(self, *, clean_only: bool) -> Iterator[str]:
-        """Yield tables of features and metrics, and of classes where all methods run."""
-        for at in self.run.comparisons(clean_only=clean_only):
-            kinds = ("features", "metrics", *(("classification",) if at.clean else ()))
-            for name in (HIGH_RESOLUTION, LOW_RESOLUTION, *at.methods):
-                for kind in kinds:
-                    file = f"{name}.{kind}{paths.TABLE}"
-                    yield paths.of_condition(at.assay.name, at.factor, at.degradation, file)
-
-    def _stacks(self, *, clean_only: bool) -> Iterator[str]:
-        stacks = [paths.of_assay(name, HIGH_RESOLUTION + paths.STACK) for name in self.high]
-        for at in self.run.comparisons(clean_only=clean_only):
-            for name in (LOW_RESOLUTION, *at.methods):
-                stacks.append(paths.stack(at.assay.name, at.factor, at.degradation, name))
-        for stack in stacks:
-            yield from (stack, paths.table_beside(stack))
-
-    # ---- several solutions, and the sweep of lambdas ------------------------------------------
-
-    def _at_factors(self) -> Iterator[tuple[str, int]]:
-        for name in self.high:
-            for factor in assay_factors(self.assays[name], self.config["run"]["factors"]):
-                yield name, factor
-
-    def solutions(self, suffix: str) -> Callable[[Wildcards], list[str]]:
-        """Return an input function: a file of the solutions of every assay, factor and kind."""
+    def solutions(self, suffix: str) -> list[str]:
+        """Return a file of the solutions of every assay, factor and kind that runs."""
         section = self.config["solutions"]
-        return lambda wildcards: [
-            paths.solutions(assay, factor, self.clean, section["method"], kind) + suffix
-            for assay, factor in self._at_factors()
-            for kind in section["kinds"]
-        ]
+        names = [f"solutions/{section['method']}.{kind}{suffix}" for kind in section["kinds"]]
+        return self._at_factors(*names)
 
-    def features_beside_solutions(self, wildcards: Wildcards) -> list[str]:
+    def features_beside_solutions(self) -> list[str]:
         """Return the features of HR, and of the single search where its method runs."""
         method = self.config["solutions"]["method"]
         names = [HIGH_RESOLUTION, *([method] if method in self.run.methods else [])]
+        return self._at_factors(*(f"{name}.features.parquet" for name in names))
+
+    def stacks_beside_solutions(self) -> list[str]:
+        """Return the images of HR and LR."""
+        return self._high("high_resolution.ome.tif") + self._at_factors("low_resolution.ome.tif")
+
+    def sweeps(self) -> list[str]:
+        """Return the measured sweep of every assay and factor, where HR says what is right."""
         return [
-            paths.of_condition(assay, factor, self.clean, f"{name}.features.parquet")
-            for assay, factor in self._at_factors()
-            for name in names
+            paths.of_assay(assay.name, f"{factor}x/sweep/{SWEPT}.metrics.parquet")
+            for assay in self.run.assays
+            if assay.has_high_resolution
+            for factor in assay.factors
         ]
 
-    def stacks_beside_solutions(self, wildcards: Wildcards) -> list[str]:
-        """Return the images of HR and LR."""
-        high = [paths.of_assay(name, HIGH_RESOLUTION + paths.STACK) for name in self.high]
-        return high + [paths.low_resolution(*at, self.clean) for at in self._at_factors()]
+    def _high(self, file: str) -> list[str]:
+        """Return a file of each assay that has high-resolution images."""
+        names = (assay.name for assay in self.run.assays if assay.has_high_resolution)
+        return [paths.of_assay(name, file) for name in names]
 
-    def sweeps(self, wildcards: Wildcards) -> list[str]:
-        """Return the measured sweep of every assay and factor, where HR says what is right."""
-        return [paths.sweep(*at, SWEPT) for at in self._at_factors()]
+    def _at_factors(self, *names: str) -> list[str]:
+        """Return files of the clean condition at every factor of the assays that have HR."""
+        return [
+            paths.of_condition(assay.name, factor, self.clean, name)
+            for assay in self.run.assays
+            if assay.has_high_resolution
+            for factor in assay.factors
+            for name in names
+        ]
 
 
 def _any_of(names: Iterable[str]) -> str:

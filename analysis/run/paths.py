@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import HIGH_RESOLUTION
 
 RUN = "results/run.json"
 STACK, TABLE = ".ome.tif", ".parquet"
@@ -25,36 +25,6 @@ def stack(assay: str, factor: int | str, degradation: str, name: str) -> str:
     return of_condition(assay, factor, degradation, name + STACK)
 
 
-def low_resolution(assay: str, factor: int | str, degradation: str) -> str:
-    """Return the path of the low-resolution stack."""
-    return stack(assay, factor, degradation, LOW_RESOLUTION)
-
-
 def table_beside(stack: str) -> str:
     """Return the path of the table that lies beside a stack."""
     return stack.removesuffix(STACK) + TABLE
-
-
-def plate(assay: str, name: str, suffix: str) -> str:
-    """Return the path of a plate's file: its cells, their table, its fields."""
-    return of_assay(assay, f"plates/{name}{suffix}")
-
-
-def network(assay: str, factor: int | str, method: str) -> str:
-    """Return the path of the network of a method that trains its own."""
-    return of_assay(assay, f"{factor}x/{method}.network.safetensors")
-
-
-def solutions(assay: str, factor: int, degradation: str, method: str, kind: str) -> str:
-    """Return the path, without a suffix, of several solutions of one kind."""
-    return of_condition(assay, factor, degradation, f"solutions/{method}.{kind}")
-
-
-def sweep(assay: str, factor: int, method: str) -> str:
-    """Return the path of the measured sweep of a method."""
-    return of_assay(assay, f"{factor}x/sweep/{method}.metrics.parquet")
-
-
-def figure(name: str) -> str:
-    """Return the path of a figure that the report shows."""
-    return f"results/figures/{name}.png"

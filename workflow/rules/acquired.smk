@@ -25,7 +25,7 @@ rule low_resolution:
         **asks("low_resolution"),
     params:
         trust=optional("--trust", "trust"),
-        degrade=arguments.of_section("degrade", "border"),
+        degrade=arguments.section("degrade", "border"),
         settings=arguments.section("low_resolution"),
     shell:
         "python -m analysis.low_resolution --cells {input.cells:q} --generator {input.generator:q}"

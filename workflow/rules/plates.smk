@@ -69,7 +69,7 @@ rule fetch_plate:
         connection=arguments.connection,
     params:
         assay=arguments.of_assay("plates", "channels", "treatments"),
-        listing=arguments.of_section("list_plate", "treatment_by"),
+        listing=arguments.section("list_plate", "treatment_by"),
     shell:
         "python -m analysis.fetch_plate --plate {wildcards.plate:q} {params.assay:q}"
         " --metadata data/{wildcards.assay}/metadata"

@@ -22,13 +22,13 @@ rule describe_assays:
 # Name of the rule -> its command, what it reads, and the section of its settings. One loop makes the
 # rules of all tables.
 TABLES = {
-    "table1": ("table1", {"measured": files.all_results}, "tables"),
-    "table_features": ("features", {"measured": files.all_results}, "tables"),
+    "table1": ("table1", {"measured": files.measured()}, "tables"),
+    "table_features": ("features", {"measured": files.measured()}, "tables"),
     "solutions": (
         "solutions",
         {
             "solutions": files.solutions(".features.parquet"),
-            "features": files.features_beside_solutions,
+            "features": files.features_beside_solutions(),
         },
         "solutions",
     ),
@@ -70,8 +70,8 @@ rule table2:
     input:
         code=sources("analysis.tables.table2"),
         run=paths.RUN,
-        cells=files.measured_cells,
-        measured=files.clean_results,
+        cells=files.measured_cells(),
+        measured=files.measured(clean_only=True),
     output:
         long=report(
             "results/tables/table2.csv",
@@ -101,20 +101,20 @@ MODEL = {
     for name in ("generator", "styles", "flow")
 }
 TABLE1, FEATURES = "results/tables/table1.csv", "results/tables/features.csv"
-IMAGES = {"stacks": files.clean_stacks}
+IMAGES = {"stacks": files.stacks(clean_only=True)}
 FIGURES = {
     "figure1": ("figure1", MODEL, ("generator", "styles", "flow")),
     "figure2": ("figure2", IMAGES, ()),
     "figure3": ("figure3", IMAGES, ()),
     "figure4": ("figure4", IMAGES, ()),
-    "figure5": ("figure5", {"measured": files.clean_results}, ()),
-    "figure_scatter": ("scatter", {"measured": files.clean_results}, ()),
+    "figure5": ("figure5", {"measured": files.measured(clean_only=True)}, ()),
+    "figure_scatter": ("scatter", {"measured": files.measured(clean_only=True)}, ()),
     "figure6": (
         "figure6",
         {
             "table1": TABLE1,
             "features": FEATURES,
-            "stacks": files.all_stacks,
+            "stacks": files.stacks(),
         },
         ("table1", "features"),
     ),
@@ -129,12 +129,12 @@ FIGURES = {
             "table": "results/tables/solutions.csv",
             "solutions": files.solutions(".features.parquet"),
             "images": files.solutions(".ome.tif"),
-            "features": files.features_beside_solutions,
-            "stacks": files.stacks_beside_solutions,
+            "features": files.features_beside_solutions(),
+            "stacks": files.stacks_beside_solutions(),
         },
         ("table",),
     ),
-    "sweep": ("sweep", {"sweeps": files.sweeps}, ()),
+    "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
 }
 
 for rule_name, (figure, read, handed) in FIGURES.items():

@@ -84,7 +84,7 @@ def test_the_scale_of_acquired_cells_is_the_one_that_low_resolution_chose(monkey
     files = acquired(monkeypatch, generator="translocation")
     classifier = files.borrowed_classifier(job(assay="acquired"))
     assert classifier == ["results/translocation/classifier.safetensors"]
-    assert files.measured_cells(job()) == ["results/acquired/8x/clean/low_resolution.parquet"]
+    assert files.measured_cells() == ["results/acquired/8x/clean/low_resolution.parquet"]
 
 
 def test_a_plates_files_follow_its_source(monkeypatch):
@@ -100,23 +100,23 @@ def test_a_plates_files_follow_its_source(monkeypatch):
         files.segmenter_weights(job())
     plates = files.of_plates(".ome.tif")(job())
     assert plates == [f"results/translocation/plates/P{n}.ome.tif" for n in (1, 2, 3)]
-    assert files.fetched_cells(job()) == ["results/bbbc021/cells.ome.tif"]
+    assert files.fetched_cells() == ["results/bbbc021/cells.ome.tif"]
 
 
 def test_classes_are_measured_where_all_methods_run():
     files = made({"run": {"assays": ["golgi"], "methods": ["bicubic", "rls"]}})
-    measured = files.all_results(job())
+    measured = files.measured()
     assert len(measured) == len(set(measured)) == 4 * 3 + 3 * (2 + 2) * 2
     folder = "results/golgi/16x"
     assert f"{folder}/clean/high_resolution.classification.parquet" in measured
     assert f"{folder}/gaussian_blur/rls.features.parquet" in measured
     assert not any("gaussian_blur" in p and "classification" in p for p in measured)
-    clean = files.clean_results(job())
+    clean = files.measured(clean_only=True)
     assert set(clean) == {path for path in measured if "/clean/" in path}
-    assert files.results_of("golgi") == measured and files.results_of("bbbc021") == []
-    stacks = files.all_stacks(job())
+    assert files.measured(assay="golgi") == measured and files.measured(assay="bbbc021") == []
+    stacks = files.stacks()
     assert "results/golgi/high_resolution.ome.tif" in stacks
-    assert {p for p in files.clean_stacks(job())} <= set(stacks)
+    assert {p for p in files.stacks(clean_only=True)} <= set(stacks)
     assert all(path.endswith((".ome.tif", ".parquet")) for path in stacks)
 
 
@@ -138,7 +138,7 @@ def test_flags_are_those_of_the_section_the_assay_and_the_method():
     assert arguments.method(job())[:2] == ["--search", "rls"]
     assert arguments.of_assay("channels")(job()) == ["--channels", "dna", "nfkb"]
     assert arguments.of_method("steps")(job()) == ["--steps", "200"]
-    degrade = arguments.of_section("degrade", "border")(job())
+    degrade = arguments.section("degrade", "border")(job())
     assert degrade == ["--border", "renormalize"]
     assert arguments.degradation(job()) == []
     blur = arguments.degradation(job(degradation="gaussian_blur"))
