@@ -52,7 +52,7 @@ SECTIONS = {
     "measure": "analysis/measure.py",
     "classify": "analysis/classify.py",
     "tables": "analysis/comparison/settings.py",
-    "solutions": "analysis/tables/solutions.py",
+    "solutions": "analysis/comparison/solutions_settings.py",
     "figures": "analysis/drawing/settings.py",
 }
 # Written once, for the whole run or for an assay, and handed to every command that has the field.
