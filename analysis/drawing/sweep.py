@@ -101,13 +101,13 @@ def numbers_of(at: Comparison, method: str, settings: Settings) -> Rows:
     rows: Rows = []
     for swept in CLAIMED:
         for value, part in points_along(table, swept):
-            extra = {"swept": swept, "weight": value, "own": bool(part["own"].iloc[0])}
+            point = {"swept": swept, "weight": value, "own": bool(part["own"].iloc[0])}
             for metric in metrics:
                 here, there = (one[metric].to_numpy(dtype=float) for one in (part, own))
-                extra["n_cells"] = int(np.isfinite(here).sum())
+                more = {"n_cells": int(np.isfinite(here).sum()), **point}
                 for name, values in ((metric, here), (f"{metric}{CHANGE}", here - there)):
                     facts = estimate_facts(mean_of_cells(values, part, settings))
-                    rows.append({**long_row(at, method, name, **facts), **extra})
+                    rows.append({**long_row(at, method, name, **facts), **more})
     return rows
 
 
