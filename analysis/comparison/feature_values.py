@@ -12,7 +12,6 @@ from analysis.comparison.long_table import Row, Rows, estimate_facts
 from analysis.comparison.measured import (
     KEYS,
     check_same_settings,
-    primary_column,
     read_evaluation,
     same_cells,
 )
@@ -65,11 +64,6 @@ class FeatureValues:
         return self.cells.assign(
             high_resolution=self.values[HIGH_RESOLUTION], super_resolution=self.values[method]
         )
-
-
-def read_primary(at: Comparison) -> list[FeatureValues]:
-    """Return the primary column of each feature of the assay, on HR and on every method."""
-    return read_features(at, list(map(primary_column, at.assay.features)), at.methods)
 
 
 def read_features(

@@ -7,6 +7,7 @@ The triple is shift kept, sd ratio and within-treatment correlation
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,10 @@ from analysis.comparison.long_table import (
     estimate_facts,
     estimate_of,
     long_row,
+    rows_at,
+    rows_of,
 )
-from analysis.comparison.measured import feature_column, read_evaluation
+from analysis.comparison.measured import feature_column, primary_column, read_evaluation
 from analysis.comparison.settings import BootstrapSettings
 from analysis.features import columns_of
 from analysis.numbers.agreement import Agreement, agreement
@@ -44,8 +47,6 @@ OF_CELLS = "correlation_within_treatment_cells_as_units"
 SEPARATION = ("cohens_d", "auc", "ssmd", "z_prime", "robust_z_prime")
 ABOVE_ZERO, IN_BOTH = "triple_above_zero", "cells_in_both"
 MEASURED, NOT_MEASURED = "cells_measured", "cells_not_measurable"
-TRIPLE_METRICS = (*TRIPLE.values(), OF_CELLS, ABOVE_ZERO)  # in the order of the tables
-AGREEMENT_METRICS = (*AGREEMENT.values(), IN_BOTH)
 
 
 def kept_rows(run: Run, settings: BootstrapSettings) -> Rows:
@@ -185,17 +186,59 @@ def measured_facts(feature: FeatureValues, method: str) -> Rows:
     ]
 
 
-def read_agreements(part: pd.DataFrame, methods: Sequence[str]) -> dict[str, Agreement]:
-    """Return the agreement of every method with HR, as the table of features has it.
+# Reading the table back -------------------------------------------------------------------------
+
+
+class Kept(NamedTuple):
+    """One feature of one comparison, with what the table of features says of it.
+
+    Attributes:
+        rows: The feature's rows of the table.
+        agreements: Agreement of every method with HR.
+    """
+
+    feature: FeatureValues
+    rows: pd.DataFrame
+    agreements: dict[str, Agreement]
+
+
+def read_kept(at: Comparison, table: pd.DataFrame) -> list[Kept]:
+    """Return the values of the primary column of each feature and their rows of the table.
 
     Arguments:
-        part: Rows of the table of one comparison and feature.
+        table: The table of features.
     """
+    columns = [primary_column(feature) for feature in at.assay.features]
+    found = []
+    for feature in read_features(at, columns, at.methods):
+        rows = feature_part(table, at, feature.column)
+        found.append(Kept(feature, rows, read_agreements(rows, feature.methods)))
+    return found
+
+
+def feature_part(table: pd.DataFrame, at: Comparison, column: str) -> pd.DataFrame:
+    """Return the rows of the table of features on one comparison and column."""
+    here = rows_at(table, at, "table_features")
+    return here[here["feature"] == column]
+
+
+def read_agreements(rows: pd.DataFrame, methods: Sequence[str]) -> dict[str, Agreement]:
+    """Return the agreement of every method with HR from the rows of one comparison and feature."""
     fields = {**TRIPLE, **AGREEMENT, "correlation_of_cells": OF_CELLS}
     return {
         method: Agreement(
-            **{name: estimate_of(part, method, metric) for name, metric in fields.items()},
-            n_cells=estimate_of(part, method, IN_BOTH).n,
+            **{name: estimate_of(rows, method, metric) for name, metric in fields.items()},
+            n_cells=estimate_of(rows, method, IN_BOTH).n,
         )
         for method in methods
     }
+
+
+def triple_rows(table: pd.DataFrame, at: Comparison, methods: Sequence[str]) -> Rows:
+    """Return the triple of every feature and method, as the table of features has it."""
+    return [
+        row
+        for column in map(primary_column, at.assay.features)
+        for method in methods
+        for row in rows_of(feature_part(table, at, column), method, list(TRIPLE.values()))
+    ]

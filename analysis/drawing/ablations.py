@@ -13,6 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from analysis.comparison.image_metrics import FIDELITY, KERNEL_DISTANCE, mean_fact
+from analysis.comparison.kept_features import triple_rows
 from analysis.comparison.labels import feature_label
 from analysis.comparison.long_table import (
     NO_HIGH_RESOLUTION,
@@ -20,9 +21,10 @@ from analysis.comparison.long_table import (
     estimate_of,
     long_row,
     long_table,
+    rows_at,
+    rows_of,
 )
 from analysis.comparison.measured import KEYS, read_evaluation, same_cells
-from analysis.drawing.conditions import quality_rows, triple_rows
 from analysis.drawing.dots import draw_dots, sentence_figure
 from analysis.drawing.example_cells import evaluation_table, show_cells
 from analysis.drawing.grids import Grid, choose_treatments, draw_grid, grid_height
@@ -80,7 +82,7 @@ class Block:
 
 
 def draw(
-    run: Run, table1: pd.DataFrame, features: pd.DataFrame, settings: Settings
+    run: Run, settings: Settings, table1: pd.DataFrame, features: pd.DataFrame
 ) -> tuple[Figure, Rows]:
     """Return the figure and its numbers, one block an assay and factor, clean LR alone.
 
@@ -128,11 +130,13 @@ def numbers_of(
 ) -> Rows:
     """Return every number of an assay and factor."""
     cells = read_evaluation(at.metrics(HIGH_RESOLUTION))[list(KEYS)]
+    quality = rows_at(table1, at, "table1")
     rows: Rows = []
     for method in methods:
-        rows += quality_rows(table1, at, method, FROM_TABLE1)
+        rows += rows_of(quality, method, FROM_TABLE1)
         rows += style_rows(at, method, cells, settings)
-    return rows + triple_rows(features, at, methods)
+    rows += triple_rows(features, at, methods)
+    return [{"feature": "", **row} for row in rows]
 
 
 def style_rows(at: Comparison, method: str, cells: pd.DataFrame, settings: Settings) -> Rows:
@@ -144,7 +148,7 @@ def style_rows(at: Comparison, method: str, cells: pd.DataFrame, settings: Setti
         fact = mean_fact(table, name, settings)
         if "value" not in fact:
             fact["reason"] = NO_STYLES
-        rows.append({**long_row(at, method, **fact), "feature": ""})
+        rows.append(long_row(at, method, **fact))
     return rows
 
 

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
-from analysis.comparison.feature_values import FeatureValues, distribution_facts, read_primary
-from analysis.comparison.kept_features import SEPARATION, read_agreements, triple_facts
+from analysis.comparison.feature_values import FeatureValues, distribution_facts
+from analysis.comparison.kept_features import SEPARATION, Kept, read_kept, triple_facts
 from analysis.comparison.labels import feature_label, method_label
-from analysis.comparison.long_table import Rows, long_row, rows_at, rows_of
+from analysis.comparison.long_table import Rows, long_row, rows_of
 from analysis.drawing.dots import write_number
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import MM, Look, in_style, method_colours, new_blocks
@@ -35,10 +35,9 @@ TRIPLE = (
     ("sd_ratio", "sd ratio"),
     ("correlation", "r within"),
 )
-Block = tuple[FeatureValues, Mapping[str, Agreement]]
 
 
-def draw(run: Run, table: pd.DataFrame, settings: Settings) -> tuple[Figure, Rows]:
+def draw(run: Run, settings: Settings, table: pd.DataFrame) -> tuple[Figure, Rows]:
     """Return the figure and its numbers, one block an assay, factor, degradation and feature.
 
     Arguments:
@@ -47,48 +46,33 @@ def draw(run: Run, table: pd.DataFrame, settings: Settings) -> tuple[Figure, Row
     Raises:
         InputError: No assay names a feature.
     """
-    blocks: list[Block] = []
-    rows: Rows = []
-    for at in run.comparisons(clean_only=True):
-        for feature in read_primary(at):
-            here = rows_at(table, at, "table_features")
-            part = here[here["feature"] == feature.column]
-            triples = read_agreements(part, feature.methods)
-            rows += numbers_of(feature, part, triples, settings)
-            blocks.append((feature, triples))
+    blocks = [kept for at in run.comparisons(clean_only=True) for kept in read_kept(at, table)]
     if not blocks:
         raise InputError(NO_FEATURE)
+    rows = [row for block in blocks for row in numbers_of(block, settings)]
     return draw_blocks(blocks), rows
 
 
-def numbers_of(
-    feature: FeatureValues,
-    part: pd.DataFrame,
-    triples: Mapping[str, Agreement],
-    settings: Settings,
-) -> Rows:
-    """Return every number of a block: distributions, separations and triples.
-
-    Arguments:
-        part: Rows of the table of features that are about this feature.
-    """
-    rows: Rows = []
+def numbers_of(block: Kept, settings: Settings) -> Rows:
+    """Return every number of a block: distributions, separations and triples."""
+    feature, rows = block.feature, []
     for method in feature.values:
         facts = distribution_facts(feature, method, settings)
         rows += [long_row(feature.at, method, **fact) for fact in facts]
-        rows += rows_of(part, method, SEPARATION)
-        facts = triple_facts(triples[method]) if method in triples else []
-        rows += [long_row(feature.at, method, **fact) for fact in facts]
+        rows += rows_of(block.rows, method, SEPARATION)
+        if method in block.agreements:
+            facts = triple_facts(block.agreements[method])
+            rows += [long_row(feature.at, method, **fact) for fact in facts]
     return [{**row, "feature": feature.column} for row in rows]
 
 
-def draw_blocks(blocks: Sequence[Block]) -> Figure:
+def draw_blocks(blocks: Sequence[Kept]) -> Figure:
     """Return a figure with the blocks under one another, lettered where there are several."""
-    titles = [feature.at.title for feature, _ in blocks]
+    titles = [block.feature.at.title for block in blocks]
     with in_style():
         figure, parts = new_blocks(titles, [BLOCK_HEIGHT] * len(blocks))
-        for part, (feature, triples) in zip(parts, blocks, strict=True):
-            draw_block(part, feature, triples)
+        for part, block in zip(parts, blocks, strict=True):
+            draw_block(part, block.feature, block.agreements)
     return figure
 
 

@@ -1,14 +1,30 @@
-"""The parser of every figure's command: its settings and its three outputs."""
+"""The command line of the figures: their settings, what they read and their three outputs."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from analysis.drawing.settings import Settings
+from analysis.run.description import Run, add_run
 from rls.runtime.command import Parser
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 S = TypeVar("S", bound=Settings)
+Outputs = tuple[Path, Path, Path]  # PDF, PNG and CSV
+
+
+class Given(NamedTuple):
+    """What the command line of a figure gives; ``tables`` in the order of their flags."""
+
+    run: Run
+    tables: list[pd.DataFrame]
+    settings: Settings
+    outputs: Outputs
 
 
 def figure_parser(doc: str | None, settings: type[S]) -> Parser[S]:
@@ -22,3 +38,27 @@ def figure_parser(doc: str | None, settings: type[S]) -> Parser[S]:
     for kind, text in (("pdf", "vector figure"), ("png", "at 200 dpi"), ("csv", "its numbers")):
         group.add_argument(f"--output-{kind}", type=Path, required=True, help=text)
     return parser
+
+
+def outputs_of(args: argparse.Namespace) -> Outputs:
+    """Return the outputs that :func:`figure_parser` asked for."""
+    return args.output_pdf, args.output_png, args.output_csv
+
+
+def parse_figure(doc: str | None, argv: Sequence[str] | None, *tables: str) -> Given:
+    """Parse the command line of a figure of a run, and read the run and the long CSVs.
+
+    Arguments:
+        doc: The command's docstring.
+        tables: Names of long CSVs, each of which is a flag.
+    """
+    parser = figure_parser(doc, Settings)
+    add_run(parser)
+    for name in tables:
+        parser.add_argument(f"--{name}", type=Path, required=True, help=f"{name}.csv")
+    args, settings = parser.parse(argv)
+    # Imported here, so that --help does not wait for scipy.
+    from analysis.comparison.long_table import read_long
+
+    found = [read_long(getattr(args, name)) for name in tables]
+    return Given(Run.read(args.run), found, settings, outputs_of(args))

@@ -20,10 +20,17 @@ from analysis.comparison.image_metrics import (
     KERNEL_DISTANCE,
     mean_fact,
 )
+from analysis.comparison.kept_features import triple_rows
 from analysis.comparison.labels import feature_label, method_label
-from analysis.comparison.long_table import Rows, estimate_of, long_row, long_table
+from analysis.comparison.long_table import (
+    Rows,
+    estimate_of,
+    long_row,
+    long_table,
+    rows_at,
+    rows_of,
+)
 from analysis.comparison.measured import read_evaluation
-from analysis.drawing.conditions import quality_rows, triple_rows
 from analysis.drawing.dots import draw_groups, sentence_figure
 from analysis.drawing.example_cells import (
     evaluation_table,
@@ -73,7 +80,7 @@ class Block:
 
 
 def draw(
-    run: Run, table1: pd.DataFrame, features: pd.DataFrame, settings: Settings
+    run: Run, settings: Settings, table1: pd.DataFrame, features: pd.DataFrame
 ) -> tuple[Figure, Rows]:
     """Return the figure and its numbers, one block an assay and factor with degradations.
 
@@ -127,11 +134,12 @@ def numbers_of(
         rows.append(long_row(at, LOW_RESOLUTION, **mean_fact(low, FIDELITY_CLEAN, settings)))
         # On clean LR the two fidelities are one number, which Table 1 has once.
         first = FIDELITY if at.clean else FIDELITY_CLEAN
+        quality = rows_at(table1, at, "table1")
         for method in methods:
-            own = quality_rows(table1, at, method, (first, FIDELITY, "lpips", KERNEL_DISTANCE))
+            own = rows_of(quality, method, (first, FIDELITY, "lpips", KERNEL_DISTANCE))
             rows += [{**own[0], "metric": FIDELITY_CLEAN}, *own[1:]]
         rows += triple_rows(features, at, methods)
-    rows += quality_rows(table1, conditions[0], FLOOR, (KERNEL_DISTANCE,))
+    rows += rows_of(rows_at(table1, conditions[0], "table1"), FLOOR, (KERNEL_DISTANCE,))
     return [{"feature": "", **row} for row in rows]
 
 

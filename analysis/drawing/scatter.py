@@ -11,18 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from analysis.comparison.feature_values import FeatureValues, read_primary
-from analysis.comparison.kept_features import agreement_facts, read_agreements, triple_facts
+from analysis.comparison.feature_values import FeatureValues
+from analysis.comparison.kept_features import Kept, agreement_facts, read_kept, triple_facts
 from analysis.comparison.labels import feature_label, method_label, unit_of
 from analysis.comparison.long_table import (
     NO_HIGH_RESOLUTION,
     Rows,
     estimate_facts,
     long_row,
-    rows_at,
 )
 from analysis.comparison.wide_table import format_number
-from analysis.drawing.boxes import NO_FEATURE, Block
+from analysis.drawing.boxes import NO_FEATURE
 from analysis.drawing.dots import sentence_figure
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import (
@@ -55,7 +54,7 @@ POINTS_SHOWN = 1000  # most cells of a treatment that are drawn
 INSIDE = (0.5, 99.5)  # percentiles of all values that the axes span; other values lie at the edge
 
 
-def draw(run: Run, table: pd.DataFrame, settings: Settings) -> tuple[Figure, Rows]:
+def draw(run: Run, settings: Settings, table: pd.DataFrame) -> tuple[Figure, Rows]:
     """Return the figure and its numbers, one block an assay, factor and feature.
 
     Arguments:
@@ -64,19 +63,16 @@ def draw(run: Run, table: pd.DataFrame, settings: Settings) -> tuple[Figure, Row
     Raises:
         InputError: No assay names a feature.
     """
-    blocks: list[Block] = []
+    blocks: list[Kept] = []
     rows: Rows = []
     for at in run.comparisons(clean_only=True):
         if not at.assay.has_high_resolution:
             empty = long_row(at, "", "correlation", reason=NO_HIGH_RESOLUTION)
             rows.append({**empty, "feature": ""})
             continue
-        for feature in read_primary(at):
-            here = rows_at(table, at, "table_features")
-            part = here[here["feature"] == feature.column]
-            found = read_agreements(part, feature.methods)
-            rows += numbers_of(feature, found, settings)
-            blocks.append((feature, found))
+        for block in read_kept(at, table):
+            rows += numbers_of(block, settings)
+            blocks.append(block)
     if rows and not blocks:
         return sentence_figure("Nothing is compared cell by cell: no assay has HR images."), rows
     if not blocks:
@@ -84,10 +80,10 @@ def draw(run: Run, table: pd.DataFrame, settings: Settings) -> tuple[Figure, Row
     return draw_blocks(blocks), rows
 
 
-def numbers_of(feature: FeatureValues, found: Mapping[str, Agreement], settings: Settings) -> Rows:
+def numbers_of(block: Kept, settings: Settings) -> Rows:
     """Return the numbers of a block: triple, limits, and r in each treatment."""
-    rows: Rows = []
-    for method, one in found.items():
+    feature, rows = block.feature, []
+    for method, one in block.agreements.items():
         facts = [*triple_facts(one), *agreement_facts(one)]
         for treatment in feature.controls:
             r = correlation_of(feature.pairs(method), treatment, **settings.draws)
@@ -99,17 +95,17 @@ def numbers_of(feature: FeatureValues, found: Mapping[str, Agreement], settings:
 # Drawing -----------------------------------------------------------------------------------------
 
 
-def draw_blocks(blocks: Sequence[Block]) -> Figure:
+def draw_blocks(blocks: Sequence[Kept]) -> Figure:
     """Return a figure with the blocks under one another, lettered where there are several."""
-    counts = [len(found) for _, found in blocks]
+    counts = [len(block.agreements) for block in blocks]
     few, most = min(ACROSS[0], max(counts)), ACROSS[1]
     fitting = (n for n in range(few, most) if _height(counts, n) <= LARGEST_HEIGHT)
     across = next(fitting, most)
     heights = [_height([count], across) for count in counts]
     with in_style():
-        figure, parts = new_blocks([feature.at.title for feature, _ in blocks], heights)
-        for part, (feature, found), height in zip(parts, blocks, heights, strict=True):
-            draw_block(part, feature, found, across, height)
+        figure, parts = new_blocks([block.feature.at.title for block in blocks], heights)
+        for part, block, height in zip(parts, blocks, heights, strict=True):
+            draw_block(part, block.feature, block.agreements, across, height)
     return figure
 
 

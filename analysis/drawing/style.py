@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
 from analysis.comparison.long_table import Rows, long_table
+from analysis.drawing.command import Outputs
 from rls.io import atomic_path, write_table
 from rls.io.names import BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
 
@@ -185,14 +186,13 @@ def save(
     write_table(csv, numbers, written_by=written_by)
 
 
-def save_outputs(
-    figure: Figure, rows: Rows, paths: tuple[Path, Path, Path], written_by: str
-) -> None:
+def save_outputs(drawn: tuple[Figure, Rows], outputs: Outputs, written_by: str) -> None:
     """Write a figure and its numbers as a long CSV, and print where they are.
 
     Arguments:
-        paths: The PDF, the PNG and the CSV.
+        drawn: The figure and its numbers.
     """
-    pdf, png, csv = paths
+    pdf, png, csv = outputs
+    figure, rows = drawn
     save(figure, long_table(rows), pdf=pdf, png=png, csv=csv, written_by=written_by)
     print(f"{written_by}: {pdf}, {png}, {csv}")

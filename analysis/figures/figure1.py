@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.drawing.command import figure_parser
+from analysis.drawing.command import figure_parser, outputs_of
 from analysis.drawing.settings import Settings
 from analysis.run.description import Run, add_run
 from rls.runtime.command import run
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     assay = described.assay(args.assay or described.assays[0].name)
     norms, dimensions, n_fit = read_norms(args.styles, args.flow, args.generator, settings)
     rows = rows_of(assay, norms, dimensions, n_fit, settings)
-    figure = draw(norms, dimensions, assay)
-    save_outputs(figure, rows, (args.output_pdf, args.output_png, args.output_csv), "figure1")
+    drawn = draw(norms, dimensions, assay), rows
+    save_outputs(drawn, outputs_of(args), "figure1")
 
 
 if __name__ == "__main__":

@@ -9,24 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.drawing.command import figure_parser
-from analysis.drawing.settings import Settings
-from analysis.run.description import Run, add_run
+from analysis.drawing.command import parse_figure
 from rls.runtime.command import run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw Fig. 2."""
-    parser = figure_parser(__doc__, Settings)
-    add_run(parser)
-    args, settings = parser.parse(argv)
+    given = parse_figure(__doc__, argv)
     # Imported here, so that --help does not wait for matplotlib.
     from analysis.drawing.example_cells import draw_methods
     from analysis.drawing.style import save_outputs
 
-    figure, rows = draw_methods(Run.read(args.run), settings)
-    paths = (args.output_pdf, args.output_png, args.output_csv)
-    save_outputs(figure, rows, paths, "figure2")
+    drawn = draw_methods(given.run, given.settings)
+    save_outputs(drawn, given.outputs, "figure2")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.drawing.command import figure_parser
+from analysis.drawing.command import figure_parser, outputs_of
 from analysis.drawing.settings import Figure8Settings
 from analysis.run.description import Run, add_run
 from rls.runtime.command import run
@@ -30,9 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.io import read_table
 
     table = read_table(args.table, columns=["assay", "factor", "feature", "kind"])
-    figure, rows = draw(Run.read(args.run), table, settings)
-    paths = (args.output_pdf, args.output_png, args.output_csv)
-    save_outputs(figure, rows, paths, "figure8")
+    save_outputs(draw(Run.read(args.run), table, settings), outputs_of(args), "figure8")
 
 
 if __name__ == "__main__":

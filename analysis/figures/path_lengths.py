@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.drawing.command import figure_parser
+from analysis.drawing.command import figure_parser, outputs_of
 from analysis.drawing.settings import Settings
 from rls.runtime.command import run
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     tables = read_lengths(args.tables, args.labels)
     numbers = pd.DataFrame(rows_of(tables, settings))
-    pdf, png, csv = args.output_pdf, args.output_png, args.output_csv
+    pdf, png, csv = outputs_of(args)
     save(draw(tables), numbers, pdf=pdf, png=png, csv=csv, written_by=NAME)
     print(f"{NAME}: {pdf}, {png}, {csv}")
 

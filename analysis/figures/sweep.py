@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.drawing.command import figure_parser
+from analysis.drawing.command import figure_parser, outputs_of
 from analysis.drawing.settings import Settings
 from analysis.run.description import Run, add_run
 from rls.runtime.command import run
@@ -27,9 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.style import save_outputs
     from analysis.drawing.sweep import draw
 
-    figure, rows = draw(Run.read(args.run), args.method, settings)
-    paths = (args.output_pdf, args.output_png, args.output_csv)
-    save_outputs(figure, rows, paths, "sweep")
+    save_outputs(draw(Run.read(args.run), args.method, settings), outputs_of(args), "sweep")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,9 @@ def test_the_numbers_are_each_cells_interval_and_the_tables(root):
 
 def test_the_command_draws_a_figure_that_fits_a_journal(root, monkeypatch):
     drawn = []
-    monkeypatch.setattr(style, "save_outputs", lambda figure, rows, *_: drawn.append(figure))
+    monkeypatch.setattr(
+        style, "save_outputs", lambda figure_and_rows, *_: drawn.append(figure_and_rows[0])
+    )
     outputs = [f"--output-{kind}" for kind in ("pdf", "png", "csv")]
     figure8.main(
         [

@@ -276,7 +276,7 @@ def test_a_method_without_a_chosen_cell_is_named(tmp_path):
 def numbers_of(root, values, methods):
     made_up.write_features(root, values)
     run = made_up.run_of(root, methods)
-    figure, rows = boxes.draw(run, features_of(run), SETTINGS)
+    figure, rows = boxes.draw(run, SETTINGS, features_of(run))
     return figure, pd.DataFrame(rows).set_index(["method", "metric", "treatment"])
 
 
@@ -335,7 +335,7 @@ def test_figure_5_letters_its_assays_and_keeps_to_a_page(tmp_path, count):
     areas = {name: 12.0 - 4 * numbers for name, numbers in values.items()}
     made_up.write_features(tmp_path, areas, assay="golgi", column="golgi_mean_spot_area_um2")
     run = made_up.run_of(tmp_path, methods, *BOTH)
-    figure, rows = boxes.draw(run, features_of(run), SETTINGS)
+    figure, rows = boxes.draw(run, SETTINGS, features_of(run))
     assert set(pd.DataFrame(rows)["feature"]) == {FEATURE, "golgi_mean_spot_area_um2"}
     letters = [text.get_text() for text in all_texts(figure) if text.get_text() in tuple("abc")]
     assert letters == ["a", "b"]
@@ -372,7 +372,7 @@ def test_methods_measured_on_other_cells_are_refused(tmp_path):
     made_up.write_features(tmp_path, {"high_resolution": high})
     made_up.write_features(tmp_path, {"rls": high[:50]}, wells=5)
     with pytest.raises(InputError, match="same cells"):
-        boxes.draw(made_up.run_of(tmp_path, ("rls",)), pd.DataFrame(), SETTINGS)
+        boxes.draw(made_up.run_of(tmp_path, ("rls",)), SETTINGS, pd.DataFrame())
 
 
 def test_figure_5_writes_what_the_table_of_features_says_and_refuses_another_runs(tmp_path):

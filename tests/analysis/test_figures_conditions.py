@@ -27,7 +27,7 @@ ABLATIONS = ("rls", "rls_unregularized")
 def drawn(module, run, settings=SETTINGS):
     """The figure and its numbers, from the tables of the run."""
     table1 = long_table(quality_rows(run, settings))
-    return module.draw(run, table1, features_of(run), settings)
+    return module.draw(run, settings, table1, features_of(run))
 
 
 def write(root, degradation, methods, kept):
@@ -111,7 +111,7 @@ def test_figure_7_sets_the_ablations_that_ran_beside_the_full_search(tmp_path):
 
 def test_one_search_alone_is_no_ablation_and_figure_7_says_so(tmp_path):
     figure, rows = ablations.draw(
-        made_up.run_of(tmp_path, METHODS), pd.DataFrame(), pd.DataFrame(), SETTINGS
+        made_up.run_of(tmp_path, METHODS), SETTINGS, pd.DataFrame(), pd.DataFrame()
     )
     assert not figure.axes and "Fig. 7 is empty" in all_texts(figure)[0].get_text()
     assert "rls" in rows[0]["reason"]

@@ -47,7 +47,7 @@ def planted():
 def drawn(root, values, methods):
     made_up.write_features(root, values, wells=WELLS, cells=CELLS)
     run = made_up.run_of(root, methods)
-    figure, rows = scatter.draw(run, long_table(kept_rows(run, SETTINGS)), SETTINGS)
+    figure, rows = scatter.draw(run, SETTINGS, long_table(kept_rows(run, SETTINGS)))
     panels = [axes for axes in figure.findobj(lambda a: a.get_gid() == "scatter")]
     return figure, panels, pd.DataFrame(rows).set_index(["method", "metric", "treatment"])
 
@@ -174,7 +174,7 @@ def test_it_can_be_read_at_the_width_of_a_journal(tmp_path, count):
     )
     run = made_up.run_of(tmp_path, methods, "translocation", "golgi")
     few = replace(SETTINGS, n_bootstrap=5)
-    figure, _ = scatter.draw(run, long_table(kept_rows(run, few)), few)
+    figure, _ = scatter.draw(run, few, long_table(kept_rows(run, few)))
     width, height = figure.get_size_inches()
     assert width == pytest.approx(DOUBLE_COLUMN) and height <= LARGEST_HEIGHT
     assert min(text.get_fontsize() for text in texts(figure)) >= SMALLEST_FONT
@@ -187,4 +187,4 @@ def test_no_assay_with_a_feature_is_refused(tmp_path):
     run = made_up.run_of(tmp_path, ("rls",))
     bare = replace(run, assays=(replace(run.assays[0], features=()),))
     with pytest.raises(InputError, match="names a feature"):
-        scatter.draw(bare, pd.DataFrame(), SETTINGS)
+        scatter.draw(bare, SETTINGS, pd.DataFrame())

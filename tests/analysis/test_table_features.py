@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from analysis.comparison import kept_features
-from analysis.comparison.feature_values import read_primary
 from analysis.comparison.long_table import LONG_COLUMNS, long_table, read_long
 from analysis.comparison.settings import Settings
 from analysis.numbers.statistics import z_prime
@@ -238,9 +237,8 @@ def test_the_agreement_is_read_back_from_the_table_as_it_was_computed(tmp_path):
     table = long_table(rows_of(tmp_path))
     write_table(tmp_path / "features.csv", table, written_by="table_features")
     at = next(made_up.run_of(tmp_path, METHODS).comparisons())
-    (feature,) = read_primary(at)
-    found = kept_features.read_agreements(read_long(tmp_path / "features.csv"), METHODS)
-    for method, agreement in found.items():
-        computed = kept_features.agreement_with_high(feature, method, SETTINGS)
+    (kept,) = kept_features.read_kept(at, read_long(tmp_path / "features.csv"))
+    for method, agreement in kept.agreements.items():
+        computed = kept_features.agreement_with_high(kept.feature, method, SETTINGS)
         assert agreement.not_above_zero == computed.not_above_zero
         np.testing.assert_equal(asdict(agreement), asdict(computed))
