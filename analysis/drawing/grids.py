@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from analysis.drawing.style import MM, axes_at, new_figure
 from rls.runtime.errors import InputError
 
+# Lengths are in inches.
 LEFT = 7 * MM
 RIGHT = 1 * MM
 GAP = 0.6 * MM
@@ -66,7 +67,7 @@ class Grid:
 def channel_colours(
     channels: Sequence[str], nucleus: str, marker: str, palette: str
 ) -> dict[str, Colour]:
-    """Return a colour a channel: nucleus the first of ``palette``, marker the second, then others.
+    """Return one colour of ``palette`` a channel, the nucleus first, then the marker, then others.
 
     Raises:
         InputError: More channels than the palette has colours, or a role without a channel.

@@ -64,7 +64,7 @@ def read_lengths(tables: Sequence[Path], labels: Sequence[str]) -> dict[str, pd.
     return found
 
 
-def rows_of(tables: Mapping[str, pd.DataFrame], settings: Settings) -> Rows:
+def numbers_of(tables: Mapping[str, pd.DataFrame], settings: Settings) -> Rows:
     """Return every number of the figure, with intervals by a bootstrap over styles."""
     rows: Rows = []
     for label, table in tables.items():

@@ -125,6 +125,7 @@ def _row(side: float) -> float:
 
 
 def _lines(side: float) -> int:
+    """Return the lines of text for each of r, the counts and the limits."""
     return 2 if side < NARROW else 1
 
 
@@ -150,7 +151,7 @@ def draw_block(
         )
         draw_scatter(upper, feature, method, colours[method], limits)
         draw_differences(lower, feature, method, colours[method], (limits, span), one)
-        _name(upper, method, colours[method], one, side)
+        _write_caption(upper, method, colours[method], one, side)
         _label_axes(upper, lower, feature, first=column == 0)
     _legend(part, feature, height)
 
@@ -158,12 +159,12 @@ def draw_block(
 def _label_axes(upper: Axes, lower: Axes, feature: FeatureValues, *, first: bool) -> None:
     """Label the two panels of a method; only the first column has labels at the left."""
     if first:
-        upper.set_ylabel(_short("SR", feature))
-        lower.set_ylabel(_short("SR − HR", feature, between="\n"))
+        upper.set_ylabel(_axis_label("SR", feature))
+        lower.set_ylabel(_axis_label("SR − HR", feature, between="\n"))
     for axes in (upper, lower):
         axes.tick_params(labelleft=first, pad=2)
         axes.set_gid("scatter")
-    upper.set_xlabel(_short("HR", feature), labelpad=1)
+    upper.set_xlabel(_axis_label("HR", feature), labelpad=1)
     lower.set_xlabel("mean", labelpad=1)
 
 
@@ -171,7 +172,7 @@ def draw_scatter(
     axes: Axes, feature: FeatureValues, method: str, colour: str, limits: tuple[float, float]
 ) -> None:
     """Draw SR over HR per cell, and the line of equality."""
-    for high, super_, look in _sides(feature, method, colour):
+    for high, super_, look in _controls(feature, method, colour):
         axes.scatter(np.clip(high, *limits), np.clip(super_, *limits), **look)
     axes.plot(limits, limits, color="black", linewidth=0.6, linestyle="--", zorder=3)
     axes.set(xlim=limits, ylim=limits)
@@ -192,7 +193,7 @@ def draw_differences(
         spans: Lowest and highest value of the axes, across and up.
     """
     across, up = spans
-    for high, super_, look in _sides(feature, method, colour):
+    for high, super_, look in _controls(feature, method, colour):
         axes.scatter(np.clip((high + super_) / 2, *across), np.clip(super_ - high, *up), **look)
     axes.axhline(0, color="#BBBBBB", linewidth=0.6, zorder=0)
     for limit, style in ((found.bias, "-"), (found.lower_limit, "--"), (found.upper_limit, "--")):
@@ -209,10 +210,10 @@ def draw_differences(
     axes.locator_params(nbins=4)
 
 
-def _sides(
+def _controls(
     feature: FeatureValues, method: str, colour: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Look]]:
-    """Yield HR values, SR values and the look of the markers of each control.
+    """Yield the HR values, the SR values and the look of the markers of each control.
 
     At most :data:`POINTS_SHOWN` cells are shown, in even steps, so that every well is there.
     """
@@ -234,7 +235,7 @@ def _sides(
         yield high[rows], super_[rows], look
 
 
-def _name(axes: Axes, method: str, colour: str, found: Agreement, side: float) -> None:
+def _write_caption(axes: Axes, method: str, colour: str, found: Agreement, side: float) -> None:
     """Write method, r with its interval and the number of cells above a scatter."""
     r = found.correlation
     told = ["r n/a"]
@@ -295,13 +296,14 @@ def _legend(part: SubFigure, feature: FeatureValues, height: float) -> None:
     )
 
 
-def _short(what: str, feature: FeatureValues, between: str = " ") -> str:
+def _axis_label(what: str, feature: FeatureValues, between: str = " ") -> str:
     """Return an axis label with the feature's unit; the feature's name stands in the heading."""
     unit = unit_of(feature.column)
     return f"{what}{between}({unit})" if unit else what
 
 
 def _limits(feature: FeatureValues) -> tuple[float, float]:
+    """Return the range of the values of HR and of all methods."""
     return _around(np.concatenate([v[np.isfinite(v)] for v in feature.values.values()]))
 
 
@@ -314,6 +316,7 @@ def _span(feature: FeatureValues) -> tuple[float, float]:
 
 
 def _around(values: np.ndarray) -> tuple[float, float]:
+    """Return the percentiles :data:`INSIDE` of some values, with a margin of 6 %."""
     low, high = np.percentile(values, INSIDE)
     margin = 0.06 * (high - low) or 1.0
     return float(low - margin), float(high + margin)

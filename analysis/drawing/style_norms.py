@@ -60,7 +60,7 @@ def read_norms(
     return norms, fit.shape[1], len(fit)
 
 
-def rows_of(
+def numbers_of(
     assay: Assay, norms: Mapping[str, np.ndarray], dimensions: int, n_fit: int, settings: Settings
 ) -> Rows:
     """Return mean and standard deviation of every transform, beside those of chi-squared."""

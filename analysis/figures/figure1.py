@@ -27,12 +27,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch and matplotlib.
     from analysis.drawing.style import save_outputs
-    from analysis.drawing.style_norms import draw, read_norms, rows_of
+    from analysis.drawing.style_norms import draw, numbers_of, read_norms
 
     described = Run.read(args.run)
     assay = described.assay(args.assay or described.assays[0].name)
     norms, dimensions, n_fit = read_norms(args.styles, args.flow, args.generator, settings)
-    rows = rows_of(assay, norms, dimensions, n_fit, settings)
+    rows = numbers_of(assay, norms, dimensions, n_fit, settings)
     drawn = draw(norms, dimensions, assay), rows
     save_outputs(drawn, outputs_of(args), "figure1")
 

@@ -30,11 +30,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch and matplotlib.
     import pandas as pd
 
-    from analysis.drawing.path_lengths import draw, read_lengths, rows_of
+    from analysis.drawing.path_lengths import draw, numbers_of, read_lengths
     from analysis.drawing.style import save
 
     tables = read_lengths(args.tables, args.labels)
-    numbers = pd.DataFrame(rows_of(tables, settings))
+    numbers = pd.DataFrame(numbers_of(tables, settings))
     pdf, png, csv = outputs_of(args)
     save(draw(tables), numbers, pdf=pdf, png=png, csv=csv, written_by=NAME)
     print(f"{NAME}: {pdf}, {png}, {csv}")

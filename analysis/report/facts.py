@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.run.description import Assay
 from rls import __version__
 from rls.io import read_table, read_weights
-from rls.io.names import GAN
+from rls.io.names import GAN, OK
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "numpy", "pandas", "scikit-image", "scikit-learn", "snakemake")
@@ -126,7 +126,7 @@ def read_selection(results: Path, assay: Assay) -> Selection:
     skipped = pd.DataFrame(columns=["plate", "reason", "fields"])
     if frames:
         fields = pd.concat(frames)
-        left_out = fields[fields["status"] != "ok"]
+        left_out = fields[fields["status"] != OK]
         skipped = (
             left_out.fillna({"reason": "no reason given"})
             .groupby(["plate", "reason"], as_index=False)

@@ -61,7 +61,7 @@ LIMITS = (
     "the triple shift kept, sd ratio and within-treatment correlation, read together.",
     "The share of treated cells in the generator's training images is part of the prior, and the "
     "evaluation cells share it. A phenotype that the generator never saw cannot be reconstructed.",
-    "One generator seed can decide a table. This report is of one.",
+    "One generator seed can decide a table, and this report has one seed.",
 )
 SIMULATED = (
     "Simulated plates support 'the pipeline recovers planted effects' and 'methods rank so on "
@@ -71,8 +71,6 @@ TILE = (
     "Splits are blocks of one field (split_by: tile), because the data have nothing finer apart: "
     "class and well are one here, and no biological claim follows from any number of this assay."
 )
-
-
 TRIPLE = ("shift kept", "sd ratio", "r within")
 FIGURE_TITLES = {"scatter": "HR against SR, cell by cell"}
 ACCURACY = "accuracy LR / SR / HR, %"

@@ -179,6 +179,14 @@ class Run:
         names = (c.degradation for assay in self.assays for c in assay.conditions)
         return tuple(dict.fromkeys(names))
 
+    def comparisons(self, *, clean_only: bool = False) -> Iterator[Comparison]:
+        """Walk over assay, factor and degradation in the order of the configuration."""
+        for assay in self.assays:
+            for condition in assay.conditions:
+                if condition.clean or not clean_only:
+                    at = f"{condition.factor}x/{condition.degradation}"
+                    yield Comparison(assay, condition, self.results / assay.name / at)
+
     def assay(self, name: str) -> Assay:
         """Return an assay by its name.
 
@@ -190,14 +198,6 @@ class Run:
                 return assay
         names = ", ".join(assay.name for assay in self.assays)
         raise InputError(f"Assay '{name}' does not run; those that run are {names}. Name one.")
-
-    def comparisons(self, *, clean_only: bool = False) -> Iterator[Comparison]:
-        """Walk over assay, factor and degradation in the order of the configuration."""
-        for assay in self.assays:
-            for condition in assay.conditions:
-                if condition.clean or not clean_only:
-                    at = f"{condition.factor}x/{condition.degradation}"
-                    yield Comparison(assay, condition, self.results / assay.name / at)
 
     def to_json(self) -> str:
         """Return the text of ``run.json``, which does not name the folder that it lies in."""

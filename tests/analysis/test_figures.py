@@ -407,7 +407,7 @@ def test_figure_1_sets_the_spread_of_a_gaussian_beside_chi_squared(tmp_path):
     exact = random.chisquare(dimensions, 5_000)
     norms = {name: exact * (k + 1) for k, name in enumerate(style_norms.TRANSFORMS)}
     (assay,) = made_up.run_of(tmp_path, ("rls",)).assays
-    rows = style_norms.rows_of(assay, norms, dimensions, 1000, SETTINGS)
+    rows = style_norms.numbers_of(assay, norms, dimensions, 1000, SETTINGS)
     numbers = pd.DataFrame(rows).set_index(["method", "metric"])["value"]
     assert numbers["chi_squared", "squared_norm_sd"] == pytest.approx(8.0)
     assert numbers["z", "squared_norm_sd"] == pytest.approx(8.0, rel=0.05)
