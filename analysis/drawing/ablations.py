@@ -129,7 +129,7 @@ def numbers_of(
     settings: Settings,
 ) -> Rows:
     """Return every number of an assay and factor."""
-    cells = read_evaluation(at.metrics(HIGH_RESOLUTION))[list(KEYS)]
+    cells = read_evaluation(table_path(at.stack(HIGH_RESOLUTION)))[list(KEYS)]
     quality = rows_at(table1, at, "table1")
     rows: Rows = []
     for method in methods:
