@@ -35,7 +35,7 @@ from analysis.drawing.style import (
     axes_at,
     in_style,
     method_colours,
-    new_figure,
+    new_stack,
 )
 from analysis.run.description import Comparison, Run
 from rls.io import read_table, read_weights, table_path
@@ -187,12 +187,10 @@ def _draw_blocks(blocks: Sequence[Block]) -> Figure:
     for block in blocks:
         right = math.ceil(len(panels_of(block.numbers)) / 2) * PANEL_HEIGHT + 6 * MM
         heights.append(max(grid_height(block.grid, IMAGES_WIDTH), right))
-    figure = new_figure(DOUBLE_COLUMN, sum(heights))
-    top = sum(heights)
-    for block, height in zip(blocks, heights, strict=True):
+    figure, tops = new_stack(DOUBLE_COLUMN, heights)
+    for block, top, height in zip(blocks, tops, heights, strict=True):
         draw_grid(figure, block.grid, top, IMAGES_WIDTH)
         _draw_panels(figure, block, top, height)
-        top -= height
     return figure
 
 

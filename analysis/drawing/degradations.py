@@ -48,7 +48,7 @@ from analysis.drawing.style import (
     in_style,
     label_panel,
     method_colours,
-    new_figure,
+    new_stack,
 )
 from analysis.run.description import Comparison, Run
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
@@ -173,12 +173,10 @@ def _draw_blocks(blocks: Sequence[Block]) -> Figure:
         + math.ceil((3 + len(block.features)) / 2) * PANEL_HEIGHT
         for block in blocks
     ]
-    figure = new_figure(DOUBLE_COLUMN, sum(heights))
-    top = sum(heights)
-    for block, height in zip(blocks, heights, strict=True):
+    figure, tops = new_stack(DOUBLE_COLUMN, heights)
+    for block, top in zip(blocks, tops, strict=True):
         draw_grid(figure, block.grid, top, DOUBLE_COLUMN)
         _draw_panels(figure, block, top - grid_height(block.grid, DOUBLE_COLUMN))
-        top -= height
     return figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.drawing.style import MM, axes_at, new_figure
+from analysis.drawing.style import MM, axes_at, new_stack
 from rls.runtime.errors import InputError
 
 # Lengths are in inches.
@@ -157,12 +157,9 @@ def draw_grids(grids: Sequence[Grid], width: float) -> Figure:
 
     Its height follows from their panels.
     """
-    heights = [grid_height(grid, width) for grid in grids]
-    figure = new_figure(width, sum(heights))
-    top = sum(heights)
-    for grid, height in zip(grids, heights, strict=True):
+    figure, tops = new_stack(width, [grid_height(grid, width) for grid in grids])
+    for grid, top in zip(grids, tops, strict=True):
         draw_grid(figure, grid, top, width)
-        top -= height
     return figure
 
 

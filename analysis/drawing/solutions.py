@@ -26,7 +26,7 @@ from analysis.drawing.solution_panels import (
     draw_errors,
     draw_widths,
 )
-from analysis.drawing.style import DOUBLE_COLUMN, MM, axes_at, in_style, label_panel, new_figure
+from analysis.drawing.style import DOUBLE_COLUMN, MM, axes_at, in_style, label_panel, new_stack
 from analysis.numbers.conformal import Intervals, summarise
 from analysis.run.description import Comparison, Run
 from rls.io import read_intensity, read_stack
@@ -72,11 +72,9 @@ def draw(run: Run, table: pd.DataFrame, settings: Figure8Settings) -> tuple[Figu
     rows = [row for one in shown for row in numbers_of(one, settings)]
     heights = [max(LEAST_HEIGHT, TOP + len(one.images) * (SIDE + GAP) + 12 * MM) for one in shown]
     with in_style():
-        figure = new_figure(DOUBLE_COLUMN, sum(heights))
-        top = sum(heights)
-        for one, height in zip(shown, heights, strict=True):
+        figure, tops = new_stack(DOUBLE_COLUMN, heights)
+        for one, top in zip(shown, tops, strict=True):
             _draw_one(figure, one, top, settings)
-            top -= height
     return figure, rows
 
 

@@ -6,6 +6,8 @@ import colorsys
 import string
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import accumulate
+from operator import sub
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -121,6 +123,19 @@ def new_figure(width: float, height: float) -> Figure:
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
         return figure
+
+
+def new_stack(width: float, heights: Sequence[float]) -> tuple[Figure, list[float]]:
+    """Return a figure for blocks under one another, and the upper edge of each.
+
+    Arguments:
+        width, heights: Width of the figure and height of every block, in inches.
+
+    Returns:
+        The figure, and inches from its lower edge.
+    """
+    edges = list(accumulate(heights, sub, initial=sum(heights)))
+    return new_figure(width, edges[0]), edges[:-1]
 
 
 def axes_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:

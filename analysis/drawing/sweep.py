@@ -25,7 +25,7 @@ from analysis.drawing.style import (
     axes_at,
     in_style,
     method_colours,
-    new_figure,
+    new_stack,
 )
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
@@ -86,11 +86,9 @@ def draw(run: Run, method: str, settings: Settings) -> tuple[Figure, Rows]:
         blocks.append(Block(at, method, long_table(own)))
         rows += own
     with in_style():
-        top = sum(block.height for block in blocks)
-        figure = new_figure(DOUBLE_COLUMN, top)
-        for block in blocks:
+        figure, tops = new_stack(DOUBLE_COLUMN, [block.height for block in blocks])
+        for block, top in zip(blocks, tops, strict=True):
             _draw_block(figure, block, top)
-            top -= block.height
     return figure, rows
 
 

@@ -93,19 +93,14 @@ class Sources:
     logs: Path | None
     generators: Mapping[str, Path]
 
-    def table(self, name: str) -> pd.DataFrame | None:
-        """Return a long table by its name, such as 'table1'; None if it was not given."""
-        paths = [path for path in self.tables if path.stem == name]
-        return read_long(paths[0]) if paths else None
+    def numbers(self, name: str) -> pd.DataFrame | None:
+        """Return the long CSV of a table or figure, such as 'table1'; None if it was not given."""
+        paths = [*self.tables, *(path.with_suffix(".csv") for path in self.figures)]
+        return next((read_long(path) for path in paths if path.stem == name), None)
 
     def title(self, assay: str) -> str:
         """Return the label of an assay; its name if it does not run."""
         return next((one.label for one in self.run.assays if one.name == assay), assay)
-
-    def figure_numbers(self, name: str) -> pd.DataFrame | None:
-        """Return the numbers of a figure; None if the figure was not given."""
-        paths = [path for path in self.figures if path.stem == name]
-        return read_long(paths[0].with_suffix(".csv")) if paths else None
 
 
 def title_of(sources: Sources) -> str:
@@ -153,7 +148,7 @@ def _time_table(times: pd.DataFrame) -> str:
 
 def headline(sources: Sources) -> str:
     """Return the numbers that a reader wants first, one row a comparison and feature."""
-    figure5, table2 = sources.figure_numbers("figure5"), sources.table("table2")
+    figure5, table2 = sources.numbers("figure5"), sources.numbers("table2")
     if figure5 is None or table2 is None:
         return html.paragraph("No headline: Fig. 5 or Table 2 is not part of this report.")
     rows = []
@@ -271,7 +266,7 @@ def tables(sources: Sources) -> str:
     """Return Tables 1 and 2 for people, from the long CSVs."""
     pages = []
     for name, columns in (("table1", TABLE1), ("table2", TABLE2)):
-        long = sources.table(name)
+        long = sources.numbers(name)
         if long is None:
             continue
         pages.append(html.heading(name.replace("table", "Table "), name, 3))
