@@ -97,8 +97,9 @@ def read_long(path: Path) -> pd.DataFrame:
         InputError: The file is missing, damaged, or no long CSV.
     """
     table = read_table(path, columns=["assay", "factor", "method", "metric", *NUMBERS])
-    # The fast parser behind read_table may be wrong in the last bit of a float.
-    exact = pd.read_csv(path, usecols=list(NUMBERS), float_precision="round_trip")
+    # Before version 3.1 the parser of pandas may be wrong in the last bit; that of Python never is.
+    parsers = dict.fromkeys(NUMBERS, lambda text: float(text or "nan"))
+    exact = pd.read_csv(path, usecols=list(NUMBERS), converters=parsers)
     texts = {name: table[name].astype(object) for name in TEXTS if name in table}
     filled = {name: column.where(column.notna(), "") for name, column in texts.items()}
     return table.assign(**{name: exact[name] for name in NUMBERS}, **filled)

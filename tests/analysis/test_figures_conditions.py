@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.comparison.image_quality import quality_rows
-from analysis.comparison.long_table import LONG_COLUMNS, long_table
+from analysis.comparison.long_table import LONG_COLUMNS, long_table, read_long
 from analysis.drawing import ablations, degradations
 from analysis.drawing.style import SMALLEST_FONT, save
 from analysis.figures import figure6, figure7
@@ -151,7 +151,7 @@ def test_the_commands_write_what_the_tables_say(tmp_path, degraded, command):
     for kind in ("pdf", "png", "csv"):
         flags += [f"--output-{kind}", str(tmp_path / f"f.{kind}")]
     command.main(flags)
-    numbers = pd.read_csv(tmp_path / "f.csv", float_precision="round_trip")
+    numbers = read_long(tmp_path / "f.csv")
     distances = numbers[numbers["metric"] == "kernel_distance_random_x1000"]
     assert len(distances) >= 2 and (distances["value"] == 1 / 3).all()
     write_table(tmp_path / "table1.csv", table1[table1["metric"] != "psnr_db"], written_by="test")
