@@ -1,33 +1,26 @@
-"""Write what tables, figures and report must know of the run and of each assay."""
+"""Write results/run.json: what tables, figures and the report must know of the run."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.run.description import Run
 from rls.io import write_text_with_digest
 from rls.runtime.command import run
-from rls.runtime.errors import InputError
 from rls.runtime.locks import hold_outputs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Check that the text is JSON and write it, indented."""
+    """Check the description and write it, indented, with its digest."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "--assays", required=True, help="JSON: seed, device, and one block an assay under assays"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="JSON file")
+    parser.add_argument("--description", required=True, help="JSON: the run and its assays")
+    parser.add_argument("--output", type=Path, required=True, help="results/run.json")
     args = parser.parse_args(argv)
     hold_outputs(vars(args))
-    try:
-        content = json.loads(args.assays)
-    except ValueError as error:
-        raise InputError(f"--assays is not JSON ({error}).") from error
-    text = json.dumps(content, indent=2) + "\n"
-    write_text_with_digest(args.output, text, written_by="describe_assays")
+    described = Run.from_json(args.description, args.output.parent)
+    write_text_with_digest(args.output, described.to_json(), written_by="describe_assays")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What tables, figures and the report share: conditions, what was measured there, long tables."""
+"""The numbers of tables, figures and the report: what was measured, and how it is compared."""

@@ -1,23 +1,21 @@
-"""What the wells of an assay let its accuracies mean: facts and warnings under Table 2.
+"""The facts and warnings under Table 2: what the design lets the accuracies of an assay mean.
 
-A classifier tells wells apart, whatever makes them differ. Only several wells a control, and
-positions that change from plate to plate, let the difference be laid to the treatment.
+A classifier tells wells apart, whatever makes them differ. The difference can be ascribed to the
+treatment only where each control has several wells at positions that change from plate to plate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from analysis.comparison.layout import HIGH_RESOLUTION, LOW_RESOLUTION, Comparison
+from analysis.comparison.long_table import Row
 from analysis.numbers.statistics import WELLS_FOR_SCREENING
+from analysis.run.description import Comparison
 from rls.io import read_table, table_path
+from rls.io.names import CLASSIFIER, EVALUATION, TUNE
 
-TRAINING = ("classifier", "tune")
-EVALUATION = "evaluation"
 COLUMNS = ("image_id", "plate", "well", "treatment", "split")
 WELLS = ("n_wells_negative_control", "n_wells_positive_control")
 PLATES_SHARED = "n_plates_shared_with_training"
@@ -28,29 +26,32 @@ WELLS_NAMED = 4
 
 
 def read_cells(at: Comparison) -> pd.DataFrame:
-    """Return one row a cell of the high-resolution stack, all splits but gan."""
-    stack = at.stack(HIGH_RESOLUTION if at.assay.has_high_resolution else LOW_RESOLUTION)
-    return read_table(Path(table_path(stack)), columns=COLUMNS)
+    """Return one row a cell of all splits but gan; of the LR stack where no HR exists."""
+    return read_table(table_path(at.stack(at.reference)), columns=COLUMNS)
 
 
-def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield facts for ``long_row``: wells of each control, shared plates, what is confounded.
+def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
+    """Yield arguments of ``long_row``: wells of each control, shared plates, what is confounded.
 
-    A warning has the value 1 where it holds, with a sentence as its reason, and 0 where not.
+    A warning has the value 1 where it applies, with a sentence as its reason, and otherwise 0.
 
     Arguments:
         cells: One row a cell with :data:`COLUMNS`.
-        controls: Negative and positive.
+        controls: The negative and the positive control.
     """
     cells = cells[cells["treatment"].isin(controls)]
-    training = cells[cells["split"].isin(TRAINING)]
+    training = cells[cells["split"].isin((CLASSIFIER, TUNE))]
     evaluation = cells[cells["split"] == EVALUATION]
     for metric, control in zip(WELLS, controls, strict=True):
         here = evaluation[evaluation["treatment"] == control]
         yield {
-            "metric": metric, "treatment": control, "value": float(len(wells_of(here))),
-            "n": len(here), "unit": "cell", "reason": _named(wells_of(here)),
-        }  # fmt: skip
+            "metric": metric,
+            "treatment": control,
+            "value": float(len(wells_of(here))),
+            "n": len(here),
+            "unit": "cell",
+            "reason": _named(wells_of(here)),
+        }
     yield _shared_plates(training, evaluation)
     yield _well_warning(training, evaluation, controls)
     yield _position_warning(training, evaluation, controls)
@@ -61,20 +62,21 @@ def wells_of(cells: pd.DataFrame) -> list[str]:
     return sorted(set(cells["plate"].astype(str) + "/" + cells["well"].astype(str)))
 
 
-def _shared_plates(training: pd.DataFrame, evaluation: pd.DataFrame) -> dict[str, Any]:
+def _shared_plates(training: pd.DataFrame, evaluation: pd.DataFrame) -> Row:
     plates = set(evaluation["plate"])
     shared = plates & set(training["plate"])
     text = "" if shared else "Evaluation is of plates that no classifier was trained or chosen on"
     return {
-        "metric": PLATES_SHARED, "value": float(len(shared)), "n": len(plates), "unit": "plate",
+        "metric": PLATES_SHARED,
+        "value": float(len(shared)),
+        "n": len(plates),
+        "unit": "plate",
         "reason": text,
-    }  # fmt: skip
+    }
 
 
-def _well_warning(
-    training: pd.DataFrame, evaluation: pd.DataFrame, controls: Sequence[str]
-) -> dict[str, Any]:
-    """Warn where a control has fewer wells than a spread over wells takes."""
+def _well_warning(training: pd.DataFrame, evaluation: pd.DataFrame, controls: Sequence[str]) -> Row:
+    """Warn where a control has too few wells for a standard deviation over wells."""
     counts = []
     for part, name in ((training, "training and choice"), (evaluation, "evaluation")):
         wells = [wells_of(part[part["treatment"] == control]) for control in controls]
@@ -100,8 +102,8 @@ def _well_warning(
 
 def _position_warning(
     training: pd.DataFrame, evaluation: pd.DataFrame, controls: Sequence[str]
-) -> dict[str, Any]:
-    """Warn where each position evaluated held the same control in training, and never the other."""
+) -> Row:
+    """Warn where every evaluated position held the same control in training, never the other."""
     seen, tested = (
         [set(part.loc[part["treatment"] == control, "well"]) for control in controls]
         for part in (training, evaluation)

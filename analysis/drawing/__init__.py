@@ -1,1 +1,1 @@
-"""The parts that figures are drawn from: style, grids of cells, boxes, dots."""
+"""The drawing of the figures: a file a figure, and the style, grids and dots that they share."""

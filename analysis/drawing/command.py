@@ -1,51 +1,64 @@
-"""The body of a figure's command: its parser, its three outputs."""
+"""The command line of the figures: their settings, what they read and their three outputs."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from matplotlib.figure import Figure
-
-from analysis.comparison.layout import Inputs, add_inputs, inputs_from, long_table
 from analysis.drawing.settings import Settings
-from analysis.drawing.style import save
+from analysis.run.description import Run, add_run
 from rls.runtime.command import Parser
 
-Rows = list[dict[str, Any]]
+if TYPE_CHECKING:
+    import pandas as pd
+
+S = TypeVar("S", bound=Settings)
+Outputs = tuple[Path, Path, Path]  # PDF, PNG and CSV
 
 
-def figure_parser(doc: str | None) -> Parser[Settings]:
-    """Return the parser of a figure's command, with its three outputs."""
-    parser = Parser(doc, Settings, "figures")
+class Given(NamedTuple):
+    """What the command line of a figure gives; ``tables`` in the order of their flags."""
+
+    run: Run
+    tables: list[pd.DataFrame]
+    settings: Settings
+    outputs: Outputs
+
+
+def figure_parser(doc: str | None, settings: type[S]) -> Parser[S]:
+    """Return the parser of a figure's command.
+
+    Arguments:
+        doc: The command's docstring.
+    """
+    parser = Parser(doc, settings, "figures")
     group = parser.add_argument_group("outputs")
     for kind, text in (("pdf", "vector figure"), ("png", "at 200 dpi"), ("csv", "its numbers")):
         group.add_argument(f"--output-{kind}", type=Path, required=True, help=text)
     return parser
 
 
-def save_outputs(
-    figure: Figure, rows: Sequence[Mapping[str, Any]], args: argparse.Namespace, written_by: str
-) -> None:
-    """Write the figure and the numbers behind it."""
-    save(
-        figure, long_table(rows), pdf=args.output_pdf, png=args.output_png, csv=args.output_csv,
-        written_by=written_by,
-    )  # fmt: skip
-    print(f"{written_by}: {args.output_pdf}, {args.output_png}, {args.output_csv}")
+def outputs_of(args: argparse.Namespace) -> Outputs:
+    """Return the outputs that :func:`figure_parser` asked for."""
+    return args.output_pdf, args.output_png, args.output_csv
 
 
-def figure_main(
-    doc: str | None,
-    draw: Callable[[Inputs, Settings], tuple[Figure, Rows]],
-    written_by: str,
-    argv: Sequence[str] | None,
-) -> None:
-    """The body of every figure's command that takes the common inputs."""
-    parser = figure_parser(doc)
-    add_inputs(parser)
+def parse_figure(doc: str | None, argv: Sequence[str] | None, *tables: str) -> Given:
+    """Parse the command line of a figure of a run, and read the run and the long CSVs.
+
+    Arguments:
+        doc: The command's docstring.
+        tables: Names of long CSVs, each of which is a flag.
+    """
+    parser = figure_parser(doc, Settings)
+    add_run(parser)
+    for name in tables:
+        parser.add_argument(f"--{name}", type=Path, required=True, help=f"{name}.csv")
     args, settings = parser.parse(argv)
-    figure, rows = draw(inputs_from(args), settings)
-    save_outputs(figure, rows, args, written_by)
+    # Imported here, so that --help does not wait for scipy.
+    from analysis.comparison.long_table import read_long
+
+    found = [read_long(getattr(args, name)) for name in tables]
+    return Given(Run.read(args.run), found, settings, outputs_of(args))

@@ -1,24 +1,24 @@
-"""Dots with intervals: groups of methods side by side (Fig. 6), one metric a panel (Fig. 7)."""
+"""Dots with intervals: groups of methods side by side (Fig. 6), or one metric a panel (Fig. 7)."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.drawing.conditions import Found
-from analysis.drawing.style import DOUBLE_COLUMN, MM, RC, method_label, new_figure
+from analysis.comparison.labels import method_label
+from analysis.drawing.style import DOUBLE_COLUMN, MM, in_style, new_figure
+from analysis.numbers.statistics import Estimate
 
 EMPTY = "#666666"
 
 
 def sentence_figure(text: str) -> Figure:
-    """Return a figure of one sentence: why there is nothing to draw."""
-    with matplotlib.rc_context(dict(RC)):
+    """Return a figure of one sentence, which says why there is nothing to draw."""
+    with in_style():
         lines = textwrap.wrap(text, 130)
         height = (8 + 4 * len(lines)) * MM
         figure = new_figure(DOUBLE_COLUMN, height)
@@ -28,7 +28,7 @@ def sentence_figure(text: str) -> Figure:
 
 def draw_groups(
     axes: Axes,
-    numbers: Mapping[str, Mapping[str, Found]],
+    numbers: Mapping[str, Mapping[str, Estimate]],
     colours: Mapping[str, str],
     title: str,
     *,
@@ -40,37 +40,49 @@ def draw_groups(
     Arguments:
         numbers: By condition, then method.
         scale: Factor on every number.
+        from_zero: Whether the axis begins at 0.
     """
-    methods = list(next(iter(numbers.values())))
-    reasons = [found.reason for group in numbers.values() for found in group.values()]
+    found = [one for group in numbers.values() for one in group.values()]
     axes.set_title(title, fontsize=7.5, loc="left")
-    axes.set_xticks(range(len(numbers)), [readable(name) for name in numbers])
+    axes.set_xticks(range(len(numbers)), [name.replace("_", " ") for name in numbers])
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.5, len(numbers) - 0.5)
-    if all(math.isnan(found.value) for group in numbers.values() for found in group.values()):
-        write_reason(axes, reasons[0])
+    if all(math.isnan(one.value) for one in found):
+        write_reason(axes, found[0].reason)
         return
-    step = 0.76 / max(len(methods), 1)
     for place, group in enumerate(numbers.values()):
         if place:
             axes.axvline(place - 0.5, color="#E0E0E0", linewidth=0.6, zorder=0)
-        for rank, method in enumerate(methods):
-            x, found = place + (rank - (len(methods) - 1) / 2) * step, group[method]
-            if math.isnan(found.value):
-                axes.annotate("n/a", (x, 0.02), xycoords=("data", "axes fraction"), fontsize=6,
-                              color=EMPTY, ha="center", rotation=90)  # fmt: skip
-                continue
-            if math.isfinite(found.low):
-                ends = [found.low * scale, found.high * scale]
-                axes.plot([x, x], ends, color=colours[method], linewidth=1.2)
-            axes.plot(x, found.value * scale, "o", color=colours[method], markersize=4)
+        step = 0.76 / max(len(group), 1)
+        for rank, (method, one) in enumerate(group.items()):
+            _draw_dot(
+                axes, place + (rank - (len(group) - 1) / 2) * step, one, colours[method], scale
+            )
     if from_zero:
         axes.set_ylim(bottom=0)
 
 
+def _draw_dot(axes: Axes, x: float, found: Estimate, colour: str, scale: float) -> None:
+    if math.isnan(found.value):
+        axes.annotate(
+            "n/a",
+            (x, 0.02),
+            xycoords=("data", "axes fraction"),
+            fontsize=6,
+            color=EMPTY,
+            ha="center",
+            rotation=90,
+        )
+        return
+    if math.isfinite(found.low):
+        ends = [found.low * scale, found.high * scale]
+        axes.plot([x, x], ends, color=colour, linewidth=1.2)
+    axes.plot(x, found.value * scale, "o", color=colour, markersize=4)
+
+
 def draw_dots(
     axes: Axes,
-    numbers: Mapping[str, Found],
+    numbers: Mapping[str, Estimate],
     colours: Mapping[str, str],
     title: str,
     *,
@@ -79,10 +91,12 @@ def draw_dots(
     right: float | None = None,
     named: bool = True,
 ) -> None:
-    """Draw one metric: a row a method, its number written beside the dot.
+    """Draw one metric: a row a method, with its number beside the dot.
 
     Arguments:
-        right: The value that is right, as a dashed line.
+        numbers: By method.
+        scale: Factor on every number.
+        right: The value that is right, drawn as a dashed line.
         named: Whether the methods' names stand at the left.
     """
     axes.set_title(title, fontsize=7, loc="left", pad=3)
@@ -97,33 +111,60 @@ def draw_dots(
         return
     for place, (method, found) in enumerate(numbers.items()):
         axes.axhline(place, color="#EEEEEE", linewidth=0.6, zorder=0)
-        if math.isnan(found.value):
-            axes.annotate("n/a", (0.5, place), xycoords=("axes fraction", "data"), fontsize=6,
-                          color=EMPTY, ha="center", va="center")  # fmt: skip
-            continue
-        value = found.value * scale
-        if math.isfinite(found.low):
-            ends = [found.low * scale, found.high * scale]
-            axes.plot(ends, [place, place], color=colours[method], linewidth=1.2)
-        axes.plot(value, place, "o", color=colours[method], markersize=4)
-        axes.annotate(f"{value:.{digits}f}", (value, place), xytext=(0, 4), fontsize=6,
-                      textcoords="offset points", ha="center",
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.85})  # fmt: skip  # noqa: E501
+        _draw_row(axes, place, found, colours[method], scale, digits)
     if right is not None:
         axes.axvline(right, color="black", linestyle="--", linewidth=0.7, zorder=0)
     axes.margins(x=0.16)
 
 
+def _draw_row(
+    axes: Axes, place: int, found: Estimate, colour: str, scale: float, digits: int
+) -> None:
+    if math.isnan(found.value):
+        axes.annotate(
+            "n/a",
+            (0.5, place),
+            xycoords=("axes fraction", "data"),
+            fontsize=6,
+            color=EMPTY,
+            ha="center",
+            va="center",
+        )
+        return
+    value = found.value * scale
+    if math.isfinite(found.low):
+        ends = [found.low * scale, found.high * scale]
+        axes.plot(ends, [place, place], color=colour, linewidth=1.2)
+    axes.plot(value, place, "o", color=colour, markersize=4)
+    write_number(axes, f"{value:.{digits}f}", (value, place), above=4)
+
+
+def write_number(axes: Axes, text: str, at: tuple[float, float], *, above: float) -> None:
+    """Write a number over a dot, ``above`` points from it, on a white ground."""
+    axes.annotate(
+        text,
+        at,
+        xytext=(0, above),
+        fontsize=6,
+        textcoords="offset points",
+        ha="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.85},
+    )
+
+
 def write_reason(axes: Axes, reason: str, width: int = 52) -> None:
-    """Write into an empty panel why it is empty."""
-    axes.text(0.5, 0.5, "\n".join(textwrap.wrap(f"Empty: {reason}.", width)), fontsize=6.5,
-              color=EMPTY, ha="center", va="center", transform=axes.transAxes)  # fmt: skip
+    """Write into an empty panel why it is empty, in lines of ``width`` characters."""
+    axes.text(
+        0.5,
+        0.5,
+        "\n".join(textwrap.wrap(f"Empty: {reason}.", width)),
+        fontsize=6.5,
+        color=EMPTY,
+        ha="center",
+        va="center",
+        transform=axes.transAxes,
+    )
     axes.set_xticks([])
     axes.tick_params(labelleft=False, length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def readable(names: str | Sequence[str]) -> str:
-    """Return a name of the configuration for people."""
-    return str(names).replace("_", " ")

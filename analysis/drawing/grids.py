@@ -1,4 +1,4 @@
-"""Grids of cell images: one intensity scale, colour composites, scale bars, channel legend."""
+"""Draw grids of cell images: colour composites at one intensity scale, scale bar, legend."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.drawing.style import MM, new_figure
+from analysis.drawing.style import MM, axes_at, new_stack
 from rls.runtime.errors import InputError
 
+# Lengths are in inches.
 LEFT = 7 * MM
 RIGHT = 1 * MM
 GAP = 0.6 * MM
@@ -26,15 +28,17 @@ LEGEND = 7 * MM
 LARGEST_PANEL = 24 * MM
 SMALLEST_PANEL = 13 * MM
 
-# (nucleus, marker, further channels): additive, so that overlap is white or near it.
-PALETTES: Mapping[str, tuple[tuple[float, float, float], ...]] = {
+Colour = tuple[float, float, float]  # red, green and blue, each in [0, 1]
+
+# Colours of nucleus, marker and a third channel. They add up, so that overlap is nearly white.
+PALETTES: Mapping[str, tuple[Colour, ...]] = {
     "article": ((0.25, 0.40, 1.0), (0.10, 0.90, 0.15), (1.0, 0.25, 0.15)),
     "colour_blind": ((1.0, 0.15, 1.0), (0.15, 0.95, 0.15), (0.20, 0.55, 1.0)),
 }
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """Cells of one treatment side by side: ``cells[i][j]`` is panel j of cell i, (y, x, 3)."""
 
     treatment: str
@@ -43,20 +47,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """One block of a figure: every panel of every cell has the same physical size."""
+    """One block of a figure, in which every panel of every cell has the same physical size.
+
+    Attributes:
+        columns: Headings of the panels of a cell.
+        colours: Colour of every channel.
+        image_um: Side of an image in um.
+        note: Text beside the legend.
+    """
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    colours: Mapping[str, tuple[float, float, float]]
+    rows: tuple[GridRow, ...]
+    colours: Mapping[str, Colour]
     image_um: float
     note: str = ""
 
 
 def channel_colours(
     channels: Sequence[str], nucleus: str, marker: str, palette: str
-) -> dict[str, tuple[float, float, float]]:
-    """Give the nucleus the first colour of ``palette``, the marker the second, others the rest.
+) -> dict[str, Colour]:
+    """Return one colour of ``palette`` a channel, the nucleus first, then the marker, then others.
 
     Raises:
         InputError: More channels than the palette has colours, or a role without a channel.
@@ -79,7 +90,7 @@ def channel_colours(
 
 
 def composite(
-    unit: np.ndarray, channels: Sequence[str], colours: Mapping[str, tuple[float, float, float]]
+    unit: np.ndarray, channels: Sequence[str], colours: Mapping[str, Colour]
 ) -> np.ndarray:
     """Return the additive composite (y, x, 3) of one image (c, y, x) in [0, 1], clipped."""
     clipped = np.clip(unit, 0.0, 1.0)
@@ -90,7 +101,9 @@ def composite(
 def choose_cells(
     table: pd.DataFrame, treatments: Sequence[str], count: int, seed: int
 ) -> dict[str, list[str]]:
-    """Choose ``count`` cells a treatment by the hash of their ids: never by eye, in any order.
+    """Return ``count`` image ids a treatment, chosen by the hash of the id and never by eye.
+
+    The order of the table does not matter.
 
     Arguments:
         table: Columns image_id and treatment.
@@ -111,7 +124,10 @@ def choose_cells(
 
 
 def choose_treatments(table: pd.DataFrame, controls: Sequence[str], count: int) -> list[str]:
-    """Controls first, then others at even steps of their alphabetical order, ``count`` in all."""
+    """Return the controls, then others in even steps of their alphabetical order, up to ``count``.
+
+    Controls are never left out.
+    """
     present = sorted(set(table["treatment"].dropna()))
     first = [name for name in controls if name in present]
     others = [name for name in present if name not in first]
@@ -130,25 +146,20 @@ def scale_bar_um(image_um: float) -> float:
 
 
 def cells_across(columns: int, cells: int, width: float) -> int:
-    """How many cells stand side by side, so that no panel is under its smallest size."""
+    """Return how many cells fit side by side without a panel under its smallest size."""
     available = width - LEFT - RIGHT
     fit = int((available + GROUP_GAP) // (columns * (SMALLEST_PANEL + GAP) + GROUP_GAP))
     return max(1, min(cells, fit))
 
 
 def draw_grids(grids: Sequence[Grid], width: float) -> Figure:
-    """Draw the blocks under one another; the height follows from their panels.
+    """Return a figure, ``width`` inches wide, with the blocks under one another.
 
-    Arguments:
-        grids: At least one block.
-        width: Of the figure, in inches.
+    Its height follows from their panels.
     """
-    heights = [grid_height(grid, width) for grid in grids]
-    figure = new_figure(width, sum(heights))
-    top = sum(heights)
-    for grid, height in zip(grids, heights, strict=True):
+    figure, tops = new_stack(width, [grid_height(grid, width) for grid in grids])
+    for grid, top in zip(grids, tops, strict=True):
         draw_grid(figure, grid, top, width)
-        top -= height
     return figure
 
 
@@ -159,7 +170,84 @@ def grid_height(grid: Grid, width: float) -> float:
 
 def draw_grid(figure: Figure, grid: Grid, top: float, width: float) -> None:
     """Draw one block at the left of ``figure``, its upper edge ``top`` inches above the bottom."""
-    _draw_grid(figure, grid, _panel_side(grid, width), top)
+    across, up = figure.get_size_inches()
+    side = _panel_side(grid, width)
+    figure.text(
+        LEFT / across, (top - 1.5 * MM) / up, grid.title, fontsize=8, weight="bold", va="top"
+    )
+    y = top - HEADING
+    spans: dict[str, list[float]] = {}
+    for index, row in enumerate(grid.rows):
+        if index and row.treatment != grid.rows[index - 1].treatment:
+            y -= ROW_GAP
+        y -= side + GAP
+        spans.setdefault(row.treatment, [y + side, y])[1] = y
+        _draw_row(figure, grid, row, y, side, first=index == 0)
+    for treatment, (upper, lower) in spans.items():
+        figure.text(
+            (LEFT - 1.2 * MM) / across,
+            (upper + lower) / 2 / up,
+            _row_label(treatment, int((upper - lower) / (6.5 / 72 * 0.62))),
+            fontsize=6.5,
+            rotation=90,
+            ha="right",
+            va="center",
+        )
+    _channel_legend(figure, grid, y)
+
+
+def _draw_row(
+    figure: Figure, grid: Grid, row: GridRow, y: float, side: float, *, first: bool
+) -> None:
+    """Draw the panels of a row, ``y`` inches above the bottom; the first row bears headings."""
+    for cell_index, panels in enumerate(row.cells):
+        x = LEFT + cell_index * (len(grid.columns) * (side + GAP) + GROUP_GAP)
+        for column, panel in enumerate(panels):
+            axes = axes_at(figure, x, y, side, side)
+            show_image(axes, panel)
+            if first:
+                axes.set_title(grid.columns[column], fontsize=_heading_size(grid, side), pad=2)
+            if first and cell_index == 0 and column == 0:
+                draw_scale_bar(axes, grid.image_um, linewidth=1.8)
+            x += side + GAP
+
+
+def show_image(axes: Axes, image: np.ndarray) -> None:
+    """Show an image (y, x, 3) with its own pixels, nothing around it."""
+    axes.imshow(image, interpolation="nearest", aspect="equal")
+    axes.set_axis_off()
+    axes.set_gid("panel")
+
+
+def draw_scale_bar(
+    axes: Axes, image_um: float, *, linewidth: float = 1.6, text_at: float = 0.11
+) -> None:
+    """Draw a white scale bar with its length into the lower right corner of an image.
+
+    Arguments:
+        image_um: Side of the image in um.
+        linewidth: Of the bar, in points.
+        text_at: Height of the text as a share of the image.
+    """
+    length = scale_bar_um(image_um)
+    axes.plot(
+        [0.94 - length / image_um, 0.94],
+        [0.07, 0.07],
+        transform=axes.transAxes,
+        color="white",
+        linewidth=linewidth,
+        solid_capstyle="butt",
+    )
+    axes.text(
+        0.94,
+        text_at,
+        f"{length:g} µm",
+        transform=axes.transAxes,
+        color="white",
+        fontsize=6,
+        ha="right",
+        va="bottom",
+    )
 
 
 def _rank(name: str, seed: int) -> bytes:
@@ -179,41 +267,8 @@ def _panel_side(grid: Grid, width: float) -> float:
     return min(LARGEST_PANEL, available / (groups * len(grid.columns)) - GAP)
 
 
-def _draw_grid(figure: Figure, grid: Grid, side: float, top: float) -> None:
-    width, height = figure.get_size_inches()
-    figure.text(
-        LEFT / width, (top - 1.5 * MM) / height, grid.title, fontsize=8, weight="bold", va="top"
-    )
-    y = top - HEADING
-    spans: dict[str, list[float]] = {}
-    for index, row in enumerate(grid.rows):
-        if index and row.treatment != grid.rows[index - 1].treatment:
-            y -= ROW_GAP
-        y -= side + GAP
-        spans.setdefault(row.treatment, [y + side, y])[1] = y
-        for cell_index, panels in enumerate(row.cells):
-            x = LEFT + cell_index * (len(grid.columns) * (side + GAP) + GROUP_GAP)
-            for column, panel in enumerate(panels):
-                axes = figure.add_axes((x / width, y / height, side / width, side / height))
-                axes.imshow(panel, interpolation="nearest", aspect="equal")
-                axes.set_axis_off()
-                axes.set_gid("panel")
-                if index == 0:
-                    axes.set_title(grid.columns[column], fontsize=_heading_size(grid, side), pad=2)
-                if index == 0 and cell_index == 0 and column == 0:
-                    _scale_bar(axes, panel.shape[1], grid.image_um, side)
-                x += side + GAP
-    for treatment, (upper, lower) in spans.items():
-        label = _row_label(treatment, int((upper - lower) / (6.5 / 72 * 0.62)))
-        figure.text(
-            (LEFT - 1.2 * MM) / width, (upper + lower) / 2 / height, label,
-            fontsize=6.5, rotation=90, ha="right", va="center",
-        )  # fmt: skip
-    _channel_legend(figure, grid, y)
-
-
 def _row_label(name: str, room: int) -> str:
-    """Return a name in one or two lines of ``room`` characters, cut where it is longer."""
+    """Return a name in at most two lines of ``room`` characters; a longer one is cut."""
     lines = textwrap.wrap(name, max(room, 4), break_long_words=False)
     if len(lines) <= 2 and all(len(line) <= room for line in lines):
         return "\n".join(lines)
@@ -225,25 +280,12 @@ def _heading_size(grid: Grid, side: float) -> float:
     return float(np.clip(side * 72 / (0.58 * longest), 6.0, 7.0))
 
 
-def _scale_bar(axes, pixels: int, image_um: float, side: float) -> None:  # noqa: ANN001
-    length = scale_bar_um(image_um)
-    right, bottom = 0.94, 0.07
-    left = right - length / image_um
-    axes.plot(
-        [left, right], [bottom, bottom], transform=axes.transAxes, color="white",
-        linewidth=1.8, solid_capstyle="butt",
-    )  # fmt: skip
-    axes.text(
-        right, bottom + 0.04, f"{length:g} µm", transform=axes.transAxes,
-        color="white", fontsize=6, ha="right", va="bottom",
-    )  # fmt: skip
-
-
 def _channel_legend(figure: Figure, grid: Grid, bottom: float) -> None:
+    """Draw a square and the name of every channel under a block, then its note."""
     width, height = figure.get_size_inches()
     x, y = LEFT, bottom - 3.2 * MM
     for channel, colour in grid.colours.items():
-        axes = figure.add_axes((x / width, y / height, 2.2 * MM / width, 2.2 * MM / height))
+        axes = axes_at(figure, x, y, 2.2 * MM, 2.2 * MM)
         axes.set_facecolor(to_hex(colour))
         axes.set_xticks([])
         axes.set_yticks([])

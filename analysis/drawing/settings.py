@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.comparison.settings import BootstrapSettings
+from analysis.comparison.solutions_settings import Settings as SolutionsSettings
 from rls.runtime.command import option
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(BootstrapSettings):
     """Section 'figures'."""
 
-    n_bootstrap: int = option("Draws of the bootstrap over wells.")
-    confidence_level: float = option("Of every interval, such as 0.95.")
     cells_per_treatment: int = option("Cells shown per treatment in Fig. 2 and 3.")
     treatments_shown: int = option("Most treatments shown in Fig. 2; controls come first.")
     palette: str = option(
@@ -23,3 +23,8 @@ class Settings:
     ablations: tuple[str, ...] = option("Methods of Fig. 7, in order, as far as they run.")
     norms_shown: int = option("Style vectors whose squared norms Fig. 1 shows (section 3.2).")
     seed: int = option("Seed of choices, samples and bootstrap.")
+
+
+@dataclass(frozen=True)
+class Figure8Settings(SolutionsSettings, Settings):
+    """Sections 'figures' and 'solutions' together."""

@@ -1,19 +1,32 @@
-"""One look for every figure: sizes, fonts, one colour and one name a method."""
+"""One look for every figure: sizes, fonts and one colour a method."""
 
 from __future__ import annotations
 
 import colorsys
+import string
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import accumulate
+from operator import sub
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
+from analysis.comparison.long_table import Rows, long_table
+from analysis.drawing.command import Outputs
 from rls.io import atomic_path, write_table
+from rls.io.names import BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+Look = dict[str, Any]  # keyword arguments of a matplotlib artist
 
 MM = 1 / 25.4
 SINGLE_COLUMN = 89 * MM
@@ -25,60 +38,40 @@ LARGEST_HEIGHT = 240 * MM
 DPI = 200
 SMALLEST_FONT = 6.0
 
-RC: Mapping[str, Any] = MappingProxyType(
-    {
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
-        "font.size": 7.0,
-        "axes.titlesize": 7.5,
-        "axes.labelsize": 7.0,
-        "xtick.labelsize": 6.5,
-        "ytick.labelsize": 6.5,
-        "legend.fontsize": 6.5,
-        "axes.linewidth": 0.6,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 2.5,
-        "lines.linewidth": 1.0,
-        "legend.frameon": False,
-        "hatch.linewidth": 0.6,
-        "pdf.fonttype": 42,
-        "svg.fonttype": "none",
-        "figure.facecolor": "white",
-        "savefig.facecolor": "white",
-    }
-)
+RC: dict[RcKeyType, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
+    "font.size": 7.0,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7.0,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.0,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
 
-LABELS: Mapping[str, str] = MappingProxyType(
-    {
-        "high_resolution": "HR",
-        "low_resolution": "LR",
-        "bicubic": "Bicubic",
-        "rls": "RLS",
-        "rls_unregularized": "w/o Regu.",
-        "rls_without_prior": "w/o P_w",
-        "rls_without_cross": "w/o P_cross",
-        "rls_released_code": "RLS (code)",
-        "pulse": "PULSE",
-        "brgm": "BRGM",
-        "brgm_no_perceptual": "BRGM (L2)",
-        "pix2pix": "Pix2Pix",
-        "unet_l1": "U-Net L1",
-        "robust_unsupervised": "Robust Uns.",
-    }
-)
-
-# Five of Okabe and Ito's and of grey; the others were searched for the greatest least difference of
-# any two (CIEDE2000) as seen by normal, protanopic and deuteranopic eyes: it is 11.7. Fourteen
-# colours of well-known palettes put together have pairs that differ by less than 2.
+# Three colours are Okabe and Ito's and two are greys. The others were searched for the largest
+# smallest difference between any two (CIEDE2000) as seen by normal, protanopic and deuteranopic
+# eyes, which is 11.7. Fourteen colours from well-known palettes together have pairs that differ by
+# less than 2.
 COLOURS: Mapping[str, str] = MappingProxyType(
     {
-        "high_resolution": "#4D4D4D",
-        "low_resolution": "#A6A6A6",
-        "bicubic": "#1A3300",
+        HIGH_RESOLUTION: "#4D4D4D",
+        LOW_RESOLUTION: "#A6A6A6",
+        BICUBIC: "#1A3300",
         "rls": "#0072B2",
         "rls_unregularized": "#56B4E9",
         "rls_without_prior": "#001ACC",
@@ -97,16 +90,11 @@ NEGATIVE = "#8C8C8C"
 """The negative control, where the positive one has its method's colour."""
 
 
-def method_label(method: str) -> str:
-    """The name of a method in figures and tables; a new one is shown as config names it."""
-    return LABELS.get(method, method.replace("_", " "))
-
-
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
     """Return one colour a method, all different; a known method always has its own.
 
-    A method that this file does not know gets a colour by its rank among the unknown ones, a
-    golden-ratio walk round the hues, so that adding a method changes no other method's colour.
+    A method that :data:`COLOURS` does not know gets a colour by its rank among the unknown ones, in
+    golden-ratio steps of the hue, so that adding a method changes no other method's colour.
     """
     colours = {m: COLOURS[m] for m in methods if m in COLOURS}
     taken = set(COLOURS.values())
@@ -124,15 +112,68 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
     return colours
 
 
+def in_style() -> AbstractContextManager[None]:
+    """Return the context that figures are made, drawn and saved in."""
+    return matplotlib.rc_context(RC)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of ``width`` x ``height`` inches, without global state."""
-    with matplotlib.rc_context(dict(RC)):
+    with in_style():
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
         return figure
 
 
-def label_panel(axes: Any, letter: str) -> None:  # noqa: ANN401
+def new_stack(width: float, heights: Sequence[float]) -> tuple[Figure, list[float]]:
+    """Return a figure for blocks under one another, and the upper edge of each.
+
+    Arguments:
+        width, heights: Width of the figure and height of every block, in inches.
+
+    Returns:
+        The figure, and inches from its lower edge.
+    """
+    edges = list(accumulate(heights, sub, initial=sum(heights)))
+    return new_figure(width, edges[0]), edges[:-1]
+
+
+def axes_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Add axes at a place in inches from the lower left corner of the figure."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def new_blocks(titles: Sequence[str], heights: Sequence[float]) -> tuple[Figure, list[SubFigure]]:
+    """Return a figure and its blocks under one another, titled, lettered where there are several.
+
+    Arguments:
+        heights: Height of every block in inches.
+    """
+    figure = new_figure(DOUBLE_COLUMN, sum(heights))
+    parts = figure.subfigures(len(titles), 1, squeeze=False, height_ratios=list(heights))[:, 0]
+    letters = string.ascii_lowercase if len(titles) > 1 else ""
+    for index, (part, title, height) in enumerate(zip(parts, titles, heights, strict=True)):
+        _write_heading(part, title, letters[index : index + 1], height)
+    return figure, list(parts)
+
+
+def _write_heading(part: SubFigure, title: str, letter: str, height: float) -> None:
+    """Write letter and title into the upper left corner of a block ``height`` inches high."""
+    if letter:
+        part.text(0.012, 1 - 1.2 * MM / height, letter, fontsize=9.5, fontweight="bold", va="top")
+    part.suptitle(
+        title,
+        x=0.035 if letter else 0.012,
+        y=1 - 1.5 * MM / height,
+        ha="left",
+        va="top",
+        fontsize=8,
+        fontweight="bold",
+    )
+
+
+def label_panel(axes: Axes, letter: str) -> None:
     """Write a bold panel letter above the upper left corner of an axes."""
     axes.annotate(
         letter,
@@ -152,9 +193,21 @@ def save(
     figure: Figure, numbers: pd.DataFrame, *, pdf: Path, png: Path, csv: Path, written_by: str
 ) -> None:
     """Write a figure as PDF and PNG (200 dpi) and the numbers behind it as CSV."""
-    with matplotlib.rc_context(dict(RC)):
+    with in_style():
         for path, kind in ((pdf, "pdf"), (png, "png")):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, format=kind, dpi=DPI)
     write_table(csv, numbers, written_by=written_by)
+
+
+def save_outputs(drawn: tuple[Figure, Rows], outputs: Outputs, written_by: str) -> None:
+    """Write a figure and its numbers as a long CSV, and print where they are.
+
+    Arguments:
+        drawn: The figure and its numbers.
+    """
+    pdf, png, csv = outputs
+    figure, rows = drawn
+    save(figure, long_table(rows), pdf=pdf, png=png, csv=csv, written_by=written_by)
+    print(f"{written_by}: {pdf}, {png}, {csv}")

@@ -1,38 +1,25 @@
-"""Fig. 4: Fig. 3 of the assays that measure the Golgi: LR left, super-resolved middle, HR right."""
+"""Fig. 4: Fig. 3 of the assays that measure the Golgi: LR left, super-resolved middle, HR right.
+
+The drawing is in analysis.drawing.example_cells.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from matplotlib.figure import Figure
-
-from analysis.comparison.layout import Inputs
-from analysis.drawing.command import Rows, figure_main
-from analysis.drawing.settings import Settings
-from analysis.figures.figure3 import GOLGI, draw_controls
+from analysis.drawing.command import parse_figure
 from rls.runtime.command import run
-from rls.runtime.errors import InputError
-
-
-def draw(inputs: Inputs, settings: Settings) -> tuple[Figure, Rows]:
-    """Return Fig. 4 and its numbers, one row a panel.
-
-    Raises:
-        InputError: No assay measures the Golgi.
-    """
-    assays = tuple(assay for assay in inputs.assays if GOLGI in assay.features)
-    if not assays:
-        raise InputError(
-            f"No assay given ({', '.join(a.name for a in inputs.assays)}) measures the feature "
-            f"'{GOLGI}', which Fig. 4 is about. Add such an assay to run.assays, or make figure3."
-        )
-    return draw_controls(replace(inputs, assays=assays), settings)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw Fig. 4."""
-    figure_main(__doc__, draw, "figure4", argv)
+    given = parse_figure(__doc__, argv)
+    # Imported here, so that --help does not wait for matplotlib.
+    from analysis.drawing.example_cells import draw_golgi
+    from analysis.drawing.style import save_outputs
+
+    drawn = draw_golgi(given.run, given.settings)
+    save_outputs(drawn, given.outputs, "figure4")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""What the report says of a run that no table holds: versions, time, selection, generator."""
+"""The facts of a run that no table holds: versions, times, selection, generator."""
 
 from __future__ import annotations
 
 import platform
 import re
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,16 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparison.layout import Assay
+from analysis.run.description import Assay
 from rls import __version__
-from rls.io import read_table
+from rls.io import read_table, read_weights
+from rls.io.names import GAN, OK
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "numpy", "pandas", "scikit-image", "scikit-learn", "snakemake")
 
 
 def versions() -> str:
-    """Return the versions of what computes."""
+    """Return the versions of the program and of the packages that compute."""
     parts = [f"rls {__version__}", f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:
@@ -33,7 +33,7 @@ def versions() -> str:
 
 
 def commit() -> str:
-    """Return the commit of the program, with a word if files were changed; empty if none."""
+    """Return the commit of the program and whether files were changed; '' outside a repository."""
     try:
         name = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no")
@@ -49,7 +49,7 @@ def _git(*words: str) -> str:
 
 
 def devices(logs: Path | None) -> str:
-    """Return the devices that the logs of the run name, as rls.runtime.device printed them."""
+    """Return the devices that the logs of the run name, as rls.runtime.device prints them."""
     if logs is None or not logs.is_dir():
         return ""
     found: dict[str, None] = {}
@@ -62,10 +62,11 @@ def devices(logs: Path | None) -> str:
 
 
 def job_times(benchmarks: Path | None) -> pd.DataFrame:
-    """Return per rule the number of jobs, their seconds together and the largest memory.
+    """Return the number of jobs a rule, their total seconds and the largest memory.
 
-    Snakemake's benchmark files: one folder or file a rule, tab-separated, seconds in ``s``,
-    largest resident memory in MB in ``max_rss``.
+    Arguments:
+        benchmarks: Snakemake's benchmark files: one folder or file a rule, tab-separated, with
+            seconds in ``s`` and the largest resident memory in MB in ``max_rss``.
     """
     columns = ["rule", "jobs", "seconds", "max_rss_mb"]
     if benchmarks is None or not benchmarks.is_dir():
@@ -96,7 +97,12 @@ def readable_time(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells an assay used: ``table`` is selection.csv, ``skipped`` counts fields."""
+    """Which cells an assay used.
+
+    Attributes:
+        table: selection.csv.
+        skipped: Number of fields left out by plate and reason.
+    """
 
     table: pd.DataFrame
     skipped: pd.DataFrame
@@ -120,7 +126,7 @@ def read_selection(results: Path, assay: Assay) -> Selection:
     skipped = pd.DataFrame(columns=["plate", "reason", "fields"])
     if frames:
         fields = pd.concat(frames)
-        left_out = fields[fields["status"] != "ok"]
+        left_out = fields[fields["status"] != OK]
         skipped = (
             left_out.fillna({"reason": "no reason given"})
             .groupby(["plate", "reason"], as_index=False)
@@ -130,22 +136,15 @@ def read_selection(results: Path, assay: Assay) -> Selection:
     return Selection(table, skipped)
 
 
-def treated_share(selection: Selection, negative_control: str | None) -> float:
+def treated_share(selection: Selection, negative_control: str) -> float:
     """Return the share of the generator's training cells that are not negative control."""
-    gan = selection.table[selection.table["split"] == "gan"]
+    gan = selection.table[selection.table["split"] == GAN]
     total = gan["n_cells"].sum()
-    if negative_control is None or total == 0:
+    if total == 0:
         return float("nan")
     return float(gan.loc[gan["treatment"] != negative_control, "n_cells"].sum() / total)
 
 
 def generator_header(path: Path) -> dict[str, Any]:
-    """Return the header of a generator, without its tensors' meaning."""
-    from rls.io import read_weights  # imports torch
-
+    """Return the header of a generator's weights."""
     return read_weights(path, kind="generator")[1]
-
-
-def figure_names(folder: Path) -> Sequence[str]:
-    """Return the figures that a folder holds, by name."""
-    return [path.stem for path in sorted(folder.glob("figure*.png"))]

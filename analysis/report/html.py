@@ -1,4 +1,4 @@
-"""Small pieces of HTML: everything that comes from data or config is escaped here."""
+"""Small pieces of HTML; everything that comes from data or configuration is escaped here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 
 import pandas as pd
 
@@ -45,7 +44,7 @@ def table(
 
     Arguments:
         numbers: Columns to be set flush right.
-        reference: Positions of rows that are no method (HR, LR, floor), tinted.
+        reference: Positions of rows that are no method (HR, LR, floor) and are tinted.
     """
     head = "".join(f"<th{_number(c in numbers)}>{escape(str(c))}</th>" for c in frame.columns)
     body = []
@@ -63,9 +62,9 @@ def table(
     )
 
 
-def image(path: Path, alternative: str, kind: str = "") -> str:
+def image(png: bytes, alternative: str, kind: str = "") -> str:
     """Return an image with its bytes inside the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
+    data = base64.b64encode(png).decode()
     return f'<img{_kind(kind)} src="data:image/png;base64,{data}" alt="{escape(alternative)}">'
 
 

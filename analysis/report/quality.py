@@ -1,9 +1,9 @@
-"""The report's section on quality: how many crops each flag caught, and what they look like."""
+"""The report's section on quality: how many crops have each flag, and what they look like."""
 
 from __future__ import annotations
 
-import base64
 import io
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,15 @@ from PIL import Image
 
 from analysis.cells.flagged_cells import UNFLAGGED
 from analysis.cells.quality import FLAGS
-from analysis.comparison.layout import Assay
 from analysis.drawing.grids import channel_colours, composite
 from analysis.report import html
+from analysis.run.description import Assay
 from rls.io import read_intensity, read_stack, read_table
 
 LEAST_PX = 64  # crops are enlarged to at least this side
 GAP_PX = 3
-MOST_TREATMENTS = 6  # more are not listed one by one
-MOST_CHANNELS = 3  # of a composite: nucleus, marker, another
+MOST_TREATMENTS = 6  # with more, the table has no column a treatment
+MOST_CHANNELS = 3  # in a composite: nucleus, marker and a third
 MEANING = {
     "saturated": "too many pixels at the camera's limit in a channel",
     "blank": "a channel without contrast",
@@ -55,11 +55,12 @@ def section(results: Path, assay: Assay) -> str:
 
 
 def _examples(folder: Path, assay: Assay) -> str:
+    """Return a strip of crops a flag, and one of crops without a flag."""
     stack = read_stack(folder / "flagged.ome.tif")
     unit = read_intensity(folder / "intensity.json").to_unit(stack.images)
     first = [assay.nucleus_channel, assay.marker_channel]
     ordered = list(dict.fromkeys([*first, *stack.channels]))[:MOST_CHANNELS]
-    colours = channel_colours(ordered, *first, "colour_blind")
+    colours = channel_colours(ordered, assay.nucleus_channel, assay.marker_channel, "colour_blind")
     places = [stack.channels.index(name) for name in ordered]
     rows = []
     for name in (*FLAGS, UNFLAGGED):
@@ -67,20 +68,17 @@ def _examples(folder: Path, assay: Assay) -> str:
         if not len(chosen):
             continue
         panels = [composite(unit[i][places], ordered, colours) for i in chosen]
-        picture = _strip(panels)
         text = f"{name.replace('_', ' ')}: {MEANING[name]}"
-        rows.append(html.figure(picture_html(picture, text), html.escape(text)))
+        picture = html.image(_png(_strip(panels)), text, "flagged")
+        rows.append(html.figure(picture, escape(text)))
     return "".join(rows)
 
 
-def picture_html(picture: np.ndarray, alternative: str) -> str:
-    """Return an image tag that holds ``picture`` (y, x, 3) uint8 as PNG."""
+def _png(picture: np.ndarray) -> bytes:
+    """Return a picture (y, x, 3) uint8 as the bytes of a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<img class="flagged" src="data:image/png;base64,{data}" alt="{html.escape(alternative)}">'
-    )
+    return buffer.getvalue()
 
 
 def _strip(panels: list[np.ndarray]) -> np.ndarray:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analysis.comparison.accuracy import LOW_RESOLUTION_MEANS
 from analysis.comparison.design import PLATES_SHARED, WARNINGS
-from analysis.comparison.layout import (
-    HIGH_RESOLUTION,
-    LOW_RESOLUTION,
-    Assay,
-    Inputs,
+from analysis.comparison.headline import headlines, number
+from analysis.comparison.image_metrics import FLOOR
+from analysis.comparison.labels import method_label
+from analysis.comparison.long_table import read_long
+from analysis.comparison.wide_table import (
+    TABLE1,
+    TABLE2,
+    Column,
+    article_form,
     format_estimate,
+    parts,
+    wide_table,
 )
-from analysis.comparison.wide import TABLE1, TABLE2, Column, parts, wide_table
-from analysis.drawing.style import method_label
-from analysis.headline import facts_of, number, read_long
 from analysis.report import html, quality
 from analysis.report.facts import (
     ROOT,
@@ -33,14 +38,14 @@ from analysis.report.facts import (
     treated_share,
     versions,
 )
-from analysis.tables.table1 import FLOOR
-from analysis.tables.table2 import article_form
+from analysis.run.description import Assay, Run
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.errors import InputError
 
-REFERENCES = (HIGH_RESOLUTION, LOW_RESOLUTION, FLOOR, "low_resolution_channel_means")
+REFERENCES = (HIGH_RESOLUTION, LOW_RESOLUTION, FLOOR, LOW_RESOLUTION_MEANS)
 ROW_LABELS = {
     FLOOR: "HR against other HR (floor)",
-    "low_resolution_channel_means": "LR, channel means only",
+    LOW_RESOLUTION_MEANS: "LR, channel means only",
     LOW_RESOLUTION: "LR",
 }
 DATA_PROCESSING = (
@@ -56,7 +61,7 @@ LIMITS = (
     "the triple shift kept, sd ratio and within-treatment correlation, read together.",
     "The share of treated cells in the generator's training images is part of the prior, and the "
     "evaluation cells share it. A phenotype that the generator never saw cannot be reconstructed.",
-    "One generator seed can decide a table. This report is of one.",
+    "One generator seed can decide a table, and this report has one seed.",
 )
 SIMULATED = (
     "Simulated plates support 'the pipeline recovers planted effects' and 'methods rank so on "
@@ -66,55 +71,57 @@ TILE = (
     "Splits are blocks of one field (split_by: tile), because the data have nothing finer apart: "
     "class and well are one here, and no biological claim follows from any number of this assay."
 )
-
-
-TRIPLE = {"shift kept": "shift_kept", "sd ratio": "sd_ratio", "r within": "correlation"}
+TRIPLE = ("shift kept", "sd ratio", "r within")
 FIGURE_TITLES = {"scatter": "HR against SR, cell by cell"}
 ACCURACY = "accuracy LR / SR / HR, %"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where everything lies that the report shows."""
+    """Where everything lies that the report shows.
 
-    inputs: Inputs
-    config: Mapping[str, Any]
+    Attributes:
+        tables, figures: The long CSVs and the PNGs of this run.
+        benchmarks, logs: Folders of Snakemake's benchmark files and of the logs.
+        generators: By assay, those that lie elsewhere than in the results.
+    """
+
+    run: Run
     tables: Sequence[Path]
     figures: Sequence[Path]
     benchmarks: Path | None
     logs: Path | None
     generators: Mapping[str, Path]
 
-    def table(self, name: str) -> pd.DataFrame | None:
-        """A long table of this run by its name, such as 'table1'; None if it was not given."""
-        paths = [path for path in self.tables if path.stem == name]
-        return read_long(paths[0]) if paths else None
+    def numbers(self, name: str) -> pd.DataFrame | None:
+        """Return the long CSV of a table or figure, such as 'table1'; None if it was not given."""
+        paths = [*self.tables, *(path.with_suffix(".csv") for path in self.figures)]
+        return next((read_long(path) for path in paths if path.stem == name), None)
 
-    def figure_numbers(self, name: str) -> pd.DataFrame | None:
-        """The numbers of a figure; None if the figure was not given."""
-        paths = [path for path in self.figures if path.stem == name]
-        return read_long(paths[0].with_suffix(".csv")) if paths else None
+    def title(self, assay: str) -> str:
+        """Return the label of an assay; its name if it does not run."""
+        return next((one.label for one in self.run.assays if one.name == assay), assay)
 
 
 def title_of(sources: Sources) -> str:
-    """Name the assays, and say simulated in the title where one is."""
+    """Return the title, which names the assays and says which are simulated."""
     return "Super-resolution by regularised latent search: " + ", ".join(
-        assay.label for assay in sources.inputs.assays
+        assay.label for assay in sources.run.assays
     )
 
 
 def what_was_run(sources: Sources) -> str:
-    """Assays, factors, methods, device, versions, seed, commit, time."""
-    inputs = sources.inputs
+    """Return assays, factors, methods, device, versions, seed, commit and time."""
+    run = sources.run
     times = job_times(sources.benchmarks)
     total = readable_time(times["seconds"].sum()) if len(times) else ""
     pairs = {
-        "Assays": "; ".join(assay.label for assay in sources.inputs.assays),
-        "Factors": ", ".join(f"{factor}x" for factor in inputs.factors),
-        "Degradations": ", ".join(inputs.degradations),
-        "Methods": ", ".join(method_label(m) for m in inputs.methods),
-        "Seed": str(sources.config.get("seed", "")),
-        "Device": devices(sources.logs) or str(sources.config.get("device", "")),
+        "Assays": "; ".join(assay.label for assay in run.assays),
+        "Factors": ", ".join(f"{factor}x" for factor in run.factors),
+        "Degradations": ", ".join(run.degradations),
+        "Methods": ", ".join(method_label(m) for m in run.methods),
+        "Seed": str(run.seed),
+        "Device": devices(sources.logs) or run.device,
         "Versions": versions(),
         "Commit": commit(),
         "Time": f"{total} of jobs, one after the other" if total else "",
@@ -140,92 +147,89 @@ def _time_table(times: pd.DataFrame) -> str:
 
 
 def headline(sources: Sources) -> str:
-    """The numbers that a reader wants first, one row a comparison and feature."""
-    figure5, table2 = sources.figure_numbers("figure5"), sources.table("table2")
+    """Return the numbers that a reader wants first, one row a comparison and feature."""
+    figure5, table2 = sources.numbers("figure5"), sources.numbers("table2")
     if figure5 is None or table2 is None:
         return html.paragraph("No headline: Fig. 5 or Table 2 is not part of this report.")
-    titles = {assay.name: assay.label for assay in sources.inputs.assays}
     rows = []
-    for fact in facts_of(figure5, table2):
-        row = {"": f"{titles.get(fact['assay'], fact['assay'])}, {fact['factor']}x, "
-                   f"{fact['degradation']}", "feature": fact["feature"].replace("_", " "),
-               "method": method_label(fact["method"])}  # fmt: skip
+    for found in headlines(figure5, table2):
+        title = f"{sources.title(found.assay)}, {found.factor}x, {found.degradation}"
+        feature, method = found.feature.replace("_", " "), method_label(found.method)
+        row = {"": title, "feature": feature, "method": method}
         for side, (treatment, pair) in zip(
-            ("negative", "positive"), fact["medians"].items(), strict=False
+            ("negative", "positive"), found.medians.items(), strict=False
         ):
             row[f"median, {side}: HR → SR"] = f"{treatment}: {number(pair[0])} → {number(pair[1])}"
-        for heading, name in TRIPLE.items():
-            row[heading] = format_estimate(*fact[name], digits=2) or "n/a"
-        row[ACCURACY] = " / ".join(number(100 * value, 1) for value in fact["accuracy"].values())
+        triple = (found.shift_kept, found.sd_ratio, found.correlation)
+        for heading, one in zip(TRIPLE, triple, strict=True):
+            row[heading] = format_estimate(one.value, one.low, one.high, digits=2) or "n/a"
+        row[ACCURACY] = " / ".join(number(100 * value, 1) for value in found.accuracy.values())
         rows.append(row)
-    shown = html.table(pd.DataFrame(rows), numbers=[*TRIPLE, ACCURACY])
-    return shown + html.paragraph(
+    return html.table(pd.DataFrame(rows), numbers=[*TRIPLE, ACCURACY]) + html.paragraph(
         "Shift kept: SR over HR difference of medians; sd ratio: spread within treatments, SR over "
         "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three; "
-        "intervals resample wells. Every method is in Fig. 5 and Table 2.", "note"
-    )  # fmt: skip
+        "intervals resample wells. Every method is in Fig. 5 and Table 2.",
+        "note",
+    )
 
 
 def selection(sources: Sources) -> str:
-    """Cells, wells and fields of every split, and the fields that were left out."""
-    parts_of_page = []
-    for assay in sources.inputs.assays:
-        found = read_selection(sources.inputs.results, assay)
-        table = found.table.drop(columns=["split_by"]).rename(
-            columns=lambda name: name.replace("n_", "").replace("_", " ")
+    """Return cells, wells and fields of every split, and the fields that were left out."""
+    return "".join(_selection(assay, sources.run.results) for assay in sources.run.assays)
+
+
+def _selection(assay: Assay, results: Path) -> str:
+    found = read_selection(results, assay)
+    table = found.table.drop(columns=["split_by"]).rename(
+        columns=lambda name: name.replace("n_", "").replace("_", " ")
+    )
+    numbers = [name for name in table.columns if name not in ("treatment", "split")]
+    pieces = [
+        html.heading(assay.label, f"selection-{assay.name}", 3),
+        html.paragraph(f"Splits share no {found.split_by}."),
+        html.paragraph(TILE, "warning") if "tile" in found.split_by else "",
+        html.table(table.astype(str), numbers=numbers),
+    ]
+    share = treated_share(found, assay.negative_control)
+    if math.isfinite(share):
+        text = (
+            f"{100 * share:.0f} % of the generator's training cells are treated; the prior carries "
+            "this share."
         )
-        numbers = [name for name in table.columns if name not in ("treatment", "split")]
-        parts_of_page.append(html.heading(assay.label, f"selection-{assay.name}", 3))
-        parts_of_page.append(html.paragraph(f"Splits share no {found.split_by}."))
-        if "tile" in found.split_by:
-            parts_of_page.append(html.paragraph(TILE, "warning"))
-        parts_of_page.append(html.table(table.astype(str), numbers=numbers))
-        share = treated_share(found, assay.negative_control)
-        if math.isfinite(share):
-            parts_of_page.append(
-                html.paragraph(
-                    f"{100 * share:.0f} % of the generator's training cells are treated; the "
-                    "prior carries this share.", "note",
-                )
-            )  # fmt: skip
-        if found.skipped.empty:
-            parts_of_page.append(html.paragraph("No field was left out.", "note"))
-        else:
-            parts_of_page.append(
-                html.table(found.skipped.astype(str), caption="Fields left out", numbers=["fields"])
-            )
-    return "".join(parts_of_page)
+        pieces.append(html.paragraph(text, "note"))
+    if found.skipped.empty:
+        pieces.append(html.paragraph("No field was left out.", "note"))
+    else:
+        left_out = found.skipped.astype(str)
+        pieces.append(html.table(left_out, caption="Fields left out", numbers=["fields"]))
+    return "".join(pieces)
 
 
 def quality_flags(sources: Sources) -> str:
-    """Which crops were flagged, how many, and examples."""
-    parts_of_page = []
-    for assay in sources.inputs.assays:
-        parts_of_page.append(html.heading(assay.label, f"quality-{assay.name}", 3))
-        parts_of_page.append(quality.section(sources.inputs.results, assay))
-    return "".join(parts_of_page)
+    """Return which crops were flagged, how many, and examples."""
+    pieces = []
+    for assay in sources.run.assays:
+        pieces.append(html.heading(assay.label, f"quality-{assay.name}", 3))
+        pieces.append(quality.section(sources.run.results, assay))
+    return "".join(pieces)
 
 
 def generators(sources: Sources) -> str:
-    """Samples of every generator, with what it has seen."""
+    """Return samples of every generator, with the number of images that it has seen."""
     pages = []
-    for assay in sources.inputs.assays:
-        path = sources.generators.get(
-            assay.name, sources.inputs.results / assay.name / "generator.safetensors"
-        )
+    for assay in sources.run.assays:
+        own = sources.run.results / assay.name / "generator.safetensors"
+        path = sources.generators.get(assay.name, own)
         if not path.is_file():
-            pages.append(
-                html.paragraph(f"{assay.label}: no generator at {path}; none is shown.", "note")
-            )
+            text = f"{assay.label}: no generator at {path}; none is shown."
+            pages.append(html.paragraph(text, "note"))
             continue
-        header = generator_header(path)
-        picture = path.with_suffix(".png")
-        shown = (
-            html.image(picture, f"samples of the generator of {assay.label}", "samples")
-            if picture.is_file()
-            else ""
-        )
-        pages.append(html.figure(shown, html.escape(_generator_note(assay, header, path))))
+        picture, shown = path.with_suffix(".png"), ""
+        if picture.is_file():
+            alternative = f"samples of the generator of {assay.label}"
+            shown = html.image(picture.read_bytes(), alternative, "samples")
+        note = _generator_note(assay, generator_header(path), path)
+        pages.append(html.figure(shown, escape(note)))
     return "".join(pages)
 
 
@@ -242,7 +246,11 @@ def _generator_note(assay: Assay, header: Mapping[str, Any], path: Path) -> str:
 
 
 def figures(sources: Sources) -> str:
-    """Every figure with its caption."""
+    """Return every figure with its caption.
+
+    Raises:
+        InputError: A figure is missing.
+    """
     pages = []
     for path in sources.figures:
         if not path.is_file():
@@ -250,58 +258,52 @@ def figures(sources: Sources) -> str:
         name = path.stem
         title = FIGURE_TITLES.get(name, name.replace("figure", "Figure "))
         pages.append(html.heading(title, name, 3))
-        pages.append(html.figure(html.image(path, name), caption(name)))
+        pages.append(html.figure(html.image(path.read_bytes(), name), caption(name)))
     return "".join(pages)
 
 
 def tables(sources: Sources) -> str:
-    """Tables 1 and 2 for people, from the long CSVs."""
+    """Return Tables 1 and 2 for people, from the long CSVs."""
     pages = []
     for name, columns in (("table1", TABLE1), ("table2", TABLE2)):
-        long = sources.table(name)
+        long = sources.numbers(name)
         if long is None:
             continue
         pages.append(html.heading(name.replace("table", "Table "), name, 3))
         pages.append(f'<p class="note">{caption(name)}</p>')
-        for (assay, factor, degradation), part in parts(long):
-            pages.append(_wide(sources, (str(assay), factor, degradation), part, columns))
+        for assay, factor, degradation, part in parts(long):
+            title = f"{sources.title(assay)}, {factor}x, {degradation}"
+            pages.append(_wide(title, part, columns))
             pages += _design(part)
         if name == "table2":
-            article = article_form(long, sources.inputs.assays)
+            article = article_form(long, sources.run)
             title = "Table 2 in the article's form: accuracy of the best on tune, %"
             pages.append(html.table(article, caption=title, numbers=list(article.columns[3:])))
             pages.append(html.paragraph(DATA_PROCESSING))
     return "".join(pages)
 
 
-def _wide(
-    sources: Sources,
-    key: tuple[str, int, str],
-    part: pd.DataFrame,
-    columns: Mapping[str, Column],
-) -> str:
-    labels = {method: ROW_LABELS.get(method, method_label(method)) for method in part["method"]}
-    frame, notes = wide_table(part, columns, labels)
-    titles = {assay.name: assay.label for assay in sources.inputs.assays}
+def _wide(title: str, part: pd.DataFrame, columns: Mapping[str, Column]) -> str:
+    """Return one comparison as a wide table, with its notes."""
     methods = list(dict.fromkeys(part["method"]))
+    labels = {method: ROW_LABELS.get(method, method_label(method)) for method in methods}
+    frame, notes = wide_table(part, columns, labels)
     reference = [i for i, method in enumerate(methods) if method in REFERENCES]
-    title = f"{titles.get(key[0], key[0])}, {key[1]}x, {key[2]}"
     shown = html.table(frame, caption=title, numbers=list(frame.columns[1:]), reference=reference)
     return shown + html.paragraph(" ".join([*_units(part), *notes]), "note")
 
 
 def _design(part: pd.DataFrame) -> list[str]:
-    """Say what the wells let the accuracies of Table 2 mean; nothing under another table."""
+    """Return what the design lets the accuracies of Table 2 mean; nothing under another table."""
     found = part.dropna(subset="value").set_index("metric")
     warnings = [found.loc[name] for name in WARNINGS if name in found.index]
     pages = [html.paragraph(f"{row['reason']}.", "warning") for row in warnings if row["value"]]
-    if PLATES_SHARED in found.index and found.loc[PLATES_SHARED, "reason"]:
-        pages.insert(0, html.paragraph(f"{found.loc[PLATES_SHARED, 'reason']}.", "note"))
-    return pages
+    shared = str(found["reason"].get(PLATES_SHARED, ""))
+    return [html.paragraph(f"{shared}.", "note"), *pages] if shared else pages
 
 
 def _units(part: pd.DataFrame) -> list[str]:
-    """Say what intervals resample, and how many there are."""
+    """Return a sentence on what intervals resample, and how many of them there are."""
     here = part[part["low"].notna() & ~part["unit_of_replication"].isin(["", "cell"])]
     found = []
     for unit, rows in here.groupby("unit_of_replication"):
@@ -312,34 +314,38 @@ def _units(part: pd.DataFrame) -> list[str]:
 
 
 def limits(sources: Sources) -> str:
-    """What may and may not be concluded."""
-    simulated = any(assay.simulated for assay in sources.inputs.assays)
+    """Return what may and may not be concluded."""
+    simulated = any(assay.simulated for assay in sources.run.assays)
     return html.bullets([SIMULATED, *LIMITS] if simulated else LIMITS)
 
 
 def files(sources: Sources) -> str:
-    """Where everything lies."""
+    """Return a table of where everything lies."""
     rows = [{"what": f"{path.stem} (long CSV)", "file": str(path)} for path in sources.tables]
     for path in sources.figures:
         name = f"{path.stem} (png; pdf and csv beside it)"
         rows.append({"what": name, "file": str(path)})
-    for assay in sources.inputs.assays:
-        root = sources.inputs.results / assay.name
-        for what, file in (
-            ("selected cells", "cells.ome.tif"),
-            ("HR images", "high_resolution.ome.tif"),
-            ("thresholds on HR controls of split tune", "thresholds.csv"),
-            ("images, features, metrics and classification of a method",
-             "{factor}x/{degradation}/{method}.*"),
-        ):  # fmt: skip
-            if what == "HR images" and not assay.has_high_resolution:
-                continue
-            rows.append({"what": f"{assay.label}: {what}", "file": str(root / file)})
+    of_methods = "images, features, metrics and classification of a method"
+    for assay in sources.run.assays:
+        high = {"HR images": "high_resolution.ome.tif"} if assay.has_high_resolution else {}
+        places = {
+            "selected cells": "cells.ome.tif",
+            **high,
+            "thresholds on HR controls of split tune": "thresholds.csv",
+            of_methods: "{factor}x/{degradation}/{method}.*",
+        }
+        for what, file in places.items():
+            path = sources.run.results / assay.name / file
+            rows.append({"what": f"{assay.label}: {what}", "file": str(path)})
     return html.paragraph("Paths start at the folder of the run.") + html.table(pd.DataFrame(rows))
 
 
 def caption(name: str) -> str:
-    """Return the caption of a table or figure as HTML, from workflow/report."""
+    """Return the caption of a table or figure as HTML, from workflow/report.
+
+    Raises:
+        InputError: There is none.
+    """
     path = ROOT / "workflow" / "report" / f"{name}.rst"
     if not path.is_file():
         raise InputError(f"The caption {path} does not exist. Write one for {name}.")

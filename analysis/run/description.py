@@ -21,7 +21,7 @@ from analysis.run.values import (
     section_values,
 )
 from rls.io.digests import check_digest
-from rls.io.names import HIGH_RESOLUTION
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.errors import InputError
 
 FILE = "run.json"  # in the folder of results
@@ -118,6 +118,17 @@ class Comparison:
         """Such as 'Translocation (simulated), 8x, bicubic'."""
         return f"{self.assay.label}, {self.factor}x, {self.degradation}"
 
+    @property
+    def reference(self) -> str:
+        """The row whose cells all methods reconstruct: HR, or LR where no HR exists."""
+        return HIGH_RESOLUTION if self.assay.has_high_resolution else LOW_RESOLUTION
+
+    @property
+    def intensity(self) -> Path:
+        """The intensity scale: the assay's, or that of the LR images where no HR exists."""
+        has_high = self.assay.has_high_resolution
+        return (self.folder.parent.parent if has_high else self.folder) / "intensity.json"
+
     def features(self, method: str) -> Path:
         """Features of one method: one row a cell."""
         return self.folder / f"{method}.features.parquet"
@@ -135,6 +146,18 @@ class Comparison:
         if method == HIGH_RESOLUTION:
             return self.folder.parent.parent / f"{method}.ome.tif"
         return self.folder / f"{method}.ome.tif"
+
+    def latents(self, method: str) -> Path:
+        """Styles that a search found: one row a cell."""
+        return self.folder / f"{method}.latents.safetensors"
+
+    def solutions(self, method: str, kind: str, suffix: str) -> Path:
+        """A file of several solutions of one kind; ``suffix`` is such as ``.ome.tif``."""
+        return self.folder / "solutions" / f"{method}.{kind}{suffix}"
+
+    def sweep(self, method: str) -> Path:
+        """Metrics and features of a sweep over the weights of Eq. 5, on the clean degradation."""
+        return self.folder.parent / "sweep" / f"{method}.metrics.parquet"
 
 
 @dataclass(frozen=True)
@@ -177,6 +200,18 @@ class Run:
                 if condition.clean or not clean_only:
                     at = f"{condition.factor}x/{condition.degradation}"
                     yield Comparison(assay, condition, self.results / assay.name / at)
+
+    def assay(self, name: str) -> Assay:
+        """Return an assay by its name.
+
+        Raises:
+            InputError: It does not run.
+        """
+        for assay in self.assays:
+            if assay.name == name:
+                return assay
+        names = ", ".join(assay.name for assay in self.assays)
+        raise InputError(f"Assay '{name}' does not run; those that run are {names}. Name one.")
 
     def to_json(self) -> str:
         """Return the text of ``run.json``, which does not name the folder that it lies in."""

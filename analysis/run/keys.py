@@ -43,7 +43,7 @@ SECTIONS = {
     "measure": "analysis/features/settings.py",
     "classify": "analysis/classification/settings.py",
     "tables": "analysis/comparison/settings.py",
-    "solutions": "analysis/tables/solutions.py",
+    "solutions": "analysis/comparison/solutions_settings.py",
     "figures": "analysis/drawing/settings.py",
 }
 # Sections that several commands share: every command that has one of their keys is given it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 
 from analysis.cells.flagged_cells import count_flags, draw_examples
 from analysis.cells.quality import FLAGS
+from analysis.run.description import Assay, Condition, Run
 from rls.io import Intensity, write_intensity, write_stack, write_table, write_weights
 from rls.search.forward import resize_matrix
 
@@ -68,7 +68,7 @@ def write_results(
     size: int = SIZE,
     degradation: str = DEGRADATION,
 ) -> Path:
-    """Write the stacks of one assay, its intensity scale and the assays file; return the file.
+    """Write the stacks of one assay, its intensity scale and run.json; return the last.
 
     Styles of method number k lie k apart, and their log prior is -k.
     """
@@ -90,24 +90,48 @@ def write_results(
         header = {"kind": "latents", "image_ids": list(table["image_id"])}
         latents = folder / f"{method}.latents.safetensors"
         write_weights(latents, {"w": torch.as_tensor(styles)}, header)
-    return write_assays(root, assay)
+    return write_run(root, methods, assay, degradations=(degradation,))
 
 
-def write_assays(root: Path, *names: str) -> Path:
-    """Write the file that --assays-config reads."""
-    block = {
-        "title": "Translocation",
-        "simulated": True,
-        "negative_control": CONTROLS[0],
-        "positive_control": CONTROLS[1],
-        "channels": list(CHANNELS),
-        "nucleus_channel": "dna",
-        "marker_channel": "nfkb",
-        "features": ["nucleocytoplasmic_ratio"],
-        "factors": [FACTOR],
-    }
-    path = root / "assays.json"
-    path.write_text(json.dumps({name: block for name in names}))
+def run_of(
+    root: Path,
+    methods: tuple[str, ...],
+    *names: str,
+    degradations: tuple[str, ...] = (DEGRADATION,),
+    degraded: tuple[str, ...] | None = None,
+) -> Run:
+    """Return a run of assays that measure the ratio, but for ``golgi``, which measures the Golgi.
+
+    ``degraded`` are the methods that run on the degradations after the first; default all.
+    """
+    conditions = tuple(
+        Condition(FACTOR, name, methods if rank == 0 or degraded is None else degraded, rank == 0)
+        for rank, name in enumerate(degradations)
+    )
+    assays = tuple(
+        Assay(
+            name=name,
+            title="Golgi" if name == "golgi" else "Translocation",
+            simulated=True,
+            negative_control=CONTROLS[0],
+            positive_control=CONTROLS[1],
+            channels=CHANNELS,
+            nucleus_channel="dna",
+            marker_channel="nfkb",
+            features=("golgi",) if name == "golgi" else ("nucleocytoplasmic_ratio",),
+            has_high_resolution=True,
+            split_by="well",
+            conditions=conditions,
+        )
+        for name in names or ("translocation",)
+    )
+    return Run(1, "cpu", methods, assays, root)
+
+
+def write_run(root: Path, methods: tuple[str, ...], *names: str, **options) -> Path:
+    """Write the file that --run reads."""
+    path = root / "run.json"
+    path.write_text(run_of(root, methods, *names, **options).to_json())
     return path
 
 

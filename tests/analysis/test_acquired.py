@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from analysis.comparison.layout import NO_HIGH_RESOLUTION
+from analysis.comparison.long_table import NO_HIGH_RESOLUTION
 from analysis.low_resolution import Settings, check_cells, choose_scale
 from analysis.run.checks import check
 from rls.io import Intensity, Stack, read_intensity, read_stack

@@ -7,20 +7,22 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from analysis.comparison.layout import long_table
+from analysis.comparison.long_table import long_table
+from analysis.comparison.solutions import solution_rows
+from analysis.drawing import style
+from analysis.drawing.settings import Figure8Settings
+from analysis.drawing.solutions import numbers_of, read_shown
 from analysis.drawing.style import DOUBLE_COLUMN, SMALLEST_FONT
 from analysis.figures import figure8
-from analysis.figures.figure8 import Settings, numbers_of, read_shown
-from analysis.tables import solutions
 from rls.io import read_stack, read_table, write_stack
 from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.analysis.test_figures import SETTINGS as OF_FIGURES
 from tests.analysis.test_table_solutions import SETTINGS as OF_TABLE
-from tests.analysis.test_table_solutions import folder_of, inputs_of, write_run
+from tests.analysis.test_table_solutions import folder_of, run_of, write_run
 
-SETTINGS = Settings(**{**asdict(OF_FIGURES), "cells_per_treatment": 3, **asdict(OF_TABLE)})
+SETTINGS = Figure8Settings(**{**asdict(OF_FIGURES), "cells_per_treatment": 3, **asdict(OF_TABLE)})
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +39,16 @@ def root(tmp_path_factory):
     long.insert(0, "image_id", long["source_image_id"] + "_k" + number.astype(str))
     stack = np.repeat(images, 5, axis=0).astype(np.float32) + 100.0 * number[:, None, None, None]
     for kind in OF_TABLE.kinds:
-        target = solutions.solutions_path(comparison(path), "rls", kind, ".ome.tif")
+        target = comparison(path).solutions("rls", kind, ".ome.tif")
         write_stack(target, stack.astype(np.float32), long.assign(solution=number),
                     channels=made_up.CHANNELS, pixel_size_um=1.0, written_by="test")  # fmt: skip
-    table = long_table(solutions.rows_of(inputs_of(path), OF_TABLE))
+    table = long_table(solution_rows(run_of(path), OF_TABLE))
     table.to_csv(path / "solutions.csv", index=False)
     return path
 
 
 def comparison(root):
-    return next(inputs_of(root).comparisons())
+    return next(run_of(root).comparisons())
 
 
 def table_of(root):
@@ -55,7 +57,7 @@ def table_of(root):
 
 def test_every_row_holds_one_cells_own_images_and_only_of_evaluation(root):
     shown = read_shown(comparison(root), table_of(root), SETTINGS)
-    stack = read_stack(solutions.solutions_path(comparison(root), "rls", "variational", ".ome.tif"))
+    stack = read_stack(comparison(root).solutions("rls", "variational", ".ome.tif"))
     low = read_stack(folder_of(root) / "low_resolution.ome.tif")
     assert len(shown.images) == 6
     for name, images in shown.images.items():
@@ -85,13 +87,13 @@ def test_the_numbers_are_each_cells_interval_and_the_tables(root):
 
 def test_the_command_draws_a_figure_that_fits_a_journal(root, monkeypatch):
     drawn = []
-    monkeypatch.setattr(figure8, "save_outputs", lambda figure, rows, *_: drawn.append(figure))
+    monkeypatch.setattr(
+        style, "save_outputs", lambda figure_and_rows, *_: drawn.append(figure_and_rows[0])
+    )
     outputs = [f"--output-{kind}" for kind in ("pdf", "png", "csv")]
     figure8.main(
         [
-            *("--results", str(root), "--assay", "translocation"),
-            *("--factors", str(made_up.FACTOR), "--degradations", made_up.DEGRADATION),
-            *("--methods", "rls", "--assays-config", str(root / "assays.json")),
+            *("--run", str(made_up.write_run(root, ("rls",)))),
             *("--table", str(root / "solutions.csv"), *as_flags(SETTINGS)),
             *(text for name in outputs for text in (name, str(root / "f"))),
         ]

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.drawing import path_lengths
 from analysis.drawing.style import SMALLEST_FONT
-from analysis.figures import path_lengths
+from analysis.figures import path_lengths as command
 from rls.io import write_table
 from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
@@ -38,7 +39,7 @@ def measured(path, cv=0.2, sd=7.0, flow=True, jacobians=True):
 
 
 def drawn(tmp_path, tables, labels):
-    path_lengths.main(
+    command.main(
         [
             *("--tables", *map(str, tables), "--labels", *labels, *as_flags(SETTINGS)),
             *("--output-pdf", str(tmp_path / "f.pdf"), "--output-png", str(tmp_path / "f.png")),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,10 @@ import yaml
 from matplotlib.colors import to_rgb
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from analysis.comparison.layout import LONG_COLUMNS, Inputs, read_assays
+from analysis.comparison import kept_features
+from analysis.comparison.labels import LABELS
+from analysis.comparison.long_table import LONG_COLUMNS, long_table
+from analysis.drawing import boxes, example_cells, style_norms
 from analysis.drawing.grids import (
     PALETTES,
     cells_across,
@@ -25,13 +26,13 @@ from analysis.drawing.settings import Settings
 from analysis.drawing.style import (
     COLOURS,
     DOUBLE_COLUMN,
-    LABELS,
     LARGEST_HEIGHT,
     NEGATIVE,
     SMALLEST_FONT,
     method_colours,
 )
-from analysis.figures import figure1, figure2, figure3, figure4, figure5
+from analysis.figures import figure3, figure5
+from rls.io import read_stack, write_stack, write_table
 from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
@@ -52,25 +53,17 @@ METHODS = ("rls", "pulse")
 FEATURE = "nucleocytoplasmic_ratio"
 
 
-def inputs_of(root, methods=METHODS):
-    assays = read_assays(made_up.write_assays(root, "translocation"))
-    return Inputs(
-        results=root,
-        assays=tuple(assays.values()),
-        factors=(made_up.FACTOR,),
-        degradations=(made_up.DEGRADATION,),
-        methods=methods,
-    )
-
-
 def command_line(root, methods):
     return [
-        *("--results", str(root), "--assay", "translocation", "--factors", str(made_up.FACTOR)),
-        *("--degradations", made_up.DEGRADATION, "--methods", *methods),
-        *("--assays-config", str(root / "assays.json"), *as_flags(SETTINGS)),
+        *("--run", str(made_up.write_run(root, methods)), *as_flags(SETTINGS)),
         *("--output-pdf", str(root / "f.pdf"), "--output-png", str(root / "f.png")),
         *("--output-csv", str(root / "f.csv")),
     ]
+
+
+def features_of(run):
+    """The table of features that figures read."""
+    return long_table(kept_features.kept_rows(run, SETTINGS))
 
 
 def ratios(n_cells=60):
@@ -196,7 +189,9 @@ def test_no_panel_is_under_its_smallest_size():
 
 def test_figure_2_has_a_panel_for_every_cell_and_method(tmp_path):
     made_up.write_results(tmp_path, METHODS)
-    figure, rows = figure2.draw(inputs_of(tmp_path, ("bicubic", *METHODS)), SETTINGS)
+    figure, rows = example_cells.draw_methods(
+        made_up.run_of(tmp_path, ("bicubic", *METHODS)), SETTINGS
+    )
     panels = [axes for axes in figure.axes if axes.get_gid() == "panel"]
     assert len(panels) == 2 * 2 * len(("high_resolution", "low_resolution", "bicubic", *METHODS))
     numbers = pd.DataFrame(rows)
@@ -209,7 +204,7 @@ def test_figure_2_has_a_panel_for_every_cell_and_method(tmp_path):
 
 def test_figure_2_shows_low_resolution_as_its_own_pixels_and_one_scale(tmp_path):
     made_up.write_results(tmp_path, ("rls",))
-    figure, _ = figure2.draw(inputs_of(tmp_path, ("rls",)), SETTINGS)
+    figure, _ = example_cells.draw_methods(made_up.run_of(tmp_path, ("rls",)), SETTINGS)
     images = [axes.images[0] for axes in figure.axes if axes.get_gid() == "panel"]
     sides = {image.get_array().shape[0] for image in images}
     assert sides == {made_up.SIZE, made_up.SIZE // made_up.FACTOR}
@@ -224,7 +219,7 @@ def test_figure_3_stands_in_the_articles_order_and_writes_its_files(tmp_path):
     figure3.main(command_line(tmp_path, METHODS))
     for name in ("f.pdf", "f.png", "f.csv"):
         assert (tmp_path / name).stat().st_size > 500
-    figure, _ = figure3.draw(inputs_of(tmp_path), SETTINGS)
+    figure, _ = example_cells.draw_without_golgi(made_up.run_of(tmp_path, METHODS), SETTINGS)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles[:3] == ["LR", "RLS", "HR"]
     numbers = pd.read_csv(tmp_path / "f.csv")
@@ -234,22 +229,19 @@ def test_figure_3_stands_in_the_articles_order_and_writes_its_files(tmp_path):
 
 def test_figure_3_refuses_a_method_that_did_not_run(tmp_path):
     with pytest.raises(InputError, match="super_resolution"):
-        figure3.draw(inputs_of(tmp_path, ("pulse",)), SETTINGS)
+        example_cells.draw_without_golgi(made_up.run_of(tmp_path, ("pulse",)), SETTINGS)
 
 
-def both_assays(root, methods=METHODS):
-    """Inputs of translocation and of an assay that measures the Golgi."""
-    found = read_assays(made_up.write_assays(root, "translocation", "golgi"))
-    golgi = replace(found["golgi"], title="Golgi", features=("golgi",))
-    return replace(inputs_of(root, methods), assays=(found["translocation"], golgi))
+BOTH = ("translocation", "golgi")
 
 
 def test_figure_4_shows_the_golgi_and_figure_3_what_does_not_measure_it(tmp_path):
-    for assay in ("translocation", "golgi"):
+    for assay in BOTH:
         made_up.write_results(tmp_path, METHODS, assay=assay)
-    inputs = both_assays(tmp_path)
-    for drawn, name in ((figure3, "translocation"), (figure4, "golgi")):
-        figure, rows = drawn.draw(inputs, SETTINGS)
+    run = made_up.run_of(tmp_path, METHODS, *BOTH)
+    draw = example_cells.draw_without_golgi, example_cells.draw_golgi
+    for drawn, name in zip(draw, BOTH, strict=True):
+        figure, rows = drawn(run, SETTINGS)
         numbers = pd.DataFrame(rows)
         assert set(numbers["assay"]) == {name}
         assert set(numbers["treatment"]) == set(made_up.CONTROLS)
@@ -259,17 +251,15 @@ def test_figure_4_shows_the_golgi_and_figure_3_what_does_not_measure_it(tmp_path
 
 
 def test_a_figure_without_an_assay_of_its_own_says_which_to_make(tmp_path):
-    inputs = both_assays(tmp_path)
+    translocation, golgi = (made_up.run_of(tmp_path, METHODS, name) for name in BOTH)
     with pytest.raises(InputError, match="or make figure3"):
-        figure4.draw(replace(inputs, assays=inputs.assays[:1]), SETTINGS)
+        example_cells.draw_golgi(translocation, SETTINGS)
     with pytest.raises(InputError, match="Make figure4"):
-        figure3.draw(replace(inputs, assays=inputs.assays[1:]), SETTINGS)
+        example_cells.draw_without_golgi(golgi, SETTINGS)
 
 
 def test_a_method_without_a_chosen_cell_is_named(tmp_path):
     made_up.write_results(tmp_path, ("rls",))
-    from rls.io import read_stack, write_stack
-
     path = tmp_path / "translocation" / "8x" / "bicubic" / "rls.ome.tif"
     stack = read_stack(path)
     write_stack(
@@ -277,7 +267,7 @@ def test_a_method_without_a_chosen_cell_is_named(tmp_path):
         channels=stack.channels, pixel_size_um=stack.pixel_size_um, written_by="test",
     )  # fmt: skip
     with pytest.raises(InputError, match="rls.ome.tif lacks"):
-        figure2.draw(inputs_of(tmp_path, ("rls",)), SETTINGS)
+        example_cells.draw_methods(made_up.run_of(tmp_path, ("rls",)), SETTINGS)
 
 
 # ---- figure 5 ----------------------------------------------------------------------------------
@@ -285,7 +275,8 @@ def test_a_method_without_a_chosen_cell_is_named(tmp_path):
 
 def numbers_of(root, values, methods):
     made_up.write_features(root, values)
-    figure, rows = figure5.draw(inputs_of(root, methods), SETTINGS)
+    run = made_up.run_of(root, methods)
+    figure, rows = boxes.draw(run, SETTINGS, features_of(run))
     return figure, pd.DataFrame(rows).set_index(["method", "metric", "treatment"])
 
 
@@ -343,7 +334,8 @@ def test_figure_5_letters_its_assays_and_keeps_to_a_page(tmp_path, count):
     made_up.write_features(tmp_path, values)
     areas = {name: 12.0 - 4 * numbers for name, numbers in values.items()}
     made_up.write_features(tmp_path, areas, assay="golgi", column="golgi_mean_spot_area_um2")
-    figure, rows = figure5.draw(both_assays(tmp_path, methods), SETTINGS)
+    run = made_up.run_of(tmp_path, methods, *BOTH)
+    figure, rows = boxes.draw(run, SETTINGS, features_of(run))
     assert set(pd.DataFrame(rows)["feature"]) == {FEATURE, "golgi_mean_spot_area_um2"}
     letters = [text.get_text() for text in all_texts(figure) if text.get_text() in tuple("abc")]
     assert letters == ["a", "b"]
@@ -380,7 +372,23 @@ def test_methods_measured_on_other_cells_are_refused(tmp_path):
     made_up.write_features(tmp_path, {"high_resolution": high})
     made_up.write_features(tmp_path, {"rls": high[:50]}, wells=5)
     with pytest.raises(InputError, match="same cells"):
-        figure5.draw(inputs_of(tmp_path, ("rls",)), SETTINGS)
+        boxes.draw(made_up.run_of(tmp_path, ("rls",)), SETTINGS, pd.DataFrame())
+
+
+def test_figure_5_writes_what_the_table_of_features_says_and_refuses_another_runs(tmp_path):
+    high, _ = ratios()
+    made_up.write_features(tmp_path, {"high_resolution": high, "rls": high * 1.5})
+    table = features_of(made_up.run_of(tmp_path, ("rls",)))
+    path = tmp_path / "features.csv"
+    for value in ("value", "low", "high"):
+        table.loc[table["metric"] == "auc", value] = 0.123
+    write_table(path, table, written_by="table_features")
+    figure5.main([*command_line(tmp_path, ("rls",)), "--features", str(path)])
+    numbers = pd.read_csv(tmp_path / "f.csv")
+    assert (numbers.loc[numbers["metric"] == "auc", "value"] == 0.123).all()
+    write_table(path, table.assign(factor=99), written_by="table_features")
+    with pytest.raises(InputError, match="rule table_features has no row of Translocation"):
+        figure5.main([*command_line(tmp_path, ("rls",)), "--features", str(path)])
 
 
 def test_no_writing_is_under_six_points(tmp_path):
@@ -397,14 +405,14 @@ def test_figure_1_sets_the_spread_of_a_gaussian_beside_chi_squared(tmp_path):
     random = np.random.default_rng(0)
     dimensions = 32
     exact = random.chisquare(dimensions, 5_000)
-    norms = {name: exact * (k + 1) for k, name in enumerate(figure1.TRANSFORMS)}
-    assay = read_assays(made_up.write_assays(tmp_path, "translocation"))["translocation"]
-    rows = figure1.rows_of(assay, norms, dimensions, 1000, SETTINGS)
+    norms = {name: exact * (k + 1) for k, name in enumerate(style_norms.TRANSFORMS)}
+    (assay,) = made_up.run_of(tmp_path, ("rls",)).assays
+    rows = style_norms.numbers_of(assay, norms, dimensions, 1000, SETTINGS)
     numbers = pd.DataFrame(rows).set_index(["method", "metric"])["value"]
     assert numbers["chi_squared", "squared_norm_sd"] == pytest.approx(8.0)
     assert numbers["z", "squared_norm_sd"] == pytest.approx(8.0, rel=0.05)
     assert numbers["w", "squared_norm_mean"] == pytest.approx(64.0, rel=0.02)
-    figure = figure1.draw(norms, dimensions, assay)
+    figure = style_norms.draw(norms, dimensions, assay)
     density, spread = figure.axes
     assert len(density.lines) == len(norms) + 1
     assert "simulated" in figure.get_suptitle()

@@ -8,24 +8,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison.layout import LONG_COLUMNS, Inputs, read_assays
-from analysis.drawing.style import SMALLEST_FONT
+from analysis.comparison.image_quality import quality_rows
+from analysis.comparison.long_table import LONG_COLUMNS, long_table, read_long
+from analysis.drawing import ablations, degradations
+from analysis.drawing.style import SMALLEST_FONT, save
 from analysis.figures import figure6, figure7
 from rls.io import read_table, write_table
+from rls.runtime.command import as_flags
+from rls.runtime.errors import InputError
 from tests.analysis import made_up
-from tests.analysis.test_figures import FEATURE, SETTINGS, all_texts, ratios
+from tests.analysis.test_figures import FEATURE, SETTINGS, all_texts, features_of, ratios
 
 CLEAN, NOISE = "clean", "gaussian_noise"
 METHODS = ("bicubic", "rls")
 ABLATIONS = ("rls", "rls_unregularized")
 
 
-def inputs_of(root, methods, degradations=(CLEAN,), few=None):
-    assays = read_assays(made_up.write_assays(root, "translocation"))
-    return Inputs(
-        root, tuple(assays.values()), (made_up.FACTOR,), degradations, methods,
-        degraded_methods=few,
-    )  # fmt: skip
+def drawn(module, run, settings=SETTINGS):
+    """The figure and its numbers, from the tables of the run."""
+    table1 = long_table(quality_rows(run, settings))
+    return module.draw(run, settings, table1, features_of(run))
 
 
 def write(root, degradation, methods, kept):
@@ -43,7 +45,7 @@ def write(root, degradation, methods, kept):
 def degraded(tmp_path):
     write(tmp_path, CLEAN, METHODS, {"bicubic": 0.5, "rls": 0.9})
     write(tmp_path, NOISE, ("rls",), {"rls": 0.4})
-    return inputs_of(tmp_path, METHODS, (CLEAN, NOISE), ("rls",))
+    return made_up.run_of(tmp_path, METHODS, degradations=(CLEAN, NOISE), degraded=("rls",))
 
 
 def table_of(rows):
@@ -51,7 +53,7 @@ def table_of(rows):
 
 
 def test_figure_6_shows_what_each_degradation_left_of_the_planted_shift(degraded):
-    figure, rows = figure6.draw(degraded, SETTINGS)
+    figure, rows = drawn(degradations, degraded)
     numbers = table_of(rows)
     for degradation, kept in ((CLEAN, 0.9), (NOISE, 0.4)):
         row = numbers.loc[(degradation, "rls", "shift_kept")]
@@ -68,7 +70,7 @@ def test_figure_6_shows_what_each_degradation_left_of_the_planted_shift(degraded
 
 
 def test_figure_6_shows_the_same_cells_under_every_degradation(degraded):
-    figure, _ = figure6.draw(degraded, SETTINGS)
+    figure, _ = drawn(degradations, degraded)
     panels = [axes.images[0].get_array() for axes in figure.axes if axes.get_gid() == "panel"]
     a_row = 2 * len(("high_resolution", "low_resolution", "rls"))
     assert len(panels) == 2 * a_row
@@ -77,21 +79,23 @@ def test_figure_6_shows_the_same_cells_under_every_degradation(degraded):
 
 
 def test_a_panel_without_its_network_says_why(degraded):
-    figure, rows = figure6.draw(degraded, SETTINGS)
+    figure, rows = drawn(degradations, degraded)
     assert "VGG" in table_of(rows).loc[(NOISE, "rls", "lpips"), "reason"]
     assert any("VGG" in text.get_text().replace("\n", " ") for text in all_texts(figure))
 
 
 def test_a_run_of_one_degradation_has_a_figure_6_of_one_sentence(tmp_path):
     write(tmp_path, CLEAN, METHODS, {"bicubic": 0.5, "rls": 0.9})
-    figure, rows = figure6.draw(inputs_of(tmp_path, METHODS), SETTINGS)
+    figure, rows = drawn(degradations, made_up.run_of(tmp_path, METHODS, degradations=(CLEAN,)))
     assert not figure.axes and "Fig. 6 is empty" in all_texts(figure)[0].get_text()
-    assert len(rows) == 1 and rows[0]["reason"] == figure6.ONE_DEGRADATION
+    assert len(rows) == 1 and rows[0]["reason"] == degradations.ONE_DEGRADATION
 
 
 def test_figure_7_sets_the_ablations_that_ran_beside_the_full_search(tmp_path):
     write(tmp_path, CLEAN, ABLATIONS, {"rls": 0.9, "rls_unregularized": 0.2})
-    figure, rows = figure7.draw(inputs_of(tmp_path, ("rls_unregularized", "rls")), SETTINGS)
+    figure, rows = drawn(
+        ablations, made_up.run_of(tmp_path, ("rls_unregularized", "rls"), degradations=(CLEAN,))
+    )
     numbers = table_of(rows).loc[CLEAN]
     order = list(dict.fromkeys(method for method, _ in numbers.index))
     assert order == list(ABLATIONS), "the order of figures.ablations"
@@ -102,11 +106,13 @@ def test_figure_7_sets_the_ablations_that_ran_beside_the_full_search(tmp_path):
         assert kept[method, "mean_pair_distance"] == pytest.approx(number)
     images = [axes for axes in figure.axes if axes.get_gid() == "panel"]
     assert len(images) == 2 * SETTINGS.cells_per_treatment * (2 + len(ABLATIONS))
-    assert len(figure7.panels_of(rows)) == 8
+    assert len(ablations.panels_of(pd.DataFrame(rows))) == 8
 
 
 def test_one_search_alone_is_no_ablation_and_figure_7_says_so(tmp_path):
-    figure, rows = figure7.draw(inputs_of(tmp_path, ("bicubic", "rls")), SETTINGS)
+    figure, rows = ablations.draw(
+        made_up.run_of(tmp_path, METHODS), SETTINGS, pd.DataFrame(), pd.DataFrame()
+    )
     assert not figure.axes and "Fig. 7 is empty" in all_texts(figure)[0].get_text()
     assert "rls" in rows[0]["reason"]
 
@@ -115,27 +121,47 @@ def test_a_method_without_styles_has_no_prior_and_says_so(tmp_path):
     write(tmp_path, CLEAN, ABLATIONS, {"rls": 0.9, "rls_unregularized": 0.2})
     path = tmp_path / "translocation" / "8x" / CLEAN / "rls.parquet"
     write_table(path, read_table(path).drop(columns="log_prior"), written_by="test")
-    numbers = table_of(figure7.draw(inputs_of(tmp_path, ABLATIONS), SETTINGS)[1])
+    numbers = table_of(
+        drawn(ablations, made_up.run_of(tmp_path, ABLATIONS, degradations=(CLEAN,)))[1]
+    )
     row = numbers.loc[(CLEAN, "rls", "log_prior")]
     assert np.isnan(row["value"]) and "no styles" in row["reason"]
 
 
-@pytest.mark.parametrize("figure", [figure6, figure7])
-def test_the_commands_write_all_three_files_with_readable_letters(tmp_path, degraded, figure):
-    from analysis.comparison.layout import long_table
-    from analysis.drawing.style import save
-
-    settings = replace(SETTINGS, ablations=METHODS)
-    drawn, rows = figure.draw(degraded, settings)
+@pytest.mark.parametrize("module", [degradations, ablations])
+def test_the_figures_are_written_with_readable_letters(tmp_path, degraded, module):
+    figure, rows = drawn(module, degraded, replace(SETTINGS, ablations=METHODS))
     paths = {kind: tmp_path / f"f.{kind}" for kind in ("pdf", "png", "csv")}
-    save(drawn, long_table(rows), written_by="test", **paths)
-    assert min(text.get_fontsize() for text in all_texts(drawn)) >= SMALLEST_FONT
+    save(figure, long_table(rows), written_by="test", **paths)
+    assert min(text.get_fontsize() for text in all_texts(figure)) >= SMALLEST_FONT
     assert list(pd.read_csv(paths["csv"]).columns)[: len(LONG_COLUMNS)] == list(LONG_COLUMNS)
     assert paths["png"].stat().st_size > 5_000
 
 
+@pytest.mark.parametrize("command", [figure6, figure7])
+def test_the_commands_write_what_the_tables_say(tmp_path, degraded, command):
+    settings = replace(SETTINGS, ablations=METHODS)
+    table1 = long_table(quality_rows(degraded, settings))
+    table1.loc[table1["metric"] == "kernel_distance_random_x1000", "value"] = 1 / 3
+    (tmp_path / "run.json").write_text(degraded.to_json())
+    flags = ["--run", str(tmp_path / "run.json"), *as_flags(settings)]
+    for name, table in (("table1", table1), ("features", features_of(degraded))):
+        write_table(tmp_path / f"{name}.csv", table, written_by="test")
+        flags += [f"--{name}", str(tmp_path / f"{name}.csv")]
+    for kind in ("pdf", "png", "csv"):
+        flags += [f"--output-{kind}", str(tmp_path / f"f.{kind}")]
+    command.main(flags)
+    numbers = read_long(tmp_path / "f.csv")
+    distances = numbers[numbers["metric"] == "kernel_distance_random_x1000"]
+    assert len(distances) >= 2 and (distances["value"] == 1 / 3).all()
+    write_table(tmp_path / "table1.csv", table1[table1["metric"] != "psnr_db"], written_by="test")
+    if command is figure7:
+        with pytest.raises(InputError, match="tables have no psnr_db of the method bicubic"):
+            command.main(flags)
+
+
 def test_every_number_is_of_the_assays_feature(degraded):
-    _, rows = figure6.draw(degraded, SETTINGS)
+    _, rows = drawn(degradations, degraded)
     assert {row["feature"] for row in rows if row["metric"] in ("shift_kept", "sd_ratio")} == {
         FEATURE
     }

@@ -10,7 +10,9 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
-from analysis.comparison.layout import Inputs, read_assays
+from analysis.comparison.kept_features import kept_rows
+from analysis.comparison.long_table import long_table
+from analysis.drawing import scatter
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import (
     COLOURS,
@@ -19,7 +21,6 @@ from analysis.drawing.style import (
     NEGATIVE,
     SMALLEST_FONT,
 )
-from analysis.figures import scatter
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 
@@ -43,19 +44,10 @@ def planted():
     return high, positive, shuffled
 
 
-def inputs_of(root, methods, *assays):
-    found = read_assays(made_up.write_assays(root, "translocation", "golgi"))
-    golgi = replace(found["golgi"], title="Golgi", features=("golgi",))
-    known = {"translocation": found["translocation"], "golgi": golgi}
-    return Inputs(
-        results=root, assays=tuple(known[name] for name in assays or ("translocation",)),
-        factors=(made_up.FACTOR,), degradations=(made_up.DEGRADATION,), methods=methods,
-    )  # fmt: skip
-
-
 def drawn(root, values, methods):
     made_up.write_features(root, values, wells=WELLS, cells=CELLS)
-    figure, rows = scatter.draw(inputs_of(root, methods), SETTINGS)
+    run = made_up.run_of(root, methods)
+    figure, rows = scatter.draw(run, SETTINGS, long_table(kept_rows(run, SETTINGS)))
     panels = [axes for axes in figure.findobj(lambda a: a.get_gid() == "scatter")]
     return figure, panels, pd.DataFrame(rows).set_index(["method", "metric", "treatment"])
 
@@ -180,8 +172,9 @@ def test_it_can_be_read_at_the_width_of_a_journal(tmp_path, count):
     made_up.write_features(
         tmp_path, areas, assay="golgi", column="golgi_mean_spot_area_um2", wells=WELLS, cells=CELLS
     )
-    inputs = inputs_of(tmp_path, methods, "translocation", "golgi")
-    figure, _ = scatter.draw(inputs, replace(SETTINGS, n_bootstrap=5))
+    run = made_up.run_of(tmp_path, methods, "translocation", "golgi")
+    few = replace(SETTINGS, n_bootstrap=5)
+    figure, _ = scatter.draw(run, few, long_table(kept_rows(run, few)))
     width, height = figure.get_size_inches()
     assert width == pytest.approx(DOUBLE_COLUMN) and height <= LARGEST_HEIGHT
     assert min(text.get_fontsize() for text in texts(figure)) >= SMALLEST_FONT
@@ -191,7 +184,7 @@ def test_it_can_be_read_at_the_width_of_a_journal(tmp_path, count):
 
 
 def test_no_assay_with_a_feature_is_refused(tmp_path):
-    inputs = inputs_of(tmp_path, ("rls",))
-    bare = replace(inputs, assays=(replace(inputs.assays[0], features=()),))
+    run = made_up.run_of(tmp_path, ("rls",))
+    bare = replace(run, assays=(replace(run.assays[0], features=()),))
     with pytest.raises(InputError, match="names a feature"):
-        scatter.draw(bare, SETTINGS)
+        scatter.draw(bare, SETTINGS, pd.DataFrame())

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from analysis import headline
+from analysis.comparison import headline as numbers
 from analysis.comparison.design import WELL_CONFOUNDED
-from analysis.comparison.layout import Assay, Comparison, long_row, long_table
+from analysis.comparison.long_table import estimate_of, long_row, long_table
 from analysis.report import __main__ as report
 from analysis.report import facts, html, sections
 from rls.io import write_table
@@ -24,16 +25,13 @@ NAMES = ("figure1", "figure2", "figure3", "figure5")
 METHODS = ("bicubic", "rls", "my_search")
 
 
-def assay_of(simulated=True):
-    return Assay(
-        "translocation", "Translocation", simulated, *made_up.CONTROLS, made_up.CHANNELS,
-        "dna", "nfkb", ("nucleocytoplasmic_ratio",), (made_up.FACTOR,),
-    )  # fmt: skip
+def comparison(root):
+    return next(made_up.run_of(root, METHODS).comparisons())
 
 
 def write_run(root, *, split_by="well"):
     """Write what the report reads: tables, figures, selection, benchmarks; return its arguments."""
-    at = Comparison(assay_of(), made_up.FACTOR, made_up.DEGRADATION, root)
+    at = comparison(root)
     methods = ("low_resolution", *METHODS, "high_resolution")
     first, second, fifth = [], [], []
     for rank, method in enumerate(methods):
@@ -63,9 +61,7 @@ def write_run(root, *, split_by="well"):
     benchmarks.mkdir(parents=True)
     benchmarks.joinpath("a.tsv").write_text("s\th:m:s\tmax_rss\n3700.0\t1:01:40\t1200.5\n")
     return [
-        *("--results", str(root), "--assay", "translocation", "--factors", str(made_up.FACTOR)),
-        *("--degradations", made_up.DEGRADATION, "--methods", *METHODS),
-        *("--assays-config", str(made_up.write_assays(root, "translocation"))),
+        *("--run", str(made_up.write_run(root, METHODS))),
         *("--tables", *(str(root / "tables" / f"table{n}.csv") for n in (1, 2))),
         *("--figures", *(str(root / "figures" / f"{name}.png") for name in NAMES)),
         *("--benchmarks", str(root / "benchmarks"), "--output", str(root / "report.html")),
@@ -163,7 +159,7 @@ def test_job_times_add_up_by_rule(tmp_path):
 
 def test_the_share_of_treated_cells_in_the_prior_is_counted(tmp_path):
     made_up.write_selection(tmp_path)
-    found = facts.read_selection(tmp_path, assay_of())
+    found = facts.read_selection(tmp_path, comparison(tmp_path).assay)
     assert facts.treated_share(found, made_up.CONTROLS[0]) == pytest.approx(0.5)
     assert list(found.skipped["fields"]) == [1]
 
@@ -193,7 +189,7 @@ def test_table_2_has_the_articles_form_and_the_warnings_of_its_design(tmp_path):
     form = page[page.index("Table 2 in the article") :]
     assert "DMSO vs TNF-alpha (8x)" in form and 'class="warning"' not in form
     path = tmp_path / "tables" / "table2.csv"
-    at = Comparison(assay_of(), made_up.FACTOR, made_up.DEGRADATION, tmp_path)
+    at = comparison(tmp_path)
     reason = "DMSO has 1 well <B02>"
     row = long_row(at, "high_resolution", WELL_CONFOUNDED, value=1.0, reason=reason)
     write_table(path, pd.concat([pd.read_csv(path), long_table([row])]), written_by="test")
@@ -205,15 +201,13 @@ def test_table_2_has_the_articles_form_and_the_warnings_of_its_design(tmp_path):
 def test_the_headline_needs_its_report_and_a_method(tmp_path):
     page_of(tmp_path)
     with pytest.raises(InputError, match=r"other\.html"):
-        headline.lines(tmp_path, tmp_path / "other.html")
+        numbers.lines(tmp_path, tmp_path / "other.html")
     with pytest.raises(InputError, match="no method"):
-        headline.main_method(["high_resolution", "low_resolution"])
-    assert headline.main_method(["high_resolution", "bicubic"]) == "bicubic"
-    assert headline.main_method(["bicubic", "pulse", "rls"]) == "rls"
-    assert headline.main_method(["bicubic", "pulse"]) == "pulse"
-    assert np.isnan(
-        headline.value_of(pd.DataFrame(columns=["method", "metric", "value"]), "a", "b")
-    )
+        numbers.main_method(["high_resolution", "low_resolution"])
+    assert numbers.main_method(["high_resolution", "bicubic"]) == "bicubic"
+    assert numbers.main_method(["bicubic", "pulse", "rls"]) == "rls"
+    assert numbers.main_method(["bicubic", "pulse"]) == "pulse"
+    assert np.isnan(estimate_of(long_table([]), "a", "b").value)
 
 
 def test_flags_are_counted_and_shown_with_what_they_mean(tmp_path):

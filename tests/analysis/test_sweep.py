@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from analysis import measure_sweep
-from analysis.comparison.layout import Inputs, read_assays
+from analysis.drawing import sweep
 from analysis.drawing.style import SMALLEST_FONT
-from analysis.figures import sweep
+from analysis.figures import sweep as command
 from rls import degrade
 from rls.io import read_table, write_intensity, write_stack, write_table
 from rls.runtime.command import as_flags
@@ -19,6 +19,7 @@ from tests.analysis.disc_cells import CHANNELS, stack_of_cells
 from tests.analysis.test_figures import FEATURE, SETTINGS, all_texts
 from tests.analysis.test_measure import FACTOR, INTENSITY, OPTIONS, call, flags
 
+TRUTH = f"{FEATURE}_high_resolution"
 OWN = (5.0e-5, 0.01)
 POINTS = [OWN, (0.0, 0.01), (1.0e-6, 0.01), (5.0e-4, 0.01), (5.0e-5, 0.0), (5.0e-5, 0.05)]
 
@@ -36,12 +37,11 @@ def planted(root):
             image_id=table["cell_id"] + f"_{lambda_w}_{lambda_c}", lambda_w=lambda_w,
             lambda_c=lambda_c, own=(lambda_w, lambda_c) == OWN, psnr_db=psnr, ms_ssim=0.8 + noise,
             fidelity_l1=0.01, log_prior=np.nan if lambda_c == 0.05 else -40.0,
-            mean_pair_distance=lambda_c, **{FEATURE: 1.5, FEATURE + sweep.HIGH: 1.0},
+            mean_pair_distance=lambda_c, **{FEATURE: 1.5, TRUTH: 1.0},
         ))  # fmt: skip
     path = root / "translocation" / "8x" / "sweep" / "rls.metrics.parquet"
     write_table(path, pd.concat(parts, ignore_index=True), written_by="measure_sweep")
-    assays = tuple(read_assays(made_up.write_assays(root, "translocation")).values())
-    return Inputs(root, assays, (made_up.FACTOR,), (made_up.DEGRADATION,), ("rls",))
+    return made_up.run_of(root, ("rls",))
 
 
 def test_a_paired_difference_is_told_where_cells_differ_more_than_weights_do(tmp_path):
@@ -121,10 +121,10 @@ def test_every_image_is_measured_against_its_own_cell(folder):
     table = run(folder)
     oracle, dim = (table[table["own"] == own].reset_index(drop=True) for own in (True, False))
     assert np.isinf(oracle["psnr_db"]).all() and (oracle["fidelity_l1"] < 1e-5).all()
-    np.testing.assert_allclose(oracle[FEATURE], oracle[FEATURE + sweep.HIGH], rtol=1e-5)
+    np.testing.assert_allclose(oracle[FEATURE], oracle[TRUTH], rtol=1e-5)
     assert (dim["psnr_db"] < 40).all() and (dim["fidelity_l1"] > 1e-3).all()
     assert list(dim["cell_id"]) == list(oracle["cell_id"])
-    np.testing.assert_allclose(dim[FEATURE + sweep.HIGH], oracle[FEATURE + sweep.HIGH])
+    np.testing.assert_allclose(dim[TRUTH], oracle[TRUTH])
 
 
 def test_a_stack_that_is_no_sweep_is_refused(folder):
@@ -133,15 +133,11 @@ def test_a_stack_that_is_no_sweep_is_refused(folder):
 
 
 def test_the_settings_of_figures_reach_the_sweep(tmp_path):
-    inputs = planted(tmp_path)
-    common = [
-        *("--results", str(inputs.results), "--assay", "translocation", "--factors", "8"),
-        *("--degradations", made_up.DEGRADATION, "--methods", "rls", "--method", "rls"),
-        *("--assays-config", str(tmp_path / "assays.json"), *as_flags(SETTINGS)),
-    ]
+    planted(tmp_path)
     outputs = [
         f for k in ("pdf", "png", "csv") for f in (f"--output-{k}", str(tmp_path / f"s.{k}"))
     ]
-    sweep.main([*common, *outputs])
+    run = str(made_up.write_run(tmp_path, ("rls",)))
+    command.main(["--run", run, "--method", "rls", *as_flags(SETTINGS), *outputs])
     table = pd.read_csv(tmp_path / "s.csv")
     assert {"swept", "weight", "own", "n_cells"} <= set(table.columns)

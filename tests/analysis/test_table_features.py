@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison.layout import LONG_COLUMNS, Inputs, read_assays
+from analysis.comparison import kept_features
+from analysis.comparison.long_table import LONG_COLUMNS, long_table, read_long
 from analysis.comparison.settings import Settings
 from analysis.numbers.statistics import z_prime
 from analysis.tables import features
@@ -42,20 +42,15 @@ def planted():
     return high, positive, methods
 
 
-def inputs_of(root, methods=METHODS, **changes):
-    assays = read_assays(made_up.write_assays(root, "translocation"))
-    return Inputs(
-        results=root,
-        assays=tuple(replace(assay, **changes) for assay in assays.values()),
-        factors=(made_up.FACTOR,),
-        degradations=(made_up.DEGRADATION,),
-        methods=methods,
-    )
+def rows_of(root, methods=METHODS, **changes):
+    run = made_up.run_of(root, methods)
+    run = replace(run, assays=tuple(replace(assay, **changes) for assay in run.assays))
+    return kept_features.kept_rows(run, SETTINGS)
 
 
 def numbers_of(root, values, methods=METHODS, **changes):
     made_up.write_features(root, values, wells=WELLS, cells=CELLS)
-    rows = features.rows_of(inputs_of(root, methods, **changes), SETTINGS)
+    rows = rows_of(root, methods, **changes)
     return pd.DataFrame(rows).set_index(["method", "metric"])
 
 
@@ -72,9 +67,9 @@ def test_an_oracle_scores_one_three_times_with_no_bias(numbers):
         assert row["value"] == pytest.approx(1.0)
         assert row["low"] == pytest.approx(1.0) and row["high"] == pytest.approx(1.0)
         assert row["n"] == WELLS and row["unit_of_replication"] == "well"
-    for metric in features.AGREEMENT.values():
+    for metric in kept_features.AGREEMENT.values():
         assert numbers.loc[("oracle", metric), "value"] == pytest.approx(0.0, abs=1e-12)
-    for metric in features.SEPARATION:
+    for metric in kept_features.SEPARATION:
         found = numbers.loc[("oracle", metric), "value"]
         assert found == pytest.approx(numbers.loc[("high_resolution", metric), "value"])
 
@@ -108,7 +103,7 @@ def test_a_shuffle_within_treatments_keeps_shift_and_spread_and_no_cell(numbers)
 
 def test_only_what_keeps_shift_spread_and_cells_is_told_from_zero(numbers):
     """A constant, a value a class and a shuffle fail visibly, each for its own reason."""
-    verdicts = {method: numbers.loc[(method, features.ABOVE_ZERO)] for method in METHODS}
+    verdicts = {method: numbers.loc[(method, kept_features.ABOVE_ZERO)] for method in METHODS}
     assert [m for m, row in verdicts.items() if row["value"] == 1] == ["oracle", "biased"]
     for method, lacking in (
         ("flat", "shift_kept, sd_ratio, correlation_within_treatment"),
@@ -120,7 +115,7 @@ def test_only_what_keeps_shift_spread_and_cells_is_told_from_zero(numbers):
 
 
 def test_a_bias_is_found_and_does_not_touch_the_triple(numbers):
-    for metric in features.AGREEMENT.values():
+    for metric in kept_features.AGREEMENT.values():
         assert numbers.loc[("biased", metric), "value"] == pytest.approx(0.3)
     for metric in TRIPLE:
         assert numbers.loc[("biased", metric), "value"] == pytest.approx(1.0)
@@ -138,8 +133,8 @@ def test_z_prime_is_of_well_medians_and_the_robust_one_stands_beside_it(numbers)
 
 def test_hr_has_no_triple_with_itself(numbers):
     found = set(numbers.loc["high_resolution"].index)
-    assert not found & {*TRIPLE, features.ABOVE_ZERO, *features.AGREEMENT.values()}
-    assert {*features.SEPARATION, features.MEASURED} <= found
+    assert not found & {*TRIPLE, kept_features.ABOVE_ZERO, *kept_features.AGREEMENT.values()}
+    assert {*kept_features.SEPARATION, kept_features.MEASURED} <= found
     assert (numbers["feature"] == COLUMN).all()
     empty = numbers["value"].isna()
     assert (numbers.loc[empty, "reason"].str.len() > 0).all()
@@ -148,7 +143,7 @@ def test_hr_has_no_triple_with_itself(numbers):
 def test_under_three_wells_a_side_z_prime_is_empty_and_says_why(tmp_path):
     high = planted()[0][: 4 * CELLS]
     made_up.write_features(tmp_path, {"high_resolution": high, "rls": high}, wells=4, cells=CELLS)
-    rows = features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS)
+    rows = rows_of(tmp_path, ("rls",))
     found = pd.DataFrame(rows).set_index(["method", "metric"])
     for metric in ("z_prime", "robust_z_prime", "ssmd"):
         row = found.loc[("rls", metric)]
@@ -167,19 +162,24 @@ def test_cells_that_could_not_be_measured_are_counted_with_their_reason(tmp_path
         table = read_table(path)
         status = np.where(table[COLUMN].isna(), f"not_measurable:{reason}", "ok")
         write_table(path, table.assign(status=status), written_by="test")
-    rows = features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS)
+    rows = rows_of(tmp_path, ("rls",))
     found = pd.DataFrame(rows).set_index(["method", "metric"])
-    lost = found.loc[("rls", features.NOT_MEASURABLE)]
+    lost = found.loc[("rls", kept_features.NOT_MEASURED)]
     assert lost["value"] == len(high) // 4 and lost["reason"] == f"{len(high) // 4} no_nucleus"
-    assert found.loc[("rls", features.MEASURED), "value"] == len(high) - len(high) // 4
-    both = found.loc[("rls", features.IN_BOTH)]
+    assert found.loc[("rls", kept_features.MEASURED), "value"] == len(high) - len(high) // 4
+    both = found.loc[("rls", kept_features.IN_BOTH)]
     assert both["value"] == len(high) - len(high) // 4 and both["unit_of_replication"] == "cell"
     assert found.loc[("rls", "bland_altman_bias"), "n"] == WELLS
     low = found.loc["low_resolution"]
-    assert low.loc[features.NOT_MEASURABLE, "value"] == len(high)
-    assert "image_too_small" in low.loc[features.NOT_MEASURABLE, "reason"]
-    counts = [features.MEASURED, features.NOT_MEASURABLE, features.IN_BOTH, features.ABOVE_ZERO]
-    assert low.loc[features.ABOVE_ZERO, "value"] == 0
+    assert low.loc[kept_features.NOT_MEASURED, "value"] == len(high)
+    assert "image_too_small" in low.loc[kept_features.NOT_MEASURED, "reason"]
+    counts = [
+        kept_features.MEASURED,
+        kept_features.NOT_MEASURED,
+        kept_features.IN_BOTH,
+        kept_features.ABOVE_ZERO,
+    ]
+    assert low.loc[kept_features.ABOVE_ZERO, "value"] == 0
     others = low.drop(index=counts)
     assert others["value"].isna().all() and others["reason"].str.len().gt(0).all()
 
@@ -191,26 +191,17 @@ def test_every_column_of_a_feature_has_rows_and_reads_like_hr(tmp_path):
     frame = table.assign(**{COLUMN: high, "nucleus_area_um2": 150 + 10 * high})
     for method in ("high_resolution", "rls"):
         write_table(folder / f"{method}.features.parquet", frame, written_by="test")
-    found = pd.DataFrame(features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS))
+    found = pd.DataFrame(rows_of(tmp_path, ("rls",)))
     assert list(dict.fromkeys(found["feature"])) == [COLUMN, "nucleus_area_um2"]
     area = found[(found["feature"] == "nucleus_area_um2") & (found["method"] == "rls")]
     assert area.set_index("metric").loc["shift_kept", "value"] == pytest.approx(1.0)
-
-
-def test_an_assay_without_two_controls_says_so_in_every_row(tmp_path):
-    found = pd.DataFrame(
-        features.rows_of(inputs_of(tmp_path, ("rls",), positive_control=None), SETTINGS)
-    )
-    assert found["value"].isna().all()
-    assert (found["reason"] == features.NO_CONTROLS).all()
-    assert COLUMN in set(found["feature"])
 
 
 def test_a_feature_that_was_not_measured_is_named(tmp_path):
     high, _, _ = planted()
     made_up.write_features(tmp_path, {"high_resolution": high}, wells=WELLS, cells=CELLS)
     with pytest.raises(InputError, match="golgi_mean_spot_area_um2"):
-        features.rows_of(inputs_of(tmp_path, (), features=("golgi",)), SETTINGS)
+        rows_of(tmp_path, (), features=("golgi",))
 
 
 def test_a_method_measured_with_other_thresholds_than_hr_is_refused(tmp_path):
@@ -222,9 +213,9 @@ def test_a_method_measured_with_other_thresholds_than_hr_is_refused(tmp_path):
         path = folder / f"{method}.features.parquet"
         write_table(path, read_table(path).assign(feature_settings=digest), written_by="test")
     with pytest.raises(InputError, match=r"rls.features.parquet were measured with other settings"):
-        features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS)
+        rows_of(tmp_path, ("rls",))
     write_table(path, read_table(path).assign(feature_settings="aa"), written_by="test")
-    assert features.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS)
+    assert rows_of(tmp_path, ("rls",))
 
 
 def test_the_command_writes_the_agreed_columns(tmp_path):
@@ -232,16 +223,22 @@ def test_the_command_writes_the_agreed_columns(tmp_path):
     made_up.write_features(
         tmp_path, {"high_resolution": high, "rls": high}, wells=WELLS, cells=CELLS
     )
-    assays = made_up.write_assays(tmp_path, "translocation")
-    assert json.loads(assays.read_text())["translocation"]["simulated"]
-    features.main(
-        [
-            *("--results", str(tmp_path), "--assay", "translocation", "--factors", "8"),
-            *("--degradations", made_up.DEGRADATION, "--methods", "rls"),
-            *("--assays-config", str(assays), *as_flags(SETTINGS)),
-            *("--output-csv", str(tmp_path / "features.csv")),
-        ]
-    )
-    table = pd.read_csv(tmp_path / "features.csv")
+    run = made_up.write_run(tmp_path, ("rls",))
+    output = tmp_path / "features.csv"
+    features.main(["--run", str(run), *as_flags(SETTINGS), "--output-csv", str(output)])
+    table = pd.read_csv(output)
     assert list(table.columns) == [*LONG_COLUMNS, "feature"]
     assert set(table["method"]) == {"rls", "high_resolution"} and table["simulated"].all()
+
+
+def test_the_agreement_is_read_back_from_the_table_as_it_was_computed(tmp_path):
+    high, _, methods = planted()
+    made_up.write_features(tmp_path, {"high_resolution": high, **methods}, wells=WELLS, cells=CELLS)
+    table = long_table(rows_of(tmp_path))
+    write_table(tmp_path / "features.csv", table, written_by="table_features")
+    at = next(made_up.run_of(tmp_path, METHODS).comparisons())
+    (kept,) = kept_features.read_kept(at, read_long(tmp_path / "features.csv"))
+    for method, agreement in kept.agreements.items():
+        computed = kept_features.agreement_with_high(kept.feature, method, SETTINGS)
+        assert agreement.not_above_zero == computed.not_above_zero
+        np.testing.assert_equal(asdict(agreement), asdict(computed))

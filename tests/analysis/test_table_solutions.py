@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison.layout import LONG_COLUMNS, Inputs, read_assays
+from analysis.comparison.long_table import LONG_COLUMNS
+from analysis.comparison.solutions import solution_rows
+from analysis.comparison.solutions_settings import Settings
+from analysis.numbers.conformal import VARIANTS
+from analysis.run.description import Run
 from analysis.tables import solutions
-from analysis.tables.solutions import Settings, rows_of
 from rls.io import read_table, write_table
 from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
@@ -72,12 +77,8 @@ def write_run(root, blind: int = 0) -> pd.DataFrame:
     return cells
 
 
-def inputs_of(root) -> Inputs:
-    assays = read_assays(made_up.write_assays(root, "translocation"))
-    return Inputs(
-        results=root, assays=tuple(assays.values()), factors=(made_up.FACTOR,),
-        degradations=(made_up.DEGRADATION, "noise"), methods=("rls",),
-    )  # fmt: skip
+def run_of(root) -> Run:
+    return made_up.run_of(root, ("rls",), degradations=(made_up.DEGRADATION, "noise"))
 
 
 def value_of(rows, kind: str, metric: str, treatment: str = ""):
@@ -92,7 +93,7 @@ def value_of(rows, kind: str, metric: str, treatment: str = ""):
 def rows(tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
     write_run(root)
-    return rows_of(inputs_of(root), SETTINGS)
+    return solution_rows(run_of(root), SETTINGS)
 
 
 @pytest.mark.parametrize("kind", SETTINGS.kinds)
@@ -147,7 +148,7 @@ def test_cells_that_could_not_be_measured_are_counted(tmp_path) -> None:
     cells = write_run(tmp_path, blind=60)
     blind = int((cells["split"].iloc[:60] == "evaluation").sum())
     lost_tune = 60 - blind
-    rows = rows_of(inputs_of(tmp_path), SETTINGS)
+    rows = solution_rows(run_of(tmp_path), SETTINGS)
     share = value_of(rows, "variational", "measured_share")
     assert share["value"] == pytest.approx((200 - blind) / 200)
     assert f"every solution of {blind} " in share["reason"] or not blind
@@ -157,15 +158,9 @@ def test_cells_that_could_not_be_measured_are_counted(tmp_path) -> None:
 
 def test_the_command_writes_the_long_table(tmp_path, capsys) -> None:
     write_run(tmp_path)
-    made_up.write_assays(tmp_path, "translocation")
-    solutions.main(
-        [
-            *("--results", str(tmp_path), "--assay", "translocation"),
-            *("--factors", str(made_up.FACTOR), "--degradations", made_up.DEGRADATION),
-            *("--methods", "rls", "--assays-config", str(tmp_path / "assays.json")),
-            *("--output-csv", str(tmp_path / "solutions.csv"), *as_flags(SETTINGS)),
-        ]
-    )
+    run = made_up.write_run(tmp_path, ("rls",))
+    output = ["--output-csv", str(tmp_path / "solutions.csv")]
+    solutions.main(["--run", str(run), *output, *as_flags(SETTINGS)])
     table = read_table(tmp_path / "solutions.csv")
     assert tuple(table.columns[: len(LONG_COLUMNS)]) == LONG_COLUMNS
     assert set(table["kind"]) == {"variational", "restarts"}
@@ -177,4 +172,9 @@ def test_solutions_of_other_cells_are_refused(tmp_path) -> None:
     others = cells.assign(image_id=cells["image_id"] + "x")
     write_solutions(tmp_path, "restarts", np.ones((len(cells), 5)), others)
     with pytest.raises(InputError, match="rule sample_solutions"):
-        rows_of(inputs_of(tmp_path), SETTINGS)
+        solution_rows(run_of(tmp_path), SETTINGS)
+
+
+def test_every_variant_of_calibrated_intervals_can_be_shown() -> None:
+    (field,) = [one for one in fields(Settings) if one.name == "interval_shown"]
+    assert field.metadata["choices"] == VARIANTS

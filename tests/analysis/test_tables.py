@@ -6,20 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison.layout import (
-    LONG_COLUMNS,
-    Inputs,
-    format_estimate,
-    inputs_from,
-    long_table,
-    read_assays,
-    to_markdown,
-)
-from analysis.comparison.measured import MAJORITY, feature_column, same_cells
+from analysis.comparison import accuracy, image_quality
+from analysis.comparison.image_metrics import FLOOR
+from analysis.comparison.long_table import LONG_COLUMNS, long_table, read_long
+from analysis.comparison.measured import feature_column, same_cells
 from analysis.comparison.settings import Settings
-from analysis.comparison.wide import TABLE1, wide_table
+from analysis.comparison.wide_table import TABLE1, article_form, format_estimate, wide_table
 from analysis.tables import table1, table2
 from rls.io import read_table, write_table
+from rls.io.names import MAJORITY_CLASS
 from rls.networks.kernel_distance import kernel_distance
 from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
@@ -29,16 +24,9 @@ SETTINGS = Settings(n_bootstrap=40, confidence_level=0.95, seed=0)
 QUALITY = {"high_resolution": 1.0, "bicubic": 0.2, "rls": 0.8}
 
 
-def inputs_of(root, methods):
-    assays = read_assays(made_up.write_assays(root, "translocation"))
-    return Inputs(
-        root, tuple(assays.values()), (made_up.FACTOR,), (made_up.DEGRADATION,), tuple(methods)
-    )
-
-
 def numbers_of(root, quality, methods):
     made_up.write_metrics(root, quality)
-    table = long_table(table1.rows_of(inputs_of(root, methods), SETTINGS))
+    table = long_table(image_quality.quality_rows(made_up.run_of(root, methods), SETTINGS))
     return table.set_index(["method", "metric"])
 
 
@@ -66,14 +54,14 @@ def test_an_oracle_lies_at_or_under_the_floor_of_other_hr_cells(tmp_path):
     numbers = numbers_of(tmp_path, {"high_resolution": 1.0, "rls": 1.0}, ("rls",))
     for kind in ("classifier", "random"):
         metric = f"kernel_distance_{kind}_x1000"
-        floor = numbers.loc[(table1.FLOOR, metric)]
+        floor = numbers.loc[(FLOOR, metric)]
         assert numbers.loc[("rls", metric), "value"] <= floor["high"]
         assert "halves" in floor["reason"]
 
 
 def test_frechet_distance_is_given_only_with_twenty_images_a_dimension(tmp_path):
     made_up.write_metrics(tmp_path, QUALITY, cells=20, dimensions=4)
-    rows = long_table(table1.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS))
+    rows = long_table(image_quality.quality_rows(made_up.run_of(tmp_path, ("rls",)), SETTINGS))
     numbers = rows.set_index(["method", "metric"])
     assert numbers.loc[("rls", "frechet_distance_random"), "value"] > 0
     few = numbers_of(tmp_path, QUALITY, ("rls",)).loc[("rls", "frechet_distance_random")]
@@ -93,10 +81,10 @@ def test_the_floor_of_fidelity_is_what_degradation_leaves_of_hr_itself(tmp_path)
     made_up.write_metrics(tmp_path, QUALITY)
     path = tmp_path / "translocation" / "8x" / "bicubic" / "high_resolution.metrics.parquet"
     write_table(path, read_table(path).assign(fidelity_l1=0.003), written_by="test")
-    rows = long_table(table1.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS))
+    rows = long_table(image_quality.quality_rows(made_up.run_of(tmp_path, ("rls",)), SETTINGS))
     numbers = rows.set_index(["method", "metric"])
-    assert numbers.loc[(table1.FLOOR, "fidelity_l1"), "value"] == pytest.approx(0.003)
-    assert np.isnan(numbers.loc[(table1.FLOOR, "psnr_db"), "value"])
+    assert numbers.loc[(FLOOR, "fidelity_l1"), "value"] == pytest.approx(0.003)
+    assert np.isnan(numbers.loc[(FLOOR, "psnr_db"), "value"])
 
 
 def test_a_method_that_is_added_has_its_rows(tmp_path):
@@ -111,10 +99,10 @@ def test_the_floor_takes_as_many_cells_of_another_split_where_there_are_enough()
         image_id=evaluation["image_id"] + "_other", split="classifier", well="X1"
     )
     everything = pd.concat([evaluation, other])
-    here, there, note = table1.floor_sets(everything, evaluation, ("classifier",), seed=0)
+    here, there, note = image_quality.floor_sets(everything, evaluation, ("classifier",), seed=0)
     assert len(here) == len(there) == len(evaluation) and "split classifier" in note
     assert here["treatment"].value_counts().equals(there["treatment"].value_counts())
-    here, there, note = table1.floor_sets(everything, evaluation, ("tune",), seed=0)
+    here, there, note = image_quality.floor_sets(everything, evaluation, ("tune",), seed=0)
     assert "halves" in note
     assert not set(here["well"]) & set(there["well"])
     assert set(here["treatment"]) == set(there["treatment"]) == set(made_up.CONTROLS)
@@ -122,16 +110,22 @@ def test_the_floor_takes_as_many_cells_of_another_split_where_there_are_enough()
 
 def test_the_command_writes_the_agreed_columns(tmp_path):
     made_up.write_metrics(tmp_path, QUALITY)
-    made_up.write_assays(tmp_path, "translocation")
-    table1.main([
-        *("--results", str(tmp_path), "--assay", "translocation", "--factors", "8"),
-        *("--degradations", "bicubic", "--methods", "bicubic", "rls"),
-        *("--assays-config", str(tmp_path / "assays.json"), *as_flags(SETTINGS)),
-        *("--output-csv", str(tmp_path / "table1.csv")),
-    ])  # fmt: skip
-    table = pd.read_csv(tmp_path / "table1.csv")
+    run = made_up.write_run(tmp_path, ("bicubic", "rls"))
+    output = tmp_path / "table1.csv"
+    table1.main(["--run", str(run), *as_flags(SETTINGS), "--output-csv", str(output)])
+    table = read_long(output)
     assert list(table.columns) == list(LONG_COLUMNS)
     assert table["simulated"].all()
+
+
+def test_a_long_table_is_read_back_to_the_last_bit(tmp_path):
+    made_up.write_metrics(tmp_path, QUALITY)
+    run = made_up.run_of(tmp_path, ("bicubic", "rls"))
+    table = long_table(image_quality.quality_rows(run, SETTINGS))
+    write_table(tmp_path / "table1.csv", table, written_by="table1")
+    pd.testing.assert_frame_equal(
+        read_long(tmp_path / "table1.csv"), table, check_exact=True, check_dtype=False
+    )
 
 
 # ---- what both tables stand on -----------------------------------------------------------------
@@ -155,54 +149,14 @@ def test_a_feature_is_found_by_its_module_and_another_is_named(tmp_path):
             feature_column(frame, wrong, tmp_path)
 
 
-def test_assays_are_read_from_their_own_file_or_a_whole_configuration(tmp_path):
-    path = made_up.write_assays(tmp_path, "golgi")
-    own = read_assays(path)
-    whole = tmp_path / "config.yaml"
-    whole.write_text(f"seed: 1\nassays: {path.read_text()}\n")
-    assert read_assays(whole) == own
-    assert own["golgi"].label == "Translocation (simulated)"
-    broken = tmp_path / "broken.json"
-    broken.write_text('{"golgi": {"title": "Golgi"}}')
-    with pytest.raises(InputError, match="simulated"):
-        read_assays(broken)
-
-
-def test_an_assay_takes_part_only_at_its_own_factors(tmp_path):
-    import argparse
-
-    path = made_up.write_assays(tmp_path, "translocation")
-    facts = {"results": tmp_path, "assay": ["translocation"], "degradations": ["bicubic"]}
-    space = argparse.Namespace(**facts, factors=[8, 16], methods=["rls"], assays_config=path)
-    assert [at.factor for at in inputs_from(space).comparisons()] == [8]
-    space.factors = [16]
-    with pytest.raises(InputError, match="16"):
-        inputs_from(space)
-
-
-def test_only_some_methods_and_factors_take_part_after_the_first_degradation(tmp_path):
-    facts = {"results": tmp_path, "assays": tuple(
-        read_assays(made_up.write_assays(tmp_path, "translocation")).values())}  # fmt: skip
-    rest = {"factors": (8,), "degradations": ("clean", "noise"), "methods": ("a", "b", "c")}
-    inputs = Inputs(**facts, **rest, degraded_factors=(8,), degraded_methods=("c", "a", "x"))
-    found = {at.degradation: (at.methods, at.clean) for at in inputs.comparisons()}
-    assert found == {"clean": (("a", "b", "c"), True), "noise": (("a", "c"), False)}
-    nowhere = Inputs(**facts, **rest, degraded_factors=())
-    assert [at.degradation for at in nowhere.comparisons()] == ["clean"]
-    everything = Inputs(**facts, **rest)
-    assert all(at.methods == ("a", "b", "c") for at in everything.comparisons())
-
-
 def test_a_table_lists_a_method_only_where_it_ran(tmp_path):
     for degradation, names in (("bicubic", ("bicubic", "rls")), ("noise", ("rls",))):
         quality = {name: QUALITY[name] for name in ("high_resolution", *names)}
         made_up.write_metrics(tmp_path, quality, degradation=degradation)
-    assays = read_assays(made_up.write_assays(tmp_path, "translocation"))
-    inputs = Inputs(
-        tmp_path, tuple(assays.values()), (made_up.FACTOR,), ("bicubic", "noise"),
-        ("bicubic", "rls"), (made_up.FACTOR,), ("rls",),
-    )  # fmt: skip
-    table = long_table(table1.rows_of(inputs, SETTINGS))
+    run = made_up.run_of(
+        tmp_path, ("bicubic", "rls"), degradations=("bicubic", "noise"), degraded=("rls",)
+    )
+    table = long_table(image_quality.quality_rows(run, SETTINGS))
     there = table[table["degradation"] == "noise"]
     assert "bicubic" in set(table["method"]) and "bicubic" not in set(there["method"])
     metric = there[there["metric"] == "fidelity_clean_l1"].set_index("method")["value"]
@@ -214,11 +168,6 @@ def test_numbers_are_written_for_people(tmp_path):
     assert format_estimate(1.234, 1.0, 1.5, 2) == "1.23 [1.00, 1.50]"
     assert format_estimate(1.234, float("nan"), float("nan"), 1) == "1.2"
     assert format_estimate(float("nan"), 0.0, 1.0, 1) == ""
-    assert to_markdown(pd.DataFrame({"a": ["1"], "b": ["2"]})).splitlines() == [
-        "| a | b |",
-        "| --- | --- |",
-        "| 1 | 2 |",
-    ]
 
 
 def test_the_wide_table_keeps_every_method_and_says_why_a_column_is_gone(tmp_path):
@@ -234,9 +183,9 @@ def test_the_wide_table_keeps_every_method_and_says_why_a_column_is_gone(tmp_pat
 # ---- table 2 -----------------------------------------------------------------------------------
 
 
-def classes_of(root, accuracy, methods):
-    made_up.write_classification(root, accuracy)
-    rows = table2.rows_of(inputs_of(root, methods), SETTINGS)
+def classes_of(root, shares, methods):
+    made_up.write_classification(root, shares)
+    rows = accuracy.accuracy_rows(made_up.run_of(root, methods), SETTINGS)
     return long_table(rows).set_index(["method", "metric"])
 
 
@@ -267,10 +216,10 @@ def test_lr_has_no_features_and_says_so_and_channel_means_have_their_row(tmp_pat
     numbers = classes_of(tmp_path, ACCURACY, ("rls",))
     empty = numbers.loc[("low_resolution", "accuracy_features")]
     assert np.isnan(empty["value"]) and "not measurable" in empty["reason"]
-    means = numbers.loc[(table2.LOW_RESOLUTION_MEANS, "accuracy_chosen"), "value"]
+    means = numbers.loc[(accuracy.LOW_RESOLUTION_MEANS, "accuracy_chosen"), "value"]
     assert means == pytest.approx(0.5)
     order = list(dict.fromkeys(method for method, _ in numbers.index))
-    assert order == ["low_resolution", table2.LOW_RESOLUTION_MEANS, "rls", "high_resolution"]
+    assert order == ["low_resolution", accuracy.LOW_RESOLUTION_MEANS, "rls", "high_resolution"]
 
 
 def test_cells_that_were_given_the_majority_are_counted(tmp_path):
@@ -279,24 +228,26 @@ def test_cells_that_were_given_the_majority_are_counted(tmp_path):
     table = read_table(path)
     blind = (table["classifier"] == "forest_on_features") & (table["well"] == "B02")
     write_table(
-        path, table.assign(status=np.where(blind, MAJORITY, table["status"])), written_by="test"
+        path,
+        table.assign(status=np.where(blind, MAJORITY_CLASS, table["status"])),
+        written_by="test",
     )
-    rows = long_table(table2.rows_of(inputs_of(tmp_path, ("rls",)), SETTINGS))
+    rows = long_table(accuracy.accuracy_rows(made_up.run_of(tmp_path, ("rls",)), SETTINGS))
     reason = rows.set_index(["method", "metric"]).loc[("rls", "accuracy_features"), "reason"]
     assert "10 of 60 cells" in reason
 
 
 def test_mcnemar_compares_the_same_cells_with_low_resolution(tmp_path):
     numbers = classes_of(tmp_path, {**ACCURACY, "same": 0.8}, ("rls", "same"))
-    assert numbers.loc[("same", table2.MCNEMAR), "value"] == 1.0
-    better = numbers.loc[("high_resolution", table2.MCNEMAR)]
+    assert numbers.loc[("same", accuracy.MCNEMAR), "value"] == 1.0
+    better = numbers.loc[("high_resolution", accuracy.MCNEMAR)]
     assert better["n"] == 12 and better["value"] == pytest.approx(2 * 0.5**12)
 
 
 def test_the_articles_form_has_a_line_an_assay_and_lr_methods_hr_as_columns(tmp_path):
     made_up.write_classification(tmp_path, ACCURACY)
-    inputs = inputs_of(tmp_path, ("rls",))
-    form = table2.article_form(long_table(table2.rows_of(inputs, SETTINGS)), inputs.assays)
+    run = made_up.run_of(tmp_path, ("rls",))
+    form = article_form(long_table(accuracy.accuracy_rows(run, SETTINGS)), run)
     assert list(form.columns) == ["", "assay", "degradation", "LR", "RLS", "HR"]
     assert len(form) == 1 and form.loc[0, ""] == "DMSO vs TNF-alpha (8x)"
     assert form.loc[0, "LR"].startswith("80.0 [") and form.loc[0, "HR"].startswith("100.0 [")
@@ -304,28 +255,14 @@ def test_the_articles_form_has_a_line_an_assay_and_lr_methods_hr_as_columns(tmp_
 
 def test_the_command_writes_both_forms_and_says_what_is_confounded(tmp_path, capsys):
     made_up.write_classification(tmp_path, ACCURACY, wells=2)
-    made_up.write_assays(tmp_path, "translocation")
-    table2.main([
-        *("--results", str(tmp_path), "--assay", "translocation", "--factors", "8"),
-        *("--degradations", "bicubic", "--methods", "rls"),
-        *("--assays-config", str(tmp_path / "assays.json"), *as_flags(SETTINGS)),
-        *("--output-csv", str(tmp_path / "table2.csv")),
-        *("--output-article", str(tmp_path / "table2_article.csv")),
-    ])  # fmt: skip
+    run = made_up.write_run(tmp_path, ("rls",))
+    outputs = ("--output-csv", "table2.csv"), ("--output-article", "table2_article.csv")
+    flags = [item for flag, name in outputs for item in (flag, str(tmp_path / name))]
+    table2.main(["--run", str(run), *as_flags(SETTINGS), *flags])
     assert "DMSO has 1 well (P1/B02) and TNF-alpha has 1 well (P1/B03)" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "table2_article.csv")) == 1
     long = pd.read_csv(tmp_path / "table2.csv")
     assert (long["metric"] == "well_confounded_with_treatment").sum() == 1
-
-
-def test_an_assay_without_controls_keeps_its_rows_empty_with_the_reason(tmp_path):
-    from dataclasses import replace
-
-    inputs = inputs_of(tmp_path, ("rls",))
-    lone = replace(inputs, assays=(replace(inputs.assays[0], positive_control=None),))
-    table = long_table(table2.rows_of(lone, SETTINGS))
-    assert table["value"].isna().all() and table["reason"].str.contains("control").all()
-    assert {"low_resolution", "rls", "high_resolution"} <= set(table["method"])
 
 
 def test_the_scale_of_a_feature_does_not_decide_the_kernel_distance():
@@ -333,10 +270,10 @@ def test_the_scale_of_a_feature_does_not_decide_the_kernel_distance():
     columns = [f"random_feature_{i:02d}" for i in range(4)]
     reference = pd.DataFrame(random.normal(size=(50, 4)), columns=columns)
     other = pd.DataFrame(random.normal(size=(50, 4)) + 0.5, columns=columns)
-    plain = table1.standardised(other, reference, "random")
+    plain = image_quality.standardised(other, reference, "random")
     factors = np.array([1.0, 1e-3, 1e3, 50.0])
-    scaled = table1.standardised(other * factors, reference * factors, "random")
+    scaled = image_quality.standardised(other * factors, reference * factors, "random")
     np.testing.assert_allclose(scaled, plain, rtol=1e-9)
     np.testing.assert_allclose(
-        table1.standardised(reference, reference, "random").std(axis=0), 1.0, rtol=1e-9
+        image_quality.standardised(reference, reference, "random").std(axis=0), 1.0, rtol=1e-9
     )

@@ -107,8 +107,16 @@ FIGURES = {
     "figure2": ("figure2", IMAGES, ()),
     "figure3": ("figure3", IMAGES, ()),
     "figure4": ("figure4", IMAGES, ()),
-    "figure5": ("figure5", {"measured": files.measured(clean_only=True)}, ()),
-    "figure_scatter": ("scatter", {"measured": files.measured(clean_only=True)}, ()),
+    "figure5": (
+        "figure5",
+        {"features": FEATURES, "measured": files.measured(clean_only=True)},
+        ("features",),
+    ),
+    "figure_scatter": (
+        "scatter",
+        {"features": FEATURES, "measured": files.measured(clean_only=True)},
+        ("features",),
+    ),
     "figure6": (
         "figure6",
         {

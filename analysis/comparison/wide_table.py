@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.comparison.layout import format_interval, format_number
+from analysis.comparison.accuracy import CHOSEN, LOW_RESOLUTION_MEANS
+from analysis.comparison.labels import method_label
+from analysis.run.description import Run
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column for people: its heading, the metric behind it, digits, a scale."""
+    """A column for people.
+
+    Attributes:
+        digits: Digits after the point.
+        scale: Factor on the value of the long table.
+        smallest: Smaller values are written as '< smallest'.
+    """
 
     heading: str
     digits: int
     scale: float = 1.0
-    smallest: float = 0.0  # values under it are written as '< smallest'
+    smallest: float = 0.0
 
 
+# Metric -> how Table 1 shows it.
 TABLE1: Mapping[str, Column] = {
     "kernel_distance_classifier_x1000": Column("KD classifier, x1e3 ↓", 2),
     "kernel_distance_random_x1000": Column("KD random conv., x1e3 ↓", 3),
@@ -33,6 +42,7 @@ TABLE1: Mapping[str, Column] = {
     "kid_x1000": Column("KID, x1e3 ↓", 2),
     "lpips": Column("LPIPS ↓", 3),
 }
+# Metric -> how Table 2 shows it.
 TABLE2: Mapping[str, Column] = {
     "accuracy_chosen": Column("best on tune, % ↑", 1, 100.0),
     "accuracy_cnn": Column("CNN, % ↑", 1, 100.0),
@@ -44,18 +54,41 @@ TABLE2: Mapping[str, Column] = {
 }
 
 
+def format_number(value: float, digits: int) -> str:
+    """Write a number for people, with fewer digits from 100 on; '' where there is none."""
+    if pd.isna(value):
+        return ""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{min(digits, 1) if abs(value) >= 100 else digits}f}"
+
+
+def format_interval(low: float, high: float, digits: int) -> str:
+    """Write '[low, high]'; '' where there is no interval."""
+    if pd.isna(low) or pd.isna(high):
+        return ""
+    return f"[{format_number(low, digits)}, {format_number(high, digits)}]"
+
+
+def format_estimate(value: float, low: float, high: float, digits: int) -> str:
+    """Write 'value [low, high]', the interval only where there is one."""
+    if pd.isna(value):
+        return ""
+    return f"{format_number(value, digits)} {format_interval(low, high, digits)}".strip()
+
+
 def wide_table(
     part: pd.DataFrame, columns: Mapping[str, Column], labels: Mapping[str, str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of one comparison as strings, and the notes behind empty cells.
+    """Return the rows of one comparison as strings, and the notes that explain empty cells.
 
-    A column that is empty in every row is left out, its reason kept among the notes; another
-    empty cell is a dash with a number that its note bears.
+    A column that is empty in every row is left out, and a note gives its reason. Any other empty
+    cell is a dash with the number of its note.
 
     Arguments:
         part: Rows of a long table of one assay, factor and degradation.
-        columns: What is shown, in order, by metric.
-        labels: Name of every method for people.
+        columns: The columns shown, in order, by metric.
+        labels: The name of every method for people.
     """
     methods = list(dict.fromkeys(part["method"]))
     notes: dict[str, int] = {}
@@ -90,12 +123,39 @@ def _cell(row: pd.Series, column: Column, notes: dict[str, int]) -> str:
 
 
 def _reasons(heading: str, rows: pd.DataFrame) -> list[str]:
-    # LR is empty for a reason of its own; what counts is why the others are.
+    # LR has a reason of its own; the last rows tell why the methods are empty.
     reasons = dict.fromkeys(str(reason) for reason in rows["reason"].iloc[::-1])
     return [f"{heading} is empty: {next(iter(reasons))}."]
 
 
-def parts(table: pd.DataFrame) -> Sequence[tuple[tuple[str, int, str], pd.DataFrame]]:
-    """Return a long table in its comparisons: ((assay, factor, degradation), rows), in order."""
-    grouped = table.groupby(["assay", "factor", "degradation"], sort=False)
-    return [(key, part) for key, part in grouped]
+def parts(table: pd.DataFrame) -> Iterator[tuple[str, int, str, pd.DataFrame]]:
+    """Yield a long table in its comparisons, in order: (assay, factor, degradation, rows)."""
+    keys = ["assay", "factor", "degradation"]
+    for _, part in table.groupby(keys, sort=False):
+        assay, factor, degradation = part[keys].iloc[0]
+        yield str(assay), int(factor), str(degradation), part
+
+
+def article_form(table: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """Return the article's Table 2 as strings: the best on tune, accuracies in percent.
+
+    It has one line an assay, factor and degradation, and as columns LR, the methods in their order
+    and HR.
+
+    Arguments:
+        table: The long Table 2.
+    """
+    lines = []
+    for name, factor, degradation, part in parts(table):
+        assay = run.assay(name)
+        found = part[part["metric"] == CHOSEN].set_index("method")
+        line = {
+            "": f"{' vs '.join(assay.treatments)} ({factor}x)",
+            "assay": assay.label,
+            "degradation": degradation,
+        }
+        for method, row in found.drop(LOW_RESOLUTION_MEANS, errors="ignore").iterrows():
+            value, low, high = (100 * row[k] for k in ("value", "low", "high"))
+            line[method_label(str(method))] = format_estimate(value, low, high, digits=1)
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("")

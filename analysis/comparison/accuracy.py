@@ -1,0 +1,156 @@
+"""The numbers of Table 2: how well classifiers tell the two controls apart, by method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison.design import design_facts, read_cells
+from analysis.comparison.image_metrics import mean_of_cells
+from analysis.comparison.long_table import Row, Rows, estimate_facts, long_row
+from analysis.comparison.measured import read_evaluation, same_cells
+from analysis.comparison.settings import BootstrapSettings
+from analysis.numbers.statistics import mcnemar_exact, wilson
+from analysis.run.description import Comparison, Run
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, MAJORITY_CLASS, NOT_MEASURABLE
+
+LOW_RESOLUTION_MEANS = "low_resolution_channel_means"
+CHOSEN, NETWORK, FEATURES = "accuracy_chosen", "accuracy_cnn", "accuracy_features"
+MCNEMAR = "mcnemar_p_against_low_resolution_cells_as_units"
+# Names of classifiers. Of the two on the assay's features, the better on tune is shown.
+CNN, CHANNEL_MEANS = "cnn", "channel_means"
+ON_FEATURES = ("logistic_on_features", "forest_on_features")
+REFERENCE = "the row that others are compared with"
+MEANS_ONLY = "a logistic regression on the channel means, and nothing else"
+NO_FEATURES = "not measurable: no feature can be measured on LR images"
+NO_TRAINING = "not measurable: no high resolution to train a classifier on"
+
+
+def accuracy_rows(run: Run, settings: BootstrapSettings) -> Rows:
+    """Return every row of Table 2, which compares the clean degradation alone."""
+    found = (comparison_rows(at, settings) for at in run.comparisons(clean_only=True))
+    return [row for rows in found for row in rows]
+
+
+def comparison_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
+    """Return LR, LR channel means, the methods in order and HR, then the facts of the design."""
+    low = verdicts(at.classification(LOW_RESOLUTION), at.assay.treatments)
+    baseline = low[chosen_verdict(low)]
+    rows = [long_row(at, LOW_RESOLUTION, **fact) for fact in method_facts(low, settings)]
+    rows.append(long_row(at, LOW_RESOLUTION, MCNEMAR, reason=REFERENCE))
+    means = accuracy_facts(low[CHANNEL_MEANS], CHOSEN, settings, CHANNEL_MEANS)
+    rows += [long_row(at, LOW_RESOLUTION_MEANS, **fact) for fact in means]
+    for metric in (NETWORK, FEATURES, MCNEMAR):
+        rows.append(long_row(at, LOW_RESOLUTION_MEANS, metric, reason=MEANS_ONLY))
+    ordered = [m for m in at.methods if m not in (HIGH_RESOLUTION, LOW_RESOLUTION)]
+    for method in (*ordered, HIGH_RESOLUTION):
+        path = at.classification(method)
+        found = verdicts(path, at.assay.treatments)
+        rows += [long_row(at, method, **fact) for fact in method_facts(found, settings)]
+        chosen = same_cells(baseline, found[chosen_verdict(found)], path)
+        rows.append(long_row(at, method, **against_low(chosen, baseline)))
+    for fact in design_facts(read_cells(at), at.assay.treatments):
+        rows.append(long_row(at, HIGH_RESOLUTION, **fact))
+    return rows
+
+
+# What the classifiers said ----------------------------------------------------------------------
+
+
+def verdicts(path: Path, treatments: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Return what each classifier said of the evaluation cells of both controls, by its name.
+
+    Every table is sorted by image_id and has ``correct``, float: 1 right, 0 wrong, NaN neither.
+    """
+    table = read_evaluation(path, columns=["classifier", "correct", "chosen", "accuracy_tune"])
+    table = table[table["treatment"].isin(treatments)]
+    table = table.assign(
+        correct=table["correct"].astype("Float64").to_numpy(float, na_value=np.nan)
+    )
+    return {
+        str(name): part.sort_values("image_id").reset_index(drop=True)
+        for name, part in table.groupby("classifier", sort=False)
+    }
+
+
+def chosen_verdict(found: Mapping[str, pd.DataFrame]) -> str:
+    """Return the classifier that classify chose on tune."""
+    return next(name for name, part in found.items() if bool(part["chosen"].iloc[0]))
+
+
+def features_verdict(found: Mapping[str, pd.DataFrame]) -> str | None:
+    """Return the better on tune of the classifiers on features; None if none was measured."""
+    tune = {
+        name: float(found[name]["accuracy_tune"].iloc[0])
+        for name in ON_FEATURES
+        if name in found and np.isfinite(found[name]["accuracy_tune"].iloc[0])
+    }
+    return max(tune, key=lambda name: tune[name]) if tune else None
+
+
+# Numbers -----------------------------------------------------------------------------------------
+
+
+def method_facts(found: Mapping[str, pd.DataFrame], settings: BootstrapSettings) -> Iterator[Row]:
+    """Yield the accuracies of the classifier chosen on tune, the network, the one on features."""
+    chosen, on_features = chosen_verdict(found), features_verdict(found)
+    yield from accuracy_facts(found[chosen], CHOSEN, settings, chosen)
+    yield from accuracy_facts(found[CNN], NETWORK, settings, CNN)
+    if on_features is None:
+        borrowed = "trained_on" in found[chosen].columns  # the assay has no HR
+        yield {"metric": FEATURES, "reason": NO_TRAINING if borrowed else NO_FEATURES}
+    else:
+        yield from accuracy_facts(found[on_features], FEATURES, settings, on_features)
+
+
+def accuracy_facts(
+    table: pd.DataFrame, metric: str, settings: BootstrapSettings, classifier: str
+) -> Iterator[Row]:
+    """Yield an accuracy with its interval over wells, then with Wilson's over cells."""
+    correct = table["correct"].to_numpy(dtype=float)
+    judged = correct[np.isfinite(correct)]
+    if not len(judged):
+        yield {"metric": metric, "reason": _why_none(table, classifier)}
+        return
+    found = mean_of_cells(correct, table, settings)
+    notes = [found.reason, _note(table, metric, classifier)]
+    yield {"metric": metric, **estimate_facts(found), "reason": "; ".join(filter(None, notes))}
+    interval = wilson(int(judged.sum()), len(judged), confidence=settings.confidence_level)
+    yield {"metric": f"{metric}_cells_as_units", **estimate_facts(interval)}
+
+
+def _why_none(table: pd.DataFrame, classifier: str) -> str:
+    """Say why no cell was judged: the status that all rows share, if there is one."""
+    status = set(table["status"].astype(str)) if "status" in table.columns else set()
+    if len(status) == 1 and next(iter(status)).startswith(f"{NOT_MEASURABLE}:"):
+        return "not measurable: " + next(iter(status)).split(":", 1)[1].replace("_", " ")
+    return f"{classifier} could judge no cell"
+
+
+def _note(table: pd.DataFrame, metric: str, classifier: str) -> str:
+    """Name the classifier where it was chosen or borrowed, and count the cells it could not see."""
+    notes = []
+    other = str(table["trained_on"].iloc[0]) if "trained_on" in table.columns else ""
+    if other:
+        notes.append(f"{classifier} trained on the HR cells of assay {other}")
+    elif metric in (CHOSEN, FEATURES) and classifier != CHANNEL_MEANS:
+        notes.append(f"best on tune: {classifier.replace('_', ' ')}")
+    blind = int((table["status"] == MAJORITY_CLASS).sum()) if "status" in table.columns else 0
+    if blind:
+        notes.append(
+            f"{blind} of {len(table)} cells had no measurable feature and were given the majority"
+        )
+    return "; ".join(notes)
+
+
+def against_low(chosen: pd.DataFrame, baseline: pd.DataFrame) -> Row:
+    """Return McNemar's exact p of the best on tune against LR's best, cells as units."""
+    correct, low = (part["correct"].to_numpy(dtype=float) for part in (chosen, baseline))
+    both = np.isfinite(correct) & np.isfinite(low)
+    if not both.any():
+        return {"metric": MCNEMAR, "reason": "no cell was judged by both"}
+    found = mcnemar_exact(correct[both] > 0, low[both] > 0)
+    return {"metric": MCNEMAR, **estimate_facts(found)}

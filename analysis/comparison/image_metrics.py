@@ -1,0 +1,52 @@
+"""The image metrics of Table 1 by their names, and their means over cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison.long_table import Row, estimate_facts
+from analysis.comparison.settings import BootstrapSettings
+from analysis.numbers.statistics import Estimate, bootstrap
+
+# Columns of {method}.metrics.parquet, one value a cell.
+FIDELITY = "fidelity_l1"
+IMAGE_METRICS = ("ms_ssim", "psnr_db", FIDELITY)
+PERCEPTUAL_METRICS = ("lpips",)
+# Shown only where LR is degraded: on clean LR it equals FIDELITY.
+FIDELITY_CLEAN = "fidelity_clean_l1"
+# Kernel distance on features that know nothing of treatments.
+KERNEL_DISTANCE = "kernel_distance_random_x1000"
+FLOOR = "high_resolution_floor"  # the row that compares HR with other HR cells
+NO_NETWORK = {
+    "inception": "no file of Inception weights was given, and none is downloaded",
+    "lpips": "no file of VGG weights was given, and none is downloaded",
+}
+
+
+def mean_of_cells(values: np.ndarray, cells: pd.DataFrame, settings: BootstrapSettings) -> Estimate:
+    """Return the mean of the finite values, (n,), with its interval over wells.
+
+    Arguments:
+        cells: One row a value, with plate, well, site and treatment.
+    """
+    finite = np.isfinite(values)
+    if not finite.any():
+        return Estimate.empty("no cell has a finite value")
+    kept = values[finite]
+    return bootstrap(
+        lambda rows: float(kept[rows].mean()),
+        cells[finite].reset_index(drop=True),
+        **settings.draws,
+    )
+
+
+def mean_fact(table: pd.DataFrame, column: str, settings: BootstrapSettings) -> Row:
+    """Return the mean of a column with its interval over wells, or why there is none."""
+    if column not in table.columns:
+        reason = NO_NETWORK.get(column, f"measure wrote no column {column}")
+        return {"metric": column, "reason": reason}
+    found = mean_of_cells(table[column].to_numpy(dtype=float), table, settings)
+    if np.isnan(found.value):
+        return {"metric": column, "reason": NO_NETWORK.get(column, found.reason)}
+    return {"metric": column, **estimate_facts(found)}

@@ -1,0 +1,233 @@
+"""The numbers of Table 1: image metrics as means over cells, and distances between sets of images.
+
+Fidelity is the mean |D(SR) - LR| over pixels. The distances are the kernel distance (KD) and the
+Frechet distance (FD) between sets of features; on Inception features they are KID and FID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison.image_metrics import (
+    FIDELITY,
+    FIDELITY_CLEAN,
+    FLOOR,
+    IMAGE_METRICS,
+    KERNEL_DISTANCE,
+    NO_NETWORK,
+    PERCEPTUAL_METRICS,
+    mean_fact,
+)
+from analysis.comparison.long_table import NO_HIGH_RESOLUTION, Row, Rows, estimate_facts, long_row
+from analysis.comparison.measured import KEYS, read_evaluation, same_cells
+from analysis.comparison.settings import BootstrapSettings
+from analysis.numbers.metrics import frechet_distance, kernel_distance_interval
+from analysis.numbers.statistics import replication_unit
+from analysis.run.description import Comparison, Run
+from rls.io import read_table
+from rls.io.names import CLASSIFIER, EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION, TUNE
+from rls.networks.kernel_distance import standardise
+from rls.runtime.streams import stream
+
+# Kind of features -> names of (KD x 1e3, FD). Their columns are {kind}_feature_{number}.
+DISTANCES = {
+    "classifier": ("kernel_distance_classifier_x1000", "frechet_distance_classifier"),
+    "random": (KERNEL_DISTANCE, "frechet_distance_random"),
+    "inception": ("kid_x1000", "fid"),
+}
+KD_SCALE = 1000.0
+# Splits whose HR cells may stand against evaluation; the classifier was fitted on its own split.
+FLOOR_SPLITS = {
+    "classifier": (TUNE,),
+    "random": (CLASSIFIER, TUNE),
+    "inception": (CLASSIFIER, TUNE),
+}
+EVERY_METRIC = (
+    *IMAGE_METRICS,
+    *(name for names in DISTANCES.values() for name in names),
+    *PERCEPTUAL_METRICS,
+)
+OTHER_GRID = "LR lies on another pixel grid than HR; row Bicubic is LR enlarged"
+SAME_CELL = "another cell has no pixel in common"
+
+
+def quality_rows(run: Run, settings: BootstrapSettings) -> Rows:
+    """Return every row of Table 1, methods in the order of the configuration."""
+    rows: Rows = []
+    for at in run.comparisons():
+        if not at.assay.has_high_resolution:
+            rows += unreferenced_rows(at, settings)
+            continue
+        reference = read_sets(at, HIGH_RESOLUTION)
+        rows += floor_rows(at, reference, settings)
+        rows += low_resolution_rows(at, settings)
+        for method in at.methods:
+            if method != HIGH_RESOLUTION:
+                rows += method_rows(at, method, reference, settings)
+    return rows
+
+
+def unreferenced_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
+    """Return the rows of an assay without HR: only fidelity to the LR images has values."""
+    rows: Rows = []
+    for method in (FLOOR, LOW_RESOLUTION, *at.methods):
+        for metric in EVERY_METRIC:
+            fact: Row = {"metric": metric, "reason": NO_HIGH_RESOLUTION}
+            if metric == FIDELITY and method in at.methods:
+                fact = mean_fact(read_evaluation(at.metrics(method)), metric, settings)
+            rows.append(long_row(at, method, **fact))
+    return rows
+
+
+def read_sets(at: Comparison, method: str) -> pd.DataFrame:
+    """Return the evaluation rows of a method, its image metrics and its features side by side."""
+    metrics = read_evaluation(at.metrics(method))
+    features = same_cells(metrics, read_evaluation(at.features(method)), at.features(method))
+    own = [name for name in features.columns if name not in metrics.columns]
+    return pd.concat([metrics, features[own]], axis=1)
+
+
+def low_resolution_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
+    """Return the rows of LR: empty with their reason, except its distance to the clean LR."""
+    rows = [long_row(at, LOW_RESOLUTION, metric, reason=OTHER_GRID) for metric in EVERY_METRIC]
+    if not at.clean:
+        table = read_evaluation(at.metrics(LOW_RESOLUTION), columns=[FIDELITY_CLEAN])
+        rows.append(long_row(at, LOW_RESOLUTION, **mean_fact(table, FIDELITY_CLEAN, settings)))
+    return rows
+
+
+def method_rows(
+    at: Comparison, method: str, reference: pd.DataFrame, settings: BootstrapSettings
+) -> Rows:
+    """Return the rows of one method."""
+    table = same_cells(reference, read_sets(at, method), at.metrics(method))
+    facts = image_facts(at, table, settings)
+    for kind in DISTANCES:
+        facts += distance_facts(kind, table, reference, reference, settings)
+    return [long_row(at, method, **fact) for fact in facts]
+
+
+def image_facts(at: Comparison, table: pd.DataFrame, settings: BootstrapSettings) -> Rows:
+    """Return the mean of every image metric with its interval over wells."""
+    names = [*IMAGE_METRICS, *PERCEPTUAL_METRICS, *([] if at.clean else [FIDELITY_CLEAN])]
+    return [mean_fact(table, name, settings) for name in names]
+
+
+def distance_facts(
+    kind: str,
+    table: pd.DataFrame,
+    other: pd.DataFrame,
+    reference: pd.DataFrame,
+    settings: BootstrapSettings,
+) -> Rows:
+    """Return KD x 1e3 with its interval over wells, and FD where there are enough images.
+
+    Arguments:
+        kind: Key of :data:`DISTANCES`.
+        table: One of the two sets, one row an image.
+        other: The set that it is compared with.
+        reference: The HR cells of evaluation, which set the scale: the kernel (x.y/d + 1)^3 has
+            none of its own, and one large feature would decide it. Inception features keep their
+            scale, because KID is defined on it.
+    """
+    kernel_name, frechet_name = DISTANCES[kind]
+    here, there = (standardised(part, reference, kind) for part in (table, other))
+    if here is None or there is None:
+        reason = NO_NETWORK.get(kind, f"measure wrote no features of kind '{kind}'")
+        return [{"metric": name, "reason": reason} for name in (kernel_name, frechet_name)]
+    unit, labels = replication_unit(table)
+    other_unit, other_labels = replication_unit(other)
+    kernel = kernel_distance_interval(
+        here,
+        there,
+        units_x=labels,
+        units_y=other_labels,
+        unit=unit if unit == other_unit else f"{unit} and {other_unit}",
+        **settings.draws,
+    )
+    return [
+        {"metric": kernel_name, **estimate_facts(kernel, KD_SCALE)},
+        {"metric": frechet_name, **estimate_facts(frechet_distance(here, there))},
+    ]
+
+
+def standardised(table: pd.DataFrame, reference: pd.DataFrame, kind: str) -> np.ndarray | None:
+    """Return the features (n, d) of a kind, in units of the sd of ``reference`` around its mean."""
+    found, scale = embedding(table, kind), embedding(reference, kind)
+    if found is None or scale is None or kind == "inception":
+        return found
+    return standardise(found, scale)
+
+
+def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:
+    """Return the features of a kind, (n, d) float64, or None where they were not measured."""
+    found = table.filter(regex=rf"^{kind}_feature_\d+$")
+    return found.to_numpy(dtype=np.float64) if len(found.columns) else None
+
+
+# The floor: HR against other HR cells ------------------------------------------------------------
+
+
+def floor_rows(at: Comparison, reference: pd.DataFrame, settings: BootstrapSettings) -> Rows:
+    """Return HR against other HR cells: what a perfect method would reach."""
+    all_cells = read_table(at.features(HIGH_RESOLUTION), columns=[*KEYS])
+    rows = []
+    for kind, splits in FLOOR_SPLITS.items():
+        here, there, note = floor_sets(all_cells, reference, splits, settings.seed)
+        for fact in distance_facts(kind, here, there, reference, settings):
+            reason = "; ".join(filter(None, (fact.get("reason", ""), note)))
+            rows.append(long_row(at, FLOOR, **{**fact, "reason": reason}))
+    for fact in image_facts(at, reference, settings):
+        if fact["metric"] in (FIDELITY, FIDELITY_CLEAN):
+            note = fact.get("reason") or "|D(HR) - LR| of the same cell: what degradation leaves"
+            rows.append(long_row(at, FLOOR, **{**fact, "reason": note}))
+        else:
+            rows.append(long_row(at, FLOOR, fact["metric"], reason=SAME_CELL))
+    return rows
+
+
+def floor_sets(
+    all_cells: pd.DataFrame, reference: pd.DataFrame, splits: Sequence[str], seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return two disjoint sets of HR cells, and a note that says which they are.
+
+    They are evaluation and the first of ``splits`` that has as many cells of every treatment; else
+    the two halves of evaluation, divided by wells where every treatment has two, with half the
+    cells each.
+    """
+    counts = reference["treatment"].value_counts()
+    for split in splits if "split" in all_cells.columns else ():
+        other = all_cells[all_cells["split"] == split]
+        if (other["treatment"].value_counts().reindex(counts.index).fillna(0) >= counts).all():
+            parts = [
+                _draw(other[other["treatment"] == name], count, seed)
+                for name, count in counts.items()
+            ]
+            there = pd.concat(parts).reset_index(drop=True)
+            return reference, there, f"{EVALUATION} against as many HR cells of split {split}"
+    first = _first_half(reference, seed)
+    here, there = reference[first], reference[~first]
+    note = f"two disjoint halves of {EVALUATION}, {len(here)} and {len(there)} cells"
+    return here.reset_index(drop=True), there.reset_index(drop=True), note
+
+
+def _draw(cells: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+    cells = cells.sort_values("image_id")
+    return cells.iloc[stream(seed, "floor", "table1").choice(len(cells), count, replace=False)]
+
+
+def _first_half(reference: pd.DataFrame, seed: int) -> np.ndarray:
+    """Return which rows are in the first half, (n,) bool."""
+    wells = reference["plate"].astype(str) + "/" + reference["well"].astype(str)
+    by_wells = (wells.groupby(reference["treatment"]).nunique() >= 2).all()
+    labels = wells if by_wells else reference["image_id"]
+    first = np.zeros(len(reference), dtype=bool)
+    for name in sorted(set(reference["treatment"])):
+        here = (reference["treatment"] == name).to_numpy()
+        known = np.array(sorted(set(labels[here])))
+        chosen = stream(seed, str(name), "table1 halves").permutation(known)[: len(known) // 2]
+        first |= here & labels.isin(chosen).to_numpy()
+    return first

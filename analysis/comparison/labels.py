@@ -1,0 +1,48 @@
+"""The names that people read in tables and figures: methods and the columns of features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from rls.io.names import BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
+
+LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        HIGH_RESOLUTION: "HR",
+        LOW_RESOLUTION: "LR",
+        BICUBIC: "Bicubic",
+        "rls": "RLS",
+        "rls_unregularized": "w/o Regu.",
+        "rls_without_prior": "w/o P_w",
+        "rls_without_cross": "w/o P_cross",
+        "rls_released_code": "RLS (code)",
+        "pulse": "PULSE",
+        "brgm": "BRGM",
+        "brgm_no_perceptual": "BRGM (L2)",
+        "pix2pix": "Pix2Pix",
+        "unet_l1": "U-Net L1",
+        "robust_unsupervised": "Robust Uns.",
+    }
+)
+# End of a column's name -> unit; a longer ending stands before one that it contains.
+UNITS = {"_um2": "µm²", "_px2": "px²", "_um": "µm", "_px": "px", "_counts": "counts"}
+
+
+def method_label(method: str) -> str:
+    """Return the name of a method in figures and tables; a new one keeps its configured name."""
+    return LABELS.get(method, method.replace("_", " "))
+
+
+def feature_label(column: str) -> str:
+    """Return a column's name as an axis label: 'mean_spot_area_um2' as 'mean spot area (µm²)'."""
+    unit = unit_of(column)
+    if not unit:
+        return column.replace("_", " ")
+    suffix = next(s for s, u in UNITS.items() if u == unit)
+    return f"{column.removesuffix(suffix).replace('_', ' ')} ({unit})"
+
+
+def unit_of(column: str) -> str:
+    """Return the unit that a column's name ends in, such as 'µm²'; '' where it has none."""
+    return next((unit for suffix, unit in UNITS.items() if column.endswith(suffix)), "")
