@@ -176,10 +176,9 @@ def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp
     jobs = re.findall(
         r"^ *rule (\w+):\n.*?^Shell command: (.*?)$", result.stdout + result.stderr, re.S | re.M
     )
-    of_method = [rule for rule, command in jobs if "nearest" in command.split(" 2>&1")[0].split()]
     cheap = ("table1", "table2", "table_features", "figure2", "figure5", "figure_scatter")
-    wanted = {"super_resolve": 2, **dict.fromkeys(cheap, 1)}
-    assert {rule: of_method.count(rule) for rule in wanted} == wanted
+    searches = [command for rule, command in jobs if rule == "super_resolve"]
+    assert sum("nearest" in command.split(" 2>&1")[0].split() for command in searches) == 2
     for rule in ("gather_shards", "measure", "classify"):
         assert any("/nearest." in command for name, command in jobs if name == rule), rule
 
@@ -189,10 +188,12 @@ def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp
     made_up.write_metrics(tmp_path / "results", quality)
     made_up.write_classification(tmp_path / "results", quality)
     monkeypatch.chdir(tmp_path)
-    for rule in cheap:
+    for rule in ("describe_assays", *cheap):
         words = shlex.split(dict(jobs)[rule].split(" 2>&1")[0])
         assert words[:2] == ["python", "-m"]
         importlib.import_module(words[2]).main(words[3:])
+        if rule == "describe_assays":
+            continue
         numbers = pd.read_csv(words[words.index("--output-csv") + 1])
         assert set(numbers.loc[numbers["value"].notna(), "method"]) >= {"rls", "nearest"}, rule
 

@@ -16,7 +16,7 @@ from scipy import stats
 from analysis.comparison.long_table import Row, Rows, long_row
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import DOUBLE_COLUMN, MM, in_style, label_panel, new_figure
-from analysis.run.description import Assay, Comparison, Condition
+from analysis.run.description import Assay, Comparison
 from rls.io import read_weights
 from rls.prior.flows import read_flow
 from rls.prior.gaussianize import squared_norms
@@ -24,7 +24,6 @@ from rls.runtime.errors import InputError
 from rls.runtime.streams import stream, torch_stream
 from rls.stylegan2.generator_io import load_generator
 
-NOWHERE = Condition(0, "", (), clean=True)  # a generator belongs to no factor and degradation
 # Name in the CSV -> (name in the legend, colour, line).
 TRANSFORMS: Mapping[str, tuple[str, str, str]] = {
     "z": ("Z", "#56B4E9", "-"),
@@ -64,7 +63,9 @@ def numbers_of(
     assay: Assay, norms: Mapping[str, np.ndarray], dimensions: int, n_fit: int, settings: Settings
 ) -> Rows:
     """Return mean and standard deviation of every transform, beside those of chi-squared."""
-    at = Comparison(assay, NOWHERE, Path())
+    at = Comparison(
+        0, "", (), clean=True, assay=assay, folder=Path()
+    )  # of no factor: the generator
     expected = {"squared_norm_mean": dimensions, "squared_norm_sd": math.sqrt(2 * dimensions)}
     rows: Rows = []
     for metric, value in expected.items():

@@ -82,36 +82,15 @@ class Assay:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One assay under one condition: the unit that tables and figures walk over.
+class Comparison(Condition):
+    """An assay under one of its conditions: the unit that tables and figures walk over.
 
     Attributes:
         folder: Where the condition's files lie.
     """
 
     assay: Assay
-    condition: Condition
     folder: Path
-
-    @property
-    def factor(self) -> int:
-        """Side of a high-resolution image over that of a low-resolution one."""
-        return self.condition.factor
-
-    @property
-    def degradation(self) -> str:
-        """Name of the degradation."""
-        return self.condition.degradation
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The methods that run here, in the order of tables."""
-        return self.condition.methods
-
-    @property
-    def clean(self) -> bool:
-        """Whether the degradation is the run's first, which all methods face."""
-        return self.condition.clean
 
     @property
     def title(self) -> str:
@@ -199,7 +178,8 @@ class Run:
             for condition in assay.conditions:
                 if condition.clean or not clean_only:
                     at = f"{condition.factor}x/{condition.degradation}"
-                    yield Comparison(assay, condition, self.results / assay.name / at)
+                    folder = self.results / assay.name / at
+                    yield Comparison(**vars(condition), assay=assay, folder=folder)
 
     def assay(self, name: str) -> Assay:
         """Return an assay by its name.

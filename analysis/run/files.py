@@ -5,12 +5,12 @@ A method that takes the wildcards of a job is an input function of a rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from analysis.run import paths
-from analysis.run.description import Run
+from analysis.run.description import Comparison, Run
 from analysis.run.keys import needs_generator, trained_by
 from analysis.run.values import (
     Config,
@@ -18,7 +18,7 @@ from analysis.run.values import (
     has_high_resolution,
     section_values,
 )
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
 
 SWEPT = "rls"  # the method whose lambdas are looked at
 NOTHING = "(?!)"  # a regular expression that matches nothing
@@ -169,8 +169,8 @@ class Files:
         """
         if has_high_resolution(self.assays[wildcards.assay]):
             return self.model_file(wildcards.assay, "intensity.json")
-        at = (wildcards.assay, wildcards.factor, self.clean)
-        return paths.of_condition(*at, "intensity.json")
+        folder = f"{wildcards.factor}x/{self.clean}"
+        return paths.of_assay(wildcards.assay, f"{folder}/intensity.json")
 
     def clean_low_resolution(self, wildcards: Wildcards) -> str:
         """Return the low-resolution images of the first degradation."""
@@ -215,17 +215,19 @@ class Files:
             assay: One assay; all without.
         """
         return [
-            paths.of_condition(at.assay.name, at.factor, at.degradation, f"{name}.{kind}.parquet")
+            str(path)
             for at in self.run.comparisons(clean_only=clean_only)
             if at.assay.name == (assay or at.assay.name)
-            for name in (HIGH_RESOLUTION, LOW_RESOLUTION, *at.methods)
-            for kind in ("features", "metrics", "classification")[: 2 + at.clean]
+            for name in (*RESERVED_METHODS, *at.methods)
+            for path in (at.features(name), at.metrics(name), at.classification(name))[
+                : 2 + at.clean
+            ]
         ]
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:
         """Return the images of every assay, condition and method, with their tables."""
         stacks = self._high("high_resolution.ome.tif") + [
-            paths.stack(at.assay.name, at.factor, at.degradation, name)
+            str(at.stack(name))
             for at in self.run.comparisons(clean_only=clean_only)
             for name in (LOW_RESOLUTION, *at.methods)
         ]
@@ -233,13 +235,9 @@ class Files:
 
     def measured_cells(self) -> list[str]:
         """Return the table of HR of each assay, of LR where no HR exists: the cells by split."""
-        found = []
-        for assay in self.run.assays:
-            first = assay.conditions[0]
-            name = HIGH_RESOLUTION if assay.has_high_resolution else LOW_RESOLUTION
-            stack = paths.stack(assay.name, first.factor, first.degradation, name)
-            found.append(paths.table_beside(stack))
-        return found
+        firsts = {at.assay.name: at for at in reversed([*self.run.comparisons(clean_only=True)])}
+        ats = (firsts[assay.name] for assay in self.run.assays)
+        return [paths.table_beside(str(at.stack(at.reference))) for at in ats]
 
     def of_assays(self, file: str) -> list[str]:
         """Return one file of each assay that runs."""
@@ -268,42 +266,37 @@ class Files:
     def solutions(self, suffix: str) -> list[str]:
         """Return a file of the solutions of every assay, factor and kind that runs."""
         section = self.config["solutions"]
-        names = [f"solutions/{section['method']}.{kind}{suffix}" for kind in section["kinds"]]
-        return self._at_factors(*names)
+        return [
+            str(at.solutions(section["method"], kind, suffix))
+            for at in self._with_reference()
+            for kind in section["kinds"]
+        ]
 
     def features_beside_solutions(self) -> list[str]:
         """Return the features of HR, and of the single search where its method runs."""
         method = self.config["solutions"]["method"]
         names = [HIGH_RESOLUTION, *([method] if method in self.run.methods else [])]
-        return self._at_factors(*(f"{name}.features.parquet" for name in names))
+        return [str(at.features(name)) for at in self._with_reference() for name in names]
 
     def stacks_beside_solutions(self) -> list[str]:
         """Return the images of HR and LR."""
-        return self._high("high_resolution.ome.tif") + self._at_factors("low_resolution.ome.tif")
+        low = [str(at.stack(LOW_RESOLUTION)) for at in self._with_reference()]
+        return self._high("high_resolution.ome.tif") + low
 
     def sweeps(self) -> list[str]:
         """Return the measured sweep of every assay and factor, where HR says what is right."""
-        return [
-            paths.of_assay(assay.name, f"{factor}x/sweep/{SWEPT}.metrics.parquet")
-            for assay in self.run.assays
-            if assay.has_high_resolution
-            for factor in assay.factors
-        ]
+        return [str(at.sweep(SWEPT)) for at in self._with_reference()]
+
+    def _with_reference(self) -> Iterator[Comparison]:
+        """Walk over the clean conditions of the assays that have high-resolution images."""
+        for at in self.run.comparisons(clean_only=True):
+            if at.assay.has_high_resolution:
+                yield at
 
     def _high(self, file: str) -> list[str]:
         """Return a file of each assay that has high-resolution images."""
         names = (assay.name for assay in self.run.assays if assay.has_high_resolution)
         return [paths.of_assay(name, file) for name in names]
-
-    def _at_factors(self, *names: str) -> list[str]:
-        """Return files of the clean condition at every factor of the assays that have HR."""
-        return [
-            paths.of_condition(assay.name, factor, self.clean, name)
-            for assay in self.run.assays
-            if assay.has_high_resolution
-            for factor in assay.factors
-            for name in names
-        ]
 
 
 def _any_of(names: Iterable[str]) -> str:

@@ -13,16 +13,11 @@ def of_assay(assay: str, file: str) -> str:
     return f"results/{assay}/{file}"
 
 
-def of_condition(assay: str, factor: int | str, degradation: str, file: str) -> str:
-    """Return the path of a file that an assay has at each factor and degradation."""
-    return of_assay(assay, f"{factor}x/{degradation}/{file}")
-
-
-def stack(assay: str, factor: int | str, degradation: str, name: str) -> str:
+def stack(assay: str, factor: str, degradation: str, name: str) -> str:
     """Return the path of a stack by its name; the factors share the high-resolution stack."""
     if name == HIGH_RESOLUTION:
         return of_assay(assay, name + STACK)
-    return of_condition(assay, factor, degradation, name + STACK)
+    return of_assay(assay, f"{factor}x/{degradation}/{name}{STACK}")
 
 
 def table_beside(stack: str) -> str:

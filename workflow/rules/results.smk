@@ -122,6 +122,7 @@ FIGURES = {
         {
             "table1": TABLE1,
             "features": FEATURES,
+            "measured": files.measured(),
             "stacks": files.stacks(),
         },
         ("table1", "features"),

@@ -26,7 +26,7 @@ from analysis.run.values import (
 )
 from rls.runtime.command import flags
 from rls.runtime.errors import InputError
-from rls.search import method_names
+from rls.search.methods import method_names
 
 CONFIG = ROOT / "config"
 
