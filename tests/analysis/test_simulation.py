@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from analysis.simulation import PHENOTYPES, translocation
+from analysis.simulation import translocation
 from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
-from analysis.simulation.field import find_phenotype
 from analysis.simulation.optics import expose, illumination_profile
+from analysis.simulation.phenotypes import PHENOTYPES, find_phenotype
 from analysis.simulation.plate import lay_out, plate_profiles, well_gains
 from analysis.simulation.settings import NEIGHBOURHOOD_ND
 from rls.runtime.errors import InputError

@@ -6,6 +6,7 @@ rule compare_simulation:
         code=code(
             "analysis/compare_simulation.py",
             "analysis/drawing/beside.py",
+            "analysis/simulation/comparison.py",
             "analysis/simulation/realism.py",
         ),
         simulated="results/{assay}/cells.ome.tif",
