@@ -84,10 +84,8 @@ def main(argv: list[str] | None = None) -> None:
         written_by=LOW_RESOLUTION,
         description="acquired in low resolution; not degraded",
     )
-    print(
-        f"{LOW_RESOLUTION}: {len(kept)} cells of {kept.images.shape[-1]} px, as they are",
-        flush=True,
-    )
+    size = kept.images.shape[-1]
+    print(f"{LOW_RESOLUTION}: {len(kept)} cells of {size} px, as they are", flush=True)
 
 
 if __name__ == "__main__":

@@ -69,19 +69,13 @@ def crop_field(
     settings: Settings,
     segmenter: Segmenter,
 ) -> tuple[np.ndarray, pd.DataFrame, int, int]:
-    """Return the crops of one field and their table.
+    """Return the crops of one field ``raw`` (c, y, x) and their table.
 
     A crop that reaches over the border is 0 there, and flagged. Whole crops come first where there
-    are more than ``cells_per_field``.
-
-    Arguments:
-        raw: (c, y, x) counts.
-        profile: (c, y, x) illumination of mean 1, or None for no correction.
-        row: The field's row of the sheet.
-        nucleus_channel: Position of the nucleus channel.
+    are more than ``cells_per_field``. No ``profile`` means no correction.
 
     Returns:
-        (crops (n, c, y, x) uint16, their table, number of nuclei found, and how many of these are
+        (crops (n, c, y, x) uint16, their table, number of nuclei found, number of those that are
         too near to the border for a whole crop).
 
     Raises:
@@ -105,10 +99,8 @@ def crop_field(
             f"Found {len(cells)} nuclei in {name}, but none {size // 2} px from the border, as "
             f"crop_size {size} needs. Set on_broken_field: skip, or lower crop_size.",
         )
-    ids = [
-        f"{row['plate']}_{row['well']}_s{row['site']}_y{y}_x{x}"
-        for y, x in cells[["y_px", "x_px"]].to_numpy()
-    ]
+    place = f"{row['plate']}_{row['well']}_s{row['site']}"
+    ids = [f"{place}_y{y}_x{x}" for y, x in cells[["y_px", "x_px"]].to_numpy()]
     draw = np.array([stream_seed(settings.seed, key, "crop_cells") for key in ids])
     keep = np.sort(np.lexsort((draw, outside > 0))[: settings.cells_per_field])
     kept = cells.iloc[keep].reset_index(drop=True)
@@ -123,12 +115,11 @@ def crop_field(
         nucleus_channel=nucleus_channel,
         nucleus_diameter_px=nd,
     )
-    table = pd.DataFrame({"image_id": [ids[i] for i in keep]})
-    table = table.assign(**{column: row[column] for column in CELL_COLUMNS})
-    table[["y_px", "x_px"]] = kept[["y_px", "x_px"]]
-    table["crop_size_px"] = size
-    table["nucleus_area_um2"] = kept["area_px"] * row["pixel_size_um"] ** 2
-    table = table.join(quality).join(flag(quality, settings))
+    about = pd.DataFrame({"image_id": [ids[i] for i in keep]})
+    about = about.assign(**{column: row[column] for column in CELL_COLUMNS})
+    about = about.join(kept[["y_px", "x_px"]]).assign(crop_size_px=size)
+    about["nucleus_area_um2"] = kept["area_px"] * row["pixel_size_um"] ** 2
+    table = about.join(quality).join(flag(quality, settings))
     return crops, table, len(cells), int((outside > 0).sum())
 
 
@@ -187,13 +178,7 @@ def crop_plate(
             stop.
     """
     rows = sheet.to_dict("records")
-    segmenter = make_segmenter(
-        settings.segmenter,
-        settings.segmenter_weights,
-        settings.flow_threshold,
-        settings.device,
-        settings.threads,
-    )
+    segmenter = make_segmenter(settings)
     tables: list[pd.DataFrame] = []
     fields: list[list[object]] = []
     profile: np.ndarray | None = None

@@ -17,6 +17,7 @@ from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
+from analysis.cells.crop_settings import Settings as CropSettings
 from analysis.cells.segmenter_settings import CELLPOSE_DIAMETER_PX
 from analysis.cells.segmenter_settings import Settings as TrainingSettings
 from rls.io import atomic_path
@@ -70,33 +71,25 @@ def relabel(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return new[labels]
 
 
-def make_segmenter(
-    name: str, weights: str | None, flow_threshold: float, device: str, threads: int
-) -> Segmenter:
+def make_segmenter(settings: CropSettings) -> Segmenter:
     """Return the function from (image (y, x), nuclear diameter in px) to labels (y, x) int32.
 
-    Arguments:
-        name: ``threshold`` or ``cellpose``; the other arguments are for ``cellpose`` alone.
-        weights: Path of the file of weights.
-        flow_threshold: See :func:`load_cellpose`.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: CPU threads of torch.
-
     Raises:
-        InputError: ``cellpose`` without a file of weights, or the file cannot be used.
+        InputError: The segmenter is ``cellpose`` without a file of weights, or with one that cannot
+            be used.
     """
-    if name == "threshold":
+    if settings.segmenter == "threshold":
         return segment_nuclei
     # Imported here because it imports torch, which the threshold does not need.
     from rls.runtime.device import choose_device
 
-    chosen = choose_device(device, threads)
-    if weights is None:
+    device = choose_device(settings.device, settings.threads)
+    if settings.segmenter_weights is None:
         raise InputError(
             "Found segmenter cellpose without weights, expected a file. Set segmenter_weights to "
             "the weights of Cellpose 3, or to 'train' to train them on simulated fields."
         )
-    return load_cellpose(Path(weights), flow_threshold, chosen)
+    return load_cellpose(Path(settings.segmenter_weights), settings.flow_threshold, device)
 
 
 def load_cellpose(

@@ -30,13 +30,15 @@ def draw_field(simulation: Simulation, settings: Settings, purpose: str, number:
     """
     rng = stream(settings.seed, f"{purpose}/{number}", "train_segmenter")
     size = (settings.field_px, settings.field_px)
+    ranges = (settings.neighbours, settings.nearest_centres_nd)
     for _ in range(DRAWS):
+        neighbours, nearest = (float(rng.uniform(low, high)) for low, high in ranges)
         drawn = replace(
             simulation,
             field_height_px=settings.field_px,
             field_width_px=settings.field_px,
-            neighbours=_uniform(settings.neighbours, rng),
-            nearest_centres_nd=_uniform(settings.nearest_centres_nd, rng),
+            neighbours=neighbours,
+            nearest_centres_nd=nearest,
         )
         profile = illumination_profile(size, drawn.illumination_depth, rng)
         profiles = np.stack([profile, profile])
@@ -69,8 +71,3 @@ def describe(scores: pd.DataFrame) -> Iterator[str]:
             f"{row.gap} {row.f1:.3f} (n {row.n_nuclei})" for row in part.itertuples()
         )
         yield f"train_segmenter: {name}, F1 at IoU {iou}: {values}"
-
-
-def _uniform(limits: Sequence[float], rng: np.random.Generator) -> float:
-    low, high = limits
-    return float(rng.uniform(low, high))

@@ -32,12 +32,8 @@ def unit_names(cells: pd.DataFrame, level: str, tile_px: int) -> pd.Series:
     }
     if level != "tile":
         return names[level]
-    return _tile_names(names["field"], cells["y_px"], cells["x_px"], tile_px)
-
-
-def _tile_names(fields: pd.Series, y_px: pd.Series, x_px: pd.Series, tile_px: int) -> pd.Series:
-    """Return the name of the tile of each point (``y_px``, ``x_px``) of a field."""
-    return fields + "_t" + (y_px // tile_px).astype(str) + "-" + (x_px // tile_px).astype(str)
+    row, column = ((cells[name] // tile_px).astype(str) for name in ("y_px", "x_px"))
+    return names["field"] + "_t" + row + "-" + column
 
 
 def allocate(
@@ -120,13 +116,8 @@ def assign_splits(
     by_plate = len(among) < len(cells)
     groups = {"all treatments": among}
     if level != "plate":
-        groups = {str(treatment): part for treatment, part in among.groupby("treatment")}
-        if by_plate:
-            groups = {
-                f"{treatment} on plate {plate}": rows
-                for treatment, part in groups.items()
-                for plate, rows in part.groupby("plate")
-            }
+        keys = ["treatment", "plate"] if by_plate else ["treatment"]
+        groups = {" on plate ".join(map(str, key)): part for key, part in among.groupby(keys)}
     for name, part in groups.items():
         units = Counter(names.loc[part.index])
         try:
@@ -271,13 +262,12 @@ def _inside_own_split(
     tile without cells belongs to no split and does no harm.
     """
     owner = dict(zip(names, splits, strict=True))
-    fields = unit_names(cells, "field", tile_px)
     low = crop_size // 2
     inside = np.ones(len(cells), bool)
     for shift_y in (-low, crop_size - low - 1):
         for shift_x in (-low, crop_size - low - 1):
-            touched = _tile_names(fields, cells["y_px"] + shift_y, cells["x_px"] + shift_x, tile_px)
-            found = [owner.get(name) for name in touched]
+            corner = cells.assign(y_px=cells["y_px"] + shift_y, x_px=cells["x_px"] + shift_x)
+            found = [owner.get(name) for name in unit_names(corner, "tile", tile_px)]
             inside &= [
                 other is None or other == own for other, own in zip(found, splits, strict=True)
             ]

@@ -96,32 +96,33 @@ def draw_statistics(table: pd.DataFrame) -> Figure:
             )
             axes.plot([left, right], [i + shift] * 2, color=colour, linewidth=1.2)
             axes.plot([middle], [i + shift], marker="o", markersize=2.6, color=colour)
-            _write(axes, f"{row[f'median_{side}']:.3g}", (x, i), colour, "data", 6)
+            axes.annotate(
+                f"{row[f'median_{side}']:.3g}",
+                (x, i),
+                xycoords=("axes fraction", "data"),
+                color=colour,
+                fontsize=6,
+                va="center",
+                annotation_clip=False,
+            )
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(-0.03, 1.03)
     axes.set_xticks([])
     axes.set_yticks(range(len(rows)), names, fontsize=6)
     for _, side, colour, x in SIDES:
         count = int(table[f"n_{side}"].max())
-        _write(axes, f"{side}\nn = {count}", (x, 1.0), colour, "axes fraction", 6.5)
+        axes.annotate(
+            f"{side}\nn = {count}",
+            (x, 1.0),
+            xycoords="axes fraction",
+            color=colour,
+            fontsize=6.5,
+            va="bottom",
+            annotation_clip=False,
+        )
     title = f"{first}: median, 5th to 95th percentile over cells"
     figure.text(0.36, 1 - 5 * MM / height, title, fontsize=7.5)
     return figure
-
-
-def _write(
-    axes: Axes, text: str, at: tuple[float, float], colour: str, y_unit: str, size: float
-) -> None:
-    """Write ``text`` beside the axes: x in shares of the axes, y in ``y_unit``."""
-    axes.annotate(
-        text,
-        at,
-        xycoords=("axes fraction", y_unit),
-        color=colour,
-        fontsize=size,
-        va="center" if y_unit == "data" else "bottom",
-        annotation_clip=False,
-    )
 
 
 def _grey(image: np.ndarray, grey: np.ndarray) -> np.ndarray:

@@ -153,14 +153,16 @@ def unpack_plate(
         ArchiveFault: See :func:`analysis.plates.archive.unpack`.
         InputError: The disk is too small.
     """
+    what = f"the images of {archive.name}"
     with whole_folder(output) as folder:
-
-        def check_room(size: int) -> None:
-            check_disk(folder, size, settings.free_disk_mb, f"the images of {archive.name}")
-
         with Progress(len(names), "fetch_plate", "images") as bar:
             unpack(
-                archive, names, folder, test_all=test_all, before=check_room, advance=bar.advance
+                archive,
+                names,
+                folder,
+                test_all=test_all,
+                before=lambda size: check_disk(folder, size, settings.free_disk_mb, what),
+                advance=bar.advance,
             )
         for name, table in tables.items():
             write_table(folder / name, table, written_by="fetch_plate")

@@ -26,11 +26,16 @@ from analysis.simulation.cells import (
 )
 from analysis.simulation.effects import MECHANISMS, states
 from analysis.simulation.fibres import Course, draw_fibres, scatter, splat
-from analysis.simulation.nucleus import by_label, draw_dna, draw_expression, nucleoli
+from analysis.simulation.nucleus import (
+    by_label,
+    draw_dna,
+    draw_expression,
+    nucleoli,
+    nucleus_parts,
+)
 from analysis.simulation.settings import Settings
 from rls.runtime.errors import InputError
 
-CHANNELS = 3
 CHANNEL_NAMES = ("actin", "tubulin")  # In either order, after the nucleus channel.
 VALUES = "effect_doses"  # The setting with one number a treatment.
 
@@ -40,9 +45,10 @@ MICROTUBULE_LOG_SD = 0.5  # Sd of the log of their brightness.
 BUNDLED = 0.06  # Width of a bundle, in nd.
 FROM_CENTROSOME = 0.2  # Share of the microtubules that start there; others start at the nucleus.
 AROUND_NUCLEUS = 0.7  # Share of the microtubules that bend around the nucleus.
-STRESS_FIBRES = 60  # Number tried in a disc around a cell; those that fall into it stay.
+REACH_ND = 1.5  # Radius of the disc around a cell in which places are tried.
+STRESS_FIBRES = 60  # Number tried for a cell; those that fall into it stay.
 STRESS_FIBRE = Course((0.3, 1.6), 0.3, 0.2, 0.3, ends_at_border=0.7)
-CLUMPS = 230  # Number tried in a disc around a cell; those that fall into it stay.
+CLUMPS = 230  # Number tried for a cell; those that fall into it stay.
 CLUMP_SD_ND = (0.02, 0.06)  # Sd of the many small clumps, and of the few large ones.
 VACUOLE_SD_ND = 0.07
 CORTEX_ND = 0.03  # Thickness of the actin along the border.
@@ -176,30 +182,6 @@ def outline(window: Window, row: Cell) -> np.ndarray:
     return nearest
 
 
-def nucleus_parts(row: Cell) -> np.ndarray:
-    """Return the parts of a nucleus, rows of (y, x, radius, aspect, angle), with lengths in px.
-
-    Two parts are equal halves side by side; more are pieces of unequal size, each touching another.
-    """
-    rng = np.random.default_rng(int(row["parts_key"]))
-    n, radius = int(row["nucleus_parts"]), row["nucleus_diameter_px"] / 2
-    shares = np.array([0.55, 0.55]) if n == 2 else 1.1 * np.sort(rng.dirichlet(np.full(n, 2.0)))
-    parts = np.zeros((n, 5))
-    parts[:, 2] = radius * np.sqrt(shares[::-1])
-    parts[:, 3] = rng.uniform(1.0, 1.5, n)
-    parts[:, 4] = rng.uniform(0, np.pi, n)
-    if n == 2:  # The long sides lie against each other.
-        parts[:, 4] = row["nucleus_angle"] + np.pi / 2 + rng.normal(0, 0.3, n)
-    for i in range(1, n):
-        host = parts[min(rng.integers(i, size=2))]  # An early part, so that they cluster.
-        angle = row["nucleus_angle"] if n == 2 else rng.uniform(0, 2 * np.pi)
-        gap = (0.85 if n == 2 else 0.75) * (host[2] + parts[i, 2])
-        parts[i, :2] = host[0] + gap * np.sin(angle), host[1] + gap * np.cos(angle)
-    middle = np.average(parts[:, :2], axis=0, weights=parts[:, 2] ** 2)
-    parts[:, :2] += np.array([row["y_px"], row["x_px"]]) - middle
-    return parts
-
-
 def paint(
     masks: Masks, table: pd.DataFrame, settings: Settings, rng: np.random.Generator
 ) -> np.ndarray:
@@ -276,7 +258,8 @@ def _tubulin(
     inside = masks.nucleus > 0
     diffuse = _diffuse(masks, height, table, TUBULIN_FLAT, TUBULIN_OVER_NUCLEUS, 0.25, nd, rng)
     holes = np.zeros(cells.size)
-    points, _ = _points(cells, table, rng.poisson(table["vacuoles"]), nd, rng)
+    middles = table[["body_y_px", "body_x_px"]].to_numpy()
+    points, _ = scatter(cells, middles, rng.poisson(table["vacuoles"]), REACH_ND * nd, rng)
     splat(holes, points, np.ones(len(points)), cells.shape)
     sd_px = VACUOLE_SD_ND * nd
     holes = ndimage.gaussian_filter(holes.reshape(cells.shape), sd_px) * 2 * np.pi * sd_px**2
@@ -348,8 +331,8 @@ def _stress_fibres(
 ) -> np.ndarray:
     """Return straight fibres (y, x), nearly parallel within a cell."""
     n = len(table)
-    counts = np.full(n, STRESS_FIBRES)
-    points, owner = _points(cells, table, counts, nd, rng)
+    middles = table[["body_y_px", "body_x_px"]].to_numpy()
+    points, owner = scatter(cells, middles, np.full(n, STRESS_FIBRES), REACH_ND * nd, rng)
     axis = rng.uniform(0, 2 * np.pi, n)[owner - 1]
     headings = axis + rng.normal(0, STRESS_FIBRE.spread_rad, len(owner))
     weight = rng.exponential(1.0, len(owner))
@@ -361,23 +344,16 @@ def _clumps(
     cells: np.ndarray, table: pd.DataFrame, nd: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Return clumps (y, x), many small and some large, in the cells that have any."""
+    middles = table[["body_y_px", "body_x_px"]].to_numpy()
     counts = np.where(table["clump_share"] > 0, CLUMPS, 0)
     light = np.zeros(cells.shape, np.float32)
     for sd_nd, share_of in zip(CLUMP_SD_ND, (1.0, 0.2), strict=True):
-        points, _ = _points(cells, table, rng.poisson(counts * share_of), nd, rng)
+        trials = rng.poisson(counts * share_of)
+        points, _ = scatter(cells, middles, trials, REACH_ND * nd, rng)
         canvas = np.zeros(cells.size)
         splat(canvas, points, rng.lognormal(0, 0.7, len(points)), cells.shape)
         light += ndimage.gaussian_filter(canvas.reshape(cells.shape), sd_nd * nd).astype(np.float32)
     return light
-
-
-def _points(
-    cells: np.ndarray, table: pd.DataFrame, counts: np.ndarray, nd: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (points (k, 2), owners (k,)) of ``counts`` trials a cell, without those outside it."""
-    owner = np.repeat(np.arange(1, len(table) + 1), counts)
-    centres = table[["body_y_px", "body_x_px"]].to_numpy()[owner - 1]
-    return scatter(cells, centres, owner, 1.5 * nd, rng)
 
 
 def _dna(

@@ -95,24 +95,26 @@ def splat(
 def scatter(
     labels: np.ndarray,
     centres: np.ndarray,
-    owner: np.ndarray,
+    counts: np.ndarray,
     reach_px: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one point around each of ``centres``, and return those that lie in their own cell.
+    """Draw points in a disc around each cell, and return those that fall into the cell itself.
 
     Arguments:
-        labels: (y, x), the cell of each pixel.
-        centres: (n, 2) as (y, x) px.
-        owner: (n,) label of the cell.
-        reach_px: Radius of the disc in which a point is drawn.
+        labels: (y, x), the cell of each pixel, from 1.
+        centres: (n, 2) as (y, x) px, one for each cell.
+        counts: (n,) points that are drawn for each cell.
+        reach_px: Radius of the disc.
 
     Returns:
-        (points (k, 2), their owners (k,)).
+        (points (k, 2), labels of their cells (k,)).
     """
+    owner = np.repeat(np.arange(1, len(centres) + 1), counts)
     radius = reach_px * np.sqrt(rng.random(len(owner)))
     angle = rng.uniform(0, 2 * np.pi, len(owner))
-    points = centres + radius[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    away = radius[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    points = centres[owner - 1] + away
     inside = _label_at(labels, points) == owner
     return points[inside], owner[inside]
 

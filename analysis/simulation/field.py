@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.simulation.cells import draw_masks, draw_shapes, nucleus_radius, place_cells
+from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
 from analysis.simulation.optics import blur, debris, expose
 from analysis.simulation.phenotypes import find_phenotype
 from analysis.simulation.settings import Settings
@@ -56,11 +56,10 @@ def simulate_field(
     centres = np.empty((0, 2)) if empty else place_cells(shape, settings, rng)
     table = draw_shapes(centres, settings, rng)
     table = phenotype.draw_cells(table, treatment, settings, rng)
-    outline = getattr(phenotype, "outline", nucleus_radius)
-    layers, light = [], np.zeros((phenotype.CHANNELS, *shape), np.float32)
+    layers, light = [], np.zeros((phenotype.channels, *shape), np.float32)
     for in_focus, sd in ((True, settings.psf_sd_nd), (False, settings.out_of_focus_sd_nd)):
         rows = table[table["in_focus"] == in_focus].reset_index(drop=True)
-        masks = draw_masks(shape, rows, settings, outline)
+        masks = draw_masks(shape, rows, settings, phenotype.outline)
         if len(rows):
             light += blur(phenotype.paint(masks, rows, settings, rng), sd * nd)
         layers.append((rows, masks))

@@ -23,7 +23,6 @@ from analysis.simulation.nucleus import (
 )
 from analysis.simulation.settings import Settings
 
-CHANNELS = 2  # Nucleus and marker.
 VALUES = "fragment_counts"  # The setting with one number a treatment.
 HAZE_TEXTURE_SD = 0.12
 SHARES = 8.0  # Dirichlet concentration of the fragments' areas, which are nearly equal.
@@ -146,11 +145,6 @@ def spot_sizes(fragments: np.ndarray, settings: Settings) -> np.ndarray:
 def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:
     """Return ``nucleus_area_px``; the truth of the spots comes from :func:`visible_spots`."""
     return pd.DataFrame({"nucleus_area_px": label_areas(masks.nucleus, n)})
-
-
-def levels(settings: Settings) -> np.ndarray:
-    """Return the typical signal (2,) of the channels, in counts."""
-    return np.array([settings.dna_counts, settings.marker_counts])
 
 
 def _draw(canvas: np.ndarray, fragment: np.ndarray, level: float) -> None:

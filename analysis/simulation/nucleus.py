@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.simulation.cells import Masks, texture
+from analysis.simulation.cells import Cell, Masks, texture
 from analysis.simulation.settings import Settings
 
 # Sd of the log of nuclear DNA within a well; BBBC014 has 0.17 (A-01) and 0.19 (A-12).
@@ -72,6 +72,30 @@ def nucleoli(
     return holes
 
 
+def nucleus_parts(row: Cell) -> np.ndarray:
+    """Return the parts of a nucleus, rows of (y, x, radius, aspect, angle), with lengths in px.
+
+    Two parts are equal halves side by side; more are pieces of unequal size, each touching another.
+    """
+    rng = np.random.default_rng(int(row["parts_key"]))
+    n, radius = int(row["nucleus_parts"]), row["nucleus_diameter_px"] / 2
+    shares = np.array([0.55, 0.55]) if n == 2 else 1.1 * np.sort(rng.dirichlet(np.full(n, 2.0)))
+    parts = np.zeros((n, 5))
+    parts[:, 2] = radius * np.sqrt(shares[::-1])
+    parts[:, 3] = rng.uniform(1.0, 1.5, n)
+    parts[:, 4] = rng.uniform(0, np.pi, n)
+    if n == 2:  # The long sides lie against each other.
+        parts[:, 4] = row["nucleus_angle"] + np.pi / 2 + rng.normal(0, 0.3, n)
+    for i in range(1, n):
+        host = parts[min(rng.integers(i, size=2))]  # An early part, so that they cluster.
+        angle = row["nucleus_angle"] if n == 2 else rng.uniform(0, 2 * np.pi)
+        gap = (0.85 if n == 2 else 0.75) * (host[2] + parts[i, 2])
+        parts[i, :2] = host[0] + gap * np.sin(angle), host[1] + gap * np.cos(angle)
+    middle = np.average(parts[:, :2], axis=0, weights=parts[:, 2] ** 2)
+    parts[:, :2] += np.array([row["y_px"], row["x_px"]]) - middle
+    return parts
+
+
 def by_label(values: pd.Series | np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return (y, x) float32 with the value of each pixel's cell, 0 outside.
 
@@ -80,3 +104,8 @@ def by_label(values: pd.Series | np.ndarray, labels: np.ndarray) -> np.ndarray:
         labels: (y, x) number of the cell, from 1.
     """
     return np.concatenate([[0], np.asarray(values)]).astype(np.float32)[labels]
+
+
+def marker_levels(settings: Settings) -> np.ndarray:
+    """Return the typical signal (2,) of the nucleus channel and of one marker, in counts."""
+    return np.array([settings.dna_counts, settings.marker_counts])

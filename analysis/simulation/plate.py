@@ -99,11 +99,11 @@ def compound_and_dose(treatment: str) -> tuple[str, float]:
 
 def mechanisms(settings: Settings) -> pd.DataFrame | None:
     """Return moa.csv in BBBC021's form; None for a phenotype without mechanisms of action."""
-    phenotype = find_phenotype(settings)
-    if not hasattr(phenotype, "mechanism_of"):
+    mechanism_of = find_phenotype(settings).mechanism_of
+    if mechanism_of is None:
         return None
     rows = [
-        (*compound_and_dose(treatment), phenotype.mechanism_of(settings, treatment))
+        (*compound_and_dose(treatment), mechanism_of(settings, treatment))
         for treatment in settings.treatments
     ]
     table = pd.DataFrame(rows, columns=["compound", "concentration", "moa"])

@@ -19,7 +19,6 @@ from analysis.simulation.nucleus import (
 )
 from analysis.simulation.settings import Settings
 
-CHANNELS = 2  # Nucleus and marker.
 VALUES = "ratio_medians"  # The setting with one number a treatment.
 MARKER_TEXTURE_SD = 0.12
 NUCLEOLUS_DEPTH = 0.40  # Share of the marker that is missing in the centre of a nucleolus.
@@ -88,8 +87,3 @@ def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:
     table = pd.DataFrame(means)
     table["true_ratio"] = table["true_nucleus_counts"] / table["true_cytoplasm_counts"]
     return table
-
-
-def levels(settings: Settings) -> np.ndarray:
-    """Return the typical signal (2,) of the channels, in counts."""
-    return np.array([settings.dna_counts, settings.marker_counts])
