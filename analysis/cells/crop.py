@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from analysis.cells.illumination import ProfileEstimator, correct
 from analysis.cells.quality import flag, measure_quality
 from analysis.cells.segment import Segmenter, make_segmenter
 from analysis.plates.read import BrokenField, read_field
+from analysis.plates.sheet import Row
 from rls.io.names import OK
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
@@ -28,8 +28,6 @@ FIELD_COLUMNS = (
 )
 CELL_COLUMNS = ("plate", "well", "site", "treatment", "compound", "dose", "dose_unit", "moa")
 SKIPPED = "skipped"
-
-Row = Mapping[Hashable, Any]  # A row of a sheet, as pandas gives it.
 
 
 def position_of(nucleus_channel: str, channels: Sequence[str]) -> int:

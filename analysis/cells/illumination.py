@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-BLOCKS = 16  # A field is summarised on this many blocks a side.
+BLOCKS = 16  # Blocks a side into which a field is divided.
 LOW_SHARE = 0.25  # The darkest share of a block's pixels stands for its background.
-ENVELOPE = 0.10  # Quantile of these values: enough blocks show background, few nothing else.
+ENVELOPE = 0.10  # The fit follows this quantile of the backgrounds, for few blocks have no cell.
 NEAR_ENVELOPE = 3.0  # Blocks up to this many sd (of the lower side) above it are background too.
 MEAN_FROM_FIELDS = 60  # From here on, means over cells are less noisy than background is biased.
 ORDER_FEW, ORDER_MANY = 2, 4

@@ -14,8 +14,8 @@ from analysis.cells.quality_settings import FLAGS, QualityLimits
 FOCUS_SMOOTH_PX = 1.0  # Sd of the smoothing before the gradient; subtracted from the blur again.
 FOCUS_WINDOW_ND = 2.2  # Side of the window around a nucleus, in nuclear diameters.
 APART_ND = 0.15  # An outline this near to another nucleus may show the edge of that nucleus.
-MIN_EDGE_PX, MIN_EDGE_SHARE = 8, 0.5  # Minimum of the outline that is far from other nuclei.
-GROUND_ND = 0.5  # The background is sought this near, because others lie on cells too.
+MIN_EDGE_PX, MIN_EDGE_SHARE = 8, 0.5  # Minimum part of the outline far from other nuclei.
+GROUND_ND = 0.5  # The background is taken within this distance, because nuclei lie on cells.
 SPECK_ND = 0.5  # Debris is narrower than this; a nucleus is wider in every direction.
 PLATEAU_PERCENTILE = 80.0  # The height of a nucleus is this percentile of its pixels.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,12 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from analysis.plates.sheet import listed_digest
+from analysis.plates.sheet import Row, listed_digest
 from rls.io.images import end_of_pixels
 from rls.runtime.errors import InputError
 
 SATURATED_SHARE = 0.5  # A channel with a greater share of saturated pixels shows nothing.
 COLOURS = (2, 3, 5, 6, 8)  # Photometric tag of a TIFF: RGB, palette, CMYK, YCbCr, CIELab.
-
-Row = Mapping[Hashable, object]  # A row of a sheet, as pandas gives it.
 
 
 class BrokenField(InputError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,6 +20,8 @@ COLUMNS = (
 REQUIRED = ("plate", "well", "site", "treatment", "pixel_size_um", "bit_depth")
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 PLATE_NAME = re.compile(r"[A-Za-z0-9.-][A-Za-z0-9_.-]*")
+
+Row = Mapping[Hashable, Any]  # A row of a sheet, as pandas gives it.
 
 
 def path_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:

@@ -30,8 +30,8 @@ APART = 1.25  # Minimum distance of two fragments' centres over their summed rad
 ASPECT_MAX = 1.6
 TRIALS = 60  # Places tried for a fragment; if none fits, the one farthest from the others is taken.
 # A spot of the truth is brighter than TRUTH_LEVEL times the brightness that the brightest pixels of
-# the cell exceed. These cover TRUTH_BRIGHTEST_ND2, which is 2 % of the pixels within half a nucleus
-# of the nucleus, as in the detector (section measure).
+# the cell exceed. These cover TRUTH_BRIGHTEST_ND2, which is 2 % of the area within half a nuclear
+# diameter of the nucleus, as in the detector (section measure).
 TRUTH_LEVEL, TRUTH_BRIGHTEST_ND2 = 0.45, 0.067
 TRUTH_MIN_PX = 4  # A smaller part is no spot, as in the detector.
 
