@@ -1,4 +1,4 @@
-"""Download one file over HTTP: resume where it stopped, and print what is waited for.
+"""Download one file over HTTP: resume where it stopped, and print the reason of every wait.
 
 The bytes that have arrived lie as ``download.part`` in a folder of its own, with ``download.json``
 beside it (address, length, and ETag or date of the file on the server). A later attempt asks for
@@ -35,7 +35,7 @@ MB = 1_000_000
 
 
 class Facts(TypedDict):
-    """The file on the server of which the part has arrived.
+    """What is known of the file on the server whose first bytes have arrived.
 
     Attributes:
         url: Its address.

@@ -173,7 +173,7 @@ def noise_line(images: np.ndarray, background: float) -> tuple[float, float]:
 
 
 def _pure_quantile(size: int) -> float:
-    """Return that quantile of a block's variance over its mean, for pure noise."""
+    """Return :data:`NOISE_QUANTILE` of the variance of blocks of pure noise, over its mean."""
     noise = np.random.default_rng(0).standard_normal((2000, size, size + 2))
     second = noise[..., 2:] - 2 * noise[..., 1:-1] + noise[..., :-2]
     return float(np.quantile((second**2).mean(axis=(1, 2)) / 6, NOISE_QUANTILE))
