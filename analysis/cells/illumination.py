@@ -148,5 +148,5 @@ def _exponents(order: int) -> list[tuple[int, int]]:
 
 
 def _polynomials(ys: np.ndarray, xs: np.ndarray, order: int) -> np.ndarray:
-    """Return the design matrix (n, terms) of :func:`_exponents` at the points ``ys``, ``xs`` (n,)."""
+    """Return the design matrix (n, terms) of :func:`_exponents` at the points ``ys``, ``xs``."""
     return np.stack([ys**i * xs**j for i, j in _exponents(order)], axis=1)

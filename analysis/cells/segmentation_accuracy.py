@@ -45,17 +45,6 @@ def nearest_gaps(labels: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
     return gaps
 
 
-def gap_names(gaps_px: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
-    """Return the class of each gap (n,), from ``touching`` to the widest."""
-    first, second = GAPS_ND
-    nd = gaps_px / nucleus_diameter_px
-    return np.select(
-        [gaps_px <= TOUCHING_PX, nd <= first, nd <= second],
-        GAP_CLASSES[:3],
-        GAP_CLASSES[3],
-    )
-
-
 def count_matches(
     true: np.ndarray, found: np.ndarray, nucleus_diameter_px: float, min_iou: float
 ) -> pd.DataFrame:
@@ -69,7 +58,9 @@ def count_matches(
     """
     if min_iou < 0.5:
         raise ValueError(f"min_iou {min_iou}, expected at least 0.5: matches are unique there")
-    names = gap_names(nearest_gaps(true, nucleus_diameter_px), nucleus_diameter_px)
+    gaps = nearest_gaps(true, nucleus_diameter_px)
+    narrow = (gaps <= TOUCHING_PX, *(gaps / nucleus_diameter_px <= end for end in GAPS_ND))
+    names = np.select(narrow, GAP_CLASSES[:3], GAP_CLASSES[3])
     inner = drop_cut(true)
     names = names[np.unique(true[inner > 0]) - 1]
     true, found = inner, drop_cut(found)

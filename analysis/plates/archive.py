@@ -18,16 +18,6 @@ class ArchiveFault(InputError):
     """The archive itself is wrong, so that its download is useless."""
 
 
-def check_sum(found: str, expected: str | None, source: str, archive: str) -> None:
-    """Raise :class:`ArchiveFault` if the SHA-256 ``found`` is not what ``source`` says."""
-    if expected is not None and found != expected:
-        raise ArchiveFault(
-            f"Found the SHA-256 {found} of {archive}, expected {expected} as {source} says. Run "
-            f"the same command again to fetch it anew; if it stays so, ask where it comes from, "
-            f"and correct {source}."
-        )
-
-
 def unpack(
     archive: Path,
     names: Sequence[str],

@@ -50,7 +50,10 @@ def read_source(
         InputError: The source is incomplete, impossible, or does not know the plate.
     """
     if folder is None and sheet is not None:
-        table = check_sheet(_with_defaults(read_sheet(sheet), settings), channels, str(sheet))
+        table = read_sheet(sheet)
+        known = {"pixel_size_um": settings.pixel_size_um, "bit_depth": settings.bit_depth}
+        table = table.assign(**{k: v for k, v in known.items() if v is not None and k not in table})
+        table = check_sheet(table, channels, str(sheet))
         refuse_unlisted(table, plates, str(sheet))
         rows = table[table["plate"] == plate]
         if rows.empty:
@@ -165,12 +168,3 @@ def _scale(settings: Settings) -> tuple[float, int]:
             "for its files have neither. Set both."
         )
     return settings.pixel_size_um, settings.bit_depth
-
-
-def _with_defaults(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Fill pixel size and bit depth from the settings where the sheet has no such column."""
-    for column in ("pixel_size_um", "bit_depth"):
-        value = getattr(settings, column)
-        if column not in table and value is not None:
-            table[column] = value
-    return table

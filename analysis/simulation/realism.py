@@ -127,17 +127,13 @@ def _describe_cell(
             if ring.any():
                 row[(f"radial profile, {name}", channel, "of mean")] = plane[ring].mean() / mean
         for sd in BANDS_UM:
-            band = _band(plane, sd / pixel_size_um)
+            fine, coarse = (ndimage.gaussian_filter(plane, k * sd / pixel_size_um) for k in (1, 2))
+            band = fine - coarse
             row[(f"contrast at {sd:g} um", channel, "of mean")] = band[cell].std() / mean
     for (i, first), (j, second) in combinations(enumerate(channels), 2):
         both = np.corrcoef(image[i][cell], image[j][cell])[0, 1]
         row[("correlation", f"{first}, {second}", "")] = both
     return row
-
-
-def _band(plane: np.ndarray, sd_px: float) -> np.ndarray:
-    """Return the difference of (y, x) blurred by Gaussians of ``sd_px`` and of twice that."""
-    return ndimage.gaussian_filter(plane, sd_px) - ndimage.gaussian_filter(plane, 2 * sd_px)
 
 
 def noise_line(images: np.ndarray, background: float) -> tuple[float, float]:
