@@ -6,17 +6,10 @@ the marker of each cell, total constant, spread over nucleus and cytoplasm by it
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
 from pathlib import Path
 
-from analysis.simulation.field import find_phenotype
-from analysis.simulation.plate import lay_out, simulate_plate
 from analysis.simulation.settings import Settings
-from rls.io import write_table
 from rls.runtime.command import Parser, run
-from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 
 
@@ -27,29 +20,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the plate")
     parser.add_argument("--truth", type=Path, required=True, help="table of every cell (.parquet)")
     args, settings = parser.parse(argv)
+    # Imported here, so that --help does not wait for scipy.
+    from analysis.plates.folder import refuse_foreign, whole_folder
+    from analysis.simulation.phenotypes import find_phenotype
+    from analysis.simulation.plate import lay_out, simulate_plate
+    from rls.io import write_table
+
     find_phenotype(settings)
-    if (
-        args.output.exists()
-        and not (args.output / "image.csv").is_file()
-        and any(args.output.iterdir())
-    ):
-        raise InputError(
-            f"The folder {args.output} is not empty and holds no plate. Give another --output."
-        )
+    refuse_foreign(args.output)
     fields = len(lay_out(settings)) * settings.sites_per_well
     size = fields * len(settings.channels) * settings.field_height_px * settings.field_width_px * 2
     print(f"simulate_plate: {args.plate}, {fields} fields, {size / 1e6:.0f} MB", flush=True)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.output.with_name(f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    temporary.mkdir()
-    try:
+    with whole_folder(args.output) as folder:
         with Progress(fields, "simulate_plate", "fields") as bar:
-            truth = simulate_plate(settings, args.plate, temporary, bar.advance)
+            truth = simulate_plate(settings, args.plate, folder, bar.advance)
         write_table(args.truth, truth, written_by="simulate_plate")
-        shutil.rmtree(args.output, ignore_errors=True)
-        os.replace(temporary, args.output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     print(f"simulate_plate: {len(truth)} cells in {args.output}", flush=True)
 
 

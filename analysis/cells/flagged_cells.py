@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.cells.quality import FLAGS
+from analysis.cells.quality_settings import FLAGS
 from rls.runtime.streams import stream_seed
 
-EXAMPLES = 10  # of each flag, and of cells without one
+EXAMPLES = 10  # Cells shown for each flag, and for cells without a flag.
 UNFLAGGED = "none"
 
 
 def count_flags(cells: pd.DataFrame, excluded: Sequence[str]) -> pd.DataFrame:
-    """Return one row a treatment and flag: ``n_flagged`` of ``n_cells``, and whether it excludes.
+    """Return one row a treatment and flag: ``n_flagged`` of ``n_cells``, and ``excludes``.
 
-    A cell with several flags counts in each; ``none`` counts cells without any.
+    A cell with several flags counts in each; the row ``none`` counts cells without any.
     """
     rows = []
     for treatment, part in cells.groupby("treatment", sort=True):
@@ -28,14 +28,15 @@ def count_flags(cells: pd.DataFrame, excluded: Sequence[str]) -> pd.DataFrame:
 
 
 def draw_examples(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return rows of ``cells``, at most :data:`EXAMPLES` a flag, with ``shown_for``: the flag.
+    """Return at most :data:`EXAMPLES` rows of ``cells`` a flag, with the flag as ``shown_for``.
 
-    The rarest flag chooses first, and no cell is shown twice. Drawn by a hash of the id.
+    The draw is by a hash of the id. The rarest flag chooses first, and no cell is shown twice.
     """
     order = [stream_seed(seed, key, "flagged_cells") for key in cells["image_id"]]
     left = cells.iloc[np.argsort(order)]
     taken = []
-    for name in sorted(FLAGS, key=lambda flag: int(cells[flag].sum())):
+    counts = cells[list(FLAGS)].sum()
+    for name in sorted(FLAGS, key=counts.__getitem__):
         some = left[left[name]].head(EXAMPLES)
         taken.append(some.assign(shown_for=name))
         left = left.drop(some.index)

@@ -1,4 +1,4 @@
-"""Estimate and undo uneven illumination: one smooth profile a plate and channel.
+"""Estimate and correct uneven illumination, with one smooth profile a plate and channel.
 
 Counts = offset + profile x light. The profile is a low-order polynomial in log space, fitted
 robustly to block statistics pooled over the plate's fields (after Singh et al. 2014, J. Microsc.).
@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import numpy as np
 
-BLOCKS = 16  # blocks a side on which a field is summarised
-LOW_SHARE = 0.25  # the darkest share of a block's pixels stands for its background
-ENVELOPE = 0.10  # quantile of those: enough blocks show background, few show nothing else
-NEAR_ENVELOPE = 3.0  # blocks up to this many sd (of the lower side) above it are background too
-MEAN_FROM_FIELDS = 60  # from here on means over cells are less noisy than background is biased
+BLOCKS = 16  # Blocks a side into which a field is divided.
+LOW_SHARE = 0.25  # The darkest share of a block's pixels stands for its background.
+ENVELOPE = 0.10  # The fit follows this quantile of the backgrounds, for few blocks have no cell.
+NEAR_ENVELOPE = 3.0  # Blocks up to this many sd (of the lower side) above it are background too.
+MEAN_FROM_FIELDS = 60  # From here on, means over cells are less noisy than background is biased.
 ORDER_FEW, ORDER_MANY = 2, 4
-PIXELS_A_BLOCK = 1000  # a block is thinned to about this many pixels, for speed
-ROUNDS = 40  # of reweighting
-TUKEY = 4.685  # sd at which the biweight gives up an outlier
+PIXELS_A_BLOCK = 1000  # For speed, a block is thinned to about this many pixels.
+ROUNDS = 40  # Rounds of reweighting.
+TUKEY = 4.685  # The biweight ignores values beyond this many sd.
 
 
 class ProfileEstimator:
-    """Collect the fields of a plate one by one; memory does not grow with the field size."""
+    """Collect the fields of a plate one by one; memory does not grow with the field size.
+
+    Attributes:
+        shape: (c, y, x) of the fields, () before the first.
+        low: For each field, the (c, b, b) mean of the darkest quarter of each block.
+        mean: For each field, the (c, b, b) mean of each block.
+    """
 
     def __init__(self, camera_offset: float) -> None:
         self.camera_offset = camera_offset
@@ -41,22 +47,22 @@ class ProfileEstimator:
     def profile(self) -> np.ndarray:
         """Return the profile (c, y, x) float32, mean 1 in each channel.
 
-        Under ``MEAN_FROM_FIELDS`` fields it is fitted (order 2) to the background, which needs
-        the camera's offset but few fields; from there on (order 4) to the mean over fields.
+        With fewer than ``MEAN_FROM_FIELDS`` fields it is fitted (order 2) to the background, which
+        needs the camera's offset but few fields; otherwise (order 4) to the mean over fields.
         """
-        if len(self.mean) >= MEAN_FROM_FIELDS:
+        envelope = len(self.mean) < MEAN_FROM_FIELDS
+        if envelope:
+            blocks, order = np.stack(self.low), ORDER_FEW
+        else:
             fields = np.stack(self.mean)
             fields = fields / np.median(fields, axis=(2, 3), keepdims=True)
             low, high = np.percentile(fields, (10, 90), axis=0)
-            blocks = np.clip(fields, low, high).mean(axis=0)[None]
-            order = ORDER_MANY
-        else:
-            blocks = np.stack(self.low)
-            order = ORDER_FEW
-        envelope = order == ORDER_FEW
-        channels = range(blocks.shape[1])
+            blocks, order = np.clip(fields, low, high).mean(axis=0)[None], ORDER_MANY
         return np.stack(
-            [fit_profile(blocks[:, c], self.shape[1:], order, envelope=envelope) for c in channels]
+            [
+                fit_profile(blocks[:, channel], self.shape[1:], order, envelope=envelope)
+                for channel in range(blocks.shape[1])
+            ]
         )
 
 
@@ -65,7 +71,7 @@ def fit_profile(
 ) -> np.ndarray:
     """Fit exp(polynomial) of ``order`` to ``blocks`` (n, b, b) > 0; return (y, x) of mean 1.
 
-    With ``envelope`` the fit follows the lower edge of the values, for cells only add light.
+    With ``envelope`` the fit follows the lower edge of the values, because cells only add light.
     """
     n, rows, columns = blocks.shape
     log = np.log(np.maximum(blocks, 1e-3)).ravel()
@@ -86,12 +92,13 @@ def fit_profile(
 
 
 def _solve(design: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the coefficients of weighted least squares."""
     root = np.sqrt(weights)
     return np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
 
 
 def _quantile_regression(design: np.ndarray, values: np.ndarray, quantile: float) -> np.ndarray:
-    """Return the coefficients whose line has the share ``quantile`` of ``values`` below it."""
+    """Return the coefficients whose surface has the share ``quantile`` of ``values`` below it."""
     weights = np.ones(len(values))
     for _ in range(ROUNDS):
         coefficients = _solve(design, values, weights)
@@ -113,7 +120,7 @@ def _robust_regression(design: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def correct(field: np.ndarray, profile: np.ndarray, camera_offset: float) -> np.ndarray:
-    """Return the field (c, y, x) uint16 as under even light."""
+    """Return the field (c, y, x) uint16 as even light would have given it."""
     light = (field.astype(np.float32) - camera_offset) / profile + camera_offset
     return np.rint(light).clip(0, np.iinfo(np.uint16).max).astype(np.uint16)
 
@@ -136,8 +143,10 @@ def _block_statistics(field: np.ndarray, offset: float) -> tuple[np.ndarray, np.
 
 
 def _exponents(order: int) -> list[tuple[int, int]]:
+    """Return the exponents (of y, of x) of a polynomial of ``order`` in two variables."""
     return [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
 
 
 def _polynomials(ys: np.ndarray, xs: np.ndarray, order: int) -> np.ndarray:
+    """Return the design matrix (n, terms) of :func:`_exponents` at the points ``ys``, ``xs``."""
     return np.stack([ys**i * xs**j for i, j in _exponents(order)], axis=1)

@@ -1,15 +1,16 @@
-"""Which plates serve which split, where the configuration names them: train here, test there.
+"""Decide which plates serve which split where the configuration names them.
 
 ``select_cells.plates_gan``, ``plates_tune``, ``plates_classifier`` and ``plates_evaluation`` name
-plates. A plate serves the splits that name it; one that no split names serves the splits that name
-none. A plate of evaluation serves nothing else, or the test would not be on another plate.
+plates, so that an assay can be trained on some plates and tested on others. A plate serves the
+splits that name it; one that no split names serves the splits that name no plate. A plate of
+evaluation serves no other split, or the test would not be on another plate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-EVALUATION = "evaluation"
+from rls.io.names import EVALUATION
 
 
 def faults(named: Mapping[str, Sequence[str]], plates: Sequence[str]) -> Iterator[str]:

@@ -1,46 +1,23 @@
-"""What is wrong with a crop: camera noise, blank, saturated, out of focus, cut, crowded, debris."""
+"""Measure the quality of a crop, and flag what is wrong with it.
+
+The flags: camera noise, blank, saturated, out of focus, cut by the border, crowded, debris.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from rls.runtime.command import option
+from analysis.cells.quality_settings import FLAGS, QualityLimits
 
-FLAGS = ("saturated", "blank", "out_of_focus", "noise", "border", "overlapping", "debris")
-FOCUS_SMOOTH_PX = 1.0  # smoothing before the gradient; taken out of the blur again
-FOCUS_WINDOW_ND = 2.2  # side of the window around a nucleus
-APART_ND = 0.15  # an edge no farther from another nucleus is not its own
-LEAST_EDGE_PX, LEAST_EDGE_SHARE = 8, 0.5  # of its outline that must be its own
-GROUND_ND = 0.5  # the ground around a nucleus is sought up to here: others lie on cells too
-TOUCHING_PX = 1.5  # pixels no farther apart are neighbours
-SPECK_ND = 0.5  # debris is narrower than this; a nucleus is wider in every direction
-PLATEAU_PERCENTILE = 80.0  # of the pixels of a nucleus: its height
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Where a flag is raised: keys of crop_cells and of import_crops."""
-
-    saturated_share_max: float = option("Flag 'saturated' above this share of pixels.")
-    contrast_min: float = option("Flag 'blank' below this (p99 - p1) / p1.")
-    blur_max_nd: float = option("Flag 'out_of_focus' above this edge blur, in diameters.")
-    noise_share_max: float = option("Flag 'noise' above this share of pixel noise.")
-    outside_share_max: float = option("Flag 'border' above this share of the crop off the field.")
-    touching_share_max: float = option(
-        "Flag 'overlapping' above this share of a nucleus' outline that touches other nuclei."
-    )
-    debris_height_max: float = option(
-        "Flag 'debris' above this height of a speck beside the nuclei, in heights of the nucleus."
-    )
-
-    @property
-    def limits(self) -> Limits:
-        """These limits alone, of a class of settings that inherits them."""
-        return Limits(*(getattr(self, field.name) for field in fields(Limits)))
+FOCUS_SMOOTH_PX = 1.0  # Sd of the smoothing before the gradient; subtracted from the blur again.
+FOCUS_WINDOW_ND = 2.2  # Side of the window around a nucleus, in nuclear diameters.
+APART_ND = 0.15  # An outline this near to another nucleus may show the edge of that nucleus.
+MIN_EDGE_PX, MIN_EDGE_SHARE = 8, 0.5  # Minimum part of the outline far from other nuclei.
+GROUND_ND = 0.5  # The background is taken within this distance, because nuclei lie on cells.
+SPECK_ND = 0.5  # Debris is narrower than this; a nucleus is wider in every direction.
+PLATEAU_PERCENTILE = 80.0  # The height of a nucleus is this percentile of its pixels.
 
 
 def measure_quality(
@@ -54,24 +31,25 @@ def measure_quality(
     nucleus_channel: int,
     nucleus_diameter_px: float,
 ) -> pd.DataFrame:
-    """Return one row of measures a crop; see :func:`flag` for what becomes of them.
+    """Return one row of measures a crop; :func:`flag` turns them into flags.
 
     Arguments:
-        raw: (n, c, y, x) counts before any correction; crops: the same, corrected.
-        labels: (n, y, x) nuclei of each crop; own: (n,) label of the crop's own, 0 for none.
+        raw: (n, c, y, x) counts before any correction.
+        crops: (n, c, y, x) the same crops, corrected.
+        labels: (n, y, x) nuclei of each crop.
+        own: (n,) label of the crop's own nucleus, 0 for none.
         outside: (n,) share of the crop that lies off the field.
-        saturation: The camera's greatest count.
+        saturation: Counts from which a pixel is saturated.
+        nucleus_channel: Position of the nucleus channel.
+        nucleus_diameter_px: Typical diameter of a nucleus, in px.
 
-    Columns:
-        saturated_share: share of saturated pixels in the worst channel.
-        contrast: (99th - 1st percentile) over the 1st percentile, in the weakest channel.
-        noise_share: sd of pixel-to-pixel noise over the sd of the crop, in the worst channel;
-            1 for white noise.
-        blur_nd: :func:`edge_blur`, in nuclear diameters; NaN without an edge of its own.
-        outside_share: ``outside``.
-        touching_share: share of the outline of the nucleus that touches other nuclei.
-        debris_height: :func:`debris_height` in the nucleus channel; NaN without a nucleus,
-            or where the crop reaches off the field.
+    Returns:
+        Columns ``saturated_share`` (share of saturated pixels in the worst channel), ``contrast``
+        (99th less 1st percentile, over the 1st, in the weakest channel), ``noise_share`` (sd of the
+        noise between neighbouring pixels over the sd of the crop, in the worst channel; 1 for white
+        noise), ``blur_nd`` (:func:`edge_blur`), ``outside_share``, ``touching_share`` (share of the
+        nucleus' outline that touches other nuclei) and ``debris_height`` (:func:`debris_height` in
+        the nucleus channel; NaN where the crop reaches off the field).
     """
     images = crops.astype(np.float32)
     low, high = np.percentile(images, (1, 99), axis=(2, 3))
@@ -89,7 +67,7 @@ def measure_quality(
             "blur_nd": edge_blur(nuclei, mask, others, nd),
             "outside_share": outside,
             "touching_share": touching_share(mask, others),
-            # What lies off the field is 0, and its edge would pass for a speck.
+            # Pixels off the field are 0, and their edge would pass for a speck.
             "debris_height": np.where(outside > 0, np.nan, debris_height(nuclei, mask, others, nd)),
         },
         index=range(len(crops)),
@@ -99,13 +77,20 @@ def measure_quality(
 def edge_blur(
     images: np.ndarray, mask: np.ndarray, others: np.ndarray, nucleus_diameter_px: float
 ) -> np.ndarray:
-    """Return the sd of the blur of each nucleus' edge, in diameters (n,); NaN without one.
+    """Return the sd of the blur of each nucleus' edge, in nuclear diameters.
 
     An edge of height h behind a Gaussian of sd s has the steepest slope h / (s sqrt(2 pi)). Only
-    the nucleus' own outline counts, away from its neighbours: theirs may be sharp where it is not.
+    the part of the outline that is far from other nuclei counts: a neighbour may be sharp where
+    this nucleus is not.
 
     Arguments:
-        images, mask, others: (n, y, x): nucleus channel, the nucleus, all other nuclei.
+        images: (n, y, x) nucleus channel.
+        mask: (n, y, x) the nucleus itself.
+        others: (n, y, x) all other nuclei.
+        nucleus_diameter_px: Typical diameter of a nucleus, in px.
+
+    Returns:
+        (n,) blur; NaN where too little of the outline is far from other nuclei.
     """
     nd = nucleus_diameter_px
     half = int(np.ceil(FOCUS_WINDOW_ND * nd / 2))
@@ -113,7 +98,8 @@ def edge_blur(
     part, mask, others = (a[(slice(None), *window)] for a in (images, mask, others))
     smooth = ndimage.gaussian_filter(part, (0, FOCUS_SMOOTH_PX, FOCUS_SMOOTH_PX))
     slope = np.hypot(np.gradient(smooth, axis=1), np.gradient(smooth, axis=2))
-    slope = ndimage.maximum_filter(slope, (1, 3, 3))  # the outline may lie a pixel beside the edge
+    # The outline may lie one pixel beside the steepest slope.
+    slope = ndimage.maximum_filter(slope, (1, 3, 3))
     found = np.full(len(images), np.nan)
     reach = max(APART_ND * nd, 1.0)
     for i in range(len(images)):
@@ -122,7 +108,7 @@ def edge_blur(
         if others[i].any():
             away = ndimage.distance_transform_edt(~others[i])
         edge = outline & (away > reach)
-        if edge.sum() < max(LEAST_EDGE_PX, LEAST_EDGE_SHARE * outline.sum()):
+        if edge.sum() < max(MIN_EDGE_PX, MIN_EDGE_SHARE * outline.sum()):
             continue
         around = ndimage.distance_transform_edt(~mask[i]) <= GROUND_ND * nd
         ground = np.percentile(smooth[i][around & ~mask[i] & (away > reach)], 5)
@@ -146,11 +132,20 @@ def touching_share(mask: np.ndarray, others: np.ndarray) -> np.ndarray:
 def debris_height(
     images: np.ndarray, mask: np.ndarray, others: np.ndarray, nucleus_diameter_px: float
 ) -> np.ndarray:
-    """Return the height of the brightest speck beside the nuclei over the nucleus' height (n,).
+    """Return the height of the brightest speck beside the nuclei, in heights of the nucleus.
 
-    A speck is what a square of half a nuclear diameter does not fit into (white top-hat); a rim of
-    that width is left out, where a nucleus that the crop cuts would look like one. NaN without a
-    nucleus.
+    A speck is a bright spot into which a square of half a nuclear diameter does not fit (white
+    top-hat). A rim of that width is ignored, because a nucleus cut by the crop would look like a
+    speck there.
+
+    Arguments:
+        images: (n, y, x) nucleus channel.
+        mask: (n, y, x) the nucleus itself.
+        others: (n, y, x) all other nuclei.
+        nucleus_diameter_px: Typical diameter of a nucleus, in px.
+
+    Returns:
+        (n,) height; NaN without a nucleus.
     """
     side = max(int(round(SPECK_ND * nucleus_diameter_px)), 3) | 1
     smooth = ndimage.gaussian_filter(images, (0, FOCUS_SMOOTH_PX, FOCUS_SMOOTH_PX))
@@ -167,9 +162,10 @@ def debris_height(
 
 
 def padded_share(crops: np.ndarray) -> np.ndarray:
-    """Return the share (n,) of each crop (n, c, y, x) in rows and columns of one value at its edge.
+    """Return the share (n,) of each crop (n, c, y, x) that is padding.
 
-    So a crop is filled where it reached over the border of its field. A camera gives no such row.
+    Padding is a run of rows or columns of one value at the edge of a crop: a crop that reached
+    over the border of its field was filled so, and no camera gives such a row.
     """
     flat_rows = (crops == crops[..., :1]).all(axis=(1, 3))
     flat_columns = (crops == crops[:, :, :1, :]).all(axis=(1, 2))
@@ -177,7 +173,7 @@ def padded_share(crops: np.ndarray) -> np.ndarray:
     return 1 - kept[0] * kept[1]
 
 
-def flag(measures: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+def flag(measures: pd.DataFrame, limits: QualityLimits) -> pd.DataFrame:
     """Return the flags, one boolean column each of :data:`FLAGS`; NaN raises none."""
     return pd.DataFrame(
         {
@@ -192,13 +188,18 @@ def flag(measures: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     )
 
 
+def flags_text(table: pd.DataFrame) -> str:
+    """Return how many cells of ``table`` have each flag, such as ``3 saturated, 0 blank, ...``."""
+    return ", ".join(f"{int(table[name].sum())} {name}" for name in FLAGS)
+
+
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Return the pixels of ``mask`` (y, x) at its edge, but for the edge of the image."""
+    """Return the pixels at the edge of ``mask`` (y, x), without those cut off by the image."""
     return mask & ~ndimage.binary_erosion(mask, border_value=1)
 
 
 def _between_flats(flat: np.ndarray) -> np.ndarray:
-    """Return the share (n,) of lines (n, y) between those that are flat from either end."""
+    """Return the share (n,) of lines (n, y) that lie between the runs of flat ones at both ends."""
     before = np.cumprod(flat, axis=1).sum(axis=1)
     after = np.cumprod(flat[:, ::-1], axis=1).sum(axis=1)
     return np.maximum(flat.shape[1] - before - after, 0) / flat.shape[1]

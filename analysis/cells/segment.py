@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -18,32 +17,34 @@ from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
+from analysis.cells.crop_settings import Settings as CropSettings
+from analysis.cells.segmenter_settings import CELLPOSE_DIAMETER_PX
+from analysis.cells.segmenter_settings import Settings as TrainingSettings
 from rls.io import atomic_path
 from rls.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from cellpose.models import CellposeModel
 
-WORKING_PX = 24  # seeds and basins are found on an image reduced to about this nuclear diameter
-SMOOTH_ND = 0.06  # smoothing before the threshold, in nuclear diameters
-BLOB_SD_ND = 0.30  # scale of the blob filter that separates touching nuclei
-SEED_DISTANCE_ND = 0.45  # least distance of two seeds
-LEAST_BLOB = 0.10  # least response of a seed; a round nucleus at the threshold has about 0.5
-LOW_THRESHOLD = 0.6  # basins reach down to this share of the threshold above background
+WORKING_PX = 24  # Seeds and basins are found on an image reduced to about this nuclear diameter.
+SMOOTH_ND = 0.06  # Sd of the smoothing before the threshold, in nuclear diameters.
+BLOB_SD_ND = 0.30  # Scale of the blob filter that separates touching nuclei.
+SEED_DISTANCE_ND = 0.45  # Minimum distance of two seeds.
+MIN_BLOB = 0.10  # Minimum response of a seed; a round nucleus at the threshold has about 0.5.
+LOW_THRESHOLD = 0.6  # Basins reach down to this share of the threshold above the background.
 HALF_HEIGHT = 0.5
-BRIGHT_PERCENTILE = 99.5  # mitotic and dead nuclei above it do not move the threshold
-LEAST_AREA, GREATEST_AREA = 0.25, 4.0  # in areas of a round nucleus of one diameter
-NOISE_SDS = 6.0  # a nucleus stands out of the background by this many sd of its smoothed noise
-CELLPOSE_DIAMETER_PX = 17.0  # nuclei are brought to it, in Cellpose's own nuclear model and in ours
+BRIGHT_PERCENTILE = 99.5  # Mitotic and dead nuclei above it do not move the threshold.
+MIN_AREA, MAX_AREA = 0.25, 4.0  # In areas of a round nucleus of one diameter.
+NOISE_SDS = 6.0  # A nucleus exceeds the background by this many sd of its smoothed noise.
 
 Segmenter = Callable[[np.ndarray, float], np.ndarray]
-SEGMENTERS = ("threshold", "cellpose")
 
 
 def segment_nuclei(image: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
     """Return labels (y, x) int32 of the nuclei in ``image`` (y, x) in counts; 0 outside.
 
-    Empty when nothing stands out of the noise. The size is the only knob.
+    No nucleus is found when nothing exceeds the noise. The size is the only parameter.
     """
     nd = nucleus_diameter_px
     smooth = ndimage.gaussian_filter(image.astype(np.float32), SMOOTH_ND * nd)
@@ -70,25 +71,25 @@ def relabel(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return new[labels]
 
 
-def make_segmenter(
-    name: str, weights: Path | None, flow_threshold: float, device: torch.device | None = None
-) -> Segmenter:
+def make_segmenter(settings: CropSettings) -> Segmenter:
     """Return the function from (image (y, x), nuclear diameter in px) to labels (y, x) int32.
 
-    Arguments:
-        weights, flow_threshold, device: Of ``cellpose`` alone; see :func:`load_cellpose`.
-
     Raises:
-        InputError: ``cellpose`` without a file of weights, or that file cannot be used.
+        InputError: The segmenter is ``cellpose`` without a file of weights, or with one that cannot
+            be used.
     """
-    if name == "threshold":
+    if settings.segmenter == "threshold":
         return segment_nuclei
-    if weights is None:
+    # Imported here because it imports torch, which the threshold does not need.
+    from rls.runtime.device import choose_device
+
+    device = choose_device(settings.device, settings.threads)
+    if settings.segmenter_weights is None:
         raise InputError(
             "Found segmenter cellpose without weights, expected a file. Set segmenter_weights to "
             "the weights of Cellpose 3, or to 'train' to train them on simulated fields."
         )
-    return load_cellpose(weights, flow_threshold, device)
+    return load_cellpose(Path(settings.segmenter_weights), settings.flow_threshold, device)
 
 
 def load_cellpose(
@@ -96,15 +97,15 @@ def load_cellpose(
 ) -> Segmenter:
     """Return a segmenter that runs Cellpose 3 with ``weights`` (its own format, a state dict).
 
-    What does not stand out of the noise, and what is no nucleus by its size, is dropped as in
-    :func:`segment_nuclei`: Cellpose stretches every field to its own contrast, an empty one too.
+    Objects that do not exceed the noise, or that have not the size of a nucleus, are dropped as in
+    :func:`segment_nuclei`: Cellpose stretches every field to its own contrast, even an empty one.
 
     Arguments:
         flow_threshold: Greatest mean squared difference of a nucleus' flows from those of its
             mask; larger keeps more.
 
     Raises:
-        InputError: There is no such file, or it holds no weights of Cellpose 3.
+        InputError: The file does not exist, or holds no weights of Cellpose 3.
     """
     model = _new_cellpose(device)
     _load_weights(model, weights)
@@ -123,23 +124,10 @@ def load_cellpose(
     return segment
 
 
-@dataclass(frozen=True)
-class CellposeTraining:
-    """How Cellpose is trained; see ``analysis.train_segmenter`` for the meaning."""
-
-    epochs: int
-    fields_per_epoch: int
-    batch_size: int
-    patch_px: int
-    learning_rate: float
-    weight_decay: float
-    seed: int
-
-
 def train_cellpose(
     images: Sequence[np.ndarray],
     labels: Sequence[np.ndarray],
-    training: CellposeTraining,
+    settings: TrainingSettings,
     output: Path,
     device: torch.device | None = None,
 ) -> np.ndarray:
@@ -150,7 +138,7 @@ def train_cellpose(
     import torch
     from cellpose import train
 
-    torch.manual_seed(training.seed)
+    torch.manual_seed(settings.seed)
     model = _new_cellpose(device)
     with tempfile.TemporaryDirectory() as folder:
         path, losses, _ = train.train_seg(
@@ -158,12 +146,12 @@ def train_cellpose(
             train_data=[image.astype(np.float32) for image in images],
             train_labels=[one.astype(np.int32) for one in labels],
             channels=[0, 0],
-            batch_size=training.batch_size,
-            learning_rate=training.learning_rate,
-            weight_decay=training.weight_decay,
-            n_epochs=training.epochs,
-            nimg_per_epoch=training.fields_per_epoch,
-            bsize=training.patch_px,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            n_epochs=settings.epochs,
+            nimg_per_epoch=settings.fields_per_epoch,
+            bsize=settings.patch_px,
             min_train_masks=1,
             save_path=folder,
             model_name="weights",
@@ -173,8 +161,8 @@ def train_cellpose(
     return np.asarray(losses, float)
 
 
-def _new_cellpose(device: torch.device | None) -> Any:  # noqa: ANN401
-    """Return Cellpose's model with random weights; asked so, it looks for no file."""
+def _new_cellpose(device: torch.device | None) -> CellposeModel:
+    """Return Cellpose's model with random weights; without a pretrained model it opens no file."""
     from cellpose.models import CellposeModel
 
     return CellposeModel(
@@ -182,8 +170,14 @@ def _new_cellpose(device: torch.device | None) -> Any:  # noqa: ANN401
     )
 
 
-def _load_weights(model: Any, path: Path) -> None:  # noqa: ANN401
-    """Load ``path`` here: Cellpose downloads where a file is missing, and fills what is lacking."""
+def _load_weights(model: CellposeModel, path: Path) -> None:
+    """Load weights into ``model``.
+
+    Cellpose's own loader is not used: it downloads a missing file, and fills in missing weights.
+
+    Raises:
+        InputError: The file does not exist, or holds no weights of Cellpose 3.
+    """
     import torch
 
     if not path.is_file():
@@ -195,7 +189,7 @@ def _load_weights(model: Any, path: Path) -> None:  # noqa: ANN401
     try:
         found = torch.load(path, map_location=model.device, weights_only=True)
         fits = {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in wanted.items()}
-    except Exception as error:  # torch's readers raise nearly anything
+    except Exception as error:  # torch's readers raise nearly any exception
         raise InputError(
             f"The file {path} holds no weights that can be read ({type(error).__name__}), expected "
             "those of Cellpose 3. Correct segmenter_weights."
@@ -210,15 +204,15 @@ def _load_weights(model: Any, path: Path) -> None:  # noqa: ANN401
     model.diam_labels = float(model.net.diam_labels)
 
 
-def _keep_nuclei(labels: np.ndarray, smooth: np.ndarray, least: float, nd: float) -> np.ndarray:
-    """Return ``labels`` without those of another size than a nucleus, or dimmer than ``least``."""
+def _keep_nuclei(labels: np.ndarray, smooth: np.ndarray, dimmest: float, nd: float) -> np.ndarray:
+    """Return ``labels`` of the size of a nucleus whose mean of ``smooth`` reaches ``dimmest``."""
     index = np.arange(1, labels.max() + 1)
     if not len(index):
         return np.zeros(labels.shape, np.int32)
     areas = np.bincount(labels.ravel(), minlength=len(index) + 1)[1:]
     means = np.bincount(labels.ravel(), smooth.ravel(), len(index) + 1)[1:] / np.maximum(areas, 1)
     unit = np.pi / 4 * nd**2
-    keep = (areas >= LEAST_AREA * unit) & (areas <= GREATEST_AREA * unit) & (means >= least)
+    keep = (areas >= MIN_AREA * unit) & (areas <= MAX_AREA * unit) & (means >= dimmest)
     return relabel(labels, keep)
 
 
@@ -245,7 +239,7 @@ def _background(image: np.ndarray) -> tuple[float, float]:
 def _blobs(image: np.ndarray, background: float, threshold: float, nd: float) -> np.ndarray:
     """Return minus the scaled Laplacian of Gaussian: high in the middle of a nucleus.
 
-    It is taken of a compressed image, so that a bright nucleus does not swallow a dim one.
+    The image is compressed first, so that a bright nucleus does not swallow a dim one.
     """
     height = np.log1p(np.maximum(image - background, 0) / max(threshold - background, 1e-6))
     sd = BLOB_SD_ND * nd
@@ -253,11 +247,11 @@ def _blobs(image: np.ndarray, background: float, threshold: float, nd: float) ->
 
 
 def _seeds(blobs: np.ndarray, mask: np.ndarray, nd: float) -> np.ndarray:
-    """Return one marker a nucleus: maxima of ``blobs`` in ``mask``."""
+    """Return one marker a nucleus: the maxima of ``blobs`` in ``mask``."""
     peaks = peak_local_max(
         blobs,
         min_distance=max(int(round(SEED_DISTANCE_ND * nd)), 1),
-        threshold_abs=LEAST_BLOB,
+        threshold_abs=MIN_BLOB,
         labels=mask.astype(int),
         exclude_border=False,
     )
@@ -269,7 +263,7 @@ def _seeds(blobs: np.ndarray, mask: np.ndarray, nd: float) -> np.ndarray:
 def _cut_at_half_height(
     smooth: np.ndarray, basins: np.ndarray, background: float, noise: float, nd: float
 ) -> np.ndarray:
-    """Keep of each basin what is above half its nucleus' height, in one piece without holes."""
+    """Return in each basin the part above half its nucleus' height, in one piece without holes."""
     labels = np.zeros(basins.shape, np.int32)
     unit = np.pi / 4 * nd**2
     count = 0
@@ -285,7 +279,7 @@ def _cut_at_half_height(
         if n > 1:
             part = part == 1 + np.argmax(np.bincount(part.ravel())[1:])
         part = ndimage.binary_fill_holes(part > 0)
-        if LEAST_AREA * unit <= part.sum() <= GREATEST_AREA * unit:
+        if MIN_AREA * unit <= part.sum() <= MAX_AREA * unit:
             count += 1
             labels[window][part & (labels[window] == 0)] = count
     return labels

@@ -1,21 +1,23 @@
-"""Assign cells to splits by plate, well, field or tile, so that no split knows another's cells.
+"""Assign cells to splits by plate, well, field or tile, so that no two splits share a unit.
 
-Random choices hang on a seed and on names, never on the order of rows.
+Random choices depend on a seed and on names, never on the order of rows.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from rls.io.names import CLASSIFIER, EVALUATION, GAN, SPLITS, TUNE
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
 
-SPLITS = ("gan", "tune", "classifier", "evaluation")
-LEVELS = ("plate", "well", "field", "tile")  # from the strictest to the finest
-UNMEASURED = ("gan", "tune")  # where cells go that are not to be measured
+LEVELS = ("plate", "well", "field", "tile")  # From the strictest to the finest.
+UNMEASURED = (GAN, TUNE)  # The splits of cells that are not to be measured.
+HELD_OUT = (TUNE, CLASSIFIER, EVALUATION)  # The splits on which no generator is trained.
 DROPPED = ""
 
 
@@ -30,25 +32,28 @@ def unit_names(cells: pd.DataFrame, level: str, tile_px: int) -> pd.Series:
     }
     if level != "tile":
         return names[level]
-    rows = (cells["y_px"] // tile_px).astype(str)
-    columns = (cells["x_px"] // tile_px).astype(str)
-    return names["field"] + "_t" + rows + "-" + columns
+    row, column = ((cells[name] // tile_px).astype(str) for name in ("y_px", "x_px"))
+    return names["field"] + "_t" + row + "-" + column
 
 
 def allocate(
-    units: Mapping[str, int], shares: Mapping[str, float], seed: int, purpose: str,
+    units: Mapping[str, int],
+    shares: Mapping[str, float],
+    seed: int,
+    purpose: str,
     large_first: bool = False,
-) -> dict[str, str]:  # fmt: skip
-    """Return the split of each unit: {unit: split}, every split of a positive share at least one.
+) -> dict[str, str]:
+    """Return {unit: split}, so that every split of a positive share has at least one unit.
 
     Arguments:
-        units: {name: cells in it}; only units with cells take part.
+        units: {name: number of cells}; only units with cells take part.
         shares: {split: share of the units}; they need not sum to 1.
-        large_first: The one unit that every split has at least is one of the largest, so that none
-            is left with a handful of cells.
+        purpose: Name of the random stream.
+        large_first: Choose the first unit of every split among the largest, so that no split is
+            left with a handful of cells.
 
     Raises:
-        InputError: Fewer units than splits.
+        InputError: There are fewer units than splits.
     """
     wanted = {split: share for split, share in shares.items() if share > 0}
     names = sorted(units, key=lambda name: stream_seed(seed, name, purpose))
@@ -71,20 +76,32 @@ def allocate(
 
 
 def assign_splits(
-    cells: pd.DataFrame, level: str, shares: Mapping[str, float], seed: int, *,
-    tile_px: int, crop_size: int, measured: pd.Series | None = None, large_first: bool = False,
-) -> pd.Series:  # fmt: skip
+    cells: pd.DataFrame,
+    level: str,
+    shares: Mapping[str, float],
+    seed: int,
+    *,
+    tile_px: int,
+    crop_size: int,
+    measured: pd.Series | None = None,
+    large_first: bool = False,
+) -> pd.Series:
     """Return the split of each cell; '' where a crop would reach into another split's tile.
 
     Wells, fields and tiles are drawn within each treatment; plates hold all treatments and are
-    drawn together. Where ``measured`` (n,) leaves cells out, the others are drawn within each
-    treatment and plate, so that every split has a large unit of each; the units of those left out
-    are drawn together, for the splits of :data:`UNMEASURED` alone. ``large_first``: see
-    :func:`allocate`.
+    drawn together. Where ``measured`` leaves cells out, the others are drawn within each treatment
+    and plate, so that every split has a large unit of each; the units left out are drawn together,
+    for the splits of :data:`UNMEASURED` alone.
+
+    Arguments:
+        level: One of :data:`LEVELS`.
+        shares: {split: share of the units}.
+        measured: (n,) bool, the cells that may be measured; None: all.
+        large_first: See :func:`allocate`.
 
     Raises:
-        InputError: A treatment has fewer units than there are splits; says which level would do.
-            Or a unit has cells that are measured and others that are not.
+        InputError: A treatment has fewer units than there are splits (the message says which level
+            would do), or a unit has cells that are measured and others that are not.
     """
     if level == "tile" and tile_px < crop_size:
         raise InputError(
@@ -97,66 +114,76 @@ def assign_splits(
         _assign_unmeasured(names, splits, measured, shares, seed, level)
     among = cells if measured is None else cells[measured]
     by_plate = len(among) < len(cells)
-    large = large_first or by_plate
-    groups = [("all treatments", among.index)]
+    groups = {"all treatments": among}
     if level != "plate":
-        groups = list(among.groupby("treatment").groups.items())
-        if by_plate:
-            groups = [
-                (f"{treatment} on plate {plate}", rows)
-                for (treatment, plate), rows in among.groupby(["treatment", "plate"]).groups.items()
-            ]
-    for treatment, rows in groups:
-        counts = names.loc[rows].value_counts().to_dict()
+        keys = ["treatment", "plate"] if by_plate else ["treatment"]
+        groups = {" on plate ".join(map(str, key)): part for key, part in among.groupby(keys)}
+    for name, part in groups.items():
+        units = Counter(names.loc[part.index])
         try:
-            chosen = allocate(counts, shares, seed, f"split_by_{level}", large_first=large)
+            chosen = allocate(
+                units, shares, seed, f"split_by_{level}", large_first=large_first or by_plate
+            )
         except InputError as error:
             raise InputError(
-                f"Found {len(counts)} {level}s of {treatment}, expected at least one for each of "
+                f"Found {len(units)} {level}s of {name}, expected at least one for each of "
                 f"the splits {', '.join(s for s in SPLITS if shares.get(s, 0) > 0)}. "
-                f"{_advice(cells.loc[rows], shares, tile_px)}"
+                f"{_advice(part, shares, tile_px)}"
             ) from error
-        splits.loc[rows] = names.loc[rows].map(chosen)
+        splits.loc[part.index] = names.loc[part.index].map(chosen)
     if level == "tile":
         splits[~_inside_own_split(cells, names, splits, tile_px, crop_size)] = DROPPED
     return splits
 
 
 def assign_to_plates(
-    cells: pd.DataFrame, level: str, shares: Mapping[str, float], seed: int,
-    served: Mapping[str, Sequence[str]], *, tile_px: int, crop_size: int,
-) -> pd.Series:  # fmt: skip
+    cells: pd.DataFrame,
+    level: str,
+    shares: Mapping[str, float],
+    seed: int,
+    served: Mapping[str, Sequence[str]],
+    *,
+    tile_px: int,
+    crop_size: int,
+) -> pd.Series:
     """Return the split of each cell where each plate serves splits of its own; '' for none.
 
-    A plate of one split goes to it whole; plates of the same several splits are divided among these
-    by :func:`assign_splits`, in the proportion of their shares.
+    A plate that serves one split goes to it whole. Plates that serve the same several splits are
+    divided among them by :func:`assign_splits`, in the proportion of their shares.
 
     Arguments:
-        served: {plate: splits it serves}; ``analysis.cells.named_plates`` makes it.
+        served: {plate: splits it serves}, made by :mod:`analysis.cells.named_plates`.
 
     Raises:
-        InputError: As :func:`assign_splits`.
+        InputError: See :func:`assign_splits`.
     """
     splits = pd.Series(DROPPED, index=cells.index, dtype=object)
     groups = cells["plate"].map({plate: "+".join(names) for plate, names in served.items()})
-    for key, rows in groups.groupby(groups).groups.items():
+    for key, part in cells.groupby(groups):
         names = [name for name in str(key).split("+") if name]
         if len(names) == 1:
-            splits.loc[rows] = names[0]
+            splits.loc[part.index] = names[0]
         elif names:
             own = {split: share for split, share in shares.items() if split in names}
-            splits.loc[rows] = assign_splits(
-                cells.loc[rows], level, own, seed,
-                tile_px=tile_px, crop_size=crop_size, large_first=True,
-            )  # fmt: skip
+            splits.loc[part.index] = assign_splits(
+                part, level, own, seed, tile_px=tile_px, crop_size=crop_size, large_first=True
+            )
     return splits
 
 
 def _assign_unmeasured(
-    names: pd.Series, splits: pd.Series, measured: pd.Series, shares: Mapping[str, float],
-    seed: int, level: str,
-) -> None:  # fmt: skip
-    """Set the splits of the cells that are not measured; a single unit goes to gan."""
+    names: pd.Series,
+    splits: pd.Series,
+    measured: pd.Series,
+    shares: Mapping[str, float],
+    seed: int,
+    level: str,
+) -> None:
+    """Set the splits of the cells that are not measured; a single unit goes to gan.
+
+    Raises:
+        InputError: A unit has cells that are measured and others that are not.
+    """
     rest = names[~measured]
     both = sorted(set(rest) & set(names[measured]))
     if both:
@@ -165,7 +192,7 @@ def _assign_unmeasured(
             "measured_treatments name and others that they do not; no two splits may share it. "
             "Split by a finer level, or name whole units."
         )
-    units = rest.value_counts().to_dict()
+    units = Counter(rest)
     wanted = {split: shares.get(split, 0) for split in UNMEASURED}
     if len(units) < len(wanted):
         wanted = {UNMEASURED[0]: 1.0}
@@ -178,12 +205,13 @@ def choose_cells(
     """Return the splits with at most ``counts[split]`` cells a treatment kept, drawn at random.
 
     Raises:
-        InputError: A treatment has fewer cells in a split than asked, and not ``take_all``.
+        InputError: A treatment has too few cells in a split, and not ``take_all``.
     """
     draw = pd.Series(
         [stream_seed(seed, key, "select_cells") for key in cells["image_id"]],
-        index=cells.index, dtype=np.int64,
-    )  # fmt: skip
+        index=cells.index,
+        dtype=np.int64,
+    )
     kept = pd.Series(DROPPED, index=cells.index, dtype=object)
     lacking = []
     for treatment in sorted(cells["treatment"].unique()):
@@ -218,6 +246,7 @@ def possible_levels(cells: pd.DataFrame, shares: Mapping[str, float], tile_px: i
 
 
 def _advice(cells: pd.DataFrame, shares: Mapping[str, float], tile_px: int) -> str:
+    """Return a sentence on the strictest level at which ``cells`` could be split."""
     levels = possible_levels(cells, shares, tile_px)
     if not levels:
         return "No level has enough units: add wells or plates."
@@ -227,21 +256,18 @@ def _advice(cells: pd.DataFrame, shares: Mapping[str, float], tile_px: int) -> s
 def _inside_own_split(
     cells: pd.DataFrame, names: pd.Series, splits: pd.Series, tile_px: int, crop_size: int
 ) -> np.ndarray:
-    """Say of each cell whether all tiles its crop touches belong to its split, (n,) bool.
+    """Return for each cell whether all tiles that its crop touches are of its split, (n,) bool.
 
     A tile is at least as wide as a crop, so a crop touches at most the tiles of its corners. A
-    touched tile without cells belongs to nobody and is no danger.
+    tile without cells belongs to no split and does no harm.
     """
     owner = dict(zip(names, splits, strict=True))
-    field = unit_names(cells, "field", tile_px)
     low = crop_size // 2
     inside = np.ones(len(cells), bool)
     for shift_y in (-low, crop_size - low - 1):
         for shift_x in (-low, crop_size - low - 1):
-            rows = ((cells["y_px"] + shift_y) // tile_px).astype(str)
-            columns = ((cells["x_px"] + shift_x) // tile_px).astype(str)
-            touched = field + "_t" + rows + "-" + columns
-            found = [owner.get(name) for name in touched]
+            corner = cells.assign(y_px=cells["y_px"] + shift_y, x_px=cells["x_px"] + shift_x)
+            found = [owner.get(name) for name in unit_names(corner, "tile", tile_px)]
             inside &= [
                 other is None or other == own for other, own in zip(found, splits, strict=True)
             ]
@@ -251,7 +277,7 @@ def _inside_own_split(
 def summarise(
     cells: pd.DataFrame, level: str, treatments: Sequence[str], counts: Mapping[str, int]
 ) -> pd.DataFrame:
-    """Return one row a treatment and split: units and cells, and how many cells were asked."""
+    """Return one row a treatment and split: units, cells, and how many cells were asked for."""
     rows = []
     for treatment in treatments:
         for split in SPLITS:

@@ -37,7 +37,7 @@ def accuracy_rows(run: Run, settings: BootstrapSettings) -> Rows:
 
 def comparison_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
     """Return LR, LR channel means, the methods in order and HR, then the facts of the design."""
-    low = verdicts(at.classification(LOW_RESOLUTION), at.assay.treatments)
+    low = verdicts(at.measured(LOW_RESOLUTION, "classification"), at.assay.treatments)
     baseline = low[chosen_verdict(low)]
     rows = [long_row(at, LOW_RESOLUTION, **fact) for fact in method_facts(low, settings)]
     rows.append(long_row(at, LOW_RESOLUTION, MCNEMAR, reason=REFERENCE))
@@ -47,7 +47,7 @@ def comparison_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
         rows.append(long_row(at, LOW_RESOLUTION_MEANS, metric, reason=MEANS_ONLY))
     ordered = [m for m in at.methods if m not in (HIGH_RESOLUTION, LOW_RESOLUTION)]
     for method in (*ordered, HIGH_RESOLUTION):
-        path = at.classification(method)
+        path = at.measured(method, "classification")
         found = verdicts(path, at.assay.treatments)
         rows += [long_row(at, method, **fact) for fact in method_facts(found, settings)]
         chosen = same_cells(baseline, found[chosen_verdict(found)], path)

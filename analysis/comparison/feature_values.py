@@ -78,7 +78,7 @@ def read_features(
         return []
     tables: dict[str, pd.DataFrame] = {}
     for method in dict.fromkeys((HIGH_RESOLUTION, *methods)):
-        path = at.features(method)
+        path = at.measured(method, "features")
         table = read_evaluation(path, columns=list(columns))
         table = table[table["treatment"].isin(at.assay.treatments)].reset_index(drop=True)
         reference = tables.get(HIGH_RESOLUTION, table)

@@ -77,15 +77,17 @@ def unreferenced_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
         for metric in EVERY_METRIC:
             fact: Row = {"metric": metric, "reason": NO_HIGH_RESOLUTION}
             if metric == FIDELITY and method in at.methods:
-                fact = mean_fact(read_evaluation(at.metrics(method)), metric, settings)
+                fact = mean_fact(read_evaluation(at.measured(method, "metrics")), metric, settings)
             rows.append(long_row(at, method, **fact))
     return rows
 
 
 def read_sets(at: Comparison, method: str) -> pd.DataFrame:
     """Return the evaluation rows of a method, its image metrics and its features side by side."""
-    metrics = read_evaluation(at.metrics(method))
-    features = same_cells(metrics, read_evaluation(at.features(method)), at.features(method))
+    metrics = read_evaluation(at.measured(method, "metrics"))
+    features = same_cells(
+        metrics, read_evaluation(at.measured(method, "features")), at.measured(method, "features")
+    )
     own = [name for name in features.columns if name not in metrics.columns]
     return pd.concat([metrics, features[own]], axis=1)
 
@@ -94,7 +96,7 @@ def low_resolution_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
     """Return the rows of LR: empty with their reason, except its distance to the clean LR."""
     rows = [long_row(at, LOW_RESOLUTION, metric, reason=OTHER_GRID) for metric in EVERY_METRIC]
     if not at.clean:
-        table = read_evaluation(at.metrics(LOW_RESOLUTION), columns=[FIDELITY_CLEAN])
+        table = read_evaluation(at.measured(LOW_RESOLUTION, "metrics"), columns=[FIDELITY_CLEAN])
         rows.append(long_row(at, LOW_RESOLUTION, **mean_fact(table, FIDELITY_CLEAN, settings)))
     return rows
 
@@ -103,7 +105,7 @@ def method_rows(
     at: Comparison, method: str, reference: pd.DataFrame, settings: BootstrapSettings
 ) -> Rows:
     """Return the rows of one method."""
-    table = same_cells(reference, read_sets(at, method), at.metrics(method))
+    table = same_cells(reference, read_sets(at, method), at.measured(method, "metrics"))
     facts = image_facts(at, table, settings)
     for kind in DISTANCES:
         facts += distance_facts(kind, table, reference, reference, settings)
@@ -173,7 +175,7 @@ def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:
 
 def floor_rows(at: Comparison, reference: pd.DataFrame, settings: BootstrapSettings) -> Rows:
     """Return HR against other HR cells: what a perfect method would reach."""
-    all_cells = read_table(at.features(HIGH_RESOLUTION), columns=[*KEYS])
+    all_cells = read_table(at.measured(HIGH_RESOLUTION, "features"), columns=[*KEYS])
     rows = []
     for kind, splits in FLOOR_SPLITS.items():
         here, there, note = floor_sets(all_cells, reference, splits, settings.seed)

@@ -74,7 +74,7 @@ def columns_measured(at: Comparison) -> list[str]:
     Raises:
         InputError: The primary column of a feature was not measured.
     """
-    path = at.features(HIGH_RESOLUTION)
+    path = at.measured(HIGH_RESOLUTION, "features")
     table = read_evaluation(path)
     names: dict[str, None] = {}
     for feature in at.assay.features:
@@ -85,7 +85,7 @@ def columns_measured(at: Comparison) -> list[str]:
 
 def methods_of(at: Comparison) -> list[str]:
     """Return LR where it was measured, the methods in order, HR last."""
-    low = [LOW_RESOLUTION] if at.features(LOW_RESOLUTION).is_file() else []
+    low = [LOW_RESOLUTION] if at.measured(LOW_RESOLUTION, "features").is_file() else []
     named = [m for m in at.methods if m not in (LOW_RESOLUTION, HIGH_RESOLUTION)]
     return [*low, *named, HIGH_RESOLUTION]
 

@@ -81,7 +81,7 @@ def read_cells(at: Comparison, kind: str, feature: str, settings: Settings) -> C
     Raises:
         InputError: A file is absent or holds other cells, or HR has no range.
     """
-    path = at.features(HIGH_RESOLUTION)
+    path = at.measured(HIGH_RESOLUTION, "features")
     high = read_table(path, columns=[*KEYS, "split"])
     column = feature_column(high, feature, path)
     of_solutions = at.solutions(settings.method, kind, ".features.parquet")
@@ -133,7 +133,7 @@ def _mean_fidelity(found: pd.DataFrame, ids: pd.Index) -> np.ndarray:
 
 def _single_search(at: Comparison, method: str, column: str, ids: pd.Index) -> np.ndarray:
     """Return the feature on the method's single search of each cell; NaN where there is none."""
-    path = at.features(method)
+    path = at.measured(method, "features")
     if not path.is_file():
         return np.full(len(ids), np.nan)
     measured = read_table(path, columns=["image_id", column]).set_index("image_id")

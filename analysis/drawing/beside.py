@@ -1,22 +1,24 @@
-"""Real cells left, simulated ones right, at one grey scale; and the statistics of both."""
+"""Draw real cells left and simulated ones right at one grey scale, and the statistics of both."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.drawing.grids import GAP, scale_bar_um
+from analysis.drawing.grids import GAP, draw_scale_bar
 from analysis.drawing.style import DOUBLE_COLUMN, MM, new_figure
 
-CELLS_SHOWN = 6  # a side
+CELLS_SHOWN = 6  # Cells shown on each side.
 LEFT, TOP, MIDDLE, BLOCK_GAP = 15 * MM, 9 * MM, 4 * MM, 2.5 * MM
 GREY_PERCENTILES = (0.5, 99.8)
-GAMMA = 0.7  # of the display, the same for both sides: dim fibres stay visible
+GAMMA = 0.7  # Gamma of the display, the same on both sides; dim fibres stay visible.
 ROW_HEIGHT = 3.1 * MM
-REAL, SIMULATED = "#4D4D4D", "#D55E00"
+# (shift of the line in its row, name, colour, position of the median in shares of the axes)
+SIDES = ((-0.17, "real", "#4D4D4D", 1.10), (0.17, "simulated", "#D55E00", 1.38))
 
 
 def draw_cells(
@@ -25,7 +27,7 @@ def draw_cells(
     pixel_size_um: float,
     scale: str,
 ) -> Figure:
-    """Draw a row a treatment and channel.
+    """Draw one row of cells a treatment and channel.
 
     Arguments:
         images: {treatment: (real, simulated)}, each (n, c, y, x) counts.
@@ -36,97 +38,93 @@ def draw_cells(
     rows = len(images) * len(channels)
     height = TOP + rows * (side + GAP) + (len(images) - 1) * BLOCK_GAP + 1 * MM
     figure = new_figure(DOUBLE_COLUMN, height)
-    y = height - TOP
+    edges = [LEFT + i * (CELLS_SHOWN * (side + GAP) + MIDDLE) for i in range(2)]
     titles = ("real", "simulated" if scale == "shared" else "simulated (grey scale of its own)")
-    for i, title in enumerate(titles):
-        x = LEFT + i * (CELLS_SHOWN * (side + GAP) + MIDDLE)
+    for x, title in zip(edges, titles, strict=True):
         figure.text(x / DOUBLE_COLUMN, 1 - 3 * MM / height, title, fontsize=8, weight="bold")
+    label: dict[str, Any] = {"fontsize": 6.5, "rotation": 90, "va": "center"}
+    y = height - TOP
     for block, (treatment, pair) in enumerate(images.items()):
         y -= BLOCK_GAP if block else 0
-        figure.text(
-            3 * MM / DOUBLE_COLUMN, (y - len(channels) * side / 2) / height, treatment,
-            fontsize=6.5, rotation=90, ha="center", va="center", weight="bold",
-        )  # fmt: skip
+        middle = (y - len(channels) * side / 2) / height
+        figure.text(3 * MM / DOUBLE_COLUMN, middle, treatment, ha="center", weight="bold", **label)
         for index, channel in enumerate(channels):
             y -= side + GAP
-            figure.text(
-                (LEFT - 1.5 * MM) / DOUBLE_COLUMN, (y + side / 2) / height, channel,
-                fontsize=6.5, rotation=90, ha="right", va="center",
-            )  # fmt: skip
+            beside = (LEFT - 1.5 * MM) / DOUBLE_COLUMN
+            figure.text(beside, (y + side / 2) / height, channel, ha="right", **label)
             greys = [np.percentile(part[:, index], GREY_PERCENTILES) for part in pair]
             greys = [greys[0], greys[0]] if scale == "shared" else greys
-            for i, (part, grey) in enumerate(zip(pair, greys, strict=True)):
+            for left, part, grey in zip(edges, pair, greys, strict=True):
                 for j, image in enumerate(part[:CELLS_SHOWN]):
-                    x = LEFT + i * (CELLS_SHOWN * (side + GAP) + MIDDLE) + j * (side + GAP)
+                    x = left + j * (side + GAP)
                     box = (x / DOUBLE_COLUMN, y / height, side / DOUBLE_COLUMN, side / height)
                     axes = figure.add_axes(box)
-                    axes.imshow(_grey(image[index], grey), cmap="gray", vmin=0, vmax=1,
-                                interpolation="nearest")  # fmt: skip
+                    shown = _grey(image[index], grey)
+                    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
                     axes.set_axis_off()
                     if block == index == j == 0:
-                        _scale_bar(axes, image.shape[-1] * pixel_size_um)
+                        draw_scale_bar(axes, image.shape[-1] * pixel_size_um, text_at=0.1)
     return figure
 
 
 def draw_statistics(table: pd.DataFrame) -> Figure:
     """Draw every statistic of the first pair: real and simulated, 5th to 95th percentile.
 
-    Each row has its own scale, from the lowest to the highest of the four ends, so that rows of
-    other units stand under one another; medians are written at the right. What is measured once a
-    stack stands on a scale that begins at 0.
+    Each row has its own scale, from the lowest to the highest of the four ends, because the units
+    of the rows differ; medians are written at the right. The scale of a statistic with one number a
+    stack begins at 0.
     """
     first = table["treatment"].iloc[0]
-    rows = table[table["treatment"] == first].reset_index(drop=True)
+    table = table[table["treatment"] == first]
+    rows = table.to_dict("records")
     height = 14 * MM + ROW_HEIGHT * len(rows)
     figure = new_figure(DOUBLE_COLUMN, height)
     axes = figure.add_axes((0.36, 4 * MM / height, 0.36, 1 - 14 * MM / height))
-    for i, row in rows.iterrows():
-        ends = row[["low_real", "high_real", "low_simulated", "high_simulated"]].astype(float)
+    names = []
+    for i, row in enumerate(rows):
+        unit = f" ({row['unit']})" if row["unit"] else ""
+        names.append(f"{row['statistic']}, {row['channel']}".rstrip(", ") + unit)
+        ends = pd.Series([row[f"{end}_{side}"] for end in ("low", "high") for _, side, *_ in SIDES])
         low, high = ends.min(), ends.max()
-        if max(row["n_real"], row["n_simulated"]) == 1:  # two numbers: their scale begins at 0
+        if max(row["n_real"], row["n_simulated"]) == 1:
             low, high = min(low, 0.0), max(high, 0.0)
         span = high - low if high > low else max(abs(high), 1e-9)
-        for shift, name, colour in ((-0.17, "real", REAL), (0.17, "simulated", SIMULATED)):
+        for shift, side, colour, x in SIDES:
             left, middle, right = (
-                (float(row[f"{end}_{name}"]) - low) / span for end in ("low", "median", "high")
+                (float(row[f"{end}_{side}"]) - low) / span for end in ("low", "median", "high")
             )
             axes.plot([left, right], [i + shift] * 2, color=colour, linewidth=1.2)
             axes.plot([middle], [i + shift], marker="o", markersize=2.6, color=colour)
+            axes.annotate(
+                f"{row[f'median_{side}']:.3g}",
+                (x, i),
+                xycoords=("axes fraction", "data"),
+                color=colour,
+                fontsize=6,
+                va="center",
+                annotation_clip=False,
+            )
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(-0.03, 1.03)
     axes.set_xticks([])
-    names = [
-        f"{row.statistic}, {row.channel}".rstrip(", ") + (f" ({row.unit})" if row.unit else "")
-        for row in rows.itertuples()
-    ]
     axes.set_yticks(range(len(rows)), names, fontsize=6)
-    for i, row in rows.iterrows():
-        for x, name, colour in ((1.10, "real", REAL), (1.38, "simulated", SIMULATED)):
-            axes.annotate(
-                f"{row[f'median_{name}']:.3g}", (x, i), xycoords=("axes fraction", "data"),
-                color=colour, fontsize=6, va="center", annotation_clip=False,
-            )  # fmt: skip
-    for x, name, colour in ((1.10, "real", REAL), (1.38, "simulated", SIMULATED)):
-        count = int(rows[f"n_{name}"].max())
+    for _, side, colour, x in SIDES:
+        count = int(table[f"n_{side}"].max())
         axes.annotate(
-            f"{name}\nn = {count}", (x, 1.0), xycoords="axes fraction", color=colour, fontsize=6.5,
-            va="bottom", annotation_clip=False,
-        )  # fmt: skip
-    figure.text(
-        0.36, 1 - 5 * MM / height, f"{first}: median, 5th to 95th percentile over cells",
-        fontsize=7.5,
-    )  # fmt: skip
+            f"{side}\nn = {count}",
+            (x, 1.0),
+            xycoords="axes fraction",
+            color=colour,
+            fontsize=6.5,
+            va="bottom",
+            annotation_clip=False,
+        )
+    title = f"{first}: median, 5th to 95th percentile over cells"
+    figure.text(0.36, 1 - 5 * MM / height, title, fontsize=7.5)
     return figure
 
 
 def _grey(image: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    """Return ``image`` (y, x) on the grey scale of its (lowest, highest) counts, 0 to 1."""
     low, high = grey
     return np.asarray(np.clip((image - low) / max(high - low, 1e-9), 0, 1) ** GAMMA)
-
-
-def _scale_bar(axes, image_um: float) -> None:  # noqa: ANN001
-    length = scale_bar_um(image_um) / image_um
-    axes.plot([0.94 - length, 0.94], [0.07, 0.07], transform=axes.transAxes, color="white",
-              linewidth=1.6, solid_capstyle="butt")  # fmt: skip
-    axes.text(0.94, 0.1, f"{length * image_um:g} µm", transform=axes.transAxes, color="white",
-              fontsize=6, ha="right", va="bottom")  # fmt: skip

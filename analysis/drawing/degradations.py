@@ -130,7 +130,7 @@ def numbers_of(
     """
     rows: Rows = []
     for at in conditions:
-        low = read_evaluation(at.metrics(LOW_RESOLUTION), columns=[FIDELITY_CLEAN])
+        low = read_evaluation(at.measured(LOW_RESOLUTION, "metrics"), columns=[FIDELITY_CLEAN])
         rows.append(long_row(at, LOW_RESOLUTION, **mean_fact(low, FIDELITY_CLEAN, settings)))
         # On clean LR the two fidelities are one number, which Table 1 has once.
         first = FIDELITY if at.clean else FIDELITY_CLEAN

@@ -1,4 +1,4 @@
-"""The zip archive of a plate: checked, and unpacked as far as it is needed."""
+"""Check the zip archive of a plate, and unpack the images that are needed."""
 
 from __future__ import annotations
 
@@ -15,33 +15,28 @@ BLOCK_BYTES = 1 << 20
 
 
 class ArchiveFault(InputError):
-    """The archive itself is wrong; what was downloaded of it is of no use."""
-
-
-def check_sum(found: str, expected: str | None, source: str, archive: str) -> None:
-    """Raise :class:`ArchiveFault` if the SHA-256 ``found`` is not what ``source`` says."""
-    if expected is not None and found != expected:
-        raise ArchiveFault(
-            f"Found the SHA-256 {found} of {archive}, expected {expected} as {source} says. Run "
-            f"the same command again to fetch it anew; if it stays so, ask where it comes from, "
-            f"and correct {source}."
-        )
+    """The archive itself is wrong, so that its download is useless."""
 
 
 def unpack(
-    archive: Path, names: Sequence[str], folder: Path, *, test_all: bool,
-    before: Callable[[int], None], advance: Callable[[int], None] = lambda n: None,
-) -> None:  # fmt: skip
-    """Write the members ``names``, wherever they lie in the archive, into ``folder``.
+    archive: Path,
+    names: Sequence[str],
+    folder: Path,
+    *,
+    test_all: bool,
+    before: Callable[[int], None],
+    advance: Callable[[int], None] = lambda n: None,
+) -> None:
+    """Write the members ``names`` into ``folder``, wherever they lie in the archive.
 
     Arguments:
         test_all: Also read the other members to the end, so that their checksums are tested.
-        before: Called with the bytes that the members will take, before the first is written.
+        before: Called with the unpacked size in bytes before the first member is written.
         advance: Called with 1 after each member.
 
     Raises:
-        ArchiveFault: It is no zip archive, is cut off or damaged, lacks a member or has one twice
-            with different content, or is packed in a way that is not read.
+        ArchiveFault: The file is no zip archive, is cut off or damaged, lacks a member or has one
+            twice with different content, or is packed in a way that cannot be read.
     """
     try:
         with zipfile.ZipFile(archive) as file:
@@ -76,7 +71,11 @@ def unpack(
 def find_members(
     file: zipfile.ZipFile, names: Sequence[str], archive: Path
 ) -> dict[str, zipfile.ZipInfo]:
-    """Return the member of each name, whatever folder it lies in."""
+    """Return the member of each name, whatever folder it lies in.
+
+    Raises:
+        ArchiveFault: A member is missing, or is there twice with different content.
+    """
     found: dict[str, list[zipfile.ZipInfo]] = {}
     for member in file.infolist():
         if not member.is_dir():
@@ -101,7 +100,7 @@ def find_members(
 
 
 def _beginning(archive: Path) -> str:
-    """Say so if a web page was sent in place of the archive: a login or a page of errors."""
+    """Return a hint if a web page (a login, an error) was sent in place of the archive."""
     with open(archive, "rb") as handle:
         first = handle.read(64).lstrip()
     return "; it begins like a web page" if first.startswith(b"<") else ""

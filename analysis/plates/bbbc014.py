@@ -1,7 +1,7 @@
-"""Images named as BBBC014's, ``Channel 1-01-A-01-00.tif``, and a plate map, to a sheet.
+"""Make a sheet of BBBC014's images, named ``Channel 1-01-A-01-00.tif``, and a plate map.
 
 Source: BBBC014v1, NF-kB translocation (Ilya Ravkin), Broad Bioimage Benchmark Collection. A name
-holds the channel, the number of the well, its row and column, and in some copies the field.
+holds the channel, the number of the well, its row and column, and, in some copies, the field.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NAME = re.compile(
     r"Channel (?P<channel>\d)-\d+-(?P<row>[A-P])-(?P<column>\d{2})(?:-(?P<field>\d+))?\.tiff?",
     re.IGNORECASE,
 )
-NUMBERS = {"nfkb": 1, "dna": 2}  # channel 1 is FITC (p65), channel 2 the nuclear stain
+NUMBERS = {"nfkb": 1, "dna": 2}  # Channel 1 is FITC (p65), channel 2 the nuclear stain.
 ALIASES = {"fitc": "nfkb", "p65": "nfkb", "dapi": "dna", "nucleus": "dna"}
 WELL = re.compile(r"([A-Pa-p])-?0*(\d{1,2})")
 MAP_COLUMNS = ("well", "treatment")
@@ -26,10 +26,19 @@ MORE_COLUMNS = ("compound", "dose", "dose_unit", "moa")
 
 
 def to_sheet(
-    folder: Path, plate: str, channels: Sequence[str], plate_map: pd.DataFrame, map_name: str, *,
-    pixel_size_um: float, bit_depth: int,
-) -> pd.DataFrame:  # fmt: skip
-    """Return the sheet of all fields in ``folder``, paths absolute.
+    folder: Path,
+    plate: str,
+    channels: Sequence[str],
+    plate_map: pd.DataFrame,
+    map_name: str,
+    *,
+    pixel_size_um: float,
+    bit_depth: int,
+) -> pd.DataFrame:
+    """Return the sheet of all fields in ``folder``, with absolute paths.
+
+    Arguments:
+        plate_map: Treatments by well, from :func:`read_plate_map`; an error calls it ``map_name``.
 
     Raises:
         InputError: No file has a name of BBBC014, a field lacks a channel or its well a treatment.
@@ -45,20 +54,25 @@ def to_sheet(
         )
     rows = [
         {
-            "plate": plate, "well": well, "site": site, **wells.loc[well].to_dict(),
-            "pixel_size_um": pixel_size_um, "bit_depth": bit_depth,
+            "plate": plate,
+            "well": well,
+            "site": site,
+            **wells.loc[well].to_dict(),
+            "pixel_size_um": pixel_size_um,
+            "bit_depth": bit_depth,
             **{f"path_{channel}": str(path) for channel, path in files.items()},
         }
         for (well, site), files in sorted(fields.items())
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
 def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], dict[str, Path]]:
-    """Return {(well, site): {channel: file}} of the images in ``folder`` and its folders.
+    """Return {(well, site): {channel: file}} of the images in ``folder`` and its subfolders.
 
     Raises:
-        InputError: There is none, a channel is not BBBC014's, or a field lacks one or has it twice.
+        InputError: There is no image, a channel is not BBBC014's, or a field lacks a channel or has
+            it twice.
     """
     numbers = {_number(channel): channel for channel in channels}
     fields: dict[tuple[str, int], dict[str, Path]] = {}
@@ -92,10 +106,11 @@ def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], 
 
 
 def read_plate_map(path: Path | None) -> pd.DataFrame:
-    """Return a plate map, well names as ``A01``; compound is the treatment where no column says it.
+    """Return a plate map with well names such as ``A01`` and a numeric dose.
 
     Raises:
-        InputError: No file is given or there, a column or value is missing, or a well occurs twice.
+        InputError: No file is given, it does not exist, a column or value is missing, or a well
+            occurs twice.
     """
     if path is None:
         raise InputError(
@@ -134,6 +149,11 @@ def read_plate_map(path: Path | None) -> pd.DataFrame:
 
 
 def _doses(table: pd.DataFrame, path: Path) -> pd.Series:
+    """Return the dose of each well, NaN where none is given.
+
+    Raises:
+        InputError: A dose is no number.
+    """
     if "dose" not in table:
         return pd.Series(float("nan"), index=table.index)
     doses = pd.to_numeric(table["dose"], errors="coerce")
@@ -147,6 +167,11 @@ def _doses(table: pd.DataFrame, path: Path) -> pd.Series:
 
 
 def _number(channel: str) -> int:
+    """Return BBBC014's number of a channel.
+
+    Raises:
+        InputError: BBBC014 has no such channel.
+    """
     name = ALIASES.get(channel.lower(), channel.lower())
     if name not in NUMBERS:
         raise InputError(

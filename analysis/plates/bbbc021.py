@@ -1,4 +1,4 @@
-"""Metadata in the form of BBBC021: image.csv, and moa.csv where there is one, to a sheet.
+"""Make a sheet of metadata in BBBC021's form: image.csv, and moa.csv where there is one.
 
 Source: BBBC021v1, Caie et al. 2010, Broad Bioimage Benchmark Collection (Ljosa et al. 2012).
 """
@@ -21,7 +21,8 @@ IMAGE_CSV = ("image.csv", "BBBC021_v1_image.csv")
 MOA_CSV = ("moa.csv", "BBBC021_v1_moa.csv")
 ARCHIVE = "BBBC021_v1_images_{plate}.zip"
 SITE = re.compile(r"_s(\d+)_")
-ALIASES = {"dna": "dapi"}  # BBBC021 names the nucleus channel by its dye
+ALIASES = {"dna": "dapi"}  # BBBC021 names the nucleus channel by its dye.
+FILE_NAME = "Image_FileName_"  # Beginning of the columns of file names.
 
 
 def find_csv(folder: Path, names: Sequence[str]) -> Path | None:
@@ -40,7 +41,7 @@ def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         raise InputError(
             f"Found no {' or '.join(IMAGE_CSV)} in {folder}. Fetch or simulate the plate first."
         )
-    check_digest(path, folder)  # of a simulated or fetched plate; a user's own has none
+    check_digest(path, folder)  # A simulated or fetched plate has a digest; a user's own has none.
     images = pd.read_csv(path, dtype={PLATE: str, WELL: str, COMPOUND: str})
     missing = [column for column in (PLATE, WELL, COMPOUND, DOSE) if column not in images]
     if missing:
@@ -65,11 +66,13 @@ def to_sheet(
     pixel_size_um: float,
     bit_depth: int,
 ) -> pd.DataFrame:
-    """Return the sheet of the rows ``images`` of one plate, paths absolute.
+    """Return the sheet of the rows ``images`` of one plate, with absolute paths.
 
     Arguments:
-        treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``; a
-            compound with the single dose 0 (DMSO) keeps its plain name.
+        images: Rows of image.csv.
+        moa: moa.csv, if there is one.
+        folder: Folder of the images.
+        treatment_by: See :func:`treatments_of`.
 
     Raises:
         InputError: A channel has no column, or a file name has no site.
@@ -114,7 +117,7 @@ def rows_of_plate(
     """Return the rows of ``plate`` with these treatments (none: all of them).
 
     Raises:
-        InputError: The metadata ``name`` do not have the plate, or not with these treatments.
+        InputError: The metadata ``name`` lack the plate, or have it without these treatments.
     """
     rows = images[images[PLATE] == plate]
     if rows.empty:
@@ -140,7 +143,7 @@ def file_names(rows: pd.DataFrame, channels: Sequence[str]) -> list[str]:
     """Return the names of the image files of ``rows``, channel after channel.
 
     Raises:
-        InputError: A channel has no column, or a file no name.
+        InputError: A channel has no column, or a field has no file of a channel.
     """
     names: list[str] = []
     for channel in channels:
@@ -156,11 +159,22 @@ def file_names(rows: pd.DataFrame, channels: Sequence[str]) -> list[str]:
 
 
 def treatments_of(images: pd.DataFrame, treatment_by: str) -> pd.Series:
-    """Return the treatment of each row: its compound, or with the dose (``compound_dose``)."""
+    """Return the treatment of each row.
+
+    Arguments:
+        treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``; a
+            compound at dose 0 (DMSO) keeps its plain name.
+    """
     compound = images[COMPOUND].astype(str)
     if treatment_by == "compound":
         return compound
     return treatment_names(compound, images[DOSE].astype(float))
+
+
+def plates_and_treatments(images: pd.DataFrame, treatment_by: str) -> pd.DataFrame:
+    """Return ``plate`` and ``treatment`` of each row of image.csv."""
+    treatments = treatments_of(images, treatment_by)
+    return pd.DataFrame({"plate": images[PLATE], "treatment": treatments})
 
 
 def treatment_names(compound: pd.Series, dose: pd.Series) -> pd.Series:
@@ -170,12 +184,13 @@ def treatment_names(compound: pd.Series, dose: pd.Series) -> pd.Series:
 
 
 def _column(images: pd.DataFrame, channel: str) -> str:
-    """Return the column of file names of ``channel``, whatever the case of its name."""
-    found = {
-        column.removeprefix("Image_FileName_").lower(): column
-        for column in images
-        if column.startswith("Image_FileName_")
-    }
+    """Return the column of file names of ``channel``, whatever the case of its name.
+
+    Raises:
+        InputError: image.csv has no such channel.
+    """
+    columns = [str(column) for column in images if str(column).startswith(FILE_NAME)]
+    found = {column.removeprefix(FILE_NAME).lower(): column for column in columns}
     name = channel.lower()
     if name not in found and ALIASES.get(name) not in found:
         raise InputError(
@@ -189,16 +204,15 @@ def _mechanisms(compound: pd.Series, dose: pd.Series, moa: pd.DataFrame | None) 
     """Return the mechanism of action of each row, empty where none is annotated."""
     if moa is None:
         return [""] * len(compound)
-    known = {
-        (str(row.compound), round(float(row.concentration), 6)): str(row.moa)
-        for row in moa.itertuples()
-    }
+    doses = [round(dose, 6) for dose in moa["concentration"].astype(float)]
+    annotated = zip(moa["compound"].astype(str), doses, strict=True)
+    known = dict(zip(annotated, moa["moa"].astype(str), strict=True))
     keys = zip(compound, dose.round(6), strict=True)
-    # DMSO is annotated at another concentration than its rows have.
+    # moa.csv annotates DMSO at a concentration that its rows do not have.
     return [known.get(key, "DMSO" if key[0] == "DMSO" else "") for key in keys]
 
 
 def _locate(folder: Path, path: str, name: str) -> Path:
-    """Return where a file lies: in the folder, or below it as image.csv says."""
+    """Return where a file lies: in the folder, or in a subfolder as image.csv says."""
     places = (folder / name, folder / path / name, folder / Path(path).name / name)
     return next((place for place in places if place.is_file()), places[0])

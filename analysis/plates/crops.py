@@ -1,4 +1,4 @@
-"""Cells that somebody cropped before us: one array of images and a CSV table, row for row.
+"""Read cells that are cropped already: one array of images and a CSV table, row for row.
 
 The array is ``.npy``, ``.npy.xz`` or ``.ome.tif``, of shape (n, c, y, x). It holds counts, or the
 horizontal differences of counts (the first column, then each pixel less its left neighbour), which
@@ -21,10 +21,9 @@ from analysis.plates.read import read_image
 from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
 from rls.runtime.errors import InputError
 
-STORED_AS = ("counts", "horizontal_differences")
 COLUMNS = ("plate", "well", "site", "cell_number", "compound", "concentration")
 TEXT = ("plate", "well", "compound", "moa")
-BLOCK_ROWS = 256  # read at once
+BLOCK_ROWS = 256  # Rows read at once.
 
 
 def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
@@ -33,10 +32,10 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
     Arguments:
         treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``.
 
-    Columns:
-        image_id (``{plate}_{well}_s{site}_c{cell_number}``), plate, well, site, treatment,
-        compound, dose, dose_unit, moa (empty without such a column), y_px, x_px (of the nucleus in
-        its field; not a number without such columns).
+    Returns:
+        Columns ``image_id`` (``{plate}_{well}_s{site}_c{cell_number}``), ``plate``, ``well``,
+        ``site``, ``treatment``, ``compound``, ``dose``, ``dose_unit``, ``moa`` (empty without such
+        a column), ``y_px`` and ``x_px`` (of the nucleus in its field; NaN without such columns).
 
     Raises:
         InputError: The file or a column is missing, a value is empty or impossible, a cell occurs
@@ -52,10 +51,10 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
     site, number = table["site"].astype(int), table["cell_number"].astype(int)
     dose = table["concentration"].astype(float)
     named = treatment_by == "compound_dose"
+    fields = table["plate"] + "_" + table["well"] + "_s" + site.astype(str)
     labels = pd.DataFrame(
         {
-            "image_id": table["plate"] + "_" + table["well"] + "_s" + site.astype(str)
-            + "_c" + number.astype(str),
+            "image_id": fields + "_c" + number.astype(str),
             "plate": table["plate"],
             "well": table["well"],
             "site": site,
@@ -67,7 +66,7 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
             "y_px": table.get("y_px", np.nan),
             "x_px": table.get("x_px", np.nan),
         }
-    )  # fmt: skip
+    )
     refuse_two_treatments(labels, str(path))
     twice = labels["image_id"][labels["image_id"].duplicated()]
     if len(twice):
@@ -83,13 +82,14 @@ def read_crops(
 ) -> np.ndarray:
     """Return the crops ``rows`` (sorted positions) as (n, c, y, x) uint16 counts.
 
-    The file is read block by block, so memory holds the crops asked for and no others; a
-    compressed one is read to its end, where its checksum stands.
+    The file is read block by block, so memory holds only the crops asked for. A compressed file is
+    read to its end, where its checksum stands.
 
     Arguments:
-        n_labels, n_channels: What the file must hold.
+        n_labels: Number of crops that the file must hold.
+        n_channels: Number of channels that it must hold.
         stored_as: ``counts`` or ``horizontal_differences``.
-        bit_depth: Bits of the camera; counts above are refused.
+        bit_depth: Bits of the camera; greater counts are refused.
 
     Raises:
         InputError: The file is missing, damaged, of another shape or type, or holds no counts.
@@ -105,6 +105,7 @@ def read_crops(
 
 
 def _check_labels(table: pd.DataFrame, path: Path) -> None:
+    """Raise :class:`InputError` if a column is missing or has an empty or impossible value."""
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise InputError(
@@ -129,7 +130,11 @@ def _check_labels(table: pd.DataFrame, path: Path) -> None:
 
 
 def _blocks(path: Path, n: int, channels: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (position of the first row, rows) of the file, in order."""
+    """Yield (position of the first row, rows) of the file, in order.
+
+    Raises:
+        InputError: The file is missing, damaged, or of another kind, shape or type.
+    """
     if not path.is_file():
         raise InputError(f"The crops {path} do not exist. Correct the assay's crops.")
     if path.name.endswith((".tif", ".tiff")):
@@ -153,12 +158,21 @@ def _blocks(path: Path, n: int, channels: int) -> Iterator[tuple[int, np.ndarray
 def _npy_blocks(
     file: BinaryIO, n: int, channels: int, path: Path
 ) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the blocks of a ``.npy`` file, as :func:`_blocks`.
+
+    Raises:
+        ValueError: The file is in another version or order, or goes on after its last row.
+        EOFError: The file ends early.
+        InputError: See :func:`_check_array`.
+    """
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     version = np.lib.format.read_magic(file)
-    header = {(1, 0): np.lib.format.read_array_header_1_0,
-              (2, 0): np.lib.format.read_array_header_2_0}.get(version)  # fmt: skip
-    if header is None:
+    if version not in headers:
         raise ValueError(f"its .npy version is {version}")
-    shape, fortran, dtype = header(file)
+    shape, fortran, dtype = headers[version](file)
     _check_array(shape, dtype, n, channels, path)
     if fortran:
         raise ValueError("its order is Fortran's; save numpy.ascontiguousarray of it")
@@ -169,13 +183,14 @@ def _npy_blocks(
         if len(data) < count * row:
             raise EOFError(f"it ends in row {first + len(data) // row} of {n}")
         yield first, np.frombuffer(data, dtype).reshape(count, *shape[1:])
-    if file.read(1):  # also reads the checksum at the end
+    if file.read(1):  # This also checks the checksum at the end of a compressed file.
         raise ValueError("it goes on after its last row")
 
 
 def _check_array(
     shape: tuple[int, ...], dtype: np.dtype, n: int, channels: int, path: Path
 ) -> None:
+    """Raise :class:`InputError` unless the array is (n, channels, y, x) of squares of integers."""
     if len(shape) != 4 or shape[1] != channels or shape[2] != shape[3]:
         raise InputError(
             f"Found shape {shape} in {path}, expected (n, {channels}, y, x) of squares, a channel "
@@ -194,6 +209,11 @@ def _check_array(
 
 
 def _to_counts(block: np.ndarray, stored_as: str, bit_depth: int, path: Path) -> np.ndarray:
+    """Return the counts (n, c, y, x) uint16 of a block as it is stored.
+
+    Raises:
+        InputError: A count is negative or above ``bit_depth``.
+    """
     if stored_as == "horizontal_differences":
         bits = block.dtype.itemsize * 8
         block = np.cumsum(block, axis=-1, dtype=np.int64) % 2**bits

@@ -1,8 +1,9 @@
-"""Fetch one file over HTTP: it goes on where it stopped, and says what it waits for.
+"""Download one file over HTTP: resume where it stopped, and print the reason of every wait.
 
-What has arrived lies as ``download.part`` in a folder of its own, with ``download.json`` beside it
-(address, length, and ETag or date of the file on the server). A later attempt asks for the rest
-with Range and If-Range (RFC 9110, 13.1.5 and 14.2); a file that has changed since starts afresh.
+The bytes that have arrived lie as ``download.part`` in a folder of its own, with ``download.json``
+beside it (address, length, and ETag or date of the file on the server). A later attempt asks for
+the rest with Range and If-Range (RFC 9110, 13.1.5 and 14.2); if the file has changed since, the
+download starts afresh.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn, TypedDict
 
+from analysis.plates.fetch_settings import Settings
 from rls.io import write_text
-from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 
@@ -34,37 +34,37 @@ RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 MB = 1_000_000
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Settings of section ``fetch_plate``."""
+class Facts(TypedDict):
+    """What is known of the file on the server whose first bytes have arrived.
 
-    attempts: int = option("Attempts in a row without a new byte before it gives up.")
-    first_pause_s: float = option(
-        "Pause after the first of them, in s; each next is twice as long."
-    )
-    longest_pause_s: float = option("Longest pause, in s; also where the server asks for more.")
-    timeout_s: float = option("A connection that is silent this long is cut and tried again, in s.")
-    expected_mb_per_s: float = option(
-        "Rate for the time that is said before the first byte, in MB/s."
-    )
-    free_disk_mb: float = option("Disk that must stay free beside archive and images, in MB.")
+    Attributes:
+        url: Its address.
+        etag: Its ETag, if the server gives one.
+        date: Its Last-Modified, if the server gives one.
+        total: Its length in bytes, if it is known.
+    """
+
+    url: str
+    etag: str | None
+    date: str | None
+    total: int | None
 
 
 class Interrupted(Exception):
-    """What another attempt may mend; ``after_s`` is the pause that the server asks for."""
+    """A failure that another attempt may mend; the server asks for a pause of ``after_s``."""
 
     def __init__(self, reason: str, after_s: float = 0.0) -> None:
         super().__init__(reason)
         self.after_s = after_s
 
 
-# Called with (bytes of the whole file or None, bytes that are here) before each transfer.
+# Called with (bytes of the whole file or None, bytes that have arrived) before each transfer.
 Announce = Callable[[int | None, int], None]
 
 
 @contextmanager
 def one_writer(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` while the block runs; the kernel lets go of a killed process's lock.
+    """Hold ``folder`` while the block runs; the kernel releases the lock of a killed process.
 
     Raises:
         InputError: Another process holds it.
@@ -84,14 +84,14 @@ def one_writer(folder: Path) -> Iterator[None]:
 def download(
     url: str, folder: Path, settings: Settings, announce: Announce, label: str = "download"
 ) -> Path:
-    """Return the file of ``url``, complete, in ``folder``; the caller holds :func:`one_writer`.
+    """Download ``url`` completely into ``folder``, and return the path of the file.
 
-    A file that is here already in its full length is not asked for again. ``clear`` it when it has
-    been used or found wrong.
+    The caller holds :func:`one_writer`, and calls :func:`clear` when the file has been used or
+    found wrong. A file that has already arrived in its full length is not asked for again.
 
     Raises:
         InputError: The server has no such file, refuses it, or stays silent for all attempts; or
-            the disk is full. What has arrived is kept, and the same call goes on.
+            the disk is full. The bytes that have arrived are kept, and the same call resumes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / PART
@@ -121,13 +121,13 @@ def download(
 
 
 def clear(folder: Path) -> None:
-    """Remove what a download left in ``folder``."""
+    """Remove the files of a download in ``folder``."""
     for name in (PART, FACTS):
         (folder / name).unlink(missing_ok=True)
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, 0 where there is none."""
+    """Return the size of a file in bytes, 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0
 
 
@@ -141,7 +141,7 @@ def read_checksums(path: Path) -> dict[str, str]:
     """Return {file name: SHA-256} of a file as ``sha256sum`` writes it.
 
     Raises:
-        InputError: The file is missing, or a line is no checksum and name.
+        InputError: The file is missing, or a line has not the form of a checksum and a name.
     """
     if not path.is_file():
         raise InputError(f"The file of checksums {path} does not exist. Correct its path.")
@@ -160,14 +160,18 @@ def read_checksums(path: Path) -> dict[str, str]:
 
 
 def _attempt(url: str, folder: Path, settings: Settings, announce: Announce, label: str) -> None:
-    """Ask once for what is missing; raise :class:`Interrupted` if something still is."""
-    part = folder / PART
+    """Ask once for the missing bytes.
+
+    Raises:
+        Interrupted: Bytes are still missing, and another attempt may bring them.
+        InputError: Another attempt would be useless.
+    """
     facts = _read_facts(folder, url)
-    have = size_of(part) if facts else 0
-    if have and have == facts["total"]:
+    have = size_of(folder / PART) if facts else 0
+    if facts and have and have == facts["total"]:
         return
     headers = {"User-Agent": "rls-super-resolution", "Accept-Encoding": "identity"}
-    validator = _validator(facts)
+    validator = _validator(facts) if facts else None
     if have and validator:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     else:
@@ -178,7 +182,7 @@ def _attempt(url: str, folder: Path, settings: Settings, announce: Announce, lab
             _receive(response, url, folder, facts, have, announce, label)
     except urllib.error.HTTPError as error:
         _judge_status(error, url, folder)
-    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError.
         cause = getattr(error, "reason", error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise InputError(
@@ -189,7 +193,13 @@ def _attempt(url: str, folder: Path, settings: Settings, announce: Announce, lab
         raise Interrupted(f"the connection failed ({text})") from error
 
 
-def _judge_status(error: urllib.error.HTTPError, url: str, folder: Path) -> None:
+def _judge_status(error: urllib.error.HTTPError, url: str, folder: Path) -> NoReturn:
+    """Turn an answer of the server that is no file into an error.
+
+    Raises:
+        Interrupted: Another attempt may succeed.
+        InputError: It would not.
+    """
     if error.code == 416:
         clear(folder)
         raise Interrupted("the server's file is another one now, starting afresh") from error
@@ -206,12 +216,24 @@ def _judge_status(error: urllib.error.HTTPError, url: str, folder: Path) -> None
 
 
 def _receive(
-    response: http.client.HTTPResponse, url: str, folder: Path, before: dict, have: int,
-    announce: Announce, label: str,
-) -> None:  # fmt: skip
-    """Append what the server sends to the part; note first which file it is a part of."""
-    part = folder / PART
-    facts = {
+    response: http.client.HTTPResponse,
+    url: str,
+    folder: Path,
+    before: Facts | None,
+    have: int,
+    announce: Announce,
+    label: str,
+) -> None:
+    """Append what the server sends to the part, after noting which file it is a part of.
+
+    Arguments:
+        before: Facts of the file whose first ``have`` bytes have arrived.
+
+    Raises:
+        Interrupted: Bytes are missing, or the file on the server has changed.
+        InputError: The disk is full.
+    """
+    facts: Facts = {
         "url": url,
         "etag": response.headers.get("ETag"),
         "date": response.headers.get("Last-Modified"),
@@ -219,14 +241,17 @@ def _receive(
     }
     if response.status == 206:
         start, facts["total"] = _content_range(response)
-        changed = [key for key in ("etag", "total")
-                   if facts[key] is not None and facts[key] != before[key]]  # fmt: skip
-        if start != have or changed:
+        same = (
+            before is not None
+            and facts["etag"] in (None, before["etag"])
+            and facts["total"] in (None, before["total"])
+        )
+        if start != have or not same:
             clear(folder)
             raise Interrupted("the file on the server has changed, starting afresh")
     else:
         if have:
-            same = _validator(facts) == _validator(before)
+            same = before is not None and _validator(facts) == _validator(before)
             reason = "the server cannot resume" if same else "the file on the server has changed"
             print(f"{label}: {reason}, starting afresh", flush=True)
         have = 0
@@ -236,7 +261,7 @@ def _receive(
         write_text(folder / FACTS, json.dumps(facts) + "\n")
     total = facts["total"]
     bar = Progress(total // MB, label, "MB", have // MB) if total and total > MB else None
-    with bar or nullcontext(), open(part, "ab", buffering=0) as file:
+    with bar or nullcontext(), open(folder / PART, "ab", buffering=0) as file:
         here = have
         while block := response.read1(BLOCK_BYTES):
             _append(file, block, folder)
@@ -252,6 +277,7 @@ def _receive(
 
 
 def _append(file: BinaryIO, block: bytes, folder: Path) -> None:
+    """Write the whole block, or raise :class:`InputError` if the disk is full or fails."""
     try:
         view = memoryview(block)
         while len(view):
@@ -264,27 +290,29 @@ def _append(file: BinaryIO, block: bytes, folder: Path) -> None:
         ) from error
 
 
-def _read_facts(folder: Path, url: str) -> dict:
-    """Return the facts of the part, {} where they are missing or of another address."""
+def _read_facts(folder: Path, url: str) -> Facts | None:
+    """Return the facts of the part, None where they are missing or of another address."""
     try:
-        facts = json.loads((folder / FACTS).read_text())
+        facts: Facts = json.loads((folder / FACTS).read_text())
     except (OSError, ValueError):
-        return {}
-    return facts if facts.get("url") == url else {}
+        return None
+    return facts if facts.get("url") == url else None
 
 
-def _validator(facts: dict) -> str | None:
-    """Return what If-Range may hold: a strong ETag, else the date; None: no resuming."""
-    etag = facts.get("etag")
-    return etag if etag and not etag.startswith("W/") else facts.get("date")
+def _validator(facts: Facts) -> str | None:
+    """Return a value for If-Range: a strong ETag, else the date; None: no resuming."""
+    etag = facts["etag"]
+    return etag if etag and not etag.startswith("W/") else facts["date"]
 
 
 def _length(response: http.client.HTTPResponse) -> int | None:
+    """Return the number of bytes that the server announces."""
     value = response.headers.get("Content-Length", "")
     return int(value) if value.isdigit() else None
 
 
 def _content_range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
+    """Return (first byte, bytes of the whole file or None) of a partial answer."""
     match = re.fullmatch(
         r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
     )

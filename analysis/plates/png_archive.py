@@ -1,8 +1,8 @@
-"""Cells as StyleGAN2-ADA's dataset: a zip of 8-bit PNG with ``dataset.json``, its class labels.
+"""Read cells in the form of a StyleGAN2-ADA dataset: a zip of 8-bit PNG with class labels.
 
-Source: NVlabs, stylegan2-ada-pytorch, ``dataset_tool.py``: ``{"labels": [[file, class], ...]}``, or
-null; images are square, grey or RGB. It knows neither plate nor well: a CSV in the archive or
-beside it (column ``filename``) may say them.
+Source: NVlabs, stylegan2-ada-pytorch, ``dataset_tool.py``. The labels stand in ``dataset.json``:
+``{"labels": [[file, class], ...]}``, or null; images are square, grey or RGB. The format has
+neither plate nor well: a CSV in the archive or beside it (column ``filename``) may give them.
 """
 
 from __future__ import annotations
@@ -26,32 +26,38 @@ from rls.runtime.errors import InputError
 
 DATASET = "dataset.json"
 UNKNOWN_WELL = "unknown"
-UNUSED = "none"  # a colour of the PNG that holds no channel
+UNUSED = "none"  # Name of a colour of the PNG that holds no channel.
 PLACE = ("plate", "well", "site")
 POSITION = ("y_px", "x_px")
 TEXT = ("filename", "plate", "well", "compound", "moa")
-MODES = {"L": 1, "RGB": 3}
+MODES = ("L", "RGB")
 
 
 def read_labels(
-    path: Path, sheet: Path | None, classes: Sequence[str], plates: Sequence[str],
+    path: Path,
+    sheet: Path | None,
+    classes: Sequence[str],
+    plates: Sequence[str],
     treatment_by: str,
-) -> pd.DataFrame:  # fmt: skip
-    """Return one row an image, sorted by its name in the archive; prints what nothing says.
+) -> pd.DataFrame:
+    """Return one row an image, sorted by its name in the archive.
+
+    Prints which columns are unknown.
 
     Arguments:
-        sheet: CSV beside the archive; one in the archive is read where None is given.
+        sheet: CSV beside the archive; None: the one in the archive, if there is one.
         classes: Treatment of class 0, 1, ...; unused where the CSV names compounds.
-        plates: Plates of the assay, of which there must be one where no CSV says the plate.
+        plates: Plates of the assay; there must be one where no CSV gives the plate.
         treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``.
 
-    Columns:
-        Those of :func:`analysis.plates.crops.read_labels`, and ``filename``. Without a CSV the well
-        is ``unknown`` and the site 0, so that cells are never split as if their wells were known.
+    Returns:
+        The columns of :func:`analysis.plates.crops.read_labels`, and ``filename``. Without a CSV
+        the well is ``unknown`` and the site 0, so that cells are never split as if their wells were
+        known.
 
     Raises:
         InputError: The archive, its JSON or the CSV is missing, damaged or of other images; or
-            nothing says the treatment.
+            the treatment is unknown.
     """
     with _opened(path) as archive:
         names = sorted(name for name in _files(archive) if name.lower().endswith(".png"))
@@ -73,20 +79,23 @@ def read_labels(
 
 
 def read_images(
-    path: Path, names: Sequence[str], channels: Sequence[str], rgb_channels: Sequence[str],
+    path: Path,
+    names: Sequence[str],
+    channels: Sequence[str],
+    rgb_channels: Sequence[str],
     size: int,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Return the images ``names`` as (n, c, y, x) uint16 counts of 0 to 255.
 
     Arguments:
-        channels: Of the assay, in its order.
-        rgb_channels: What red, green and blue hold, ``none`` for an unused one; () where they are
-            ``channels``.
+        channels: Channels of the assay, in its order.
+        rgb_channels: Channels that red, green and blue hold, ``none`` for an unused one; () where
+            they hold ``channels``.
         size: Side of an image in px.
 
     Raises:
         InputError: An image is damaged, not 8-bit grey or RGB, of another size, or has a signal in
-            a colour that is said to be unused.
+            a colour that is declared unused.
     """
     order = tuple(rgb_channels) or tuple(channels)
     lacking = [channel for channel in channels if order.count(channel) != 1]
@@ -118,7 +127,7 @@ def read_images(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open the archive; what fails inside it becomes :class:`InputError`."""
+    """Open the archive; a failure inside the block becomes :class:`InputError`."""
     if not path.is_file():
         raise InputError(f"The crops {path} do not exist. Correct the assay's crops.")
     try:
@@ -132,12 +141,16 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _files(archive: zipfile.ZipFile) -> list[str]:
-    """Names of the files, without what a Mac adds."""
+    """Return the names of the files, without the ones that macOS adds."""
     return [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
 
 
 def _read_classes(archive: zipfile.ZipFile, path: Path) -> Mapping[str, int] | None:
-    """Return {file: class}, None where the labels are null."""
+    """Return {file: class}, None where the labels are null.
+
+    Raises:
+        InputError: The archive has no labels, or they are not of the format.
+    """
     if DATASET not in archive.namelist():
         raise InputError(
             f"Found no {DATASET} in {path}, expected StyleGAN2-ADA's dataset format. Make the "
@@ -164,7 +177,11 @@ def _read_classes(archive: zipfile.ZipFile, path: Path) -> Mapping[str, int] | N
 def _read_csv(
     archive: zipfile.ZipFile, path: Path, sheet: Path | None
 ) -> tuple[pd.DataFrame | None, str]:
-    """Return (CSV beside or in the archive or None, its name)."""
+    """Return (CSV beside or in the archive or None, its name).
+
+    Raises:
+        InputError: The CSV is missing or damaged, has no column filename, or is one of several.
+    """
     inside = [name for name in _files(archive) if name.lower().endswith(".csv")]
     if sheet is None and not inside:
         return None, str(path)
@@ -190,11 +207,18 @@ def _read_csv(
 
 
 def _match(table: pd.DataFrame, names: Sequence[str], said: str) -> pd.DataFrame:
-    """Return the rows of the CSV in the order of ``names``."""
+    """Return the rows of the CSV in the order of ``names``.
+
+    Raises:
+        InputError: Rows and images do not correspond one to one.
+    """
     found = table["filename"].fillna("").str.replace("\\", "/")
-    for what, lacking in (("a row without an image", sorted(set(found) - set(names))),
-                          ("an image without a row", sorted(set(names) - set(found))),
-                          ("two rows", sorted(found[found.duplicated()]))):  # fmt: skip
+    faults = {
+        "a row without an image": sorted(set(found) - set(names)),
+        "an image without a row": sorted(set(names) - set(found)),
+        "two rows": sorted(found[found.duplicated()]),
+    }
+    for what, lacking in faults.items():
         if lacking:
             raise InputError(
                 f"Found {what}, {lacking[0]}, in {said} ({len(lacking)} in all), expected one row "
@@ -204,33 +228,54 @@ def _match(table: pd.DataFrame, names: Sequence[str], said: str) -> pd.DataFrame
 
 
 def _place(table: pd.DataFrame, plates: Sequence[str], said: str) -> pd.DataFrame:
-    """Return the table with plate, well, site and position, filled where no column says them."""
+    """Return the table with plate, well, site and position, filled where a column is missing.
+
+    Raises:
+        InputError: The plate is unknown, or a value is empty or impossible.
+    """
     if "plate" not in table and len(plates) > 1:
         raise InputError(
             f"Found no plate of the images in {said} and {len(plates)} plates in the assay, "
             "expected a column plate. Add it, or list one plate."
         )
-    filled = {"plate": plates[0], "well": UNKNOWN_WELL, "site": 0, "y_px": np.nan, "x_px": np.nan}
+    filled: dict[str, str | float] = {
+        "plate": plates[0],
+        "well": UNKNOWN_WELL,
+        "site": 0,
+        "y_px": np.nan,
+        "x_px": np.nan,
+    }
     table = table.assign(**{k: v for k, v in filled.items() if k not in table})
     site = pd.to_numeric(table["site"], errors="coerce")
-    faults = {"plate": ~table["plate"].fillna("").str.fullmatch(PLATE_NAME),
-              "well": table["well"].isna(), "site": site.isna() | (site < 0)}  # fmt: skip
+    faults = {
+        "plate": ~table["plate"].fillna("").str.fullmatch(PLATE_NAME),
+        "well": table["well"].isna(),
+        "site": site.isna() | (site < 0),
+    }
     for column, bad in faults.items():
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             name = table["filename"].iloc[row]
             raise InputError(
                 f"Found the {column} '{table[column].iloc[row]}' of {name} in {said}, "
-                f" expected {'a number' if column == 'site' else 'a name'}. Correct it."
+                f"expected {'a number' if column == 'site' else 'a name'}. Correct it."
             )
     return table.assign(site=site.astype(int))
 
 
 def _treat(
-    table: pd.DataFrame, labels: Mapping[str, int] | None, classes: Sequence[str],
-    treatment_by: str, path: Path, said: str,
-) -> pd.DataFrame:  # fmt: skip
-    """Return the table with its treatment, from the CSV's compounds or from the classes."""
+    table: pd.DataFrame,
+    labels: Mapping[str, int] | None,
+    classes: Sequence[str],
+    treatment_by: str,
+    path: Path,
+    said: str,
+) -> pd.DataFrame:
+    """Return the table with its treatment, from the CSV's compounds or from the classes.
+
+    Raises:
+        InputError: Neither gives a treatment, or the two disagree.
+    """
     by_class = _class_names(table["filename"], labels, classes, path)
     if "compound" in table:
         compound, dose = table["compound"].fillna(""), table.get("concentration", np.nan)
@@ -262,15 +307,24 @@ def _treat(
     moa = table["moa"].fillna("") if "moa" in table else ""
     kept = table[["filename", "plate", "well", "site"]]
     return kept.assign(
-        treatment=treatment, compound=compound, dose=dose, dose_unit=DOSE_UNIT, moa=moa,
-        y_px=table["y_px"], x_px=table["x_px"],
-    )  # fmt: skip
+        treatment=treatment,
+        compound=compound,
+        dose=dose,
+        dose_unit=DOSE_UNIT,
+        moa=moa,
+        y_px=table["y_px"],
+        x_px=table["x_px"],
+    )
 
 
 def _class_names(
     names: pd.Series, labels: Mapping[str, int] | None, classes: Sequence[str], path: Path
 ) -> pd.Series | None:
-    """Return the treatment of each image by its class; None without labels or names of classes."""
+    """Return the treatment of each image by its class; None without labels or ``classes``.
+
+    Raises:
+        InputError: An image has no label, or a class has no name.
+    """
     if labels is None or not classes:
         return None
     lacking = [name for name in names if name not in labels]
@@ -289,7 +343,11 @@ def _class_names(
 
 
 def _planes(content: bytes, where: str, size: int) -> np.ndarray:
-    """Return the colours (c, y, x) of a PNG."""
+    """Return the colours (c, y, x) of a PNG.
+
+    Raises:
+        InputError: The image is damaged, of another size, or not 8-bit grey or RGB.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -307,12 +365,13 @@ def _planes(content: bytes, where: str, size: int) -> np.ndarray:
                 pixels = np.asarray(image)
     except InputError:
         raise
-    except Exception as error:  # decoders of broken files raise nearly anything
+    except Exception as error:  # Decoders of broken files raise nearly any exception.
         raise InputError(f"The image {where} is damaged ({error}). Make it again.") from error
     return np.moveaxis(pixels.reshape(size, size, -1), -1, 0)
 
 
 def _say_missing(missing: Sequence[str], path: Path) -> str:
+    """Return a sentence on the columns that are unknown, and what follows from it."""
     text = f"import_crops: nothing says {', '.join(missing)} of the images in {path}"
     if "well" not in missing:
         return text

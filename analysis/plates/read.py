@@ -1,9 +1,9 @@
-"""Read the image files of one field, whatever wrote them, and refuse those that would mislead."""
+"""Read the image files of one field, whatever program wrote them, and refuse misleading ones."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from analysis.plates.sheet import listed_digest
+from analysis.plates.sheet import Row, listed_digest
 from rls.io.images import end_of_pixels
 from rls.runtime.errors import InputError
 
-SATURATED_SHARE = 0.5  # a channel with more saturated pixels than this shows nothing
-COLOURS = (2, 3, 5, 6, 8)  # TIFF's photometric tag: RGB, palette, CMYK, YCbCr, CIELab
+SATURATED_SHARE = 0.5  # A channel with a greater share of saturated pixels shows nothing.
+COLOURS = (2, 3, 5, 6, 8)  # Photometric tag of a TIFF: RGB, palette, CMYK, YCbCr, CIELab.
 
 
 class BrokenField(InputError):
@@ -33,8 +33,8 @@ class Planes:
 
     Attributes:
         images: (c, y, x) as stored.
-        names: What the file calls each channel, () where it does not.
-        binding: Whether the names are those of an OME-TIFF: other labels are often mere numbers.
+        names: Name of each channel in the file, () where it has none.
+        binding: Whether the names are those of an OME-TIFF; other labels are often mere numbers.
     """
 
     images: np.ndarray
@@ -42,17 +42,18 @@ class Planes:
     binding: bool
 
 
-def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path) -> np.ndarray:
+def read_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndarray:
     """Return one field of a sheet as (c, y, x) uint16 counts.
 
     Arguments:
-        row: A row of the sheet; its paths are relative to ``folder``. ``channel_{channel}`` is what
-            a file of several channels calls it, or its place from 0; without it, its own name.
-            ``digest`` or ``digest_{channel}`` is that of the file when it was listed.
+        row: A row of the sheet; its paths are relative to ``folder``. ``channel_{channel}`` is the
+            name of the channel in a file of several channels, or its position from 0; without this
+            column the channel has its own name in the file. ``digest`` or ``digest_{channel}`` is
+            the digest of the file when it was listed.
 
     Raises:
-        InputError: A file is gone or is not the one that was listed. That is no mere broken field,
-            which may be skipped.
+        InputError: A file has disappeared or has changed since it was listed. Such a field must not
+            be skipped as a broken one may be.
         BrokenField: A file is missing, cut off or not finite, lacks a channel, channels differ in
             size, the file's type does not fit ``bit_depth``, or a channel is black or saturated.
     """
@@ -63,7 +64,7 @@ def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path)
         path = folder / str(row["path"] if "path" in row else row[f"path_{channel}"])
         if path not in read:
             _check_digest(row, "digest" if "path" in row else f"digest_{channel}", path)
-            read = {path: read_planes(path)}  # one file at a time stays in memory
+            read = {path: read_planes(path)}  # Memory holds one file at a time.
         place = _place(read[path], channel, row, channels, path)
         image = to_counts(read[path].images[place], depth, path)
         _check_signal(image, depth, channel, path)
@@ -77,14 +78,14 @@ def read_field(row: Mapping[str, object], channels: Sequence[str], folder: Path)
     return np.stack(images)
 
 
-def _check_digest(row: Mapping[str, object], column: str, path: Path) -> None:
-    """Refuse a file that is gone, or another than when it was listed.
+def _check_digest(row: Row, column: str, path: Path) -> None:
+    """Compare a file with its digest when it was listed.
 
     Raises:
-        InputError: It is.
-        BrokenField: It cannot be read.
+        InputError: The file has disappeared or changed.
+        BrokenField: The file cannot be read.
     """
-    if column not in row:  # a sheet that list_plate did not write
+    if column not in row:  # The sheet was not written by list_plate.
         return
     try:
         if listed_digest(path) == row[column]:
@@ -105,15 +106,16 @@ def _check_digest(row: Mapping[str, object], column: str, path: Path) -> None:
 
 
 def read_planes(path: Path) -> Planes:
-    """Return the channels of a TIFF: of one page, of several, or of an OME-TIFF.
+    """Return the channels of a TIFF of one page, of several, or of an OME-TIFF.
 
     Raises:
-        BrokenField: The file is missing, cut off, no TIFF, or more than the channels of one field.
+        BrokenField: The file is missing, cut off, no TIFF, or holds more than the channels of one
+            field.
     """
     with _opened(path) as tiff:
         series = [one for one in tiff.series if one.shape == tiff.series[0].shape]
-        axes = "".join(a for a, n in zip(series[0].axes, series[0].shape, strict=True) if n > 1
-                       or a in "YX")  # fmt: skip
+        sizes = zip(series[0].axes, series[0].shape, strict=True)
+        axes = "".join(letter for letter, size in sizes if size > 1 or letter in "YX")
         more = [letter for letter in axes if letter not in "YX"]
         colours = "S" in more and int(tiff.pages.first.photometric) in COLOURS
         if len(series) > 1 or len(more) > 1 or set(more) & set("ZT") or colours:
@@ -145,7 +147,7 @@ def read_image(path: Path) -> np.ndarray:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Open a TIFF; whatever fails inside becomes :class:`BrokenField`."""
+    """Open a TIFF; any failure inside the block becomes :class:`BrokenField`."""
     if not path.is_file():
         raise BrokenField("missing file", f"The image {path} does not exist. Fetch it again.")
     try:
@@ -154,7 +156,7 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
             yield tiff
     except BrokenField:
         raise
-    except Exception as error:  # readers of broken files raise nearly anything
+    except Exception as error:  # Readers of broken files raise nearly any exception.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         if "imagecodecs" in reason:
             raise BrokenField(
@@ -171,7 +173,7 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
 
 
 def _names(tiff: tifffile.TiffFile, count: int) -> tuple[tuple[str, ...], bool]:
-    """Return (names of the channels, whether they bind); none unless there is one for each."""
+    """Return (names of the channels, whether they are binding); () unless each has a name."""
     if tiff.is_ome:
         ome = tifffile.xml2dict(tiff.ome_metadata or "").get("OME", {}).get("Image", {})
         pixels = (ome[0] if isinstance(ome, list) else ome).get("Pixels", {})
@@ -179,9 +181,8 @@ def _names(tiff: tifffile.TiffFile, count: int) -> tuple[tuple[str, ...], bool]:
         listed = listed if isinstance(listed, list) else [listed]
         names = [str(channel.get("Name", "")) for channel in listed]
         # Bio-Formats writes Channel:0:0 where it knows no name.
-        if len(names) == count and all(
-            re.search("[A-Za-z]", n.removeprefix("Channel")) for n in names
-        ):  # noqa: E501
+        named = all(re.search("[A-Za-z]", name.removeprefix("Channel")) for name in names)
+        if len(names) == count and named:
             return tuple(names), True
         return (), False
     labels = (tiff.imagej_metadata or {}).get("Labels") if tiff.is_imagej else None
@@ -193,10 +194,12 @@ def _names(tiff: tifffile.TiffFile, count: int) -> tuple[tuple[str, ...], bool]:
     return (tuple(map(str, labels)) if len(labels) == count else ()), False
 
 
-def _place(
-    planes: Planes, channel: str, row: Mapping[str, object], channels: Sequence[str], path: Path
-) -> int:
-    """Return the position of ``channel`` in a file."""
+def _place(planes: Planes, channel: str, row: Row, channels: Sequence[str], path: Path) -> int:
+    """Return the position of ``channel`` in a file.
+
+    Raises:
+        BrokenField: The file has no such channel, or another number of channels.
+    """
     count, column = len(planes.images), f"channel_{channel}"
     said = str(row[column]).strip() if column in row and row[column] == row[column] else ""
     names = [name.strip().lower() for name in planes.names]
@@ -223,7 +226,7 @@ def _place(
 
 
 def _check_signal(image: np.ndarray, depth: int, channel: str, path: Path) -> None:
-    """Refuse a channel that is one value throughout, or mostly saturated."""
+    """Raise :class:`BrokenField` if a channel is one value throughout, or mostly saturated."""
     low, high = int(image.min()), int(image.max())
     if low == high:
         raise BrokenField(
@@ -245,8 +248,8 @@ def to_counts(image: np.ndarray, bit_depth: int, path: Path) -> np.ndarray:
     """Return ``image`` as uint16 counts.
 
     Raises:
-        BrokenField: Values are not finite, not whole or above ``bit_depth``, or an 8-bit file
-            stands where the sheet says more.
+        BrokenField: Values are not finite, not whole or above ``bit_depth``, or the file has 8 bits
+            where the sheet says more.
     """
     if image.dtype.kind == "f":
         if not np.isfinite(image).all():
@@ -281,7 +284,10 @@ def to_counts(image: np.ndarray, bit_depth: int, path: Path) -> np.ndarray:
 
 
 def _check_length(tiff: tifffile.TiffFile, path: Path) -> None:
-    """Refuse a file that ends before its pixels do: some readers fill the rest with zeros."""
+    """Raise :class:`BrokenField` if a file ends before its pixels do.
+
+    Some readers fill the rest with zeros.
+    """
     size = path.stat().st_size
     needed = end_of_pixels(tiff)
     if needed > size:

@@ -1,31 +1,36 @@
-"""The sample sheet every source ends in, and what a user writes: one row a field."""
+"""The sample sheet that every source ends in, and that a user may write: one row a field."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from rls.io import file_digest
 from rls.runtime.errors import InputError
 
-COLUMNS = ("plate", "well", "site", "treatment", "compound", "dose", "dose_unit", "moa",
-           "pixel_size_um", "bit_depth")  # fmt: skip
+COLUMNS = (
+    *("plate", "well", "site", "treatment", "compound", "dose", "dose_unit", "moa"),
+    *("pixel_size_um", "bit_depth"),
+)
 REQUIRED = ("plate", "well", "site", "treatment", "pixel_size_um", "bit_depth")
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 PLATE_NAME = re.compile(r"[A-Za-z0-9.-][A-Za-z0-9_.-]*")
 
+Row = Mapping[Hashable, Any]  # A row of a sheet, as pandas gives it.
+
 
 def path_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
-    """Return the columns of ``table`` that hold the files of a field: one, or one a channel."""
+    """Return the columns of ``table`` with the files of a field: one, or one a channel."""
     return ["path"] if "path" in table else [f"path_{channel}" for channel in channels]
 
 
 def channel_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
-    """Return the columns of ``table`` that say what a file of several channels calls each."""
+    """Return the columns of ``table`` with the name of each channel in a file of several."""
     names = [f"channel_{channel}" for channel in channels]
     return [name for name in names if name in table]
 
@@ -36,7 +41,11 @@ def digest_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
 
 
 def read_sheet(path: Path) -> pd.DataFrame:
-    """Read a sheet's CSV without changing it; names of plates, wells and treatments are text."""
+    """Return a sheet's CSV unchecked; names of plates, wells and treatments are text.
+
+    Raises:
+        InputError: The file is missing, or is no CSV.
+    """
     if not path.is_file():
         raise InputError(f"The sheet {path} does not exist. Give its path with --sheet.")
     text = dict.fromkeys(("plate", "well", "treatment", "compound", "dose_unit", "moa"), str)
@@ -48,9 +57,12 @@ def read_sheet(path: Path) -> pd.DataFrame:
 
 
 def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.DataFrame:
-    """Return the sheet with every column, checked; ``name`` is the file an error speaks of.
+    """Return the sheet with every column, checked.
 
     Missing optional columns are filled: compound with the treatment, the others empty.
+
+    Arguments:
+        name: The sheet, as an error calls it.
 
     Raises:
         InputError: A column is missing or has an empty or impossible value, a row (plate, well,
@@ -87,10 +99,13 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
             f"{rows}), expected each field once. Delete one row or correct its site."
         )
     refuse_two_treatments(table, name)
-    defaults = {"compound": table["treatment"], "dose": float("nan"), "dose_unit": "", "moa": ""}
-    for column, value in defaults.items():
-        if column not in table:
-            table[column] = value
+    defaults: dict[str, pd.Series | float | str] = {
+        "compound": table["treatment"],
+        "dose": float("nan"),
+        "dose_unit": "",
+        "moa": "",
+    }
+    table = table.assign(**{k: v for k, v in defaults.items() if k not in table})
     table = table.fillna({"dose_unit": "", "moa": "", "compound": ""})
     named = channel_columns(channels, table)
     table = table.assign(**{column: table[column].map(_as_name) for column in named})
@@ -101,12 +116,15 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
 def resolve_paths(
     table: pd.DataFrame, channels: Sequence[str], folder: Path, name: str
 ) -> pd.DataFrame:
-    """Return ``table`` with absolute paths, relative ones taken from ``folder``.
+    """Return ``table`` with absolute paths; a relative one is relative to ``folder``.
 
     ``$VARIABLES`` and ``~`` in ``folder`` and in the paths are expanded.
 
+    Arguments:
+        name: The sheet, as an error calls it.
+
     Raises:
-        InputError: A variable is not set, or a file does not exist or is that of two fields.
+        InputError: A variable is not set, or a file does not exist or belongs to two fields.
     """
     base = Path(expand(str(folder)))
     table = table.copy()
@@ -132,7 +150,7 @@ def resolve_paths(
 def with_digests(
     table: pd.DataFrame, channels: Sequence[str], advance: Callable[[int], None] = lambda n: None
 ) -> pd.DataFrame:
-    """Return ``table`` with the digest of each file, so that one that changes later is noticed.
+    """Return ``table`` with the digest of each file, so that a later change is noticed.
 
     Arguments:
         advance: Called with 1 after each file.
@@ -159,12 +177,12 @@ def with_digests(
 
 
 def listed_digest(path: Path) -> str:
-    """Return the digest of a file as a sheet holds it, which no reader takes for a number."""
+    """Return the digest of a file, with a prefix so that no reader takes it for a number."""
     return f"blake2b:{file_digest(path)}"
 
 
 def relative_paths(table: pd.DataFrame, channels: Sequence[str], folder: Path) -> pd.DataFrame:
-    """Return ``table`` with its paths relative to ``folder``, where the sheet will lie."""
+    """Return ``table`` with paths relative to ``folder``, in which the sheet will lie."""
     columns = path_columns(channels, table)
     base = os.path.abspath(folder)
     return table.assign(
@@ -190,8 +208,8 @@ def expand(text: str) -> str:
 
 def refuse_two_treatments(table: pd.DataFrame, name: str) -> None:
     """Raise :class:`InputError` if a well of ``table`` has cells or fields of two treatments."""
-    wells = table.groupby(["plate", "well"], sort=False)["treatment"].unique()
-    for (plate, well), found in wells.items():
+    for (plate, well), part in table.groupby(["plate", "well"], sort=False):
+        found = part["treatment"].unique()
         if len(found) > 1:
             raise InputError(
                 f"Found well {well} of plate {plate} twice in {name}, as {found[0]} and as "
@@ -200,7 +218,7 @@ def refuse_two_treatments(table: pd.DataFrame, name: str) -> None:
 
 
 def refuse_unlisted(table: pd.DataFrame, plates: Sequence[str], name: str) -> None:
-    """Raise :class:`InputError` if ``table`` has plates that ``plates`` (the config) has not.
+    """Raise :class:`InputError` if ``table`` has plates that are not in ``plates`` (the config).
 
     The message holds the YAML block to paste.
     """
@@ -215,10 +233,10 @@ def refuse_unlisted(table: pd.DataFrame, plates: Sequence[str], name: str) -> No
 
 
 def refuse_misspelt(table: pd.DataFrame, treatments: Sequence[str], name: str) -> list[str]:
-    """Return the treatments of ``table`` that ``treatments`` has not: their fields are left out.
+    """Return the treatments of ``table`` that are not in ``treatments``.
 
     Raises:
-        InputError: One of them differs from a listed one in case, blanks or punctuation alone.
+        InputError: One of them differs from a listed one only in case, blanks or punctuation.
     """
     others = sorted(set(table["treatment"]) - set(treatments))
     listed = {_plain(treatment): treatment for treatment in treatments}
@@ -233,18 +251,19 @@ def refuse_misspelt(table: pd.DataFrame, treatments: Sequence[str], name: str) -
 
 
 def _plain(treatment: str) -> str:
-    # The point stays: 0.3 and 3 are two doses.
+    """Return ``treatment`` without case, blanks and punctuation, but with points: 0.3 is not 3."""
     return re.sub(r"[^a-z0-9.]", "", treatment.lower())
 
 
 def _as_name(value: object) -> str:
-    """Return a cell as text: pandas reads a column of 0, 1 and empty cells as 0.0, 1.0, nan."""
+    """Return a value as text; pandas reads a column of 0, 1 and empty cells as 0.0, 1.0, nan."""
     if isinstance(value, float):
         return "" if value != value else f"{value:g}"
     return str(value)
 
 
 def _check_values(table: pd.DataFrame, name: str) -> None:
+    """Raise :class:`InputError` on an impossible value, or on mixed bit depths or pixel sizes."""
     for plate in table["plate"].unique():
         if not PLATE_NAME.fullmatch(str(plate)):
             raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from analysis.cells.flagged_cells import UNFLAGGED
-from analysis.cells.quality import FLAGS
+from analysis.cells.quality_settings import FLAGS
 from analysis.drawing.grids import channel_colours, composite
 from analysis.report import html
 from analysis.run.description import Assay

@@ -108,17 +108,9 @@ class Comparison(Condition):
         has_high = self.assay.has_high_resolution
         return (self.folder.parent.parent if has_high else self.folder) / "intensity.json"
 
-    def features(self, method: str) -> Path:
-        """Features of one method: one row a cell."""
-        return self.folder / f"{method}.features.parquet"
-
-    def metrics(self, method: str) -> Path:
-        """Image metrics of one method: one row a cell."""
-        return self.folder / f"{method}.metrics.parquet"
-
-    def classification(self, method: str) -> Path:
-        """Class probabilities of one method: one row a cell."""
-        return self.folder / f"{method}.classification.parquet"
+    def measured(self, method: str, kind: str) -> Path:
+        """Table of one method, a row a cell: ``features``, ``metrics`` or ``classification``."""
+        return self.folder / f"{method}.{kind}.parquet"
 
     def stack(self, method: str) -> Path:
         """Images of one method; those of HR lie with the assay, not with a factor."""

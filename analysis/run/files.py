@@ -20,6 +20,7 @@ from analysis.run.values import (
 )
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
 
+KINDS = ("features", "metrics", "classification")  # the last where all methods run
 SWEPT = "rls"  # the method whose lambdas are looked at
 NOTHING = "(?!)"  # a regular expression that matches nothing
 CONTROLS = ("negative_control", "positive_control")
@@ -215,13 +216,15 @@ class Files:
             assay: One assay; all without.
         """
         return [
-            str(path)
+            str(at.measured(name, kind))
             for at in self.run.comparisons(clean_only=clean_only)
             if at.assay.name == (assay or at.assay.name)
             for name in (*RESERVED_METHODS, *at.methods)
-            for path in (at.features(name), at.metrics(name), at.classification(name))[
-                : 2 + at.clean
-            ]
+            for path in (
+                at.measured(name, "features"),
+                at.measured(name, "metrics"),
+                at.measured(name, "classification"),
+            )[: 2 + at.clean]
         ]
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:
@@ -276,7 +279,9 @@ class Files:
         """Return the features of HR, and of the single search where its method runs."""
         method = self.config["solutions"]["method"]
         names = [HIGH_RESOLUTION, *([method] if method in self.run.methods else [])]
-        return [str(at.features(name)) for at in self._with_reference() for name in names]
+        return [
+            str(at.measured(name, "features")) for at in self._with_reference() for name in names
+        ]
 
     def stacks_beside_solutions(self) -> list[str]:
         """Return the images of HR and LR."""

@@ -23,12 +23,12 @@ FEATURES = ROOT / "analysis" / "features"
 # Section -> the file that holds its Settings. One line a command.
 SECTIONS = {
     "simulate_plate": "analysis/simulation/settings.py",
-    "fetch_plate": "analysis/plates/download.py",
-    "list_plate": "analysis/list_plate.py",
-    "train_segmenter": "analysis/train_segmenter.py",
-    "crop_cells": "analysis/crop_cells.py",
-    "import_crops": "analysis/import_crops.py",
-    "select_cells": "analysis/select_cells.py",
+    "fetch_plate": "analysis/plates/fetch_settings.py",
+    "list_plate": "analysis/plates/list_settings.py",
+    "train_segmenter": "analysis/cells/segmenter_settings.py",
+    "crop_cells": "analysis/cells/crop_settings.py",
+    "import_crops": "analysis/cells/import_settings.py",
+    "select_cells": "analysis/cells/select_settings.py",
     "high_resolution": "analysis/high_resolution.py",
     "low_resolution": "analysis/low_resolution.py",
     "train_gan": "rls/stylegan2/settings.py",

@@ -1,8 +1,8 @@
-"""Where simulated cells lie and what shape they have; nothing here knows of a treatment."""
+"""Place simulated cells and draw their shapes; nothing here depends on a treatment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,23 +11,28 @@ from scipy import ndimage
 
 from analysis.simulation.settings import Settings
 
-COLONY_SD_ND = 2.5  # smoothness of the outline of colonies: BBBC014 has colonies of 5 to 40 cells
-NUCLEUS_ASPECT_EXCESS = 0.27  # BBBC014, A-01 and A-12: median aspect 1.28, 5 to 95 % 1.06 to 1.8
+COLONY_SD_ND = 2.5  # Smoothness of the outline of colonies; those of BBBC014 have 5 to 40 cells.
+NUCLEUS_ASPECT_EXCESS = 0.27  # BBBC014, A-01 and A-12: median aspect 1.28, 5 to 95 % 1.06 to 1.8.
 NUCLEUS_ASPECT_LOG_SD = 0.6
-NUCLEUS_LOBES = (0.0, 0.02, 0.015)  # relative amplitude of the harmonics 2, 3, 4 of a nucleus
-BODY_LOBES = (0.0, 0.10, 0.07, 0.05)  # of the harmonics 2 to 5 of a body
-HARMONICS = 12  # of an outline, at most; a phenotype may add to those of BODY_LOBES
-LEAST_RING = 1.25  # a body reaches at least this multiple of the nuclear radius
-PATCH_ND = 2.4  # half the window in which a cell is drawn
+NUCLEUS_LOBES = (0.0, 0.02, 0.015)  # Relative amplitude of the harmonics 2, 3, 4 of a nucleus.
+BODY_LOBES = (0.0, 0.10, 0.07, 0.05)  # Relative amplitude of the harmonics 2 to 5 of a body.
+HARMONICS = 12  # All harmonics of an outline are below this; a phenotype may add to BODY_LOBES.
+MIN_RING = 1.25  # A body reaches at least this multiple of the nuclear radius.
+PATCH_ND = 2.4  # Half the side of the window in which a cell is drawn.
 TRIALS_PER_CELL = 30
+
+Window = tuple[slice, ...]  # Rows and columns of a canvas.
+Cell = Mapping[Hashable, float]  # A row of a table of cells, as pandas gives it.
 
 
 @dataclass(frozen=True)
 class Masks:
     """True masks of n cells on one canvas; label i + 1 is row i of the table.
 
-    nucleus, cytoplasm: (y, x) int32; 0 outside. depth: (y, x) float32, relative distance from
-    the centre of the compartment, 0 to 1.
+    Attributes:
+        nucleus: (y, x) int32; 0 outside.
+        cytoplasm: (y, x) int32; 0 outside.
+        depth: (y, x) float32, relative distance from the centre of the compartment, 0 to 1.
     """
 
     nucleus: np.ndarray
@@ -38,12 +43,13 @@ class Masks:
 def place_cells(shape: tuple[int, int], settings: Settings, rng: np.random.Generator) -> np.ndarray:
     """Return nuclear centres (n, 2) as (y, x) px: random, at least ``nearest_centres_nd`` apart.
 
-    Cells keep to colonies, the share ``colony_share`` of the canvas; their number is Poisson.
+    Cells lie in colonies, which cover the share ``colony_share`` of the canvas; their number is
+    Poisson.
     """
     colonies = _colonies(shape, settings, rng)
     ys, xs = np.nonzero(colonies)
     wanted = rng.poisson(settings.density_per_px2 * len(ys))
-    least = (settings.nearest_centres_nd * settings.nucleus_diameter_px) ** 2
+    nearest = (settings.nearest_centres_nd * settings.nucleus_diameter_px) ** 2
     centres = np.empty((wanted, 2))
     count = 0
     for _ in range(TRIALS_PER_CELL * wanted):
@@ -51,14 +57,14 @@ def place_cells(shape: tuple[int, int], settings: Settings, rng: np.random.Gener
             break
         pick = rng.integers(len(ys))
         point = np.array([ys[pick], xs[pick]]) + rng.random(2) - 0.5
-        if count == 0 or ((centres[:count] - point) ** 2).sum(axis=1).min() >= least:
+        if count == 0 or ((centres[:count] - point) ** 2).sum(axis=1).min() >= nearest:
             centres[count] = point
             count += 1
     return centres[:count]
 
 
 def draw_shapes(centres: np.ndarray, settings: Settings, rng: np.random.Generator) -> pd.DataFrame:
-    """Return one row of geometry a cell, lengths in px, angles in radians."""
+    """Return one row of geometry a cell, with lengths in px and angles in radians."""
     n, nd = len(centres), settings.nucleus_diameter_px
     area_log_sd = np.sqrt(np.log1p(settings.nucleus_area_cv**2))
     diameter = nd * np.exp(0.5 * rng.normal(-(area_log_sd**2) / 2, area_log_sd, n))
@@ -87,10 +93,10 @@ def draw_shapes(centres: np.ndarray, settings: Settings, rng: np.random.Generato
     return table
 
 
-def nucleus_radius(window: tuple[slice, ...], row: dict[str, float]) -> np.ndarray:
-    """Return the distance of each pixel from a nucleus' middle over the radius there: 1 at its rim.
+def nucleus_radius(window: Window, row: Cell) -> np.ndarray:
+    """Return the relative radius (y, x) of a nucleus in ``window``: 0 at its centre, 1 at its rim.
 
-    ``window`` are rows and columns of the canvas, ``row`` a row of :func:`draw_shapes`.
+    ``row`` is a row of :func:`draw_shapes`.
     """
     return _relative_radius(window, row, "nucleus", row["y_px"], row["x_px"])
 
@@ -99,12 +105,14 @@ def draw_masks(
     shape: tuple[int, int],
     table: pd.DataFrame,
     settings: Settings,
-    outline: Callable[[tuple[slice, ...], dict[str, float]], np.ndarray] = nucleus_radius,
+    outline: Callable[[Window, Cell], np.ndarray] = nucleus_radius,
 ) -> Masks:
     """Draw the cells of ``table``; where bodies meet, a pixel goes to the nearer cell.
 
     Nuclei come before bodies, so that a cell is squeezed by its neighbours but never covered.
-    ``outline`` gives the nucleus, for a phenotype whose nuclei have parts.
+
+    Arguments:
+        outline: Relative radius of a nucleus, for a phenotype whose nuclei have parts.
     """
     nucleus = np.zeros(shape, np.int32)
     body = np.zeros(shape, np.int32)
@@ -119,11 +127,8 @@ def draw_masks(
         )
         inner = outline(window, row)
         outer = _relative_radius(window, row, "body", row["body_y_px"], row["body_x_px"])
-        outer = np.minimum(outer, inner / LEAST_RING)
-        for depth, canvas, value in (
-            (nucleus_depth, nucleus, inner),
-            (body_depth, body, outer),
-        ):
+        outer = np.minimum(outer, inner / MIN_RING)
+        for depth, canvas, value in ((nucleus_depth, nucleus, inner), (body_depth, body, outer)):
             nearer = value < depth[window]
             depth[window][nearer] = value[nearer]
             canvas[window][nearer] = label
@@ -132,17 +137,27 @@ def draw_masks(
 
 
 def texture(
-    shape: tuple[int, int], sd: float, length_px: float, rng: np.random.Generator
+    shape: tuple[int, ...], sd: float, length_px: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Return smooth noise (y, x) float32 of mean 1 and standard deviation ``sd``."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), length_px)
     return 1 + sd * noise / max(float(noise.std()), 1e-12)
 
 
-def _relative_radius(
-    window: tuple[slice, ...], row: dict[str, float], name: str, y: float, x: float
-) -> np.ndarray:
-    """Distance from (y, x) over the radius of the outline in that direction, float32."""
+def label_areas(labels: np.ndarray, n: int) -> np.ndarray:
+    """Return the area (n,) in px of the labels 1 to n of ``labels`` (y, x)."""
+    return np.bincount(labels.ravel(), minlength=n + 1)[1:]
+
+
+def label_means(light: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
+    """Return the mean (n,) of ``light`` (y, x) in the labels 1 to n, NaN in one without a pixel."""
+    area = label_areas(labels, n)
+    total = np.bincount(labels.ravel(), light.ravel(), n + 1)[1:]
+    return np.divide(total, area, out=np.full(n, np.nan), where=area > 0)
+
+
+def _relative_radius(window: Window, row: Cell, name: str, y: float, x: float) -> np.ndarray:
+    """Return the distance from (y, x) over the radius of the outline in that direction, float32."""
     ys = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None] - np.float32(y)
     xs = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None, :] - np.float32(x)
     angle, aspect = row[f"{name}_angle"], row[f"{name}_aspect"]
@@ -161,7 +176,7 @@ def _relative_radius(
 
 
 def _colonies(shape: tuple[int, int], settings: Settings, rng: np.random.Generator) -> np.ndarray:
-    """Return the mask (y, x) of the area that cells may settle."""
+    """Return the mask (y, x) of the area on which cells may lie."""
     if settings.colony_share >= 1:
         return np.ones(shape, bool)
     step = max(settings.nucleus_diameter_px / 2, 1.0)

@@ -1,9 +1,9 @@
-"""MCF7 cells as in BBBC021: nucleus, actin and tubulin, under drugs of the cytoskeleton.
+"""Phenotype of drugs of the cytoskeleton: MCF7 cells as in BBBC021, nucleus, actin and tubulin.
 
-A cell's tubulin and actin are shared out between what is diffuse and what is structure:
-microtubules that grow from around the nucleus, bend, and run along the border; actin along the
-border, in straight fibres, in clumps. A treatment moves the shares (analysis.simulation.effects).
-Sizes, intensities and noise are those of BBBC021's crops (docs/simulated_plates.md).
+The tubulin and actin of a cell are divided between a diffuse part and structures: microtubules that
+grow from around the nucleus, bend, and run along the border; actin along the border, in straight
+fibres, in clumps. A treatment changes the shares (analysis.simulation.effects). Sizes, intensities
+and noise are those of BBBC021's crops (docs/simulated_plates.md).
 """
 
 from __future__ import annotations
@@ -14,57 +14,74 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from analysis.simulation.cells import Masks, nucleus_radius, texture
+from analysis.simulation.cells import (
+    HARMONICS,
+    Cell,
+    Masks,
+    Window,
+    label_areas,
+    label_means,
+    nucleus_radius,
+    texture,
+)
 from analysis.simulation.effects import MECHANISMS, states
 from analysis.simulation.fibres import Course, draw_fibres, scatter, splat
-from analysis.simulation.nucleus import by_label, draw_dna, draw_expression, nucleoli
+from analysis.simulation.nucleus import (
+    by_label,
+    draw_dna,
+    draw_expression,
+    nucleoli,
+    nucleus_parts,
+)
 from analysis.simulation.settings import Settings
 from rls.runtime.errors import InputError
 
-CHANNELS = 3
-CHANNEL_NAMES = ("actin", "tubulin")  # in either order, behind the nucleus channel
-VALUES = "effect_doses"  # of the settings: what each treatment has of its own
+CHANNEL_NAMES = ("actin", "tubulin")  # In either order, after the nucleus channel.
+VALUES = "effect_doses"  # The setting with one number a treatment.
 
-MICROTUBULES = 160  # of a cell; a bundle is some that run together
+MICROTUBULES = 160  # Number in a cell; those that run together form a bundle.
 MICROTUBULE = Course((0.8, 3.2), 0.9, 0.25, 0.5, ends_at_border=0.7)
-MICROTUBULE_LOG_SD = 0.5  # of their brightness
-BUNDLED = 0.06  # nd; width of a bundle
-FROM_CENTROSOME = 0.2  # share of the microtubules that start there, the others around the nucleus
-AROUND_NUCLEUS = 0.7  # share of the microtubules that bend around the nucleus
-STRESS_FIBRES = 60
+MICROTUBULE_LOG_SD = 0.5  # Sd of the log of their brightness.
+BUNDLED = 0.06  # Width of a bundle, in nd.
+FROM_CENTROSOME = 0.2  # Share of the microtubules that start there; others start at the nucleus.
+AROUND_NUCLEUS = 0.7  # Share of the microtubules that bend around the nucleus.
+REACH_ND = 1.5  # Radius of the disc around a cell in which places are tried.
+STRESS_FIBRES = 60  # Number tried for a cell; those that fall into it stay.
 STRESS_FIBRE = Course((0.3, 1.6), 0.3, 0.2, 0.3, ends_at_border=0.7)
-CLUMPS = 230  # tried in a disc about a cell; those that fall into it stay
-CLUMP_SD_ND = (0.02, 0.06)  # small ones, and the few large
+CLUMPS = 230  # Number tried for a cell; those that fall into it stay.
+CLUMP_SD_ND = (0.02, 0.06)  # Sd of the many small clumps, and of the few large ones.
 VACUOLE_SD_ND = 0.07
-CORTEX_ND = 0.03  # thickness of the actin along the border
-HEIGHT_ND = 0.30  # a cell thins out over this distance from its nucleus
-TUBULIN_FLAT, ACTIN_FLAT = 0.30, 0.95  # share of the light that does not follow the height
-TUBULIN_OVER_NUCLEUS, ACTIN_OVER_NUCLEUS = 0.90, 0.70  # of the level beside it
-FIBRES_OVER_NUCLEUS = 1.5  # they pass above and below it
-TEXTURES = (
-    (0.22, 0.02),
-    (0.14, 0.06),
-    (0.12, 0.25),
-)  # (sd, length in nd) of diffuse actin; tubulin a quarter
+CORTEX_ND = 0.03  # Thickness of the actin along the border.
+HEIGHT_ND = 0.30  # A cell thins out over this distance from its nucleus.
+TUBULIN_FLAT, ACTIN_FLAT = 0.30, 0.95  # Share of the light that does not follow the height.
+TUBULIN_OVER_NUCLEUS, ACTIN_OVER_NUCLEUS = 0.90, 0.70  # Level over the level beside the nucleus.
+FIBRES_OVER_NUCLEUS = 1.5  # Fibres pass above and below the nucleus.
+# (sd, length in nd) of the textures of diffuse actin; those of tubulin have a quarter of the sd.
+TEXTURES = ((0.22, 0.02), (0.14, 0.06), (0.12, 0.25))
 DNA_TEXTURE = (0.10, 0.035)
-DNA_ROUND = 0.35  # a nucleus thins out at its rim as (1 - depth^2) to this power
+DNA_ROUND = 0.35  # A nucleus thins out at its rim as (1 - depth^2) to this power.
 NUCLEOLUS_DEPTH = 0.15
 CONDENSED_DIAMETER, CONDENSED_TEXTURE = 0.82, (0.30, 0.035)
 MITOTIC_BODY_ND = 1.5
-SPREADING = 0.6  # a cell half the area has 2^0.6 times the level: it is that much thicker
-# Light of a thick cell from above and below the focus
+SPREADING = 0.6  # A cell with half the area is thicker: it has 2^0.6 times the level.
+# Share of the light of a thick cell that comes from above and below the focus.
 HAZE_SHARE = {"dna": 0.17, "actin": 0.45, "tubulin": 0.35}
 HAZE_SD_ND = 0.15
+PLANTED = (
+    *("fibre_share", "bundle_size", "vacuoles"),
+    *("cortex_share", "stress_fibre_share", "clump_share"),
+)
 
 
 def draw_cells(
     table: pd.DataFrame, treatment: str, settings: Settings, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return ``table`` with each cell's response to its treatment, and its shape changed by it.
+    """Return ``table`` with the response of each cell, which also changes its shape.
 
-    Columns: ``response`` (0 to 1), ``fibre_share``, ``bundle_size``, ``vacuoles``,
-    ``cortex_share``, ``stress_fibre_share``, ``clump_share``, ``mitotic`` and ``nucleus_parts``
-    as planted; ``tubulin_level``, ``actin_level`` (counts over a free body), ``dna_level``.
+    Returns:
+        New columns ``response`` (0 to 1); ``fibre_share``, ``bundle_size``, ``vacuoles``,
+        ``cortex_share``, ``stress_fibre_share``, ``clump_share``, ``mitotic`` and ``nucleus_parts``
+        as planted; ``tubulin_level``, ``actin_level`` (counts over a free body) and ``dna_level``.
     """
     check(settings)
     n = len(table)
@@ -76,12 +93,10 @@ def draw_cells(
     mitotic = draws[0] < state["mitotic"]
     pieces = np.where(draws[1] < state["fragmented"], 3 + rng.poisson(2.5, n), 1)
     pieces = np.where((pieces == 1) & (draws[2] < state["binucleate"]), 2, pieces)
-    names = ("fibre_share", "bundle_size", "vacuoles", "cortex_share", "stress_fibre_share",
-             "clump_share")  # fmt: skip
     expressed = {name: draw_expression(n, settings, rng) for name in CHANNEL_NAMES}
     table = table.assign(
         response=response,
-        **{name: state[name] for name in names},
+        **{name: state[name] for name in PLANTED},
         mitotic=mitotic,
         nucleus_parts=np.where(mitotic, 1, pieces),
         tubulin_level=settings.tubulin_counts * expressed["tubulin"] * state["tubulin_scale"],
@@ -93,10 +108,13 @@ def draw_cells(
 
 
 def _reshape(
-    table: pd.DataFrame, state: dict[str, np.ndarray], mitotic: np.ndarray, settings: Settings,
+    table: pd.DataFrame,
+    state: dict[str, np.ndarray],
+    mitotic: np.ndarray,
+    settings: Settings,
     rng: np.random.Generator,
-) -> pd.DataFrame:  # fmt: skip
-    """Return ``table`` with bodies and nuclei as the state has them; mitotic cells are discs."""
+) -> pd.DataFrame:
+    """Return ``table`` with bodies and nuclei shaped by ``state``; mitotic cells are discs."""
     n, nd = len(table), settings.nucleus_diameter_px
     round_ = np.where(mitotic, 1.0, state["roundness"])
     changed = {
@@ -113,7 +131,7 @@ def _reshape(
     for column in table:
         if str(column).startswith("body_lobe"):
             changed[str(column)] = table[column] * (1 - round_)
-    for k in range(6, 12):  # a ragged outline; draw_shapes has the harmonics 2 to 5
+    for k in range(6, HARMONICS):  # A ragged outline; draw_shapes has the harmonics 2 to 5.
         changed[f"body_lobe{k}"] = rng.normal(0, 1, n) * state["body_lobes"] * (1 - round_)
         changed[f"body_phase{k}"] = rng.uniform(0, 2 * np.pi, n)
     return table.assign(**changed)
@@ -146,12 +164,12 @@ def check(settings: Settings) -> None:
 
 
 def mechanism_of(settings: Settings, treatment: str) -> str:
-    """Return the mechanism of action that moa.csv gives a treatment; empty where none is known."""
+    """Return the mechanism of action of a treatment for moa.csv; empty where none is known."""
     return MECHANISMS[settings.effects[settings.treatments.index(treatment)]][1]
 
 
-def outline(window: tuple[slice, ...], row: dict[str, float]) -> np.ndarray:
-    """Return the relative radius (y, x) of a nucleus, the nearest of its parts: 1 at the rim."""
+def outline(window: Window, row: Cell) -> np.ndarray:
+    """Return the relative radius (y, x) of the nearest part of a nucleus: 1 at its rim."""
     if row["nucleus_parts"] == 1:
         return nucleus_radius(window, row)
     ys = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None]
@@ -162,30 +180,6 @@ def outline(window: tuple[slice, ...], row: dict[str, float]) -> np.ndarray:
         across = (np.cos(angle) * (ys - y) - np.sin(angle) * (xs - x)) * np.sqrt(aspect)
         np.minimum(nearest, np.hypot(along, across) / radius, out=nearest)
     return nearest
-
-
-def nucleus_parts(row: dict[str, float]) -> np.ndarray:
-    """Return the parts of a nucleus, rows of (y, x, radius, aspect, angle), lengths in px.
-
-    Two are equal halves side by side; more are pieces of unequal size, each touching another.
-    """
-    rng = np.random.default_rng(int(row["parts_key"]))
-    n, radius = int(row["nucleus_parts"]), row["nucleus_diameter_px"] / 2
-    shares = np.array([0.55, 0.55]) if n == 2 else 1.1 * np.sort(rng.dirichlet(np.full(n, 2.0)))
-    parts = np.zeros((n, 5))
-    parts[:, 2] = radius * np.sqrt(shares[::-1])
-    parts[:, 3] = rng.uniform(1.0, 1.5, n)
-    parts[:, 4] = rng.uniform(0, np.pi, n)
-    if n == 2:  # the long sides lie against each other
-        parts[:, 4] = row["nucleus_angle"] + np.pi / 2 + rng.normal(0, 0.3, n)
-    for i in range(1, n):
-        host = parts[min(rng.integers(i, size=2))]  # near the first, so that they cluster
-        angle = row["nucleus_angle"] if n == 2 else rng.uniform(0, 2 * np.pi)
-        gap = (0.85 if n == 2 else 0.75) * (host[2] + parts[i, 2])
-        parts[i, :2] = host[0] + gap * np.sin(angle), host[1] + gap * np.cos(angle)
-    middle = np.average(parts[:, :2], axis=0, weights=parts[:, 2] ** 2)
-    parts[:, :2] += np.array([row["y_px"], row["x_px"]]) - middle
-    return parts
 
 
 def paint(
@@ -225,27 +219,47 @@ def _sharer(cells: np.ndarray, n: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _levels(cells: np.ndarray, table: pd.DataFrame, settings: Settings) -> dict[str, np.ndarray]:
-    """Return the mean level (y, x) of each cell: a cell that is spread less is thicker."""
-    area = np.maximum(np.bincount(cells.ravel(), minlength=len(table) + 1)[1:], 1)
+    """Return the mean level (y, x) of each channel: a cell that spreads less is thicker."""
+    area = np.maximum(label_areas(cells, len(table)), 1)
     nd = settings.nucleus_diameter_px
     free = np.pi / 4 * (np.mean(settings.body_diameter_nd) * nd) ** 2
     thick = np.minimum((free / area) ** SPREADING, 4.0)
     return {name: by_label(table[f"{name}_level"] * thick, cells) for name in CHANNEL_NAMES}
 
 
+def _diffuse(
+    masks: Masks,
+    height: np.ndarray,
+    table: pd.DataFrame,
+    flat: float,
+    over_nucleus: float,
+    roughness: float,
+    nd: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the light (y, x) of diffuse protein, which follows the height except for ``flat``."""
+    interphase = by_label(~table["mitotic"], masks.nucleus) > 0
+    light = (flat + (1 - flat) * height) * np.where(interphase, over_nucleus, 1).astype(np.float32)
+    for sd, length in TEXTURES:
+        light = light * texture(height.shape, roughness * sd, length * nd, rng)
+    return light
+
+
 def _tubulin(
-    masks: Masks, cells: np.ndarray, height: np.ndarray, table: pd.DataFrame,
-    share: Callable[[np.ndarray], np.ndarray], nd: float, rng: np.random.Generator,
-) -> np.ndarray:  # fmt: skip
+    masks: Masks,
+    cells: np.ndarray,
+    height: np.ndarray,
+    table: pd.DataFrame,
+    share: Callable[[np.ndarray], np.ndarray],
+    nd: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Return tubulin (y, x) of mean 1 in every cell."""
     inside = masks.nucleus > 0
-    interphase = by_label(~table["mitotic"], masks.nucleus) > 0
-    over = np.where(inside & interphase, TUBULIN_OVER_NUCLEUS, 1.0).astype(np.float32)
-    diffuse = (TUBULIN_FLAT + (1 - TUBULIN_FLAT) * height) * over
-    for sd, length in TEXTURES:
-        diffuse = diffuse * texture(cells.shape, sd / 4, length * nd, rng)
+    diffuse = _diffuse(masks, height, table, TUBULIN_FLAT, TUBULIN_OVER_NUCLEUS, 0.25, nd, rng)
     holes = np.zeros(cells.size)
-    points, _ = _points(cells, table, rng.poisson(table["vacuoles"]), nd, rng)
+    middles = table[["body_y_px", "body_x_px"]].to_numpy()
+    points, _ = scatter(cells, middles, rng.poisson(table["vacuoles"]), REACH_ND * nd, rng)
     splat(holes, points, np.ones(len(points)), cells.shape)
     sd_px = VACUOLE_SD_ND * nd
     holes = ndimage.gaussian_filter(holes.reshape(cells.shape), sd_px) * 2 * np.pi * sd_px**2
@@ -258,7 +272,7 @@ def _tubulin(
 def _microtubules(
     cells: np.ndarray, table: pd.DataFrame, nd: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return microtubules (y, x): from the centrosome and from around the nucleus outwards."""
+    """Return microtubules (y, x), which grow from the centrosome and from around the nucleus."""
     n = len(table)
     owner = np.repeat(np.arange(1, n + 1), MICROTUBULES)
     bundle = np.maximum(np.rint(table["bundle_size"].to_numpy()), 1).astype(int)
@@ -270,32 +284,31 @@ def _microtubules(
         rng.random(total)[path] < FROM_CENTROSOME, pole, rng.uniform(0, 2 * np.pi, total)[path]
     )
     radius = np.repeat(table["nucleus_diameter_px"].to_numpy() / 2, MICROTUBULES)
-    # In a mitotic cell they grow from inside, where there is no nucleus any more.
+    # In a mitotic cell they grow from further inside, because it has no nucleus any more.
     radius = radius * rng.uniform(0.7, 1.35, total)[path]
     radius = radius * np.where(np.repeat(table["mitotic"].to_numpy(), MICROTUBULES), 0.6, 1.0)
     away = np.stack([np.sin(angle), np.cos(angle)], axis=1)
     centres = np.repeat(table[["y_px", "x_px"]].to_numpy(), MICROTUBULES, axis=0)
     apart = rng.normal(0, BUNDLED * nd, (total, 2)) * (bundle > 1).repeat(MICROTUBULES)[:, None]
     turn = np.where(rng.random(total) < AROUND_NUCLEUS, rng.choice([-1, 1], total), 0)[path]
-    # Those that bend around the nucleus set out along its rim, the others away from it.
+    # Microtubules that bend around the nucleus start along its rim, the others away from it.
     side = turn * np.pi / 2 + rng.normal(0, MICROTUBULE.spread_rad, total)[path]
     weight = rng.lognormal(0, MICROTUBULE_LOG_SD, total)[path]
-    return draw_fibres(
-        cells, centres + radius[:, None] * away + apart, angle + side, owner, path,
-        weight, turn, MICROTUBULE, nd, rng,
-    )  # fmt: skip
+    starts = centres + radius[:, None] * away + apart
+    return draw_fibres(cells, starts, angle + side, owner, path, weight, turn, MICROTUBULE, nd, rng)
 
 
 def _actin(
-    masks: Masks, cells: np.ndarray, height: np.ndarray, table: pd.DataFrame,
-    share: Callable[[np.ndarray], np.ndarray], nd: float, rng: np.random.Generator,
-) -> np.ndarray:  # fmt: skip
+    masks: Masks,
+    cells: np.ndarray,
+    height: np.ndarray,
+    table: pd.DataFrame,
+    share: Callable[[np.ndarray], np.ndarray],
+    nd: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Return actin (y, x) of mean 1 in every cell."""
-    interphase = by_label(~table["mitotic"], masks.nucleus) > 0
-    over = np.where(interphase, ACTIN_OVER_NUCLEUS, 1.0).astype(np.float32)
-    diffuse = (ACTIN_FLAT + (1 - ACTIN_FLAT) * height) * over
-    for sd, length in TEXTURES:
-        diffuse = diffuse * texture(cells.shape, sd, length * nd, rng)
+    diffuse = _diffuse(masks, height, table, ACTIN_FLAT, ACTIN_OVER_NUCLEUS, 1.0, nd, rng)
     border = np.zeros(cells.shape, bool)
     for axis in (0, 1):
         differs = np.diff(cells, axis=axis) != 0
@@ -316,40 +329,31 @@ def _actin(
 def _stress_fibres(
     cells: np.ndarray, table: pd.DataFrame, nd: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return straight fibres (y, x), about parallel in a cell."""
+    """Return straight fibres (y, x), nearly parallel within a cell."""
     n = len(table)
-    counts = np.full(n, STRESS_FIBRES)
-    points, owner = _points(cells, table, counts, nd, rng)
+    middles = table[["body_y_px", "body_x_px"]].to_numpy()
+    points, owner = scatter(cells, middles, np.full(n, STRESS_FIBRES), REACH_ND * nd, rng)
     axis = rng.uniform(0, 2 * np.pi, n)[owner - 1]
     headings = axis + rng.normal(0, STRESS_FIBRE.spread_rad, len(owner))
     weight = rng.exponential(1.0, len(owner))
-    return draw_fibres(
-        cells, points, headings, owner, np.arange(len(owner)), weight, np.zeros(len(owner)),
-        STRESS_FIBRE, nd, rng,
-    )  # fmt: skip
+    path, turn = np.arange(len(owner)), np.zeros(len(owner))
+    return draw_fibres(cells, points, headings, owner, path, weight, turn, STRESS_FIBRE, nd, rng)
 
 
 def _clumps(
     cells: np.ndarray, table: pd.DataFrame, nd: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return clumps (y, x), many small and some large, where a cell has any."""
+    """Return clumps (y, x), many small and some large, in the cells that have any."""
+    middles = table[["body_y_px", "body_x_px"]].to_numpy()
     counts = np.where(table["clump_share"] > 0, CLUMPS, 0)
     light = np.zeros(cells.shape, np.float32)
     for sd_nd, share_of in zip(CLUMP_SD_ND, (1.0, 0.2), strict=True):
-        points, _ = _points(cells, table, rng.poisson(counts * share_of), nd, rng)
+        trials = rng.poisson(counts * share_of)
+        points, _ = scatter(cells, middles, trials, REACH_ND * nd, rng)
         canvas = np.zeros(cells.size)
         splat(canvas, points, rng.lognormal(0, 0.7, len(points)), cells.shape)
         light += ndimage.gaussian_filter(canvas.reshape(cells.shape), sd_nd * nd).astype(np.float32)
     return light
-
-
-def _points(
-    cells: np.ndarray, table: pd.DataFrame, counts: np.ndarray, nd: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (points (k, 2), owners (k,)) of ``counts`` trials a cell; those outside are lost."""
-    owner = np.repeat(np.arange(1, len(table) + 1), counts)
-    centres = table[["body_y_px", "body_x_px"]].to_numpy()[owner - 1]
-    return scatter(cells, centres, owner, 1.5 * nd, rng)
 
 
 def _dna(
@@ -368,20 +372,22 @@ def _dna(
 
 
 def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:
-    """Return the truth a feature can be held to: areas and means of ``light`` in the true masks.
+    """Return the truth with which a feature can be compared, measured in the true masks.
 
-    ``light`` (3, y, x) is free of noise and background and blurred by the optics, neighbours and
-    haze included. The channels behind the nucleus keep the order of the assay: ``1`` and ``2``.
+    Arguments:
+        light: (3, y, x), free of noise and background, and blurred by the optics; it includes
+            neighbours and haze.
+        n: Number of cells.
+
+    Returns:
+        n rows of areas, and of means of the channels after the nucleus, ``1`` and ``2`` in the
+        order of the assay.
     """
     table = {}
     for name, labels in (("nucleus", masks.nucleus), ("cytoplasm", masks.cytoplasm)):
-        area = np.bincount(labels.ravel(), minlength=n + 1)[1:]
-        table[f"{name}_area_px"] = area
+        table[f"{name}_area_px"] = label_areas(labels, n)
         for index in range(1, len(light)):
-            total = np.bincount(labels.ravel(), light[index].ravel(), n + 1)[1:]
-            table[f"true_{name}_counts_{index}"] = np.divide(
-                total, area, out=np.full(n, np.nan), where=area > 0
-            )
+            table[f"true_{name}_counts_{index}"] = label_means(light[index], labels, n)
     return pd.DataFrame(table)
 
 

@@ -1,4 +1,4 @@
-"""Curved fibres and points of light inside cells, drawn for all cells of a field at once."""
+"""Draw curved fibres and points of light inside cells, for all cells of a field at once."""
 
 from __future__ import annotations
 
@@ -6,33 +6,52 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TURN_AT_BORDER = 0.45  # rad; a fibre that meets the border of its cell turns and runs along it
-STEP_ND = 0.03
+TURN_AT_BORDER = 0.45  # In rad. A fibre that meets the border of its cell turns along it.
+STEP_ND = 0.03  # Length of a step of a fibre.
 
 
 @dataclass(frozen=True)
 class Course:
-    """How fibres run; lengths in nuclear diameters, curvature in rad a nuclear diameter."""
+    """How fibres run; lengths in nuclear diameters, curvature in rad a nuclear diameter.
+
+    Attributes:
+        length: Smallest and largest length.
+        curvature_sd: Sd of the curvature of a fibre as a whole.
+        wobble_sd: Sd of the curvature that varies along a fibre, in addition.
+        spread_rad: Sd of the first heading about its mean.
+        ends_at_border: Share of the fibres that end where they meet the border of their cell.
+    """
 
     length: tuple[float, float]
-    curvature_sd: float  # of a fibre as a whole
-    wobble_sd: float  # on top, along the fibre
-    spread_rad: float  # of the first heading about its mean
-    ends_at_border: float  # share of the fibres that end where they meet the border of their cell
+    curvature_sd: float
+    wobble_sd: float
+    spread_rad: float
+    ends_at_border: float
 
 
 def draw_fibres(
-    labels: np.ndarray, starts: np.ndarray, headings: np.ndarray, owner: np.ndarray,
-    path: np.ndarray, weight: np.ndarray, turn: np.ndarray, course: Course, nd: float,
+    labels: np.ndarray,
+    starts: np.ndarray,
+    headings: np.ndarray,
+    owner: np.ndarray,
+    path: np.ndarray,
+    weight: np.ndarray,
+    turn: np.ndarray,
+    course: Course,
+    nd: float,
     rng: np.random.Generator,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Return the light (y, x) float32 of n fibres, each kept inside its own cell.
 
     Arguments:
-        labels: (y, x), the cell of each pixel; a fibre of cell i stays on label ``owner[i]``.
-        starts: (n, 2) as (y, x) px. headings: (n,) rad. weight: (n,) light a step.
-        path: (n,) fibres of the same path turn alike: those of a bundle.
-        turn: (n,) -1, 0 or 1: which way a fibre bends; 0: either.
+        labels: (y, x), the cell of each pixel.
+        starts: (n, 2) as (y, x) px.
+        headings: (n,) first heading in rad.
+        owner: (n,) label of the fibre's cell.
+        path: (n,) fibres of the same path, which form a bundle, turn alike.
+        weight: (n,) light a step.
+        turn: (n,) the side to which a fibre bends, -1 or 1; 0: either.
+        nd: Nuclear diameter, in px.
     """
     n_paths = int(path.max(initial=-1)) + 1
     step = STEP_ND * nd
@@ -59,7 +78,10 @@ def draw_fibres(
 def splat(
     canvas: np.ndarray, points: np.ndarray, weights: np.ndarray, shape: tuple[int, ...]
 ) -> None:
-    """Add ``weights`` (n,) at ``points`` (n, 2) to the flat ``canvas``, shared by four pixels."""
+    """Add ``weights`` (n,) at ``points`` (n, 2) to the flat ``canvas``.
+
+    The weight of a point is shared by the four pixels around it; ``shape`` is that of the canvas.
+    """
     low = np.floor(points).astype(int)
     part = points - low
     for dy in (0, 1):
@@ -71,13 +93,28 @@ def splat(
 
 
 def scatter(
-    labels: np.ndarray, centres: np.ndarray, owner: np.ndarray, reach_px: float,
+    labels: np.ndarray,
+    centres: np.ndarray,
+    counts: np.ndarray,
+    reach_px: float,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return (points (k, 2), their owners): random places around ``centres``, in the own cell."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw points in a disc around each cell, and return those that fall into the cell itself.
+
+    Arguments:
+        labels: (y, x), the cell of each pixel, from 1.
+        centres: (n, 2) as (y, x) px, one for each cell.
+        counts: (n,) points that are drawn for each cell.
+        reach_px: Radius of the disc.
+
+    Returns:
+        (points (k, 2), labels of their cells (k,)).
+    """
+    owner = np.repeat(np.arange(1, len(centres) + 1), counts)
     radius = reach_px * np.sqrt(rng.random(len(owner)))
     angle = rng.uniform(0, 2 * np.pi, len(owner))
-    points = centres + radius[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    away = radius[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    points = centres[owner - 1] + away
     inside = _label_at(labels, points) == owner
     return points[inside], owner[inside]
 

@@ -1,62 +1,37 @@
-"""One simulated field: cells, light, counts and the truth of every cell in it."""
+"""Simulate one field: cells, light, counts and the truth of every cell in it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
 
-from analysis.simulation import PHENOTYPES
-from analysis.simulation.cells import draw_masks, draw_shapes, nucleus_radius, place_cells
+from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
 from analysis.simulation.optics import blur, debris, expose
+from analysis.simulation.phenotypes import find_phenotype
 from analysis.simulation.settings import Settings
-from rls.runtime.errors import InputError
 
-TRUTH_GEOMETRY = ("y_px", "x_px", "in_focus")
-TRUTH_NUCLEUS = ("nucleus_area_px", "nucleus_parts")
+# Columns of the truth whose names begin like those of outlines, which are dropped.
+KEPT = ("nucleus_area_px", "nucleus_parts")
 
 
 @dataclass(frozen=True)
 class Field:
     """A field and its truth.
 
-    counts: (c, y, x) uint16. light: (c, y, x) float32 counts, blurred, free of noise, gain,
-    background and debris. nuclei: (y, x) int32 true masks of the cells in focus; label i + 1 is
-    the i-th row in focus of ``truth``, which has every cell whose nucleus lies in the field.
+    Attributes:
+        counts: (c, y, x) uint16.
+        light: (c, y, x) float32 counts, blurred, without noise, gain, background and debris.
+        nuclei: (y, x) int32 true masks of the cells in focus; label i + 1 is row i of those rows of
+            ``truth`` that are in focus.
+        truth: One row for each cell whose nucleus lies in the field.
     """
 
     counts: np.ndarray
     light: np.ndarray
     nuclei: np.ndarray
     truth: pd.DataFrame
-
-
-def find_phenotype(settings: Settings) -> ModuleType:
-    """Return the module of the phenotype.
-
-    Raises:
-        InputError: No such phenotype, another number of channels than it paints, or of values
-            than there are treatments.
-    """
-    name, channels = settings.phenotype, settings.channels
-    if name not in PHENOTYPES:
-        raise InputError(
-            f"Found phenotype '{name}', expected one of: {', '.join(PHENOTYPES)}. "
-            "Correct simulate_plate.phenotype."
-        )
-    phenotype = PHENOTYPES[name]
-    if len(channels) != phenotype.CHANNELS:
-        raise InputError(
-            f"Found {len(channels)} channels ({', '.join(channels)}), but phenotype '{name}' "
-            f"paints {phenotype.CHANNELS}. Correct simulate_plate.channels."
-        )
-    for treatment in settings.treatments:
-        settings.of_treatment(phenotype.VALUES, treatment)
-    if hasattr(phenotype, "check"):
-        phenotype.check(settings)
-    return phenotype
 
 
 def simulate_field(
@@ -68,11 +43,12 @@ def simulate_field(
     *,
     empty: bool = False,
 ) -> Field:
-    """Simulate one field of ``treatment`` (``empty``: without cells).
+    """Simulate one field of ``treatment``.
 
     Arguments:
         profiles: (c, y, x) illumination of the plate, mean 1.
         gains: (c,) gain of the well.
+        empty: Simulate a field without cells.
     """
     phenotype = find_phenotype(settings)
     nd, pad = settings.nucleus_diameter_px, settings.pad_px
@@ -80,11 +56,10 @@ def simulate_field(
     centres = np.empty((0, 2)) if empty else place_cells(shape, settings, rng)
     table = draw_shapes(centres, settings, rng)
     table = phenotype.draw_cells(table, treatment, settings, rng)
-    outline = getattr(phenotype, "outline", nucleus_radius)
-    layers, light = [], np.zeros((phenotype.CHANNELS, *shape), np.float32)
+    layers, light = [], np.zeros((phenotype.channels, *shape), np.float32)
     for in_focus, sd in ((True, settings.psf_sd_nd), (False, settings.out_of_focus_sd_nd)):
         rows = table[table["in_focus"] == in_focus].reset_index(drop=True)
-        masks = draw_masks(shape, rows, settings, outline)
+        masks = draw_masks(shape, rows, settings, phenotype.outline)
         if len(rows):
             light += blur(phenotype.paint(masks, rows, settings, rng), sd * nd)
         layers.append((rows, masks))
@@ -102,17 +77,6 @@ def simulate_field(
     seen = light[(slice(None), *inner)]
     specks = debris(seen.shape[1:], phenotype.levels(settings), settings, rng)
     counts = expose((seen + specks) * gains[:, None, None], profiles, settings, rng)
-    columns = [
-        column for column in truth if column in TRUTH_GEOMETRY or column not in _geometry(truth)
-    ]
-    truth = truth.loc[inside, columns].reset_index(drop=True)
+    outlines = truth.columns.str.startswith(("nucleus_", "body_")) & ~truth.columns.isin(KEPT)
+    truth = truth.loc[inside, ~outlines].reset_index(drop=True)
     return Field(counts, seen, relabel[layers[0][1].nucleus[inner]], truth)
-
-
-def _geometry(table: pd.DataFrame) -> set[str]:
-    """Columns of :func:`draw_shapes` that describe outlines only."""
-    return {
-        column
-        for column in table
-        if column.startswith(("nucleus_", "body_")) and column not in TRUTH_NUCLEUS
-    }

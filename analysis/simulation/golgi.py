@@ -1,9 +1,9 @@
-"""Golgi scattering: one compact organelle or many small fragments, at equal summed area.
+"""Phenotype of Golgi scattering: one compact organelle or many fragments, at equal summed area.
 
 Nocodazole breaks the Golgi ribbon into stacks. Here only the number of fragments depends on the
 treatment: their summed area, their brightness, and the sector around the nucleus in which they lie
 do not. A real scattered Golgi also spreads wider, which a low-resolution image shows; the equal
-footprint is the simulator's choice, so that the task asks for resolution.
+footprint is the simulator's choice, so that the task needs resolution.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from analysis.simulation.cells import Masks, texture
+from analysis.simulation.cells import Cell, Masks, label_areas, texture
 from analysis.simulation.nucleus import (
     TEXTURE_ND,
     by_label,
@@ -23,17 +23,17 @@ from analysis.simulation.nucleus import (
 )
 from analysis.simulation.settings import Settings
 
-CHANNELS = 2  # nucleus, marker
-VALUES = "fragment_counts"  # of the settings: what each treatment has of its own
+VALUES = "fragment_counts"  # The setting with one number a treatment.
 HAZE_TEXTURE_SD = 0.12
-SHARES = 8.0  # Dirichlet concentration of the fragments' areas: near equal
-APART = 1.25  # least distance of two fragments' centres over their summed radii
+SHARES = 8.0  # Dirichlet concentration of the fragments' areas, which are nearly equal.
+APART = 1.25  # Minimum distance of two fragments' centres over their summed radii.
 ASPECT_MAX = 1.6
-TRIALS = 60  # places tried for a fragment; then the one farthest from the others
-# A spot of the truth is brighter than this share of what the brightest pixels of the cell exceed.
-# They are 2 % of the pixels within half a nucleus of it, as the detector has it (section measure).
+TRIALS = 60  # Places tried for a fragment; if none fits, the one farthest from the others is taken.
+# A spot of the truth is brighter than TRUTH_LEVEL times the brightness that the brightest pixels of
+# the cell exceed. These cover TRUTH_BRIGHTEST_ND2, which is 2 % of the area within half a nuclear
+# diameter of the nucleus, as in the detector (section measure).
 TRUTH_LEVEL, TRUTH_BRIGHTEST_ND2 = 0.45, 0.067
-TRUTH_LEAST_PX = 4  # a smaller part is no spot, as in the detector
+TRUTH_MIN_PX = 4  # A smaller part is no spot, as in the detector.
 
 
 def draw_cells(
@@ -41,14 +41,14 @@ def draw_cells(
 ) -> pd.DataFrame:
     """Return ``table`` with ``fragments``, ``golgi_area_px``, ``marker_level``, ``dna_level``.
 
-    Only ``fragments`` depends on the treatment. ``golgi_key`` is what a cell's fragments are
-    drawn from. The columns of :func:`visible_spots` stand beside them.
+    Only ``fragments`` depends on the treatment. ``golgi_key`` seeds the draw of a cell's fragments.
+    The columns of :func:`visible_spots` are added too.
     """
     n, nd = len(table), settings.nucleus_diameter_px
     expression, dna = draw_expression(n, settings, rng), draw_dna(n, settings, rng)
     median = settings.of_treatment(VALUES, treatment)
     count = median * np.exp(rng.normal(0, settings.fragment_count_log_sd, n))
-    # Rounded up or down by chance, so that the mean of 2.5 is 2.5
+    # Round up or down by chance, so that a mean of 2.5 stays 2.5.
     whole = np.floor(count + rng.random(n)).astype(int)
     area = settings.golgi_area_nd2 * nd**2 * np.exp(rng.normal(0, settings.golgi_area_log_sd, n))
     drawn = table.assign(
@@ -61,20 +61,21 @@ def draw_cells(
     return drawn.join(visible_spots(drawn, settings))
 
 
-def place_fragments(row: dict[str, float], settings: Settings) -> np.ndarray:
-    """Return the fragments of a cell, rows of (y, x, radius, aspect, angle), lengths in px.
+def place_fragments(row: Cell, settings: Settings) -> np.ndarray:
+    """Return the fragments of a cell, rows of (y, x, radius, aspect, angle), with lengths in px.
 
-    They lie in a sector around the nucleus, ``golgi_distance_nd`` from its middle, and keep apart.
+    They lie apart in a sector around the nucleus, ``golgi_distance_nd`` from its centre.
     """
     rng = np.random.default_rng(int(row["golgi_key"]))
     n, nd = int(row["fragments"]), settings.nucleus_diameter_px
     sector = rng.uniform(0, 2 * np.pi)
     areas = row["golgi_area_px"] * rng.dirichlet(np.full(n, SHARES))
     radii = np.sqrt(np.sort(areas)[::-1] / np.pi)
+    near, far = settings.golgi_distance_nd
     placed = np.zeros((n, 5))
     for i, radius in enumerate(radii):
         angles = sector + np.deg2rad(settings.golgi_angle_sd_deg) * rng.standard_normal(TRIALS)
-        distance = nd * rng.uniform(*settings.golgi_distance_nd, TRIALS)
+        distance = nd * rng.uniform(near, far, TRIALS)
         y = row["y_px"] + distance * np.sin(angles)
         x = row["x_px"] + distance * np.cos(angles)
         others = placed[:i]
@@ -104,12 +105,15 @@ def paint(
 
 
 def visible_spots(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Return the truth a feature can be held to: a cell's fragments as the optics show them.
+    """Return the truth with which a feature can be compared: fragments as the optics show them.
 
-    The cell's own fragments are painted alone and blurred by the point spread function: no noise,
-    no haze, no neighbour. Parts above the detector's level are spots, so that fragments which the
-    optics merge count once. One row a cell: ``true_spot_count``, ``true_spot_area_px`` (mean),
-    ``true_total_area_px``, ``true_largest_fraction``; NaN out of focus, where no fragment is seen.
+    A cell's own fragments are painted alone and blurred by the point spread function, without
+    noise, haze or neighbours. Parts above the detector's level are spots, so fragments that the
+    optics merge count once.
+
+    Returns:
+        One row a cell: ``true_spot_count``, ``true_spot_area_px`` (mean), ``true_total_area_px``,
+        ``true_largest_fraction``; NaN out of focus, where no fragment is visible.
     """
     names = ("spot_count", "spot_area_px", "total_area_px", "largest_fraction")
     found = np.full((len(table), len(names)), np.nan)
@@ -121,7 +125,7 @@ def visible_spots(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
 
 
 def spot_sizes(fragments: np.ndarray, settings: Settings) -> np.ndarray:
-    """Return the areas in px of the spots that ``fragments`` of a cell in focus make."""
+    """Return the areas in px of the spots that the ``fragments`` of a cell in focus make."""
     nd = settings.nucleus_diameter_px
     sd = settings.psf_sd_nd * nd
     margin = np.ceil(4 * sd + 2 * fragments[:, 2].max()) + 2
@@ -134,23 +138,17 @@ def spot_sizes(fragments: np.ndarray, settings: Settings) -> np.ndarray:
     brightest = min(round(TRUTH_BRIGHTEST_ND2 * nd**2), light.size - 1)
     level = TRUTH_LEVEL * np.partition(light.ravel(), -1 - brightest)[-1 - brightest]
     labels, count = ndimage.label(light > level, np.ones((3, 3)))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    return sizes[sizes >= min(TRUTH_LEAST_PX, sizes.max())]
+    sizes = label_areas(labels, count)
+    return sizes[sizes >= min(TRUTH_MIN_PX, sizes.max())]
 
 
-def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:  # noqa: ARG001
-    """Return ``nucleus_area_px``; the truth of the spots is that of :func:`visible_spots`."""
-    area = np.bincount(masks.nucleus.ravel(), minlength=n + 1)[1:]
-    return pd.DataFrame({"nucleus_area_px": area})
-
-
-def levels(settings: Settings) -> np.ndarray:
-    """Return the typical signal (2,) of the channels, in counts."""
-    return np.array([settings.dna_counts, settings.marker_counts])
+def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:
+    """Return ``nucleus_area_px``; the truth of the spots comes from :func:`visible_spots`."""
+    return pd.DataFrame({"nucleus_area_px": label_areas(masks.nucleus, n)})
 
 
 def _draw(canvas: np.ndarray, fragment: np.ndarray, level: float) -> None:
-    """Draw an ellipse of even brightness with an edge of one pixel, where it is the brightest."""
+    """Draw an ellipse of even brightness with an edge of one pixel; brighter pixels stay."""
     y, x, radius, aspect, angle = fragment
     half = int(np.ceil(radius * np.sqrt(aspect))) + 2
     top, left = int(round(y)) - half, int(round(x)) - half

@@ -1,4 +1,4 @@
-"""From light to counts: blur, uneven illumination, gain, noise and the camera."""
+"""Turn light into counts: blur, uneven illumination, debris, noise and the camera."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from scipy import ndimage
 
 from analysis.simulation.settings import Settings
 
-DEBRIS_SD_ND = (0.06, 0.2)  # least and greatest radius of a speck
-DEBRIS_GAIN = (0.7, 3.0)  # its peak over the typical signal of the channel: as specks of BBBC014
+DEBRIS_SD_ND = (0.06, 0.2)  # Smallest and largest sd of a speck.
+DEBRIS_GAIN = (0.7, 3.0)  # Peak of a speck over the typical signal of its channel, as in BBBC014.
 
 
 def blur(signal: np.ndarray, sd_px: float) -> np.ndarray:
-    """Return (c, y, x) blurred by a Gaussian of ``sd_px``; light leaves through the border."""
+    """Return (c, y, x) blurred by a Gaussian of ``sd_px``; light is lost over the border."""
     return ndimage.gaussian_filter(signal, (0, sd_px, sd_px), mode="constant", truncate=4.0)
 
 
@@ -21,7 +21,7 @@ def illumination_profile(
 ) -> np.ndarray:
     """Return a smooth profile (y, x) float32 of mean 1: a paraboloid whose peak is off centre.
 
-    From its peak to the farthest corner it falls by the share ``depth``.
+    It falls by the share ``depth`` from its peak to the farthest corner.
     """
     peak = rng.uniform(-0.25, 0.25, 2)
     stretch = rng.uniform(0.8, 1.2)
@@ -33,9 +33,14 @@ def illumination_profile(
 
 
 def debris(
-    shape: tuple[int, int], levels: np.ndarray, settings: Settings, rng: np.random.Generator
+    shape: tuple[int, ...], levels: np.ndarray, settings: Settings, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return specks (c, y, x) float32 in counts, each in one channel; ``levels`` (c,) in counts."""
+    """Return specks (c, y, x) float32 in counts, each in one channel.
+
+    Arguments:
+        shape: (y, x).
+        levels: (c,) typical signal of the channels, in counts.
+    """
     light = np.zeros((len(levels), *shape), np.float32)
     for _ in range(rng.poisson(settings.debris_per_field)):
         channel = rng.integers(len(levels))
@@ -57,9 +62,13 @@ def debris(
 def expose(
     light: np.ndarray, profile: np.ndarray, settings: Settings, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return what the camera writes: (c, y, x) uint16 of ``light`` in counts under ``profile``.
+    """Return the image that the camera writes, (c, y, x) uint16.
 
-    Counts = offset + Poisson(electrons) / electrons a count + read noise, cut at the bit depth.
+    Counts = offset + Poisson(electrons) / electrons a count + read noise, clipped at the bit depth.
+
+    Arguments:
+        light: (c, y, x) in counts.
+        profile: (c, y, x) illumination, mean 1.
     """
     mean = np.maximum((light + settings.background_counts) * profile, 0)
     counts = rng.poisson(mean * settings.electrons_per_count) / settings.electrons_per_count

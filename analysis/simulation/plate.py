@@ -1,4 +1,4 @@
-"""A simulated plate: layout, gains, files with BBBC021's names, image.csv and the truth."""
+"""Simulate a plate: layout, gains, files with BBBC021's names, image.csv and the truth."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from analysis.plates.bbbc021 import DOSE_UNIT
-from analysis.simulation.field import find_phenotype, simulate_field
+from analysis.plates.bbbc021 import COMPOUND, DOSE, DOSE_UNIT, PLATE, WELL
+from analysis.simulation.field import simulate_field
 from analysis.simulation.optics import illumination_profile
+from analysis.simulation.phenotypes import find_phenotype
 from analysis.simulation.settings import Settings
 from rls.io import write_table
+from rls.io.names import OK
 from rls.runtime.streams import stream
 
-ROWS, COLUMNS = "BCDEFG", range(2, 12)  # interior wells, as BBBC021 uses them
+ROWS, COLUMNS = "BCDEFG", range(2, 12)  # The interior wells, which BBBC021 uses.
 EMPTY = "empty"
 BREAKAGES = ("truncated", "noise")
-NAMED_DOSE = re.compile(rf"(.+)_([0-9.]+){DOSE_UNIT}")  # taxol_0.3uM
-NOISE_COUNTS = (0.0, 0.9)  # camera noise fills this share of the range of counts
+NAMED_DOSE = re.compile(rf"(.+)_([0-9.]+){DOSE_UNIT}")  # Such as taxol_0.3uM.
+NOISE_COUNTS = (0.0, 0.9)  # The share of the range of counts that camera noise fills.
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Well:
 
 
 def lay_out(settings: Settings) -> list[Well]:
-    """Return the wells; treatments alternate over rows and columns, empty wells come last."""
+    """Return the wells: treatments alternate over rows and columns, empty wells come last."""
     kinds = list(settings.treatments)
     filled = dict.fromkeys(kinds, 0)
     wells: list[Well] = []
@@ -49,7 +51,7 @@ def lay_out(settings: Settings) -> list[Well]:
                 wells.append(Well(name, kind, filled[kind]))
             else:
                 left_over.append(name)
-    for kind in kinds:  # reached only when a plate is nearly full
+    for kind in kinds:  # Needed only when a plate is nearly full.
         while filled[kind] < settings.wells_per_treatment:
             filled[kind] += 1
             wells.append(Well(left_over.pop(0), kind, filled[kind]))
@@ -58,7 +60,7 @@ def lay_out(settings: Settings) -> list[Well]:
 
 
 def well_gains(settings: Settings, plate: str, replicate: int) -> np.ndarray:
-    """Return the gain (c,) of a replicate: the same in every treatment, so it tells none."""
+    """Return the gain (c,) of a replicate, the same in every treatment so that it reveals none."""
     rng = stream(settings.seed, f"{plate}/{replicate}", "well_gain")
     return np.exp(rng.normal(0, settings.well_gain_log_sd, len(settings.channels)))
 
@@ -79,7 +81,7 @@ def plate_profiles(settings: Settings, plate: str) -> np.ndarray:
 
 
 def file_name(plate: str, well: str, site: int, index: int, channel: str) -> str:
-    """Return a name as BBBC021's, e.g. ``B02_s1_w16E3A90C1.tif``; ``index`` counts from 1."""
+    """Return a name in BBBC021's form, ``B02_s1_w16E3A90C1.tif``; ``index`` counts from 1."""
     text = f"{plate}/{well}/{site}/{channel}".encode()
     return f"{well}_s{site}_w{index}{hashlib.blake2b(text, digest_size=4).hexdigest().upper()}.tif"
 
@@ -90,18 +92,18 @@ def csv_name(channel: str) -> str:
 
 
 def compound_and_dose(treatment: str) -> tuple[str, float]:
-    """Return what image.csv says of a treatment: taxol_0.3uM is taxol at 0.3, DMSO is DMSO at 0."""
+    """Return compound and dose for image.csv: taxol_0.3uM is taxol at 0.3, DMSO is DMSO at 0."""
     match = NAMED_DOSE.fullmatch(treatment)
     return (match[1], float(match[2])) if match else (treatment, 0.0)
 
 
 def mechanisms(settings: Settings) -> pd.DataFrame | None:
-    """Return moa.csv as BBBC021 has it, for a phenotype whose treatments have mechanisms."""
-    phenotype = find_phenotype(settings)
-    if not hasattr(phenotype, "mechanism_of"):
+    """Return moa.csv in BBBC021's form; None for a phenotype without mechanisms of action."""
+    mechanism_of = find_phenotype(settings).mechanism_of
+    if mechanism_of is None:
         return None
     rows = [
-        (*compound_and_dose(treatment), phenotype.mechanism_of(settings, treatment))
+        (*compound_and_dose(treatment), mechanism_of(settings, treatment))
         for treatment in settings.treatments
     ]
     table = pd.DataFrame(rows, columns=["compound", "concentration", "moa"])
@@ -111,20 +113,25 @@ def mechanisms(settings: Settings) -> pd.DataFrame | None:
 def simulate_plate(
     settings: Settings, plate: str, folder: Path, advance: Callable[[int], None]
 ) -> pd.DataFrame:
-    """Write the TIFFs, image.csv and moa.csv of ``plate`` into ``folder``; return its truth.
+    """Write the TIFFs, image.csv and moa.csv of ``plate`` into ``folder``.
 
-    The truth has one row a cell. moa.csv is written where treatments have known mechanisms.
+    moa.csv is written where treatments have known mechanisms.
 
-    ``advance`` is called with 1 after each field.
+    Arguments:
+        advance: Called with 1 after each field.
+
+    Returns:
+        The truth, one row a cell.
     """
     wells = lay_out(settings)
     profiles = plate_profiles(settings, plate)
     special = _special_fields(settings, plate, wells)
-    rows, truths = [], []
+    rows: list[dict[str, str | int | float]] = []
+    truths = []
     for well in wells:
         gains = well_gains(settings, plate, well.replicate)
         for site in range(1, settings.sites_per_well + 1):
-            status = special.get((well.name, site), "ok")
+            status = special.get((well.name, site), OK)
             empty = well.treatment == EMPTY or status == "empty"
             treatment = settings.treatments[0] if well.treatment == EMPTY else well.treatment
             rng = stream(settings.seed, f"{plate}_{well.name}_s{site}", "simulate_plate")
@@ -133,12 +140,8 @@ def simulate_plate(
             if status in BREAKAGES:
                 _break_file(folder / names[0], status, settings, rng)
             rows.append(_image_row(len(rows) + 1, settings, plate, well, names))
-            truths.append(
-                field.truth.assign(
-                    plate=plate, well=well.name, site=site, treatment=treatment,
-                    field_status=status,
-                )
-            )  # fmt: skip
+            about = {"plate": plate, "well": well.name, "treatment": treatment}
+            truths.append(field.truth.assign(**about, site=site, field_status=status))
             advance(1)
     write_table(folder / "image.csv", pd.DataFrame(rows), written_by="simulate_plate")
     if (moa := mechanisms(settings)) is not None:
@@ -148,7 +151,9 @@ def simulate_plate(
     return truth[first + [name for name in truth if name not in first]]
 
 
-def _special_fields(settings: Settings, plate: str, wells: list[Well]) -> dict:
+def _special_fields(
+    settings: Settings, plate: str, wells: list[Well]
+) -> dict[tuple[str, int], str]:
     """Return {(well, site): 'empty' | 'truncated' | 'noise'}, drawn without repeats."""
     fields = [
         (well.name, site)
@@ -165,6 +170,7 @@ def _special_fields(settings: Settings, plate: str, wells: list[Well]) -> dict:
 def _write_field(
     folder: Path, settings: Settings, plate: str, well: str, site: int, counts: np.ndarray
 ) -> list[str]:
+    """Write one TIFF a channel, and return their names."""
     names = []
     for index, (channel, image) in enumerate(zip(settings.channels, counts, strict=True), start=1):
         names.append(file_name(plate, well, site, index, channel))
@@ -193,9 +199,9 @@ def _image_row(
         row[f"Image_FileName_{csv_name(channel)}"] = name
         row[f"Image_PathName_{csv_name(channel)}"] = plate
     return row | {
-        "Image_Metadata_Plate_DAPI": plate,
-        "Image_Metadata_Well_DAPI": well.name,
+        PLATE: plate,
+        WELL: well.name,
         "Replicate": well.replicate,
-        "Image_Metadata_Compound": compound,
-        "Image_Metadata_Concentration": dose,
+        COMPOUND: compound,
+        DOSE: dose,
     }

@@ -1,8 +1,7 @@
-"""Statistics that a simulated plate should share with real ones, measured on crops alike.
+"""Measure the statistics that a simulated plate should share with real ones, on crops of either.
 
-Nothing here knows which of two stacks is the simulated one. Each statistic is a number a cell, and
-the table has its quantiles over the cells; what a single crop cannot tell (noise, background) is
-one number a stack.
+Each statistic is one number a cell, and the table has its quantiles over the cells. A single crop
+shows neither noise nor background, so these are one number a stack.
 """
 
 from __future__ import annotations
@@ -19,51 +18,72 @@ from analysis.cells.segment import segment_nuclei
 from analysis.features.nuclei import Nucleus, NucleusSettings, around, find_nuclei
 from rls.io.names import OK
 
-REACH_UM = 8.0  # from the edge of the nucleus: what counts as the cell, as in the features
-BANDS_UM = (0.35, 0.7, 1.4, 2.8)  # finer sd of a difference of Gaussians; the coarser is twice it
-RINGS_UM = (-np.inf, -2.5, 0.0, 2.0, 4.0, 8.0)  # of the radial profile, from the nucleus' edge
+REACH_UM = 8.0  # The cell reaches this far from the edge of the nucleus, as in the features.
+BANDS_UM = (0.35, 0.7, 1.4, 2.8)  # Finer sd of a difference of Gaussians; the coarser is twice it.
+RINGS_UM = (-np.inf, -2.5, 0.0, 2.0, 4.0, 8.0)  # Edges of the rings, from the nucleus' edge.
 RING_NAMES = ("core", "rim", "0 to 2 um", "2 to 4 um", "4 to 8 um")
-BACKGROUND_PERCENTILE = 0.5  # of all pixels of a channel
-BARE_SHARE = 0.25  # of the typical signal: darker pixels are medium, not cell
+BACKGROUND_PERCENTILE = 0.5  # The background is this percentile of all pixels of a channel.
+BARE_SHARE = 0.25  # Pixels below this share of the typical signal show medium, not cell.
 NOISE_BLOCK_PX = 8
-NOISE_BINS, LEAST_BINS = 12, 4
-NOISE_BLOCKS = 20  # of a bin, at least
-NOISE_QUANTILE = 0.1  # of the blocks of equal signal: those with the least structure
+NOISE_BINS, MIN_BINS = 12, 4
+MIN_BLOCKS = 20  # Minimum number of blocks in a bin.
+NOISE_QUANTILE = (
+    0.1  # Of the blocks of equal signal, the ones at this quantile show little but noise.
+)
 QUANTILES = (0.05, 0.5, 0.95)
+
+KEYS = ["statistic", "channel", "unit"]
+Key = tuple[str, str, str]  # The values of KEYS.
 
 
 def describe(
-    images: np.ndarray, channels: Sequence[str], nucleus_channel: str, pixel_size_um: float,
+    images: np.ndarray,
+    channels: Sequence[str],
+    nucleus_channel: str,
+    pixel_size_um: float,
     settings: NucleusSettings,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Return every statistic of crops (n, c, y, x) in counts.
 
-    Columns: statistic, channel (empty where none), unit, low, median, high (5th, 50th and 95th
-    percentile over cells), n (cells, or 1 for what is measured once a stack).
+    Returns:
+        Columns ``statistic``, ``channel`` (empty where none), ``unit``, ``low``, ``median``,
+        ``high`` (5th, 50th and 95th percentile over cells) and ``n`` (number of cells, or 1 for a
+        number a stack).
     """
     images = np.asarray(images, np.float32)
     backgrounds = np.percentile(images, BACKGROUND_PERCENTILE, axis=(0, 2, 3))
     above = images - backgrounds[:, None, None].astype(np.float32)
     cells = describe_cells(above, channels, nucleus_channel, pixel_size_um, settings)
-    rows = [_row(key, cells[key].dropna().to_numpy()) for key in cells]
-    diameters = cells[("nucleus diameter", "", "um")].dropna()
-    once = [(("CV of nucleus diameter", "", ""), diameters.std() / diameters.mean())]
+    values = {
+        key: pd.Series([cell.get(key, np.nan) for cell in cells], dtype=float).dropna()
+        for key in dict.fromkeys(key for cell in cells for key in cell)
+    }
+    diameters = values[("nucleus diameter", "", "um")]
+    once: dict[Key, float] = {
+        ("CV of nucleus diameter", "", ""): diameters.std() / diameters.mean()
+    }
     for index, channel in enumerate(channels):
         slope, floor = noise_line(images[:, index], float(backgrounds[index]))
-        once.append((("background", channel, "counts"), backgrounds[index]))
-        once.append((("noise variance per count", channel, "counts"), slope))
-        once.append((("noise variance at background", channel, "counts^2"), floor))
-    rows += [_row(key, np.array([value])) for key, value in once]
-    return pd.DataFrame(rows)
+        once[("background", channel, "counts")] = backgrounds[index]
+        once[("noise variance per count", channel, "counts")] = slope
+        once[("noise variance at background", channel, "counts^2")] = floor
+    rows = [_row(key, column.to_numpy()) for key, column in values.items()]
+    rows += [_row(key, np.array([value])) for key, value in once.items()]
+    return pd.DataFrame(
+        rows, columns=["statistic", "channel", "unit", "low", "median", "high", "n"]
+    )
 
 
 def describe_cells(
-    above: np.ndarray, channels: Sequence[str], nucleus_channel: str, pixel_size_um: float,
+    above: np.ndarray,
+    channels: Sequence[str],
+    nucleus_channel: str,
+    pixel_size_um: float,
     settings: NucleusSettings,
-) -> pd.DataFrame:  # fmt: skip
-    """Return one row a crop (n, c, y, x), counts above background; columns (name, channel, unit).
+) -> list[dict[Key, float]]:
+    """Return the statistics of each crop of (n, c, y, x), counts above background.
 
-    What needs a nucleus is NaN where none was found at the centre.
+    A statistic that needs a nucleus is missing where none was found at the centre.
     """
     index = list(channels).index(nucleus_channel)
     dna = above[:, index]
@@ -71,11 +91,11 @@ def describe_cells(
     found = find_nuclei(dna, pixel_size_um, settings)
     others = [name for name in channels if name != nucleus_channel]
     typical = np.array([np.percentile(above[:, i], 75) for i in range(len(channels))])
-    masks = (np.stack([getattr(one, part) for one in found]) for part in ("mask", "others"))
-    blurs = edge_blur(dna, *masks, nd)
+    mask, neighbours = np.stack([n.mask for n in found]), np.stack([n.others for n in found])
+    blurs = edge_blur(dna, mask, neighbours, nd)
     rows = []
     for image, nucleus, blur in zip(above, found, blurs, strict=True):
-        row: dict[tuple[str, str, str], float] = {}
+        row: dict[Key, float] = {}
         row[("nuclei in a crop", "", "")] = segment_nuclei(image[index], nd).max()
         marker = [i for i, name in enumerate(channels) if name in others]
         bare = np.all([image[i] < BARE_SHARE * typical[i] for i in marker], axis=0)
@@ -84,16 +104,16 @@ def describe_cells(
             area = nucleus.mask.sum() * pixel_size_um**2
             row[("nucleus diameter", "", "um")] = 2 * np.sqrt(area / np.pi)
             row[("edge blur", nucleus_channel, "nd")] = blur
-            row |= _of_cell(image, nucleus, channels, pixel_size_um)
+            row |= _describe_cell(image, nucleus, channels, pixel_size_um)
         rows.append(row)
-    return pd.DataFrame(rows)
+    return rows
 
 
-def _of_cell(
+def _describe_cell(
     image: np.ndarray, nucleus: Nucleus, channels: Sequence[str], pixel_size_um: float
-) -> dict[tuple[str, str, str], float]:
+) -> dict[Key, float]:
     """Return intensity, texture, radial profile and correlations of the cell at the centre."""
-    row: dict[tuple[str, str, str], float] = {}
+    row: dict[Key, float] = {}
     cell = around(nucleus, pixel_size_um, REACH_UM)
     distance = ndimage.distance_transform_edt(~nucleus.mask)
     distance = (distance - ndimage.distance_transform_edt(nucleus.mask)) * pixel_size_um
@@ -107,7 +127,8 @@ def _of_cell(
             if ring.any():
                 row[(f"radial profile, {name}", channel, "of mean")] = plane[ring].mean() / mean
         for sd in BANDS_UM:
-            band = _band(plane, sd / pixel_size_um)
+            fine, coarse = (ndimage.gaussian_filter(plane, k * sd / pixel_size_um) for k in (1, 2))
+            band = fine - coarse
             row[(f"contrast at {sd:g} um", channel, "of mean")] = band[cell].std() / mean
     for (i, first), (j, second) in combinations(enumerate(channels), 2):
         both = np.corrcoef(image[i][cell], image[j][cell])[0, 1]
@@ -115,18 +136,16 @@ def _of_cell(
     return row
 
 
-def _band(plane: np.ndarray, sd_px: float) -> np.ndarray:
-    """Return the difference of two Gaussians of (y, x), sd and twice the sd."""
-    return ndimage.gaussian_filter(plane, sd_px) - ndimage.gaussian_filter(plane, 2 * sd_px)
-
-
 def noise_line(images: np.ndarray, background: float) -> tuple[float, float]:
-    """Return (slope, variance at ``background``) of the noise variance of (n, y, x) over signal.
+    """Fit a line to the noise variance of (n, y, x) over the signal.
 
-    The variance of a block of pixels is that of its second differences along x, which a plane
-    leaves at 0; of the blocks of equal signal those with the least count, for structure adds to
-    the others. The quantile is then scaled to the mean that blocks of pure noise would have. Not a
-    number where there are too few blocks.
+    The variance of a block of pixels is estimated from its second differences along x, which are 0
+    for a plane. Among the blocks of equal signal, a low quantile is taken, because structure adds
+    to the variance of the others; it is then scaled to the mean that blocks of pure noise would
+    have.
+
+    Returns:
+        (slope, variance at ``background``); NaN where there are too few blocks.
     """
     second = images[..., 2:] - 2 * images[..., 1:-1] + images[..., :-2]
     size = NOISE_BLOCK_PX
@@ -140,26 +159,23 @@ def noise_line(images: np.ndarray, background: float) -> tuple[float, float]:
     xs, ys = [], []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         inside = (level >= low) & (level < high)
-        if inside.sum() >= NOISE_BLOCKS:
+        if inside.sum() >= MIN_BLOCKS:
             xs.append(level[inside].mean() - background)
             ys.append(np.quantile(variance[inside], NOISE_QUANTILE) / _pure_quantile(size))
-    if len(xs) < LEAST_BINS:
+    if len(xs) < MIN_BINS:
         return float("nan"), float("nan")
     slope, floor = np.polyfit(xs, ys, 1)
     return float(slope), float(floor)
 
 
 def _pure_quantile(size: int) -> float:
-    """Return that quantile of a block's variance over its mean, for noise alone."""
+    """Return :data:`NOISE_QUANTILE` of the variance of blocks of pure noise, over its mean."""
     noise = np.random.default_rng(0).standard_normal((2000, size, size + 2))
     second = noise[..., 2:] - 2 * noise[..., 1:-1] + noise[..., :-2]
     return float(np.quantile((second**2).mean(axis=(1, 2)) / 6, NOISE_QUANTILE))
 
 
-def _row(key: tuple[str, str, str], values: np.ndarray) -> dict[str, object]:
-    name, channel, unit = key
+def _row(key: Key, values: np.ndarray) -> tuple[object, ...]:
+    """Return the row of the table for the statistic ``key`` with these ``values`` (n,)."""
     low, median, high = np.quantile(values, QUANTILES) if len(values) else (np.nan,) * 3
-    return {
-        "statistic": name, "channel": channel, "unit": unit,
-        "low": low, "median": median, "high": high, "n": len(values),
-    }  # fmt: skip
+    return (*key, low, median, high, len(values))

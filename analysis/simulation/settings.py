@@ -1,4 +1,4 @@
-"""Settings of a simulated plate; every length is in nuclear diameters (nd) unless it says px."""
+"""Settings of ``simulate_plate``; lengths are in nuclear diameters (nd) unless the name says px."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 
-MAX_WELLS = 60  # interior wells B02 to G11 of a 96-well plate, as BBBC021 uses them
-NEIGHBOURHOOD_ND = 2 * 32 / 15  # side of "2x2 crops" when 32 px hold a nucleus of 15 px
+MAX_WELLS = 60  # The interior wells B02 to G11 of a 96-well plate, which BBBC021 uses.
+NEIGHBOURHOOD_ND = 2 * 32 / 15  # Side of "2x2 crops" when 32 px hold a nucleus of 15 px.
 
 
 @dataclass(frozen=True)
 class Settings:
     """Settings of section ``simulate_plate``."""
 
-    phenotype: str = option("What the treatment changes: a name in analysis.simulation.PHENOTYPES.")
+    phenotype: str = option("What the treatment changes: translocation, golgi or cytoskeleton.")
     channels: tuple[str, ...] = option("Channels in order, the nucleus channel first.")
     treatments: tuple[str, ...] = option("Treatments, each in wells of its own.")
     ratio_medians: tuple[float, ...] = option(
         "Median nuclear-to-cytoplasmic concentration of the marker, one a treatment."
     )
-    ratio_log_sd: float = option("Standard deviation of the log ratio from cell to cell.")
+    ratio_log_sd: float = option("Sd of the log ratio from cell to cell.")
     fragment_counts: tuple[float, ...] = option(
         "Median number of Golgi fragments of a cell, one a treatment; their summed area is equal."
     )
@@ -31,7 +31,7 @@ class Settings:
     golgi_area_log_sd: float = option("Sd of the log of that area from cell to cell.")
     golgi_angle_sd_deg: float = option("Sd of a fragment's angle about the Golgi's, in degrees.")
     golgi_distance_nd: tuple[float, ...] = option(
-        "Least and greatest distance of a fragment from the middle of the nucleus, in nd."
+        "Least and greatest distance of a fragment from the centre of the nucleus, in nd."
     )
     golgi_haze: float = option("Marker of the cytoplasm, as a share of that of a fragment.")
     effects: tuple[str, ...] = option(
@@ -39,7 +39,7 @@ class Settings:
         "enlarge)."
     )
     effect_doses: tuple[float, ...] = option(
-        "How much of that effect a treatment has, 0 (none) to 1 (the whole), one a treatment."
+        "Strength of that effect, 0 (none) to 1 (the whole), one a treatment."
     )
     effect_log_sd: float = option("Sd of the log of that response from cell to cell.")
     actin_counts: float = option("Mean actin over a free body, in counts.")
@@ -59,7 +59,7 @@ class Settings:
     nucleus_area_cv: float = option("Coefficient of variation of nuclear area.")
     nucleus_offset_sd_nd: float = option("Sd of the offset of nucleus from body, per axis, in nd.")
     radial_falloff: float = option("Loss of marker from the centre to the rim of a body, 0 to 1.")
-    expression_log_sd: float = option("Sd of the log of a cell's total marker; no treatment in it.")
+    expression_log_sd: float = option("Sd of the log of a cell's total marker, in all treatments.")
     psf_sd_nd: float = option("Standard deviation of the point spread function, in nd.")
     out_of_focus_share: float = option("Share of cells out of focus, 0 to 1.")
     out_of_focus_sd_nd: float = option("Standard deviation of their blur, in nd.")
@@ -67,15 +67,15 @@ class Settings:
     marker_counts: float = option("Mean signal of the marker over a free body, in counts.")
     background_counts: float = option("Light of the medium in each channel, in counts.")
     camera_offset_counts: float = option("Counts of the camera without light.")
-    electrons_per_count: float = option("Electrons in a count: sets the Poisson noise.")
+    electrons_per_count: float = option("Electrons in a count, which set the Poisson noise.")
     read_noise_counts: float = option("Standard deviation of the read noise, in counts.")
     illumination_depth: float = option("Fall of the light from its peak to the corners, 0 to 1.")
     well_gain_log_sd: float = option("Sd of the log gain of a well, the same in all treatments.")
     debris_per_field: float = option("Mean number of bright specks a field.")
     empty_wells: int = option("Wells without cells, of treatment 'empty'.")
     empty_fields: int = option("Fields without cells in wells that have a treatment.")
-    broken_fields: int = option("Fields with a truncated file or with camera noise, by turns.")
-    seed: int = option("Seed; the plate's name enters every stream beside it.")
+    broken_fields: int = option("Fields with a truncated file or with camera noise, alternately.")
+    seed: int = option("Seed; every random stream depends on it and on the plate's name.")
 
     def __post_init__(self) -> None:
         if len(set(self.treatments)) != len(self.treatments) or not self.treatments:
@@ -103,7 +103,7 @@ class Settings:
             )
 
     def of_treatment(self, name: str, treatment: str) -> float:
-        """Return a treatment's own value of the setting ``name``, one number a treatment.
+        """Return the value for ``treatment`` of the setting ``name``, one number a treatment.
 
         Raises:
             InputError: The setting has another number of values than there are treatments.
@@ -118,10 +118,10 @@ class Settings:
 
     @property
     def density_per_px2(self) -> float:
-        """Cells a square pixel inside colonies."""
+        """Number of cells a square pixel inside colonies."""
         return self.neighbours / (NEIGHBOURHOOD_ND * self.nucleus_diameter_px) ** 2
 
     @property
     def pad_px(self) -> int:
-        """Width of the frame simulated around a field, so that its border is like its middle."""
+        """Width of the frame that is simulated around a field, so that its border is no edge."""
         return math.ceil(2.0 * self.nucleus_diameter_px)

@@ -1,11 +1,14 @@
-"""NF-kB translocation: the marker moves between cytoplasm and nucleus at constant total."""
+"""Phenotype of NF-kB translocation: the marker moves between cytoplasm and nucleus.
+
+The total of a cell stays constant.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from analysis.simulation.cells import Masks, texture
+from analysis.simulation.cells import Masks, label_areas, label_means, texture
 from analysis.simulation.nucleus import (
     TEXTURE_ND,
     by_label,
@@ -16,10 +19,9 @@ from analysis.simulation.nucleus import (
 )
 from analysis.simulation.settings import Settings
 
-CHANNELS = 2  # nucleus, marker
-VALUES = "ratio_medians"  # of the settings: what each treatment has of its own
+VALUES = "ratio_medians"  # The setting with one number a treatment.
 MARKER_TEXTURE_SD = 0.12
-NUCLEOLUS_DEPTH = 0.40  # share of the marker missing in the centre of a nucleolus
+NUCLEOLUS_DEPTH = 0.40  # Share of the marker that is missing in the centre of a nucleolus.
 
 
 def draw_cells(
@@ -58,11 +60,9 @@ def paint(
     nuclear = np.bincount(masks.nucleus.ravel(), weight.ravel(), n + 1)[1:]
     cytoplasmic = np.bincount(masks.cytoplasm.ravel(), weight.ravel(), n + 1)[1:]
     ratio = table["ratio"].to_numpy()
-    # The ratio is of mean concentrations: nucleoli lower the level of a nucleus, not its ratio.
-    mean_nuclear = nuclear / np.maximum(np.bincount(masks.nucleus.ravel(), minlength=n + 1)[1:], 1)
-    mean_cytoplasmic = cytoplasmic / np.maximum(
-        np.bincount(masks.cytoplasm.ravel(), minlength=n + 1)[1:], 1
-    )
+    # The ratio is that of the means, so nucleoli lower the level of a nucleus but not its ratio.
+    mean_nuclear = nuclear / np.maximum(label_areas(masks.nucleus, n), 1)
+    mean_cytoplasmic = cytoplasmic / np.maximum(label_areas(masks.cytoplasm, n), 1)
     boost = ratio * mean_cytoplasmic / np.maximum(mean_nuclear, 1e-6)
     level = table["total_marker"].to_numpy() / np.maximum(boost * nuclear + cytoplasmic, 1e-6)
     marker = weight * (by_label(level * boost, masks.nucleus) + by_label(level, masks.cytoplasm))
@@ -70,24 +70,20 @@ def paint(
 
 
 def measure(light: np.ndarray, masks: Masks, n: int) -> pd.DataFrame:
-    """Return the truth a feature can be held to: means of ``light`` in the true masks.
+    """Return the truth with which a feature can be compared: means of ``light`` in the true masks.
 
-    ``light`` (2, y, x) is free of noise and background and blurred by the optics, neighbours
-    and haze included. ``true_ratio`` is NaN for a cell without a pixel of cytoplasm.
+    Arguments:
+        light: (2, y, x), free of noise and background, and blurred by the optics; it includes
+            neighbours and haze.
+        n: Number of cells.
+
+    Returns:
+        n rows; ``true_ratio`` is NaN for a cell without a pixel of cytoplasm.
     """
     means = {}
     for name, labels in (("nucleus", masks.nucleus), ("cytoplasm", masks.cytoplasm)):
-        area = np.bincount(labels.ravel(), minlength=n + 1)[1:]
-        total = np.bincount(labels.ravel(), light[1].ravel(), n + 1)[1:]
-        means[f"{name}_area_px"] = area
-        means[f"true_{name}_counts"] = np.divide(
-            total, area, out=np.full(n, np.nan), where=area > 0
-        )
+        means[f"{name}_area_px"] = label_areas(labels, n)
+        means[f"true_{name}_counts"] = label_means(light[1], labels, n)
     table = pd.DataFrame(means)
     table["true_ratio"] = table["true_nucleus_counts"] / table["true_cytoplasm_counts"]
     return table
-
-
-def levels(settings: Settings) -> np.ndarray:
-    """Return the typical signal (2,) of the channels, in counts."""
-    return np.array([settings.dna_counts, settings.marker_counts])

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from analysis.cells.flagged_cells import count_flags, draw_examples
-from analysis.cells.quality import FLAGS
+from analysis.cells.quality_settings import FLAGS
 from analysis.run.description import Assay, Condition, Run
 from rls.io import Intensity, write_intensity, write_stack, write_table, write_weights
 from rls.search.forward import resize_matrix

@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from analysis import crop_cells, list_plate, select_cells, simulate_plate
-from analysis.cells.quality import FLAGS
+from analysis.cells.quality_settings import FLAGS
 from analysis.simulation.field import Field, simulate_field
 from analysis.simulation.optics import illumination_profile
 from analysis.simulation.settings import Settings

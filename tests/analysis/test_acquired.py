@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import tifffile
 
+from analysis.cells.acquired import check_cells, choose_scale
 from analysis.comparison.long_table import NO_HIGH_RESOLUTION
-from analysis.low_resolution import Settings, check_cells, choose_scale
 from analysis.run.checks import check
 from rls.io import Intensity, Stack, read_intensity, read_stack
 from rls.pretrained import trust
@@ -252,11 +252,11 @@ def test_percentiles_undo_another_camera():
     model = Intensity(("dna",), (50.0,), (650.0,))
     other = Intensity(("dna",), (200.0,), (1700.0,))
     counts = np.rint(other.to_counts(unit.astype(np.float32)))
-    found = choose_scale(counts, model, reference, Settings("percentiles", 1.0, 99.0))
+    found = choose_scale(counts, model, reference, (1.0, 99.0))
     assert abs(found.black[0] - 200) < 5 and abs(found.white[0] - 1700) < 20
-    assert choose_scale(counts, model, reference, Settings("model", 1.0, 99.0)) is model
+    assert choose_scale(counts, model, reference, None) is model
     with pytest.raises(InputError, match="no trust.json of the model"):
-        choose_scale(counts, model, None, Settings("percentiles", 1.0, 99.0))
+        choose_scale(counts, model, None, (1.0, 99.0))
 
 
 def test_trust_is_small_for_what_is_no_cell(run):

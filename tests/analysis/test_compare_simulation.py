@@ -14,6 +14,7 @@ from analysis.drawing.beside import draw_cells, draw_statistics
 from analysis.features.nuclei import NucleusSettings
 from analysis.run import checks
 from analysis.run.keys import ROOT
+from analysis.simulation.comparison import check_alike, compare, pair_up
 from analysis.simulation.realism import describe, noise_line
 from rls.io import Stack, image_digests, write_stack
 from rls.runtime.errors import InputError
@@ -66,9 +67,9 @@ def test_noise_is_found_beneath_structure():
 
 def test_equal_stacks_have_equal_statistics_and_pairs_their_own():
     here = stack(["DMSO"] * 8 + ["drug"] * 8, 1)
-    pairs = compare_simulation.pair_up(here, here, ["DMSO=DMSO", "drug=DMSO"])
+    pairs = pair_up(here, here, ["DMSO=DMSO", "drug=DMSO"])
     assert list(pairs) == ["DMSO", "drug | DMSO"]
-    table = compare_simulation.compare(here, here, pairs, "dna", SETTINGS, cells_at_most=50)
+    table = compare(here, here, pairs, "dna", SETTINGS, cells_at_most=50)
     same = table[table["treatment"] == "DMSO"]
     for end in ("low", "median", "high", "n"):
         np.testing.assert_array_equal(same[f"{end}_real"], same[f"{end}_simulated"])
@@ -78,8 +79,8 @@ def test_equal_stacks_have_equal_statistics_and_pairs_their_own():
 
 def test_pairs_are_treatments_of_one_name_unless_given():
     here, there = stack(["DMSO", "drug"], 1), stack(["untreated", "drug"], 2)
-    assert list(compare_simulation.pair_up(here, there, [])) == ["drug"]
-    rows = compare_simulation.pair_up(here, there, ["DMSO=untreated"])["DMSO | untreated"]
+    assert list(pair_up(here, there, [])) == ["drug"]
+    rows = pair_up(here, there, ["DMSO=untreated"])["DMSO | untreated"]
     assert [list(part) for part in rows] == [[0], [0]]
 
 
@@ -89,20 +90,20 @@ def test_pairs_are_treatments_of_one_name_unless_given():
 )
 def test_pairs_that_cannot_be_are_refused(pairs, message):
     with pytest.raises(InputError, match=message):
-        compare_simulation.pair_up(stack(["DMSO"], 1), stack(["DMSO"], 2), pairs)
+        pair_up(stack(["DMSO"], 1), stack(["DMSO"], 2), pairs)
 
 
 def test_stacks_of_other_channels_or_without_enough_cells_are_refused():
     here = stack(["DMSO"] * 3, 1)
     with pytest.raises(InputError, match="Found channels"):
-        compare_simulation.check_alike(here, replace(here, channels=("dna", "golgi")))
+        check_alike(here, replace(here, channels=("dna", "golgi")))
     with pytest.raises(InputError, match="pixel size"):
-        compare_simulation.check_alike(here, replace(here, pixel_size_um=0.5))
-    pairs = compare_simulation.pair_up(here, here, [])
+        check_alike(here, replace(here, pixel_size_um=0.5))
+    pairs = pair_up(here, here, [])
     with pytest.raises(InputError, match="5 cells"):
-        compare_simulation.compare(here, here, pairs, "dna", SETTINGS, cells_at_most=9)
+        compare(here, here, pairs, "dna", SETTINGS, cells_at_most=9)
     with pytest.raises(InputError, match="no treatment in both"):
-        compare_simulation.pair_up(here, stack(["x"], 3), [])
+        pair_up(here, stack(["x"], 3), [])
 
 
 def test_both_sides_of_a_row_have_one_grey_scale_if_it_is_shared():

@@ -12,13 +12,13 @@ import pytest
 from analysis.plates import download as module
 from analysis.plates.download import (
     PART,
-    Settings,
     clear,
     download,
     one_writer,
     read_checksums,
     sha256,
 )
+from analysis.plates.fetch_settings import Settings
 from rls.runtime.errors import InputError
 from tests.analysis.odd_server import SILENCE_S, odd_server
 

@@ -20,6 +20,7 @@ import tifffile
 
 from analysis import fetch_metadata, fetch_plate
 from analysis.plates.download import FACTS, PART, one_writer
+from analysis.plates.fetch import Place
 from rls.io import check_digest
 from rls.runtime.errors import InputError
 from tests.analysis.odd_server import odd_server
@@ -304,7 +305,7 @@ def test_a_foreign_folder_is_not_overwritten(run, server, images):
 def test_a_second_writer_is_refused(run, server, images):
     url = server.serve(ARCHIVE, weeks(images))
     with (
-        one_writer(fetch_plate.state_folder(run / "state", url)),
+        one_writer(Place("", url, None).state_folder(run / "state")),
         pytest.raises(InputError, match="already working"),
     ):
         fetch(run, server.address)
@@ -340,7 +341,7 @@ def test_a_killed_fetch_goes_on_where_it_stopped(run, server, images):
 
 def test_leftovers_of_a_killed_unpacking_are_removed(run, server, images):
     server.serve(ARCHIVE, weeks(images))
-    dead = run / "data" / ".tmp-fetch-P1"
+    dead = run / "data" / ".tmp-plate-P1"
     dead.mkdir()
     (dead / "half.tif").touch()
     fetch(run, server.address)

@@ -8,8 +8,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import cross_val_score
 
 from analysis import high_resolution
-from analysis.crop_cells import cut
-from analysis.high_resolution import centre_crop
+from analysis.cells.geometry import centre_crop, cut
 from rls.io import read_stack, write_stack
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import CHANNELS, TREATMENTS, field, made_up_cells

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from analysis import import_crops
-from analysis.import_crops import count_fields
+from analysis.cells.imported_crops import count_fields
 from analysis.plates.crops import read_crops, read_labels
 from rls.io import read_intensity, read_stack, read_table
 from rls.runtime.errors import InputError

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from analysis.cells import named_plates
-from analysis.cells.split import SPLITS, unit_names
-from analysis.select_cells import Settings, select
+from analysis.cells.select_settings import Settings
+from analysis.cells.selection import select
+from analysis.cells.split import unit_names
+from rls.io.names import SPLITS
 from rls.runtime.errors import InputError
 from tests.analysis import small_plate
 from tests.analysis.small_plate import SELECT, TREATMENTS, made_up_cells

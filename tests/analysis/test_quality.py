@@ -11,21 +11,21 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from analysis.cells.crop import find_cells
+from analysis.cells.geometry import cut, share_outside
+from analysis.cells.imported_crops import central_labels
 from analysis.cells.quality import (
-    FLAGS,
-    Limits,
     edge_blur,
     flag,
     measure_quality,
     padded_share,
     touching_share,
 )
+from analysis.cells.quality_settings import FLAGS, QualityLimits
 from analysis.cells.segment import segment_nuclei
-from analysis.crop_cells import cut, find_cells, share_outside
-from analysis.import_crops import central_labels
 from tests.analysis.small_plate import field
 
-LIMITS = Limits(
+LIMITS = QualityLimits(
     saturated_share_max=0.01, contrast_min=0.4, blur_max_nd=0.12, noise_share_max=0.5,
     outside_share_max=0.0, touching_share_max=0.2, debris_height_max=0.5,
 )  # fmt: skip

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis import list_plate
-from analysis.select_cells import Settings as SelectSettings
-from analysis.select_cells import intensity_scale, select
+from analysis.cells.select_settings import Settings as SelectSettings
+from analysis.cells.selection import intensity_scale, select
 from rls.io import read_intensity, read_stack, read_table, write_table
 from rls.runtime.errors import InputError
 from tests.analysis import small_plate

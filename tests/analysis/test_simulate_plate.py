@@ -11,6 +11,7 @@ import tifffile
 
 from analysis import simulate_plate
 from analysis.plates.bbbc021 import COMPOUND, DOSE, PLATE, WELL
+from analysis.simulation import plate
 from rls.io import read_table
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import left_behind, simulate, write_config
@@ -97,8 +98,8 @@ def test_nothing_is_left_when_a_simulation_fails(tmp_path, monkeypatch):
             raise RuntimeError("power cut")
         return original(*args, **more)
 
-    original = simulate_plate.simulate_plate.__globals__["simulate_field"]
-    monkeypatch.setitem(simulate_plate.simulate_plate.__globals__, "simulate_field", failing)
+    original = plate.simulate_field
+    monkeypatch.setattr(plate, "simulate_field", failing)
     with pytest.raises(RuntimeError):
         run(tmp_path)
     assert not (tmp_path / "P1").exists() and not (tmp_path / "P1.parquet").exists()

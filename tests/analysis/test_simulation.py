@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from analysis.simulation import PHENOTYPES, translocation
+from analysis.simulation import translocation
 from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
-from analysis.simulation.field import find_phenotype
 from analysis.simulation.optics import expose, illumination_profile
+from analysis.simulation.phenotypes import PHENOTYPES, find_phenotype
 from analysis.simulation.plate import lay_out, plate_profiles, well_gains
 from analysis.simulation.settings import NEIGHBOURHOOD_ND
 from rls.runtime.errors import InputError
@@ -180,8 +180,8 @@ def test_unknown_phenotype_and_channels_are_refused():
 
 @pytest.mark.parametrize("phenotype", PHENOTYPES)
 def test_a_phenotype_needs_a_value_of_its_own_for_every_treatment(phenotype):
-    values = PHENOTYPES[phenotype].VALUES
-    channels = ("dna", "actin", "tubulin")[: PHENOTYPES[phenotype].CHANNELS]
+    values = PHENOTYPES[phenotype].values
+    channels = ("dna", "actin", "tubulin")[: PHENOTYPES[phenotype].channels]
     settings = replace(SETTINGS, phenotype=phenotype, channels=channels)
     assert find_phenotype(settings) is PHENOTYPES[phenotype]
     with pytest.raises(InputError, match=f"1 {values} for 2 treatments"):

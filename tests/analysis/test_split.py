@@ -8,13 +8,13 @@ import pytest
 
 from analysis.cells.split import (
     DROPPED,
-    SPLITS,
     allocate,
     assign_splits,
     choose_cells,
     possible_levels,
     unit_names,
 )
+from rls.io.names import SPLITS
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import TREATMENTS, made_up_cells
 

@@ -11,18 +11,22 @@ import torch
 from scipy.spatial import cKDTree
 
 from analysis import train_segmenter
+from analysis.cells.crop_settings import Settings as CropSettings
 from analysis.cells.segment import _new_cellpose, load_cellpose, make_segmenter
 from analysis.cells.segmentation_accuracy import f1_by_gap
+from analysis.cells.segmenter_settings import Settings
+from analysis.cells.segmenter_training import draw_field
 from rls.io import read_stack, read_table
 from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
-from tests.analysis.small_plate import SETTINGS, crop, field, simulate
+from tests.analysis.small_plate import CROP, SETTINGS, crop, field, simulate
 
-TRAINING = train_segmenter.Settings(
+TRAINING = Settings(
     fields=16, held_out_fields=2, field_px=128, neighbours=(2.0, 9.0),
     nearest_centres_nd=(0.95, 1.6), epochs=60, fields_per_epoch=4, batch_size=4, patch_px=48,
     learning_rate=0.01, weight_decay=1e-4, flow_threshold=0.8, seed=1, device="cpu", threads=1,
 )  # fmt: skip
+CELLPOSE = {"segmenter": "cellpose", "device": "cpu"}
 
 
 def flags_of_simulation():
@@ -119,7 +123,7 @@ def test_a_file_of_other_weights_is_refused(tmp_path, content, message):
     else:
         torch.save(content, path)
     with pytest.raises(InputError, match=message):
-        make_segmenter("cellpose", path, 0.4)
+        make_segmenter(CropSettings(**CROP | CELLPOSE | {"segmenter_weights": str(path)}))
 
 
 @pytest.mark.parametrize(
@@ -129,4 +133,4 @@ def test_a_file_of_other_weights_is_refused(tmp_path, content, message):
 )  # fmt: skip
 def test_settings_that_cannot_train_are_refused(change, message):
     with pytest.raises(InputError, match=message):
-        train_segmenter.draw_field(SETTINGS, replace(TRAINING, **change), "train", 0)
+        draw_field(SETTINGS, replace(TRAINING, **change), "train", 0)

@@ -53,9 +53,9 @@ def test_cells_acquired_in_low_resolution_face_no_degradation():
 def test_the_files_of_a_condition_lie_where_the_rules_write_them():
     at = next(described().comparisons())
     folder = Path("results/translocation/32x/clean")
-    assert at.folder == folder and at.features("rls") == folder / "rls.features.parquet"
-    assert at.metrics("rls") == folder / "rls.metrics.parquet"
-    assert at.classification("rls") == folder / "rls.classification.parquet"
+    assert at.folder == folder and at.measured("rls", "features") == folder / "rls.features.parquet"
+    assert at.measured("rls", "metrics") == folder / "rls.metrics.parquet"
+    assert at.measured("rls", "classification") == folder / "rls.classification.parquet"
     assert at.stack("low_resolution") == folder / "low_resolution.ome.tif"
     assert at.stack("high_resolution") == Path("results/translocation/high_resolution.ome.tif")
 

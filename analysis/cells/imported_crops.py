@@ -1,0 +1,180 @@
+"""Bring crops that were made elsewhere into the form in which crop_cells writes its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.cells.crop import FIELD_COLUMNS
+from analysis.cells.import_settings import Settings
+from analysis.cells.quality import flag, measure_quality, padded_share
+from analysis.cells.segment import segment_nuclei
+from analysis.plates import png_archive
+from analysis.plates.crops import read_crops, read_labels
+from rls.io.names import OK
+from rls.runtime.errors import InputError
+
+# Measures that need a nucleus with an outline, or noise and focus as the camera gave them.
+UNKNOWN_IN_LOW_RESOLUTION = ("noise_share", "blur_nd", "touching_share", "debris_height")
+
+
+def read_plate(
+    crops: Path,
+    sheet: Path | None,
+    plate: str,
+    plates: Sequence[str],
+    channels: Sequence[str],
+    treatments: Sequence[str],
+    settings: Settings,
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return the crops (n, c, y, x) of one plate and their labels, from an array or a zip of PNG.
+
+    Arguments:
+        crops: ``.npy``, ``.npy.xz``, ``.ome.tif`` or ``.zip``.
+        sheet: Table of the crops (CSV); a zip may hold its own.
+        plates: All plates of the assay.
+        treatments: Treatments to import; empty for all.
+
+    Raises:
+        InputError: Files and assay do not fit each other.
+    """
+    zipped = crops.suffix.lower() == ".zip"
+    if zipped:
+        labels = png_archive.read_labels(
+            crops, sheet, settings.class_treatments, plates, settings.treatment_by
+        )
+    elif sheet is None:
+        raise InputError(
+            f"Found {crops} without a table, expected one row a crop. Name the CSV as the "
+            "assay's sheet."
+        )
+    else:
+        labels = read_labels(sheet, settings.treatment_by)
+    name = str(sheet or crops)
+    leave_out = settings.unlisted_plates == "leave_out"
+    rows = rows_of_plate(labels, plate, plates, treatments, name, leave_out=leave_out)
+    chosen = labels.iloc[rows]
+    if zipped:
+        images = png_archive.read_images(
+            crops, list(chosen["filename"]), channels, settings.rgb_channels, settings.crop_size
+        )
+        return images, chosen.drop(columns="filename")
+    images = read_crops(
+        crops,
+        rows,
+        n_labels=len(labels),
+        n_channels=len(channels),
+        stored_as=settings.stored_as,
+        bit_depth=settings.bit_depth,
+    )
+    if images.shape[-1] != settings.crop_size:
+        raise InputError(
+            f"Found crops of {images.shape[-1]} px in {crops}, expected crop_size "
+            f"{settings.crop_size}. Correct the assay's crop_size."
+        )
+    return images, chosen
+
+
+def rows_of_plate(
+    labels: pd.DataFrame,
+    plate: str,
+    plates: Sequence[str],
+    treatments: Sequence[str],
+    name: str,
+    *,
+    leave_out: bool,
+) -> np.ndarray:
+    """Return the positions of the crops of ``plate`` and ``treatments`` (none: all), sorted.
+
+    Arguments:
+        plates: All plates of the assay.
+        name: The table, as an error calls it.
+        leave_out: Ignore plates of the table that are none of ``plates``, instead of stopping.
+
+    Raises:
+        InputError: No crop is left, the table has plates that ``plates`` has not (and not
+            ``leave_out``), or no row of a treatment.
+    """
+    found = sorted(labels["plate"].unique())
+    unlisted = [other for other in found if other not in plates]
+    if unlisted and leave_out:
+        rows = int(labels["plate"].isin(unlisted).sum())
+        print(
+            f"import_crops: {rows} crops of {len(unlisted)} plates that the assay does not list "
+            f"are left out",
+            flush=True,
+        )
+    elif unlisted:
+        raise InputError(
+            f"Found {len(unlisted)} plates in {name} that the configuration does not list: "
+            f"{', '.join(unlisted[:5])}. List them in the assay, or set "
+            "import_crops.unlisted_plates: leave_out."
+        )
+    lacking = sorted(set(treatments) - set(labels["treatment"]))
+    if lacking:
+        raise InputError(
+            f"Found no row of treatment {', '.join(lacking)} in {name}, which has "
+            f"{', '.join(sorted(set(labels['treatment']))[:12])}. Correct the assay's treatments."
+        )
+    kept = labels["plate"] == plate
+    if treatments:
+        kept &= labels["treatment"].isin(treatments)
+    if not kept.any():
+        raise InputError(
+            f"Found no crop of plate {plate} with the assay's treatments in {name}, which has the "
+            f"plates {', '.join(found[:8])}. Take the plate out of the assay."
+        )
+    return np.flatnonzero(kept)
+
+
+def describe(
+    images: np.ndarray, labels: pd.DataFrame, nucleus_channel: int, settings: Settings
+) -> pd.DataFrame:
+    """Return the table that crop_cells would write of ``images`` (n, c, y, x) and ``labels``."""
+    saturation = settings.saturation_counts
+    nd = settings.nucleus_diameter_um / settings.pixel_size_um
+    low = settings.resolution == "low"
+    nuclei = np.zeros((len(images), *images.shape[2:]), int)
+    if not low:  # A nucleus of two pixels has no outline to find.
+        nuclei = np.stack([segment_nuclei(image[nucleus_channel], nd) for image in images])
+    quality = measure_quality(
+        images,
+        images,
+        nuclei,
+        central_labels(nuclei, nd),
+        outside=padded_share(images),
+        saturation=2**settings.bit_depth - 1 if saturation is None else saturation,
+        nucleus_channel=nucleus_channel,
+        nucleus_diameter_px=nd,
+    )
+    if low:
+        quality = quality.assign(**dict.fromkeys(UNKNOWN_IN_LOW_RESOLUTION, np.nan))
+    table = labels.reset_index(drop=True)
+    table = table.assign(crop_size_px=settings.crop_size, nucleus_area_um2=np.nan)
+    return table.join(quality).join(flag(quality, settings))
+
+
+def central_labels(labels: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
+    """Return the label (n,) nearest to the centre of each of (n, y, x).
+
+    It is 0 where no label lies within half a nuclear diameter of the centre.
+    """
+    ys, xs = (np.arange(size) - (size - 1) / 2 for size in labels.shape[1:])
+    distance = np.hypot(ys[:, None], xs[None, :])
+    away = np.where(labels > 0, distance, np.inf).reshape(len(labels), -1)
+    nearest = away.argmin(axis=1)
+    rows = np.arange(len(labels))
+    found = labels.reshape(len(labels), -1)[rows, nearest]
+    return np.where(away[rows, nearest] <= nucleus_diameter_px / 2, found, 0)
+
+
+def count_fields(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of fields that crop_cells would write: every field with a crop, all ok."""
+    columns = list(FIELD_COLUMNS[:4])
+    fields = table.groupby(columns, as_index=False).size()
+    fields = fields.rename(columns={"size": "n_nuclei"})
+    fields = fields.assign(n_at_border=0, n_cells=fields["n_nuclei"], status=OK, reason="")
+    return fields[list(FIELD_COLUMNS)]

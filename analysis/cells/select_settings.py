@@ -1,0 +1,76 @@
+"""Settings of ``select_cells``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.cells.quality_settings import FLAGS
+from rls.io.names import SPLITS
+from rls.runtime.command import option
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of section ``select_cells``."""
+
+    split_by: str = option(
+        "Units that no two splits share.", choices=("plate", "well", "field", "tile")
+    )
+    share_gan: float = option("Share of the units for the generator.")
+    share_tune: float = option("Share of the units for choosing settings.")
+    share_classifier: float = option("Share of the units for the classifiers.")
+    share_evaluation: float = option("Share of the units for the evaluation.")
+    cells_gan: int = option("Cells a treatment for the generator.")
+    cells_tune: int = option("Cells a treatment for choosing settings.")
+    cells_classifier: int = option("Cells a treatment for the classifiers.")
+    cells_evaluation: int = option("Cells a treatment for the evaluation.")
+    on_few_cells: str = option(
+        "What to do when a treatment has fewer cells.", choices=("stop", "take_all")
+    )
+    exclude_flags: tuple[str, ...] = option(
+        f"Quality flags that exclude a cell: {', '.join(FLAGS)}."
+    )
+    tile_px: int = option("Side of a tile of a field, for split_by tile, in px.")
+    black_percentile: float = option(
+        "Percentile of the gan split (of tune where share_gan is 0) that becomes 0."
+    )
+    white_percentile: float = option("Percentile of the same split that becomes 1.")
+    seed: int = option("Seed of the splits and of the draw.")
+    measured_plates: tuple[str, ...] = option(
+        "Plates of the splits classifier and evaluation; cells of other plates go to gan and tune. "
+        "None: all.",
+        default=(),
+    )
+    measured_treatments: tuple[str, ...] = option(
+        "Treatments of the splits classifier and evaluation, likewise. None: all.", default=()
+    )
+    plates_gan: tuple[str, ...] = option(
+        "Plates of split gan. None: those that no split names.", default=()
+    )
+    plates_tune: tuple[str, ...] = option(
+        "Plates of split tune; plates_classifier may name the same, which then are divided by "
+        "split_by in the proportion of the shares. None: those that no split names.",
+        default=(),
+    )
+    plates_classifier: tuple[str, ...] = option(
+        "Plates of split classifier. None: those that no split names.", default=()
+    )
+    plates_evaluation: tuple[str, ...] = option(
+        "Plates of split evaluation, which serve no other. None: those that no split names.",
+        default=(),
+    )
+
+    @property
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """Plates by the split that names them."""
+        return {split: getattr(self, f"plates_{split}") for split in SPLITS}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the units by split."""
+        return {split: getattr(self, f"share_{split}") for split in SPLITS}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Cells a treatment by split."""
+        return {split: getattr(self, f"cells_{split}") for split in SPLITS}

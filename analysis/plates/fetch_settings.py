@@ -1,0 +1,23 @@
+"""Settings of ``fetch_plate`` and ``fetch_metadata``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rls.runtime.command import option
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of section ``fetch_plate``."""
+
+    attempts: int = option("Attempts in a row without a new byte before it gives up.")
+    first_pause_s: float = option("Pause after the first of them, in s; it doubles each time.")
+    longest_pause_s: float = option("Longest pause, in s; also where the server asks for more.")
+    timeout_s: float = option(
+        "A connection that is silent for this long is cut and tried again, in s."
+    )
+    expected_mb_per_s: float = option(
+        "Rate of the download time that is printed before the first byte, in MB/s."
+    )
+    free_disk_mb: float = option("Disk that must stay free beside archive and images, in MB.")

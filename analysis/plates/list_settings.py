@@ -1,0 +1,26 @@
+"""Settings of ``list_plate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rls.runtime.command import option
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of section ``list_plate``."""
+
+    source: str = option(
+        "Where the plate comes from.", choices=("simulate", "bbbc021", "bbbc014", "sheet")
+    )
+    treatment_by: str = option(
+        "What makes a treatment in image.csv.", choices=("compound", "compound_dose")
+    )
+    pixel_size_um: float | None = option("Pixel size in um; none: the sheet says it.")
+    bit_depth: int | None = option("Bits of the camera, e.g. 12; none: the sheet says it.")
+    on_unlisted_treatment: str = option(
+        "What to do with a treatment of a user's sheet or plate map that the assay does not list.",
+        choices=("stop", "leave_out"),
+        default="stop",
+    )

@@ -1,0 +1,170 @@
+"""Read the source of a plate into a checked sheet, and compare its treatments with the assay's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.plates import bbbc014, bbbc021
+from analysis.plates.list_settings import Settings
+from analysis.plates.sheet import (
+    check_sheet,
+    expand,
+    read_sheet,
+    refuse_misspelt,
+    refuse_unlisted,
+)
+from rls.runtime.errors import InputError
+
+
+def check_flags(source: str, folder: Path | None, sheet: Path | None) -> None:
+    """Raise :class:`InputError` unless folder and sheet are those that the source takes."""
+    takes = {"sheet": (False, True), "bbbc014": (True, sheet is not None)}
+    if (folder is not None, sheet is not None) != takes.get(source, (True, False)):
+        given = [flag for flag, value in (("--folder", folder), ("--sheet", sheet)) if value]
+        raise InputError(
+            f"Found source {source} with {' and '.join(given) or 'neither --folder nor --sheet'}; "
+            "source sheet takes --sheet, bbbc014 --folder and --sheet (the plate map), the others "
+            "--folder."
+        )
+
+
+def read_source(
+    settings: Settings,
+    plate: str,
+    plates: Sequence[str],
+    channels: Sequence[str],
+    folder: Path | None,
+    sheet: Path | None,
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return (checked sheet of ``plate``, plates and treatments of the source, its name).
+
+    Arguments:
+        plates: All plates of the assay.
+        folder: Folder of the images, and of image.csv.
+        sheet: The user's sheet, or the plate map of BBBC014.
+
+    Raises:
+        InputError: The source is incomplete, impossible, or does not know the plate.
+    """
+    if folder is None and sheet is not None:
+        table = read_sheet(sheet)
+        known = {"pixel_size_um": settings.pixel_size_um, "bit_depth": settings.bit_depth}
+        table = table.assign(**{k: v for k, v in known.items() if v is not None and k not in table})
+        table = check_sheet(table, channels, str(sheet))
+        refuse_unlisted(table, plates, str(sheet))
+        rows = table[table["plate"] == plate]
+        if rows.empty:
+            raise InputError(f"Found no row of plate {plate} in {sheet}. Correct the plates.")
+        return rows, table, str(sheet)
+    # The listed paths contain the folder already; resolve_paths must not add it again.
+    folder = Path(expand(str(folder))).resolve()
+    if settings.source != "bbbc014":
+        rows, everything = list_folder(folder, plate, channels, settings)
+        return check_sheet(rows, channels, str(folder)), everything, str(folder)
+    if len(plates) > 1:
+        raise InputError(
+            f"Found {len(plates)} plates of source bbbc014 ({', '.join(plates[:3])}), expected "
+            "one: its file names have no plate. Write a sheet (source: sheet) for more."
+        )
+    pixel_size_um, bit_depth = _scale(settings)
+    rows = bbbc014.to_sheet(
+        folder,
+        plate,
+        channels,
+        bbbc014.read_plate_map(sheet),
+        str(sheet),
+        pixel_size_um=pixel_size_um,
+        bit_depth=bit_depth,
+    )
+    rows = check_sheet(rows, channels, str(sheet))
+    return rows, rows, str(sheet)
+
+
+def list_folder(
+    folder: Path, plate: str, channels: Sequence[str], settings: Settings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (sheet of ``plate`` with absolute paths, plates and treatments of the source).
+
+    Raises:
+        InputError: The metadata are missing or do not name the plate.
+    """
+    pixel_size_um, bit_depth = _scale(settings)
+    images, moa = bbbc021.read_metadata(folder)
+    rows = bbbc021.rows_of_plate(images, plate, (), settings.treatment_by, str(folder))
+    sheet = bbbc021.to_sheet(
+        rows,
+        moa,
+        channels,
+        folder,
+        treatment_by=settings.treatment_by,
+        pixel_size_um=pixel_size_um,
+        bit_depth=bit_depth,
+    )
+    return sheet, bbbc021.plates_and_treatments(images, settings.treatment_by)
+
+
+def check_treatments(
+    everything: pd.DataFrame, plates: Sequence[str], treatments: Sequence[str], name: str
+) -> None:
+    """Raise :class:`InputError` if a treatment of the assay has no row on its plates.
+
+    A source that describes only some of the plates cannot tell; select_cells will.
+
+    Arguments:
+        everything: Columns ``plate`` and ``treatment`` of the source ``name``.
+    """
+    if not set(plates) <= set(everything["plate"]):
+        return
+    found = set(everything["treatment"][everything["plate"].isin(plates)])
+    lacking = [treatment for treatment in treatments if treatment not in found]
+    if lacking:
+        raise InputError(
+            f"Found no row of treatment {', '.join(lacking)} in {name}, which has "
+            f"{', '.join(sorted(found)[:12])}. Correct the assay's treatments or the sheet."
+        )
+
+
+def judge_unlisted(
+    everything: pd.DataFrame, treatments: Sequence[str], name: str, *, leave_out: bool
+) -> None:
+    """Refuse treatments of a user's file that the assay does not list, or print them.
+
+    Arguments:
+        leave_out: Print them, because they are to be left out.
+
+    Raises:
+        InputError: There is one, and not ``leave_out``; or it is a listed one, misspelt.
+    """
+    others = refuse_misspelt(everything, treatments, name)
+    fields = int(everything["treatment"].isin(others).sum())
+    if fields and not leave_out:
+        first = everything[everything["treatment"].isin(others)].iloc[0]
+        raise InputError(
+            f"Found {fields} fields of the unknown treatment{'s' * (len(others) > 1)} "
+            f"{', '.join(others[:12])} in {name} (first: well {first['well']}), expected those "
+            f"of the assay: {', '.join(treatments[:12])}. List them in the assay, correct "
+            "their rows, or set list_plate.on_unlisted_treatment: leave_out."
+        )
+    if fields:
+        print(
+            f"list_plate: {name} has {fields} fields of treatments that the assay does not list, "
+            f"which are left out: {', '.join(others[:12])}",
+            flush=True,
+        )
+
+
+def _scale(settings: Settings) -> tuple[float, int]:
+    """Return (pixel size, bit depth), which only a user's sheet says itself.
+
+    Raises:
+        InputError: One of them is not set.
+    """
+    if settings.pixel_size_um is None or settings.bit_depth is None:
+        raise InputError(
+            f"Source {settings.source} needs list_plate.pixel_size_um and list_plate.bit_depth, "
+            "for its files have neither. Set both."
+        )
+    return settings.pixel_size_um, settings.bit_depth
