@@ -84,10 +84,10 @@ def describe(costs: Mapping[str, Cost], config: Config, rates: Rates, tflop_s: f
         rows.append((rule, *_cells(cost), basis))
     rows.append(("together", *_cells(total), ""))
     widths = [max(len(row[i]) for row in rows) for i in range(6)]
-    lines = [
-        f"{row[0]:{widths[0]}}" + "".join(f"  {row[i]:>{widths[i]}}" for i in range(1, 6))
-        + f"  {row[6]}" for row in rows
-    ]  # fmt: skip
+    lines = []
+    for name, *cells, basis in rows:
+        padded = (f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append(f"{name:{widths[0]}}{''.join(padded)}  {basis}")
     notes = [
         "Nothing was run. Memory is what the largest job asks for; disk is what stays.",
         f"measured: processor time of one core, by rates from {rates.machine}.",
@@ -156,8 +156,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as empty:
         folder, everything = args.directory or Path(empty), args.directory is None
         jobs = planned_jobs(args.configfile, folder, args.target, everything=everything)
-    print(describe(costs_by_rule(jobs, config, rates, args.gpu_tflop_s), config, rates,
-                   args.gpu_tflop_s))  # fmt: skip
+    costs = costs_by_rule(jobs, config, rates, args.gpu_tflop_s)
+    print(describe(costs, config, rates, args.gpu_tflop_s))
 
 
 if __name__ == "__main__":

@@ -220,11 +220,7 @@ class Files:
             for at in self.run.comparisons(clean_only=clean_only)
             if at.assay.name == (assay or at.assay.name)
             for name in (*RESERVED_METHODS, *at.methods)
-            for path in (
-                at.measured(name, "features"),
-                at.measured(name, "metrics"),
-                at.measured(name, "classification"),
-            )[: 2 + at.clean]
+            for kind in KINDS[: 2 + at.clean]
         ]
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:

@@ -138,11 +138,7 @@ def write_stack(
         "PhysicalSizeY": pixel_size_um,
         "PhysicalSizeYUnit": "µm",
         "Description": description,
-        "MapAnnotation": {
-            "Namespace": "rls/stack",
-            **known,
-            "digest": _digest(known),
-        },
+        "MapAnnotation": {"Namespace": "rls/stack", **known, "digest": _digest(known)},
     }
     with atomic_path(path) as temporary:
         tifffile.imwrite(

@@ -17,7 +17,7 @@ from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
 
-MOST_HALVINGS = 3  # Of the learning rate, before a fit that diverges is given up.
+MOST_HALVINGS = 3  # A fit that diverges is given up after halving its rate so often.
 
 
 @dataclass
