@@ -28,7 +28,7 @@ from rls.runtime.errors import InputError
 
 USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
 LEAST_MB = 1e-6
-FASTEST_GFLOP_S = 100.0  # of one core; a fit to small jobs must not promise more for large ones
+FASTEST_GFLOP_S = 100.0  # A fit to small jobs must not promise more than this of one core.
 
 
 def used_seconds(folder: Path, job: Job) -> float | None:

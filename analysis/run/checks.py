@@ -64,8 +64,8 @@ def _sentence(error: jsonschema.ValidationError) -> str:
 def _unknown(where: str, found: set[str], known: Iterable[str]) -> str:
     unknown = sorted(found - set(known))
     moved = [f" {key} stands in {GROUP_OF[key]}." for key in unknown if key in GROUP_OF]
-    said = f"Unknown key {_quoted(unknown)} in {where}; known keys are {', '.join(sorted(known))}."
-    return said + "".join(moved)
+    said = f"known keys are {', '.join(sorted(known))}" if known else "it has no keys of its own"
+    return f"Unknown key {_quoted(unknown)} in {where}; {said}." + "".join(moved)
 
 
 def _wrong_type(error: jsonschema.ValidationError, where: str, text: str) -> str:

@@ -185,10 +185,10 @@ class Run:
         names = ", ".join(assay.name for assay in self.assays)
         raise InputError(f"Assay '{name}' does not run; those that run are {names}. Name one.")
 
-    def to_json(self) -> str:
+    def to_json(self, indent: int | None = 1) -> str:
         """Return the text of ``run.json``, which does not name the folder that it lies in."""
         content = {name: value for name, value in asdict(self).items() if name != "results"}
-        return json.dumps(content, indent=1) + "\n"
+        return json.dumps(content, indent=indent) + "\n"
 
     @classmethod
     def from_json(cls, text: str, results: Path) -> Run:

@@ -20,7 +20,7 @@ from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
 FIELDS_OF_PLATE = {"bbbc021": 240, "bbbc014": 96}  # 60 wells of 4 fields; one field a well
 FIELDS_OF_SHEET = 384  # a plate of unknown design
 FIELD_PX = 1024 * 1280  # an unknown camera
-REFERENCE_CELLS = 1000  # of measure_trust, at most
+REFERENCE_CELLS = 1000  # cells that measure_trust searches, at most
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
 COMPARE = ("report", "solutions", "sweep")  # beside tables and figures
 Units = dict[str, float]

@@ -14,6 +14,7 @@ from analysis.drawing.beside import draw_cells, draw_statistics
 from analysis.features.nuclei import NucleusSettings
 from analysis.run import checks
 from analysis.run.keys import ROOT
+from analysis.run.values import read_config
 from analysis.simulation.comparison import check_alike, compare, pair_up
 from analysis.simulation.realism import describe, noise_line
 from rls.io import Stack, image_digests, write_stack
@@ -143,14 +144,5 @@ def test_the_command_writes_two_figures_with_their_numbers(tmp_path):
 
 @pytest.mark.parametrize("real", ["bbbc021_crops", "bbbc014"])
 def test_the_configurations_of_make_beside_are_valid(real):
-    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    for name in (real, f"beside_{real.removesuffix('_crops')}"):
-        config = merged(config, yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()))
-    checks.check(config)
-
-
-def merged(base, changes):
-    """``base`` with ``changes`` as Snakemake lays one file over another: dictionaries merge."""
-    if not (isinstance(base, dict) and isinstance(changes, dict)):
-        return changes
-    return {**base, **{k: merged(base.get(k), v) for k, v in changes.items()}}
+    names = (real, f"beside_{real.removesuffix('_crops')}")
+    checks.check(read_config([ROOT / "config" / f"{name}.yaml" for name in names]))

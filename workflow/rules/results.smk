@@ -13,7 +13,7 @@ rule describe_assays:
     resources:
         **asks("describe_assays"),
     params:
-        description=files.run.to_json(),
+        description=files.run.to_json(indent=None).strip(),
     shell:
         "python -m analysis.describe_assays --description {params.description:q}"
         " --output {output:q} 2>&1 | tee {log:q}"
