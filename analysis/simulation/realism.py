@@ -28,7 +28,7 @@ NOISE_BLOCK_PX = 8
 NOISE_BINS, MIN_BINS = 12, 4
 MIN_BLOCKS = 20  # Minimum number of blocks in a bin.
 NOISE_QUANTILE = (
-    0.1  # Of the blocks of equal signal, the ones at this quantile show little but noise.
+    0.1  # Blocks of equal signal at this quantile show little but noise.
 )
 QUANTILES = (0.05, 0.5, 0.95)
 
