@@ -11,8 +11,9 @@ FLAGS = ("saturated", "blank", "out_of_focus", "noise", "border", "overlapping",
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """The settings that crop_cells and import_crops share."""
+    """The settings that crop_cells and import_crops share, in a section of their own."""
 
+    SECTION = "quality_flags"
     saturated_share_max: float = option("Flag 'saturated' above this share of pixels.")
     contrast_min: float = option("Flag 'blank' below this (p99 - p1) / p1.")
     blur_max_nd: float = option("Flag 'out_of_focus' above this edge blur, in diameters.")

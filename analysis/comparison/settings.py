@@ -18,8 +18,9 @@ class Draws(TypedDict):
 
 @dataclass(frozen=True)
 class BootstrapSettings:
-    """What tables and figures draw their intervals with."""
+    """What tables, solutions and figures draw their intervals with, in a section of their own."""
 
+    SECTION = "bootstrap"
     n_bootstrap: int = option("Draws of the bootstrap over wells.")
     confidence_level: float = option("Confidence level of every interval, such as 0.95.")
     seed: int = option("Seed of the bootstrap.")

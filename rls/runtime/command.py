@@ -123,7 +123,11 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         content = yaml.safe_load(path.read_text()) or {}
         if self.section not in content:
             raise InputError(f"{path} has no section '{self.section}'. Add it, or give flags.")
-        return content[self.section]
+        values: dict[str, Any] = {}
+        for base in self.settings.__mro__:
+            # A class whose fields several commands inherit names the section that they share.
+            values |= content.get(vars(base).get("SECTION"), {})
+        return values | content[self.section]
 
 
 def make_settings(settings: type[S], values: Mapping[str, Any], section: str) -> S:

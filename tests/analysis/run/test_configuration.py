@@ -1,12 +1,19 @@
 """The configuration: its keys, its checks, its values, and what is derived from the settings."""
 
+import importlib
+from dataclasses import fields
+
 import pytest
 import yaml
 
+from analysis.cells.crop_settings import Settings as CropSettings
+from analysis.cells.quality_settings import QualityLimits
+from analysis.comparison.settings import BootstrapSettings
 from analysis.run import reference, schema
 from analysis.run.checks import check
 from analysis.run.keys import (
     ELSEWHERE,
+    GROUP_OF,
     GROUPS,
     ROOT,
     SECTIONS,
@@ -24,7 +31,7 @@ from analysis.run.values import (
     read_config,
     section_values,
 )
-from rls.runtime.command import flags
+from rls.runtime.command import Parser, flags
 from rls.runtime.errors import InputError
 from rls.search.methods import method_names
 
@@ -208,16 +215,31 @@ def test_every_key_of_a_shared_section_belongs_to_two_commands():
             assert len(users) >= 2, f"{group}.{key}"
 
 
+def test_a_command_reads_the_shared_section_of_its_config_file(tmp_path):
+    """By hand, as the workflow does it: python -m analysis.crop_cells --config config.yaml."""
+    given = ["--config", str(CONFIG / "config.yaml"), *crop_flags()]
+    _, settings = Parser(None, CropSettings, "crop_cells").parse(given)
+    assert settings.blur_max_nd == 0.13 and settings.cells_per_field == 80
+    _, settings = Parser(None, CropSettings, "crop_cells").parse([*given, "--blur-max-nd", "0.5"])
+    assert settings.blur_max_nd == 0.5
+    assert {QualityLimits.SECTION, BootstrapSettings.SECTION} == set(GROUPS)
+    own = {field.name for field in fields(QualityLimits)}
+    assert own == set(GROUPS["quality_flags"])
+
+
+def crop_flags():
+    """What stands in an assay and in the run."""
+    values = section_values(load(), "crop_cells", "translocation")
+    return flags({name: values[name] for name in values if name in ELSEWHERE - set(GROUP_OF)})
+
+
 def test_settings_are_read_from_the_source_as_python_reads_them():
     """The classes that an import gives have the same fields, in the same order."""
-    import dataclasses
-    import importlib
-
     for section, path in SECTIONS.items():
         if section == "measure":
             continue  # composed of every feature's: see the test of the schema
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-        fields = [field.name for field in dataclasses.fields(module.Settings)]
+        fields = [field.name for field in fields(module.Settings)]
         assert list(section_keys(section)) == fields, section
 
 
