@@ -239,8 +239,8 @@ def test_settings_are_read_from_the_source_as_python_reads_them():
         if section == "measure":
             continue  # composed of every feature's: see the test of the schema
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-        fields = [field.name for field in fields(module.Settings)]
-        assert list(section_keys(section)) == fields, section
+        names = [field.name for field in fields(module.Settings)]
+        assert list(section_keys(section)) == names, section
 
 
 def test_the_search_says_what_it_needs():
