@@ -67,7 +67,8 @@ def solve(
     """
     n = len(problem.y)
     batches = list(filled(n, batch_size))
-    done = [_read(_file(state, i), label) for i in range(len(batches))]
+    files = [state.folder / f"batch-{i:06d}.safetensors" for i in range(len(batches))]
+    done = [_read(file, label) for file in files]
     n_done = sum(count for (_, count), part in zip(batches, done, strict=True) if part)
     if n_done:
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
@@ -79,11 +80,10 @@ def solve(
             found = method.super_resolve(
                 take(problem, rows), settings, BatchProgress(bar, left, watch)
             )
-            part = _on_cpu(found, count)
-            _refuse_not_finite(part, [problem.image_ids[row] for row in rows])
+            part = _on_cpu(found, [problem.image_ids[row] for row in rows[:count]])
             # Saving the checkpoint proves that the lock is still ours before the batch is written.
             state.save(i, {"batch": i})
-            _write(_file(state, i), part)
+            _write(files[i], part)
             done[i] = part
             bar.advance(count)
             if watch.due() and left > 1:
@@ -114,25 +114,24 @@ def clear(state: StateFolder) -> None:
     state.clear()
 
 
-def _on_cpu(found: Reconstruction, count: int) -> Solved:
+def _on_cpu(found: Reconstruction, image_ids: Sequence[str]) -> Solved:
+    """Return the first rows of a batch, those of ``image_ids``, on the CPU.
+
+    Raises:
+        InputError: An image is not finite.
+    """
+    count = len(image_ids)
     images = found.images[:count].detach().float().cpu()
-    latents = found.latents if found.latents is not None else images.new_zeros(count, 0, 0)
-    columns = {name: np.asarray(values)[:count] for name, values in found.columns.items()}
-    return Solved(images.numpy(), latents[:count].detach().float().cpu().numpy(), columns)
-
-
-def _refuse_not_finite(part: Solved, image_ids: Sequence[str]) -> None:
-    finite = np.isfinite(part.images).reshape(len(part.images), -1).all(axis=1)
+    finite = torch.isfinite(images).flatten(1).all(dim=1)
     if not finite.all():
-        first = image_ids[int(np.flatnonzero(~finite)[0])]
+        first = image_ids[int(finite.logical_not().nonzero()[0])]
         raise InputError(
             f"The generator's image for {first} is not finite, even where the search starts. "
             f"Train the generator again, or set precision: float32."
         )
-
-
-def _file(state: StateFolder, i: int) -> Path:
-    return state.folder / f"batch-{i:06d}.safetensors"
+    latents = found.latents if found.latents is not None else images.new_zeros(count, 0, 0)
+    columns = {name: np.asarray(values)[:count] for name, values in found.columns.items()}
+    return Solved(images.numpy(), latents[:count].detach().float().cpu().numpy(), columns)
 
 
 def _write(path: Path, part: Solved) -> None:

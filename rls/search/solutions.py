@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pandas as pd
 from rls.runtime.streams import stream_seed
 from rls.search.batches import Solved
 from rls.search.posterior import solution_ids
-from rls.search.problem import Problem
 from rls.search.results import RENAMED, write_images, write_latents
 from rls.search.setup import Task
 
@@ -31,12 +29,6 @@ def choose_rows(table: pd.DataFrame, most: int, seed: int) -> np.ndarray:
     ranked = ranked.sort_values(["turn", "treatment"], kind="stable")
     chosen = ranked.groupby("split").head(most)
     return np.sort(chosen["position"].to_numpy())
-
-
-def with_solutions(problem: Problem, n: int) -> Problem:
-    """Return the problem whose rows are (image, solution), an image's solutions side by side."""
-    ids = solution_ids(problem.image_ids, n)
-    return replace(problem, y=problem.y.repeat_interleave(n, 0), image_ids=ids)
 
 
 def write_solutions(
