@@ -60,7 +60,18 @@ def read_planes(path: Path, n_channels: int, axes: str | None = None) -> Planes:
             f"Found the file {path}, expected a TIFF or PNG ({', '.join(SUFFIXES)}). Save it as "
             "TIFF: formats such as JPEG change intensities."
         )
-    _check_pixels(planes.images, path)
+    images = planes.images
+    if images.dtype.kind not in "uif":
+        raise InputError(
+            f"{path} holds values of type {images.dtype}, expected 8-bit, 16-bit or float "
+            "intensities. Save it as one of these."
+        )
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
+        raise InputError(
+            f"{path} has values that are not finite (NaN or infinite) in {len(bad)} of "
+            f"{len(images)} cells, first in number {bad[0] + 1}. Leave these cells out."
+        )
     return planes
 
 
@@ -247,17 +258,3 @@ def _read_png(path: Path) -> np.ndarray:
         f"The image {path} is of the PNG mode {mode}, expected grey (8 or 16 bit) or RGB without "
         "transparency or indexed colours. Save it so."
     )
-
-
-def _check_pixels(images: np.ndarray, path: Path) -> None:
-    if images.dtype.kind not in "uif":
-        raise InputError(
-            f"{path} holds values of type {images.dtype}, expected 8-bit, 16-bit or float "
-            "intensities. Save it as one of these."
-        )
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
-        raise InputError(
-            f"{path} has values that are not finite (NaN or infinite) in {len(bad)} of "
-            f"{len(images)} cells, first in number {bad[0] + 1}. Leave these cells out."
-        )

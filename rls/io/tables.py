@@ -63,7 +63,11 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
     """
     path = need_file(path, "table")
     try:
-        table, written_by = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
+        if path.suffix == ".csv":
+            written_by = check_digest(path)
+            table = pd.read_csv(path)
+        else:
+            table, written_by = _read_parquet(path)
     except Exception as error:  # Damaged bytes raise whatever the parser meets first.
         if isinstance(error, InputError):
             raise
@@ -79,12 +83,6 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
             f"it has {', '.join(map(str, table.columns))}. {rerun(path, written_by)}"
         )
     return table
-
-
-def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
-    """Return (table, rule)."""
-    written_by = check_digest(path)
-    return pd.read_csv(path), written_by
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:

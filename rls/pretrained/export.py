@@ -72,8 +72,13 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     optional = [name for name in (SEARCH, TRUST) if (results / name).is_file()]
     flow = [FLOW] if (results / FLOW).is_file() else []
     copied = (FILE, TRAINING, INTENSITY, *BESIDE, *optional)
-    for name in (*copied, *flow):
-        _refuse_large(results / name)
+    for path in (results / name for name in (*copied, *flow)):
+        megabytes = path.stat().st_size / 1e6
+        if megabytes > LARGEST_MB:
+            raise InputError(
+                f"{path} has {megabytes:.1f} MB, more than the {LARGEST_MB:g} MB that a model that "
+                "comes with the program may have."
+            )
     for name in copied:
         with atomic_path(output / name) as temporary:
             temporary.write_bytes((results / name).read_bytes())
@@ -157,12 +162,3 @@ def copy_flow(results: Path, output: Path, generator: str) -> None:
         )
     header.pop("digest")
     write_weights(output / FLOW, tensors, {**header, "generator_digest": generator})
-
-
-def _refuse_large(path: Path) -> None:
-    size = path.stat().st_size
-    if size > LARGEST_MB * 1e6:
-        raise InputError(
-            f"{path} has {size / 1e6:.1f} MB, more than the {LARGEST_MB:g} MB that a model that "
-            "comes with the program may have."
-        )

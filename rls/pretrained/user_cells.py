@@ -54,7 +54,12 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
                 raise InputError(
                     f"The folder {path} holds no image ({', '.join(SUFFIXES)}). Give another."
                 )
-            files += sorted(found, key=_counting)
+            # Every number in a name counts as a number, and comes after text.
+            parts = {p: re.split(r"(\d+)", p.name) for p in found}
+            files += sorted(
+                found,
+                key=lambda p: [(int(s), "") if s.isdigit() else (-1, s) for s in parts[p]],
+            )
         elif path.is_file():
             files.append(path)
         else:
@@ -250,9 +255,3 @@ def _stem(path: Path) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
-
-
-def _counting(path: Path) -> list[tuple[int, str]]:
-    return [
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)
-    ]

@@ -200,11 +200,6 @@ def flags(values: Mapping[str, object]) -> list[str]:
     return result
 
 
-def as_flags(settings: DataclassInstance) -> list[str]:
-    """Return the flags that rebuild ``settings``."""
-    return flags(vars(settings))
-
-
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a command's ``main`` and exit with 0; print ``error: ...`` and exit with 1 on a fault.
 
