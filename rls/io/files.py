@@ -83,7 +83,7 @@ def file_digest(path: Path | str) -> str:
 def json_digest(content: Mapping[str, object]) -> str:
     """Return the blake2b digest of ``content`` as JSON, 32 hexadecimal digits.
 
-    It is the same before ``content`` was written as JSON and after it was read again.
+    Writing ``content`` as JSON and reading it again does not change it.
     """
     # The round trip turns every key into text, which decides the order of the keys.
     text = json.dumps(json.loads(json.dumps(content)), sort_keys=True)

@@ -173,6 +173,11 @@ def _name_channels(array: np.ndarray, axes: str, n_channels: int, found: str) ->
 def _as_said(
     array: np.ndarray, axes: str, said: str, n_channels: int, found: str
 ) -> tuple[np.ndarray, str]:
+    """Return the array and its axes by the user's letters; one axis of pages may be split in two.
+
+    Raises:
+        InputError: The letters are unknown, or do not fit the array.
+    """
     if sorted(said) not in (sorted(s) for s in ("YX", "TYX", "CYX", "TCYX")):
         raise InputError(
             f"Found --axes {said}, expected T (cells), C (channels), Y and X, such as TCYX."

@@ -28,7 +28,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 @dataclass(frozen=True)
 class Stack:
-    """Images of cells and what is known about each.
+    """Images of cells, and a table with a row for each.
 
     Attributes:
         images: Array (n, c, y, x): uint16 raw counts, or float32 counts where computed.

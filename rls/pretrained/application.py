@@ -33,7 +33,7 @@ NAME = "super_resolve"
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for; the flags of the same names say what each is.
+    """A user's request; its fields are the flags of the same names.
 
     Attributes:
         channels: Names in the order of the files, None to take those in the files.

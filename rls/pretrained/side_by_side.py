@@ -1,4 +1,4 @@
-"""A picture for a first look: low-resolution cells beside the results, the least trusted too."""
+"""A picture for a first look: low-resolution cells beside results, with the least trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own low-resolution cells: from files of any naming to one array in a model's order."""
+"""Read a user's own low-resolution cells into one array, with channels in the model's order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Cells:
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:
-    """Return image files, and those in folders, sorted there as people count (2 before 10).
+    """Return the image files, and those in folders, which are sorted by number (2 before 10).
 
     Raises:
         InputError: A path does not exist, or a folder holds no image.
@@ -127,7 +127,7 @@ def check_size(cells: Cells, image_size: int, factor: int) -> None:
     """Refuse cells whose size is not the model's over ``factor``.
 
     Raises:
-        InputError: The size is another; the sentence tells what to do.
+        InputError: The size differs; the sentence tells what to do.
     """
     height, width = cells.images.shape[-2:]
     side = image_size // factor

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 KEPT = 2  # Checkpoints that stay in a folder.
-MOST_FAILURES = 2  # At one point of one run of Snakemake.
+MOST_FAILURES = 2  # Failures at the same point within one run of Snakemake.
 
 
 def identity(
@@ -100,7 +100,7 @@ class StateFolder:
         self.folder = Path(root) / f"{name}-{identity_digest(identity)}"
         self.identity = dict(identity)
         self.writes = writes
-        self._failures = self.folder / "failures.json"
+        self._failure_file = self.folder / "failures.json"
         self._lock = Lock(self.folder / "lock.json", self.folder)
 
     def __enter__(self) -> StateFolder:
@@ -108,9 +108,9 @@ class StateFolder:
             return self
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
-        noted = self._noted()
-        count, sentence = noted.pop("count", 0), noted.get("sentence", "")
-        if noted.get("run") and count >= MOST_FAILURES and noted == self._present(sentence):
+        last = self._last_failure()
+        count, sentence = last.pop("count", 0), last.get("sentence", "")
+        if last.get("run") and count >= MOST_FAILURES and last == self._failure_facts(sentence):
             self._lock.release()
             raise InputError(
                 f"This run has failed {count} times at the same point ({sentence}) and does not "
@@ -130,13 +130,13 @@ class StateFolder:
         if not self.writes:
             return
         if isinstance(error, Exception) and not isinstance(error, (Stopped, MemoryError)):
-            present = self._present(f"{type(error).__name__}: {error}")
-            noted = self._noted()
-            count = noted.pop("count", 0)
-            present["count"] = count + 1 if noted == present else 1
+            failure = self._failure_facts(f"{type(error).__name__}: {error}")
+            last = self._last_failure()
+            count = last.pop("count", 0)
+            failure["count"] = count + 1 if last == failure else 1
             # The original error already reports a full disk.
             with contextlib.suppress(OSError, InputError):
-                write_text(self._failures, json.dumps(present) + "\n")
+                write_text(self._failure_file, json.dumps(failure) + "\n")
         self._lock.release()
 
     def save(self, step: int, payload: Mapping[str, object]) -> None:
@@ -193,14 +193,14 @@ class StateFolder:
     def _checkpoints(self) -> list[Path]:
         return sorted(self.folder.glob("checkpoint-*.pt"))
 
-    def _present(self, sentence: str = "") -> dict[str, Any]:
-        """Return what two failures must share to be the same: the run, the progress, the error."""
+    def _failure_facts(self, sentence: str = "") -> dict[str, Any]:
+        """Return the facts that two equal failures share: the run, the progress and the error."""
         newest = self._checkpoints()[-1:]
         progress = newest[0].name if newest else ""
         return {"run": os.environ.get(RUN, ""), "progress": progress, "sentence": sentence}
 
-    def _noted(self) -> dict[str, Any]:
+    def _last_failure(self) -> dict[str, Any]:
         try:
-            return json.loads(self._failures.read_text())
+            return json.loads(self._failure_file.read_text())
         except (OSError, ValueError):
             return {}

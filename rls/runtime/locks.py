@@ -23,12 +23,12 @@ from rls.runtime.errors import InputError
 HEARTBEAT_S = 10.0
 STALE_S = 90.0
 PATIENCE_S = 60.0  # How long to wait for another writer of an output; most jobs end sooner.
-LOOK_S = 0.2
-active = False  # Set if the command is a process of its own; a test calls many in one process.
+LOOK_S = 0.2  # Time between two looks at another process's lock.
+active = False  # True if the command is a process of its own; tests run many in one process.
 
 
 class Lock:
-    """The lock file ``path``; ``what`` is how sentences name what it guards."""
+    """The lock file ``path``; messages call the folder or output that it guards ``what``."""
 
     def __init__(self, path: Path, what: Path | str) -> None:
         self.path, self.what = path, what

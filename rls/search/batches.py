@@ -1,4 +1,4 @@
-"""Search a stack batch by batch, and keep every finished batch."""
+"""Search a stack batch by batch, and save every finished batch."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Solved:
 
 
 def filled(n: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (rows, how many of them count) for every batch; the last is filled up by repeats.
+    """Yield (rows, number of rows that count) for every batch; repeats fill up the last one.
 
-    Some matrix products round differently at other batch sizes. All batches have one size, so that
-    a result does not depend on where a shard ends.
+    Some matrix products round differently at other batch sizes. All batches therefore have the same
+    size, so that a result does not depend on where a shard ends.
     """
     for first in range(0, n, batch_size):
         rows = np.arange(first, min(first + batch_size, n))
@@ -56,7 +56,7 @@ def solve(
     state: StateFolder,
     label: str = "super_resolve",
 ) -> Solved:
-    """Return the reconstruction of all images of ``problem``; finished batches are used again.
+    """Return the reconstruction of all images of ``problem``, reusing finished batches.
 
     Arguments:
         label: Name of the command in what is printed.
@@ -108,7 +108,7 @@ def join(parts: Sequence[Solved]) -> Solved:
 
 
 def clear(state: StateFolder) -> None:
-    """Remove the kept batches, once the result is written."""
+    """Remove the saved batches, once the result is written."""
     for path in state.folder.glob("batch-*.safetensors"):
         path.unlink(missing_ok=True)
     state.clear()
@@ -149,7 +149,7 @@ def _write(path: Path, part: Solved) -> None:
 
 
 def _read(path: Path, label: str) -> Solved | None:
-    """Return a kept batch; None where there is none, or where it is damaged, which is printed."""
+    """Return a saved batch, or None if it is absent or damaged; print the damage."""
     if not path.is_file():
         return None
     try:

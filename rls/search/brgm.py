@@ -1,19 +1,19 @@
 """BRGM, Bayesian reconstruction (Marinescu et al. 2020, arXiv 2012.04567), for any StyleGAN2.
 
-The maximum a posteriori w+ under a normal prior on w and on the angles between styles, with images
-in 0 to 255:
+The search finds the maximum a posteriori w+ under a normal prior on w and on the angles between
+styles. With images in 0 to 255 it minimises
 
     0.001 mean (y - D(x))^2 + 1e7 mean (V(y) - V(D(x)))^2
     + 100 mean ((w - w_mean) / s)^2 + lambda_c sum over pairs (1 - cos(w_i, w_j))
 
-V are the features of LPIPS with the net VGG16, of both low-resolution images enlarged to 256 px.
-They come from a TorchScript file given by path and SHA-256; with ``lambda_perceptual`` 0 no file is
-needed. VGG expects colour: three channels are taken for it as published; with any other number the
-channels are shown to it one by one as grey images and their terms are averaged.
+V are the VGG16 features of LPIPS; both low-resolution images are enlarged to 256 px for them. They
+come from a TorchScript file given by path and SHA-256; with ``lambda_perceptual`` 0 no file is
+needed. VGG16 expects colour images: three channels are treated as colour, as published. With any
+other number, each channel is passed as a grey image and the terms of the channels are averaged.
 
-The published program returns the last iterate; this one, as every method here, the best by total
-loss. The published bicubic is not antialiased, unlike the images of the article's comparison:
-``forward_op: interpolate_noaa`` searches with it, ``shared`` with the workflow's D.
+The published program returns the last iterate. This one returns the iterate of least total loss, as
+every method here does. The published bicubic is not antialiased, unlike the images of the article's
+comparison: ``forward_op: interpolate_noaa`` searches with it, ``shared`` with the workflow's D.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Settings:
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
     """Return the images of a batch; the search starts at the mean style in every layer.
 
-    The features at 256 px need much memory: about 0.2 GB an image by calculation, and as much for
-    each channel unless there are three. Lower super_resolve.batch_size for it.
+    The features at 256 px need much memory: about 0.2 GB an image (calculated), or as much for each
+    channel if there are not three. Lower super_resolve.batch_size if memory runs out.
 
     Columns, at the returned iterate in float32: ``loss_total`` and its weighted terms
     ``loss_pixel``, ``loss_perceptual``, ``loss_w``, ``loss_cosine``; ``loss_fidelity`` (mean
@@ -151,9 +151,9 @@ def _objective(problem: Problem, settings: Settings, synthesise: Synthesise) -> 
 def vgg_features(module: torch.jit.ScriptModule, images: Tensor) -> Tensor:
     """Return the features (n, k) of images (n, c, y, x) in 0 to 255, resized to 256 px by area.
 
-    Three channels are taken for colour. With any other number every channel is a grey image, and
-    the channels' features are concatenated, so that their mean squared difference is the mean over
-    channels.
+    Three channels are treated as colour. With any other number every channel is a grey image, and
+    the features of the channels are concatenated, so that their mean squared difference is the mean
+    over channels.
     """
     n, channels = images.shape[:2]
     if channels != VGG_CHANNELS:

@@ -144,7 +144,7 @@ def downscale(size: int | tuple[int, int], factor: int, border: str) -> Resize:
 
 
 def interpolate_noaa(size: int | tuple[int, int], factor: int) -> Resize:
-    """Return BRGM's forward operator: bicubic, not antialiased, blind to most pixels.
+    """Return BRGM's forward operator: bicubic without antialiasing, which ignores most pixels.
 
     At 32x a low-resolution pixel depends on 4 x 4 of its 32 x 32 pixels. Arguments and errors are
     those of :func:`downscale`.

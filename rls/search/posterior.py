@@ -84,7 +84,7 @@ def solution_ids(image_ids: Sequence[str], n: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Options:
-    """How solutions are found; the fields but ``kind`` are settings of the command."""
+    """How solutions are found; all fields except ``kind`` are settings of the command."""
 
     kind: str
     n_solutions: int
@@ -121,7 +121,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Gaussians:
-    """What was found for g images: w (g n, L, d); mu and sigma (g, L, d); status (g,)."""
+    """The result for g images: w (g n, L, d), mu and sigma (g, L, d), status (g,)."""
 
     w: Tensor
     mu: Tensor
@@ -228,7 +228,7 @@ def fit_gaussians(
 def solve_by_gaussians(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
-    """Return the solutions ``article`` or ``variational`` of a batch of rows."""
+    """Return the solutions of a batch of rows by ``article`` or ``variational``."""
     styles = need(problem.styles, "styles")
     layers = need(problem.generator, "generator").num_ws
     synthesise, objective = rls.objective_of(problem, settings)
@@ -252,7 +252,7 @@ def solve_by_gaussians(
 def solve_by_restarts(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
-    """Return what a search from mean + spread (G_m(z) - mean) finds, row by row."""
+    """Return the solutions by ``restarts``: each row starts at mean + spread (G_m(z) - mean)."""
     generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
     z = Draws(problem.seed, problem.image_ids, "restart").next((generator.z_dim,), problem.device)
     with torch.no_grad():

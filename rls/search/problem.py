@@ -1,4 +1,4 @@
-"""What every search is given and what it returns: one signature for all methods."""
+"""The input and the output of every search: one signature for all methods."""
 
 from __future__ import annotations
 

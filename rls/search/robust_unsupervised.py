@@ -6,11 +6,12 @@ moves a fixed length down its own gradient (normalised gradient descent at a con
 steps in ever larger spaces take the place of a regulariser.
 
 The loss is mean |y - D(G(w))|. The published loss is a multiscale LPIPS (VGG16) plus 0.1 times the
-L1 distance at the last scale, and has no LPIPS at scales of 16 px or less. At low-resolution images
-of up to 16 px it is therefore the L1 distance alone, whose factor a normalised gradient ignores.
+L1 distance at the last scale, and has no LPIPS at scales of 16 px or less. For low-resolution
+images of up to 16 px it is therefore the L1 distance alone, whose factor has no effect on a
+normalised gradient.
 
-The published search continues from its last iterates and returns the last; this one, as every
-method here, takes each image's best, so that it returns the best over all phases.
+The published search continues each phase from the last iterate and returns the last one. This one
+takes each image's best iterate, as every method here does, and so returns the best of all phases.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ AS_DEGRADED = "as_degraded"
 
 @dataclass(frozen=True)
 class Settings:
-    """What all searches share."""
+    """Settings that all searches share."""
 
     batch_size: int = option("Images searched at a time; every batch is filled to this size.")
     precision: str = option(

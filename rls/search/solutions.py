@@ -1,4 +1,4 @@
-"""Rows of several solutions for each image: choose the images, repeat them, write the results."""
+"""Choose the images that get several solutions, and write the results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rls.search.setup import Task
 
 
 def choose_rows(table: pd.DataFrame, most: int, seed: int) -> np.ndarray:
-    """Return the positions of at most ``most`` images a split, in equal parts of the treatments.
+    """Return the positions of at most ``most`` images a split, about equally many a treatment.
 
-    Images are ranked by a hash of seed and id within their treatment. The treatments take turns, so
+    Images are ranked within their treatment by a hash of seed and id. The treatments take turns, so
     that one with few images leaves its places to the others.
 
     Arguments:

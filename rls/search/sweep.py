@@ -68,7 +68,7 @@ def points_of(own: Point, lambdas_w: Sequence[float], lambdas_c: Sequence[float]
 
 
 def choose_cells(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
-    """Return the positions of ``count`` rows, equally many of each treatment up to one.
+    """Return the positions of ``count`` rows; numbers of different treatments differ by at most 1.
 
     A cell's rank depends on its id alone, not on the order of the table or on its other cells.
 
