@@ -32,7 +32,7 @@ OPTIONS = (*POSITIVE, "restart_spread")
 
 @dataclass(frozen=True)
 class Settings(SearchSettings):
-    """How many solutions of how many images, and what each kind needs."""
+    """Numbers of images and solutions, and the settings of each kind."""
 
     batch_size: int = option("Solutions searched at a time; batches are filled with whole images.")
     noise: str = option(
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch.
     from rls.runtime.checkpoint import StateFolder, identity_digest
     from rls.search import rls
-    from rls.search.batches import clear, solve
+    from rls.search.batches import remove_batches, solve
     from rls.search.posterior import Options, Sampler, solution_ids
     from rls.search.results import status_counts
     from rls.search.setup import exact_device, read_split, set_up
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = task.facts() | {
         "method": method.name,
         "kind": args.kind,
-        "settings": settings.of_the_result() | {"precision": task.problem.precision} | asdict(own),
+        "settings": settings.identity() | {"precision": task.problem.precision} | asdict(own),
     }
     n = settings.n_solutions
     print(
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         solved = solve(sampler, own, problem, rows_per_batch, state, NAME)
         digest = identity_digest(facts)
         write_solutions(args.output, task, solved, n, method.name, args.kind, digest)
-        clear(state)
+        remove_batches(state)
     for status, count in status_counts(solved).items():
         print(f"{NAME}: {count} solutions {status}", flush=True)
 

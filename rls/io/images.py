@@ -104,7 +104,7 @@ def as_tcyx(
             may share one axis of pages, in which the later letter varies fastest.
 
     Raises:
-        InputError: The axes leave open which are cells and which are channels.
+        InputError: The axes do not tell cells from channels.
     """
     found = f"{path} has the axes {axes} of {' x '.join(map(str, array.shape))}"
     axes = _undo_colour_guess(array.shape, axes, n_channels)

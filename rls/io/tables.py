@@ -18,7 +18,7 @@ from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 from rls.runtime.errors import InputError, first_line
 
 FOOTER_BYTES = 1 << 20  # More than the metadata of any of our tables.
-SECOND_FORM = "2:"  # Prefix of a digest of kinds; an older digest, of dtypes, has none.
+SECOND_FORM = "2:"  # Prefix of a digest of kinds. Older digests cover dtypes and have no prefix.
 
 
 def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> None:
@@ -104,7 +104,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
 
 
 def _writer(path: Path) -> str:
-    """Return the rule that a damaged parquet still names in its last part, '' if it does not."""
+    """Return the rule that the end of a damaged parquet file still names, '' if it does not."""
     try:
         with open(path, "rb") as handle:
             handle.seek(max(path.stat().st_size - FOOTER_BYTES, 0))

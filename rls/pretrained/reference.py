@@ -39,7 +39,7 @@ NAME = "measure_trust"
 
 
 def reference_cells(path: Path, splits: Sequence[str], model: Model, most: int) -> Stack:
-    """Return the reference cells, in an order that separates neighbours.
+    """Return the reference cells, shuffled so that neighbours are apart.
 
     Raises:
         InputError: They have other channels or another size than the generator's, or belong to the

@@ -75,8 +75,8 @@ def read_cells(
 ) -> Cells:
     """Read cells and put their channels in the order ``wanted``.
 
-    A file holds all channels of its cells, or one channel. In the second case the names of the
-    files hold the names of the channels (``cell1_dna.png`` and ``cell1_nfkb.png`` are one cell).
+    A file holds all channels of its cells, or one channel. In the second case its name contains the
+    name of the channel (``cell1_dna.png`` and ``cell1_nfkb.png`` are one cell).
 
     Arguments:
         said: Names of the channels in the order of the files; None takes the names in the files.

@@ -193,7 +193,7 @@ class StateFolder:
     def _checkpoints(self) -> list[Path]:
         return sorted(self.folder.glob("checkpoint-*.pt"))
 
-    def _failure_facts(self, sentence: str = "") -> dict[str, Any]:
+    def _failure_facts(self, sentence: str) -> dict[str, Any]:
         """Return the facts that two equal failures share: the run, the progress and the error."""
         newest = self._checkpoints()[-1:]
         progress = newest[0].name if newest else ""

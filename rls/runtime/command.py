@@ -78,7 +78,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
                 dest="setting_" + field.name,
                 default=None,
                 type=str,
-                nargs="*" if _is_tuple(kind) else None,
+                nargs="*" if typing.get_origin(kind) is tuple else None,
                 metavar=_metavar(kind, field),
                 help=field.metadata.get("help", "").replace("%", "%%"),
             )
@@ -231,8 +231,8 @@ def run(main: Callable[[], None]) -> NoReturn:
 def used() -> str:
     """Return a line with the processor time and the peak memory of this process and its children.
 
-    It ends the log of a job. Snakemake's benchmark samples the process now and then, and misses
-    most of the processor time of a short job.
+    The line ends the log of a job. Snakemake's benchmark samples the process only now and then, and
+    so misses most of the processor time of a short job.
     """
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(one.ru_utime + one.ru_stime for one in both)
@@ -244,11 +244,6 @@ def _text(value: object) -> str:
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _is_tuple(kind: type | UnionType) -> bool:
-    inner = typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    return any(typing.get_origin(arg) is tuple for arg in inner)
 
 
 def _metavar(kind: type | UnionType, field: dataclasses.Field[object]) -> str:

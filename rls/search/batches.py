@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -37,17 +37,6 @@ class Solved:
     columns: dict[str, np.ndarray]
 
 
-def filled(n: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (rows, number of rows that count) for every batch; repeats fill up the last one.
-
-    Some matrix products round differently at other batch sizes. All batches therefore have the same
-    size, so that a result does not depend on where a shard ends.
-    """
-    for first in range(0, n, batch_size):
-        rows = np.arange(first, min(first + batch_size, n))
-        yield np.resize(rows, batch_size), len(rows)
-
-
 def solve(
     method: Method[S],
     settings: S,
@@ -58,6 +47,9 @@ def solve(
 ) -> Solved:
     """Return the reconstruction of all images of ``problem``, reusing finished batches.
 
+    Some matrix products round differently at other batch sizes. Repeats therefore fill up the last
+    batch, so that a result does not depend on where a shard ends.
+
     Arguments:
         label: Name of the command in what is printed.
 
@@ -66,48 +58,42 @@ def solve(
         Stopped: A time limit is near, or a signal asked to stop; finished batches are kept.
     """
     n = len(problem.y)
-    batches = list(filled(n, batch_size))
+    batches = [np.arange(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
     files = [state.folder / f"batch-{i:06d}.safetensors" for i in range(len(batches))]
     done = [_read(file, label) for file in files]
-    n_done = sum(count for (_, count), part in zip(batches, done, strict=True) if part)
+    n_done = sum(len(rows) for rows, part in zip(batches, done, strict=True) if part)
     if n_done:
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
     with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch:
-        for i, (rows, count) in enumerate(batches):
+        for i, rows in enumerate(batches):
             if done[i] is not None:
                 continue
             left = sum(part is None for part in done)
-            found = method.super_resolve(
-                take(problem, rows), settings, BatchProgress(bar, left, watch)
-            )
-            part = _on_cpu(found, [problem.image_ids[row] for row in rows[:count]])
+            batch = select_rows(problem, np.resize(rows, batch_size))
+            found = method.super_resolve(batch, settings, BatchProgress(bar, left, watch))
+            part = _on_cpu(found, batch.image_ids[: len(rows)])
             # Saving the checkpoint proves that the lock is still ours before the batch is written.
             state.save(i, {"batch": i})
             _write(files[i], part)
             done[i] = part
-            bar.advance(count)
+            bar.advance(len(rows))
             if watch.due() and left > 1:
                 raise watch.stopped(f"after {bar.done} of {n} images")
-    return join([part for part in done if part is not None])
+    parts = [part for part in done if part is not None]
+    return Solved(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.latents for part in parts]),
+        {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+    )
 
 
-def take(problem: Problem, rows: np.ndarray) -> Problem:
+def select_rows(problem: Problem, rows: np.ndarray) -> Problem:
     """Return the problem of the images at ``rows``."""
     ids = tuple(problem.image_ids[row] for row in rows)
     return replace(problem, y=problem.y[torch.as_tensor(rows)], image_ids=ids)
 
 
-def join(parts: Sequence[Solved]) -> Solved:
-    """Return the concatenation of the parts."""
-    names = parts[0].columns
-    return Solved(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.latents for part in parts]),
-        {name: np.concatenate([part.columns[name] for part in parts]) for name in names},
-    )
-
-
-def clear(state: StateFolder) -> None:
+def remove_batches(state: StateFolder) -> None:
     """Remove the saved batches, once the result is written."""
     for path in state.folder.glob("batch-*.safetensors"):
         path.unlink(missing_ok=True)

@@ -29,9 +29,9 @@ from torch import Tensor
 from rls.networks.perceptual import VGG_CHANNELS, load_torchscript
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
+from rls.search.descent import Losses, Objective, Variables, loss_columns, search
 from rls.search.forward import interpolate_noaa
 from rls.search.geometry import cosine_distance, mean_square, style_radius
-from rls.search.loop import Losses, Objective, Variables, loss_columns, search
 from rls.search.objective import reported_terms
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES

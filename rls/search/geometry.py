@@ -2,8 +2,8 @@
 
 PULSE: Menon et al. 2020, "PULSE: Self-Supervised Photo Upsampling via Latent Space Exploration of
 Generative Models", CVPR. BRGM: Marinescu et al. 2020, "Bayesian Image Reconstruction using Deep
-Generative Models", arXiv 2012.04567. Where a paper is silent, its authors' program decides. What
-they sum over a batch is summed here for each image, shape (n,).
+Generative Models", arXiv 2012.04567. Where a paper is silent, its authors' program decides. Their
+sums over a batch are taken here for each image, shape (n,).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from rls.prior.gaussianize import LEAKY_SLOPE
-from rls.search.loop import Variables
+from rls.search.descent import Variables
 
 # Constants of PULSE's program, which has 18 styles of 512 dimensions. They are kept for every
 # generator, so that PULSE's weight of the term keeps its meaning.

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rls.io.names import SOLUTION_KINDS
 from rls.search import rls
-from rls.search.loop import Losses, Objective, Variables, loss_columns, search
+from rls.search.descent import Losses, Objective, Variables, loss_columns, search
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
 from rls.stylegan2.networks import Precision
 
@@ -183,7 +183,7 @@ class GaussianObjectives:
         """Return a loss with the gradient of minus the lower bound, and a value that falls.
 
         The bound is stochastic, so its minimum is luck. A value that decreases with every step
-        makes the loop keep the last finite iterate, even when it evaluates the loss between steps.
+        makes the search keep the last finite iterate, even if it evaluates the loss between steps.
         """
         mu, sigma = variables[0], self.sigma(variables[1])
         searching = torch.is_grad_enabled()

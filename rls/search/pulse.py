@@ -22,8 +22,8 @@ from torch import Tensor
 
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
+from rls.search.descent import Losses, Variables, loss_columns, search
 from rls.search.geometry import geocross, leaky_moments, mean_square, onto_spheres, to_styles
-from rls.search.loop import Losses, Variables, loss_columns, search
 from rls.search.objective import reported_terms
 from rls.search.problem import (
     BatchProgress,

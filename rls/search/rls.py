@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rls.runtime.command import option
-from rls.search.loop import Losses, Objective, Variables, loss_columns, search
+from rls.search.descent import Losses, Objective, Variables, loss_columns, search
 from rls.search.objective import CROSS, fidelity, norm_deviation, prior
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES

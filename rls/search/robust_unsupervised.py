@@ -26,8 +26,8 @@ from torch import Tensor
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
+from rls.search.descent import Losses, Objective, loss_columns, search
 from rls.search.filterwise import filter_counts, mean_styles, split, synthesise
-from rls.search.loop import Losses, Objective, loss_columns, search
 from rls.search.objective import fidelity
 from rls.search.optimisers import NormalisedGradient, Variables
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
@@ -58,7 +58,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Phase:
-    """One latent space: its variables, and the images that they stand for.
+    """One latent space: its variables, and the images that they represent.
 
     Attributes:
         widen: Returns the variables of the same images in this space from those of the space

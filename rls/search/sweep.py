@@ -52,7 +52,7 @@ def own_point(method: ChosenMethod) -> Point:
     return Point(*(getattr(method.settings, name) for name in LAMBDAS))
 
 
-def points_of(own: Point, lambdas_w: Sequence[float], lambdas_c: Sequence[float]) -> list[Point]:
+def sweep_points(own: Point, lambdas_w: Sequence[float], lambdas_c: Sequence[float]) -> list[Point]:
     """Return the method's own pair, then both lists with the other weight at its own value.
 
     Raises:

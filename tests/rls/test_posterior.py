@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rls.io.names import SOLUTION_KINDS
 from rls.search import rls
-from rls.search.batches import take
+from rls.search.batches import select_rows
 from rls.search.posterior import (
     ARTICLE,
     RESTARTS,
@@ -187,7 +187,7 @@ def test_an_images_solutions_differ_and_do_not_depend_on_its_company(problem, ki
     images = found.images.reshape(6, 3, -1)
     assert float((images[:, 0] - images[:, 1]).abs().amax(1).min()) > 1e-3
     rows = [12, 13, 14, 3, 4, 5]  # These are images 4 and 1.
-    alone = sampler.super_resolve(take(problem, torch.tensor(rows).numpy()), SEARCH, quiet())
+    alone = sampler.super_resolve(select_rows(problem, torch.tensor(rows).numpy()), SEARCH, quiet())
     assert torch.allclose(alone.images, found.images[rows], atol=2e-4)
     assert set(found.columns) >= {"loss_total", "loss_fidelity", "log_prior", "sigma_mean"}
     # The losses are those of each solution.
