@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from rls.io.names import TUNE
-from rls.runtime.command import option, run
-from rls.search.arguments import TwoSectionParser, add_files, inputs_of, parse
+from rls.runtime.command import Parser, option, run
+from rls.search.arguments import add_files, inputs_of, parse
 from rls.search.settings import Settings as SearchSettings
 
 NAME = "sweep_lambdas"
@@ -36,7 +36,7 @@ class AllSettings(Settings, SearchSettings):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Search all points and write them as one stack."""
-    parser = TwoSectionParser(__doc__, AllSettings, NAME)
+    parser = Parser(__doc__, AllSettings, NAME, shared="super_resolve")
     add_files(parser, required=("generator", "flow", "styles"))
     args, settings, method = parse(parser, sys.argv[1:] if argv is None else argv)
     # Imported here, so that --help does not wait for torch.

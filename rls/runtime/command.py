@@ -56,16 +56,17 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         doc: The module's docstring, which ``--help`` shows.
         settings: A frozen dataclass whose fields are made by :func:`option`.
         section: The name of the section in the configuration file.
+        shared: The name of another section, whose values ``section`` overrides.
     """
 
-    def __init__(self, doc: str | None, settings: type[S], section: str) -> None:
+    def __init__(self, doc: str | None, settings: type[S], section: str, shared: str = "") -> None:
         super().__init__(
             description=doc,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         self.settings = settings
-        self.section = section
+        self.section, self.shared = section, shared
         self.hints = typing.get_type_hints(settings)
         self.fields = {field.name: field for field in dataclasses.fields(settings)}
         self.add_argument("--config", type=Path, help=f"YAML file; its section '{section}' is read")
@@ -123,7 +124,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         content = yaml.safe_load(path.read_text()) or {}
         if self.section not in content:
             raise InputError(f"{path} has no section '{self.section}'. Add it, or give flags.")
-        return content[self.section]
+        return {**content.get(self.shared, {}), **content[self.section]}
 
 
 def make_settings(settings: type[S], values: Mapping[str, Any], section: str) -> S:

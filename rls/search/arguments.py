@@ -49,15 +49,6 @@ def add_files(parser: argparse.ArgumentParser, required: Collection[str] = ()) -
     parser.add_argument("--state", type=Path, required=True, help="folder of finished batches")
 
 
-class TwoSectionParser(Parser[S]):
-    """A parser that also reads section ``super_resolve``, the settings that all searches share."""
-
-    def _section_values(self, path: Path | None) -> Mapping[str, Any]:
-        own = super()._section_values(path)
-        content = yaml.safe_load(path.read_text()) if path else {}
-        return {**content.get("super_resolve", {}), **own}
-
-
 def inputs_of(args: argparse.Namespace) -> Inputs:
     """Return the values of the flags that :func:`add_files` added."""
     names = (field.name for field in dataclasses.fields(Inputs))
