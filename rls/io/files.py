@@ -54,7 +54,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         # Some writers leave files that only their owner may read.
         os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, path)
-    except Exception as error:  # Writers wrap the system's error in errors of their own.
+    except Exception as error:  # Some writers wrap the system's error in one of theirs.
         if not isinstance(error, InputError) and full_disk(error):
             raise InputError(
                 f"The disk is full while writing {path}; nothing was changed there. "

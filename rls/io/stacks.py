@@ -22,7 +22,7 @@ from rls.runtime.errors import InputError, first_line
 SUFFIX = ".ome.tif"
 FREED_TOGETHER = 256  # Images of a memory-mapped stack that are read before they are freed.
 KNOWN = ("facts", "image_ids", "pixel_size_um")
-# Our own error reports a damaged file, about which tifffile would log as well.
+# Our own error reports a damaged file, so that tifffile need not log it.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 

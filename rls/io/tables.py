@@ -17,7 +17,7 @@ from rls.io.digests import check_digest, leave_digest, rerun
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 from rls.runtime.errors import InputError, first_line
 
-FOOTER_BYTES = 1 << 20  # More than the metadata of any of our tables.
+FOOTER_BYTES = 1 << 20  # More than the metadata of any table of ours takes.
 SECOND_FORM = "2:"  # Prefix of a digest of kinds. Older digests cover dtypes and have no prefix.
 
 

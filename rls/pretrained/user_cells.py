@@ -54,7 +54,7 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
                 raise InputError(
                     f"The folder {path} holds no image ({', '.join(SUFFIXES)}). Give another."
                 )
-            # Every number in a name counts as a number, and comes after text.
+            # Numbers in names are compared as numbers, and sort after text.
             parts = {p: re.split(r"(\d+)", p.name) for p in found}
             files += sorted(
                 found,

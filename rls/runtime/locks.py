@@ -23,7 +23,7 @@ from rls.runtime.errors import InputError
 HEARTBEAT_S = 10.0
 STALE_S = 90.0
 PATIENCE_S = 60.0  # How long to wait for another writer of an output; most jobs end sooner.
-LOOK_S = 0.2  # Time between two looks at another process's lock.
+LOOK_S = 0.2  # Time between two checks of another process's lock.
 active = False  # True if the command is a process of its own; tests run many in one process.
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 Variables = tuple[Tensor, ...]
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as PULSE and RLS use them.
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as in PULSE and RLS.
 
 
 class Optimiser:
