@@ -43,7 +43,7 @@ def gaussian_blur(image: np.ndarray, radius: float, random: np.random.Generator)
     return ndimage.gaussian_filter(image, (0.0, radius, radius), mode="nearest")
 
 
-# The number is the largest value allowed: a share is at most 1, a standard deviation has no upper limit.
+# The number is the greatest value: a share is at most 1, a standard deviation is not limited.
 DEGRADATIONS: dict[str, tuple[Degradation, float]] = {
     "gaussian_noise": (gaussian_noise, np.inf),
     "salt_and_pepper": (salt_and_pepper, 1.0),
