@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         facts = trust.image_facts(scale.to_unit(kept.images), kept.channels)
         values, why = trust.judge(facts, trust.Reference.from_dict(reference))
         table = table.assign(trust=values, trust_why=why)
-        trust.say_trust(values, why)
+        trust.print_trust(values, why)
     write_intensity(args.intensity, scale, written_by=LOW_RESOLUTION)
     write_stack(
         args.output,

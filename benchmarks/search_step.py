@@ -31,8 +31,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.training_step import peak_gflops
 from rls.runtime.device import choose_device, has_fast_bfloat16
 from rls.runtime.progress import Progress
+from rls.search.descent import Losses, Variables, search
 from rls.search.forward import Resize, downscale
-from rls.search.loop import Losses, Variables, search
 from rls.search.objective import fidelity
 from rls.search.problem import BatchProgress, to_unit
 from rls.stylegan2.cost import memory_gib

@@ -21,7 +21,7 @@ IMAGES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Settings:
-    """How D and the chain act."""
+    """Settings of D and of the chain."""
 
     border: str = option(
         "Rule of D at the border: renormalize (Pillow) or reflect (PULSE).",

@@ -1,4 +1,4 @@
-"""Copy a trained generator into a folder of its own, with a card that says what it is.
+"""Copy a trained generator into a folder of its own, with a card that describes it.
 
 The flow goes with it where the results hold one, and so do the search's settings and the trust that
 measure_trust has written: with these the folder super-resolves other people's cells.

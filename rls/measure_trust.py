@@ -1,4 +1,4 @@
-"""Measure what a model's own cells look like in low resolution and when searched: trust.json.
+"""Measure what a model's own cells look like in low resolution and after a search: trust.json.
 
 High-resolution cells that the generator has not seen are reduced by D and searched as the model's
 users will search. The facts of ``rls/pretrained/trust.py`` are kept as quantiles, from which
@@ -28,7 +28,7 @@ KEPT = ("batch_size", "precision", "noise", "border")
 
 @dataclass(frozen=True)
 class Settings(SearchSettings):
-    """What all searches share, and which cells."""
+    """Settings that all searches share, and the choice of cells."""
 
     quantise: str = option(
         "Quantisation of the low-resolution images: 8bit or none, as in degrade.",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from rls.io.names import EVALUATION, SOLUTION_KINDS, TUNE
 from rls.runtime.command import Parser, option, run
@@ -32,7 +32,7 @@ OPTIONS = (*POSITIVE, "restart_spread")
 
 @dataclass(frozen=True)
 class Settings(SearchSettings):
-    """How many solutions of how many images, and what each kind needs."""
+    """Numbers of images and solutions, and the settings of each kind."""
 
     batch_size: int = option("Solutions searched at a time; batches are filled with whole images.")
     noise: str = option(
@@ -73,11 +73,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch.
     from rls.runtime.checkpoint import StateFolder, identity_digest
     from rls.search import rls
-    from rls.search.batches import clear, solve
-    from rls.search.posterior import Options, Sampler
+    from rls.search.batches import remove_batches, solve
+    from rls.search.posterior import Options, Sampler, solution_ids
     from rls.search.results import status_counts
     from rls.search.setup import exact_device, read_split, set_up
-    from rls.search.solutions import choose_rows, with_solutions, write_solutions
+    from rls.search.solutions import choose_rows, write_solutions
 
     own = method.settings
     if not isinstance(own, rls.Settings):
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = task.facts() | {
         "method": method.name,
         "kind": args.kind,
-        "settings": settings.of_the_result() | {"precision": task.problem.precision} | asdict(own),
+        "settings": settings.identity() | {"precision": task.problem.precision} | asdict(own),
     }
     n = settings.n_solutions
     print(
@@ -104,11 +104,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         values = {name: getattr(settings, name) for name in OPTIONS}
         sampler = Sampler(Options(args.kind, n, **values))
         rows_per_batch = max(1, settings.batch_size // n) * n
-        problem = with_solutions(task.problem, n)
+        # The rows are (image, solution), the solutions of an image side by side.
+        problem = replace(
+            task.problem,
+            y=task.problem.y.repeat_interleave(n, 0),
+            image_ids=solution_ids(task.problem.image_ids, n),
+        )
         solved = solve(sampler, own, problem, rows_per_batch, state, NAME)
         digest = identity_digest(facts)
         write_solutions(args.output, task, solved, n, method.name, args.kind, digest)
-        clear(state)
+        remove_batches(state)
     for status, count in status_counts(solved).items():
         print(f"{NAME}: {count} solutions {status}", flush=True)
 

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings, method = parse(parser, argv)
     # Imported here, so that --help does not wait for torch.
     from rls.runtime.checkpoint import StateFolder, identity_digest
-    from rls.search.batches import clear, solve
+    from rls.search.batches import remove_batches, solve
     from rls.search.results import status_counts, write_results
     from rls.search.setup import exact_device, joint_digest, read_split, set_up
     from rls.search.shards import Shard
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = task.facts() | {
         "method": method.name,
         "search": method.search,
-        "settings": settings.of_the_result() | own,
+        "settings": settings.identity() | own,
         "images": joint_digest(everything.table["image_digest"]),
     }
     print(
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "n_rows": len(everything),
         }
         write_results(args.output, task, solved, method.name, columns)
-        clear(state)
+        remove_batches(state)
     for status, count in status_counts(solved).items():
         print(f"{NAME}: {count} images {status}", flush=True)
 

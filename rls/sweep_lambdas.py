@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from rls.io.names import TUNE
-from rls.runtime.command import option, run
-from rls.search.arguments import TwoSectionParser, add_files, inputs_of, parse
+from rls.runtime.command import Parser, option, run
+from rls.search.arguments import add_files, inputs_of, parse
 from rls.search.settings import Settings as SearchSettings
 
 NAME = "sweep_lambdas"
@@ -22,7 +22,7 @@ NAME = "sweep_lambdas"
 
 @dataclass(frozen=True)
 class Settings:
-    """Which cells and which weights."""
+    """Cells and weights of the sweep."""
 
     n_cells: int = option("Cells of split tune, the same number of each treatment.")
     lambdas_w: tuple[float, ...] = option("Weights of P_w, searched at the method's lambda_c.")
@@ -31,21 +31,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class AllSettings(Settings, SearchSettings):
-    """These beside what all searches share."""
+    """Settings of the sweep, and those that all searches share."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Search all points and write them as one stack."""
-    parser = TwoSectionParser(__doc__, AllSettings, NAME)
+    parser = Parser(__doc__, AllSettings, NAME, shared="super_resolve")
     add_files(parser, required=("generator", "flow", "styles"))
     args, settings, method = parse(parser, sys.argv[1:] if argv is None else argv)
     # Imported here, so that --help does not wait for torch.
     from rls.runtime.checkpoint import StateFolder
-    from rls.search.batches import clear
+    from rls.search.batches import remove_batches
     from rls.search.setup import exact_device, read_split, set_up
-    from rls.search.sweep import choose_cells, own_point, points_of, search_points, write_points
+    from rls.search.sweep import choose_cells, own_point, search_points, sweep_points, write_points
 
-    points = points_of(own_point(method), settings.lambdas_w, settings.lambdas_c)
+    points = sweep_points(own_point(method), settings.lambdas_w, settings.lambdas_c)
     device = exact_device(settings)
     tune = read_split(args.low_resolution, TUNE)
     stack = tune.select(choose_cells(tune.table, settings.n_cells, settings.seed))
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_points(args.output, task, points, found, method)
     for state in states:
         with state:
-            clear(state)
+            remove_batches(state)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 
 from rls.io import Intensity, Stack
 from rls.pretrained.files import read_json
-from rls.pretrained.scale import percentile_scale
+from rls.pretrained.intensity_scale import percentile_scale
 from rls.pretrained.user_cells import PIXEL_TOLERANCE
 from rls.runtime.errors import InputError
 

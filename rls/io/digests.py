@@ -1,4 +1,4 @@
-"""Digests of files that people read and edit (CSV, JSON), each in a hidden file beside its own."""
+"""Digests of files that people read and edit (CSV, JSON), each in a hidden file beside the file."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rls.runtime.errors import InputError
@@ -34,14 +34,6 @@ def full_disk(error: BaseException) -> bool:
     )
 
 
-def _refuse_full(path: Path, error: Exception) -> None:
-    if not isinstance(error, InputError) and full_disk(error):
-        raise InputError(
-            f"The disk is full while writing {path}; nothing was changed there. "
-            f"Free space and run the same command again."
-        ) from error
-
-
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; flush it to disk and rename it on success.
@@ -52,25 +44,26 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         InputError: The disk is full.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _refuse_full(path, error)
-        raise
     # The temporary name keeps the suffix, because some writers choose their format by it.
     temporary = path.with_name(f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         # Some writers leave files that only their owner may read.
         os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, path)
-    except Exception as error:  # Writers wrap the system's error in errors of their own.
-        _refuse_full(path, error)
+    except Exception as error:  # Some writers wrap the system's error in one of theirs.
+        if not isinstance(error, InputError) and full_disk(error):
+            raise InputError(
+                f"The disk is full while writing {path}; nothing was changed there. "
+                f"Free space and run the same command again."
+            ) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # The rename has moved it, or its folder could not be made.
+            temporary.unlink()
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -90,7 +83,7 @@ def file_digest(path: Path | str) -> str:
 def json_digest(content: Mapping[str, object]) -> str:
     """Return the blake2b digest of ``content`` as JSON, 32 hexadecimal digits.
 
-    It is the same before ``content`` was written as JSON and after it was read again.
+    Writing ``content`` as JSON and reading it again does not change it.
     """
     # The round trip turns every key into text, which decides the order of the keys.
     text = json.dumps(json.loads(json.dumps(content)), sort_keys=True)

@@ -60,7 +60,18 @@ def read_planes(path: Path, n_channels: int, axes: str | None = None) -> Planes:
             f"Found the file {path}, expected a TIFF or PNG ({', '.join(SUFFIXES)}). Save it as "
             "TIFF: formats such as JPEG change intensities."
         )
-    _check_pixels(planes.images, path)
+    images = planes.images
+    if images.dtype.kind not in "uif":
+        raise InputError(
+            f"{path} holds values of type {images.dtype}, expected 8-bit, 16-bit or float "
+            "intensities. Save it as one of these."
+        )
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
+        raise InputError(
+            f"{path} has values that are not finite (NaN or infinite) in {len(bad)} of "
+            f"{len(images)} cells, first in number {bad[0] + 1}. Leave these cells out."
+        )
     return planes
 
 
@@ -93,7 +104,7 @@ def as_tcyx(
             may share one axis of pages, in which the later letter varies fastest.
 
     Raises:
-        InputError: The axes leave open which are cells and which are channels.
+        InputError: The axes do not tell cells from channels.
     """
     found = f"{path} has the axes {axes} of {' x '.join(map(str, array.shape))}"
     axes = _undo_colour_guess(array.shape, axes, n_channels)
@@ -162,6 +173,11 @@ def _name_channels(array: np.ndarray, axes: str, n_channels: int, found: str) ->
 def _as_said(
     array: np.ndarray, axes: str, said: str, n_channels: int, found: str
 ) -> tuple[np.ndarray, str]:
+    """Return the array and its axes by the user's letters; one axis of pages may be split in two.
+
+    Raises:
+        InputError: The letters are unknown, or do not fit the array.
+    """
     if sorted(said) not in (sorted(s) for s in ("YX", "TYX", "CYX", "TCYX")):
         raise InputError(
             f"Found --axes {said}, expected T (cells), C (channels), Y and X, such as TCYX."
@@ -247,17 +263,3 @@ def _read_png(path: Path) -> np.ndarray:
         f"The image {path} is of the PNG mode {mode}, expected grey (8 or 16 bit) or RGB without "
         "transparency or indexed colours. Save it so."
     )
-
-
-def _check_pixels(images: np.ndarray, path: Path) -> None:
-    if images.dtype.kind not in "uif":
-        raise InputError(
-            f"{path} holds values of type {images.dtype}, expected 8-bit, 16-bit or float "
-            "intensities. Save it as one of these."
-        )
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
-        raise InputError(
-            f"{path} has values that are not finite (NaN or infinite) in {len(bad)} of "
-            f"{len(images)} cells, first in number {bad[0] + 1}. Leave these cells out."
-        )

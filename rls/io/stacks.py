@@ -20,15 +20,15 @@ from rls.io.tables import read_table, write_table
 from rls.runtime.errors import InputError, first_line
 
 SUFFIX = ".ome.tif"
-LET_GO_IMAGES = 256  # Images of a mapped stack that are read before they are dropped from memory.
+FREED_TOGETHER = 256  # Images of a memory-mapped stack that are read before they are freed.
 KNOWN = ("facts", "image_ids", "pixel_size_um")
-# Our error says in a sentence what tifffile logs about a damaged file.
+# Our own error reports a damaged file, so that tifffile need not log it.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Images of cells and what is known about each.
+    """Images of cells, and a table with a row for each.
 
     Attributes:
         images: Array (n, c, y, x): uint16 raw counts, or float32 counts where computed.
@@ -67,32 +67,25 @@ def image_digests(images: np.ndarray) -> list[str]:
     """Return the blake2b digest of each image's shape, type and pixels; images (n, c, y, x)."""
     digests = []
     head = f"{images.dtype.str}{images.shape[1:]}".encode()
-    for number, image in enumerate(images, start=1):
+    for image in _in_turn(images):
         digest = hashlib.blake2b(head, digest_size=DIGEST_BYTES)
-        digest.update(np.ascontiguousarray(image).tobytes())
+        digest.update(image.tobytes())
         digests.append(digest.hexdigest())
-        if number % LET_GO_IMAGES == 0:
-            let_go(images)
     return digests
 
 
-def let_go(images: np.ndarray) -> None:
-    """Drop from memory the pages of an array that is mapped from a file; leave other arrays.
+def _in_turn(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the images one by one; of a memory-mapped array, free those that were read.
 
-    Pages that were read count as memory of the process although the file holds them.
+    Otherwise the pages that were read count as memory of the process, although the file holds
+    them.
     """
     mapped = getattr(images, "_mmap", None)
     shared = isinstance(images, np.memmap) and images.mode != "c"
-    if mapped is not None and shared and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def _pages(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the planes (y, x) of images (n, c, y, x) in order, dropping those that were read."""
     for number, image in enumerate(images, start=1):
-        yield from np.ascontiguousarray(image)
-        if number % LET_GO_IMAGES == 0:
-            let_go(images)
+        yield np.ascontiguousarray(image)
+        if number % FREED_TOGETHER == 0 and mapped and shared and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def write_stack(
@@ -140,10 +133,11 @@ def write_stack(
         "Description": description,
         "MapAnnotation": {"Namespace": "rls/stack", **known, "digest": _digest(known)},
     }
+    planes = (plane for image in _in_turn(images) for plane in image)
     with atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,
-            _pages(images) if isinstance(images, np.memmap) else images,
+            planes if isinstance(images, np.memmap) else images,
             shape=images.shape,
             dtype=images.dtype,
             ome=True,
@@ -186,7 +180,15 @@ def read_stack(path: Path | str, *, memory_map: bool = False, verify: bool = Tru
             f"the stack and {table['image_id'][first]} in the table. {rerun(path, written_by)}"
         )
     if verify:
-        _verify(path, images, table, written_by)
+        wrong = np.flatnonzero(
+            np.asarray(image_digests(images)) != table["image_digest"].to_numpy()
+        )
+        if len(wrong):
+            raise InputError(
+                f"{len(wrong)} of {len(table)} images in {path} are not those that were written "
+                f"(first: {ids[wrong[0]]}); the stack was damaged or swapped. "
+                f"{rerun(path, written_by)}"
+            )
     return Stack(images, table, channels, facts["pixel_size_um"], facts["description"])
 
 
@@ -251,14 +253,3 @@ def _facts(ome: dict) -> dict:
     facts["image_ids"] = json.loads(values["image_ids"])
     facts["pixel_size_um"] = float(values["pixel_size_um"])
     return facts
-
-
-def _verify(path: Path, images: np.ndarray, table: pd.DataFrame, written_by: str) -> None:
-    found = np.asarray(image_digests(images))
-    wrong = np.flatnonzero(found != table["image_digest"].to_numpy())
-    if len(wrong):
-        first = table["image_id"].iloc[int(wrong[0])]
-        raise InputError(
-            f"{len(wrong)} of {len(table)} images in {path} are not those that were written "
-            f"(first: {first}); the stack was damaged or swapped. {rerun(path, written_by)}"
-        )

@@ -17,8 +17,8 @@ from rls.io.digests import check_digest, leave_digest, rerun
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 from rls.runtime.errors import InputError, first_line
 
-FOOTER_BYTES = 1 << 20  # More than the metadata of any of our tables.
-SECOND_FORM = "2:"  # Prefix of a digest of kinds; an older digest, of dtypes, has none.
+FOOTER_BYTES = 1 << 20  # More than the metadata of any table of ours takes.
+SECOND_FORM = "2:"  # Prefix of a digest of kinds. Older digests cover dtypes and have no prefix.
 
 
 def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> None:
@@ -63,7 +63,11 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
     """
     path = need_file(path, "table")
     try:
-        table, written_by = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
+        if path.suffix == ".csv":
+            written_by = check_digest(path)
+            table = pd.read_csv(path)
+        else:
+            table, written_by = _read_parquet(path)
     except Exception as error:  # Damaged bytes raise whatever the parser meets first.
         if isinstance(error, InputError):
             raise
@@ -79,12 +83,6 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
             f"it has {', '.join(map(str, table.columns))}. {rerun(path, written_by)}"
         )
     return table
-
-
-def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
-    """Return (table, rule)."""
-    written_by = check_digest(path)
-    return pd.read_csv(path), written_by
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
@@ -106,7 +104,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
 
 
 def _writer(path: Path) -> str:
-    """Return the rule that a damaged parquet still names in its last part, '' if it does not."""
+    """Return the rule that the end of a damaged parquet file still names, '' if it does not."""
     try:
         with open(path, "rb") as handle:
             handle.seek(max(path.stat().st_size - FOOTER_BYTES, 0))

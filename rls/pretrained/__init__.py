@@ -1,1 +1,1 @@
-"""A pretrained model as a folder: its files, their use on a user's own cells, and its trust."""
+"""Pretrained models as folders: their files, their use on a user's own cells, and trust."""

@@ -15,9 +15,9 @@ from rls.io import Intensity, image_digests, table_path, write_stack, write_tabl
 from rls.io.names import OK
 from rls.pretrained import trust
 from rls.pretrained.files import FLOW
+from rls.pretrained.intensity_scale import choose_scale
 from rls.pretrained.model_folder import Model, read_model
 from rls.pretrained.reference import find_reference, search_facts, search_settings
-from rls.pretrained.scale import choose_scale
 from rls.pretrained.side_by_side import write_side_by_side
 from rls.pretrained.user_cells import Cells, check_pixel_size, check_size, read_cells
 from rls.runtime.checkpoint import StateFolder
@@ -33,7 +33,7 @@ NAME = "super_resolve"
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for; the flags of the same names say what each is.
+    """A user's request; its fields are the flags of the same names.
 
     Attributes:
         channels: Names in the order of the files, None to take those in the files.
@@ -79,7 +79,7 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     scale = choose_scale(cells, model.intensity, request.intensity, request.percentiles, pixels)
     y = scale.to_unit(cells.images)
     problem = model.problem(y, cells.image_ids, factor, settings, device, request.network)
-    shared = settings.of_the_result() | {"precision": problem.precision}
+    shared = settings.identity() | {"precision": problem.precision}
     identity = {
         "settings": shared | asdict(method.settings),
         "method": method.name,
@@ -105,7 +105,7 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     for status, count in status_counts(solved).items():
         if status != OK:
             print(f"warning: {count} cells ended with search_status {status}", flush=True)
-    trust.say_trust(*judged)
+    trust.print_trust(*judged)
 
 
 def check(cells: Cells, model: Model, factor: int, method: ChosenMethod) -> None:

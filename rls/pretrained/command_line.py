@@ -8,8 +8,8 @@ cropped around its nucleus. Writes beside --out a table (.parquet, and .csv to o
 Column trust says how much each cell is like the model's own cells: see rls/pretrained/trust.py.
 """
 
-# The docstring is the help of the tool, which two commands run: rls.super_resolve_files, and
-# rls.super_resolve in its old form, with files or --model.
+# This docstring is the help of the tool. Two commands run it: rls.super_resolve_files, and
+# rls.super_resolve when it is given files or --model, which is the older form.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copy a trained generator into a model folder, with a card that says what it is."""
+"""Copy a trained generator into a model folder, with a card that describes it."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     """Copy the files of an assay's results to the folder ``output``, and write its card.
 
     Arguments:
-        title, about: What the card calls the model, and says of it.
+        title, about: Name and description of the model on the card.
         command: The command that makes the model again.
 
     Raises:
-        InputError: A file is missing, damaged or too large, or the flow is of another generator.
+        InputError: A file is missing, damaged or too large, or the flow is not of this generator.
     """
     tensors, header = read_weights(results / FILE, kind="generator")
     read_weights(results / TRAINING, kind="discriminator")
@@ -72,8 +72,13 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     optional = [name for name in (SEARCH, TRUST) if (results / name).is_file()]
     flow = [FLOW] if (results / FLOW).is_file() else []
     copied = (FILE, TRAINING, INTENSITY, *BESIDE, *optional)
-    for name in (*copied, *flow):
-        _refuse_large(results / name)
+    for path in (results / name for name in (*copied, *flow)):
+        megabytes = path.stat().st_size / 1e6
+        if megabytes > LARGEST_MB:
+            raise InputError(
+                f"{path} has {megabytes:.1f} MB, more than the {LARGEST_MB:g} MB that a model that "
+                "comes with the program may have."
+            )
     for name in copied:
         with atomic_path(output / name) as temporary:
             temporary.write_bytes((results / name).read_bytes())
@@ -122,7 +127,7 @@ def card(
 
 
 def own_cells(folder: Path, image_size: int) -> str:
-    """Return the card's section on use with own cells; '' for a model folder without trust."""
+    """Return the card's section on a user's own cells, '' for a model folder without trust."""
     search, trust = (read_json(folder / name).get("factors", {}) for name in (SEARCH, TRUST))
     lines = []
     for factor, methods in trust.items():
@@ -157,12 +162,3 @@ def copy_flow(results: Path, output: Path, generator: str) -> None:
         )
     header.pop("digest")
     write_weights(output / FLOW, tensors, {**header, "generator_digest": generator})
-
-
-def _refuse_large(path: Path) -> None:
-    size = path.stat().st_size
-    if size > LARGEST_MB * 1e6:
-        raise InputError(
-            f"{path} has {size / 1e6:.1f} MB, more than the {LARGEST_MB:g} MB that a model that "
-            "comes with the program may have."
-        )

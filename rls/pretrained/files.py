@@ -8,6 +8,7 @@ like) may be. The results of an assay, ``runs/NAME/results/ASSAY``, are such a f
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the content of a JSON file of the model, empty where there is none.
 
     Raises:
-        InputError: The file is no JSON dictionary.
+        InputError: The file does not hold a JSON dictionary.
     """
     if not path.is_file():
         return {}
@@ -47,15 +48,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file of the model, with each list of numbers on one line."""
-    lines: list[str] = []
-    inside = False
-    for line in json.dumps(content, indent=1, ensure_ascii=False).split("\n"):
-        stripped = line.strip()
-        if inside:
-            space = " " if stripped[0] != "]" and not lines[-1].endswith("[") else ""
-            lines[-1] += space + stripped
-            inside = stripped[0] != "]"
-        else:
-            lines.append(line)
-            inside = stripped.endswith("[")
-    write_text(path, "\n".join(lines) + "\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    # Only the indentation has line breaks: inside a text, JSON writes them as two characters.
+    short = re.sub(
+        r"\[\n\s*([^][{}]*?)\n\s*\]",
+        lambda found: "[" + re.sub(r"\n\s*", " ", found[1]) + "]",
+        text,
+    )
+    write_text(path, short + "\n")

@@ -1,4 +1,4 @@
-"""Read a model folder: everything that super-resolving a user's own cells needs."""
+"""Read a model folder, which holds all that the super-resolution of a user's own cells needs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ N_STYLES, BATCH, STYLES_SEED = 10_000, 1000, 1  # Article 4.1: the mean of 10,00
 
 @dataclass(frozen=True)
 class Model:
-    """What a model folder holds.
+    """The content of a model folder.
 
     Attributes:
         flow: None where there is none.

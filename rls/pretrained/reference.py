@@ -1,4 +1,4 @@
-"""The reference of trust: measure what a model's own cells look like, and find it again.
+"""The reference of trust: measure the facts of a model's own cells, and look them up later.
 
 ``trust.json`` holds one entry for each factor and method, and the digest of the generator.
 """
@@ -39,11 +39,11 @@ NAME = "measure_trust"
 
 
 def reference_cells(path: Path, splits: Sequence[str], model: Model, most: int) -> Stack:
-    """Return the reference cells, in an order that separates neighbours.
+    """Return the reference cells, shuffled so that neighbours are apart.
 
     Raises:
-        InputError: They have other channels or another size than the generator's, or are of the
-            split that it was trained on.
+        InputError: They have other channels or another size than the generator's, or belong to the
+            split on which it was trained.
     """
     if GAN in splits:
         raise InputError(

@@ -1,4 +1,4 @@
-"""A picture for a first look: low-resolution cells beside the results, the least trusted too."""
+"""A picture for a first look: low-resolution cells beside results, with the least trusted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rls.pretrained.trust import FLAGGED
 from rls.stylegan2.grid import composite
 
 CELLS = 12
-LEAST_TRUSTED = 4  # Cells shown that are the least trusted; without them the picture flatters.
+LEAST_TRUSTED = 4  # The least trusted cells among those shown; without them the picture flatters.
 TILE = 96  # Smallest side of one image, in px.
 GAP, TEXT, TITLE = 4, 250, 34  # px
 WARNING, PLAIN = (255, 150, 60), (235, 235, 235)

@@ -211,7 +211,7 @@ def more_than_expected(trust: np.ndarray) -> bool:
     return bool(flagged and stats.binom.sf(flagged - 1, len(trust), FLAGGED) < 0.05)
 
 
-def say_trust(trust: np.ndarray, why: Sequence[str]) -> None:
+def print_trust(trust: np.ndarray, why: Sequence[str]) -> None:
     """Print how many cells are unlike the reference; warn where chance does not explain them.
 
     Arguments:

@@ -1,4 +1,4 @@
-"""A user's own low-resolution cells: from files of any naming to one array in a model's order."""
+"""Read a user's own low-resolution cells into one array, with channels in the model's order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Cells:
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:
-    """Return image files, and those in folders, sorted there as people count (2 before 10).
+    """Return the image files, and those in folders, which are sorted by number (2 before 10).
 
     Raises:
         InputError: A path does not exist, or a folder holds no image.
@@ -54,7 +54,12 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
                 raise InputError(
                     f"The folder {path} holds no image ({', '.join(SUFFIXES)}). Give another."
                 )
-            files += sorted(found, key=_counting)
+            # Numbers in names are compared as numbers, and sort after text.
+            parts = {p: re.split(r"(\d+)", p.name) for p in found}
+            files += sorted(
+                found,
+                key=lambda p: [(int(s), "") if s.isdigit() else (-1, s) for s in parts[p]],
+            )
         elif path.is_file():
             files.append(path)
         else:
@@ -70,8 +75,8 @@ def read_cells(
 ) -> Cells:
     """Read cells and put their channels in the order ``wanted``.
 
-    A file holds all channels of its cells, or one channel. In the second case the names of the
-    files hold the names of the channels (``cell1_dna.png`` and ``cell1_nfkb.png`` are one cell).
+    A file holds all channels of its cells, or one channel. In the second case its name contains the
+    name of the channel (``cell1_dna.png`` and ``cell1_nfkb.png`` are one cell).
 
     Arguments:
         said: Names of the channels in the order of the files; None takes the names in the files.
@@ -122,7 +127,7 @@ def check_size(cells: Cells, image_size: int, factor: int) -> None:
     """Refuse cells whose size is not the model's over ``factor``.
 
     Raises:
-        InputError: The size is another; the sentence tells what to do.
+        InputError: The size differs; the sentence tells what to do.
     """
     height, width = cells.images.shape[-2:]
     side = image_size // factor
@@ -250,9 +255,3 @@ def _stem(path: Path) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
-
-
-def _counting(path: Path) -> list[tuple[int, str]]:
-    return [
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)
-    ]

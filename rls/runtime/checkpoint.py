@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 KEPT = 2  # Checkpoints that stay in a folder.
-MOST_FAILURES = 2  # At one point of one run of Snakemake.
+MOST_FAILURES = 2  # Failures at the same point within one run of Snakemake.
 
 
 def identity(
@@ -100,18 +100,22 @@ class StateFolder:
         self.folder = Path(root) / f"{name}-{identity_digest(identity)}"
         self.identity = dict(identity)
         self.writes = writes
+        self._failure_file = self.folder / "failures.json"
         self._lock = Lock(self.folder / "lock.json", self.folder)
 
     def __enter__(self) -> StateFolder:
         if not self.writes:
             return self
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock.take()
-        try:
-            self._refuse_third_failure()
-        except InputError:
-            self._lock.give_back()
-            raise
+        self._lock.acquire()
+        last = self._last_failure()
+        count, sentence = last.pop("count", 0), last.get("sentence", "")
+        if last.get("run") and count >= MOST_FAILURES and last == self._failure_facts(sentence):
+            self._lock.release()
+            raise InputError(
+                f"This run has failed {count} times at the same point ({sentence}) and does not "
+                "try again. Mend the cause and start Snakemake again."
+            )
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink(missing_ok=True)
         write_text(self.folder / "identity.json", json.dumps(self.identity, indent=2) + "\n")
@@ -126,8 +130,14 @@ class StateFolder:
         if not self.writes:
             return
         if isinstance(error, Exception) and not isinstance(error, (Stopped, MemoryError)):
-            self._note_failure(f"{type(error).__name__}: {error}")
-        self._lock.give_back()
+            failure = self._failure_facts(f"{type(error).__name__}: {error}")
+            last = self._last_failure()
+            count = last.pop("count", 0)
+            failure["count"] = count + 1 if last == failure else 1
+            # The original error already reports a full disk.
+            with contextlib.suppress(OSError, InputError):
+                write_text(self._failure_file, json.dumps(failure) + "\n")
+        self._lock.release()
 
     def save(self, step: int, payload: Mapping[str, object]) -> None:
         """Write a checkpoint and delete all but the last two.
@@ -149,11 +159,12 @@ class StateFolder:
         torch.save(dict(payload), buffer)
         content = buffer.getvalue()
         digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
-        with atomic_path(self._path(step)) as temporary, open(temporary, "wb") as handle:
+        path = self.folder / f"checkpoint-{step:012d}.pt"
+        with atomic_path(path) as temporary, open(temporary, "wb") as handle:
             handle.write(digest)
             handle.write(content)
-        for path in self._checkpoints()[:-KEPT]:
-            path.unlink(missing_ok=True)
+        for old in self._checkpoints()[:-KEPT]:
+            old.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
         """Return the payload of the newest undamaged checkpoint, or None if there is none.
@@ -179,40 +190,17 @@ class StateFolder:
         for path in self._checkpoints():
             path.unlink(missing_ok=True)
 
-    def _path(self, step: int) -> Path:
-        return self.folder / f"checkpoint-{step:012d}.pt"
-
     def _checkpoints(self) -> list[Path]:
         return sorted(self.folder.glob("checkpoint-*.pt"))
 
-    @property
-    def _failures(self) -> Path:
-        return self.folder / "failures.json"
-
-    def _present(self, sentence: str = "") -> dict[str, Any]:
-        """Return what two failures must share to be the same: the run, the progress, the error."""
+    def _failure_facts(self, sentence: str) -> dict[str, Any]:
+        """Return the facts that two equal failures share: the run, the progress and the error."""
         newest = self._checkpoints()[-1:]
         progress = newest[0].name if newest else ""
         return {"run": os.environ.get(RUN, ""), "progress": progress, "sentence": sentence}
 
-    def _noted(self) -> dict[str, Any]:
+    def _last_failure(self) -> dict[str, Any]:
         try:
-            return json.loads(self._failures.read_text())
+            return json.loads(self._failure_file.read_text())
         except (OSError, ValueError):
             return {}
-
-    def _note_failure(self, sentence: str) -> None:
-        present, noted = self._present(sentence), self._noted()
-        count = noted.pop("count", 0) if {**noted, "count": 0} == {**present, "count": 0} else 0
-        # The original error already reports a full disk.
-        with contextlib.suppress(OSError, InputError):
-            write_text(self._failures, json.dumps({**present, "count": count + 1}) + "\n")
-
-    def _refuse_third_failure(self) -> None:
-        noted = self._noted()
-        count, sentence = noted.pop("count", 0), noted.get("sentence", "")
-        if noted.get("run") and count >= MOST_FAILURES and noted == self._present(sentence):
-            raise InputError(
-                f"This run has failed {count} times at the same point ({sentence}) and does not "
-                "try again. Mend the cause and start Snakemake again."
-            )

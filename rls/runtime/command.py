@@ -56,16 +56,17 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         doc: The module's docstring, which ``--help`` shows.
         settings: A frozen dataclass whose fields are made by :func:`option`.
         section: The name of the section in the configuration file.
+        shared: The name of another section, whose values ``section`` overrides.
     """
 
-    def __init__(self, doc: str | None, settings: type[S], section: str) -> None:
+    def __init__(self, doc: str | None, settings: type[S], section: str, shared: str = "") -> None:
         super().__init__(
             description=doc,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         self.settings = settings
-        self.section = section
+        self.section, self.shared = section, shared
         self.hints = typing.get_type_hints(settings)
         self.fields = {field.name: field for field in dataclasses.fields(settings)}
         self.add_argument("--config", type=Path, help=f"YAML file; its section '{section}' is read")
@@ -78,7 +79,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
                 dest="setting_" + field.name,
                 default=None,
                 type=str,
-                nargs="*" if _is_tuple(kind) else None,
+                nargs="*" if typing.get_origin(kind) is tuple else None,
                 metavar=_metavar(kind, field),
                 help=field.metadata.get("help", "").replace("%", "%%"),
             )
@@ -127,7 +128,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         for base in self.settings.__mro__:
             # A class whose fields several commands inherit names the section that they share.
             values |= content.get(vars(base).get("SECTION"), {})
-        return values | content[self.section]
+        return {**values, **content.get(self.shared, {}), **content[self.section]}
 
 
 def make_settings(settings: type[S], values: Mapping[str, Any], section: str) -> S:
@@ -204,11 +205,6 @@ def flags(values: Mapping[str, object]) -> list[str]:
     return result
 
 
-def as_flags(settings: DataclassInstance) -> list[str]:
-    """Return the flags that rebuild ``settings``."""
-    return flags(vars(settings))
-
-
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a command's ``main`` and exit with 0; print ``error: ...`` and exit with 1 on a fault.
 
@@ -240,8 +236,8 @@ def run(main: Callable[[], None]) -> NoReturn:
 def used() -> str:
     """Return a line with the processor time and the peak memory of this process and its children.
 
-    It ends the log of a job. Snakemake's benchmark samples the process now and then, and misses
-    most of the processor time of a short job.
+    The line ends the log of a job. Snakemake's benchmark samples the process only now and then, and
+    so misses most of the processor time of a short job.
     """
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(one.ru_utime + one.ru_stime for one in both)
@@ -253,11 +249,6 @@ def _text(value: object) -> str:
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _is_tuple(kind: type | UnionType) -> bool:
-    inner = typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    return any(typing.get_origin(arg) is tuple for arg in inner)
 
 
 def _metavar(kind: type | UnionType, field: dataclasses.Field[object]) -> str:

@@ -13,5 +13,5 @@ class InputError(ValueError):
 
 
 def first_line(error: BaseException, longest: int = 200) -> str:
-    """Return the first ``longest`` letters of an error's first line, its type if it has no text."""
+    """Return the start of an error's first line, up to ``longest`` characters, or its type."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:longest]

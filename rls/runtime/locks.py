@@ -23,19 +23,19 @@ from rls.runtime.errors import InputError
 HEARTBEAT_S = 10.0
 STALE_S = 90.0
 PATIENCE_S = 60.0  # How long to wait for another writer of an output; most jobs end sooner.
-LOOK_S = 0.2
-active = False  # Set if the command is a process of its own; a test calls many in one process.
+LOOK_S = 0.2  # Time between two checks of another process's lock.
+active = False  # True if the command is a process of its own; tests run many in one process.
 
 
 class Lock:
-    """The lock file ``path``; ``what`` is how sentences name what it guards."""
+    """The lock file ``path``; messages call the folder or output that it guards ``what``."""
 
     def __init__(self, path: Path, what: Path | str) -> None:
         self.path, self.what = path, what
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def take(self, patience_s: float = 0.0) -> None:
+    def acquire(self, patience_s: float = 0.0) -> None:
         """Take the lock, from a dead process if need be, and start its heartbeat.
 
         Arguments:
@@ -62,7 +62,7 @@ class Lock:
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Stop the heartbeat and remove the lock, unless another process has taken it over."""
         self._stop.set()
         if self._thread is not None:
@@ -174,8 +174,8 @@ def hold_outputs(arguments: Mapping[str, object]) -> None:
     for path in sorted(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock(path.with_name(f".lock-{path.name}"), path)
-        lock.take(PATIENCE_S)
-        atexit.register(lock.give_back)
+        lock.acquire(PATIENCE_S)
+        atexit.register(lock.release)
 
 
 def _token() -> str:

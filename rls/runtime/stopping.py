@@ -29,7 +29,7 @@ from rls.runtime.progress import format_seconds
 STATUS = 75
 MINUTES, REQUEUE = "RLS_STOP_AFTER_MINUTES", "RLS_REQUEUE"
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-RESERVE_S = 120.0  # Kept free before the limit, for a checkpoint on a slow disk.
+RESERVE_S = 120.0  # Time kept free before the limit, for a checkpoint on a slow disk.
 RESERVE_SHARE = 0.1  # The reserve's largest share of the time until the limit.
 SLACK = 1.5  # Safety factor over the slowest piece of work so far.
 STARTED = time.monotonic()

@@ -1,4 +1,4 @@
-"""Searches, one file for each method, and all that they share.
+"""Search methods, one file each, and the code that they share.
 
 A method is a module ``rls/search/NAME.py`` with a frozen dataclass ``Settings``, whose fields are
 made by :func:`rls.runtime.command.option`, and a function ``super_resolve(problem, settings,

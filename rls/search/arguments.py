@@ -1,4 +1,4 @@
-"""The flags that the commands of searches share, and those of each method's own settings."""
+"""Parse the flags that all commands of a search share, and those of the method's own settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ S = TypeVar("S", bound=AnySettings)
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files that a search reads, None where no file was given, and the factor."""
+    """The factor, and the files that a search reads; None where a file was not given."""
 
     low_resolution: Path
     intensity: Path
@@ -49,17 +49,8 @@ def add_files(parser: argparse.ArgumentParser, required: Collection[str] = ()) -
     parser.add_argument("--state", type=Path, required=True, help="folder of finished batches")
 
 
-class TwoSectionParser(Parser[S]):
-    """A parser that also reads what all searches share, from section ``super_resolve``."""
-
-    def _section_values(self, path: Path | None) -> Mapping[str, Any]:
-        own = super()._section_values(path)
-        content = yaml.safe_load(path.read_text()) if path else {}
-        return {**content.get("super_resolve", {}), **own}
-
-
 def inputs_of(args: argparse.Namespace) -> Inputs:
-    """Return the files that :func:`add_files` has asked for."""
+    """Return the values of the flags that :func:`add_files` added."""
     names = (field.name for field in dataclasses.fields(Inputs))
     values: dict[str, Any] = {name: getattr(args, name, None) for name in names}
     return Inputs(**values)

@@ -1,8 +1,8 @@
-"""Search a stack batch by batch, and keep every finished batch."""
+"""Search a stack batch by batch, and save every finished batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -37,17 +37,6 @@ class Solved:
     columns: dict[str, np.ndarray]
 
 
-def filled(n: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (rows, how many of them count) for every batch; the last is filled up by repeats.
-
-    Some matrix products round differently at other batch sizes. All batches have one size, so that
-    a result does not depend on where a shard ends.
-    """
-    for first in range(0, n, batch_size):
-        rows = np.arange(first, min(first + batch_size, n))
-        yield np.resize(rows, batch_size), len(rows)
-
-
 def solve(
     method: Method[S],
     settings: S,
@@ -56,7 +45,10 @@ def solve(
     state: StateFolder,
     label: str = "super_resolve",
 ) -> Solved:
-    """Return the reconstruction of all images of ``problem``; finished batches are used again.
+    """Return the reconstruction of all images of ``problem``, reusing finished batches.
+
+    Some matrix products round differently at other batch sizes. Repeats therefore fill up the last
+    batch, so that a result does not depend on where a shard ends.
 
     Arguments:
         label: Name of the command in what is printed.
@@ -66,73 +58,66 @@ def solve(
         Stopped: A time limit is near, or a signal asked to stop; finished batches are kept.
     """
     n = len(problem.y)
-    batches = list(filled(n, batch_size))
-    done = [_read(_file(state, i), label) for i in range(len(batches))]
-    n_done = sum(count for (_, count), part in zip(batches, done, strict=True) if part)
+    batches = [np.arange(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
+    files = [state.folder / f"batch-{i:06d}.safetensors" for i in range(len(batches))]
+    done = [_read(file, label) for file in files]
+    n_done = sum(len(rows) for rows, part in zip(batches, done, strict=True) if part)
     if n_done:
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
     with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch:
-        for i, (rows, count) in enumerate(batches):
+        for i, rows in enumerate(batches):
             if done[i] is not None:
                 continue
             left = sum(part is None for part in done)
-            found = method.super_resolve(
-                take(problem, rows), settings, BatchProgress(bar, left, watch)
-            )
-            part = _on_cpu(found, count)
-            _refuse_not_finite(part, [problem.image_ids[row] for row in rows])
+            batch = select_rows(problem, np.resize(rows, batch_size))
+            found = method.super_resolve(batch, settings, BatchProgress(bar, left, watch))
+            part = _on_cpu(found, batch.image_ids[: len(rows)])
             # Saving the checkpoint proves that the lock is still ours before the batch is written.
             state.save(i, {"batch": i})
-            _write(_file(state, i), part)
+            _write(files[i], part)
             done[i] = part
-            bar.advance(count)
+            bar.advance(len(rows))
             if watch.due() and left > 1:
                 raise watch.stopped(f"after {bar.done} of {n} images")
-    return join([part for part in done if part is not None])
+    parts = [part for part in done if part is not None]
+    return Solved(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.latents for part in parts]),
+        {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+    )
 
 
-def take(problem: Problem, rows: np.ndarray) -> Problem:
+def select_rows(problem: Problem, rows: np.ndarray) -> Problem:
     """Return the problem of the images at ``rows``."""
     ids = tuple(problem.image_ids[row] for row in rows)
     return replace(problem, y=problem.y[torch.as_tensor(rows)], image_ids=ids)
 
 
-def join(parts: Sequence[Solved]) -> Solved:
-    """Return the concatenation of the parts."""
-    names = parts[0].columns
-    return Solved(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.latents for part in parts]),
-        {name: np.concatenate([part.columns[name] for part in parts]) for name in names},
-    )
-
-
-def clear(state: StateFolder) -> None:
-    """Remove the kept batches, once the result is written."""
+def remove_batches(state: StateFolder) -> None:
+    """Remove the saved batches, once the result is written."""
     for path in state.folder.glob("batch-*.safetensors"):
         path.unlink(missing_ok=True)
     state.clear()
 
 
-def _on_cpu(found: Reconstruction, count: int) -> Solved:
+def _on_cpu(found: Reconstruction, image_ids: Sequence[str]) -> Solved:
+    """Return the first rows of a batch, those of ``image_ids``, on the CPU.
+
+    Raises:
+        InputError: An image is not finite.
+    """
+    count = len(image_ids)
     images = found.images[:count].detach().float().cpu()
-    latents = found.latents if found.latents is not None else images.new_zeros(count, 0, 0)
-    columns = {name: np.asarray(values)[:count] for name, values in found.columns.items()}
-    return Solved(images.numpy(), latents[:count].detach().float().cpu().numpy(), columns)
-
-
-def _refuse_not_finite(part: Solved, image_ids: Sequence[str]) -> None:
-    finite = np.isfinite(part.images).reshape(len(part.images), -1).all(axis=1)
+    finite = torch.isfinite(images).flatten(1).all(dim=1)
     if not finite.all():
-        first = image_ids[int(np.flatnonzero(~finite)[0])]
+        first = image_ids[int(finite.logical_not().nonzero()[0])]
         raise InputError(
             f"The generator's image for {first} is not finite, even where the search starts. "
             f"Train the generator again, or set precision: float32."
         )
-
-
-def _file(state: StateFolder, i: int) -> Path:
-    return state.folder / f"batch-{i:06d}.safetensors"
+    latents = found.latents if found.latents is not None else images.new_zeros(count, 0, 0)
+    columns = {name: np.asarray(values)[:count] for name, values in found.columns.items()}
+    return Solved(images.numpy(), latents[:count].detach().float().cpu().numpy(), columns)
 
 
 def _write(path: Path, part: Solved) -> None:
@@ -150,7 +135,7 @@ def _write(path: Path, part: Solved) -> None:
 
 
 def _read(path: Path, label: str) -> Solved | None:
-    """Return a kept batch; None where there is none, or where it is damaged, which is printed."""
+    """Return a saved batch, or None if it is absent or damaged; print the damage."""
     if not path.is_file():
         return None
     try:

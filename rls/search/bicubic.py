@@ -1,4 +1,4 @@
-"""Bicubic enlargement, equal to Pillow's: the baseline that knows nothing of cells."""
+"""Bicubic enlargement, equal to Pillow's: the baseline that has learned nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEEDS_GENERATOR = False  # The workflow reads this and trains no network for the
 
 @dataclass(frozen=True)
 class Settings:
-    """There is nothing to set."""
+    """Bicubic enlargement has no settings."""
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:

@@ -1,19 +1,19 @@
 """BRGM, Bayesian reconstruction (Marinescu et al. 2020, arXiv 2012.04567), for any StyleGAN2.
 
-The maximum a posteriori w+ under a normal prior on w and on the angles between styles, with images
-in 0 to 255:
+The search finds the maximum a posteriori w+ under a normal prior on w and on the angles between
+styles. With images in 0 to 255 it minimises
 
     0.001 mean (y - D(x))^2 + 1e7 mean (V(y) - V(D(x)))^2
     + 100 mean ((w - w_mean) / s)^2 + lambda_c sum over pairs (1 - cos(w_i, w_j))
 
-V are the features of LPIPS with the net VGG16, of both low-resolution images enlarged to 256 px.
-They come from a TorchScript file given by path and SHA-256; with ``lambda_perceptual`` 0 no file is
-needed. VGG expects colour: three channels are taken for it as published; with any other number the
-channels are shown to it one by one as grey images and their terms are averaged.
+V are the VGG16 features of LPIPS; both low-resolution images are enlarged to 256 px for them. They
+come from a TorchScript file given by path and SHA-256; with ``lambda_perceptual`` 0 no file is
+needed. VGG16 expects colour images: three channels are treated as colour, as published. With any
+other number, each channel is passed as a grey image and the terms of the channels are averaged.
 
-The published program returns the last iterate; this one, as every method here, the best by total
-loss. The published bicubic is not antialiased, unlike the images of the article's comparison:
-``forward_op: interpolate_noaa`` searches with it, ``shared`` with the workflow's D.
+The published program returns the last iterate. This one returns the iterate of least total loss, as
+every method here does. The published bicubic is not antialiased, unlike the images of the article's
+comparison: ``forward_op: interpolate_noaa`` searches with it, ``shared`` with the workflow's D.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from torch import Tensor
 from rls.networks.perceptual import VGG_CHANNELS, load_torchscript
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.forward import Resize, interpolate_noaa
+from rls.search.descent import Losses, Objective, Variables, loss_columns, search
+from rls.search.forward import interpolate_noaa
 from rls.search.geometry import cosine_distance, mean_square, style_radius
-from rls.search.loop import Losses, Objective, Variables, loss_columns, search
 from rls.search.objective import reported_terms
-from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
+from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
 
@@ -41,7 +41,6 @@ WHITE = 255.0
 VGG_SIZE = 256
 # The published lambda_c: 0.1, and 1 for factors above 16.
 LAMBDA_C, LAMBDA_C_LARGE, LARGE_FACTOR = 0.1, 1.0, 16
-Features = Callable[[Tensor], Tensor]
 Synthesise = Callable[[Tensor, Precision], Tensor]
 
 
@@ -81,8 +80,8 @@ class Settings:
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
     """Return the images of a batch; the search starts at the mean style in every layer.
 
-    The features at 256 px need much memory: about 0.2 GB an image by calculation, and as much for
-    each channel unless there are three. Lower super_resolve.batch_size for it.
+    The features at 256 px need much memory: about 0.2 GB an image (calculated), or as much for each
+    channel if there are not three. Lower super_resolve.batch_size if memory runs out.
 
     Columns, at the returned iterate in float32: ``loss_total`` and its weighted terms
     ``loss_pixel``, ``loss_perceptual``, ``loss_w``, ``loss_cosine``; ``loss_fidelity`` (mean
@@ -92,7 +91,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     Raises:
         InputError: Generator or styles are missing, or the file of VGG16 is not the one named.
     """
-    generator, styles = problem.need_generator(), problem.need_styles()
+    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
     noise = noise_maps(problem)
 
     def synthesise(w: Tensor, precision: Precision) -> Tensor:
@@ -115,12 +114,16 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
 
 
 def _objective(problem: Problem, settings: Settings, synthesise: Synthesise) -> Objective:
-    styles, operator = problem.need_styles(), _operator(problem, settings)
+    styles, operator = need(problem.styles, "styles"), problem.forward
+    if settings.forward_op == "interpolate_noaa":
+        operator = interpolate_noaa(operator.size_in, problem.factor).to(problem.device)
     radius = style_radius(styles.w, styles.mean)
     y = problem.y * WHITE
-    features = _load_features(settings, problem.device) if settings.lambda_perceptual else None
-    with torch.no_grad():
-        target = None if features is None else features(y)
+    vgg = target = None
+    if settings.lambda_perceptual:
+        vgg = _load(settings.vgg_path or "", settings.vgg_sha256 or "", problem.device)
+        with torch.no_grad():
+            target = vgg_features(vgg, y)
     lambda_c = settings.lambda_c
     if lambda_c is None:
         lambda_c = LAMBDA_C_LARGE if problem.factor > LARGE_FACTOR else LAMBDA_C
@@ -134,8 +137,8 @@ def _objective(problem: Problem, settings: Settings, synthesise: Synthesise) -> 
             "loss_w": settings.lambda_w * mean_square(w / radius, styles.mean / radius),
             "loss_cosine": lambda_c * cosine_distance(w),
         }
-        if features is not None and target is not None:
-            perceptual = mean_square(target, features(low))
+        if vgg is not None and target is not None:
+            perceptual = mean_square(target, vgg_features(vgg, low))
             terms["loss_perceptual"] = settings.lambda_perceptual * perceptual
         total = torch.stack(list(terms.values())).sum(dim=0)
         if not w.requires_grad:  # Only the final evaluation needs no gradient.
@@ -148,9 +151,9 @@ def _objective(problem: Problem, settings: Settings, synthesise: Synthesise) -> 
 def vgg_features(module: torch.jit.ScriptModule, images: Tensor) -> Tensor:
     """Return the features (n, k) of images (n, c, y, x) in 0 to 255, resized to 256 px by area.
 
-    Three channels are taken for colour. With any other number every channel is a grey image, and
-    the channels' features are concatenated, so that their mean squared difference is the mean over
-    channels.
+    Three channels are treated as colour. With any other number every channel is a grey image, and
+    the features of the channels are concatenated, so that their mean squared difference is the mean
+    over channels.
     """
     n, channels = images.shape[:2]
     if channels != VGG_CHANNELS:
@@ -166,15 +169,3 @@ def _load(path: str, sha256: str, device: torch.device) -> torch.jit.ScriptModul
     for weight in module.parameters():
         weight.requires_grad = False
     return module
-
-
-def _load_features(settings: Settings, device: torch.device) -> Features:
-    module = _load(settings.vgg_path or "", settings.vgg_sha256 or "", device)
-    return lambda images: vgg_features(module, images)
-
-
-def _operator(problem: Problem, settings: Settings) -> Resize:
-    if settings.forward_op == "shared":
-        return problem.forward
-    size = problem.forward.size_in
-    return interpolate_noaa(size, problem.factor).to(problem.device)

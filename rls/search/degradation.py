@@ -34,7 +34,7 @@ def salt_and_pepper(image: np.ndarray, amount: float, random: np.random.Generato
 
 
 def salt(image: np.ndarray, amount: float, random: np.random.Generator) -> np.ndarray:
-    """Set a share ``amount`` of all values to 1: what the released code calls salt and pepper."""
+    """Set a share ``amount`` of all values to 1; the released code calls it salt and pepper."""
     return np.where(random.random(image.shape) < amount, 1.0, image)
 
 
@@ -43,7 +43,7 @@ def gaussian_blur(image: np.ndarray, radius: float, random: np.random.Generator)
     return ndimage.gaussian_filter(image, (0.0, radius, radius), mode="nearest")
 
 
-# The number is the largest value: a share is at most 1, a standard deviation has no upper limit.
+# The number is the greatest value: a share is at most 1, a standard deviation is not limited.
 DEGRADATIONS: dict[str, tuple[Degradation, float]] = {
     "gaussian_noise": (gaussian_noise, np.inf),
     "salt_and_pepper": (salt_and_pepper, 1.0),
@@ -56,7 +56,7 @@ def parse_chain(entries: Sequence[str]) -> Chain:
     """Return the (name, value) pairs of entries ``name:value``.
 
     Raises:
-        InputError: A name is unknown or repeated, or a value is no number or out of range.
+        InputError: A name is unknown or repeated, or a value is not a number or is out of range.
     """
     chain: dict[str, float] = {}
     for entry in entries:

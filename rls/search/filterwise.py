@@ -91,7 +91,7 @@ def _convolution(layer: SynthesisLayer, x: Tensor, w: Tensor, noise: Tensor) -> 
     styles = _styles(layer, w[:, :n_out])
     squares = (styles.square() * square_sum(layer.weight)).sum(dim=2)
     factor = ((squares + 1e-8).rsqrt() * gain).to(x.dtype)[:, :, None, None]
-    # Contiguous, because in another layout the sum over kernels may round differently by image.
+    # In a layout that is not contiguous the sum over kernels may round differently by image.
     kernels = (layer.weight.contiguous() * styles[..., None, None]).to(x.dtype)  # (n, o, i, k, k)
     x = x.reshape(1, n * n_in, height, width)
     if layer.up:

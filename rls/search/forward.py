@@ -1,8 +1,8 @@
 """D, the downscaling of Eq. 1: antialiased bicubic (a = -0.5), differentiable, equal to Pillow's.
 
-A separable resize consists of two small matrices, y = A_y x A_x^T. They serve every channel, make
-the adjoint exact and run as matrix products on any device. The same operator makes the
-low-resolution images and stands inside every search, so that no search fits a mismatch of the two.
+A separable resize consists of two small matrices, y = A_y x A_x^T. They serve every channel, give
+an exact gradient and run as matrix products on any device. The same operator makes the
+low-resolution images and is used in every search, so that no search fits a mismatch of the two.
 
 At 128 px and 32x every low-resolution pixel has taps outside the image, so the border rule is part
 of D: ``renormalize`` (Pillow: taps outside are dropped and the others sum to 1) or ``reflect``
@@ -122,11 +122,6 @@ class Resize(nn.Module):
         images, rows, columns = images.to(kind), self.rows.to(kind), self.columns.to(kind)
         return rows @ (images @ columns.T)
 
-    def adjoint(self, low: Tensor) -> Tensor:
-        """Return D^T y for images y (n, c, *size_out), so that <Dx, y> = <x, D^T y>."""
-        kind = torch.float64 if low.dtype == torch.float64 else torch.float32
-        return self.rows.to(kind).T @ (low.to(kind) @ self.columns.to(kind))
-
 
 def downscale(size: int | tuple[int, int], factor: int, border: str) -> Resize:
     """Return D for images of ``size`` px, one side or (y, x), and an integer ``factor``.
@@ -135,22 +130,6 @@ def downscale(size: int | tuple[int, int], factor: int, border: str) -> Resize:
         InputError: The factor is outside 2 to 32, does not divide the size, or the image is too
             small to be mirrored.
     """
-    high, low = _sizes(size, factor)
-    return Resize(high, low, border)
-
-
-def interpolate_noaa(size: int | tuple[int, int], factor: int) -> Resize:
-    """Return BRGM's forward operator: bicubic, not antialiased, blind to most pixels.
-
-    At 32x a low-resolution pixel depends on 4 x 4 of its 32 x 32 pixels. Arguments and errors are
-    those of :func:`downscale`.
-    """
-    high, low = _sizes(size, factor)
-    return Resize(high, low, REPEAT)
-
-
-def _sizes(size: int | tuple[int, int], factor: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the sizes (y, x) before and after a reduction by ``factor``, or refuse the factor."""
     high = _pair(size)
     if not SMALLEST_FACTOR <= factor <= LARGEST_FACTOR:
         raise InputError(
@@ -161,7 +140,16 @@ def _sizes(size: int | tuple[int, int], factor: int) -> tuple[tuple[int, int], t
             f"Images of {_by(high)} px cannot be reduced by {factor}: the factor must divide the "
             f"size. Choose another factor or another image_size."
         )
-    return high, (high[0] // factor, high[1] // factor)
+    return Resize(high, (high[0] // factor, high[1] // factor), border)
+
+
+def interpolate_noaa(size: int | tuple[int, int], factor: int) -> Resize:
+    """Return BRGM's forward operator: bicubic without antialiasing, which ignores most pixels.
+
+    At 32x a low-resolution pixel depends on 4 x 4 of its 32 x 32 pixels. Arguments and errors are
+    those of :func:`downscale`.
+    """
+    return downscale(size, factor, REPEAT)
 
 
 def upscale(size: int | tuple[int, int], factor: int) -> Resize:

@@ -2,8 +2,8 @@
 
 PULSE: Menon et al. 2020, "PULSE: Self-Supervised Photo Upsampling via Latent Space Exploration of
 Generative Models", CVPR. BRGM: Marinescu et al. 2020, "Bayesian Image Reconstruction using Deep
-Generative Models", arXiv 2012.04567. Where a paper is silent, its authors' program decides. What
-they sum over a batch is summed here for each image, shape (n,).
+Generative Models", arXiv 2012.04567. Where a paper is silent, its authors' program decides. Their
+sums over a batch are taken here for each image, shape (n,).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from rls.prior.gaussianize import LEAKY_SLOPE
-from rls.search.loop import Variables
+from rls.search.descent import Variables
 
 # Constants of PULSE's program, which has 18 styles of 512 dimensions. They are kept for every
 # generator, so that PULSE's weight of the term keeps its meaning.
@@ -36,9 +36,9 @@ def geocross(x: Tensor) -> Tensor:
     one. In float32 the two may differ by one bit, and a result would depend on the image's place
     in its batch.
     """
-    apart = _length(x.unsqueeze(2) - x.unsqueeze(1))
-    together = _length(x.unsqueeze(2) + x.unsqueeze(1))
-    angle = 2.0 * torch.atan2(apart.double(), together.double()).to(x.dtype)
+    apart = _length(x.unsqueeze(2) - x.unsqueeze(1), 3)
+    together = _length(x.unsqueeze(2) + x.unsqueeze(1), 3)
+    angle = 2.0 * torch.atan2(apart.double(), together.double()).to(x.dtype).squeeze(3)
     return GEOCROSS_SCALE / GEOCROSS_DIVISOR * angle.square().mean(dim=(1, 2))
 
 
@@ -48,10 +48,10 @@ def onto_spheres(start: Variables) -> Callable[[Variables], Variables]:
     The length is taken over all axes from the third on: each style in (n, L, d) and each whole map
     in (n, 1, y, x) has a length of its own.
     """
-    radii = tuple(_radius(x) for x in start)
+    radii = tuple(_length(x, 2) for x in start)
 
     def project(variables: Variables) -> Variables:
-        return tuple(x / _radius(x) * r for x, r in zip(variables, radii, strict=True))
+        return tuple(x / _length(x, 2) * r for x, r in zip(variables, radii, strict=True))
 
     return project
 
@@ -85,9 +85,6 @@ def cosine_distance(w: Tensor) -> Tensor:
     return (1.0 - unit @ unit.transpose(1, 2)).abs().sum(dim=(1, 2))
 
 
-def _length(x: Tensor) -> Tensor:
-    return (x.square().sum(dim=-1) + TINY).sqrt()
-
-
-def _radius(x: Tensor) -> Tensor:
-    return (x.square().sum(dim=tuple(range(2, x.ndim)), keepdim=True) + TINY).sqrt()
+def _length(x: Tensor, first: int) -> Tensor:
+    """Return the Euclidean length over the axes from ``first`` on, each kept with size 1."""
+    return (x.square().sum(dim=tuple(range(first, x.ndim)), keepdim=True) + TINY).sqrt()

@@ -47,7 +47,7 @@ def norm_deviation(flow: StyleFlow, w: Tensor) -> Tensor:
 
 
 def mean_distance(w: Tensor) -> Tensor:
-    """Return the mean of ||w_i - w_j||_2 over pairs i < j (as the authors' code), shape (n,).
+    """Return the mean of ||w_i - w_j||_2 over pairs i < j (as in the authors' code), shape (n,).
 
     The gradient at w_i = w_j, where the search starts, is defined as 0. All L x L differences are
     taken, each pair twice, because picking pairs by index would sum their gradients in an order

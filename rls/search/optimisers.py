@@ -6,26 +6,30 @@ takes the same path whatever else is in its batch.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 Variables = tuple[Tensor, ...]
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as PULSE and RLS use them.
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as in PULSE and RLS.
 
 
-class Optimiser(Protocol):
-    """Turns gradients into steps; made anew for every search, from the variables at its start."""
+class Optimiser:
+    """Turns gradients into steps; made anew for every search.
 
-    def __init__(self, start: Variables) -> None: ...
+    Arguments:
+        start: The variables where the search starts.
+    """
+
+    def __init__(self, start: Variables) -> None:
+        """Keep nothing, for an optimiser whose step depends on the gradient alone."""
 
     def step(self, x: Variables, gradients: Variables, rate: float, step: int) -> Variables:
         """Return the variables after step number ``step``, counted from 0."""
+        raise NotImplementedError
 
 
-class Adam:
+class Adam(Optimiser):
     """Adam (Kingma & Ba 2015): each element moves by about ``rate``."""
 
     def __init__(self, start: Variables) -> None:
@@ -47,14 +51,11 @@ class Adam:
         )
 
 
-class NormalisedGradient:
+class NormalisedGradient(Optimiser):
     """Normalised gradient descent: each vector along the last dimension moves by exactly ``rate``.
 
     A vector whose gradient is 0 does not move. Source: Poirier-Ginter & Lalonde 2023.
     """
-
-    def __init__(self, start: Variables) -> None:
-        """Keep nothing: a step depends on its gradient alone."""
 
     def step(self, x: Variables, gradients: Variables, rate: float, step: int) -> Variables:
         """Return x - rate g / ||g||_2."""

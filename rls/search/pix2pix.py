@@ -21,7 +21,7 @@ from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.forward import upscale
 from rls.search.objective import fidelity
-from rls.search.problem import BatchProgress, Problem, Reconstruction, to_unit
+from rls.search.problem import BatchProgress, Problem, Reconstruction, need, to_unit
 
 NEEDS_GENERATOR = False
 TRAINED_BY = "train_pix2pix"  # The workflow reads this.
@@ -44,7 +44,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     Raises:
         InputError: The network was trained for other images, or with another adversarial_weight.
     """
-    path = problem.need_network()
+    path = need(problem.network, "network")
     modified_ns = path.stat().st_mtime_ns if path.exists() else 0
     size, n_channels = problem.forward.size_in, int(problem.y.shape[1])
     net, header = _loaded(path, modified_ns, problem.device, problem.factor, size, n_channels)

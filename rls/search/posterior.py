@@ -24,10 +24,9 @@ import torch
 from torch import Tensor
 
 from rls.io.names import SOLUTION_KINDS
-from rls.runtime.streams import torch_stream
 from rls.search import rls
-from rls.search.loop import Losses, Objective, Variables, loss_columns, search
-from rls.search.problem import BatchProgress, Problem, Reconstruction
+from rls.search.descent import Losses, Objective, Variables, loss_columns, search
+from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
 from rls.stylegan2.networks import Precision
 
 ARTICLE, VARIATIONAL, RESTARTS = SOLUTION_KINDS
@@ -64,22 +63,18 @@ def article_objective(
     return log_posterior.sum(dim=1) + density.sum(dim=(1, 2))
 
 
-def flat_sigma(n: int, alpha: float, beta: float) -> float:
-    """Return the sigma that the printed objective gives when the likelihood is flat."""
-    return beta / (n + alpha + 1)
-
-
-def gaussian_entropy(sigma: Tensor) -> Tensor:
-    """Return the entropy of N(mu, diag sigma^2) in nats, shape (g,), for sigma (g, L, d)."""
-    return (sigma.log() + 0.5 * math.log(2 * math.pi * math.e)).sum(dim=(1, 2))
-
-
 def lower_bound(log_posterior: Tensor, sigma: Tensor) -> Tensor:
-    """Return E_q[log p(w | y)] + H(q), shape (g,); ``log_posterior`` is (g, n) at n draws of q."""
-    return log_posterior.mean(dim=1) + gaussian_entropy(sigma)
+    """Return E_q[log p(w | y)] + H(q) in nats, shape (g,).
+
+    Arguments:
+        log_posterior: (g, n) log p(w | y) at n draws of q = N(mu, diag sigma^2).
+        sigma: (g, L, d).
+    """
+    entropy = (sigma.log() + 0.5 * math.log(2 * math.pi * math.e)).sum(dim=(1, 2))
+    return log_posterior.mean(dim=1) + entropy
 
 
-# Draws -------------------------------------------------------------------------------------------
+# The searches ------------------------------------------------------------------------------------
 
 
 def solution_ids(image_ids: Sequence[str], n: int) -> tuple[str, ...]:
@@ -87,27 +82,9 @@ def solution_ids(image_ids: Sequence[str], n: int) -> tuple[str, ...]:
     return tuple(f"{image_id}_k{j}" for image_id in image_ids for j in range(1, n + 1))
 
 
-class Draws:
-    """Standard normal draws for some rows, each from its own stream.
-
-    A row's draws therefore do not depend on the rest of the batch.
-    """
-
-    def __init__(self, seed: int, ids: Sequence[str], purpose: str) -> None:
-        self.streams = [torch_stream(seed, name, purpose) for name in ids]
-
-    def next(self, shape: Sequence[int], device: torch.device) -> Tensor:
-        """Return the next draws, (rows, *shape), made on the CPU to be the same on every device."""
-        drawn = [torch.randn(tuple(shape), generator=random) for random in self.streams]
-        return torch.stack(drawn).to(device)
-
-
-# The searches ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Options:
-    """How solutions are found; the fields but ``kind`` are settings of the command."""
+    """How solutions are found; all fields except ``kind`` are settings of the command."""
 
     kind: str
     n_solutions: int
@@ -144,7 +121,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Gaussians:
-    """What was found for g images: w (g n, L, d); mu and sigma (g, L, d); status (g,)."""
+    """The result for g images: w (g n, L, d), mu and sigma (g, L, d), status (g,)."""
 
     w: Tensor
     mu: Tensor
@@ -206,7 +183,7 @@ class GaussianObjectives:
         """Return a loss with the gradient of minus the lower bound, and a value that falls.
 
         The bound is stochastic, so its minimum is luck. A value that decreases with every step
-        makes the loop keep the last finite iterate, even when it evaluates the loss between steps.
+        makes the search keep the last finite iterate, even if it evaluates the loss between steps.
         """
         mu, sigma = variables[0], self.sigma(variables[1])
         searching = torch.is_grad_enabled()
@@ -251,8 +228,9 @@ def fit_gaussians(
 def solve_by_gaussians(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
-    """Return the solutions ``article`` or ``variational`` of a batch of rows."""
-    styles, layers = problem.need_styles(), problem.need_generator().num_ws
+    """Return the solutions of a batch of rows by ``article`` or ``variational``."""
+    styles = need(problem.styles, "styles")
+    layers = need(problem.generator, "generator").num_ws
     synthesise, objective = rls.objective_of(problem, settings)
     start = Start(
         styles.mean.expand(layers, -1), options.sigma_start * styles.sd.expand(layers, -1)
@@ -274,8 +252,8 @@ def solve_by_gaussians(
 def solve_by_restarts(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
-    """Return what a search from mean + spread (G_m(z) - mean) finds, row by row."""
-    generator, styles = problem.need_generator(), problem.need_styles()
+    """Return the solutions by ``restarts``: each row starts at mean + spread (G_m(z) - mean)."""
+    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
     z = Draws(problem.seed, problem.image_ids, "restart").next((generator.z_dim,), problem.device)
     with torch.no_grad():
         w = generator.mapping(z)[:, 0]
@@ -286,13 +264,12 @@ def solve_by_restarts(
     return Reconstruction(found.images, found.latents, columns)
 
 
+@dataclass(frozen=True)
 class Sampler:
     """A method for :func:`rls.search.batches.solve`, whose batches hold whole images."""
 
     Settings = rls.Settings
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    options: Options
 
     def super_resolve(
         self, problem: Problem, settings: rls.Settings, progress: BatchProgress

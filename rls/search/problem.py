@@ -1,11 +1,12 @@
-"""What every search is given and what it returns: one signature for all methods."""
+"""The input and the output of every search: one signature for all methods."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
     from rls.search.forward import Resize
     from rls.stylegan2.networks import Generator, Precision
+
+T = TypeVar("T")
+NEEDED = {
+    "generator": "This search needs a generator.",
+    "flow": "This search needs the flow p_F for its prior.",
+    "styles": "This search starts from the mean style.",
+    "network": "This method needs a network of its own.",
+}
 
 
 @dataclass(frozen=True)
@@ -68,30 +77,6 @@ class Problem:
     noise: str
     network: Path | None = None
 
-    def need_generator(self) -> Generator:
-        """Return the generator, or raise :class:`InputError` when none was given."""
-        if self.generator is None:
-            raise InputError("This search needs a generator. Give --generator.")
-        return self.generator
-
-    def need_flow(self) -> StyleFlow:
-        """Return the flow, or raise :class:`InputError` when none was given."""
-        if self.flow is None:
-            raise InputError("This search needs the flow p_F for its prior. Give --flow.")
-        return self.flow
-
-    def need_styles(self) -> Styles:
-        """Return the styles, or raise :class:`InputError` when none were given."""
-        if self.styles is None:
-            raise InputError("This search starts from the mean style. Give --styles.")
-        return self.styles
-
-    def need_network(self) -> Path:
-        """Return the file of the method's own network, or raise :class:`InputError`."""
-        if self.network is None:
-            raise InputError("This method needs a network of its own. Give --network.")
-        return self.network
-
 
 @dataclass(frozen=True)
 class Reconstruction:
@@ -108,6 +93,21 @@ class Reconstruction:
     columns: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+def need(part: T | None, name: str) -> T:
+    """Return the part of a problem that a search cannot do without.
+
+    Arguments:
+        part: The generator, flow, styles or network of a :class:`Problem`.
+        name: Its flag, without dashes.
+
+    Raises:
+        InputError: The command was given no such file.
+    """
+    if part is None:
+        raise InputError(f"{NEEDED[name]} Give --{name}.")
+    return part
+
+
 def to_unit(images: Tensor) -> Tensor:
     """Return a generator's images, which lie in [-1, 1], in [0, 1] units."""
     return (images.float() + 1.0) / 2.0
@@ -118,7 +118,7 @@ def noise_maps(problem: Problem) -> list[Tensor]:
 
     They are drawn on the CPU, so that every device gets the same maps.
     """
-    shapes = problem.need_generator().noise_shapes
+    shapes = need(problem.generator, "generator").noise_shapes
     keys = ("all images",) if problem.noise == "shared" else problem.image_ids
     drawn: dict[str, list[Tensor]] = {}
     for key in keys:
@@ -127,6 +127,25 @@ def noise_maps(problem: Problem) -> list[Tensor]:
             drawn[key] = [torch.randn(shape[1:], generator=random) for shape in shapes]
     layers = range(len(shapes))
     return [torch.stack([drawn[key][i] for key in keys]).to(problem.device) for i in layers]
+
+
+class Draws:
+    """Standard normal draws for the rows of a batch, each from a stream of its own.
+
+    A row's draws therefore do not depend on the rest of the batch.
+
+    Arguments:
+        ids: One id for each row.
+        purpose: What the draws are for; each purpose has other streams.
+    """
+
+    def __init__(self, seed: int, ids: Sequence[str], purpose: str) -> None:
+        self.streams = [torch_stream(seed, name, purpose) for name in ids]
+
+    def next(self, shape: Sequence[int], device: torch.device) -> Tensor:
+        """Return the next draws, (rows, *shape), made on the CPU to be the same on every device."""
+        drawn = [torch.randn(tuple(shape), generator=random) for random in self.streams]
+        return torch.stack(drawn).to(device)
 
 
 class BatchProgress:

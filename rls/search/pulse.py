@@ -22,11 +22,18 @@ from torch import Tensor
 
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.runtime.streams import torch_stream
+from rls.search.descent import Losses, Variables, loss_columns, search
 from rls.search.geometry import geocross, leaky_moments, mean_square, onto_spheres, to_styles
-from rls.search.loop import Losses, Variables, loss_columns, search
 from rls.search.objective import reported_terms
-from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
+from rls.search.problem import (
+    BatchProgress,
+    Draws,
+    Problem,
+    Reconstruction,
+    need,
+    noise_maps,
+    to_unit,
+)
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
 
@@ -72,10 +79,12 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     Raises:
         InputError: Generator or styles are missing.
     """
-    generator, styles = problem.need_generator(), problem.need_styles()
+    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
     mean, sd = leaky_moments(styles.w)
     searched, fixed = _split_noise(problem, settings)
-    n_latents = 1 if settings.tile_latent else generator.num_ws
+    latents = Draws(problem.seed, problem.image_ids, "pulse start").next(
+        (1 if settings.tile_latent else generator.num_ws, len(mean)), problem.device
+    )
 
     def synthesise(variables: Variables, precision: Precision) -> tuple[Tensor, Tensor]:
         latent, *maps = variables
@@ -93,7 +102,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         # Only the final evaluation needs no gradient.
         return losses if w.requires_grad else losses | reported_terms(problem, w, low)
 
-    start = (_random_latents(problem, n_latents, len(mean)), *searched)
+    start = (latents, *searched)
     found = search(
         start,
         objective,
@@ -109,15 +118,6 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     columns = loss_columns(found.losses, "log_prior")
     columns["pulse_within_eps"] = columns["loss_l2"] <= settings.epsilon
     return Reconstruction(images, w, {**columns, "search_status": found.status})
-
-
-def _random_latents(problem: Problem, n_latents: int, d: int) -> Tensor:
-    """Return N(0, 1) latents (n, n_latents, d), drawn on the CPU from each image's own stream."""
-    drawn = [
-        torch.randn(n_latents, d, generator=torch_stream(problem.seed, image_id, "pulse start"))
-        for image_id in problem.image_ids
-    ]
-    return torch.stack(drawn).to(problem.device)
 
 
 def _split_noise(problem: Problem, settings: Settings) -> tuple[list[Tensor], list[Tensor]]:

@@ -1,4 +1,4 @@
-"""Write what a search has found; every file says what made it."""
+"""Write the results of a search; every file names the method and the networks that made it."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from rls.runtime.command import option
-from rls.search.loop import Losses, Objective, Variables, loss_columns, search
+from rls.search.descent import Losses, Objective, Variables, loss_columns, search
 from rls.search.objective import CROSS, fidelity, norm_deviation, prior
-from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
+from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
 from rls.search.schedule import SCHEDULES
 from rls.stylegan2.networks import Precision
 
@@ -58,7 +58,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         InputError: Generator or styles are missing, or the flow where lambda_w or lambda_n is
             not 0.
     """
-    generator, styles = problem.need_generator(), problem.need_styles()
+    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
     start = styles.mean.expand(len(problem.y), generator.num_ws, -1)
     return search_from(start, problem, settings, progress)
 
@@ -87,7 +87,7 @@ def search_from(
 def learning_rate_of(problem: Problem, settings: Settings) -> float:
     """Return the peak learning rate in units of w."""
     if settings.learning_rate_unit == "relative":
-        return settings.learning_rate * float(problem.need_styles().sd.mean())
+        return settings.learning_rate * float(need(problem.styles, "styles").sd.mean())
     return settings.learning_rate
 
 
@@ -97,8 +97,9 @@ def objective_of(problem: Problem, settings: Settings) -> tuple[Synthesise, Obje
     Raises:
         InputError: The generator is missing, or the flow where lambda_w or lambda_n is not 0.
     """
-    generator = problem.need_generator()
-    flow = problem.need_flow() if settings.lambda_w or settings.lambda_n else problem.flow
+    generator, flow = need(problem.generator, "generator"), problem.flow
+    if settings.lambda_w or settings.lambda_n:
+        flow = need(flow, "flow")
     noise = noise_maps(problem)
 
     def synthesise(w: Tensor, precision: Precision) -> Tensor:

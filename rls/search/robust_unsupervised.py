@@ -6,11 +6,12 @@ moves a fixed length down its own gradient (normalised gradient descent at a con
 steps in ever larger spaces take the place of a regulariser.
 
 The loss is mean |y - D(G(w))|. The published loss is a multiscale LPIPS (VGG16) plus 0.1 times the
-L1 distance at the last scale, and has no LPIPS at scales of 16 px or less. At low-resolution images
-of up to 16 px it is therefore the L1 distance alone, whose factor a normalised gradient ignores.
+L1 distance at the last scale, and has no LPIPS at scales of 16 px or less. For low-resolution
+images of up to 16 px it is therefore the L1 distance alone, whose factor has no effect on a
+normalised gradient.
 
-The published search continues from its last iterates and returns the last; this one, as every
-method here, takes each image's best, so that it returns the best over all phases.
+The published search continues each phase from the last iterate and returns the last one. This one
+takes each image's best iterate, as every method here does, and so returns the best of all phases.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from torch import Tensor
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
+from rls.search.descent import Losses, Objective, loss_columns, search
 from rls.search.filterwise import filter_counts, mean_styles, split, synthesise
-from rls.search.loop import Losses, Objective, loss_columns, search
 from rls.search.objective import fidelity
 from rls.search.optimisers import NormalisedGradient, Variables
-from rls.search.problem import BatchProgress, Problem, Reconstruction, noise_maps, to_unit
+from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
 from rls.stylegan2.networks import Generator, Precision
 
 LARGEST_WITHOUT_LPIPS = 16  # px; above, the published loss compares features too.
+SEVERITY = (OK, RESTARTED, NON_FINITE)  # Values of ``search_status``, the worst last.
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Phase:
-    """One latent space: its variables, and the images that they stand for.
+    """One latent space: its variables, and the images that they represent.
 
     Attributes:
         widen: Returns the variables of the same images in this space from those of the space
@@ -72,11 +74,19 @@ class Phase:
     styles: Callable[[Variables], Tensor]
 
 
-class Part(BatchProgress):
-    """The steps of one phase, reported as steps of all phases."""
+@dataclass(frozen=True)
+class PhaseProgress(BatchProgress):
+    """Report the steps of one phase as steps of all phases.
 
-    def __init__(self, whole: BatchProgress, before: int, total: int) -> None:
-        self.whole, self.before, self.total = whole, before, total
+    Attributes:
+        whole: Progress of all phases of the batch.
+        before: Steps of the phases before this one.
+        total: Steps of all phases.
+    """
+
+    whole: BatchProgress
+    before: int
+    total: int
 
     def step(self, done: int, steps: int) -> None:
         """Report that ``done`` steps of this phase are finished."""
@@ -95,7 +105,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         InputError: Generator or styles are missing; a rate is negative or none is positive; images
             are above 16 px with ``above_16_px: stop``.
     """
-    generator, styles = problem.need_generator(), problem.need_styles()
+    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
     phases = _phases(generator, noise_maps(problem), settings)
     _refuse(problem, settings, [phase.learning_rate for phase in phases])
     used = [phase for phase in phases if phase.learning_rate > 0]
@@ -115,12 +125,13 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
             learning_rate=phase.learning_rate,
             schedule="constant",
             precision=problem.precision,
-            progress=Part(progress, before, len(used) * settings.steps),
+            progress=PhaseProgress(progress, before, len(used) * settings.steps),
             optimiser=NormalisedGradient,
         )
         x = found.variables
         losses |= {f"loss_{phase.name}": found.losses["loss_total"], **found.losses}
-        status = _worse(status, found.status)
+        pairs = zip(status, found.status, strict=True)
+        status = np.array([max(pair, key=SEVERITY.index) for pair in pairs], dtype=object)
     with torch.no_grad():
         images = last.images(x, "float32")
     columns = {**loss_columns(losses), "search_status": status}
@@ -136,24 +147,31 @@ def _phases(generator: Generator, noise: Sequence[Tensor], settings: Settings) -
     def of_styles(x: Variables, precision: Precision) -> Tensor:
         return to_unit(generator.synthesis(x[0], noise=list(noise), precision=precision))
 
-    def of_one(x: Variables, precision: Precision) -> Tensor:
-        return of_styles(in_every_style(x), precision)
-
-    def in_every_filter(x: Variables) -> Variables:
-        return split(x[0], filter_counts(generator.synthesis))
-
     def of_filters(x: Variables, precision: Precision) -> Tensor:
         return to_unit(synthesise(generator.synthesis, x, noise, precision))
 
-    in_w, in_w_plus, in_w_plus_plus = (
-        settings.learning_rate_w,
-        settings.learning_rate_w_plus,
-        settings.learning_rate_w_plus_plus,
-    )
     return [
-        Phase("w", in_w, tuple, of_one, lambda x: in_every_style(x)[0]),
-        Phase("w_plus", in_w_plus, in_every_style, of_styles, lambda x: x[0]),
-        Phase("w_plus_plus", in_w_plus_plus, in_every_filter, of_filters, mean_styles),
+        Phase(
+            "w",
+            settings.learning_rate_w,
+            widen=tuple,
+            images=lambda x, precision: of_styles(in_every_style(x), precision),
+            styles=lambda x: in_every_style(x)[0],
+        ),
+        Phase(
+            "w_plus",
+            settings.learning_rate_w_plus,
+            widen=in_every_style,
+            images=of_styles,
+            styles=lambda x: x[0],
+        ),
+        Phase(
+            "w_plus_plus",
+            settings.learning_rate_w_plus_plus,
+            widen=lambda x: split(x[0], filter_counts(generator.synthesis)),
+            images=of_filters,
+            styles=mean_styles,
+        ),
     ]
 
 
@@ -164,13 +182,6 @@ def _objective(problem: Problem, phase: Phase) -> Objective:
         return {"loss_total": loss, "loss_fidelity": loss}
 
     return objective
-
-
-def _worse(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the worse of two values of ``search_status``, image by image."""
-    order = (OK, RESTARTED, NON_FINITE)
-    pairs = zip(one, other, strict=True)
-    return np.array([max(pair, key=order.index) for pair in pairs], dtype=object)
 
 
 def _refuse(problem: Problem, settings: Settings, rates: Sequence[float]) -> None:

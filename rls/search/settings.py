@@ -14,7 +14,7 @@ AS_DEGRADED = "as_degraded"
 
 @dataclass(frozen=True)
 class Settings:
-    """What all searches share."""
+    """Settings that all searches share."""
 
     batch_size: int = option("Images searched at a time; every batch is filled to this size.")
     precision: str = option(
@@ -38,6 +38,6 @@ class Settings:
         if self.batch_size < 1:
             raise InputError(f"Found batch_size {self.batch_size}, expected 1 or more.")
 
-    def of_the_result(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Return the settings that determine the result: all but the device and its threads."""
         return {k: v for k, v in asdict(self).items() if k not in ("device", "threads")}

@@ -55,7 +55,7 @@ class Task:
     digests: dict[str, str]
 
     def facts(self) -> dict[str, Any]:
-        """Return what determines the result beside the settings, as JSON can hold it."""
+        """Return what determines the result besides the settings, as JSON can hold it."""
         return {
             "factor": self.problem.factor,
             "border": self.problem.forward.border,

@@ -29,7 +29,7 @@ class Shard:
         """Return the shard that a text such as ``2-of-4`` names.
 
         Raises:
-            InputError: The text is not written so, or the number lies outside.
+            InputError: The text has another form, or the first number is not from 1 to the second.
         """
         parts = text.split("-of-")
         if len(parts) != 2 or not all(part.isdigit() for part in parts):
@@ -53,7 +53,7 @@ class Shard:
 
 
 def check_table(table: pd.DataFrame, paths: Sequence[Path]) -> None:
-    """Refuse shards that belong to different searches, come twice or are not complete.
+    """Refuse shards of different searches, repeated shards and an incomplete set.
 
     Arguments:
         table: The tables of all shards, with the column ``shard_file``.

@@ -1,8 +1,7 @@
-"""Rows of several solutions for each image: choose the images, repeat them, write the results."""
+"""Choose the images that get several solutions, and write the results."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,14 @@ import pandas as pd
 from rls.runtime.streams import stream_seed
 from rls.search.batches import Solved
 from rls.search.posterior import solution_ids
-from rls.search.problem import Problem
 from rls.search.results import RENAMED, write_images, write_latents
 from rls.search.setup import Task
 
 
 def choose_rows(table: pd.DataFrame, most: int, seed: int) -> np.ndarray:
-    """Return the positions of at most ``most`` images a split, in equal parts of the treatments.
+    """Return the positions of at most ``most`` images a split, about equally many a treatment.
 
-    Images are ranked by a hash of seed and id within their treatment. The treatments take turns, so
+    Images are ranked within their treatment by a hash of seed and id. The treatments take turns, so
     that one with few images leaves its places to the others.
 
     Arguments:
@@ -31,12 +29,6 @@ def choose_rows(table: pd.DataFrame, most: int, seed: int) -> np.ndarray:
     ranked = ranked.sort_values(["turn", "treatment"], kind="stable")
     chosen = ranked.groupby("split").head(most)
     return np.sort(chosen["position"].to_numpy())
-
-
-def with_solutions(problem: Problem, n: int) -> Problem:
-    """Return the problem whose rows are (image, solution), an image's solutions side by side."""
-    ids = solution_ids(problem.image_ids, n)
-    return replace(problem, y=problem.y.repeat_interleave(n, 0), image_ids=ids)
 
 
 def write_solutions(

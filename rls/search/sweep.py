@@ -52,7 +52,7 @@ def own_point(method: ChosenMethod) -> Point:
     return Point(*(getattr(method.settings, name) for name in LAMBDAS))
 
 
-def points_of(own: Point, lambdas_w: Sequence[float], lambdas_c: Sequence[float]) -> list[Point]:
+def sweep_points(own: Point, lambdas_w: Sequence[float], lambdas_c: Sequence[float]) -> list[Point]:
     """Return the method's own pair, then both lists with the other weight at its own value.
 
     Raises:
@@ -68,7 +68,7 @@ def points_of(own: Point, lambdas_w: Sequence[float], lambdas_c: Sequence[float]
 
 
 def choose_cells(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
-    """Return the positions of ``count`` rows, equally many of each treatment up to one.
+    """Return the positions of ``count`` rows; numbers of different treatments differ by at most 1.
 
     A cell's rank depends on its id alone, not on the order of the table or on its other cells.
 

@@ -15,12 +15,12 @@ from analysis.drawing.solutions import numbers_of, read_shown
 from analysis.drawing.style import DOUBLE_COLUMN, SMALLEST_FONT
 from analysis.figures import figure8
 from rls.io import read_stack, read_table, write_stack
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.analysis.test_figures import SETTINGS as OF_FIGURES
 from tests.analysis.test_table_solutions import SETTINGS as OF_TABLE
 from tests.analysis.test_table_solutions import folder_of, run_of, write_run
+from tests.flags import as_flags
 
 SETTINGS = Figure8Settings(**{**asdict(OF_FIGURES), "cells_per_treatment": 3, **asdict(OF_TABLE)})
 

@@ -10,9 +10,9 @@ from analysis.drawing import path_lengths
 from analysis.drawing.style import SMALLEST_FONT
 from analysis.figures import path_lengths as command
 from rls.io import write_table
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis.test_figures import SETTINGS, all_texts
+from tests.flags import as_flags
 
 
 def standard(values):

@@ -33,10 +33,10 @@ from analysis.drawing.style import (
 )
 from analysis.figures import figure3, figure5
 from rls.io import read_stack, write_stack, write_table
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.conftest import ROOT
+from tests.flags import as_flags
 
 SETTINGS = Settings(
     n_bootstrap=50,

@@ -14,10 +14,10 @@ from analysis.drawing import ablations, degradations
 from analysis.drawing.style import SMALLEST_FONT, save
 from analysis.figures import figure6, figure7
 from rls.io import read_table, write_table
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.analysis.test_figures import FEATURE, SETTINGS, all_texts, features_of, ratios
+from tests.flags import as_flags
 
 CLEAN, NOISE = "clean", "gaussian_noise"
 METHODS = ("bicubic", "rls")

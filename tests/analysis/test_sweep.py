@@ -12,12 +12,12 @@ from analysis.drawing.style import SMALLEST_FONT
 from analysis.figures import sweep as command
 from rls import degrade
 from rls.io import read_table, write_intensity, write_stack, write_table
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.analysis.disc_cells import CHANNELS, stack_of_cells
 from tests.analysis.test_figures import FEATURE, SETTINGS, all_texts
 from tests.analysis.test_measure import FACTOR, INTENSITY, OPTIONS, call, flags
+from tests.flags import as_flags
 
 TRUTH = f"{FEATURE}_high_resolution"
 OWN = (5.0e-5, 0.01)

@@ -14,9 +14,9 @@ from analysis.comparison.settings import Settings
 from analysis.numbers.statistics import z_prime
 from analysis.tables import features
 from rls.io import read_table, write_table
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
+from tests.flags import as_flags
 
 SETTINGS = Settings(n_bootstrap=60, confidence_level=0.95, seed=0)
 METHODS = ("oracle", "by_class", "flat", "shuffled", "biased")

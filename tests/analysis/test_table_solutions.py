@@ -15,9 +15,9 @@ from analysis.numbers.conformal import VARIANTS
 from analysis.run.description import Run
 from analysis.tables import solutions
 from rls.io import read_table, write_table
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
+from tests.flags import as_flags
 
 FEATURE = "nucleocytoplasmic_ratio"
 SETTINGS = Settings(

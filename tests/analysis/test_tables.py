@@ -16,9 +16,9 @@ from analysis.tables import table1, table2
 from rls.io import read_table, write_table
 from rls.io.names import MAJORITY_CLASS
 from rls.networks.kernel_distance import kernel_distance
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
+from tests.flags import as_flags
 
 SETTINGS = Settings(n_bootstrap=40, confidence_level=0.95, seed=0)
 QUALITY = {"high_resolution": 1.0, "bicubic": 0.2, "rls": 0.8}

@@ -17,9 +17,9 @@ from analysis.cells.segmentation_accuracy import f1_by_gap
 from analysis.cells.segmenter_settings import Settings
 from analysis.cells.segmenter_training import draw_field
 from rls.io import read_stack, read_table
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import CROP, SETTINGS, crop, field, simulate
+from tests.flags import as_flags
 
 TRAINING = Settings(
     fields=16, held_out_fields=2, field_px=128, neighbours=(2.0, 9.0),

@@ -2,8 +2,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from rls.runtime.command import Parser, as_flags, option
+from rls.runtime.command import Parser, option
 from rls.runtime.errors import InputError
+from tests.flags import as_flags
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from rls.prior import fitting
 from rls.prior.fitting import fit_flow, gaussian_log_prob, split_styles
 from rls.prior.flows import read_flow
 from rls.prior.settings import Settings
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
+from tests.flags import as_flags
 
 SMALL = Settings(
     flow="maf", n_blocks=2, hidden=32, learning_rate=3e-3, weight_decay=1e-6, batch_size=100,

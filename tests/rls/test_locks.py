@@ -102,8 +102,8 @@ def test_two_that_find_a_dead_lock_do_not_both_take_it(tmp_path):
     path.write_text("{}")
     os.utime(path, (time.time() - 60,) * 2)
     first, second = locks.Lock(path, "it"), locks.Lock(path, "it")
-    first.take()
+    first.acquire()
     with pytest.raises(InputError, match="already working on it"):
-        second.take()
-    first.give_back()
+        second.acquire()
+    first.release()
     assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rls.search.descent import Losses, Variables, search
 from rls.search.geometry import (
     cosine_distance,
     geocross,
@@ -22,7 +23,6 @@ from rls.search.geometry import (
     style_radius,
     to_styles,
 )
-from rls.search.loop import Losses, Variables, search
 from rls.search.schedule import one_cycle_drop
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.networks import Generator

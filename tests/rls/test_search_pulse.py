@@ -14,7 +14,7 @@ from rls.io.names import NON_FINITE, OK
 from rls.runtime.command import make_settings
 from rls.runtime.errors import InputError
 from rls.search.geometry import leaky_moments
-from rls.search.problem import Problem, Reconstruction, noise_maps
+from rls.search.problem import Problem, Reconstruction, need, noise_maps
 from rls.search.pulse import Settings, _split_noise, super_resolve
 from tests.conftest import ROOT
 from tests.rls.search_stand_ins import (
@@ -79,7 +79,7 @@ def test_the_searched_noise_maps_keep_their_length_and_the_last_one_is_zero(
     tiny: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[list[torch.Tensor]] = []
-    generator = tiny.need_generator()
+    generator = need(tiny.generator, "generator")
     inner = generator.synthesis.forward
 
     def watched(ws, noise, precision):

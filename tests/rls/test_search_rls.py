@@ -14,7 +14,7 @@ from rls.runtime.errors import InputError
 from rls.search.bicubic import Settings as BicubicSettings
 from rls.search.bicubic import super_resolve as bicubic
 from rls.search.objective import norm_deviation
-from rls.search.problem import Problem, Reconstruction, Styles, noise_maps
+from rls.search.problem import Problem, Reconstruction, Styles, need, noise_maps
 from rls.search.rls import Settings, super_resolve
 from tests.rls.search_stand_ins import (
     GaussianPrior,
@@ -109,7 +109,7 @@ def test_the_released_codes_norm_term_adds_up_and_pulls_the_norm_to_the_sphere(
     assert "loss_norm" not in without
 
     def deviation(settings: Settings) -> float:
-        found, flow = solve(tiny, settings).latents, tiny.need_flow()
+        found, flow = solve(tiny, settings).latents, need(tiny.flow, "flow")
         assert found is not None
         return float(norm_deviation(flow, found).mean())
 

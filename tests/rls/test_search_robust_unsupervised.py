@@ -16,7 +16,15 @@ from rls.runtime.progress import Progress
 from rls.search.filterwise import _convolution, _to_rgb, filter_counts, mean_styles, split
 from rls.search.filterwise import synthesise as synthesise_filterwise
 from rls.search.optimisers import NormalisedGradient
-from rls.search.problem import BatchProgress, Problem, Reconstruction, Styles, noise_maps, to_unit
+from rls.search.problem import (
+    BatchProgress,
+    Problem,
+    Reconstruction,
+    Styles,
+    need,
+    noise_maps,
+    to_unit,
+)
 from rls.search.robust_unsupervised import Settings, super_resolve
 from tests.rls.search_stand_ins import (
     LinearGenerator,
@@ -91,7 +99,7 @@ def test_far_from_y_the_search_walks_straight_at_its_rate(plus: bool) -> None:
 
 
 def test_equal_latents_of_all_filters_are_w_plus(tiny: Problem) -> None:
-    generator = tiny.need_generator()
+    generator = need(tiny.generator, "generator")
     counts = filter_counts(generator.synthesis)
     assert counts == [16, 16, 16, 2]  # The last serves toRGB alone.
     w = torch.randn(3, generator.num_ws, generator.w_dim)
@@ -164,7 +172,7 @@ def test_the_latents_are_the_image_in_w_plus_and_a_mean_in_w_plus_plus(
 ) -> None:
     def image_of(w: Tensor | None) -> Tensor:
         assert w is not None and w.shape == (4, 4, 16)
-        return to_unit(tiny.need_generator().synthesis(w, noise=noise_maps(tiny)))
+        return to_unit(need(tiny.generator, "generator").synthesis(w, noise=noise_maps(tiny)))
 
     two = solve(tiny, replace(BASE, learning_rate_w_plus_plus=0.0))
     assert torch.equal(image_of(two.latents), two.images)
@@ -195,7 +203,7 @@ def test_an_image_of_nan_is_reported_after_all_phases(
     assert list(found.columns["search_status"]) == [OK, OK, NON_FINITE, OK]
     for i in (0, 1, 3):
         assert torch.equal(found.images[i], solved.images[i])
-    start = tiny.need_styles().mean.expand(4, 16)
+    start = need(tiny.styles, "styles").mean.expand(4, 16)
     assert found.latents is not None and torch.allclose(found.latents[2], start, atol=1e-6)
 
 

@@ -21,7 +21,7 @@ from rls.io import Intensity, read_stack, read_weights, write_intensity, write_s
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
-from rls.search.batches import Solved, solve, take
+from rls.search.batches import Solved, select_rows, solve
 from rls.search.methods import load_method
 from rls.search.problem import Problem, Styles
 from rls.search.results import latents_path
@@ -192,7 +192,7 @@ def eight() -> Problem:
 
 def images_of(problem: Problem, name: str, rows: list[int], steps: int) -> Tensor:
     settings = settings_of(name, steps=steps)
-    part = take(problem, np.array(rows))
+    part = select_rows(problem, np.array(rows))
     return load_method(name).super_resolve(part, settings, quiet()).images
 
 

@@ -17,12 +17,12 @@ from rls.io import Intensity, read_stack, read_weights, write_intensity, write_s
 from rls.pretrained.files import read_json, write_json
 from rls.pretrained.side_by_side import choose_rows
 from rls.pretrained.user_cells import read_cells
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from rls.search.forward import downscale
 from rls.search.methods import load_method
 from rls.stylegan2.generator_io import write_generator
 from tests.conftest import ROOT
+from tests.flags import as_flags
 from tests.rls.search_stand_ins import add_method, tiny_generator, tiny_styles
 from tests.rls.test_super_resolve import unfolded
 

@@ -13,7 +13,7 @@ from rls.io import read_stack, write_intensity, write_stack
 from rls.runtime.errors import InputError
 from rls.search import sweep
 from rls.search.degradation import degrade
-from rls.search.sweep import Point, choose_cells, points_of
+from rls.search.sweep import Point, choose_cells, sweep_points
 from rls.sweep_lambdas import main
 from tests.rls.test_super_resolve import INTENSITY, write_models
 
@@ -66,11 +66,11 @@ def swept(folder):
 
 def test_a_pair_of_weights_is_searched_once_and_the_methods_own_is_among_them():
     own = Point(1.0, 0.5)
-    points = points_of(own, (0.0, 1.0), (0.0, 0.5))
+    points = sweep_points(own, (0.0, 1.0), (0.0, 0.5))
     assert points[0] == own and len(set(points)) == len(points)
     assert set(points) == {own, Point(0.0, 0.5), Point(1.0, 0.0)}
     with pytest.raises(InputError, match="w-1"):
-        points_of(own, (-1.0,), ())
+        sweep_points(own, (-1.0,), ())
 
 
 def test_cells_are_balanced_and_do_not_depend_on_the_order_or_on_other_cells():

@@ -21,11 +21,11 @@ from PIL import Image
 from rls import train_gan
 from rls.io import Intensity, read_table, read_weights, write_intensity, write_stack
 from rls.runtime import stopping
-from rls.runtime.command import as_flags
 from rls.runtime.errors import InputError
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.settings import Settings, fill_auto
 from rls.stylegan2.training_loop import set_precision
+from tests.flags import as_flags
 
 SETTINGS = Settings(
     image_size=16, total_kimg=0.032, batch_size=4, learning_rate=0.002, r1_gamma=0.1,

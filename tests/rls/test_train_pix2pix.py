@@ -23,7 +23,7 @@ from rls.networks.pix2pix import Pairing, load_unet
 from rls.networks.pix2pix_settings import Settings
 from rls.networks.pix2pix_training import held_out_l1, start, step, verdict
 from rls.runtime.checkpoint import StateFolder
-from rls.runtime.command import as_flags, flags
+from rls.runtime.command import flags
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Stopped
@@ -31,6 +31,7 @@ from rls.runtime.streams import torch_stream
 from rls.search import pix2pix
 from rls.stylegan2.data import TrainingImages
 from tests.conftest import ROOT
+from tests.flags import as_flags
 from tests.rls.search_stand_ins import make_problem, quiet
 
 CHANNELS = ("dna", "nfkb")

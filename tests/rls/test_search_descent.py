@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.errors import InputError
-from rls.search.loop import Found, Losses, Variables, search
+from rls.search.descent import Found, Losses, Variables, search
 from rls.search.schedule import SCHEDULES
 from tests.rls.search_stand_ins import quiet
 

@@ -1,4 +1,4 @@
-"""The intensity scale of a user's own cells: on which counts black and white lie."""
+"""The intensity scale of a user's own cells: the counts of black and white."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def choose_scale(
 ) -> Intensity:
     """Return the scale of the cells' counts, and print which it is.
 
-    It is that of the file ``path``, or by :func:`percentile_scale`, or else the model's own.
+    The scale comes from the file ``path``, from :func:`percentile_scale`, or else from the model.
 
     Raises:
-        InputError: The file lacks a channel, or a channel is the same everywhere.
+        InputError: The file lacks a channel, or a channel is constant.
     """
     if path and percentiles:
         raise InputError("Found both --intensity and --scale percentiles. Give one of them.")
@@ -68,7 +68,7 @@ def percentile_scale(
             without them gets 0 and 1.
 
     Raises:
-        InputError: The percentiles are not two of 0 to 100, or a channel is the same everywhere.
+        InputError: The percentiles are not two of 0 to 100, or a channel is constant.
     """
     low, high = percentiles
     if not 0 <= low < high <= 100:

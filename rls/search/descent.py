@@ -1,4 +1,4 @@
-"""Descend on the losses of a batch of images, none of which depends on another.
+"""Minimise the losses of a batch of images, independently of each other.
 
 An optimiser's state is per element and the losses are summed over the batch, so an image takes the
 same path whatever else is in its batch. Each image keeps its own iterate of least total loss. An
@@ -58,7 +58,7 @@ def search(
     after_step: Callable[[Variables], Variables] | None = None,
     optimiser: type[Optimiser] = Adam,
 ) -> Found:
-    """Minimise the total loss of each image.
+    """Return the iterates that minimise the total loss of each image.
 
     Arguments:
         start: The variables' first values, tensors (n, ...).
