@@ -84,11 +84,6 @@ class Arithmetic(Architecture):
         return total + 9 * (last + 1) * last + last + 16 * last**2 + last + last + 1
 
     @property
-    def generator_mb(self) -> float:
-        """Size of the generator's weights in MB."""
-        return FLOAT_MB * self.generator_weights
-
-    @property
     def checkpoint_mb(self) -> float:
         """Size of a checkpoint in MB: both networks with Adam's two moments, and the average."""
         trained = self.generator_weights + self.discriminator_weights

@@ -40,6 +40,7 @@ SYM6 = (
     0.0017677118642428036,
     -0.007800708325034148,
 )
+_TAPS = torch.tensor(SYM6, dtype=torch.float64) / torch.tensor(SYM6, dtype=torch.float64).sum()
 _PEAK = 5  # index of the tap that stands on a pixel: fine sample 2 i is pixel i
 
 
@@ -260,13 +261,6 @@ def mirrored(index: Tensor, side: int) -> Tensor:
     return torch.minimum(index, period - index)
 
 
-@functools.cache
-def _filter() -> Tensor:
-    """Return the taps of sym6, float64, with sum 1."""
-    taps = torch.tensor(SYM6, dtype=torch.float64)
-    return taps / taps.sum()
-
-
 @functools.lru_cache(maxsize=8)
 def _fine_axis(n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the fine samples that n_out pixels are filtered from, counted from the centre."""
@@ -285,7 +279,7 @@ def _upsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     pixels = fine // 2 + torch.arange(-len(SYM6), len(SYM6))
     taps = fine + _PEAK - 2 * pixels
     there = (taps >= 0) & (taps < len(SYM6))
-    weights = torch.where(there, 2 * _filter()[taps.clamp(0, len(SYM6) - 1)], 0.0)
+    weights = torch.where(there, 2 * _TAPS[taps.clamp(0, len(SYM6) - 1)], 0.0)
     out = torch.zeros((len(fine), side), dtype=weights.dtype)
     return out.scatter_add_(1, mirrored(pixels, side), weights).to(device, dtype)
 
@@ -295,5 +289,5 @@ def _downsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor
     """Return the matrix (side, fine) that filters fine samples and keeps every second one."""
     out = torch.zeros((side, 2 * side + len(SYM6) - 2), dtype=torch.float64)
     pixels = torch.arange(side)[:, None]
-    out[pixels, 2 * pixels + torch.arange(len(SYM6))] = _filter()
+    out[pixels, 2 * pixels + torch.arange(len(SYM6))] = _TAPS
     return out.to(device, dtype)

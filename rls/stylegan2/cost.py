@@ -84,13 +84,13 @@ def phases(trainer: Trainer, real: Tensor) -> list[Phase]:
     random: Any = None  # tensors without numbers need no stream
     if trainer.device != META:
         random = torch_stream(settings.seed, "plan", "train_gan", trainer.device)
-    found = [Phase("generator", 1, lambda: trainer._generator_phase(random))]
+    found = [Phase("generator", 1, lambda: trainer.generator_phase(random))]
     if settings.path_length_weight > 0:
         every = settings.path_length_interval
-        found.append(Phase("path length", every, lambda: trainer._path_length_phase(random)))
-    found.append(Phase("discriminator", 1, lambda: trainer._discriminator_phase(real, random)))
+        found.append(Phase("path length", every, lambda: trainer.path_length_phase(random)))
+    found.append(Phase("discriminator", 1, lambda: trainer.discriminator_phase(real, random)))
     if settings.r1_gamma:
-        found.append(Phase("R1", settings.r1_interval, lambda: trainer._r1_phase(real, random)))
+        found.append(Phase("R1", settings.r1_interval, lambda: trainer.r1_phase(real, random)))
     return found
 
 
@@ -110,10 +110,6 @@ class Counter(TorchDispatchMode):
         super().__init__()
         self.flop = self.now = self.peak = 0
         self.alive: set[int] = set()
-
-    def start_phase(self) -> None:
-        """Restart the counts; tensors that are alive stay counted."""
-        self.flop, self.peak = 0, self.now
 
     def __torch_dispatch__(
         self,
@@ -174,7 +170,7 @@ def costs(
     counter = Counter()
     with counter:
         for phase in phases(trainer, real):
-            counter.start_phase()
+            counter.flop, counter.peak = 0, counter.now  # live tensors stay counted
             phase.run()
             found.append(Cost(phase.name, phase.every, counter.flop, counter.peak))
     return found

@@ -24,7 +24,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import torch_stream
-from rls.stylegan2.alarms import Alarms
+from rls.stylegan2.alarms import findings
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.generator_io import (
@@ -105,7 +105,8 @@ class Log:
         monitor: Monitor,
     ) -> None:
         self.settings, self.trainer, self.rows = settings, trainer, rows
-        self.held_out, self.monitor, self.alarms = held_out, monitor, Alarms()
+        self.held_out, self.monitor = held_out, monitor
+        self.warned: set[str] = set()  # kinds of faults that were printed
         self.started = self.last = time.monotonic()
         self.images_at_start = self.images_at_last = trainer.images_seen
         self.apart = 0.0  # seconds of evaluations, which are not training time
@@ -134,8 +135,9 @@ class Log:
         self.rows.append(row)
         self.monitor.tick(row)
         print(line, flush=True)
-        for sentence in self.alarms.new(self.rows):
+        for kind, sentence in findings(self.rows, self.warned).items():
             print(f"{NAME}: warning: {sentence}", flush=True)
+            self.warned.add(kind)
         self.last, self.images_at_last = time.monotonic(), seen
 
     def _evaluate(self) -> dict[str, float]:
@@ -278,7 +280,7 @@ def write_results(
         "images_seen": trainer.images_seen,
         "n_training_images": len(data),
         "data_digest": data.digest,
-        "precision": trainer.generator.precision,
+        "precision": trainer.generator.synthesis.precision,
         "settings": dataclasses.asdict(settings),
     }
     if output_training is not None:

@@ -142,7 +142,7 @@ def test_a_dry_run_names_sizes_images_work_memory_disk_and_time(data, tmp_path, 
     headings = [line for line in text.splitlines() if line and not line.startswith((" ", "train"))]
     assert headings == ["settings", "networks", "images", "work", "memory", "disk", "time"]
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    for network in dry_run.networks(trainer):
+    for network in (trainer.generator, trainer.discriminator):
         assert f"{sum(p.numel() for p in network.parameters()):,}" in text
     assert "12 crops of 14 px" in text and "margin of 3 px" in text and "any angle" in text
     assert "each is shown 3 times" in text  # 32 images of 12
@@ -153,7 +153,7 @@ def test_a_dry_run_names_sizes_images_work_memory_disk_and_time(data, tmp_path, 
 
 def test_a_checkpoint_is_as_large_as_said(data, tmp_path):
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    (said, _) = dry_run.describe_disk(trainer)
+    (said, _) = dry_run.describe_disk(SETTINGS, dry_run.checkpoint_bytes(trainer))
     trainer.run_step()
     torch.save(trainer.state(), tmp_path / "state.pt")
     buffers = sum(b.numel() for net in (trainer.generator, trainer.average) for b in net.buffers())
