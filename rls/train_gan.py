@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import Parser, run
-from rls.stylegan2.settings import Settings, check_share
+from rls.stylegan2.settings import MAY_CHANGE, Settings, check_share
 
 NAME = "train_gan"
 
@@ -44,14 +44,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args, settings = make_parser().parse(argv)
     # Imported here, so that --help does not wait for torch.
-    from rls.io import read_intensity, read_stack
-    from rls.runtime.checkpoint import StateFolder
+    from rls.io import file_digest, read_intensity, read_stack
+    from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device
     from rls.runtime.distributed import started
     from rls.stylegan2 import training_loop
     from rls.stylegan2.architecture import architecture_of
     from rls.stylegan2.data import TrainingImages
     from rls.stylegan2.dry_run import describe
+    from rls.stylegan2.generator_io import FILE, TRAINING_FILE
     from rls.stylegan2.held_out import make_held_out
     from rls.stylegan2.initial_weights import load_initial, settings_of_start
     from rls.stylegan2.trainer import Trainer
@@ -74,8 +75,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         turns = "any angle" if data.turns_freely else "quarter turns"
         print(f"{NAME}: {len(data)} images, turned by {turns}", flush=True)
         held_out = make_held_out(data, settings, device) if processes.is_first else None
-        identity = training_loop.identity_of(settings, precision, data, args.init_from)
-        with StateFolder(args.state, NAME, identity, writes=processes.is_first) as state:
+        initial = None
+        if args.init_from is not None:
+            initial = [file_digest(args.init_from / name) for name in (FILE, TRAINING_FILE)]
+        facts = {"precision": precision, "data": data.digest, "initial": initial}
+        known = identity(settings, MAY_CHANGE, **facts)
+        with StateFolder(args.state, NAME, known, writes=processes.is_first) as state:
             processes.wait()
             rows, monitor = training_loop.train(settings, trainer, state, held_out)
         if processes.is_first:

@@ -231,8 +231,11 @@ def train(
             if stop:
                 raise watch.stopped(f"after {progress_of(state)}")
             left = (time.monotonic() - started) / (state.epoch - first) * (epochs - state.epoch)
+            row = state.curves[-1]
+            patch = f", D {row['loss_discriminator']:.3f}" if state.patch is not None else ""
             print(
-                f"{NAME}: epoch {state.epoch} of {epochs}, {describe_losses(state)}, "
+                f"{NAME}: epoch {state.epoch} of {epochs}, L1 {row['l1']:.4f} "
+                f"(tune {row['l1_tune']:.4f}), G {row['loss_generator']:.3f}{patch}, "
                 f"{rate:.3g} img/s, {format_seconds(left)} left",
                 flush=True,
             )
@@ -256,13 +259,6 @@ def end_epoch(
     state.epoch += 1
     if settings.keep == "best_on_tune" and tune_l1 < state.best_l1:
         state.best_l1, state.best = tune_l1, copy.deepcopy(state.unet.state_dict())
-
-
-def describe_losses(state: Training) -> str:
-    """Return the losses of the last epoch, in words."""
-    row = state.curves[-1]
-    text = f"L1 {row['l1']:.4f} (tune {row['l1_tune']:.4f}), G {row['loss_generator']:.3f}"
-    return text + (f", D {row['loss_discriminator']:.3f}" if state.patch is not None else "")
 
 
 def progress_of(state: Training) -> str:

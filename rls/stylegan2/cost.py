@@ -123,9 +123,11 @@ class Counter(TorchDispatchMode):
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.flop += formula(*args, **(kwargs or {}), out_val=result)
-        before = {tensor.untyped_storage()._cdata for tensor in _tensors((args, kwargs))}
-        for tensor in _tensors(result):
-            self._follow(tensor, before)
+        inputs = (leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        before = {tensor.untyped_storage()._cdata for tensor in inputs}
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._follow(leaf, before)
         return result
 
     def _follow(self, tensor: Tensor, before: set[int]) -> None:
@@ -143,10 +145,6 @@ class Counter(TorchDispatchMode):
         weakref.finalize(storage, free)
         self.now += n_bytes
         self.peak = max(self.peak, self.now)
-
-
-def _tensors(values: object) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def costs(

@@ -105,18 +105,14 @@ class Discriminator(nn.Module):
         self.b4 = DiscriminatorEpilogue(architecture)
         to_fast_layout(self)
 
-    def layers(self) -> list[nn.Module]:
-        """Return the layers with weights, image first: fromrgb, conv0, conv1, skip, ..., out."""
-        kinds = (Conv2dLayer, FullyConnectedLayer)
-        return [module for module in self.modules() if isinstance(module, kinds)]
-
     def freeze(self, n_layers: int) -> None:
         """Freeze the first ``n_layers`` layers, counted from the image (Freeze-D, Mo et al. 2020).
 
         Raises:
             InputError: There are not more layers than that.
         """
-        layers = self.layers()
+        # In the order of the modules: fromrgb, conv0, conv1, skip, ..., out.
+        layers = [m for m in self.modules() if isinstance(m, Conv2dLayer | FullyConnectedLayer)]
         if n_layers >= len(layers):
             raise InputError(
                 f"Found freeze_discriminator {n_layers}, expected fewer than the {len(layers)} "

@@ -96,6 +96,10 @@ def import_networks(
     architecture = recorded_architecture(average, trained.get("D"))
     generator = build(Generator, architecture, average)
     scale = scale_of(architecture.n_channels, channels, intensity)
+    augment_p = None  # the probability of adaptive augmentation at the snapshot
+    if snapshot.get("augment_pipe") is not None:
+        pipe = read_network(snapshot, "augment_pipe", source)
+        augment_p = pipe.tensors["p"].item() if "p" in pipe.tensors else None
     header: dict[str, Any] = {
         "channels": list(scale.channels),
         "pixel_size_um": pixel_size_um,
@@ -110,7 +114,7 @@ def import_networks(
             "format": "stylegan2-ada-pytorch",
             "file": source.name,
             "digest": file_digest(source),
-            "augment_p": augment_probability(snapshot, source),
+            "augment_p": augment_p,
         },
     }
     if output_training is not None:
@@ -120,14 +124,6 @@ def import_networks(
     write_generator(output, generator, header)
     generator.header = header
     return generator
-
-
-def augment_probability(snapshot: Mapping[str, Any], path: Path | str) -> float | None:
-    """Return the probability of adaptive augmentation at the snapshot, None if there is none."""
-    if snapshot.get("augment_pipe") is None:
-        return None
-    pipe = read_network(snapshot, "augment_pipe", path)
-    return pipe.tensors["p"].item() if "p" in pipe.tensors else None
 
 
 def recorded_architecture(generator: Network, discriminator: Network | None = None) -> Architecture:

@@ -10,13 +10,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from rls.io import file_digest, write_table
+from rls.io import write_table
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.device import choose_precision
 from rls.runtime.distributed import Processes
@@ -26,13 +25,7 @@ from rls.runtime.stopping import Watch
 from rls.runtime.streams import torch_stream
 from rls.stylegan2.alarms import findings
 from rls.stylegan2.cost import memory_gib
-from rls.stylegan2.data import TrainingImages
-from rls.stylegan2.generator_io import (
-    FILE,
-    TRAINING_FILE,
-    write_generator,
-    write_training_weights,
-)
+from rls.stylegan2.generator_io import write_generator, write_training_weights
 from rls.stylegan2.grid import write_grid
 from rls.stylegan2.held_out import HeldOut
 from rls.stylegan2.monitor import GRID_COLUMNS, Monitor
@@ -50,9 +43,7 @@ FIGURES = (
     ("R1", "r1", ".3g"),
     ("length", "path_length", ".3g"),
 )
-# Settings that do not change what a step computes.
-LENGTH_ONLY = ("total_kimg", "checkpoint_kimg", "tick_kimg", "evaluate_kimg", "evaluate_images")
-STOP_STEPS = 16  # several processes ask one another every so many steps whether to stop
+STOP_STEPS = 16  # interval in steps at which several processes agree on whether to stop
 
 
 def set_precision(setting: str, device: torch.device) -> Precision:
@@ -75,16 +66,6 @@ def only_first_prints(processes: Processes) -> Iterator[None]:
         return
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
-
-
-def identity_of(
-    settings: Settings, precision: Precision, data: TrainingImages, init_from: Path | None
-) -> dict[str, Any]:
-    """Return what determines every step: settings without lengths, data, and initial weights."""
-    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in LENGTH_ONLY}
-    files = [init_from / name for name in (FILE, TRAINING_FILE)] if init_from else []
-    initial = [file_digest(path) for path in files] or None
-    return {**values, "precision": precision, "data": data.digest, "initial": initial}
 
 
 class Log:
@@ -176,14 +157,6 @@ def is_due(kimg: float, step: int, settings: Settings, *, within: float | None =
     return step % every == 0 or step == n_steps(settings)
 
 
-def must_stop(watch: Watch, trainer: Trainer) -> bool:
-    """Return whether to stop after this step; several processes ask one another now and then."""
-    due = watch.due()
-    if trainer.processes.count == 1:
-        return due
-    return trainer.step % STOP_STEPS == 0 and trainer.processes.any(due, trainer.device)
-
-
 def go_on(trainer: Trainer, state: StateFolder, settings: Settings) -> list[dict[str, float]]:
     """Load the newest checkpoint, if there is one, and return the rows of the curve so far.
 
@@ -237,7 +210,11 @@ def train(
     with bar if on_terminal else contextlib.nullcontext(), Watch(NAME) as watch:
         while trainer.step < total:
             trainer.run_step()
-            stop = must_stop(watch, trainer) and trainer.step < total
+            stop = watch.due()
+            if trainer.processes.count > 1:
+                asks = trainer.step % STOP_STEPS == 0
+                stop = asks and trainer.processes.any(stop, trainer.device)
+            stop = stop and trainer.step < total
             if on_terminal:
                 bar.advance(batch)
             step = trainer.step
