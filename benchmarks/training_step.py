@@ -39,11 +39,11 @@ from rls.runtime.streams import torch_stream
 from rls.stylegan2 import augment, networks, operators
 from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.cost import memory_gib
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Precision
 from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 from rls.stylegan2.training_loop import set_precision
 
 

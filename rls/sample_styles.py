@@ -1,7 +1,7 @@
 """Draw styles w = G_m(z), z ~ N(0, I), from a generator (article, sections 2.1 and 3.2).
 
-Writes the styles that the flow is fitted on, their standard deviation per dimension, and the mean
-of other samples, where a search starts.
+It writes the styles that the flow is fitted on, their standard deviation per dimension, and the
+mean of other samples, where a search starts.
 """
 
 from __future__ import annotations

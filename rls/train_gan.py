@@ -3,9 +3,9 @@
 min_G max_D  E log D(x) + E log(1 - D(G(z))), in its non-saturating form, plus gamma/2 E |grad
 D(x)|^2 and the path-length penalty (Karras et al. 2020a, b; section 3.2 of the article). The
 command writes the averaged generator and, beside it, a grid of samples (.png), how they changed
-(.progress.png) and the curves (.training.csv). A training that was stopped or killed goes on when
+(.progress.png) and the curves (.training.csv). A training that was stopped or killed resumes when
 the same command is run again, and ends as if it had never stopped. With a larger total_kimg a
-finished one goes on.
+finished training continues.
 
 On several GPUs:  torchrun --standalone --nproc-per-node 4 -m rls.train_gan ...
 """
@@ -35,7 +35,7 @@ def make_parser() -> Parser[Settings]:
     )
     parser.add_argument("--output-training", type=Path, help="weights for a later --init-from")
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what it would be and cost; train nothing"
+        "--dry-run", action="store_true", help="describe the training and its cost; train nothing"
     )
     return parser
 
@@ -50,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.runtime.distributed import started
     from rls.stylegan2 import training_loop
     from rls.stylegan2.architecture import architecture_of
-    from rls.stylegan2.data import TrainingImages
     from rls.stylegan2.dry_run import describe
     from rls.stylegan2.generator_io import FILE, TRAINING_FILE
     from rls.stylegan2.held_out import make_held_out
     from rls.stylegan2.initial_weights import load_initial, settings_of_start
     from rls.stylegan2.trainer import Trainer
+    from rls.stylegan2.training_images import TrainingImages
 
     settings = settings_of_start(settings, args.init_from)
     device = choose_device(settings.device, settings.threads)

@@ -1,9 +1,9 @@
 """Pix2Pix (Isola et al. 2017) for cells: a U-Net, a PatchGAN, and their inputs.
 
-As published are the U-Net with skips and 4x4 convolutions of stride 2 down to 1x1, batch norm,
-dropout of one half in three decoder blocks, the PatchGAN of 70x70 that sees input and output, and
-the loss BCE + 100 L1. Four things differ. The low-resolution image is enlarged bicubically to the
-size of its target, because a U-Net keeps the size. The last layer is linear, because a tanh
+The published parts are the U-Net with skips and 4x4 convolutions of stride 2 down to 1x1, batch
+norm, dropout of one half in three decoder blocks, the PatchGAN of 70x70 that sees input and output,
+and the loss BCE + 100 L1. Four things differ. The low-resolution image is enlarged bicubically to
+the size of its target, because a U-Net keeps the size. The last layer is linear, because a tanh
 saturates at black and white of the intensity scale and the features need the values beyond. Batch
 norm uses running statistics when the network is applied, where the original uses those of its
 batch of one, because the image of a cell must not depend on the rest of the batch. Small images get
@@ -188,7 +188,8 @@ def load_unet(
     Arguments:
         path: The file.
         device: Where to compute.
-        factor, image_size, n_channels: Facts of the images that it will make; None to allow any.
+        factor, image_size, n_channels: Properties of the images that it will
+            produce; None to allow any.
 
     Raises:
         InputError: The file is missing, damaged, of another kind, or made for other images.

@@ -17,7 +17,7 @@ from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
 
-MOST_HALVINGS = 3  # A fit that diverges is given up after halving its rate so often.
+MOST_HALVINGS = 3  # A fit that still diverges after so many halvings of its rate is given up.
 
 
 @dataclass
@@ -213,7 +213,7 @@ def fit_flow(
 
 
 def judge(fit: Fit, train: Tensor, validation: Tensor) -> dict[str, object]:
-    """Return how good the fit is: log p in nats, and squared norms of z beside chi-squared."""
+    """Return the quality of the fit: log p in nats, and squared norms of z beside chi-squared."""
     with torch.no_grad():
         norms = (fit.flow.to_noise(validation[:ROWS_AT_ONCE]).double() ** 2).sum(1)
     return {

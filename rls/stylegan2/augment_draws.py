@@ -1,4 +1,4 @@
-"""Draw everything random about the augmentation of one batch of images.
+"""Draw the random parameters of the augmentation of one batch of images.
 
 There are 18 augmentations (Karras et al. 2020, "Training generative adversarial networks with
 limited data", appendix B), each chosen per image with probability p. The count and the order of the
@@ -42,7 +42,7 @@ CUTOUT_SIDE = 0.5  # side of the box, in image sides
 
 @dataclass(frozen=True)
 class Draws:
-    """What happens to each of n images; None where the pipeline has no such part.
+    """Random parameters of the augmentation of n images; None for parts that do not take place.
 
     Attributes:
         matrices: (n, 2, 3), from an output pixel (x, y, 1) about the centre to its source.

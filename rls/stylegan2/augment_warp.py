@@ -86,7 +86,7 @@ class _Straight:
 
 @dataclass(frozen=True)
 class _Oblique:
-    """Images of any matrix: upsampled along y and x, sampled, downsampled along y and x.
+    """Images with any matrix: upsampled along y and x, sampled, downsampled along y and x.
 
     Attributes:
         rows: Rows of these images in the batch.
@@ -119,7 +119,7 @@ _Part = _Straight | _Oblique
 
 
 class _Context(FunctionCtx):
-    """What the forward pass of ``_Linear`` leaves for the backward pass."""
+    """State that the forward pass of ``_Linear`` saves for the backward pass."""
 
     parts: list[_Part]
     adjoint: bool
@@ -157,9 +157,9 @@ def _both(left: Tensor, x: Tensor, right: Tensor) -> Tensor:
 
 
 def _plan(matrices: Tensor, size: tuple[int, int], look: bool) -> list[_Part]:
-    """Return what to do with which images of size (y, x).
+    """Return the parts of a batch of images of size (y, x) that are computed together.
 
-    Where there is only one part, it has all rows in order.
+    If there is only one part, it has all rows in order.
     """
     if not look:
         return [_whole(matrices, size)]

@@ -1,4 +1,4 @@
-"""What a training step costs: operations and memory counted from shapes, time measured.
+"""Find the cost of a training step: operations and memory from shapes, and measured time.
 
 Nothing is written. A trainer that was timed cannot be used afterwards.
 """
@@ -22,11 +22,11 @@ from torch.utils.flop_counter import flop_registry
 
 from rls.runtime.streams import torch_stream
 from rls.stylegan2.architecture import Architecture
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Precision
 from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 
 TIMED_STEPS = 2  # after one step to warm up
 PATIENCE_S = 60.0  # longest time of all these steps; a slower CPU is timed with smaller batches

@@ -21,7 +21,7 @@ from rls.stylegan2.operators import (
     to_fast_layout,
 )
 
-HALF = math.sqrt(0.5)  # with it the sum of two branches of unit variance has unit variance
+ROOT_HALF = math.sqrt(0.5)  # scales two branches of unit variance to a sum of unit variance
 
 
 def minibatch_std(x: Tensor, group_size: int | None, n_features: int = 1) -> Tensor:
@@ -67,8 +67,8 @@ class DiscriminatorBlock(nn.Module):
         """Return the features at half the resolution; x is the image in the first block."""
         if self.is_first:
             x = self.fromrgb(x)
-        y = self.skip(x, gain=HALF)
-        return y + self.conv1(self.conv0(x), gain=HALF)
+        y = self.skip(x, gain=ROOT_HALF)
+        return y + self.conv1(self.conv0(x), gain=ROOT_HALF)
 
 
 class DiscriminatorEpilogue(nn.Module):

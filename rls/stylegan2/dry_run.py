@@ -1,4 +1,4 @@
-"""Describe what a training would be and cost before it begins (``train_gan --dry-run``).
+"""Describe a training and its cost before it begins (``train_gan --dry-run``).
 
 The description has sizes, images, work, memory, disk and time, as lines to print. Nothing is
 written, and no state folder is touched.
@@ -24,13 +24,15 @@ from rls.stylegan2.cost import (
     measured,
     n_parameters,
 )
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Precision
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 
 FLOAT_BYTES = 4
-BUSY = 0.7  # share of its threads' time below which a machine is busy; two idle threads give more
+# A machine is busy if the process gets less than this share of its threads' time; it gets more on
+# two idle threads.
+BUSY = 0.7
 
 
 def as_bytes(n: float) -> str:
@@ -45,10 +47,10 @@ def describe(
     device: torch.device,
     precision: Precision,
 ) -> str:
-    """Return what the training would be and cost, as lines to print.
+    """Return a description of the training and its cost, as lines to print.
 
-    This takes a minute or two on a CPU, because real steps are done, on a trainer that is thrown
-    away.
+    This takes a minute or two on a CPU, because real steps are run on a trainer that is then
+    discarded.
 
     Arguments:
         settings: Settings without open numbers (``fill_auto``).
@@ -94,7 +96,7 @@ def describe_networks(trainer: Trainer) -> list[str]:
 
 
 def describe_data(settings: Settings, data: TrainingImages) -> list[str]:
-    """Return how many crops there are, how they are rotated, and how often each is shown."""
+    """Return the number of crops, their rotation, and how often each is shown."""
     side, size = min(data.stack.images.shape[-2:]), settings.image_size
     needed = math.ceil(size * math.sqrt(2))
     turns = (

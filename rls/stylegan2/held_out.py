@@ -23,9 +23,9 @@ from rls.networks.kernel_distance import kernel_distance, polynomial_kernel, sta
 from rls.networks.perceptual import RandomFeatures
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream, torch_stream
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.settings import Settings
+from rls.stylegan2.training_images import TrainingImages
 
 SHUFFLES = 100  # random divisions of the real crops, whose distances are due to chance
 CHANCE = 95.0  # percentile of these distances

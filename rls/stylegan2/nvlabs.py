@@ -1,8 +1,8 @@
 """Turn the networks in a pickle of NVlabs' stylegan2-ada-pytorch into our own.
 
 Nothing in the pickle is run (``rls.stylegan2.recorded_network``). The networks are built from our
-own classes, whose parameters have the same names; every name, shape and constant that the file
-tells must agree with them.
+own classes, whose parameters have the same names; every name, shape and constant in the file
+must agree with them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator, DiscriminatorBlock, DiscriminatorEpilogue
 from rls.stylegan2.generator_io import write_generator, write_training_weights
-from rls.stylegan2.inert_pickle import NEXT, number, read_inert, short
+from rls.stylegan2.inert_pickle import ADVICE, number, read_inert, short
 from rls.stylegan2.networks import Generator, SynthesisBlock, SynthesisLayer, ToRGBLayer
 from rls.stylegan2.operators import (
     FILTER_TAPS,
@@ -105,7 +105,7 @@ def import_networks(
         "pixel_size_um": pixel_size_um,
         "intensity": scale.as_dict(),
         "image_size": architecture.image_size,
-        "images_seen": 0,  # the pickle does not tell
+        "images_seen": 0,  # the pickle does not say
         "n_training_images": None,
         "data_digest": None,
         "precision": "float32",
@@ -148,7 +148,7 @@ def recorded_architecture(generator: Network, discriminator: Network | None = No
     if clamp is not None and not (isinstance(clamp, int | float) and 0 < clamp < math.inf):
         raise InputError(
             f"Found conv_clamp {short(clamp)} in {generator.where}, expected none or more than "
-            f"0. {NEXT}"
+            f"0. {ADVICE}"
         )
     architecture = Architecture(
         image_size=generator.size("img_resolution"),
@@ -165,7 +165,7 @@ def recorded_architecture(generator: Network, discriminator: Network | None = No
 
 
 def _check_sizes(architecture: Architecture, generator: Network) -> None:
-    """Raise InputError unless the tensors have the sizes that a recorded generator tells.
+    """Raise InputError unless the tensors have the sizes that a recorded generator claims.
 
     This is done before a network is allocated, so that a small file cannot ask for a large one.
     """
@@ -177,7 +177,7 @@ def _check_sizes(architecture: Architecture, generator: Network) -> None:
         if getattr(architecture, name) != size:
             raise InputError(
                 f"Found {name} {getattr(architecture, name)} said and {size} in the tensors of "
-                f"{generator.where}, expected the same. {NEXT}"
+                f"{generator.where}, expected the same. {ADVICE}"
             )
     shapes: dict[str, tuple[int, ...]] = {
         "mapping.fc0.weight": (architecture.w_dim, architecture.z_dim),
@@ -200,7 +200,7 @@ def _numbers(network: Network, prefix: str) -> set[str]:
 
 
 def _channels(generator: Network) -> dict[str, int]:
-    """Return channel_base and channel_max as given to the generator, in either of NVlabs' ways."""
+    """Return channel_base and channel_max of a generator, from either of NVlabs' places."""
     given = generator.attribute("", "_init_kwargs")
     given = given if isinstance(given, dict) else {}
     inner = given.get("synthesis_kwargs")
@@ -263,7 +263,7 @@ def _check_shapes(
 
 
 def _constants(layer: nn.Module) -> dict[str, Any]:
-    """Return what the tensors of a layer do not tell, under NVlabs' names."""
+    """Return the constants of a layer that its tensors do not determine, under NVlabs' names."""
     if isinstance(layer, FullyConnectedLayer):
         names = ("activation", "weight_gain", "bias_gain")
         return {name: getattr(layer, name) for name in names}

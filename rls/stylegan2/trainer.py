@@ -23,7 +23,6 @@ from rls.runtime.streams import stream, torch_stream
 from rls.stylegan2 import augment
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.augment_draws import draw
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.losses import (
     discriminator_loss,
@@ -36,10 +35,11 @@ from rls.stylegan2.networks import Generator, Precision
 from rls.stylegan2.optimisation import ema_decay, lazy_adam, update_average
 from rls.stylegan2.pipelines import PIPELINES
 from rls.stylegan2.settings import Settings
+from rls.stylegan2.training_images import TrainingImages
 
 ALONE = Processes()  # a training in one process
-# Sums over the steps since the last tick. A mean is a sum over the nearest count before it. The
-# order is that of the tensor in the checkpoints.
+# Sums over the steps since the last tick. A mean is a sum divided by the nearest count before it.
+# The tensor in the checkpoints has this order.
 STATISTICS = (
     "steps",
     "loss_generator",
@@ -264,8 +264,8 @@ class Trainer:
     def r1_phase(self, real: Tensor, random: torch.Generator) -> None:
         """Update the discriminator by the R1 penalty.
 
-        It is computed in float32, because second derivatives in bfloat16 are too coarse; it is
-        rarely computed.
+        It is computed in float32, because second derivatives in bfloat16 are too coarse. This costs
+        little, since the penalty is rarely computed.
         """
         settings = self.settings
         assert settings.r1_gamma is not None  # because fill_auto has set it
@@ -353,7 +353,7 @@ class Trainer:
         return {**means, "augment_p": self.augment_p}
 
     def state(self) -> dict[str, Any]:
-        """Return all that determines the rest of the training, as dicts of tensors and numbers.
+        """Return the state that determines all later steps, as dicts of tensors and numbers.
 
         Raises:
             InputError: A loss was not finite, so that the state is not worth keeping.

@@ -1,4 +1,4 @@
-"""Train to a given length with checkpoints and a log, and write what the training leaves."""
+"""Train to a given length with checkpoints and a log, and write the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
 
 NAME = "train_gan"
-# Label in the log, key of the row, and format. What a tick did not measure is left out.
+# Label in the log, key of the row, and format. Values that a tick did not measure are left out.
 FIGURES = (
     ("G", "loss_generator", ".3f"),
     ("D", "loss_discriminator", ".3f"),
@@ -157,7 +157,7 @@ def is_due(kimg: float, step: int, settings: Settings, *, within: float | None =
     return step % every == 0 or step == n_steps(settings)
 
 
-def go_on(trainer: Trainer, state: StateFolder, settings: Settings) -> list[dict[str, float]]:
+def resume(trainer: Trainer, state: StateFolder, settings: Settings) -> list[dict[str, float]]:
     """Load the newest checkpoint, if there is one, and return the rows of the curve so far.
 
     Raises:
@@ -198,7 +198,7 @@ def train(
         Stopped: A time limit is near or a signal came; a checkpoint was written.
     """
     first = trainer.processes.is_first
-    rows = go_on(trainer, state, settings)
+    rows = resume(trainer, state, settings)
     trainer.processes.wait()  # the checkpoint may be replaced only after all have read it
     total, batch = n_steps(settings), settings.batch_size
     monitor = Monitor(state.folder, resumed_at_kimg=trainer.images_seen / 1000)
@@ -246,7 +246,7 @@ def write_results(
         output: File of the averaged generator; pictures and curves are named after it.
         output_training: File of generator and discriminator, None for none.
         rows: Rows of the training curve.
-        monitor: Knows the grids of the training.
+        monitor: Monitor of the training, which has its grids.
     """
     settings, data = trainer.settings, trainer.data
     header = {

@@ -9,8 +9,8 @@ import torch
 
 from rls.stylegan2 import cost, dry_run
 from rls.stylegan2.architecture import Architecture
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 from tests.rls.test_stylegan2_training import SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS as BASE
 

@@ -17,11 +17,11 @@ from benchmarks.training_step import textbook
 from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
 from rls.stylegan2.architecture import Architecture, architecture_of
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.losses import path_length_penalty, path_lengths
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.optimisation import ADAM_BETAS
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 from tests.rls.test_stylegan2_training import CPU, SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS
 

@@ -77,7 +77,7 @@ class TrainingImages:
 
     @property
     def digest(self) -> str:
-        """Return blake2b of what the training depends on: ids, digests of the pixels, and scale."""
+        """Return the blake2b digest of ids, digests of the pixels, and intensity scale."""
         table = self.stack.table.iloc[self.rows]
         content = [
             table["image_id"].tolist(),
