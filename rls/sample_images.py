@@ -1,4 +1,4 @@
-"""Draw images G_s(G_m(z)), z ~ N(0, I), from a generator, and grids that show what styles do.
+"""Draw images G_s(G_m(z)), z ~ N(0, I), from a generator, and grids that show the effect of styles.
 
 z and the noise maps of image i come from a random stream of their own, which depends on the seed
 and on i, but not on n. On request two grids are drawn beside the stack: one of truncation, w =

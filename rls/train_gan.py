@@ -53,11 +53,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.stylegan2.dry_run import describe
     from rls.stylegan2.generator_io import FILE, TRAINING_FILE
     from rls.stylegan2.held_out import make_held_out
-    from rls.stylegan2.initial_weights import load_initial, settings_of_start
+    from rls.stylegan2.initial_weights import initial_settings, load_initial
     from rls.stylegan2.trainer import Trainer
     from rls.stylegan2.training_images import TrainingImages
 
-    settings = settings_of_start(settings, args.init_from)
+    settings = initial_settings(settings, args.init_from)
     device = choose_device(settings.device, settings.threads)
     with started(device) as processes, training_loop.only_first_prints(processes):
         check_share(settings, processes.count)

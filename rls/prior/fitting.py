@@ -113,7 +113,7 @@ def start_fit(train: Tensor, settings: Settings) -> Fit:
 
 
 def run_epoch(fit: Fit, train: Tensor, settings: Settings, watch: Watch) -> bool:
-    """Go once through the training styles; return False as soon as a loss is not finite.
+    """Run one epoch over the training styles; return False as soon as a loss is not finite.
 
     Raises:
         Stopped: On a signal; the epoch is lost.
@@ -212,7 +212,7 @@ def fit_flow(
     return fit
 
 
-def judge(fit: Fit, train: Tensor, validation: Tensor) -> dict[str, object]:
+def measure_fit(fit: Fit, train: Tensor, validation: Tensor) -> dict[str, object]:
     """Return the quality of the fit: log p in nats, and squared norms of z beside chi-squared."""
     with torch.no_grad():
         norms = (fit.flow.to_noise(validation[:ROWS_AT_ONCE]).double() ** 2).sum(1)

@@ -199,7 +199,7 @@ def _colours(dice: _Dice, c: int, p: float, has: frozenset[str]) -> Tensor:
 def _hue_plane(dice: _Dice, chroma: Tensor) -> tuple[Tensor, Tensor]:
     """Return two orthonormal axes (n or 1, c, 1) orthogonal to luma.
 
-    From four channels on they are random.
+    With four or more channels they are random.
     """
     c = len(chroma)
     if c == 3:

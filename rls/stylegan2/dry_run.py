@@ -53,7 +53,7 @@ def describe(
     discarded.
 
     Arguments:
-        settings: Settings without open numbers (``fill_auto``).
+        settings: Settings with all numbers filled in (``fill_auto``).
     """
     work = costs(settings, architecture, data, precision)
     trainer = Trainer(settings, architecture, data, device, precision)
@@ -181,7 +181,7 @@ def describe_disk(settings: Settings, size: int) -> list[str]:
 def describe_time(
     settings: Settings, timing: Timing | None, work: Sequence[Cost], device: torch.device
 ) -> list[str]:
-    """Return the expected time, and what it is derived from."""
+    """Return the expected time, and the measurements behind it."""
     if timing is None:
         return ["not measured: a step does not fit"]
     rate = timing.images_per_second

@@ -34,7 +34,7 @@ SETS = ("builtins.set", "__builtin__.set")
 RECORDED = (MODULE, STORAGE, TENSOR, PARAMETER, DTYPE, *SCALARS, *SETS)
 MAPPINGS = ("collections.OrderedDict", "dnnlib.util.EasyDict")
 MOST_DIMENSIONS = 8  # largest number of dimensions of a tensor
-# What torch writes before a storage: the magic number of its format without a zip archive.
+# The bytes before a storage: the magic number of torch's format without a zip archive.
 STORAGE_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 ADVICE = "Give a network pickle (network-snapshot-*.pkl) of stylegan2-ada-pytorch."
 
@@ -100,7 +100,7 @@ class _Reader(pickle.Unpickler):
     def persistent_load(self, pid: object) -> NoReturn:
         """Refuse references to objects outside the pickle."""
         raise InputError(
-            f"Found a reference to outside the pickle ({short(pid)!r}), expected none. {ADVICE}"
+            f"Found a reference to outside the pickle ({excerpt(pid)!r}), expected none. {ADVICE}"
         )
 
 
@@ -171,7 +171,7 @@ def read_inert(path: Path | str) -> dict[Any, Any]:
     return snapshot
 
 
-def number(value: object) -> object:
+def plain_number(value: object) -> object:
     """Return a recorded numpy scalar as a Python number, and anything else unchanged."""
     if not isinstance(value, Recorded) or value.name not in SCALARS or len(value.args) != 2:
         return value
@@ -187,8 +187,8 @@ def number(value: object) -> object:
     return np.frombuffer(data, dtype).item() if whole else value
 
 
-def short(value: object) -> str:
-    """Return at most 60 characters about what was recorded, without following what it holds."""
+def excerpt(value: object) -> str:
+    """Return at most 60 characters about a recorded object, without following its contents."""
     if value is None or type(value) in (bool, int, float, str):
         return str(value)[:60]
     return f"a {type(value).__name__}"
@@ -207,7 +207,7 @@ def _check_extent(offset: object, size: object, stride: object, available: int) 
         raise ValueError(f"a tensor of {size} in {available} numbers")
 
 
-def tensor(record: object, where: str) -> Tensor:
+def read_tensor(record: object, where: str) -> Tensor:
     """Return the recorded tensor in float32, contiguous, in memory of its own.
 
     Raises:
@@ -217,9 +217,9 @@ def tensor(record: object, where: str) -> Tensor:
         record = record.args[0]
     try:
         if not isinstance(record, Recorded) or record.name != TENSOR:
-            raise TypeError(short(record))
+            raise TypeError(excerpt(record))
         if record.args[0].name != STORAGE:
-            raise TypeError(short(record.args[0].name))
+            raise TypeError(excerpt(record.args[0].name))
         (dtype, storage), (offset, size, stride) = record.args[0].args, record.args[1:4]
         if not dtype.is_floating_point:
             raise TypeError(str(dtype))

@@ -13,7 +13,7 @@ from rls.stylegan2.settings import Settings, fill_auto
 from rls.stylegan2.trainer import Trainer
 
 
-def settings_of_start(settings: Settings, init_from: Path | None) -> Settings:
+def initial_settings(settings: Settings, init_from: Path | None) -> Settings:
     """Return the settings with all numbers filled in and, for given weights, without a ramp-up.
 
     With a ramp-up the first step would replace the average that was loaded by the raw generator;

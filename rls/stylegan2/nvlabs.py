@@ -20,7 +20,7 @@ from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator, DiscriminatorBlock, DiscriminatorEpilogue
 from rls.stylegan2.generator_io import write_generator, write_training_weights
-from rls.stylegan2.inert_pickle import ADVICE, number, read_inert, short
+from rls.stylegan2.inert_pickle import ADVICE, excerpt, plain_number, read_inert
 from rls.stylegan2.networks import Generator, SynthesisBlock, SynthesisLayer, ToRGBLayer
 from rls.stylegan2.operators import (
     FILTER_TAPS,
@@ -28,7 +28,7 @@ from rls.stylegan2.operators import (
     FullyConnectedLayer,
     setup_filter,
 )
-from rls.stylegan2.recorded_network import Network, count, read_network
+from rls.stylegan2.recorded_network import Network, need_count, read_network
 
 N = TypeVar("N", Generator, Discriminator)
 CHANNELS = {"channel_base": 32768, "channel_max": 512}  # NVlabs' values where none are given
@@ -147,7 +147,7 @@ def recorded_architecture(generator: Network, discriminator: Network | None = No
     clamp = generator.attribute("synthesis.b4.conv1", "conv_clamp")
     if clamp is not None and not (isinstance(clamp, int | float) and 0 < clamp < math.inf):
         raise InputError(
-            f"Found conv_clamp {short(clamp)} in {generator.where}, expected none or more than "
+            f"Found conv_clamp {excerpt(clamp)} in {generator.where}, expected none or more than "
             f"0. {ADVICE}"
         )
     architecture = Architecture(
@@ -206,7 +206,7 @@ def _channels(generator: Network) -> dict[str, int]:
     inner = given.get("synthesis_kwargs")
     given = {**given, **(inner if isinstance(inner, dict) else {})}
     return {
-        name: count(number(given.get(name, value)), f"{name} in {generator.where}", 1)
+        name: need_count(plain_number(given.get(name, value)), f"{name} in {generator.where}", 1)
         for name, value in CHANNELS.items()
     }
 
@@ -302,5 +302,5 @@ def _need(network: Network, path: str, name: str, found: object, wanted: object)
     if same:
         return
     raise InputError(
-        f"Found {name} {short(found)} at '{path}' of {network.where}, expected {wanted}. {ONLY}"
+        f"Found {name} {excerpt(found)} at '{path}' of {network.where}, expected {wanted}. {ONLY}"
     )

@@ -14,7 +14,14 @@ from typing import Any
 from torch import Tensor
 
 from rls.runtime.errors import InputError
-from rls.stylegan2.inert_pickle import ADVICE, MODULE, Recorded, number, short, tensor
+from rls.stylegan2.inert_pickle import (
+    ADVICE,
+    MODULE,
+    Recorded,
+    excerpt,
+    plain_number,
+    read_tensor,
+)
 
 MOST_COPIED = 4  # largest size of all tensors in float32, in sizes of the file
 MOST_MODULES = 1000  # largest number of modules in a network; one of 1024 px has about 100
@@ -47,7 +54,7 @@ class Network:
                 f"Found no {name} of '{path}' in {self.where}, expected one as in stylegan2-ada-"
                 f"pytorch. {ADVICE}"
             )
-        return number(value)
+        return plain_number(value)
 
     def size(self, name: str, path: str = "", least: int = 1) -> int:
         """Return an attribute of a module that is a count.
@@ -55,14 +62,14 @@ class Network:
         Raises:
             InputError: The attribute is not a count.
         """
-        return count(self.attribute(path, name), f"{name} in {self.where}", least)
+        return need_count(self.attribute(path, name), f"{name} in {self.where}", least)
 
 
-def count(value: object, what: str, least: int) -> int:
+def need_count(value: object, what: str, least: int) -> int:
     """Return ``value`` if it is a count from ``least`` on, else raise InputError."""
     if type(value) is not int or not least <= value <= LARGEST:
         raise InputError(
-            f"Found {short(value)} as {what}, expected a count from {least} on. {ADVICE}"
+            f"Found {excerpt(value)} as {what}, expected a count from {least} on. {ADVICE}"
         )
     return value
 
@@ -74,7 +81,7 @@ def read_network(snapshot: Mapping[str, Any], name: str, path: Path | str) -> Ne
         InputError: The snapshot has no such network, or the object is not a network.
     """
     if snapshot.get(name) is None:
-        names = ", ".join(short(key) for key in snapshot)[:200]
+        names = ", ".join(excerpt(key) for key in snapshot)[:200]
         raise InputError(f"Found no {name} in {path} (it holds {names}), expected one. {ADVICE}")
     where = f"{name} of {path}"
     modules = dict(_modules(snapshot[name], where))
@@ -85,7 +92,7 @@ def read_network(snapshot: Mapping[str, Any], name: str, path: Path | str) -> Ne
         for key, record in (*attributes["_parameters"].items(), *attributes["_buffers"].items()):
             if record is not None:
                 full = f"{prefix}.{key}" if prefix else str(key)
-                tensors[full] = tensor(record, f"{full} in {where}")
+                tensors[full] = read_tensor(record, f"{full} in {where}")
                 left -= tensors[full].nbytes
                 if left < 0:
                     raise InputError(

@@ -148,7 +148,7 @@ def write_grids(
 
 
 def table_of(generator: Generator, settings: SampleSettings) -> pd.DataFrame:
-    """Return a table with one row per image, which says what it was made from.
+    """Return a table with one row per image, which has the inputs that it was made from.
 
     Raises:
         InputError: truncation_cutoff is outside 0 to num_ws.

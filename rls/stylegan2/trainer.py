@@ -59,7 +59,7 @@ class Trainer:
     """Generator, discriminator, averaged generator and optimisers, and one step of all of them.
 
     Arguments:
-        settings: Settings without open numbers (``fill_auto``).
+        settings: Settings with all numbers filled in (``fill_auto``).
         data: The training images.
         precision: Precision of the convolutions; the averaged generator is in float32.
         processes: This process among those of one training.
@@ -373,7 +373,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what ``state`` returned."""
+        """Restore a state that :meth:`state` returned."""
         self.step = state["step"]
         self.augment_p = state["augment_p"]
         self.path_mean = state["path_mean"].to(self.device)

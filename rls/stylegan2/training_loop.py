@@ -60,7 +60,7 @@ def set_precision(setting: str, device: torch.device) -> Precision:
 
 @contextlib.contextmanager
 def only_first_prints(processes: Processes) -> Iterator[None]:
-    """Silence what all processes but the first print; errors still come through."""
+    """Silence the output of all processes but the first; errors still appear."""
     if processes.is_first:
         yield
         return
