@@ -41,7 +41,7 @@ SYM6 = (
     -0.007800708325034148,
 )
 _TAPS = torch.tensor(SYM6, dtype=torch.float64) / torch.tensor(SYM6, dtype=torch.float64).sum()
-_PEAK = 5  # index of the tap that stands on a pixel: fine sample 2 i is pixel i
+_PEAK = 5  # index of the tap at the position of a pixel: fine sample 2 i is pixel i
 
 
 def warp(images: Tensor, matrices: Tensor, *, look: bool | None = None) -> Tensor:

@@ -184,7 +184,7 @@ def n_parameters(module: nn.Module, *, trained: bool = False) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
 
 
-def measured(trainer: Trainer) -> Timing:
+def measure_steps(trainer: Trainer) -> Timing:
     """Return the timing of real steps of a new trainer, which cannot be used afterwards.
 
     On a CPU where the steps would take longer than a minute, the batch is the smallest that the
@@ -203,15 +203,15 @@ def measured(trainer: Trainer) -> Timing:
         torch.cuda.reset_peak_memory_stats(device)
     elif smallest < settings.batch_size:
         trainer.settings = dataclasses.replace(settings, batch_size=smallest)
-        timing = timed(trainer, 1)
+        timing = time_steps(trainer, 1)
         ratio = settings.batch_size / smallest
         if sum(timing.seconds.values()) * ratio * (1 + TIMED_STEPS) > PATIENCE_S:
             return timing
         trainer.settings = settings
-    return timed(trainer, TIMED_STEPS)
+    return time_steps(trainer, TIMED_STEPS)
 
 
-def timed(trainer: Trainer, n_steps: int) -> Timing:
+def time_steps(trainer: Trainer, n_steps: int) -> Timing:
     """Return the mean time of every part of a step over n_steps, after one step to warm up."""
     settings, device = trainer.settings, trainer.device
     size = settings.batch_size

@@ -21,7 +21,7 @@ from rls.stylegan2.cost import (
     Timing,
     costs,
     flop_per_image,
-    measured,
+    measure_steps,
     n_parameters,
 )
 from rls.stylegan2.networks import Precision
@@ -60,7 +60,7 @@ def describe(
     size = checkpoint_bytes(trainer)
     timing: Timing | None
     try:
-        timing = measured(trainer)
+        timing = measure_steps(trainer)
     except torch.OutOfMemoryError:
         timing = None
     values = dataclasses.asdict(settings)

@@ -118,7 +118,7 @@ def test_timing_shares_out_rare_phases_and_changes_no_random_stream(data):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    timing = cost.measured(trainer)
+    timing = cost.measure_steps(trainer)
     assert torch.equal(before, torch.get_rng_state())
     names = ["images", "generator", "path length", "discriminator", "R1", "average"]
     assert list(timing.seconds) == names and min(timing.seconds.values()) > 0
@@ -130,7 +130,7 @@ def test_timing_shares_out_rare_phases_and_changes_no_random_stream(data):
 def test_a_slow_device_is_timed_with_the_smallest_whole_batch(data, monkeypatch):
     monkeypatch.setattr(cost, "PATIENCE_S", 0.0)
     settings = dataclasses.replace(SETTINGS, batch_size=24, path_length_batch_shrink=3)
-    timing = cost.measured(Trainer(settings, ARCHITECTURE, data, CPU, "float32"))
+    timing = cost.measure_steps(Trainer(settings, ARCHITECTURE, data, CPU, "float32"))
     assert timing.batch_size == 6
     assert "1 step of 6 images" in dry_run.basis(settings, timing)
     assert "because 24 would take" in dry_run.basis(settings, timing)
