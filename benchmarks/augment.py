@@ -123,7 +123,7 @@ def main() -> None:
     shape = (args.batch_size, args.n_channels, args.image_size, args.image_size)
     images = torch.randn(shape, device=device, generator=random)
     images = F.avg_pool2d(images, 5, stride=1, padding=2)
-    draws = [draw(shape, args.p, args.pipeline, random) for _ in range(args.batches)]
+    draws = [draw(shape, args.p, PIPELINES[args.pipeline], random) for _ in range(args.batches)]
     plain = mock.patch.object(augment, "warp", textbook_warp)
     apart = []
     for drawn in draws:
@@ -150,7 +150,7 @@ def main() -> None:
             f"ours {fast * each:.2f} ms an image, textbook {slow * each:.2f}"
         )
     drawing = min(
-        seconds(lambda: draw(shape, args.p, args.pipeline, random), device)
+        seconds(lambda: draw(shape, args.p, PIPELINES[args.pipeline], random), device)
         for _ in range(10 * args.repeats)
     )
     print(f"drawing: {1e3 * drawing / args.batch_size:.2f} ms an image, not counted above")

@@ -39,11 +39,11 @@ from rls.runtime.streams import torch_stream
 from rls.stylegan2 import augment, networks, operators
 from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.cost import memory_gib
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Precision
 from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 from rls.stylegan2.training_loop import set_precision
 
 
@@ -96,7 +96,7 @@ def textbook() -> Iterator[None]:
 class TextbookTrainer(Trainer):
     """A trainer as published: generated and real images pass the discriminator separately."""
 
-    def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
+    def discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
         with torch.no_grad():
             fake, _ = self._fake(random, phase="discriminator")
         self.discriminator_optimizer.zero_grad(set_to_none=True)
@@ -198,10 +198,10 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
 
     parts = (
         lambda: trainer.data.batch(0, n, device),
-        lambda: trainer._generator_phase(random()),
-        lambda: trainer._path_length_phase(random()),
-        lambda: trainer._discriminator_phase(real, random()),
-        lambda: trainer._r1_phase(real, random()),
+        lambda: trainer.generator_phase(random()),
+        lambda: trainer.path_length_phase(random()),
+        lambda: trainer.discriminator_phase(real, random()),
+        lambda: trainer.r1_phase(real, random()),
         lambda: update_average(trainer.average, trainer.generator, 0.99),
     )
     return dict(zip(PHASES, parts, strict=True))

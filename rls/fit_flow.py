@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch.
     from rls.io import read_weights
-    from rls.prior.fitting import fit_flow, judge, split_styles
+    from rls.prior.fitting import fit_flow, measure_fit, split_styles
     from rls.prior.flows import write_flow
     from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     known = identity(settings, MAY_CHANGE, styles=header["digest"])
     with StateFolder(args.state, "fit_flow", known) as state:
         fit = fit_flow(train, validation, settings, state)
-        facts = judge(fit, train, validation)
+        facts = measure_fit(fit, train, validation)
         facts |= {"styles_digest": header["digest"], "settings": asdict(settings)}
         write_flow(args.output, fit.flow, facts)
         state.clear()

@@ -1,4 +1,4 @@
-"""Draw images G_s(G_m(z)), z ~ N(0, I), from a generator, and grids that show what styles do.
+"""Draw images G_s(G_m(z)), z ~ N(0, I), from a generator, and grids that show the effect of styles.
 
 z and the noise maps of image i come from a random stream of their own, which depends on the seed
 and on i, but not on n. On request two grids are drawn beside the stack: one of truncation, w =
@@ -39,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     device = choose_device(settings.device, settings.threads)
     generator = load_generator(args.generator, device)
-    # What cannot be drawn or written is said before the long part.
+    # Faults in the generator, the settings or the path are reported before the long part.
     channels, pixel_size_um, _ = generator.channels, generator.pixel_size_um, generator.intensity
-    sampling.check_cutoff(generator, settings.truncation_cutoff)
+    table = sampling.table_of(generator, settings)
     table_path(args.output)
     sampling.write_grids(generator, settings, args.truncation_grid, args.style_mixing_grid)
     size = settings.n_images * generator.n_channels * generator.image_size**2 * 4 / 1e9
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_stack(
         args.output,
         generator.to_counts(images),
-        sampling.table_of(generator, settings),
+        table,
         channels=channels,
         pixel_size_um=pixel_size_um,
         written_by=NAME,

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from rls.io.names import EVALUATION, SOLUTION_KINDS, TUNE
-from rls.runtime.command import Parser, option, run
+from rls.runtime.command import Parser, need_at_least, option, run
 from rls.runtime.errors import InputError
 from rls.search.arguments import add_files, inputs_of, parse
 from rls.search.settings import Settings as SearchSettings
@@ -50,11 +50,7 @@ class Settings(SearchSettings):
     restart_spread: float = option("Share of G_m(z) - mean in a start; restarts.")
 
     def __post_init__(self) -> None:
-        for name, least in (("cells_per_split", 1), ("n_solutions", 2), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"Found {name} {getattr(self, name)}, expected {least} or more. Set it higher."
-                )
+        need_at_least(self, cells_per_split=1, n_solutions=2, batch_size=1)
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise InputError(

@@ -1,7 +1,7 @@
 """Draw styles w = G_m(z), z ~ N(0, I), from a generator (article, sections 2.1 and 3.2).
 
-Writes the styles that the flow is fitted on, their standard deviation per dimension, and the mean
-of other samples, where a search starts.
+It writes the styles that the flow is fitted on, their standard deviation per dimension, and the
+mean of other samples, where a search starts.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rls.runtime.command import Parser, option, run
-from rls.runtime.errors import InputError
+from rls.runtime.command import Parser, need_at_least, option, run
 
 NAME = "sample_styles"
 
@@ -28,11 +27,7 @@ class Settings:
     threads: int = option("CPU threads.")
 
     def __post_init__(self) -> None:
-        for name, least in (("n_styles", 2), ("n_mean", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"Found {name} {getattr(self, name)}, expected {least} or more. Set it higher."
-                )
+        need_at_least(self, n_styles=2, n_mean=1, batch_size=1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,9 +3,9 @@
 min_G max_D  E log D(x) + E log(1 - D(G(z))), in its non-saturating form, plus gamma/2 E |grad
 D(x)|^2 and the path-length penalty (Karras et al. 2020a, b; section 3.2 of the article). The
 command writes the averaged generator and, beside it, a grid of samples (.png), how they changed
-(.progress.png) and the curves (.training.csv). A training that was stopped or killed goes on when
+(.progress.png) and the curves (.training.csv). A training that was stopped or killed resumes when
 the same command is run again, and ends as if it had never stopped. With a larger total_kimg a
-finished one goes on.
+finished training continues.
 
 On several GPUs:  torchrun --standalone --nproc-per-node 4 -m rls.train_gan ...
 """
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import Parser, run
-from rls.stylegan2.settings import Settings, check_share
+from rls.stylegan2.settings import MAY_CHANGE, Settings, check_share
 
 NAME = "train_gan"
 
@@ -35,7 +35,7 @@ def make_parser() -> Parser[Settings]:
     )
     parser.add_argument("--output-training", type=Path, help="weights for a later --init-from")
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what it would be and cost; train nothing"
+        "--dry-run", action="store_true", help="describe the training and its cost; train nothing"
     )
     return parser
 
@@ -44,19 +44,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args, settings = make_parser().parse(argv)
     # Imported here, so that --help does not wait for torch.
-    from rls.io import read_intensity, read_stack
-    from rls.runtime.checkpoint import StateFolder
+    from rls.io import file_digest, read_intensity, read_stack
+    from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device
     from rls.runtime.distributed import started
     from rls.stylegan2 import training_loop
     from rls.stylegan2.architecture import architecture_of
-    from rls.stylegan2.data import TrainingImages
     from rls.stylegan2.dry_run import describe
+    from rls.stylegan2.generator_io import FILE, TRAINING_FILE
     from rls.stylegan2.held_out import make_held_out
-    from rls.stylegan2.initial_weights import load_initial, settings_of_start
+    from rls.stylegan2.initial_weights import initial_settings, load_initial
     from rls.stylegan2.trainer import Trainer
+    from rls.stylegan2.training_images import TrainingImages
 
-    settings = settings_of_start(settings, args.init_from)
+    settings = initial_settings(settings, args.init_from)
     device = choose_device(settings.device, settings.threads)
     with started(device) as processes, training_loop.only_first_prints(processes):
         check_share(settings, processes.count)
@@ -74,8 +75,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         turns = "any angle" if data.turns_freely else "quarter turns"
         print(f"{NAME}: {len(data)} images, turned by {turns}", flush=True)
         held_out = make_held_out(data, settings, device) if processes.is_first else None
-        identity = training_loop.identity_of(settings, precision, data, args.init_from)
-        with StateFolder(args.state, NAME, identity, writes=processes.is_first) as state:
+        initial = None
+        if args.init_from is not None:
+            initial = [file_digest(args.init_from / name) for name in (FILE, TRAINING_FILE)]
+        facts = {"precision": precision, "data": data.digest, "initial": initial}
+        known = identity(settings, MAY_CHANGE, **facts)
+        with StateFolder(args.state, NAME, known, writes=processes.is_first) as state:
             processes.wait()
             rows, monitor = training_loop.train(settings, trainer, state, held_out)
         if processes.is_first:

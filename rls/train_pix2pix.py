@@ -3,7 +3,7 @@
 min_U max_P  a E[log P(s, x) + log(1 - P(s, U(s)))] + l1_weight E |x - U(s)|, where the first term
 is non-saturating for U, and s is D(x) of a cell x, rounded to 256 levels as in ``degrade`` and
 enlarged. The training cells are those of the split ``gan``, turned as in ``train_gan``. The L1
-distance on the split ``tune`` is told after each epoch; other splits are never read. The curves
+distance on the split ``tune`` is printed after each epoch; other splits are never read. The curves
 lie beside the weights (.training.csv). A training that was stopped or killed resumes when the same
 command is run again, and on a CPU ends with the same bits.
 """
@@ -20,7 +20,7 @@ from rls.runtime.errors import InputError
 
 
 def make_parser() -> Parser[Settings]:
-    """Return the command line."""
+    """Return the parser of the command line."""
     parser = Parser(__doc__, Settings, NAME)
     parser.add_argument("--cells", type=Path, required=True, help="stack with a column split")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json of the assay")
@@ -29,7 +29,7 @@ def make_parser() -> Parser[Settings]:
         "--adversarial-weight",
         type=float,
         required=True,
-        help="weight of the discriminator's verdict; 0: no discriminator, L1 alone",
+        help="weight of the adversarial loss; 0: no discriminator, L1 alone",
     )
     parser.add_argument("--border", choices=BORDERS, required=True, help="as in degrade")
     parser.add_argument("--quantise", choices=("8bit", "none"), required=True, help="as in degrade")
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.networks.pix2pix_training import describe, start, train, write_results
     from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device
-    from rls.stylegan2.data import TrainingImages
+    from rls.stylegan2.training_images import TrainingImages
 
     device = choose_device(settings.device, settings.threads)
     stack = read_stack(args.cells, memory_map=True)

@@ -124,28 +124,21 @@ class Classifier:
         Raises:
             InputError: The images have another size or number of channels.
         """
-        self._check(images_unit)
+        expected = (len(self.header["channels"]), *self.header["image_size"])
+        if images_unit.ndim != 4 or images_unit.shape[1:] != expected:
+            raise InputError(
+                f"The classifier was trained on images of {expected[0]} channels and "
+                f"{expected[1]} x {expected[2]} px and was given an array {images_unit.shape}."
+            )
         if not len(images_unit):
             return np.empty((0, FEATURES), np.float32)
         return in_batches(self.net.features_of_views, images_unit, self.device, self.batch_size)
 
     def probabilities(self, images_unit: np.ndarray) -> np.ndarray:
         """Return float32 (n, 2), the probabilities of the negative and the positive control."""
-        return self.probabilities_of_features(self.features(images_unit))
-
-    def probabilities_of_features(self, features: np.ndarray) -> np.ndarray:
-        """Return (n, 2) probabilities of features (n, 32) from :meth:`features`."""
+        features = torch.as_tensor(self.features(images_unit), device=self.device)
         with torch.no_grad():
-            logits = self.net.head(torch.as_tensor(features, device=self.device))
-        return torch.softmax(logits, dim=1).cpu().numpy()
-
-    def _check(self, images: np.ndarray) -> None:
-        expected = (len(self.header["channels"]), *self.header["image_size"])
-        if images.ndim != 4 or images.shape[1:] != expected:
-            raise InputError(
-                f"The classifier was trained on images of {expected[0]} channels and "
-                f"{expected[1]} x {expected[2]} px and was given an array {images.shape}."
-            )
+            return torch.softmax(self.net.head(features), dim=1).cpu().numpy()
 
 
 def load_classifier(

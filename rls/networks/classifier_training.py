@@ -242,7 +242,7 @@ def train(
 def describe_data(
     stack: Stack, intensity: Intensity, controls: tuple[str, str]
 ) -> dict[str, object]:
-    """Return what the header says about the data, with a digest of all that training sees.
+    """Return the header's facts about the data, with a digest of everything that training reads.
 
     The digest covers ids, pixels, splits, treatments and the intensity scale.
     """

@@ -144,9 +144,13 @@ def lpips_distances(
 
     Source: Zhang et al. 2018, eq. 1.
     """
-
-    def embed(images: Tensor) -> Tensor:
-        return module(as_rgb_bytes(images), resize_images=False, return_lpips=True)
-
-    pair = [in_batches(embed, images, device, batch_size) for images in (a, b)]
-    return ((pair[0] - pair[1]) ** 2).sum(axis=1)
+    of_a, of_b = (
+        in_batches(
+            lambda x: module(as_rgb_bytes(x), resize_images=False, return_lpips=True),
+            images,
+            device,
+            batch_size,
+        )
+        for images in (a, b)
+    )
+    return ((of_a - of_b) ** 2).sum(axis=1)

@@ -1,9 +1,9 @@
 """Pix2Pix (Isola et al. 2017) for cells: a U-Net, a PatchGAN, and their inputs.
 
-As published are the U-Net with skips and 4x4 convolutions of stride 2 down to 1x1, batch norm,
-dropout of one half in three decoder blocks, the PatchGAN of 70x70 that sees input and output, and
-the loss BCE + 100 L1. Four things differ. The low-resolution image is enlarged bicubically to the
-size of its target, because a U-Net keeps the size. The last layer is linear, because a tanh
+The published parts are the U-Net with skips and 4x4 convolutions of stride 2 down to 1x1, batch
+norm, dropout of one half in three decoder blocks, the PatchGAN of 70x70 that sees input and output,
+and the loss BCE + 100 L1. Four things differ. The low-resolution image is enlarged bicubically to
+the size of its target, because a U-Net keeps the size. The last layer is linear, because a tanh
 saturates at black and white of the intensity scale and the features need the values beyond. Batch
 norm uses running statistics when the network is applied, where the original uses those of its
 batch of one, because the image of a cell must not depend on the rest of the batch. Small images get
@@ -28,6 +28,8 @@ from rls.search.forward import downscale, upscale
 
 KIND = "pix2pix"
 SMALLEST_SIZE = 16  # px; the smallest patch does not fit into smaller images.
+# Side in px of a patch of the PatchGAN, its receptive field, by the number of strided layers.
+PATCH_SIDES = {1: 16, 2: 34, 3: 70}
 DROPOUT = 0.5
 DROPOUT_BLOCKS = 3
 INIT_SD = 0.02
@@ -109,8 +111,8 @@ class UNet(nn.Module):
 class PatchGAN(nn.Module):
     """The discriminator: one logit for each patch of the pair (input, output).
 
-    A patch has 70x70 px with three strided layers, 34x34 with two and 16x16 with one. It has as
-    many as fit into the image.
+    There are as many strided layers, one to three, as give a patch that fits into the image: of
+    16x16, 34x34 or 70x70 px.
 
     Arguments:
         n_channels: Number of channels of the images.
@@ -120,8 +122,9 @@ class PatchGAN(nn.Module):
 
     def __init__(self, n_channels: int, image_size: int, width: int) -> None:
         super().__init__()
-        strided = max((n for n in (1, 2, 3) if receptive_field(n) <= image_size), default=1)
-        self.receptive_field = receptive_field(strided)
+        fitting = [n for n, side in PATCH_SIDES.items() if side <= image_size]
+        strided = max(fitting, default=1)
+        self.receptive_field = PATCH_SIDES[strided]
         maps = [width * min(2**level, 8) for level in range(strided + 1)]
         layers: list[nn.Module] = [nn.Conv2d(2 * n_channels, width, 4, 2, 1), nn.LeakyReLU(SLOPE)]
         for level in range(1, strided + 1):
@@ -137,14 +140,6 @@ class PatchGAN(nn.Module):
         Both are (n, c, y, x).
         """
         return self.layers(torch.cat([source, images], dim=1))
-
-
-def receptive_field(strided: int) -> int:
-    """Return the side in px of a patch after ``strided`` strided and two plain 4x4 layers."""
-    side = 1
-    for stride in (1, 1, *[2] * strided):
-        side = (side - 1) * stride + 4
-    return side
 
 
 class Pairing(nn.Module):
@@ -193,22 +188,24 @@ def load_unet(
     Arguments:
         path: The file.
         device: Where to compute.
-        factor, image_size, n_channels: Facts of the images that it will make; None to allow any.
+        factor, image_size, n_channels: Properties of the images that it will
+            produce; None to allow any.
 
     Raises:
         InputError: The file is missing, damaged, of another kind, or made for other images.
     """
     tensors, header = read_weights(path, kind=KIND)
-    asked = {"factor": factor, "image_size": image_size, "channels": n_channels}
+    size = image_size and " x ".join(map(str, image_size))
+    asked = {"factor": factor, "image_size": size, "channels": n_channels}
     found = {
         "factor": header["factor"],
-        "image_size": (header["image_size"],) * 2,
+        "image_size": f"{header['image_size']} x {header['image_size']}",
         "channels": len(header["channels"]),
     }
     differing = [name for name, value in asked.items() if value not in (None, found[name])]
     if differing:
-        trained = ", ".join(f"{name} {_text(found[name])}" for name in differing)
-        wanted = ", ".join(f"{name} {_text(asked[name])}" for name in differing)
+        trained = ", ".join(f"{name} {found[name]}" for name in differing)
+        wanted = ", ".join(f"{name} {asked[name]}" for name in differing)
         raise InputError(
             f"{path} was trained for {trained}, and these images have {wanted}. Give the network "
             f"of this assay and factor, or train one (python -m rls.train_pix2pix)."
@@ -251,7 +248,3 @@ def _initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, mean, INIT_SD)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _text(value: object) -> str:
-    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -27,7 +27,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
-from rls.stylegan2.data import TrainingImages, centre_crop
+from rls.stylegan2.training_images import TrainingImages, centre_crop
 
 CHECK_STEPS = 50  # Reading the losses forces a GPU synchronisation, so do it rarely.
 Net = TypeVar("Net", bound=nn.Module)
@@ -38,7 +38,7 @@ class Training(Resumable):
     """State of a training.
 
     Attributes:
-        adversarial_weight: Weight of the discriminator's verdict.
+        adversarial_weight: Weight of the adversarial loss.
         unet: The generator.
         optimiser: The generator's optimiser.
         patch: The discriminator; None without an adversarial weight.
@@ -90,8 +90,8 @@ def _fresh(
     return net, adam
 
 
-def verdict(logits: Tensor, real: bool) -> Tensor:
-    """Return the mean binary cross-entropy of the patches' logits against real or not."""
+def adversarial_loss(logits: Tensor, real: bool) -> Tensor:
+    """Return the mean binary cross-entropy of the patches' logits, with the label real or fake."""
     return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
 
 
@@ -116,14 +116,15 @@ def step(
     loss, patch_loss = l1_weight * l1, torch.zeros_like(l1)
     if state.patch is not None and state.patch_optimiser is not None:
         state.patch.requires_grad_(True)
-        told = verdict(state.patch(source, high), True)
-        told = told + verdict(state.patch(source, fake.detach()), False)
-        patch_loss = told / 2  # Halved, so that it learns more slowly than the U-Net.
+        on_real = adversarial_loss(state.patch(source, high), True)
+        on_fake = adversarial_loss(state.patch(source, fake.detach()), False)
+        # The loss is halved, so that the PatchGAN learns more slowly than the U-Net.
+        patch_loss = (on_real + on_fake) / 2
         state.patch_optimiser.zero_grad(set_to_none=True)
         patch_loss.backward()
         state.patch_optimiser.step()
         state.patch.requires_grad_(False)
-        loss = loss + state.adversarial_weight * verdict(state.patch(source, fake), True)
+        loss = loss + state.adversarial_weight * adversarial_loss(state.patch(source, fake), True)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     state.optimiser.step()
@@ -200,7 +201,7 @@ def train(
     Arguments:
         state: Fresh networks, which are trained.
         data: Cells to train on.
-        tune: Cells of which the L1 distance is told after each epoch.
+        tune: Cells whose L1 distance is printed after each epoch.
         pairing: Makes the inputs of the U-Net.
         settings: Settings of the training.
         folder: Keeps the checkpoints.
@@ -231,8 +232,11 @@ def train(
             if stop:
                 raise watch.stopped(f"after {progress_of(state)}")
             left = (time.monotonic() - started) / (state.epoch - first) * (epochs - state.epoch)
+            row = state.curves[-1]
+            patch = f", D {row['loss_discriminator']:.3f}" if state.patch is not None else ""
             print(
-                f"{NAME}: epoch {state.epoch} of {epochs}, {describe_losses(state)}, "
+                f"{NAME}: epoch {state.epoch} of {epochs}, L1 {row['l1']:.4f} "
+                f"(tune {row['l1_tune']:.4f}), G {row['loss_generator']:.3f}{patch}, "
                 f"{rate:.3g} img/s, {format_seconds(left)} left",
                 flush=True,
             )
@@ -256,13 +260,6 @@ def end_epoch(
     state.epoch += 1
     if settings.keep == "best_on_tune" and tune_l1 < state.best_l1:
         state.best_l1, state.best = tune_l1, copy.deepcopy(state.unet.state_dict())
-
-
-def describe_losses(state: Training) -> str:
-    """Return the losses of the last epoch, in words."""
-    row = state.curves[-1]
-    text = f"L1 {row['l1']:.4f} (tune {row['l1_tune']:.4f}), G {row['loss_generator']:.3f}"
-    return text + (f", D {row['loss_discriminator']:.3f}" if state.patch is not None else "")
 
 
 def progress_of(state: Training) -> str:

@@ -17,7 +17,7 @@ from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
 
-MOST_HALVINGS = 3  # A fit that diverges is given up after halving its rate so often.
+MOST_HALVINGS = 3  # A fit that still diverges after so many halvings of its rate is given up.
 
 
 @dataclass
@@ -113,7 +113,7 @@ def start_fit(train: Tensor, settings: Settings) -> Fit:
 
 
 def run_epoch(fit: Fit, train: Tensor, settings: Settings, watch: Watch) -> bool:
-    """Go once through the training styles; return False as soon as a loss is not finite.
+    """Run one epoch over the training styles; return False as soon as a loss is not finite.
 
     Raises:
         Stopped: On a signal; the epoch is lost.
@@ -212,8 +212,8 @@ def fit_flow(
     return fit
 
 
-def judge(fit: Fit, train: Tensor, validation: Tensor) -> dict[str, object]:
-    """Return how good the fit is: log p in nats, and squared norms of z beside chi-squared."""
+def measure_fit(fit: Fit, train: Tensor, validation: Tensor) -> dict[str, object]:
+    """Return the quality of the fit: log p in nats, and squared norms of z beside chi-squared."""
     with torch.no_grad():
         norms = (fit.flow.to_noise(validation[:ROWS_AT_ONCE]).double() ** 2).sum(1)
     return {

@@ -79,17 +79,6 @@ class StyleFlow(nn.Module):
         return self.flow.transform_to_noise(self.standardise(w))
 
     @torch.no_grad()
-    def from_noise(self, z: Tensor) -> Tensor:
-        """Return w = F^-1(z), shape (n, d); slow for a MAF, which needs d passes per block."""
-        self._need_fit(inverse=True)
-        return self.flow._transform.inverse(z)[0] * self.sd + self.mean
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Return n styles (n, d) drawn from p_F."""
-        z = torch.randn(n, self.features, generator=generator, device=generator.device)
-        return self.from_noise(z.to(self.mean))
-
-    @torch.no_grad()
     def set_scale(self, w: Tensor) -> None:
         """Set mean and sd per dimension to those of the training styles (n, d).
 
@@ -142,17 +131,16 @@ class StyleFlow(nn.Module):
                     setattr(module, name, _folded(child))
         return self
 
-    def _need_fit(self, inverse: bool = False) -> None:
-        if self.frozen:
-            return
-        # A batch norm in training mode uses the statistics of its batch, so a flow in that mode is
-        # good for the loss of a fit alone.
-        if (inverse or not self.training) and not bool(self.fitted):
+    def _need_fit(self) -> None:
+        """Raise InputError if the flow is evaluated before it was fitted.
+
+        In training mode, where batch norms use the statistics of their batch, only the loss of a
+        fit is computed.
+        """
+        if not self.frozen and not self.training and not bool(self.fitted):
             raise InputError(
                 "The flow was not fitted, so its density means nothing. Run the stage fit_flow."
             )
-        if inverse and self.training:
-            raise InputError("A flow can be inverted only in eval mode.")
 
 
 def _folded(layer: MaskedLinear) -> nn.Linear:

@@ -46,6 +46,15 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def need_at_least(settings: DataclassInstance, **least: int) -> None:
+    """Raise InputError unless each named setting has at least the given value."""
+    for name, value in least.items():
+        if getattr(settings, name) < value:
+            raise InputError(
+                f"Found {name} {getattr(settings, name)}, expected {value} or more. Set it higher."
+            )
+
+
 class Parser(argparse.ArgumentParser, Generic[S]):
     """An argument parser with one flag per field of ``settings``.
 

@@ -1,1 +1,1 @@
-"""StyleGAN2-ADA: networks, augmentation, training, files of weights, and what samples show."""
+"""StyleGAN2-ADA: networks, augmentation, training, weights files, and sampled images."""

@@ -7,7 +7,7 @@ kd_floor and spread; each may be missing or NaN.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 RECENT_TICKS = 4
 RISEN_EVALUATIONS = 3
@@ -18,23 +18,14 @@ SPREAD_LIMIT = 0.3
 NO_LOSS = 0.05  # a discriminator's loss near 0; it is 2 log 2 = 1.39 where D knows nothing
 
 
-class Alarms:
-    """Sentences about a failing training, each kind only once."""
+def findings(rows: Sequence[Mapping[str, float]], known: Collection[str] = ()) -> dict[str, str]:
+    """Return one sentence per kind of fault: what was observed, and what to try.
 
-    def __init__(self) -> None:
-        self.said: set[str] = set()
+    A healthy training has none.
 
-    def new(self, rows: Sequence[Mapping[str, float]]) -> list[str]:
-        """Return the sentences about ``rows`` whose kind was not returned before."""
-        found = {kind: text for kind, text in findings(rows).items() if kind not in self.said}
-        self.said |= found.keys()
-        return list(found.values())
-
-
-def findings(rows: Sequence[Mapping[str, float]]) -> dict[str, str]:
-    """Return by its kind what is wrong with a training: what was seen, and what to try.
-
-    A healthy training gives none.
+    Arguments:
+        rows: Rows of the training curve.
+        known: Kinds that were reported before and are left out.
     """
     found = {
         "overfitting": _overfitting(rows),
@@ -43,7 +34,7 @@ def findings(rows: Sequence[Mapping[str, float]]) -> dict[str, str]:
         "spread": _spread(rows),
         "discriminator": _discriminator(rows),
     }
-    return {kind: text for kind, text in found.items() if text is not None}
+    return {kind: text for kind, text in found.items() if text is not None and kind not in known}
 
 
 def series(rows: Sequence[Mapping[str, float]], name: str) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Draw everything random about the augmentation of one batch of images.
+"""Draw the random parameters of the augmentation of one batch of images.
 
 There are 18 augmentations (Karras et al. 2020, "Training generative adversarial networks with
 limited data", appendix B), each chosen per image with probability p. The count and the order of the
@@ -26,8 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rls.runtime.errors import InputError
-from rls.stylegan2.pipelines import BLIT, COLOUR, GEOMETRY, PIPELINES
+from rls.stylegan2.pipelines import BLIT, COLOUR, GEOMETRY
 
 # These strengths are those of appendix B, for images in [-1, 1].
 TRANSLATION = 0.125  # limit of the integer and sd of the fractional translation, in image sides
@@ -43,7 +42,7 @@ CUTOUT_SIDE = 0.5  # side of the box, in image sides
 
 @dataclass(frozen=True)
 class Draws:
-    """What happens to each of n images; None where the pipeline has no such part.
+    """Random parameters of the augmentation of n images; None for parts that do not take place.
 
     Attributes:
         matrices: (n, 2, 3), from an output pixel (x, y, 1) about the centre to its source.
@@ -110,40 +109,20 @@ def _row(values: tuple[float, ...], device: torch.device) -> Tensor:
 def draw(
     shape: tuple[int, int, int, int],
     p: float,
-    pipeline: str,
-    random: torch.Generator,
-    *,
-    percentile: float | None = None,
-) -> Draws:
-    """Return the draws of a pipeline for one batch, on the device of ``random``.
-
-    Arguments:
-        shape: Shape (n, c, y, x) of the images.
-        p: Probability of each augmentation of the pipeline.
-        pipeline: A name of ``PIPELINES``.
-        random: Stream of the random numbers.
-        percentile: Sets every strength to this percentile (0 to 1) of its distribution, for tests.
-
-    Raises:
-        InputError: There is no such pipeline.
-    """
-    if pipeline not in PIPELINES:
-        raise InputError(
-            f'Found a pipeline of augmentations "{pipeline}", expected one of '
-            f"{', '.join(PIPELINES)}. Set augmentations to one of these."
-        )
-    return draw_augmentations(shape, p, PIPELINES[pipeline], random, percentile=percentile)
-
-
-def draw_augmentations(
-    shape: tuple[int, int, int, int],
-    p: float,
     names: Collection[str],
     random: torch.Generator,
     *,
     percentile: float | None = None,
 ) -> Draws:
-    """Return draws as ``draw`` does, for augmentations given by their names in ``PIPELINES``."""
+    """Return the draws of some augmentations for one batch, on the device of ``random``.
+
+    Arguments:
+        shape: Shape (n, c, y, x) of the images.
+        p: Probability of each augmentation.
+        names: Names of the augmentations, such as ``PIPELINES["bgc"]``.
+        random: Stream of the random numbers.
+        percentile: Sets every strength to this percentile (0 to 1) of its distribution, for tests.
+    """
     n, c, height, width = shape
     dice = _Dice(n, random, percentile)
     has = frozenset(names)
@@ -220,7 +199,7 @@ def _colours(dice: _Dice, c: int, p: float, has: frozenset[str]) -> Tensor:
 def _hue_plane(dice: _Dice, chroma: Tensor) -> tuple[Tensor, Tensor]:
     """Return two orthonormal axes (n or 1, c, 1) orthogonal to luma.
 
-    From four channels on they are random.
+    With four or more channels they are random.
     """
     c = len(chroma)
     if c == 3:

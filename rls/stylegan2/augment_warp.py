@@ -40,7 +40,8 @@ SYM6 = (
     0.0017677118642428036,
     -0.007800708325034148,
 )
-_PEAK = 5  # index of the tap that stands on a pixel: fine sample 2 i is pixel i
+_TAPS = torch.tensor(SYM6, dtype=torch.float64) / torch.tensor(SYM6, dtype=torch.float64).sum()
+_PEAK = 5  # index of the tap at the position of a pixel: fine sample 2 i is pixel i
 
 
 def warp(images: Tensor, matrices: Tensor, *, look: bool | None = None) -> Tensor:
@@ -85,7 +86,7 @@ class _Straight:
 
 @dataclass(frozen=True)
 class _Oblique:
-    """Images of any matrix: upsampled along y and x, sampled, downsampled along y and x.
+    """Images with any matrix: upsampled along y and x, sampled, downsampled along y and x.
 
     Attributes:
         rows: Rows of these images in the batch.
@@ -118,7 +119,7 @@ _Part = _Straight | _Oblique
 
 
 class _Context(FunctionCtx):
-    """What the forward pass of ``_Linear`` leaves for the backward pass."""
+    """State that the forward pass of ``_Linear`` saves for the backward pass."""
 
     parts: list[_Part]
     adjoint: bool
@@ -156,9 +157,9 @@ def _both(left: Tensor, x: Tensor, right: Tensor) -> Tensor:
 
 
 def _plan(matrices: Tensor, size: tuple[int, int], look: bool) -> list[_Part]:
-    """Return what to do with which images of size (y, x).
+    """Return the parts of a batch of images of size (y, x) that are computed together.
 
-    Where there is only one part, it has all rows in order.
+    If there is only one part, it has all rows in order.
     """
     if not look:
         return [_whole(matrices, size)]
@@ -260,13 +261,6 @@ def mirrored(index: Tensor, side: int) -> Tensor:
     return torch.minimum(index, period - index)
 
 
-@functools.cache
-def _filter() -> Tensor:
-    """Return the taps of sym6, float64, with sum 1."""
-    taps = torch.tensor(SYM6, dtype=torch.float64)
-    return taps / taps.sum()
-
-
 @functools.lru_cache(maxsize=8)
 def _fine_axis(n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the fine samples that n_out pixels are filtered from, counted from the centre."""
@@ -285,7 +279,7 @@ def _upsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     pixels = fine // 2 + torch.arange(-len(SYM6), len(SYM6))
     taps = fine + _PEAK - 2 * pixels
     there = (taps >= 0) & (taps < len(SYM6))
-    weights = torch.where(there, 2 * _filter()[taps.clamp(0, len(SYM6) - 1)], 0.0)
+    weights = torch.where(there, 2 * _TAPS[taps.clamp(0, len(SYM6) - 1)], 0.0)
     out = torch.zeros((len(fine), side), dtype=weights.dtype)
     return out.scatter_add_(1, mirrored(pixels, side), weights).to(device, dtype)
 
@@ -295,5 +289,5 @@ def _downsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor
     """Return the matrix (side, fine) that filters fine samples and keeps every second one."""
     out = torch.zeros((side, 2 * side + len(SYM6) - 2), dtype=torch.float64)
     pixels = torch.arange(side)[:, None]
-    out[pixels, 2 * pixels + torch.arange(len(SYM6))] = _filter()
+    out[pixels, 2 * pixels + torch.arange(len(SYM6))] = _TAPS
     return out.to(device, dtype)

@@ -14,6 +14,8 @@ products.
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-LEAST_PIXELS = 64  # pixels of an image from which on matrix products are faster
+LEAST_PIXELS = 64  # least pixels of an image for which matrix products are faster
 
 _weights_wanted = True
 
@@ -33,7 +35,7 @@ def only_image_gradients() -> Iterator[None]:
 
     It is meant for ``torch.autograd.grad`` with respect to images or styles. A custom autograd
     function does not learn which of its derivatives were asked for, and would compute those of the
-    weights in vain. Derivatives of the result have all parts again. The flag is one for the whole
+    weights in vain. Derivatives of the result have all parts again. The flag holds for the whole
     process, because backward passes on a GPU run in threads of their own; two threads must not
     differentiate at the same time.
     """
@@ -46,7 +48,7 @@ def only_image_gradients() -> Iterator[None]:
 
 
 class _Shape(NamedTuple):
-    """The geometry of a convolution that its tensors do not tell.
+    """The geometry of a convolution that its tensors do not determine.
 
     Attributes:
         size: Size (y, x) of the images.
@@ -61,7 +63,7 @@ class _Shape(NamedTuple):
 
 
 class _Context(FunctionCtx):
-    """What the forward pass of a function leaves for its derivatives."""
+    """State that the forward pass of a function saves for its derivatives."""
 
     shape: _Shape
     saved_tensors: tuple[Tensor, Tensor]
@@ -168,8 +170,8 @@ class _WeightGradient(torch.autograd.Function):
 def _weight_gradient_by_products(x: Tensor, g: Tensor, shape: _Shape) -> Tensor:
     """Return the gradient (o, i, k, k) from one matrix product per kernel row.
 
-    At stride 1 the two can be exchanged, with the kernel reversed; then the one with fewer channels
-    is widened.
+    At stride 1 images and cotangent can be exchanged, with the kernel reversed; then the one with
+    fewer channels is widened.
 
     Arguments:
         x: Images (n, i, y, x).
@@ -233,12 +235,8 @@ def _widened(lines: Tensor, k: int, stride: int, padding: int, width: int) -> Te
 
 
 def _total(parts: list[Tensor | None]) -> Tensor:
-    """Return the sum of the parts that are there, of which there must be one."""
-    there = [part for part in parts if part is not None]
-    total = there[0]
-    for part in there[1:]:
-        total = total + part
-    return total
+    """Return the sum of the parts that are not None, of which there is at least one."""
+    return functools.reduce(operator.add, [part for part in parts if part is not None])
 
 
 def convolve(
@@ -250,7 +248,7 @@ def convolve(
     padding: int = 0,
     groups: int = 1,
 ) -> Tensor:
-    """Return what torch's conv2d returns: (n, i, y, x), (o, i / groups, k, k) -> (n, o, y', x').
+    """Convolve as torch's conv2d does: (n, i, y, x), (o, i / groups, k, k) -> (n, o, y', x').
 
     It can be differentiated any number of times in reverse mode with respect to x, w and bias, and
     once in forward mode.
@@ -262,7 +260,7 @@ def convolve(
 def convolve_transposed(
     g: Tensor, w: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> Tensor:
-    """Return what torch's conv_transpose2d returns.
+    """Convolve as torch's conv_transpose2d does.
 
     The shapes are (n, i, y, x), (i, o / groups, k, k) -> (n, o, y', x').
     """

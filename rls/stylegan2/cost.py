@@ -1,4 +1,4 @@
-"""What a training step costs: operations and memory counted from shapes, time measured.
+"""Find the cost of a training step: operations and memory from shapes, and measured time.
 
 Nothing is written. A trainer that was timed cannot be used afterwards.
 """
@@ -22,11 +22,11 @@ from torch.utils.flop_counter import flop_registry
 
 from rls.runtime.streams import torch_stream
 from rls.stylegan2.architecture import Architecture
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Precision
 from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 
 TIMED_STEPS = 2  # after one step to warm up
 PATIENCE_S = 60.0  # longest time of all these steps; a slower CPU is timed with smaller batches
@@ -84,13 +84,13 @@ def phases(trainer: Trainer, real: Tensor) -> list[Phase]:
     random: Any = None  # tensors without numbers need no stream
     if trainer.device != META:
         random = torch_stream(settings.seed, "plan", "train_gan", trainer.device)
-    found = [Phase("generator", 1, lambda: trainer._generator_phase(random))]
+    found = [Phase("generator", 1, lambda: trainer.generator_phase(random))]
     if settings.path_length_weight > 0:
         every = settings.path_length_interval
-        found.append(Phase("path length", every, lambda: trainer._path_length_phase(random)))
-    found.append(Phase("discriminator", 1, lambda: trainer._discriminator_phase(real, random)))
+        found.append(Phase("path length", every, lambda: trainer.path_length_phase(random)))
+    found.append(Phase("discriminator", 1, lambda: trainer.discriminator_phase(real, random)))
     if settings.r1_gamma:
-        found.append(Phase("R1", settings.r1_interval, lambda: trainer._r1_phase(real, random)))
+        found.append(Phase("R1", settings.r1_interval, lambda: trainer.r1_phase(real, random)))
     return found
 
 
@@ -111,10 +111,6 @@ class Counter(TorchDispatchMode):
         self.flop = self.now = self.peak = 0
         self.alive: set[int] = set()
 
-    def start_phase(self) -> None:
-        """Restart the counts; tensors that are alive stay counted."""
-        self.flop, self.peak = 0, self.now
-
     def __torch_dispatch__(
         self,
         func: torch._ops.OpOverload,
@@ -127,9 +123,11 @@ class Counter(TorchDispatchMode):
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.flop += formula(*args, **(kwargs or {}), out_val=result)
-        before = {tensor.untyped_storage()._cdata for tensor in _tensors((args, kwargs))}
-        for tensor in _tensors(result):
-            self._follow(tensor, before)
+        inputs = (leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        before = {tensor.untyped_storage()._cdata for tensor in inputs}
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._follow(leaf, before)
         return result
 
     def _follow(self, tensor: Tensor, before: set[int]) -> None:
@@ -147,10 +145,6 @@ class Counter(TorchDispatchMode):
         weakref.finalize(storage, free)
         self.now += n_bytes
         self.peak = max(self.peak, self.now)
-
-
-def _tensors(values: object) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def costs(
@@ -174,7 +168,7 @@ def costs(
     counter = Counter()
     with counter:
         for phase in phases(trainer, real):
-            counter.start_phase()
+            counter.flop, counter.peak = 0, counter.now  # live tensors stay counted
             phase.run()
             found.append(Cost(phase.name, phase.every, counter.flop, counter.peak))
     return found
@@ -190,7 +184,7 @@ def n_parameters(module: nn.Module, *, trained: bool = False) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
 
 
-def measured(trainer: Trainer) -> Timing:
+def measure_steps(trainer: Trainer) -> Timing:
     """Return the timing of real steps of a new trainer, which cannot be used afterwards.
 
     On a CPU where the steps would take longer than a minute, the batch is the smallest that the
@@ -209,15 +203,15 @@ def measured(trainer: Trainer) -> Timing:
         torch.cuda.reset_peak_memory_stats(device)
     elif smallest < settings.batch_size:
         trainer.settings = dataclasses.replace(settings, batch_size=smallest)
-        timing = timed(trainer, 1)
+        timing = time_steps(trainer, 1)
         ratio = settings.batch_size / smallest
         if sum(timing.seconds.values()) * ratio * (1 + TIMED_STEPS) > PATIENCE_S:
             return timing
         trainer.settings = settings
-    return timed(trainer, TIMED_STEPS)
+    return time_steps(trainer, TIMED_STEPS)
 
 
-def timed(trainer: Trainer, n_steps: int) -> Timing:
+def time_steps(trainer: Trainer, n_steps: int) -> Timing:
     """Return the mean time of every part of a step over n_steps, after one step to warm up."""
     settings, device = trainer.settings, trainer.device
     size = settings.batch_size

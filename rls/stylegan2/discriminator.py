@@ -21,7 +21,7 @@ from rls.stylegan2.operators import (
     to_fast_layout,
 )
 
-HALF = math.sqrt(0.5)  # with it the sum of two branches of unit variance has unit variance
+ROOT_HALF = math.sqrt(0.5)  # scales two branches of unit variance to a sum of unit variance
 
 
 def minibatch_std(x: Tensor, group_size: int | None, n_features: int = 1) -> Tensor:
@@ -67,8 +67,8 @@ class DiscriminatorBlock(nn.Module):
         """Return the features at half the resolution; x is the image in the first block."""
         if self.is_first:
             x = self.fromrgb(x)
-        y = self.skip(x, gain=HALF)
-        return y + self.conv1(self.conv0(x), gain=HALF)
+        y = self.skip(x, gain=ROOT_HALF)
+        return y + self.conv1(self.conv0(x), gain=ROOT_HALF)
 
 
 class DiscriminatorEpilogue(nn.Module):
@@ -105,18 +105,14 @@ class Discriminator(nn.Module):
         self.b4 = DiscriminatorEpilogue(architecture)
         to_fast_layout(self)
 
-    def layers(self) -> list[nn.Module]:
-        """Return the layers with weights, image first: fromrgb, conv0, conv1, skip, ..., out."""
-        kinds = (Conv2dLayer, FullyConnectedLayer)
-        return [module for module in self.modules() if isinstance(module, kinds)]
-
     def freeze(self, n_layers: int) -> None:
         """Freeze the first ``n_layers`` layers, counted from the image (Freeze-D, Mo et al. 2020).
 
         Raises:
             InputError: There are not more layers than that.
         """
-        layers = self.layers()
+        # In the order of the modules: fromrgb, conv0, conv1, skip, ..., out.
+        layers = [m for m in self.modules() if isinstance(m, Conv2dLayer | FullyConnectedLayer)]
         if n_layers >= len(layers):
             raise InputError(
                 f"Found freeze_discriminator {n_layers}, expected fewer than the {len(layers)} "

@@ -1,4 +1,4 @@
-"""Describe what a training would be and cost before it begins (``train_gan --dry-run``).
+"""Describe a training and its cost before it begins (``train_gan --dry-run``).
 
 The description has sizes, images, work, memory, disk and time, as lines to print. Nothing is
 written, and no state folder is touched.
@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from rls.runtime.checkpoint import KEPT
 from rls.runtime.progress import format_seconds
@@ -22,21 +21,18 @@ from rls.stylegan2.cost import (
     Timing,
     costs,
     flop_per_image,
-    measured,
+    measure_steps,
     n_parameters,
 )
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.networks import Precision
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 
 FLOAT_BYTES = 4
-BUSY = 0.7  # share of its threads' time below which a machine is busy; two idle threads give more
-
-
-def networks(trainer: Trainer) -> tuple[nn.Module, nn.Module]:
-    """Return generator and discriminator."""
-    return trainer.generator, trainer.discriminator
+# A machine is busy if the process gets less than this share of its threads' time; it gets more on
+# two idle threads.
+BUSY = 0.7
 
 
 def as_bytes(n: float) -> str:
@@ -51,42 +47,37 @@ def describe(
     device: torch.device,
     precision: Precision,
 ) -> str:
-    """Return what the training would be and cost, as lines to print.
+    """Return a description of the training and its cost, as lines to print.
 
-    This takes a minute or two on a CPU, because real steps are done, on a trainer that is thrown
-    away.
+    This takes a minute or two on a CPU, because real steps are run on a trainer that is then
+    discarded.
 
     Arguments:
-        settings: Settings without open numbers (``fill_auto``).
+        settings: Settings with all numbers filled in (``fill_auto``).
     """
     work = costs(settings, architecture, data, precision)
     trainer = Trainer(settings, architecture, data, device, precision)
-    disk = describe_disk(trainer)
+    size = checkpoint_bytes(trainer)
     timing: Timing | None
     try:
-        timing = measured(trainer)
+        timing = measure_steps(trainer)
     except torch.OutOfMemoryError:
         timing = None
+    values = dataclasses.asdict(settings)
+    width = max(map(len, values))
     sections = {
-        "settings": describe_settings(settings),
+        "settings": [f"{k:{width}}  {'none' if v is None else v}" for k, v in values.items()],
         "networks": describe_networks(trainer),
         "images": describe_data(settings, data),
         "work": describe_work(settings, work),
-        "memory": [*describe_memory(trainer, work), describe_peak(settings, timing, device)],
-        "disk": disk,
+        "memory": describe_memory(settings, size, work, timing, device),
+        "disk": describe_disk(settings, size),
         "time": describe_time(settings, timing, work, device),
     }
     lines = ["train_gan, dry run: nothing is trained and nothing is written."]
     for name, content in sections.items():
         lines += ["", name, *(f"  {line}" for line in content)]
     return "\n".join(lines)
-
-
-def describe_settings(settings: Settings) -> list[str]:
-    """Return every setting on a line of its own."""
-    values = dataclasses.asdict(settings)
-    width = max(map(len, values))
-    return [f"{k:{width}}  {'none' if v is None else v}" for k, v in values.items()]
 
 
 def describe_networks(trainer: Trainer) -> list[str]:
@@ -105,7 +96,7 @@ def describe_networks(trainer: Trainer) -> list[str]:
 
 
 def describe_data(settings: Settings, data: TrainingImages) -> list[str]:
-    """Return how many crops there are, how they are rotated, and how often each is shown."""
+    """Return the number of crops, their rotation, and how often each is shown."""
     side, size = min(data.stack.images.shape[-2:]), settings.image_size
     needed = math.ceil(size * math.sqrt(2))
     turns = (
@@ -138,39 +129,47 @@ def describe_work(settings: Settings, work: Sequence[Cost]) -> list[str]:
     ]
 
 
-def describe_memory(trainer: Trainer, work: Sequence[Cost]) -> list[str]:
-    """Return the memory that follows from sizes and shapes."""
-    trained = sum(n_parameters(net, trained=True) for net in networks(trainer))
-    fixed = sum(n_parameters(net) for net in networks(trainer)) + 2 * trained
-    fixed += n_parameters(trainer.average)
-    largest = max(work, key=lambda c: c.peak_bytes)
-    return [
-        f"{as_bytes(FLOAT_BYTES * fixed)} for weights, Adam's two moments and the averaged "
-        "generator (exact)",
-        f"{as_bytes(largest.peak_bytes)} for activations and gradients in the largest phase, "
-        f"{largest.name} (estimated from shapes, without augmentation and operators' scratch)",
-    ]
+def checkpoint_bytes(trainer: Trainer) -> int:
+    """Return the bytes of all weights, of Adam's two moments and of the averaged generator."""
+    trained = (trainer.generator, trainer.discriminator)
+    moments = 2 * sum(n_parameters(net, trained=True) for net in trained)
+    weights = sum(n_parameters(net) for net in (*trained, trainer.average))
+    return FLOAT_BYTES * (moments + weights)
 
 
-def describe_peak(settings: Settings, timing: Timing | None, device: torch.device) -> str:
-    """Return the memory that the timed steps took."""
+def describe_memory(
+    settings: Settings,
+    size: int,
+    work: Sequence[Cost],
+    timing: Timing | None,
+    device: torch.device,
+) -> list[str]:
+    """Return the memory that follows from sizes and shapes, and the peak of the timed steps.
+
+    Arguments:
+        size: Bytes of a checkpoint.
+    """
     if timing is None:
         total = torch.cuda.get_device_properties(device).total_memory
-        return (
+        peak = (
             f"a step does NOT fit into the {as_bytes(total)} of the GPU: lower batch_size, "
             "channel_base or channel_max, or share the batch among more GPUs (torchrun)"
         )
-    whose = "the device" if device.type == "cuda" else "this process with its libraries"
-    peak = as_bytes(timing.peak_gib * 2**30)
-    return f"{peak} at the peak of {whose} (measured, {basis(settings, timing)})"
+    else:
+        whose = "the device" if device.type == "cuda" else "this process with its libraries"
+        peak = f"{as_bytes(timing.peak_gib * 2**30)} at the peak of {whose} "
+        peak += f"(measured, {basis(settings, timing)})"
+    largest = max(work, key=lambda c: c.peak_bytes)
+    return [
+        f"{as_bytes(size)} for weights, Adam's two moments and the averaged generator (exact)",
+        f"{as_bytes(largest.peak_bytes)} for activations and gradients in the largest phase, "
+        f"{largest.name} (estimated from shapes, without augmentation and operators' scratch)",
+        peak,
+    ]
 
 
-def describe_disk(trainer: Trainer) -> list[str]:
-    """Return the sizes of checkpoints and the number of pictures."""
-    settings = trainer.settings
-    moments = 2 * sum(n_parameters(net, trained=True) for net in networks(trainer))
-    weights = sum(n_parameters(net) for net in (*networks(trainer), trainer.average))
-    size = FLOAT_BYTES * (moments + weights)
+def describe_disk(settings: Settings, size: int) -> list[str]:
+    """Return the size of the checkpoints, each of ``size`` bytes, and the number of pictures."""
     n_grids = math.ceil(settings.total_kimg / settings.evaluate_kimg)
     return [
         f"{as_bytes(size)} a checkpoint, every {settings.checkpoint_kimg:g} kimg; {KEPT} are kept: "
@@ -182,7 +181,7 @@ def describe_disk(trainer: Trainer) -> list[str]:
 def describe_time(
     settings: Settings, timing: Timing | None, work: Sequence[Cost], device: torch.device
 ) -> list[str]:
-    """Return the expected time, and what it is derived from."""
+    """Return the expected time, and the measurements behind it."""
     if timing is None:
         return ["not measured: a step does not fit"]
     rate = timing.images_per_second

@@ -11,8 +11,7 @@ the generator is trained on are not.
 
 from __future__ import annotations
 
-import math
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -24,25 +23,13 @@ from rls.networks.kernel_distance import kernel_distance, polynomial_kernel, sta
 from rls.networks.perceptual import RandomFeatures
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream, torch_stream
-from rls.stylegan2.data import TrainingImages
+from rls.stylegan2.networks import Generator
 from rls.stylegan2.settings import Settings
+from rls.stylegan2.training_images import TrainingImages
 
 SHUFFLES = 100  # random divisions of the real crops, whose distances are due to chance
 CHANCE = 95.0  # percentile of these distances
 LEAST_VARIANCE = 1e-3  # directions with less than this share of the largest variance are noise
-
-
-class Generates(Protocol):
-    """A generator: z (n, z_dim) to images (n, c, y, x), about [-1, 1]."""
-
-    @property
-    def z_dim(self) -> int:
-        """Return the dimensions of z."""
-        ...
-
-    def __call__(self, z: Tensor, *, noise: str) -> Tensor:
-        """Return the images of z."""
-        ...
 
 
 class HeldOut:
@@ -50,9 +37,8 @@ class HeldOut:
 
     Arguments:
         images_unit: Crops (n, c, y, x) in unit intensity, cut and rotated as in training.
-        floor_images: Training crops made in the same way, best as many; the floor is the distance
-            to them. Without them it is the distance of two halves of ``images_unit``, which is
-            twice as uncertain.
+        floor_images: Training crops made in the same way, preferably as many; the floor is the
+            distance to them.
         seed: Seed of the random convolutions and of z.
         batch_size: Images computed at once; results are bit-equal for equal batch sizes.
 
@@ -64,43 +50,33 @@ class HeldOut:
         self,
         images_unit: np.ndarray,
         *,
-        floor_images: np.ndarray | None = None,
+        floor_images: np.ndarray,
         seed: int,
         device: torch.device,
         batch_size: int,
     ) -> None:
         n = len(images_unit)
-        if min(n, n if floor_images is None else len(floor_images)) < 2:
+        if min(n, len(floor_images)) < 2:
             raise InputError(
                 f"Found {n} held-out crops, expected at least 2, better hundreds. Hold out more "
                 "cells, or measure no distance to them."
             )
         self.seed, self.device, self.batch_size = seed, device, batch_size
         self.network = RandomFeatures(images_unit.shape[1], seed).to(device)
-        raw = self._features(images_unit)
+        raw, raw_floor = (self._features(self.network, x) for x in (images_unit, floor_images))
         self._scale = Whitening(raw)
-        self.features = self._scale(raw)
-        if floor_images is None:
-            other = self.features
-            order = stream(seed, "held out", "halves").permutation(n)
-            halves = self.features[order[: n // 2]], self.features[order[n // 2 :]]
-            self.floor = distance_floor(*halves, seed=seed)
-        else:
-            other = self._scale(self._features(floor_images))
-            self.floor = distance_floor(self.features, other, seed=seed)
+        self.features, other = self._scale(raw), self._scale(raw_floor)
+        self.floor = distance_floor(self.features, other, seed=seed)
         # Use crops that were not used to fit the whitening, because it shrinks their spread.
         self.real_spread = mean_pairwise_distance(other)
 
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def _features(self, images_unit: np.ndarray) -> np.ndarray:
-        """Return the features (n, d), float64."""
-        found = in_batches(self.network, images_unit, self.device, self.batch_size)
+    def _features(self, function: Callable[[Tensor], Tensor], inputs: np.ndarray) -> np.ndarray:
+        """Return the features (n, d), float64, that ``function`` computes of its inputs."""
+        found = in_batches(function, inputs, self.device, self.batch_size)
         return found.astype(np.float64)
 
     @torch.no_grad()
-    def distance(self, generator: Generates) -> dict[str, float]:
+    def distance(self, generator: Generator) -> dict[str, float]:
         """Return three numbers about generated images of fixed z, as many as crops are held out.
 
         Returns:
@@ -114,13 +90,10 @@ class HeldOut:
             ``kd`` and ``spread`` are NaN if an image is not finite.
         """
         random = torch_stream(self.seed, "held out", "train_gan")
-        z = torch.randn((len(self), generator.z_dim), generator=random).numpy()
-
-        def embed(z: Tensor) -> Tensor:
-            return self.network((generator(z, noise="const").float() + 1) / 2)
-
-        features = in_batches(embed, z, self.device, self.batch_size).astype(np.float64)
-        found = self._scale(features)
+        z = torch.randn((len(self.features), generator.z_dim), generator=random).numpy()
+        found = self._scale(
+            self._features(lambda z: self.network((generator(z, noise="const").float() + 1) / 2), z)
+        )
         return {
             "kd": kernel_distance(found, self.features),
             "kd_floor": self.floor,
@@ -178,12 +151,9 @@ def mean_pairwise_distance(features: np.ndarray) -> float:
 def distance_floor(x: np.ndarray, y: np.ndarray, *, seed: int) -> float:
     """Return the KD of two real sets (n, d) and (m, d), at least its 95th percentile by chance.
 
-    By chance means over random divisions of the rows of both sets. There KD averages to 0 and may
-    be negative, so its value for one division says little. The result is NaN if a set has fewer
-    than two rows.
+    The percentile is over random divisions of the rows of both sets. There KD averages to 0 and may
+    be negative, so its value for one division says little.
     """
-    if min(len(x), len(y)) < 2:
-        return math.nan
     pooled = np.concatenate([x, y])
     n, m = len(x), len(y)
     kernel = polynomial_kernel(pooled, pooled)

@@ -2,8 +2,8 @@
 
 Nothing that a file names is imported or called. Each global of a short list is replaced by a record
 of its arguments, and any other global is refused by name; the numbers of a tensor are read by
-torch's weights-only reader. A file that is made to waste time, for example by deeply nested tuples
-as keys, can still do so or make Python crash. But it cannot run code, and the sizes that it claims
+torch's weights-only reader. A malicious file, for example with deeply nested tuples as keys,
+can still waste time or make Python crash. But it cannot run code, and the sizes that it claims
 are compared with its own size.
 """
 
@@ -34,9 +34,9 @@ SETS = ("builtins.set", "__builtin__.set")
 RECORDED = (MODULE, STORAGE, TENSOR, PARAMETER, DTYPE, *SCALARS, *SETS)
 MAPPINGS = ("collections.OrderedDict", "dnnlib.util.EasyDict")
 MOST_DIMENSIONS = 8  # largest number of dimensions of a tensor
-# What torch writes before a storage: the magic number of its format without a zip archive.
+# The bytes before a storage: the magic number of torch's format without a zip archive.
 STORAGE_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-NEXT = "Give a network pickle (network-snapshot-*.pkl) of stylegan2-ada-pytorch."
+ADVICE = "Give a network pickle (network-snapshot-*.pkl) of stylegan2-ada-pytorch."
 
 
 class Recorded:
@@ -60,7 +60,7 @@ class RecordedMapping(dict[Any, Any]):
 
 
 class _Global:
-    """Stands for a function; a call is recorded."""
+    """A stand-in for a function, which records its calls."""
 
     __slots__ = ("_name",)
 
@@ -100,7 +100,7 @@ class _Reader(pickle.Unpickler):
     def persistent_load(self, pid: object) -> NoReturn:
         """Refuse references to objects outside the pickle."""
         raise InputError(
-            f"Found a reference to outside the pickle ({short(pid)!r}), expected none. {NEXT}"
+            f"Found a reference to outside the pickle ({excerpt(pid)!r}), expected none. {ADVICE}"
         )
 
 
@@ -112,7 +112,7 @@ def _load_storage(*args: object) -> tuple[torch.dtype, torch.UntypedStorage]:
     if len(args) != 1 or not isinstance(args[0], bytes) or not args[0].startswith(STORAGE_START):
         raise InputError(
             "Found numbers of a tensor that torch did not write, expected a storage. Nothing of "
-            f"the file was run. {NEXT}"
+            f"the file was run. {ADVICE}"
         )
     try:
         with warnings.catch_warnings():
@@ -126,7 +126,7 @@ def _load_storage(*args: object) -> tuple[torch.dtype, torch.UntypedStorage]:
         what = f"the global '{found[1]}'" if found else f"a fault ({str(error)[:200]})"
         raise InputError(
             f"Found {what} within the numbers of a tensor, expected a storage. Nothing of the file "
-            f"was run. {NEXT}"
+            f"was run. {ADVICE}"
         ) from error
 
 
@@ -152,7 +152,7 @@ def read_inert(path: Path | str) -> dict[Any, Any]:
     content = path.read_bytes()
     if content[:1] != b"\x80":
         what = "a zip archive (of torch.save?)" if content[:2] == b"PK" else "no binary pickle"
-        raise InputError(f"Found {what} in {path}, expected a pickle. {NEXT}")
+        raise InputError(f"Found {what} in {path}, expected a pickle. {ADVICE}")
     try:
         _check_lengths(content)
         snapshot = _Reader(io.BytesIO(content)).load()
@@ -166,12 +166,12 @@ def read_inert(path: Path | str) -> dict[Any, Any]:
     if not isinstance(snapshot, dict):
         raise InputError(
             f"Found a pickle of a {type(snapshot).__name__} in {path}, expected the networks G, D "
-            f"and G_ema by name. {NEXT}"
+            f"and G_ema by name. {ADVICE}"
         )
     return snapshot
 
 
-def number(value: object) -> object:
+def plain_number(value: object) -> object:
     """Return a recorded numpy scalar as a Python number, and anything else unchanged."""
     if not isinstance(value, Recorded) or value.name not in SCALARS or len(value.args) != 2:
         return value
@@ -187,8 +187,8 @@ def number(value: object) -> object:
     return np.frombuffer(data, dtype).item() if whole else value
 
 
-def short(value: object) -> str:
-    """Return at most 60 characters about what was recorded, without following what it holds."""
+def excerpt(value: object) -> str:
+    """Return at most 60 characters about a recorded object, without following its contents."""
     if value is None or type(value) in (bool, int, float, str):
         return str(value)[:60]
     return f"a {type(value).__name__}"
@@ -207,7 +207,7 @@ def _check_extent(offset: object, size: object, stride: object, available: int) 
         raise ValueError(f"a tensor of {size} in {available} numbers")
 
 
-def tensor(record: object, where: str) -> Tensor:
+def read_tensor(record: object, where: str) -> Tensor:
     """Return the recorded tensor in float32, contiguous, in memory of its own.
 
     Raises:
@@ -217,9 +217,9 @@ def tensor(record: object, where: str) -> Tensor:
         record = record.args[0]
     try:
         if not isinstance(record, Recorded) or record.name != TENSOR:
-            raise TypeError(short(record))
+            raise TypeError(excerpt(record))
         if record.args[0].name != STORAGE:
-            raise TypeError(short(record.args[0].name))
+            raise TypeError(excerpt(record.args[0].name))
         (dtype, storage), (offset, size, stride) = record.args[0].args, record.args[1:4]
         if not dtype.is_floating_point:
             raise TypeError(str(dtype))
@@ -229,7 +229,7 @@ def tensor(record: object, where: str) -> Tensor:
     except Exception as error:  # any object can stand in place of a tensor
         raise InputError(
             f"Found no usable tensor at {where} ({type(error).__name__}: {str(error)[:200]}), "
-            f"expected the weights of a network. {NEXT}"
+            f"expected the weights of a network. {ADVICE}"
         ) from error
     if not values.isfinite().all():
         raise InputError(

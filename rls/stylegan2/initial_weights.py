@@ -13,14 +13,14 @@ from rls.stylegan2.settings import Settings, fill_auto
 from rls.stylegan2.trainer import Trainer
 
 
-def settings_of_start(settings: Settings, init_from: Path | None) -> Settings:
-    """Return the settings without open numbers and, from given weights, without a ramp-up.
+def initial_settings(settings: Settings, init_from: Path | None) -> Settings:
+    """Return the settings with all numbers filled in and, for given weights, without a ramp-up.
 
     With a ramp-up the first step would replace the average that was loaded by the raw generator;
     NVlabs switches it off, too.
 
     Raises:
-        InputError: Layers are to be frozen that start from noise.
+        InputError: Layers with random initial weights are to be frozen.
     """
     settings = fill_auto(settings)
     if init_from is None and settings.freeze_discriminator:

@@ -83,43 +83,30 @@ def half_log_det(matrix: Tensor) -> tuple[float, float, int]:
     return values.log().sum().item(), (values[0] / values[-1]).item(), rank
 
 
-def path_length_draws(
-    synthesis: Synthesis, ws: Tensor, n_draws: int, random: torch.Generator, batch_size: int
-) -> Iterator[Tensor]:
-    """Yield |J^T y| as in training, batch by batch (batch, n_draws).
+def draw_path_lengths(synthesis: Synthesis, ws: Tensor, random: torch.Generator) -> Tensor:
+    """Return |J^T y| (n,) for one random image y per style, as in training.
 
     Arguments:
+        ws: (n, num_ws, w_dim).
         random: A stream on the CPU.
     """
-    for part in ws.split(batch_size):
-        part = part.detach().requires_grad_()
-        found = []
-        for _ in range(n_draws):
-            with torch.enable_grad():
-                images = synthesis(part)
-            noise = torch.randn(images.shape, generator=random).to(images)
-            found.append(losses.path_lengths(images, part, noise, create_graph=False).detach())
-        yield torch.stack(found, dim=1)
+    ws = ws.detach().requires_grad_()
+    with torch.enable_grad():
+        images = synthesis(ws)
+    noise = torch.randn(images.shape, generator=random).to(images)
+    return losses.path_lengths(images, ws, noise, create_graph=False).detach()
 
 
-def step_length_draws(
-    synthesis: Synthesis, ws: Tensor, n_draws: int, random: torch.Generator, batch_size: int
-) -> Iterator[Tensor]:
-    """Yield |J u| of random unit vectors u, by which all styles move, batch by batch.
-
-    The shape is (batch, n_draws).
+def draw_step_lengths(synthesis: Synthesis, ws: Tensor, random: torch.Generator) -> Tensor:
+    """Return |J u| (n,) for one random unit vector u per style, by which all its inputs move.
 
     Arguments:
+        ws: (n, num_ws, w_dim).
         random: A stream on the CPU.
     """
-    for part in ws.split(batch_size):
-        found = []
-        for _ in range(n_draws):
-            u = torch.randn(part[:, 0].shape, generator=random).to(part)
-            u = u / u.norm(dim=1, keepdim=True)
-            moved = step(synthesis, part, tied(u, part.shape[1]))
-            found.append(moved.flatten(1).norm(dim=1))
-        yield torch.stack(found, dim=1)
+    u = torch.randn(ws[:, 0].shape, generator=random).to(ws)
+    u = u / u.norm(dim=1, keepdim=True)
+    return step(synthesis, ws, tied(u, ws.shape[1])).flatten(1).norm(dim=1)
 
 
 def measure(
@@ -151,17 +138,14 @@ def measure(
 
 def _lengths(generator: Generator, ws: Tensor, settings: JacobianSettings) -> Iterator[Row]:
     """Yield the rows of path_length and step_length."""
-    n, size = settings.n_draws, settings.batch_size
-    for quantity, draws in (
-        ("path_length", path_length_draws),
-        ("step_length", step_length_draws),
-    ):
+    for quantity, draw in (("path_length", draw_path_lengths), ("step_length", draw_step_lengths)):
         random = torch_stream(settings.seed, quantity, NAME)
         with Progress(len(ws), f"{NAME}: {quantity}", "style") as bar:
             first = 0
-            for part in draws(generator.synthesis, ws, n, random, size):
-                for i, values in enumerate(part.tolist(), start=first):
-                    yield from (_row(quantity, i, value, draw) for draw, value in enumerate(values))
+            for part in ws.split(settings.batch_size):
+                draws = [draw(generator.synthesis, part, random) for _ in range(settings.n_draws)]
+                for i, values in enumerate(torch.stack(draws, dim=1).tolist(), start=first):
+                    yield from (_row(quantity, i, value, k) for k, value in enumerate(values))
                 first += len(part)
                 bar.advance(len(part))
 

@@ -34,7 +34,7 @@ def variation(values: np.ndarray) -> tuple[float, float]:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Return what the table says, in a few lines."""
+    """Return a summary of the table in a few lines."""
     lines = []
     for quantity in table["quantity"].unique():
         values = by_style(table, quantity).to_numpy()

@@ -40,13 +40,8 @@ class Monitor:
     """
 
     def __init__(self, folder: Path, *, resumed_at_kimg: float = 0.0) -> None:
-        self.folder, self.resumed_at_kimg = folder, resumed_at_kimg
+        self.folder, self.grids, self.resumed_at_kimg = folder, folder / "grids", resumed_at_kimg
         self._writer: SummaryWriter | None = None
-
-    @property
-    def grids(self) -> Path:
-        """Return the folder of the pictures."""
-        return self.folder / "grids"
 
     def tick(self, row: Mapping[str, float]) -> None:
         """Write the finite numbers of a tick to TensorBoard, each under its name.

@@ -174,6 +174,7 @@ class SynthesisBlock(nn.Module):
         a = architecture
         n_out = a.features(resolution)
         self.resolution = resolution
+        self.n_convolutions = 1 if resolution == 4 else 2  # layers with noise
         self.register_buffer("resample_filter", setup_filter(FILTER_TAPS))
         if resolution == 4:
             self.const = nn.Parameter(torch.randn(n_out, 4, 4))
@@ -182,11 +183,6 @@ class SynthesisBlock(nn.Module):
             self.conv0 = SynthesisLayer(n_in, n_out, a.w_dim, resolution, up=True, clamp=a.clamp)
         self.conv1 = SynthesisLayer(n_out, n_out, a.w_dim, resolution, up=False, clamp=a.clamp)
         self.torgb = ToRGBLayer(n_out, a.n_channels, a.w_dim, a.clamp)
-
-    @property
-    def n_convolutions(self) -> int:
-        """Return the number of layers with noise: 1 at 4 px, else 2."""
-        return 1 if self.resolution == 4 else 2
 
     def forward(
         self, x: Tensor, image: Tensor | None, ws: Sequence[Tensor], noise: Sequence[Tensor | None]
@@ -211,6 +207,9 @@ class SynthesisNetwork(nn.Module):
 
     With precision "bfloat16" the convolutions run in bfloat16, while styles, demodulation and the
     image stay float32.
+
+    Attributes:
+        noise_shapes: (1, 1, res, res) for every layer with noise, in order; given maps must match.
     """
 
     def __init__(self, architecture: Architecture, precision: Precision = "float32") -> None:
@@ -220,6 +219,7 @@ class SynthesisNetwork(nn.Module):
         for resolution in self.resolutions:
             self.add_module(f"b{resolution}", SynthesisBlock(architecture, resolution))
         self.num_ws = 2 * len(self.resolutions)
+        self.noise_shapes = [(1, 1, m.resolution, m.resolution) for m in self.layers()]
 
     def blocks(self) -> list[SynthesisBlock]:
         """Return the blocks from 4 px up."""
@@ -230,11 +230,6 @@ class SynthesisNetwork(nn.Module):
         return [
             m for block in self.blocks() for m in block.modules() if isinstance(m, SynthesisLayer)
         ]
-
-    @property
-    def noise_shapes(self) -> list[tuple[int, int, int, int]]:
-        """Return (1, 1, res, res) for every noise layer, in order; given noise maps must match."""
-        return [(1, 1, layer.resolution, layer.resolution) for layer in self.layers()]
 
     def forward(
         self,
@@ -325,25 +320,11 @@ class Generator(nn.Module):
         self.z_dim, self.w_dim = a.z_dim, a.w_dim
         self.image_size, self.n_channels = a.image_size, a.n_channels
         self.synthesis = SynthesisNetwork(a, precision)
-        self.num_ws = self.synthesis.num_ws
+        self.num_ws, self.noise_shapes = self.synthesis.num_ws, self.synthesis.noise_shapes
         self.mapping = MappingNetwork(a.z_dim, a.w_dim, a.mapping_layers, self.num_ws)
         self.header: dict[str, Any] = {}
         self.source = "a generator that was not read from a file"
         to_fast_layout(self)
-
-    @property
-    def precision(self) -> Precision:
-        """Return the precision of the convolutions."""
-        return self.synthesis.precision
-
-    @precision.setter
-    def precision(self, value: Precision) -> None:
-        self.synthesis.precision = value
-
-    @property
-    def noise_shapes(self) -> list[tuple[int, int, int, int]]:
-        """Return (1, 1, res, res) for every noise layer, in order."""
-        return self.synthesis.noise_shapes
 
     @property
     def w_mean(self) -> Tensor:
@@ -377,7 +358,7 @@ class Generator(nn.Module):
         return self.synthesis(self.mapping(z, truncation_psi), noise)
 
     def _require(self, name: str) -> None:
-        """Raise InputError if the header does not tell ``name``."""
+        """Raise InputError unless the header has ``name``."""
         if self.header.get(name) is None:
             raise InputError(
                 f"Found no {name} in the header of {self.source}, expected a generator written by "

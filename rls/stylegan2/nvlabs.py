@@ -1,8 +1,8 @@
 """Turn the networks in a pickle of NVlabs' stylegan2-ada-pytorch into our own.
 
 Nothing in the pickle is run (``rls.stylegan2.recorded_network``). The networks are built from our
-own classes, whose parameters have the same names; every name, shape and constant that the file
-tells must agree with them.
+own classes, whose parameters have the same names; every name, shape and constant in the file
+must agree with them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator, DiscriminatorBlock, DiscriminatorEpilogue
 from rls.stylegan2.generator_io import write_generator, write_training_weights
-from rls.stylegan2.inert_pickle import NEXT, number, read_inert, short
+from rls.stylegan2.inert_pickle import ADVICE, excerpt, plain_number, read_inert
 from rls.stylegan2.networks import Generator, SynthesisBlock, SynthesisLayer, ToRGBLayer
 from rls.stylegan2.operators import (
     FILTER_TAPS,
@@ -28,7 +28,7 @@ from rls.stylegan2.operators import (
     FullyConnectedLayer,
     setup_filter,
 )
-from rls.stylegan2.recorded_network import Network, count, read_network
+from rls.stylegan2.recorded_network import Network, need_count, read_network
 
 N = TypeVar("N", Generator, Discriminator)
 CHANNELS = {"channel_base": 32768, "channel_max": 512}  # NVlabs' values where none are given
@@ -96,12 +96,16 @@ def import_networks(
     architecture = recorded_architecture(average, trained.get("D"))
     generator = build(Generator, architecture, average)
     scale = scale_of(architecture.n_channels, channels, intensity)
+    augment_p = None  # the probability of adaptive augmentation at the snapshot
+    if snapshot.get("augment_pipe") is not None:
+        pipe = read_network(snapshot, "augment_pipe", source)
+        augment_p = pipe.tensors["p"].item() if "p" in pipe.tensors else None
     header: dict[str, Any] = {
         "channels": list(scale.channels),
         "pixel_size_um": pixel_size_um,
         "intensity": scale.as_dict(),
         "image_size": architecture.image_size,
-        "images_seen": 0,  # the pickle does not tell
+        "images_seen": 0,  # the pickle does not say
         "n_training_images": None,
         "data_digest": None,
         "precision": "float32",
@@ -110,7 +114,7 @@ def import_networks(
             "format": "stylegan2-ada-pytorch",
             "file": source.name,
             "digest": file_digest(source),
-            "augment_p": augment_probability(snapshot, source),
+            "augment_p": augment_p,
         },
     }
     if output_training is not None:
@@ -120,14 +124,6 @@ def import_networks(
     write_generator(output, generator, header)
     generator.header = header
     return generator
-
-
-def augment_probability(snapshot: Mapping[str, Any], path: Path | str) -> float | None:
-    """Return the probability of adaptive augmentation at the snapshot, None if there is none."""
-    if snapshot.get("augment_pipe") is None:
-        return None
-    pipe = read_network(snapshot, "augment_pipe", path)
-    return pipe.tensors["p"].item() if "p" in pipe.tensors else None
 
 
 def recorded_architecture(generator: Network, discriminator: Network | None = None) -> Architecture:
@@ -151,8 +147,8 @@ def recorded_architecture(generator: Network, discriminator: Network | None = No
     clamp = generator.attribute("synthesis.b4.conv1", "conv_clamp")
     if clamp is not None and not (isinstance(clamp, int | float) and 0 < clamp < math.inf):
         raise InputError(
-            f"Found conv_clamp {short(clamp)} in {generator.where}, expected none or more than "
-            f"0. {NEXT}"
+            f"Found conv_clamp {excerpt(clamp)} in {generator.where}, expected none or more than "
+            f"0. {ADVICE}"
         )
     architecture = Architecture(
         image_size=generator.size("img_resolution"),
@@ -169,7 +165,7 @@ def recorded_architecture(generator: Network, discriminator: Network | None = No
 
 
 def _check_sizes(architecture: Architecture, generator: Network) -> None:
-    """Raise InputError unless the tensors have the sizes that a recorded generator tells.
+    """Raise InputError unless the tensors have the sizes that a recorded generator claims.
 
     This is done before a network is allocated, so that a small file cannot ask for a large one.
     """
@@ -181,7 +177,7 @@ def _check_sizes(architecture: Architecture, generator: Network) -> None:
         if getattr(architecture, name) != size:
             raise InputError(
                 f"Found {name} {getattr(architecture, name)} said and {size} in the tensors of "
-                f"{generator.where}, expected the same. {NEXT}"
+                f"{generator.where}, expected the same. {ADVICE}"
             )
     shapes: dict[str, tuple[int, ...]] = {
         "mapping.fc0.weight": (architecture.w_dim, architecture.z_dim),
@@ -204,13 +200,13 @@ def _numbers(network: Network, prefix: str) -> set[str]:
 
 
 def _channels(generator: Network) -> dict[str, int]:
-    """Return channel_base and channel_max as given to the generator, in either of NVlabs' ways."""
+    """Return channel_base and channel_max of a generator, from either of NVlabs' places."""
     given = generator.attribute("", "_init_kwargs")
     given = given if isinstance(given, dict) else {}
     inner = given.get("synthesis_kwargs")
     given = {**given, **(inner if isinstance(inner, dict) else {})}
     return {
-        name: count(number(given.get(name, value)), f"{name} in {generator.where}", 1)
+        name: need_count(plain_number(given.get(name, value)), f"{name} in {generator.where}", 1)
         for name, value in CHANNELS.items()
     }
 
@@ -267,7 +263,7 @@ def _check_shapes(
 
 
 def _constants(layer: nn.Module) -> dict[str, Any]:
-    """Return what the tensors of a layer do not tell, under NVlabs' names."""
+    """Return the constants of a layer that its tensors do not determine, under NVlabs' names."""
     if isinstance(layer, FullyConnectedLayer):
         names = ("activation", "weight_gain", "bias_gain")
         return {name: getattr(layer, name) for name in names}
@@ -306,5 +302,5 @@ def _need(network: Network, path: str, name: str, found: object, wanted: object)
     if same:
         return
     raise InputError(
-        f"Found {name} {short(found)} at '{path}' of {network.where}, expected {wanted}. {ONLY}"
+        f"Found {name} {excerpt(found)} at '{path}' of {network.where}, expected {wanted}. {ONLY}"
     )

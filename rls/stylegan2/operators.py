@@ -70,13 +70,9 @@ def upfirdn2d(
 def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
     """Return x (n, c, y, x) at twice the size (n, c, 2y, 2x): zero insertion and FIR filter.
 
-    The brightness is kept.
+    The brightness is kept. The kernel has an even side.
     """
-    k = kernel.shape[-1]
-    c = x.shape[1]
-    if k % 2:
-        before, after = (k + 1) // 2, (k - 2) // 2
-        return upfirdn2d(x, kernel, up=2, padding=(before, after, before, after), gain=4.0)
+    k, c = kernel.shape[-1], x.shape[1]
     # A transposed convolution computes the same sum without the inserted zeros.
     weight = (kernel * 4.0).to(x.dtype).expand(c, 1, k, k)
     return convolve_transposed(x, weight, stride=2, padding=k // 2 - 1, groups=c)
@@ -146,10 +142,7 @@ def modulated_conv2d(
 
 def upsampled_convolution(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
     """Insert zeros, convolve and apply the FIR low pass: (n, i, y, x) -> (n, o, 2y, 2x)."""
-    k = kernel.shape[-1]
-    centre = weight.shape[-1] // 2
-    if weight.shape[-1] == 1:
-        return upsample2d(convolve(x, weight), kernel)
+    k, centre = kernel.shape[-1], weight.shape[-1] // 2
     x = convolve_transposed(x, weight.transpose(0, 1), stride=2)
     before, after = (k + 1) // 2 - centre, (k - 2) // 2 - centre + 1
     return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=4.0)
@@ -161,8 +154,7 @@ def downsampled_convolution(
     """Apply the FIR low pass and convolve with stride 2: (n, i, y, x) -> (n, o, y/2, x/2)."""
     if weight.shape[-1] == 1:
         return convolve(downsample2d(x, kernel), weight, bias)
-    k = kernel.shape[-1]
-    centre = weight.shape[-1] // 2
+    k, centre = kernel.shape[-1], weight.shape[-1] // 2
     before, after = (k - 1) // 2 + centre, (k - 2) // 2 + centre
     x = upfirdn2d(x, kernel, padding=(before, after, before, after))
     return convolve(x, weight, bias, stride=2)

@@ -14,7 +14,14 @@ from typing import Any
 from torch import Tensor
 
 from rls.runtime.errors import InputError
-from rls.stylegan2.inert_pickle import MODULE, NEXT, Recorded, number, short, tensor
+from rls.stylegan2.inert_pickle import (
+    ADVICE,
+    MODULE,
+    Recorded,
+    excerpt,
+    plain_number,
+    read_tensor,
+)
 
 MOST_COPIED = 4  # largest size of all tensors in float32, in sizes of the file
 MOST_MODULES = 1000  # largest number of modules in a network; one of 1024 px has about 100
@@ -39,30 +46,30 @@ class Network:
         """Return an attribute of the module at ``path``.
 
         Raises:
-            InputError: There is none.
+            InputError: The module has no such attribute.
         """
         value = self.modules.get(path, {}).get(name, self)
         if value is self:
             raise InputError(
                 f"Found no {name} of '{path}' in {self.where}, expected one as in stylegan2-ada-"
-                f"pytorch. {NEXT}"
+                f"pytorch. {ADVICE}"
             )
-        return number(value)
+        return plain_number(value)
 
     def size(self, name: str, path: str = "", least: int = 1) -> int:
         """Return an attribute of a module that is a count.
 
         Raises:
-            InputError: It is none.
+            InputError: The attribute is not a count.
         """
-        return count(self.attribute(path, name), f"{name} in {self.where}", least)
+        return need_count(self.attribute(path, name), f"{name} in {self.where}", least)
 
 
-def count(value: object, what: str, least: int) -> int:
+def need_count(value: object, what: str, least: int) -> int:
     """Return ``value`` if it is a count from ``least`` on, else raise InputError."""
     if type(value) is not int or not least <= value <= LARGEST:
         raise InputError(
-            f"Found {short(value)} as {what}, expected a count from {least} on. {NEXT}"
+            f"Found {excerpt(value)} as {what}, expected a count from {least} on. {ADVICE}"
         )
     return value
 
@@ -71,11 +78,11 @@ def read_network(snapshot: Mapping[str, Any], name: str, path: Path | str) -> Ne
     """Return the network ``name`` of a snapshot that was read from ``path``.
 
     Raises:
-        InputError: It is not there, or it is no network.
+        InputError: The snapshot has no such network, or the object is not a network.
     """
     if snapshot.get(name) is None:
-        names = ", ".join(short(key) for key in snapshot)[:200]
-        raise InputError(f"Found no {name} in {path} (it holds {names}), expected one. {NEXT}")
+        names = ", ".join(excerpt(key) for key in snapshot)[:200]
+        raise InputError(f"Found no {name} in {path} (it holds {names}), expected one. {ADVICE}")
     where = f"{name} of {path}"
     modules = dict(_modules(snapshot[name], where))
     tensors: dict[str, Tensor] = {}
@@ -85,12 +92,12 @@ def read_network(snapshot: Mapping[str, Any], name: str, path: Path | str) -> Ne
         for key, record in (*attributes["_parameters"].items(), *attributes["_buffers"].items()):
             if record is not None:
                 full = f"{prefix}.{key}" if prefix else str(key)
-                tensors[full] = tensor(record, f"{full} in {where}")
+                tensors[full] = read_tensor(record, f"{full} in {where}")
                 left -= tensors[full].nbytes
                 if left < 0:
                     raise InputError(
                         f"Found tensors of more than {MOST_COPIED} times the file in {where}, "
-                        f"expected each to have numbers of its own. {NEXT}"
+                        f"expected each to have numbers of its own. {ADVICE}"
                     )
     return Network(where, modules, tensors)
 
@@ -106,14 +113,14 @@ def _modules(record: object, where: str) -> Iterator[tuple[str, dict[str, Any]]]
         if state is None:
             raise InputError(
                 f"Found no module at '{path}' in {where}, expected one of stylegan2-ada-pytorch. "
-                f"{NEXT}"
+                f"{ADVICE}"
             )
         yield path, state
         below = {str(k): v for k, v in state["_modules"].items() if v is not None}
         waiting += [(f"{path}.{k}" if path else k, v) for k, v in below.items()]
         if len(waiting) > MOST_MODULES:
             break
-    raise InputError(f"Found more than {MOST_MODULES} modules in {where}, expected fewer. {NEXT}")
+    raise InputError(f"Found more than {MOST_MODULES} modules in {where}, expected fewer. {ADVICE}")
 
 
 def _state(record: object) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.streams import torch_stream
 from rls.stylegan2.grid import write_labelled_grid
-from rls.stylegan2.networks import Generator
+from rls.stylegan2.networks import Generator, Noise
 from rls.stylegan2.settings import SampleSettings
 
 RANGES = ("coarse", "middle", "fine")
@@ -23,27 +23,6 @@ def draw_z(generator: Generator, seed: int, first: int, n: int) -> Tensor:
     """Return z (n, z_dim) of images first, first + 1, ..., on the CPU, each from its own stream."""
     streams = (torch_stream(seed, f"{i}", "sample_images z") for i in range(first, first + n))
     return torch.stack([torch.randn(generator.z_dim, generator=random) for random in streams])
-
-
-def draw_noise(generator: Generator, seed: int, first: int, n: int) -> list[Tensor]:
-    """Return noise maps (n, 1, res, res), one per layer, of images first, first + 1, ... .
-
-    They are on the CPU, those of each image from its own stream.
-    """
-    maps = []
-    for i in range(first, first + n):
-        random = torch_stream(seed, f"{i}", "sample_images noise")
-        maps.append([torch.randn(s[1:], generator=random) for s in generator.noise_shapes])
-    return [torch.stack(layer) for layer in zip(*maps, strict=True)]
-
-
-def check_cutoff(generator: Generator, cutoff: int | None) -> None:
-    """Raise InputError if a cutoff is outside 0 to num_ws."""
-    if cutoff is not None and not 0 <= cutoff <= generator.num_ws:
-        raise InputError(
-            f"Found truncation_cutoff {cutoff}, expected 0 to {generator.num_ws}, the number of "
-            f"style inputs of {generator.source}. Set it so, or to none for all."
-        )
 
 
 def mixed_range(generator: Generator, text: str) -> range:
@@ -89,11 +68,17 @@ def draw_images(
         ws = generator.mapping(
             z.to(device), settings.truncation_psi, truncation_cutoff=settings.truncation_cutoff
         )
+        noise: Noise = "none" if settings.noise == "none" else "const"
         if settings.noise == "random":
-            maps = draw_noise(generator, settings.seed, first, size)
-            images = generator.synthesis(ws, [m.to(device) for m in maps])
-        else:
-            images = generator.synthesis(ws, "none" if settings.noise == "none" else "const")
+            # The maps of each image come from its own stream, on the CPU.
+            keys = (f"{i}" for i in range(first, first + size))
+            streams = [torch_stream(settings.seed, key, "sample_images noise") for key in keys]
+            maps = [
+                [torch.randn(s[1:], generator=random) for s in generator.noise_shapes]
+                for random in streams
+            ]
+            noise = [torch.stack(layer).to(device) for layer in zip(*maps, strict=True)]
+        images = generator.synthesis(ws, noise)
         parts.append(images[: settings.n_images - first].cpu())
         if bar is not None:
             bar.advance(len(parts[-1]))
@@ -163,8 +148,17 @@ def write_grids(
 
 
 def table_of(generator: Generator, settings: SampleSettings) -> pd.DataFrame:
-    """Return a table with one row per image, which says what it was made from."""
+    """Return a table with one row per image, which has the inputs that it was made from.
+
+    Raises:
+        InputError: truncation_cutoff is outside 0 to num_ws.
+    """
     cut = settings.truncation_cutoff
+    if cut is not None and not 0 <= cut <= generator.num_ws:
+        raise InputError(
+            f"Found truncation_cutoff {cut}, expected 0 to {generator.num_ws}, the number of "
+            f"style inputs of {generator.source}. Set it so, or to none for all."
+        )
     numbers = range(settings.n_images)
     return pd.DataFrame(
         {

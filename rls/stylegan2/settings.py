@@ -10,12 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from rls.runtime.command import option
+from rls.runtime.command import need_at_least, option
 from rls.runtime.errors import InputError
 from rls.stylegan2.pipelines import PIPELINES
 
 AUTO = "null: rule of StyleGAN2-ADA's auto"
 NOISES = ("const", "none", "random")
+# Settings of train_gan that a resumed training may change: no step depends on them.
+MAY_CHANGE = ("total_kimg", "checkpoint_kimg", "tick_kimg", "evaluate_kimg", "evaluate_images")
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class SampleSettings:
     threads: int = option("CPU threads of torch.", default=1)
 
     def __post_init__(self) -> None:
-        _need_at_least(self, n_images=1, grid_size=1, batch_size=1, threads=1)
+        need_at_least(self, n_images=1, grid_size=1, batch_size=1, threads=1)
         for name, values in (
             ("truncation_psi", (self.truncation_psi,)),
             ("grid_psi", self.grid_psi),
@@ -178,20 +180,11 @@ class JacobianSettings:
     threads: int = option("CPU threads of torch.", default=1)
 
     def __post_init__(self) -> None:
-        _need_at_least(self, n_styles=2, n_draws=1, n_jacobians=0, batch_size=1, threads=1)
+        need_at_least(self, n_styles=2, n_draws=1, n_jacobians=0, batch_size=1, threads=1)
         if self.n_jacobians > self.n_styles:
             raise InputError(
                 f"Found n_jacobians {self.n_jacobians}, expected at most n_styles, "
                 f"{self.n_styles}: they are the first of these. Set n_styles higher."
-            )
-
-
-def _need_at_least(settings: SampleSettings | JacobianSettings, **least: int) -> None:
-    """Raise InputError unless each named setting has at least the given value."""
-    for name, value in least.items():
-        if getattr(settings, name) < value:
-            raise InputError(
-                f"Found {name} {getattr(settings, name)}, expected {value} or more. Set it higher."
             )
 
 

@@ -23,7 +23,6 @@ from rls.runtime.streams import stream, torch_stream
 from rls.stylegan2 import augment
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.augment_draws import draw
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.losses import (
     discriminator_loss,
@@ -34,11 +33,13 @@ from rls.stylegan2.losses import (
 )
 from rls.stylegan2.networks import Generator, Precision
 from rls.stylegan2.optimisation import ema_decay, lazy_adam, update_average
+from rls.stylegan2.pipelines import PIPELINES
 from rls.stylegan2.settings import Settings
+from rls.stylegan2.training_images import TrainingImages
 
 ALONE = Processes()  # a training in one process
-# Sums over the steps since the last tick. A mean is a sum over the nearest count before it. The
-# order is that of the tensor in the checkpoints.
+# Sums over the steps since the last tick. A mean is a sum divided by the nearest count before it.
+# The tensor in the checkpoints has this order.
 STATISTICS = (
     "steps",
     "loss_generator",
@@ -58,7 +59,7 @@ class Trainer:
     """Generator, discriminator, averaged generator and optimisers, and one step of all of them.
 
     Arguments:
-        settings: Settings without open numbers (``fill_auto``).
+        settings: Settings with all numbers filled in (``fill_auto``).
         data: The training images.
         precision: Precision of the convolutions; the averaged generator is in float32.
         processes: This process among those of one training.
@@ -82,7 +83,7 @@ class Trainer:
         self.generator = generator.to(device)
         self.discriminator = discriminator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.average.precision = "float32"  # the precision in which load_generator returns it
+        self.average.synthesis.precision = "float32"  # as load_generator returns it
         self.discriminator.freeze(settings.freeze_discriminator)
         self.discriminator_parameters = [
             p for p in self.discriminator.parameters() if p.requires_grad
@@ -120,13 +121,13 @@ class Trainer:
         assert settings.ema_kimg is not None  # because fill_auto has set it
         random = torch_stream(settings.seed, f"step {self.step}", "train_gan", self.device)
         real = self.data.batch(self.step, settings.batch_size, self.device, self.processes.rows)
-        self._generator_phase(random)
+        self.generator_phase(random)
         if settings.path_length_weight > 0 and self.step % settings.path_length_interval == 0:
-            self._path_length_phase(random)
-        self._discriminator_phase(real, random)
+            self.path_length_phase(random)
+        self.discriminator_phase(real, random)
         with_r1 = bool(settings.r1_gamma) and self.step % settings.r1_interval == 0
         if with_r1:
-            self._r1_phase(real, random)
+            self.r1_phase(real, random)
         decay = ema_decay(
             settings.batch_size, self.images_seen, settings.ema_kimg, settings.ema_rampup
         )
@@ -174,11 +175,11 @@ class Trainer:
 
     def _augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
         """Return the images of this process, augmented by its rows of the joint draws."""
-        pipeline = self.settings.augmentations
-        if pipeline != "none" and self.augment_p > 0:
+        names = PIPELINES[self.settings.augmentations]
+        if names and self.augment_p > 0:
             n, c, height, width = images.shape
             joint = (n * self.processes.count, c, height, width)
-            draws = draw(joint, self.augment_p, pipeline, random)
+            draws = draw(joint, self.augment_p, names, random)
             images = augment.apply(images, draws[self.processes.rows])
         return images
 
@@ -189,7 +190,7 @@ class Trainer:
         self.processes.average_gradients(optimizer.param_groups[0]["params"])
         optimizer.step()
 
-    def _generator_phase(self, random: torch.Generator) -> None:
+    def generator_phase(self, random: torch.Generator) -> None:
         """Update the generator by its adversarial loss."""
         self._train_discriminator(False)
         fake, _ = self._fake(random, phase="generator")
@@ -198,13 +199,13 @@ class Trainer:
         self._train_discriminator(True)
         self._add(loss_generator=loss.detach())
 
-    def _path_length_phase(self, random: torch.Generator) -> None:
+    def path_length_phase(self, random: torch.Generator) -> None:
         """Update the generator by the path-length penalty.
 
         It is computed in float32, because second derivatives in bfloat16 are too coarse.
         """
-        settings, precision = self.settings, self.generator.precision
-        self.generator.precision = "float32"
+        settings, network = self.settings, self.generator.synthesis
+        precision, network.precision = network.precision, "float32"
         n = settings.batch_size // settings.path_length_batch_shrink
         images, ws = self._fake(random, phase="path length", n=n)
         noise = torch.randn((n, *images.shape[1:]), device=self.device, generator=random)
@@ -215,7 +216,7 @@ class Trainer:
         self._update(
             self.generator_optimizer, penalty.mean() * scale + 0 * images[:, 0, 0, 0].mean()
         )
-        self.generator.precision = precision
+        network.precision = precision
         self.path_mean = mean.detach()
         self._add(
             path_steps=1, path_length=lengths.detach().mean(), path_penalty=penalty.detach().mean()
@@ -230,16 +231,17 @@ class Trainer:
         if self.settings.path_length_weight == 0:
             return
         n, w_mean = self.settings.batch_size, self.generator.w_mean.clone()
-        precision, self.generator.precision = self.generator.precision, "float32"
+        network = self.generator.synthesis
+        precision, network.precision = network.precision, "float32"
         random = torch_stream(self.settings.seed, "path mean", "train_gan", self.device)
         images, ws = self._fake(random, phase="path mean")
         noise = torch.randn((n, *images.shape[1:]), device=self.device, generator=random)
         lengths = path_lengths(images, ws, noise[self.processes.rows], create_graph=False)
-        self.generator.precision = precision
+        network.precision = precision
         self.generator.w_mean.copy_(w_mean)
         self.path_mean = self.processes.mean(lengths.mean())
 
-    def _discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
+    def discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
         """Update the discriminator by its adversarial loss.
 
         Generated and real images alternate in one pass where no group of the minibatch standard
@@ -259,11 +261,11 @@ class Trainer:
         self._add_signs(real_logits)
         self._add(loss_discriminator=loss.detach())
 
-    def _r1_phase(self, real: Tensor, random: torch.Generator) -> None:
+    def r1_phase(self, real: Tensor, random: torch.Generator) -> None:
         """Update the discriminator by the R1 penalty.
 
-        It is computed in float32, because second derivatives in bfloat16 are too coarse; it is
-        rarely computed.
+        It is computed in float32, because second derivatives in bfloat16 are too coarse. This costs
+        little, since the penalty is rarely computed.
         """
         settings = self.settings
         assert settings.r1_gamma is not None  # because fill_auto has set it
@@ -351,7 +353,7 @@ class Trainer:
         return {**means, "augment_p": self.augment_p}
 
     def state(self) -> dict[str, Any]:
-        """Return all that determines the rest of the training, as dicts of tensors and numbers.
+        """Return the state that determines all later steps, as dicts of tensors and numbers.
 
         Raises:
             InputError: A loss was not finite, so that the state is not worth keeping.
@@ -371,7 +373,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what ``state`` returned."""
+        """Restore a state that :meth:`state` returned."""
         self.step = state["step"]
         self.augment_p = state["augment_p"]
         self.path_mean = state["path_mean"].to(self.device)

@@ -1,4 +1,4 @@
-"""Train to a given length with checkpoints and a log, and write what the training leaves."""
+"""Train to a given length with checkpoints and a log, and write the results."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from rls.io import file_digest, write_table
+from rls.io import write_table
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.device import choose_precision
 from rls.runtime.distributed import Processes
@@ -24,15 +23,9 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import torch_stream
-from rls.stylegan2.alarms import Alarms
+from rls.stylegan2.alarms import findings
 from rls.stylegan2.cost import memory_gib
-from rls.stylegan2.data import TrainingImages
-from rls.stylegan2.generator_io import (
-    FILE,
-    TRAINING_FILE,
-    write_generator,
-    write_training_weights,
-)
+from rls.stylegan2.generator_io import write_generator, write_training_weights
 from rls.stylegan2.grid import write_grid
 from rls.stylegan2.held_out import HeldOut
 from rls.stylegan2.monitor import GRID_COLUMNS, Monitor
@@ -41,7 +34,7 @@ from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
 
 NAME = "train_gan"
-# Label in the log, key of the row, and format. What a tick did not measure is left out.
+# Label in the log, key of the row, and format. Values that a tick did not measure are left out.
 FIGURES = (
     ("G", "loss_generator", ".3f"),
     ("D", "loss_discriminator", ".3f"),
@@ -50,9 +43,7 @@ FIGURES = (
     ("R1", "r1", ".3g"),
     ("length", "path_length", ".3g"),
 )
-# Settings that do not change what a step computes.
-LENGTH_ONLY = ("total_kimg", "checkpoint_kimg", "tick_kimg", "evaluate_kimg", "evaluate_images")
-STOP_STEPS = 16  # several processes ask one another every so many steps whether to stop
+STOP_STEPS = 16  # interval in steps at which several processes agree on whether to stop
 
 
 def set_precision(setting: str, device: torch.device) -> Precision:
@@ -69,22 +60,12 @@ def set_precision(setting: str, device: torch.device) -> Precision:
 
 @contextlib.contextmanager
 def only_first_prints(processes: Processes) -> Iterator[None]:
-    """Silence what all processes but the first print; errors still come through."""
+    """Silence the output of all processes but the first; errors still appear."""
     if processes.is_first:
         yield
         return
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
-
-
-def identity_of(
-    settings: Settings, precision: Precision, data: TrainingImages, init_from: Path | None
-) -> dict[str, Any]:
-    """Return what determines every step: settings without lengths, data, and initial weights."""
-    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in LENGTH_ONLY}
-    files = [init_from / name for name in (FILE, TRAINING_FILE)] if init_from else []
-    initial = [file_digest(path) for path in files] or None
-    return {**values, "precision": precision, "data": data.digest, "initial": initial}
 
 
 class Log:
@@ -105,7 +86,8 @@ class Log:
         monitor: Monitor,
     ) -> None:
         self.settings, self.trainer, self.rows = settings, trainer, rows
-        self.held_out, self.monitor, self.alarms = held_out, monitor, Alarms()
+        self.held_out, self.monitor = held_out, monitor
+        self.warned: set[str] = set()  # kinds of faults that were printed
         self.started = self.last = time.monotonic()
         self.images_at_start = self.images_at_last = trainer.images_seen
         self.apart = 0.0  # seconds of evaluations, which are not training time
@@ -134,8 +116,9 @@ class Log:
         self.rows.append(row)
         self.monitor.tick(row)
         print(line, flush=True)
-        for sentence in self.alarms.new(self.rows):
+        for kind, sentence in findings(self.rows, self.warned).items():
             print(f"{NAME}: warning: {sentence}", flush=True)
+            self.warned.add(kind)
         self.last, self.images_at_last = time.monotonic(), seen
 
     def _evaluate(self) -> dict[str, float]:
@@ -174,15 +157,7 @@ def is_due(kimg: float, step: int, settings: Settings, *, within: float | None =
     return step % every == 0 or step == n_steps(settings)
 
 
-def must_stop(watch: Watch, trainer: Trainer) -> bool:
-    """Return whether to stop after this step; several processes ask one another now and then."""
-    due = watch.due()
-    if trainer.processes.count == 1:
-        return due
-    return trainer.step % STOP_STEPS == 0 and trainer.processes.any(due, trainer.device)
-
-
-def go_on(trainer: Trainer, state: StateFolder, settings: Settings) -> list[dict[str, float]]:
+def resume(trainer: Trainer, state: StateFolder, settings: Settings) -> list[dict[str, float]]:
     """Load the newest checkpoint, if there is one, and return the rows of the curve so far.
 
     Raises:
@@ -223,7 +198,7 @@ def train(
         Stopped: A time limit is near or a signal came; a checkpoint was written.
     """
     first = trainer.processes.is_first
-    rows = go_on(trainer, state, settings)
+    rows = resume(trainer, state, settings)
     trainer.processes.wait()  # the checkpoint may be replaced only after all have read it
     total, batch = n_steps(settings), settings.batch_size
     monitor = Monitor(state.folder, resumed_at_kimg=trainer.images_seen / 1000)
@@ -235,7 +210,11 @@ def train(
     with bar if on_terminal else contextlib.nullcontext(), Watch(NAME) as watch:
         while trainer.step < total:
             trainer.run_step()
-            stop = must_stop(watch, trainer) and trainer.step < total
+            stop = watch.due()
+            if trainer.processes.count > 1:
+                asks = trainer.step % STOP_STEPS == 0
+                stop = asks and trainer.processes.any(stop, trainer.device)
+            stop = stop and trainer.step < total
             if on_terminal:
                 bar.advance(batch)
             step = trainer.step
@@ -267,7 +246,7 @@ def write_results(
         output: File of the averaged generator; pictures and curves are named after it.
         output_training: File of generator and discriminator, None for none.
         rows: Rows of the training curve.
-        monitor: Knows the grids of the training.
+        monitor: Monitor of the training, which has its grids.
     """
     settings, data = trainer.settings, trainer.data
     header = {
@@ -278,7 +257,7 @@ def write_results(
         "images_seen": trainer.images_seen,
         "n_training_images": len(data),
         "data_digest": data.digest,
-        "precision": trainer.generator.precision,
+        "precision": trainer.generator.synthesis.precision,
         "settings": dataclasses.asdict(settings),
     }
     if output_training is not None:

@@ -26,7 +26,7 @@ ABSOLUTE, RELATIVE = 1e-8, 1e-5
 PROGRAM = f"""
 import dataclasses, sys, torch
 from rls.runtime.distributed import started
-from rls.stylegan2.data import TrainingImages
+from rls.stylegan2.training_images import TrainingImages
 from rls.stylegan2.trainer import Trainer
 from rls.stylegan2.architecture import architecture_of
 from tests.rls.test_stylegan2_training import CPU, SCALE, make_stack

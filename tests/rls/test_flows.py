@@ -27,14 +27,6 @@ def made_flow(kind: str, features: int = 6, seed: int = 0) -> StyleFlow:
 
 
 @KINDS
-def test_inverse_and_forward_cancel(kind: str) -> None:
-    flow = made_flow(kind).double()
-    w = 2.0 + 3.0 * torch.randn(20, 6, dtype=torch.float64)
-    with torch.no_grad():
-        assert torch.allclose(flow.from_noise(flow.to_noise(w)), w, atol=1e-8)
-
-
-@KINDS
 def test_log_prob_is_the_change_of_variables_by_autograd(kind: str) -> None:
     flow = made_flow(kind).double()
     w = 2.0 + 3.0 * torch.randn(4, 6, dtype=torch.float64)
@@ -72,7 +64,7 @@ def test_freezing_changes_no_value_and_stops_weight_gradients(kind: str) -> None
 @KINDS
 def test_an_unfitted_flow_refuses_to_evaluate(kind: str) -> None:
     flow = StyleFlow(kind, 4, 8, 2).eval()
-    for call in (flow.log_prob, flow.to_noise, flow.from_noise):
+    for call in (flow.log_prob, flow.to_noise):
         with pytest.raises(InputError, match="not fitted"):
             call(torch.zeros(3, 4))
 
@@ -104,10 +96,3 @@ def test_a_written_flow_reads_back_the_same(kind: str, tmp_path: Path) -> None:
     with torch.no_grad():
         assert torch.allclose(again.log_prob(w), flow.log_prob(w), atol=1e-5)
     assert header["epochs"] == 3 and header["flow"] == kind
-
-
-def test_samples_follow_their_own_stream() -> None:
-    flow = made_flow("realnvp")
-    first = flow.sample(4, torch.Generator().manual_seed(1))
-    assert torch.equal(first, flow.sample(4, torch.Generator().manual_seed(1)))
-    assert not torch.equal(first, flow.sample(4, torch.Generator().manual_seed(2)))

@@ -17,11 +17,11 @@ from rls.runtime.streams import torch_stream
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.generator_io import load_generator, write_generator
 from rls.stylegan2.jacobian import (
+    draw_path_lengths,
+    draw_step_lengths,
     half_log_det,
     jacobian,
-    path_length_draws,
     step,
-    step_length_draws,
     tied,
 )
 from rls.stylegan2.jacobian_table import variation
@@ -55,7 +55,7 @@ def linear(seed=0, scale=1.0):
 
 def draws_of(function, synthesis, ws, n_draws):
     random = torch.Generator().manual_seed(1)
-    return torch.cat(list(function(synthesis, ws, n_draws, random, 64)))
+    return torch.stack([function(synthesis, ws, random) for _ in range(n_draws)], dim=1)
 
 
 def test_forward_mode_equals_central_differences():
@@ -116,11 +116,11 @@ def test_lengths_of_a_linear_map_are_those_of_its_matrix():
     synthesis, matrix = linear()
     ws = tied(drawn(4000, D), N_WS)
     # E |J u|^2 = |A|^2 / d over unit u; E |J^T y|^2 = |A_W+|^2 / (h w num_ws) over y
-    steps = draws_of(step_length_draws, synthesis, ws, 1)
+    steps = draws_of(draw_step_lengths, synthesis, ws, 1)
     assert steps.square().mean().item() == pytest.approx(matrix.square().sum().item() / D, rel=0.03)
     units = torch.eye(N_WS * D, dtype=torch.float64).reshape(-1, N_WS, D)
     norm = synthesis(units).square().sum().item()
-    paths = draws_of(path_length_draws, synthesis, ws, 1)
+    paths = draws_of(draw_path_lengths, synthesis, ws, 1)
     assert paths.square().mean().item() == pytest.approx(norm / (3 * 4 * N_WS), rel=0.03)
 
 
@@ -132,9 +132,9 @@ def test_a_scaled_isometry_keeps_every_step_and_a_curved_map_does_not():
         return 3 * (ws.mean(dim=1) @ basis.T).reshape(-1, 2, 3, 4)
 
     ws = tied(drawn(50, D), N_WS)
-    steps = draws_of(step_length_draws, isometry, ws, 3)
+    steps = draws_of(draw_step_lengths, isometry, ws, 3)
     torch.testing.assert_close(steps, torch.full_like(steps, 3.0))
-    curved = draws_of(step_length_draws, lambda x: isometry(x).exp(), ws, 3)
+    curved = draws_of(draw_step_lengths, lambda x: isometry(x).exp(), ws, 3)
     assert curved.std() > 0.2 * curved.mean()
 
 

@@ -9,6 +9,7 @@ import torch
 
 from rls.stylegan2.augment_draws import draw
 from rls.stylegan2.augment_warp import warp
+from rls.stylegan2.pipelines import PIPELINES
 
 
 def smooth_images(n=2, c=2, side=24, seed=1):
@@ -67,7 +68,7 @@ def test_a_rotation_and_its_inverse_cancel():
 
 def test_first_and_second_derivatives_with_respect_to_images():
     random = torch.Generator().manual_seed(4)
-    matrices = draw((2, 1, 8, 8), 0.9, "bg", random).matrices
+    matrices = draw((2, 1, 8, 8), 0.9, PIPELINES["bg"], random).matrices
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: warp(x, matrices), (x,), fast_mode=True)
     assert torch.autograd.gradgradcheck(lambda x: warp(x, matrices) ** 2, (x,), fast_mode=True)
@@ -78,7 +79,7 @@ def test_first_and_second_derivatives_with_respect_to_images():
 def test_looking_at_the_matrices_saves_work_and_changes_nothing(size, p):
     """Straight, turned and oblique images equal the same images upsampled over whole periods."""
     x = smooth_images(n=12, c=3, side=30)[:, :, : size[0], : size[1]].double()
-    matrices = draw((12, 3, *size), p, "bg", torch.Generator().manual_seed(6)).matrices
+    matrices = draw((12, 3, *size), p, PIPELINES["bg"], torch.Generator().manual_seed(6)).matrices
     found, expected = (warp(x, matrices, look=look) for look in (True, False))
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
     v = torch.randn(found.shape, dtype=torch.float64)
@@ -93,7 +94,7 @@ def test_looking_at_the_matrices_saves_work_and_changes_nothing(size, p):
 def test_the_gradient_is_the_adjoint(look):
     """The equation <v, A x> = <A^T v, x> holds for every kind of matrix."""
     x = torch.randn(6, 2, 16, 16, dtype=torch.float64, requires_grad=True)
-    matrices = draw((6, 2, 16, 16), 0.5, "bg", torch.Generator().manual_seed(2)).matrices
+    matrices = draw((6, 2, 16, 16), 0.5, PIPELINES["bg"], torch.Generator().manual_seed(2)).matrices
     y = warp(x, matrices, look=look)
     v = torch.randn_like(y)
     (gradient,) = torch.autograd.grad(y, x, v)
@@ -113,6 +114,6 @@ def test_the_border_is_mirrored_again_and_again(look):
 
 def test_an_image_does_not_depend_on_the_others_of_its_batch():
     x = torch.randn(6, 1, 16, 16, dtype=torch.float64)
-    matrices = draw((6, 1, 16, 16), 0.8, "bg", torch.Generator().manual_seed(4)).matrices
+    matrices = draw((6, 1, 16, 16), 0.8, PIPELINES["bg"], torch.Generator().manual_seed(4)).matrices
     alone = torch.cat([warp(x[i : i + 1], matrices[i : i + 1]) for i in range(6)])
     torch.testing.assert_close(warp(x, matrices), alone, atol=1e-12, rtol=0)

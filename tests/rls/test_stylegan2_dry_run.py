@@ -9,8 +9,8 @@ import torch
 
 from rls.stylegan2 import cost, dry_run
 from rls.stylegan2.architecture import Architecture
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 from tests.rls.test_stylegan2_training import SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS as BASE
 
@@ -118,7 +118,7 @@ def test_timing_shares_out_rare_phases_and_changes_no_random_stream(data):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    timing = cost.measured(trainer)
+    timing = cost.measure_steps(trainer)
     assert torch.equal(before, torch.get_rng_state())
     names = ["images", "generator", "path length", "discriminator", "R1", "average"]
     assert list(timing.seconds) == names and min(timing.seconds.values()) > 0
@@ -130,7 +130,7 @@ def test_timing_shares_out_rare_phases_and_changes_no_random_stream(data):
 def test_a_slow_device_is_timed_with_the_smallest_whole_batch(data, monkeypatch):
     monkeypatch.setattr(cost, "PATIENCE_S", 0.0)
     settings = dataclasses.replace(SETTINGS, batch_size=24, path_length_batch_shrink=3)
-    timing = cost.measured(Trainer(settings, ARCHITECTURE, data, CPU, "float32"))
+    timing = cost.measure_steps(Trainer(settings, ARCHITECTURE, data, CPU, "float32"))
     assert timing.batch_size == 6
     assert "1 step of 6 images" in dry_run.basis(settings, timing)
     assert "because 24 would take" in dry_run.basis(settings, timing)
@@ -142,7 +142,7 @@ def test_a_dry_run_names_sizes_images_work_memory_disk_and_time(data, tmp_path, 
     headings = [line for line in text.splitlines() if line and not line.startswith((" ", "train"))]
     assert headings == ["settings", "networks", "images", "work", "memory", "disk", "time"]
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    for network in dry_run.networks(trainer):
+    for network in (trainer.generator, trainer.discriminator):
         assert f"{sum(p.numel() for p in network.parameters()):,}" in text
     assert "12 crops of 14 px" in text and "margin of 3 px" in text and "any angle" in text
     assert "each is shown 3 times" in text  # 32 images of 12
@@ -153,7 +153,7 @@ def test_a_dry_run_names_sizes_images_work_memory_disk_and_time(data, tmp_path, 
 
 def test_a_checkpoint_is_as_large_as_said(data, tmp_path):
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
-    (said, _) = dry_run.describe_disk(trainer)
+    (said, _) = dry_run.describe_disk(SETTINGS, dry_run.checkpoint_bytes(trainer))
     trainer.run_step()
     torch.save(trainer.state(), tmp_path / "state.pt")
     buffers = sum(b.numel() for net in (trainer.generator, trainer.average) for b in net.buffers())

@@ -79,13 +79,18 @@ def test_the_distance_rises_with_blur(held_out):
 def test_the_numbers_are_those_of_one_set_of_z():
     torch.manual_seed(0)
     generator = Generator(Architecture(16, 2, 8, 8, 2, 64, 8)).eval().requires_grad_(False)
-    held = HeldOut(crops(20, 1), seed=1, device=CPU, batch_size=8)
+    held = HeldOut(crops(20, 1), floor_images=crops(20, 2), seed=1, device=CPU, batch_size=8)
     first = held.distance(generator)
     torch.randn(7)
     assert held.distance(generator) == first
-    again = HeldOut(crops(20, 1), seed=1, device=CPU, batch_size=8)
+    again = HeldOut(crops(20, 1), floor_images=crops(20, 2), seed=1, device=CPU, batch_size=8)
     assert again.distance(generator) == first
-    assert HeldOut(crops(20, 1), seed=2, device=CPU, batch_size=8).distance(generator) != first
+    assert (
+        HeldOut(crops(20, 1), floor_images=crops(20, 2), seed=2, device=CPU, batch_size=8).distance(
+            generator
+        )
+        != first
+    )
 
 
 def test_images_that_are_not_finite_give_no_number(held_out):
@@ -136,4 +141,4 @@ def test_the_mean_pairwise_distance_is_over_different_rows():
 
 def test_one_crop_is_refused():
     with pytest.raises(InputError, match="at least 2"):
-        HeldOut(crops(1, 1), seed=1, device=CPU, batch_size=4)
+        HeldOut(crops(1, 1), floor_images=crops(1, 2), seed=1, device=CPU, batch_size=4)

@@ -245,5 +245,5 @@ def test_what_was_recorded_is_named_without_being_followed():
     nested = ("x",)
     for _ in range(60):
         nested = (nested, nested)
-    assert inert_pickle.short(nested) == "a tuple"
-    assert inert_pickle.short("y" * 100) == "y" * 60
+    assert inert_pickle.excerpt(nested) == "a tuple"
+    assert inert_pickle.excerpt("y" * 100) == "y" * 60

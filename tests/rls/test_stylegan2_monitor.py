@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rls.stylegan2.alarms import Alarms, findings
+from rls.stylegan2.alarms import findings
 from rls.stylegan2.monitor import Monitor, first_rows, thinned
 from tests.conftest import ROOT
 
@@ -159,12 +159,12 @@ def test_a_failing_training_is_told_what_was_seen_when_and_what_to_try(kind):
 
 
 def test_each_kind_is_said_once():
-    alarms = Alarms()
     rows, _ = FAILING["overfitting"]
-    assert len(alarms.new(rows)) == 1
-    assert alarms.new([*rows, row(6, r_t=0.97, augment_p=0.0)]) == []
+    known = findings(rows).keys()
+    assert len(known) == 1
+    assert findings([*rows, row(6, r_t=0.97, augment_p=0.0)], known) == {}
     more = [*rows, row(7, r_t=0.97, augment_p=0.9), *[row(7 + i, augment_p=0.9) for i in range(4)]]
-    assert len(alarms.new(more)) == 1
+    assert len(findings(more, known)) == 1
 
 
 def test_r_t_above_the_limit_is_left_to_an_adaptive_probability():

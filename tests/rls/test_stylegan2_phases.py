@@ -17,11 +17,11 @@ from benchmarks.training_step import textbook
 from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
 from rls.stylegan2.architecture import Architecture, architecture_of
-from rls.stylegan2.data import TrainingImages
 from rls.stylegan2.losses import path_length_penalty, path_lengths
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.optimisation import ADAM_BETAS
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 from tests.rls.test_stylegan2_training import CPU, SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS
 
@@ -71,7 +71,7 @@ def assert_gradients(network, plain, scale=1.0):
 def test_generator_phase():
     trainer = make_trainer()
     generator, discriminator = copy.deepcopy((trainer.generator, trainer.discriminator))
-    trainer._generator_phase(torch_stream(3, "step 0", "train_gan", CPU))
+    trainer.generator_phase(torch_stream(3, "step 0", "train_gan", CPU))
     z, noise = draws(generator, 4, torch_stream(3, "step 0", "train_gan", CPU))
     logits = discriminator(plain_images(generator, z, noise)[0])
     torch.log1p(torch.exp(-logits)).mean().backward()
@@ -83,7 +83,7 @@ def test_path_length_phase():
     """The updated mean is in the graph, as in StyleGAN2-ADA; half a batch is used."""
     trainer = make_trainer()
     generator = copy.deepcopy(trainer.generator)
-    trainer._path_length_phase(torch_stream(3, "step 0", "train_gan", CPU))
+    trainer.path_length_phase(torch_stream(3, "step 0", "train_gan", CPU))
     random = torch_stream(3, "step 0", "train_gan", CPU)
     z, noise = draws(generator, 2, random)
     images, ws = plain_images(generator, z, noise)
@@ -101,7 +101,7 @@ def test_discriminator_phase():
     trainer = make_trainer()
     generator, discriminator = copy.deepcopy((trainer.generator, trainer.discriminator))
     real = trainer.data.batch(0, 4, CPU)
-    trainer._discriminator_phase(real, torch_stream(3, "step 0", "train_gan", CPU))
+    trainer.discriminator_phase(real, torch_stream(3, "step 0", "train_gan", CPU))
     z, noise = draws(generator, 4, torch_stream(3, "step 0", "train_gan", CPU))
     fake = plain_images(generator, z, noise)[0].detach()
     loss = F.softplus(discriminator(fake)).mean() + F.softplus(-discriminator(real)).mean()
@@ -114,7 +114,7 @@ def test_r1_phase():
     trainer = make_trainer()
     discriminator = copy.deepcopy(trainer.discriminator)
     real = trainer.data.batch(0, 4, CPU)
-    trainer._r1_phase(real, torch_stream(3, "step 0", "train_gan", CPU))
+    trainer.r1_phase(real, torch_stream(3, "step 0", "train_gan", CPU))
     images = real.double().requires_grad_()
     (slope,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
     (3 * 0.1 / 2 * slope.pow(2).sum((1, 2, 3)).mean()).backward()  # every 3 steps, gamma 0.1
@@ -146,7 +146,7 @@ def test_the_penalty_is_least_at_equal_lengths_and_its_mean_moves_by_a_hundredth
 def test_the_mean_w_follows_every_phase():
     trainer = make_trainer()
     random = torch_stream(3, "step 0", "train_gan", CPU)
-    for phase in ("_generator_phase", "_path_length_phase"):
+    for phase in ("generator_phase", "path_length_phase"):
         before = trainer.generator.mapping.w_avg.clone()
         getattr(trainer, phase)(random)
         assert not torch.equal(before, trainer.generator.mapping.w_avg)

@@ -13,10 +13,10 @@ from torch import nn
 from rls.io import Intensity, Stack
 from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import Architecture
-from rls.stylegan2.data import TrainingImages, quarter_turns, rotated_crop
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.losses import discriminator_loss, generator_loss, r1_penalty
 from rls.stylegan2.optimisation import ema_decay, update_average
+from rls.stylegan2.training_images import TrainingImages, quarter_turns, rotated_crop
 
 
 def test_losses_at_known_logits():

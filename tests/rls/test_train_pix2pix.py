@@ -21,7 +21,7 @@ from rls.io import Intensity, read_stack, read_weights, write_intensity, write_s
 from rls.networks import pix2pix_training
 from rls.networks.pix2pix import Pairing, load_unet
 from rls.networks.pix2pix_settings import Settings
-from rls.networks.pix2pix_training import held_out_l1, start, step, verdict
+from rls.networks.pix2pix_training import adversarial_loss, held_out_l1, start, step
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.command import flags
 from rls.runtime.errors import InputError
@@ -29,7 +29,7 @@ from rls.runtime.progress import Progress
 from rls.runtime.stopping import Stopped
 from rls.runtime.streams import torch_stream
 from rls.search import pix2pix
-from rls.stylegan2.data import TrainingImages
+from rls.stylegan2.training_images import TrainingImages
 from tests.conftest import ROOT
 from tests.flags import as_flags
 from tests.rls.search_stand_ins import make_problem, quiet
@@ -136,8 +136,8 @@ def test_a_step_is_that_of_the_published_losses(folder):
 
 def test_each_network_is_moved_by_its_own_loss_alone(folder):
     state, before, _, (source, high, fake) = losses(1.0, folder)
-    told = verdict(before.patch(source, high), True)
-    told = (told + verdict(before.patch(source, fake.detach()), False)) / 2
+    told = adversarial_loss(before.patch(source, high), True)
+    told = (told + adversarial_loss(before.patch(source, fake.detach()), False)) / 2
     wanted = torch.autograd.grad(told, list(before.patch.parameters()))
     for parameter, gradient in zip(state.patch.parameters(), wanted, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)

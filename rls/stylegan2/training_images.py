@@ -77,7 +77,7 @@ class TrainingImages:
 
     @property
     def digest(self) -> str:
-        """Return blake2b of what the training depends on: ids, digests of the pixels, and scale."""
+        """Return the blake2b digest of ids, digests of the pixels, and intensity scale."""
         table = self.stack.table.iloc[self.rows]
         content = [
             table["image_id"].tolist(),
@@ -131,7 +131,7 @@ def centre_crop(images: Tensor, size: int) -> Tensor:
 def quarter_turns(images: Tensor, turns: np.ndarray) -> Tensor:
     """Return each image rotated by ``turns`` (n,) quarter turns counter-clockwise.
 
-    This is what numpy.rot90 does on (y, x).
+    It equals numpy.rot90 on (y, x).
     """
     return torch.stack([torch.rot90(x, int(k), (1, 2)) for x, k in zip(images, turns, strict=True)])
 
