@@ -27,6 +27,15 @@ def made_flow(kind: str, features: int = 6, seed: int = 0) -> StyleFlow:
 
 
 @KINDS
+def test_inverse_and_forward_cancel(kind: str) -> None:
+    flow = made_flow(kind).double()
+    w = 2.0 + 3.0 * torch.randn(20, 6, dtype=torch.float64)
+    with torch.no_grad():
+        standardised, _ = flow.flow._transform.inverse(flow.to_noise(w))
+        assert torch.allclose(standardised * flow.sd + flow.mean, w, atol=1e-8)
+
+
+@KINDS
 def test_log_prob_is_the_change_of_variables_by_autograd(kind: str) -> None:
     flow = made_flow(kind).double()
     w = 2.0 + 3.0 * torch.randn(4, 6, dtype=torch.float64)
