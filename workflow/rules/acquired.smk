@@ -17,7 +17,7 @@ rule low_resolution:
     benchmark:
         "benchmarks/low_resolution/{assay}_{factor}x_{degradation}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("low"),
+        assay=files.assays_where("resolution", "low"),
         degradation=files.clean,
     conda:
         "../../environment.yml"
@@ -38,7 +38,7 @@ rule low_resolution:
 rule measure_without_reference:
     input:
         code=sources("analysis.measure_without_reference"),
-        stack=files.acquired_stack,
+        stack=files.stack,
         low_resolution=files.clean_low_resolution,
         intensity=files.scale,
     output:
@@ -49,7 +49,7 @@ rule measure_without_reference:
     benchmark:
         "benchmarks/measure_without_reference/{assay}_{factor}x_{degradation}_{stack}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("low"),
+        assay=files.assays_where("resolution", "low"),
     group:
         "gathered"
     conda:
@@ -72,7 +72,7 @@ rule measure_without_reference:
 rule classify_without_reference:
     input:
         code=sources("analysis.classify_without_reference"),
-        stack=files.acquired_stack,
+        stack=files.stack,
         low_resolution=files.clean_low_resolution,
         intensity=files.scale,
         low_resolution_classifier="results/{assay}/{factor}x/{degradation}/classifier.safetensors",
@@ -84,7 +84,7 @@ rule classify_without_reference:
     benchmark:
         "benchmarks/classify_without_reference/{assay}_{factor}x_{degradation}_{stack}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("low"),
+        assay=files.assays_where("resolution", "low"),
     group:
         "gathered"
     conda:

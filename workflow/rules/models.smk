@@ -131,7 +131,7 @@ rule measure_trust:
     benchmark:
         "benchmarks/measure_trust/{assay}.tsv"
     wildcard_constraints:
-        assay=files.own_generators(),
+        assay=files.assays_where("generator", "train"),
     conda:
         "../../environment.yml"
     threads: asks.threads("measure_trust")

@@ -14,7 +14,7 @@ rule degrade:
     benchmark:
         "benchmarks/degrade/{assay}_{factor}x_{degradation}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("high"),
+        assay=files.assays_where("resolution", "high"),
     conda:
         "../../environment.yml"
     resources:

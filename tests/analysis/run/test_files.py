@@ -36,11 +36,11 @@ def job(**wildcards):
 
 def test_wildcards_match_the_assays_and_methods_that_a_rule_makes():
     files = made()
-    assert files.assays_from("bbbc021") == "bbbc021"
-    assert files.assays_from("sheet") == NOTHING
-    assert files.assays_at("high").split("|") == list(files.assays)
-    assert files.assays_at("low") == NOTHING
-    assert "golgi" in files.own_generators().split("|")
+    assert files.assays_where("source", "bbbc021") == "bbbc021"
+    assert files.assays_where("source", "sheet") == NOTHING
+    assert files.assays_where("resolution", "high").split("|") == list(files.assays)
+    assert files.assays_where("resolution", "low") == NOTHING
+    assert "golgi" in files.assays_where("generator", "train").split("|")
     assert files.trained_by("train_pix2pix") == "pix2pix|unet_l1"
 
 
@@ -79,7 +79,7 @@ def test_the_scale_of_acquired_cells_is_the_one_that_low_resolution_chose(monkey
     scale = files.scale(job(assay="acquired", factor="8"))
     assert scale == "results/acquired/8x/clean/intensity.json"
     assert files.known_trust(job(assay="acquired")) == [f"{ROOT}/{MODEL}/trust.json"]
-    assert files.acquired_stack(job(assay="acquired", stack="high_resolution")) == []
+    assert files.stack(job(assay="acquired", stack="high_resolution")) == []
     assert files.borrowed_classifier(job(assay="acquired")) == []
     files = acquired(monkeypatch, generator="translocation")
     classifier = files.borrowed_classifier(job(assay="acquired"))
@@ -89,7 +89,9 @@ def test_the_scale_of_acquired_cells_is_the_one_that_low_resolution_chose(monkey
 
 def test_a_plates_files_follow_its_source(monkeypatch):
     files = made()
-    assert files.raw_plate(job()) == "data/translocation/P1" and files.plate_sheet(job()) == []
+    assert (
+        files.raw_plate(job()) == "data/translocation/P1" and files.named_file("sheet")(job()) == []
+    )
     assert files.segmenter_weights(job()) == []
     cellpose = {"segmenter": "cellpose", "segmenter_weights": "train"}
     files = made({"crop_cells": cellpose})
