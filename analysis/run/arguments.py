@@ -81,9 +81,8 @@ class Arguments:
 
     def search_model(self, wildcards: Wildcards, input: Input) -> list[str]:
         """Return the flags that hand over what a search reads: its networks."""
-        pairs = [(f"--{name}", path) for name, path in zip(NETWORKS, input["model"], strict=False)]
-        pairs += [("--network", path) for path in input["network"]]
-        return [str(item) for pair in pairs for item in pair]
+        networks = dict(zip(NETWORKS, input["model"], strict=False))
+        return flags(networks) + given("network")(wildcards, input)
 
     def initial_weights(self, wildcards: Wildcards, input: Input) -> list[str]:
         """Return the flag that names the folder from whose weights training starts."""
@@ -118,12 +117,6 @@ class Arguments:
             return lambda wildcards: ["--method", SWEPT, *self.section("figures")(wildcards)]
         return self.section("figures")
 
-    def handed(self, *names: str) -> Callable[[Wildcards, Input], list[str]]:
-        """Return a function: flags that hand over inputs by their names."""
-        return lambda wildcards, input: [
-            item for name in names for item in (f"--{name}", str(input[name]))
-        ]
-
     def generators(self, wildcards: Wildcards) -> list[str]:
         """Return the generators that lie elsewhere than in their assay's results."""
         pairs = []
@@ -147,11 +140,6 @@ class Arguments:
         return ["--pairs", *named, "--scale", scale]
 
 
-def optional(flag: str, name: str) -> Callable[[Wildcards, Input], list[str]]:
-    """Return a function: the flag with the input of this name, nothing where a job has none."""
-
-    def given(wildcards: Wildcards, input: Input) -> list[str]:
-        paths = input[name] if isinstance(input[name], list | tuple) else [input[name]]
-        return [flag, *map(str, paths)] if input[name] else []
-
-    return given
+def given(*names: str) -> Callable[[Wildcards, Input], list[str]]:
+    """Return a function: flags that hand over inputs by their names, where a job has them."""
+    return lambda wildcards, input: flags({name: input[name] for name in names if input[name]})

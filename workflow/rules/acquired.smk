@@ -24,7 +24,7 @@ rule low_resolution:
     resources:
         **asks("low_resolution"),
     params:
-        trust=optional("--trust", "trust"),
+        trust=given("trust"),
         degrade=arguments.section("degrade", "border"),
         settings=arguments.section("low_resolution"),
     shell:
@@ -57,7 +57,7 @@ rule measure_without_reference:
     resources:
         **asks("measure_without_reference"),
     params:
-        stack=optional("--stack", "stack"),
+        stack=given("stack"),
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
         settings=arguments.section("measure"),
     shell:
@@ -92,7 +92,7 @@ rule classify_without_reference:
     resources:
         **asks("classify_without_reference"),
     params:
-        stack=optional("--stack", "stack"),
+        stack=given("stack"),
         classifier=arguments.borrowed_classifier,
         assay=arguments.of_assay("negative_control", "positive_control"),
         settings=arguments.section("classify"),

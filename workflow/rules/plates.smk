@@ -131,7 +131,7 @@ rule crop_cells:
     input:
         raw=files.raw_plate,
         sheet="results/{assay}/plates/{plate}.sheet.csv",
-        weights=files.segmenter_weights,
+        segmenter_weights=files.segmenter_weights,
     output:
         stack=temp("results/{assay}/plates/{plate}.ome.tif"),
         table=temp("results/{assay}/plates/{plate}.parquet"),
@@ -153,7 +153,7 @@ rule crop_cells:
     params:
         assay=arguments.of_assay("channels", "nucleus_channel", "treatments"),
         settings=arguments.section("crop_cells"),
-        weights=optional("--segmenter-weights", "weights"),
+        weights=given("segmenter_weights"),
     shell:
         "python -m analysis.crop_cells --sheet {input.sheet:q} {params.assay:q}"
         " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
@@ -179,7 +179,7 @@ rule import_crops:
     resources:
         **asks("import_crops"),
     params:
-        labels=optional("--labels", "labels"),
+        labels=given("labels"),
         assay=arguments.of_assay("plates", "channels", "nucleus_channel", "treatments"),
         settings=arguments.section("import_crops"),
     shell:

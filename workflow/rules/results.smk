@@ -173,7 +173,7 @@ for rule_name, (figure, read, handed) in FIGURES.items():
             **asks(rule_name),
         params:
             command=f"analysis.figures.{figure}",
-            handed=arguments.handed(*handed),
+            handed=given(*handed),
             settings=arguments.of_figure(rule_name),
         shell:
             "python -m {params.command} --run {input.run:q} {params.handed:q}"

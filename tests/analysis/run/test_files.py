@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.run.arguments import Arguments, optional
+from analysis.run.arguments import Arguments, given
 from analysis.run.files import NOTHING, Files
 from analysis.run.keys import ROOT
 from analysis.run.sources import sources
@@ -156,13 +156,13 @@ def test_flags_are_those_of_the_section_the_assay_and_the_method():
 def test_what_a_job_reads_is_handed_over_by_flags():
     files = made()
     arguments = Arguments(files.config, files)
-    assert optional("--labels", "labels")(job(), {"labels": []}) == []
-    assert optional("--labels", "labels")(job(), {"labels": "l.csv"}) == ["--labels", "l.csv"]
-    assert optional("--trust", "trust")(job(), {"trust": ["t"]}) == ["--trust", "t"]
+    assert given("labels")(job(), {"labels": []}) == []
+    assert given("labels")(job(), {"labels": "l.csv"}) == ["--labels", "l.csv"]
+    assert given("trust")(job(), {"trust": ["t"]}) == ["--trust", "t"]
     assert arguments.initial_weights(job(), {"initial": []}) == []
     initial = arguments.initial_weights(job(), {"initial": ["/m/generator.safetensors"]})
     assert initial == ["--init-from", "/m"]
-    assert arguments.handed("table")(job(), {"table": "t.csv"}) == ["--table", "t.csv"]
+    assert given("table")(job(), {"table": "t.csv"}) == ["--table", "t.csv"]
     assert arguments.source(job(), {"raw": "data/P1", "sheet": []}) == ["--folder", "data/P1"]
     files.assays["translocation"] |= {"source": "sheet", "image_folder": "/plates"}
     found = arguments.source(job(), {"raw": [], "sheet": "s.csv"})
