@@ -39,13 +39,14 @@ class Cost:
     basis: str = ""
 
     def __add__(self, other: Cost) -> Cost:
+        parts = [*self.basis.split(", "), *other.basis.split(", ")]
         return Cost(
             self.jobs + other.jobs,
             self.processor_s + other.processor_s,
             self.gpu_s + other.gpu_s,
             max(self.memory_mb, other.memory_mb),
             self.disk_mb + other.disk_mb,
-            _both(self.basis, other.basis),
+            ", ".join(dict.fromkeys(filter(None, parts))),
         )
 
 
@@ -117,16 +118,10 @@ def hours(seconds: float) -> str:
 
 def _cells(cost: Cost) -> tuple[str, ...]:
     gpu = hours(cost.gpu_s) if cost.gpu_s else "-"
-    memory = f"{cost.memory_mb / 1000:.1f} GB"
-    return (f"{cost.jobs:,}", hours(cost.processor_s), gpu, memory, _megabytes(cost.disk_mb))
-
-
-def _megabytes(value: float) -> str:
-    return f"{value / 1000:,.1f} GB" if value >= 1000 else f"{value:.1f} MB"
-
-
-def _both(one: str, other: str) -> str:
-    return ", ".join(dict.fromkeys(part for part in (*one.split(", "), *other.split(", ")) if part))
+    memory, disk = f"{cost.memory_mb / 1000:.1f} GB", f"{cost.disk_mb:.1f} MB"
+    if cost.disk_mb >= 1000:
+        disk = f"{cost.disk_mb / 1000:,.1f} GB"
+    return (f"{cost.jobs:,}", hours(cost.processor_s), gpu, memory, disk)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -5,13 +5,14 @@ Every fault is one sentence that names the key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import jsonschema
 
 from analysis.cells import named_plates
-from analysis.run.keys import GROUP_OF, Key, method_keys, needs_generator, search_names, trained_by
+from analysis.run.keys import GROUP_OF, method_keys, needs_generator, search_names, trained_by
 from analysis.run.schema import full_schema, object_schema
 from analysis.run.values import Config, assay_factors, has_high_resolution, section_values
 from rls.io.names import RESERVED_METHODS, SOLUTION_KINDS
@@ -26,6 +27,13 @@ FILES_OF_SOURCE = (
     ("bbbc014", "image_folder"),
     ("bbbc014", "sheet"),
 )
+# Key of an assay -> the list that must hold its value.
+ROLES = {
+    "negative_control": "treatments",
+    "positive_control": "treatments",
+    "nucleus_channel": "channels",
+    "marker_channel": "channels",
+}
 
 
 def check(config: Config) -> None:
@@ -74,8 +82,10 @@ def _wrong_type(error: jsonschema.ValidationError, where: str, text: str) -> str
     if error.validator == "anyOf":  # a kind or null
         kinds = [kind.get("type", "another value") for kind in expected]
     hint = ""
-    if _is_number(text) and {"number", "integer"} & set(kinds):
-        hint = f" YAML reads {text} as text: write 5.0e-5, not 5e-5."
+    with suppress(ValueError):
+        float(text)
+        if {"number", "integer"} & set(kinds):
+            hint = f" YAML reads {text} as text: write 5.0e-5, not 5e-5."
     return f"{where} is the text '{text}', expected {' or '.join(kinds)}.{hint}"
 
 
@@ -91,7 +101,10 @@ def _misfits(config: Config) -> Iterator[str]:
         except InputError as error:
             yield f"methods.{name}: {error}"
             continue
-        yield from _method_misfits(name, block, keys)
+        values = {key: value for key, value in block.items() if key != "search"}
+        validator = jsonschema.Draft202012Validator(object_schema(keys.values()))
+        for fault in validator.iter_errors(values):
+            yield f"methods.{name}: {_sentence(fault)}"
     for name in config["run"]["assays"]:
         if name in assays:
             yield from _assay_misfits(name, config)
@@ -115,13 +128,6 @@ def _run_misfits(config: Config) -> Iterator[str]:
                 f"run.degradations only the first would run. Name one of "
                 f"{', '.join(map(str, run[kind]))}, or that degradation alone."
             )
-
-
-def _method_misfits(name: str, block: Config, keys: Mapping[str, Key]) -> Iterator[str]:
-    values = {key: value for key, value in block.items() if key != "search"}
-    validator = jsonschema.Draft202012Validator(object_schema(keys.values()))
-    for error in validator.iter_errors(values):
-        yield f"methods.{name}: {_sentence(error)}"
 
 
 def _assay_misfits(name: str, config: Config) -> Iterator[str]:
@@ -163,12 +169,9 @@ def _factor_misfits(name: str, block: Config, factors: Sequence[int]) -> Iterato
 
 
 def _role_misfits(name: str, block: Config) -> Iterator[str]:
-    for role in ("negative_control", "positive_control"):
-        if block[role] not in block["treatments"]:
-            yield f"assays.{name}.{role} '{block[role]}' is not among its treatments."
-    for role in ("nucleus_channel", "marker_channel"):
-        if block[role] not in block["channels"]:
-            yield f"assays.{name}.{role} '{block[role]}' is not among its channels."
+    for role, kind in ROLES.items():
+        if block[role] not in block[kind]:
+            yield f"assays.{name}.{role} '{block[role]}' is not among its {kind}."
     if block["positive_control"] == block["negative_control"]:
         yield (
             f"assays.{name} has {block['negative_control']} as both controls; classifiers need two "
@@ -224,11 +227,3 @@ def _solutions_misfits(config: Config) -> Iterator[str]:
 
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

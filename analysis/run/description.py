@@ -16,7 +16,6 @@ from typing import Any
 from analysis.run.values import (
     Config,
     assay_factors,
-    condition_methods,
     has_high_resolution,
     section_values,
 )
@@ -249,11 +248,16 @@ def _described(config: Config, name: str) -> Assay:
 
 
 def _conditions(run: Config, block: Config) -> Iterator[Condition]:
-    """Walk over an assay's factors and degradations; low-resolution cells face none."""
+    """Walk over an assay's factors and degradations; low-resolution cells face none.
+
+    All methods run on the first degradation. Only ``run.degraded_methods`` run on the others, and
+    only at ``run.degraded_factors``.
+    """
     for factor in assay_factors(block, run["factors"]):
+        few = run["degraded_methods"] if factor in run["degraded_factors"] else ()
         for degradation in run["degradations"]:
             clean = degradation == run["degradations"][0]
-            methods = tuple(condition_methods(run, factor, degradation))
+            methods = tuple(name for name in run["methods"] if clean or name in few)
             if methods and (clean or has_high_resolution(block)):
                 yield Condition(factor, degradation, methods, clean)
 

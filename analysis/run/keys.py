@@ -7,7 +7,6 @@ nothing heavy is loaded while Snakemake starts.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -105,7 +104,12 @@ def keys_of(path: str, name: str = "Settings") -> dict[str, Key]:
         ValueError: The file has no such class.
     """
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    origins = dict(_imported(tree))
+    origins = {
+        alias.asname or alias.name: (node.module.replace(".", "/") + ".py", alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             keys: dict[str, Key] = {}
@@ -127,11 +131,6 @@ def section_keys(section: str) -> dict[str, Key]:
         if "\nclass FeatureSettings" in path.read_text(encoding="utf-8"):
             keys |= keys_of(str(path.relative_to(ROOT)), "FeatureSettings")
     return keys
-
-
-def own_keys(section: str) -> dict[str, Key]:
-    """Return the keys that stand in the section itself, and not in the run, an assay or a group."""
-    return {name: key for name, key in section_keys(section).items() if name not in ELSEWHERE}
 
 
 def group_keys(group: str) -> dict[str, Key]:
@@ -184,14 +183,6 @@ def trained_by(search: str) -> str | None:
     """Return the command that trains a search's own network; None for a search without one."""
     command = _constants(search).get("TRAINED_BY")
     return None if command is None else str(command)
-
-
-def _imported(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                file = node.module.replace(".", "/") + ".py"
-                yield alias.asname or alias.name, (file, alias.name)
 
 
 def _key(node: ast.stmt, file: str, owner: str) -> Key | None:

@@ -91,15 +91,3 @@ def has_high_resolution(block: Config) -> bool:
 def assay_factors(block: Config, factors: Sequence[int]) -> list[int]:
     """Return the factors of ``run.factors`` that the assay runs: all, or those in its own list."""
     return [factor for factor in factors if factor in block.get("factors", factors)]
-
-
-def condition_methods(run: Config, factor: int, degradation: str) -> list[str]:
-    """Return the methods that run at a factor and degradation.
-
-    All run on the first degradation. Only ``run.degraded_methods`` run on the others, and only at
-    ``run.degraded_factors``.
-    """
-    if degradation == run["degradations"][0]:
-        return list(run["methods"])
-    few = run["degraded_methods"] if factor in run["degraded_factors"] else ()
-    return [method for method in run["methods"] if method in few]
