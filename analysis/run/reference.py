@@ -72,9 +72,7 @@ def _tables() -> Iterator[str]:
     ):
         yield from (f"### {title}", "")
         # A mapping has no row: its keys have a table.
-        shown = {
-            n: s for n, s in properties.items() if s.get("type") != "object" or n == "settings"
-        }
+        rows = {k: s for k, s in properties.items() if s.get("type") != "object" or k == "settings"}
         yield from _table(rows, values, sources, at)
     for group in GROUPS:
         users = [f"`{s}`" for s in SECTIONS if set(GROUPS[group]) & set(section_keys(s))]
