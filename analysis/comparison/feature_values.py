@@ -89,11 +89,11 @@ def read_features(
         method: table["status"].to_numpy(dtype=object) if "status" in table else np.array([])
         for method, table in tables.items()
     }
-    return [FeatureValues(at, column, keys, _values(tables, column), status) for column in columns]
-
-
-def _values(tables: Mapping[str, pd.DataFrame], column: str) -> dict[str, np.ndarray]:
-    return {method: table[column].to_numpy(dtype=float) for method, table in tables.items()}
+    found = []
+    for column in columns:
+        values = {method: table[column].to_numpy(dtype=float) for method, table in tables.items()}
+        found.append(FeatureValues(at, column, keys, values, status))
+    return found
 
 
 def distribution_facts(feature: FeatureValues, method: str, settings: BootstrapSettings) -> Rows:

@@ -252,7 +252,7 @@ def error_facts(cells: Cells, summary: Summary, settings: Settings) -> Iterator[
     searched = known & np.isfinite(cells.single)
     for error, of in (
         ("mae", {name: _mean_of(values) for name, values in absolute.items()}),
-        ("rmse", {name: _root_mean_of(values) for name, values in squared.items()}),
+        ("rmse", {name: _mean_of(values, root=True) for name, values in squared.items()}),
     ):
         for name, function in of.items():
             here = searched if name == "single_search" else known
@@ -269,12 +269,11 @@ def error_facts(cells: Cells, summary: Summary, settings: Settings) -> Iterator[
     )
 
 
-def _mean_of(values: np.ndarray) -> Statistic:
+def _mean_of(values: np.ndarray, *, root: bool = False) -> Statistic:
+    """Return a function of rows: the mean of their values, or its square root."""
+    if root:
+        return lambda rows: float(np.sqrt(values[rows].mean()))
     return lambda rows: float(values[rows].mean())
-
-
-def _root_mean_of(values: np.ndarray) -> Statistic:
-    return lambda rows: float(np.sqrt(values[rows].mean()))
 
 
 def _difference(first: Statistic, second: Statistic) -> Statistic:

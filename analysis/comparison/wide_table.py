@@ -99,7 +99,8 @@ def wide_table(
         if rows.empty:
             continue
         if rows["value"].isna().all():
-            left_out += _reasons(column.heading, rows)
+            # LR has a reason of its own; the last row tells why the methods are empty.
+            left_out.append(f"{column.heading} is empty: {rows['reason'].iloc[-1]}.")
             continue
         filled[column.heading] = [
             _cell(rows.loc[method], column, notes) if method in rows.index else ""
@@ -120,12 +121,6 @@ def _cell(row: pd.Series, column: Column, notes: dict[str, int]) -> str:
     if isinstance(row["reason"], str) and row["reason"]:
         text = f"{text} ({notes.setdefault(row['reason'], len(notes) + 1)})"
     return f"{text} {format_interval(low, high, column.digits)}".strip()
-
-
-def _reasons(heading: str, rows: pd.DataFrame) -> list[str]:
-    # LR has a reason of its own; the last rows tell why the methods are empty.
-    reasons = dict.fromkeys(str(reason) for reason in rows["reason"].iloc[::-1])
-    return [f"{heading} is empty: {next(iter(reasons))}."]
 
 
 def parts(table: pd.DataFrame) -> Iterator[tuple[str, int, str, pd.DataFrame]]:

@@ -154,23 +154,13 @@ def new_blocks(titles: Sequence[str], heights: Sequence[float]) -> tuple[Figure,
     parts = figure.subfigures(len(titles), 1, squeeze=False, height_ratios=list(heights))[:, 0]
     letters = string.ascii_lowercase if len(titles) > 1 else ""
     for index, (part, title, height) in enumerate(zip(parts, titles, heights, strict=True)):
-        _write_heading(part, title, letters[index : index + 1], height)
+        letter = letters[index : index + 1]
+        x, y = 0.035 if letter else 0.012, 1 - 1.5 * MM / height
+        if letter:
+            upper = 1 - 1.2 * MM / height
+            part.text(0.012, upper, letter, fontsize=9.5, fontweight="bold", va="top")
+        part.suptitle(title, x=x, y=y, ha="left", va="top", fontsize=8, fontweight="bold")
     return figure, list(parts)
-
-
-def _write_heading(part: SubFigure, title: str, letter: str, height: float) -> None:
-    """Write letter and title into the upper left corner of a block ``height`` inches high."""
-    if letter:
-        part.text(0.012, 1 - 1.2 * MM / height, letter, fontsize=9.5, fontweight="bold", va="top")
-    part.suptitle(
-        title,
-        x=0.035 if letter else 0.012,
-        y=1 - 1.5 * MM / height,
-        ha="left",
-        va="top",
-        fontsize=8,
-        fontweight="bold",
-    )
 
 
 def label_panel(axes: Axes, letter: str) -> None:

@@ -8,13 +8,12 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from analysis.run.description import Assay
 from rls import __version__
-from rls.io import read_table, read_weights
+from rls.io import read_table
 from rls.io.names import GAN, OK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,8 +142,3 @@ def treated_share(selection: Selection, negative_control: str) -> float:
     if total == 0:
         return float("nan")
     return float(gan.loc[gan["treatment"] != negative_control, "n_cells"].sum() / total)
-
-
-def generator_header(path: Path) -> dict[str, Any]:
-    """Return the header of a generator's weights."""
-    return read_weights(path, kind="generator")[1]

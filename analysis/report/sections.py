@@ -31,7 +31,6 @@ from analysis.report.facts import (
     ROOT,
     commit,
     devices,
-    generator_header,
     job_times,
     read_selection,
     readable_time,
@@ -39,6 +38,7 @@ from analysis.report.facts import (
     versions,
 )
 from analysis.run.description import Assay, Run
+from rls.io import read_weights
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.errors import InputError
 
@@ -101,13 +101,6 @@ class Sources:
     def title(self, assay: str) -> str:
         """Return the label of an assay; its name if it does not run."""
         return next((one.label for one in self.run.assays if one.name == assay), assay)
-
-
-def title_of(sources: Sources) -> str:
-    """Return the title, which names the assays and says which are simulated."""
-    return "Super-resolution by regularised latent search: " + ", ".join(
-        assay.label for assay in sources.run.assays
-    )
 
 
 def what_was_run(sources: Sources) -> str:
@@ -228,7 +221,7 @@ def generators(sources: Sources) -> str:
         if picture.is_file():
             alternative = f"samples of the generator of {assay.label}"
             shown = html.image(picture.read_bytes(), alternative, "samples")
-        note = _generator_note(assay, generator_header(path), path)
+        note = _generator_note(assay, read_weights(path, kind="generator")[1], path)
         pages.append(html.figure(shown, escape(note)))
     return "".join(pages)
 
