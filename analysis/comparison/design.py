@@ -1,4 +1,4 @@
-"""The facts and warnings under Table 2: what the design lets the accuracies of an assay mean.
+"""The facts and warnings under Table 2: what may be concluded from the accuracies of an assay.
 
 A classifier tells wells apart, whatever makes them differ. The difference can be ascribed to the
 treatment only where each control has several wells at positions that change from plate to plate.
@@ -26,12 +26,12 @@ WELLS_NAMED = 4
 
 
 def read_cells(at: Comparison) -> pd.DataFrame:
-    """Return one row a cell of all splits but gan; of the LR stack where no HR exists."""
+    """Return one row a cell of all splits but gan, from the LR stack where no HR exists."""
     return read_table(table_path(at.stack(at.reference)), columns=COLUMNS)
 
 
 def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
-    """Yield arguments of ``long_row``: wells of each control, shared plates, what is confounded.
+    """Yield arguments of ``long_row``: wells of each control, shared plates, confounding.
 
     A warning has the value 1 where it applies, with a sentence as its reason, and otherwise 0.
 

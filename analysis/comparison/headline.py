@@ -71,10 +71,6 @@ def _headline(part: pd.DataFrame, table2: pd.DataFrame) -> Headline:
     first = part.iloc[0]
     method = main_method(list(part["method"]))
     here = (table2[COMPARED] == first[COMPARED]).all(axis=1)
-
-    def median(row: str, treatment: str) -> float:
-        return estimate_of(part, row, "median", treatment=treatment).value
-
     return Headline(
         assay=str(first["assay"]),
         simulated=bool(first["simulated"]),
@@ -83,7 +79,10 @@ def _headline(part: pd.DataFrame, table2: pd.DataFrame) -> Headline:
         feature=str(first["feature"]),
         method=method,
         medians={
-            name: (median(HIGH_RESOLUTION, name), median(method, name))
+            name: (
+                estimate_of(part, HIGH_RESOLUTION, "median", treatment=name).value,
+                estimate_of(part, method, "median", treatment=name).value,
+            )
             for name in dict.fromkeys(part["treatment"])
             if name
         },

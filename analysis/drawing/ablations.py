@@ -73,7 +73,7 @@ PANELS = (
 
 @dataclass(frozen=True)
 class Block:
-    """What is shown of an assay and factor; ``numbers`` is a long table with ``feature``."""
+    """One block of the figure: an assay and factor; ``numbers`` has a column ``feature``."""
 
     at: Comparison
     methods: Sequence[str]

@@ -19,7 +19,7 @@ Outputs = tuple[Path, Path, Path]  # PDF, PNG and CSV
 
 
 class Given(NamedTuple):
-    """What the command line of a figure gives; ``tables`` in the order of their flags."""
+    """The parsed command line of a figure; ``tables`` are in the order of their flags."""
 
     run: Run
     tables: list[pd.DataFrame]

@@ -60,7 +60,7 @@ ONE_DEGRADATION = "no degradation but the first ran here"
 
 @dataclass(frozen=True)
 class Block:
-    """What is shown of an assay and factor.
+    """One block of the figure: an assay and factor.
 
     Attributes:
         conditions: Its degradations, the clean one first.
@@ -215,7 +215,7 @@ def _draw_panel(
 
 
 def _draw_references(axes: Axes, block: Block, metric: str, colour: str) -> None:
-    """Draw what a panel is compared with: the LR given, the floor of KD, or 1 and 0."""
+    """Draw the reference of a panel: the LR given, the floor of KD, or 1 and 0."""
     if metric == FIDELITY_CLEAN:
         for x, at in enumerate(block.conditions):
             here = block.numbers[block.numbers["degradation"] == at.degradation]

@@ -140,7 +140,7 @@ def draw_block(
     colours = method_colours(list(feature.values))
     side, span = _side(across), _span(feature)
     finite = [values[np.isfinite(values)] for values in feature.values.values()]
-    limits = _around(np.concatenate(finite))  # of HR and all methods
+    limits = _around(np.concatenate(finite))
     lines = LINE * _lines(side)
     for index, (method, one) in enumerate(found.items()):
         row, column = divmod(index, across)

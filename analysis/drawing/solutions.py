@@ -40,7 +40,7 @@ RIGHT_FROM, LEAST_HEIGHT = 116 * MM, 120 * MM
 
 @dataclass(frozen=True)
 class Shown:
-    """What one comparison shows.
+    """The contents of one block: a comparison.
 
     Attributes:
         images: ``images[image_id]`` are (c, y, x) in [0, 1]: LR, HR, then the solutions.

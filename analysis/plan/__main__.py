@@ -29,7 +29,7 @@ CHECKPOINTS = 3  # two are kept while a third is written
 
 @dataclass(frozen=True)
 class Cost:
-    """What one rule's jobs cost together; memory is the largest job's request."""
+    """The cost of all jobs of a rule; memory is the largest job's request."""
 
     jobs: int = 0
     processor_s: float = 0.0
@@ -51,7 +51,7 @@ class Cost:
 
 
 def cost_of(job: Job, config: Config, sizes: Sizes, rates: Rates, tflop_s: float) -> Cost:
-    """Return what a job costs."""
+    """Return the cost of a job."""
     kind = kind_of(job.rule, job.wildcards, config)
     units = sizes.units(job.rule, job.wildcards)
     seconds, basis = rates.processor_seconds(kind, units)

@@ -1,4 +1,4 @@
-"""The sections of the report, each a function from what a run wrote to HTML."""
+"""The sections of the report, each a function that returns HTML."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ ACCURACY = "accuracy LR / SR / HR, %"
 
 @dataclass(frozen=True)
 class Sources:
-    """Where everything lies that the report shows.
+    """The locations of everything that the report shows.
 
     Attributes:
         tables, figures: The long CSVs and the PNGs of this run.
@@ -287,7 +287,7 @@ def _wide(title: str, part: pd.DataFrame, columns: Mapping[str, Column]) -> str:
 
 
 def _design(part: pd.DataFrame) -> list[str]:
-    """Return what the design lets the accuracies of Table 2 mean; nothing under another table."""
+    """Return the warnings of the design under Table 2; nothing under another table."""
     found = part.dropna(subset="value").set_index("metric")
     warnings = [found.loc[name] for name in WARNINGS if name in found.index]
     pages = [html.paragraph(f"{row['reason']}.", "warning") for row in warnings if row["value"]]
@@ -307,7 +307,7 @@ def _units(part: pd.DataFrame) -> list[str]:
 
 
 def limits(sources: Sources) -> str:
-    """Return what may and may not be concluded."""
+    """Return the conclusions that the numbers do and do not allow."""
     simulated = any(assay.simulated for assay in sources.run.assays)
     return html.bullets([SIMULATED, *LIMITS] if simulated else LIMITS)
 

@@ -1,4 +1,4 @@
-"""Which flags a job's command is given, from the configuration and from what the job reads.
+"""The flags of a job's command, from the configuration and from the job's inputs.
 
 Every method is a function for ``params:`` of a rule, or makes one.
 """
@@ -55,7 +55,7 @@ class Arguments:
         return ["--chain", *chain] if chain else []
 
     def source(self, wildcards: Wildcards, input: Input) -> list[str]:
-        """Return where list_plate finds the plate."""
+        """Return the flags that say where list_plate finds the plate."""
         assay = self.assays[wildcards.assay]
         if input["raw"]:
             return ["--folder", str(input["raw"])]
@@ -66,7 +66,7 @@ class Arguments:
         return found
 
     def connection(self, wildcards: Wildcards) -> str:
-        """Return where and how archives are fetched, quoted for the shell.
+        """Return the flags that say where and how archives are fetched, quoted for the shell.
 
         It is a resource, which Snakemake does not remember as it does params: no result depends
         on it, and another mirror or a longer pause must not fetch 46 GB again.
@@ -80,7 +80,7 @@ class Arguments:
         return shlex.join(found + self.section("fetch_plate")(wildcards))
 
     def search_model(self, wildcards: Wildcards, input: Input) -> list[str]:
-        """Return the flags that hand over what a search reads: its networks."""
+        """Return the flags that hand over the networks of a search."""
         networks = dict(zip(NETWORKS, input["model"], strict=False))
         return flags(networks) + given("network")(wildcards, input)
 
@@ -97,7 +97,7 @@ class Arguments:
         return ["--classifier", str(input["classifier"][0]), "--trained-on", name]
 
     def trust(self, wildcards: Wildcards) -> list[str]:
-        """Return how the users of an assay's model will search: the settings of rls, and D."""
+        """Return the flags of a search with the assay's model: the settings of rls, and D."""
         factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
         degrade = section_values(self.config, "degrade", wildcards.assay)
         values = {
@@ -118,7 +118,7 @@ class Arguments:
         return self.section("figures")
 
     def generators(self, wildcards: Wildcards) -> list[str]:
-        """Return the generators that lie elsewhere than in their assay's results."""
+        """Return the flags that name generators outside the results of their assay."""
         pairs = []
         for assay in self.config["run"]["assays"]:
             path = self.files.model_file(assay, "generator.safetensors")
@@ -127,7 +127,7 @@ class Arguments:
         return ["--generators", *pairs] if pairs else []
 
     def beside_real(self, wildcards: Wildcards) -> list[str]:
-        """Return how simulated cells are set beside real ones.
+        """Return the flags of the comparison of simulated with real cells.
 
         Pairs are treatments of one name, and the negative controls; the two share a grey scale
         unless their cameras count in other units.

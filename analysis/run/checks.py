@@ -14,11 +14,17 @@ import jsonschema
 from analysis.cells import named_plates
 from analysis.run.keys import GROUP_OF, method_keys, needs_generator, search_names, trained_by
 from analysis.run.schema import full_schema, object_schema
-from analysis.run.values import Config, assay_factors, has_high_resolution, section_values
+from analysis.run.values import (
+    Config,
+    assay_factors,
+    has_high_resolution,
+    method_values,
+    section_values,
+)
 from rls.io.names import RESERVED_METHODS, SOLUTION_KINDS
 from rls.runtime.errors import InputError
 
-# What an assay must name beside its source: the files or the place that its cells come from.
+# Source of an assay -> a key that it must have, for the files or the place of its cells.
 FILES_OF_SOURCE = (
     ("sheet", "sheet"),
     ("crops", "sheet"),
@@ -101,9 +107,8 @@ def _misfits(config: Config) -> Iterator[str]:
         except InputError as error:
             yield f"methods.{name}: {error}"
             continue
-        values = {key: value for key, value in block.items() if key != "search"}
         validator = jsonschema.Draft202012Validator(object_schema(keys.values()))
-        for fault in validator.iter_errors(values):
+        for fault in validator.iter_errors(method_values(config, name)):
             yield f"methods.{name}: {_sentence(fault)}"
     for name in config["run"]["assays"]:
         if name in assays:
@@ -136,7 +141,7 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     yield from _role_misfits(name, block)
     for source, key in FILES_OF_SOURCE:
         if (source, key) == ("crops", "sheet") and block.get("crops", "").endswith(".zip"):
-            continue  # the archive may say it all
+            continue  # the archive may hold the labels, too
         if block["source"] == source and key not in block:
             yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
     if len(set(block["plates"])) < len(block["plates"]):
@@ -187,7 +192,7 @@ def _searching(config: Config) -> list[str]:
 
 
 def _low_resolution_misfits(name: str, config: Config) -> Iterator[str]:
-    """Yield why an assay whose cells are of low resolution cannot run."""
+    """Yield the faults of an assay whose cells were acquired in low resolution."""
     run, assays = config["run"], config["assays"]
     block, where = assays[name], f"assays.{name} has resolution 'low'"
     if block["source"] != "crops":

@@ -1,6 +1,6 @@
-"""What runs: assays, and the factors, degradations and methods that each of them is compared at.
+"""The run: its assays, and the factors, degradations and methods of each.
 
-:meth:`Run.of` reads it from a configuration. Rule ``describe_assays`` writes it once, as
+:meth:`Run.of` reads it from the configuration. Rule ``describe_assays`` writes it once, as
 ``results/run.json``; tables, figures and the report read that file by their flag ``--run``.
 """
 
@@ -23,8 +23,6 @@ from rls.io.digests import check_digest
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.errors import InputError
 
-FILE = "run.json"  # in the folder of results
-
 
 @dataclass(frozen=True)
 class Condition:
@@ -43,10 +41,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Assay:
-    """What tables and figures say of an assay.
+    """An assay, as tables and figures describe it.
 
     Attributes:
-        split_by: What the splits divide: plate, well, field or tile.
+        split_by: The unit that splits never share: plate, well, field or tile.
         conditions: Factors in their order, and at each the degradations.
     """
 
@@ -65,7 +63,7 @@ class Assay:
 
     @property
     def label(self) -> str:
-        """The title, with the word *simulated* wherever the plate was, and *no HR* where so."""
+        """The title; it says whether plates are simulated and whether HR is missing."""
         title = f"{self.title} (simulated)" if self.simulated else self.title
         return title if self.has_high_resolution else f"{title} (acquired in LR, no HR)"
 
@@ -93,7 +91,7 @@ class Comparison(Condition):
 
     @property
     def title(self) -> str:
-        """Such as 'Translocation (simulated), 8x, bicubic'."""
+        """Assay, factor and degradation: 'Translocation (simulated), 8x, bicubic'."""
         return f"{self.assay.label}, {self.factor}x, {self.degradation}"
 
     @property
@@ -108,17 +106,17 @@ class Comparison(Condition):
         return (self.folder.parent.parent if has_high else self.folder) / "intensity.json"
 
     def measured(self, method: str, kind: str) -> Path:
-        """Table of one method, a row a cell: ``features``, ``metrics`` or ``classification``."""
+        """A method's table, one row a cell: ``features``, ``metrics`` or ``classification``."""
         return self.folder / f"{method}.{kind}.parquet"
 
     def stack(self, method: str) -> Path:
-        """Images of one method; those of HR lie with the assay, not with a factor."""
+        """The images of a method; those of HR lie with the assay, not with a factor."""
         if method == HIGH_RESOLUTION:
             return self.folder.parent.parent / f"{method}.ome.tif"
         return self.folder / f"{method}.ome.tif"
 
     def latents(self, method: str) -> Path:
-        """Styles that a search found: one row a cell."""
+        """The styles that a search found, one row a cell."""
         return self.folder / f"{method}.latents.safetensors"
 
     def solutions(self, method: str, kind: str, suffix: str) -> Path:
@@ -126,13 +124,13 @@ class Comparison(Condition):
         return self.folder / "solutions" / f"{method}.{kind}{suffix}"
 
     def sweep(self, method: str) -> Path:
-        """Metrics and features of a sweep over the weights of Eq. 5, on the clean degradation."""
+        """The metrics and features of a sweep over the weights of Eq. 5, on clean LR."""
         return self.folder.parent / "sweep" / f"{method}.metrics.parquet"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What runs.
+    """All assays and methods of a run, with their conditions.
 
     Attributes:
         results: The folder of results.
@@ -158,7 +156,7 @@ class Run:
 
     @classmethod
     def of(cls, config: Config) -> Run:
-        """Return what a configuration runs."""
+        """Return the run of a configuration."""
         run = config["run"]
         assays = tuple(_described(config, name) for name in run["assays"])
         return cls(config["seed"], config["device"], tuple(run["methods"]), assays)
@@ -176,7 +174,7 @@ class Run:
         """Return an assay by its name.
 
         Raises:
-            InputError: It does not run.
+            InputError: The assay does not run.
         """
         for assay in self.assays:
             if assay.name == name:
@@ -185,7 +183,7 @@ class Run:
         raise InputError(f"Assay '{name}' does not run; those that run are {names}. Name one.")
 
     def to_json(self) -> str:
-        """Return the text of ``run.json``, which does not name the folder that it lies in."""
+        """Return the text of ``run.json``, without the folder of results."""
         content = {name: value for name, value in asdict(self).items() if name != "results"}
         return json.dumps(content, indent=1) + "\n"
 
@@ -194,7 +192,7 @@ class Run:
         """Return the run that :meth:`to_json` wrote.
 
         Raises:
-            InputError: The text is no JSON, or lacks something.
+            InputError: The text is not JSON, or lacks a field.
         """
         try:
             content = json.loads(text)

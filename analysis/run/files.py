@@ -1,4 +1,4 @@
-"""Which files a job reads, where its wildcards or the configuration decide it.
+"""The files that a job reads, where its wildcards or the configuration decide.
 
 A method that takes the wildcards of a job is an input function of a rule.
 """
@@ -20,11 +20,11 @@ from analysis.run.values import (
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
 
 KINDS = ("features", "metrics", "classification")  # the last where all methods run
-SWEPT = "rls"  # the method whose lambdas are looked at
+SWEPT = "rls"  # the method whose lambdas are swept
 NOTHING = "(?!)"  # a regular expression that matches nothing
 CONTROLS = ("negative_control", "positive_control")
-NETWORKS = ("generator", "styles", "flow")  # what a search of the latent space reads
-IN_MODEL = ("generator.safetensors", "intensity.json")  # what a model's folder must hold
+NETWORKS = ("generator", "styles", "flow")  # the inputs of a search of the latent space
+IN_MODEL = ("generator.safetensors", "intensity.json")  # the files that a model's folder must hold
 
 
 class Wildcards(Protocol):
@@ -91,7 +91,7 @@ class Files:
         )
 
     def segmenter_weights(self, wildcards: Wildcards) -> str | list[str]:
-        """Return Cellpose's weights, where it finds the nuclei: a file, or what we train."""
+        """Return Cellpose's weights, a file or our own, where Cellpose finds the nuclei."""
         values = section_values(self.config, "crop_cells", wildcards.assay)
         weights = values["segmenter_weights"]
         if values["segmenter"] == "threshold" or weights is None:
@@ -143,7 +143,7 @@ class Files:
         return [f"{self.in_program(folder)}/{name}.safetensors" for name in names]
 
     def known_trust(self, wildcards: Wildcards) -> list[str]:
-        """Return what the model's own cells look like, where its folder says so."""
+        """Return trust.json, which describes the model's own cells, where its folder has one."""
         generator = self.assays[wildcards.assay]["generator"]
         path = f"{self.in_program(generator)}/trust.json"
         return [path] if generator not in self.assays and Path(path).is_file() else []
@@ -158,7 +158,7 @@ class Files:
 
     # ---- searches -----------------------------------------------------------------------------
 
-    def scale(self, wildcards: Wildcards) -> str:
+    def intensity_scale(self, wildcards: Wildcards) -> str:
         """Return the intensity scale of an assay's images.
 
         It is the model's, or what low_resolution chose for cells acquired in low resolution.
@@ -193,7 +193,7 @@ class Files:
     # ---- what tables, figures and the report read: the same for every job ---------------------
 
     def measured(self, *, clean_only: bool = False, assay: str = "") -> list[str]:
-        """Return everything that is measured: features, metrics, and classes where all methods run.
+        """Return all measured tables: features, metrics, and classes where all methods run.
 
         Arguments:
             clean_only: Leaves out the degradations after the first.
@@ -231,7 +231,7 @@ class Files:
         ]
 
     def figures(self) -> list[str]:
-        """Return the figures of the report, as far as what runs gives them something to show.
+        """Return the figures of the report for which the run has data.
 
         Figure 1 needs the first assay's generator, Figure 4 an assay that measures the Golgi,
         Figure 3 one that does not, and Figure 7 two ablations.

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEARCHES = ROOT / "rls" / "search"
 FEATURES = ROOT / "analysis" / "features"
 
-# Section -> the file that holds its Settings. One line a command.
+# Section -> the file that holds its Settings, one line a command.
 SECTIONS = {
     "simulate_plate": "analysis/simulation/settings.py",
     "fetch_plate": "analysis/plates/fetch_settings.py",
@@ -45,7 +45,7 @@ SECTIONS = {
     "solutions": "analysis/comparison/solutions_settings.py",
     "figures": "analysis/drawing/settings.py",
 }
-# Sections that several commands share: every command that has one of their keys is given it.
+# Sections that several commands share: every command with a field of the name receives the key.
 GROUPS = {
     "quality_flags": (
         "saturated_share_max",
@@ -76,12 +76,12 @@ ELSEWHERE = {*OF_RUN, *OF_ASSAY, *GROUP_OF}
 
 @dataclass(frozen=True)
 class Key:
-    """One field of a ``Settings`` class, as its source tells.
+    """One field of a ``Settings`` class, as its source declares it.
 
     Attributes:
         kind: The annotation, such as ``tuple[float, ...]``.
         help, choices: Empty where the source computes them.
-        computed_choices: Whether it computes the choices.
+        computed_choices: Whether the source computes the choices.
         required: Whether the class has no default for the field.
         file, owner: The source file and the class.
     """
@@ -123,7 +123,7 @@ def keys_of(path: str, name: str = "Settings") -> dict[str, Key]:
 
 @cache
 def section_keys(section: str) -> dict[str, Key]:
-    """Return the keys of a section; those of every feature stand in ``measure`` beside its own."""
+    """Return the keys of a section; ``measure`` also has the keys of every feature."""
     if section != "measure":
         return keys_of(SECTIONS[section])
     keys = dict(keys_of(SECTIONS[section], "MeasureSettings"))
@@ -175,7 +175,7 @@ def _constants(search: str) -> dict[str, object]:
 
 
 def needs_generator(search: str) -> bool:
-    """Return whether a search goes through a generator: its source may deny it."""
+    """Return whether a search uses a generator, unless its source says NEEDS_GENERATOR = False."""
     return bool(_constants(search).get("NEEDS_GENERATOR", True))
 
 

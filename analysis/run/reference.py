@@ -1,4 +1,4 @@
-"""The tables of ``config/README.md``: every key with its type, its default, and where that is from.
+"""The tables of ``config/README.md``: every key with its type, its default and its source.
 
 Types and meanings come from the commands' settings and the written schema, defaults and sources
 from ``config/config.yaml``: the comment behind a value begins with its unit, then its source.
@@ -36,19 +36,19 @@ WORDS = {
     "object": "keys",
     "null": "null",
 }
-# How a comment of config.yaml names a source; the first that is found counts.
+# The names of sources in the comments of config.yaml; the first match counts.
 SOURCE = re.compile(
     r"\b(article(?: (?:Fig\. |Table |Eq\. )?\d+(?:\.\d+)*)?|released|StyleGAN2(?:-ADA)?|"
     r"Isola et al\.|program|Cellpose|BBBC021|choice)"
 )
 CHOICE = "choice"
 ASSAY = ("assays", "translocation")  # the assay whose sources the table of an assay gives
-DEFAULTS = 6  # values of a list that a table shows
+DEFAULTS = 6  # most values of a list that a table shows
 Row = tuple[str, ...]
 
 
 def with_tables(text: str) -> str:
-    """Return ``config/README.md`` with its derived part made anew, everything else as it is."""
+    """Return the text of ``config/README.md`` with its derived part written again."""
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
     lines = list(_tables())
@@ -132,7 +132,7 @@ def _table(
 
 
 def sources_of_values() -> dict[Row, str]:
-    """Return where each value of the configuration is from, by its keys from the top.
+    """Return the source of each value of the configuration, by its keys from the top.
 
     The source is read off the comment behind the value: ``article 4.1``, ``released``, ...
     """

@@ -1,9 +1,9 @@
-"""What every job asks of a machine: threads, one GPU or none, MiB of memory, minutes.
+"""The resources that every job requests: threads, one GPU or none, MiB of memory, minutes.
 
 Time comes from the same sizes and rates as a plan (:mod:`analysis.run.rates`), with a margin.
 Memory is what a process holds by itself plus its images. A job that was killed for memory or time
-is submitted again (``retries`` of the profile) with twice as much of both. What a job took stands
-beside what it asked for in its file under benchmarks/ (max_rss, s, resources).
+is submitted again (``retries`` of the profile) with twice as much of both. A job's file under
+benchmarks/ has what it used and what it requested (max_rss, s, resources).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from analysis.run.sizes import MIB, AssaySizes, Sizes, Wildcards, reads_all
 from analysis.run.values import Config, section_values
 
 MARGIN = 3  # requested over estimated time, for other machines and for other users
-SHORTEST = 20  # minutes; a scheduler gains nothing from less
+SHORTEST = 20  # minutes; a shorter request gains nothing
 LONGEST = 7 * 24 * 60  # minutes; most partitions allow no more. Training goes on from a checkpoint
 ARCHIVE_MB = 840  # a plate of BBBC021 as it is downloaded
 PYTHON_MB = 1000  # a process with numpy, pandas, scikit-image, matplotlib; measured 120 to 400
@@ -36,7 +36,7 @@ HEAVY = (*ON_GPU, "train_segmenter")  # jobs that use the configured number of t
 SMALL = ("describe_assays", "fetch_metadata", "fetch_plate", "list_plate", "report")
 
 
-class Matched(Protocol):
+class SnakemakeWildcards(Protocol):
     """The wildcards of a job, as Snakemake hands them over."""
 
     def items(self) -> Iterable[tuple[str, str]]:
@@ -44,14 +44,14 @@ class Matched(Protocol):
 
 
 class Requests:
-    """What the jobs of one configuration ask for."""
+    """The resource requests of the jobs of one configuration."""
 
     def __init__(self, config: Config, sizes: Sizes, rates: Rates) -> None:
         self.config, self.sizes, self.rates = config, sizes, rates
         self.heavy: int = max(config["threads"], 1)  # CPU threads of a heavy job
 
     def __call__(self, rule: str) -> dict[str, Callable[..., int]]:
-        """Return what stands under ``resources:`` of a rule, as Snakemake calls it."""
+        """Return the functions under ``resources:`` of a rule, which Snakemake calls."""
         asked: dict[str, Callable[..., int]] = {
             "mem_mb": lambda wildcards, attempt: int(
                 self.memory_mib(rule, dict(wildcards.items())) * 2 ** (attempt - 1)
@@ -64,8 +64,8 @@ class Requests:
             asked["gpu"] = lambda wildcards: self.gpus(rule, dict(wildcards.items()))
         return asked
 
-    def threads(self, rule: str) -> Callable[[Matched], int]:
-        """Return what stands under ``threads:`` of a rule."""
+    def threads(self, rule: str) -> Callable[[SnakemakeWildcards], int]:
+        """Return the function under ``threads:`` of a rule."""
         return lambda wildcards: self.n_threads(rule, dict(wildcards.items()))
 
     def n_threads(self, rule: str, wildcards: Wildcards) -> int:
@@ -79,8 +79,8 @@ class Requests:
         wanted = rule in ON_GPU and self.config["device"] != "cpu"
         return int(wanted and self._has_network(rule, wildcards))
 
-    def group(self, wildcards: Matched) -> str | None:
-        """Return the group of a search: shards of seconds and what gathers them are one job."""
+    def group(self, wildcards: SnakemakeWildcards) -> str | None:
+        """Return the group of a search: short shards and their gathering are one job."""
         return None if self._has_network("super_resolve", dict(wildcards.items())) else "gathered"
 
     def seconds(self, rule: str, wildcards: Wildcards) -> float:
@@ -108,14 +108,14 @@ class Requests:
             return TORCH_MB + gpu + styles
         if reads_all(rule):
             assays = map(self.sizes.of, self.config["run"]["assays"])
-            largest = max(assay.uint16_mib(assay.images) for assay in assays)
+            largest = max(assay.uint16_mib(assay.n_images) for assay in assays)
             return TORCH_MB + 4 * largest + 0.005 * self.sizes.compared
         return self._of_assay(rule, wildcards, self.sizes.of(wildcards["assay"])) + gpu
 
     def _of_assay(self, rule: str, wildcards: Wildcards, assay: AssaySizes) -> float:
         """Return the memory of a job that reads the images of one assay, without a GPU's."""
         network = 40 * assay.block["image_size"]  # networks and a batch of activations
-        images = assay.uint16_mib(assay.images)
+        images = assay.uint16_mib(assay.n_images)
         crops = assay.uint16_mib(assay.cells(), cropped=True)  # all selected cells
         plate = assay.uint16_mib(assay.cells_of_plate, cropped=True)
         if rule in ("simulate_plate", "crop_cells", "import_crops"):
@@ -127,7 +127,7 @@ class Requests:
         if rule == "select_cells":
             return PYTHON_MB + crops + 2 * plate
         if rule == "high_resolution":
-            share = assay.images / assay.cells()
+            share = assay.n_images / assay.cells()
             return PYTHON_MB + (1 + share) * crops + 2 * images
         if rule in TRAININGS:
             return TORCH_MB + network + crops

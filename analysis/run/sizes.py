@@ -1,7 +1,7 @@
 """The sizes of a run: fields, cells, pixels, networks, and from them the work of every job.
 
-Units are what a job's time is proportional to: megapixels, images, steps, GFLOP (1e9 operations, a
-multiplication and an addition being two). Nothing is built: torch is not imported.
+A job's time is proportional to its units: megapixels, images, steps, GFLOP (1e9 operations; a
+multiplication and an addition are two). No network is built, so torch is not imported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
 FIELDS_OF_PLATE = {"bbbc021": 240, "bbbc014": 96}  # 60 wells of 4 fields; one field a well
 FIELDS_OF_SHEET = 384  # a plate of unknown design
 FIELD_PX = 1024 * 1280  # an unknown camera
-REFERENCE_CELLS = 1000  # of measure_trust, at most
+REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
 COMPARE = ("report", "solutions", "sweep")  # beside tables and figures
 MIB = 2**20
@@ -45,7 +45,7 @@ class AssaySizes:
         return section_values(self.config, name, self.name)
 
     @cached_property
-    def fields(self) -> int:
+    def n_fields(self) -> int:
         """The number of fields of a plate, at most."""
         if self.block["source"] != "simulate":
             return FIELDS_OF_PLATE.get(self.block["source"], FIELDS_OF_SHEET)
@@ -59,12 +59,12 @@ class AssaySizes:
         values = self.section("simulate_plate")
         simulated = self.block["source"] == "simulate"
         pixels = values["field_height_px"] * values["field_width_px"] if simulated else FIELD_PX
-        return self.fields * self.n_channels * pixels / 1e6
+        return self.n_fields * self.n_channels * pixels / 1e6
 
     @cached_property
     def cells_of_plate(self) -> int:
         """The number of cells that crop_cells takes from a plate, at most."""
-        return int(self.fields * self.section("crop_cells")["cells_per_field"])
+        return int(self.n_fields * self.section("crop_cells")["cells_per_field"])
 
     def cells(self, *splits: str, n_treatments: int | None = None) -> int:
         """Return the number of cells of some splits, or of all, at most as many as plates hold."""
@@ -74,7 +74,7 @@ class AssaySizes:
         return int(min(wanted, self.cells_of_plate * len(self.block["plates"])))
 
     @cached_property
-    def images(self) -> int:
+    def n_images(self) -> int:
         """The number of high-resolution images: all cells except the generator's training cells."""
         return self.cells(TUNE, CLASSIFIER, EVALUATION)
 
@@ -125,12 +125,12 @@ class Sizes:
                 n = assay.cells_of_plate * len(assay.block["plates"])
                 return {"megapixels": assay.megapixels(n, cropped=True)}
             case "high_resolution" | "degrade":
-                return {"megapixels": assay.megapixels(assay.images)}
+                return {"megapixels": assay.megapixels(assay.n_images)}
             case "gather_shards":
                 return {"megapixels": assay.megapixels(assay.cells(EVALUATION))}
             case "measure" | "measure_without_reference":
                 whole = wildcards.get("stack") == HIGH_RESOLUTION
-                n = assay.images if whole else assay.cells(EVALUATION, TUNE)
+                n = assay.n_images if whole else assay.cells(EVALUATION, TUNE)
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "check_thresholds":
                 return {"images": assay.cells(TUNE, CLASSIFIER, n_treatments=2)}
@@ -165,9 +165,9 @@ class Sizes:
             case "select_cells":
                 return 2 * assay.megapixels(assay.cells(), cropped=True)
             case "high_resolution":
-                return 2 * assay.megapixels(assay.images)
+                return 2 * assay.megapixels(assay.n_images)
             case "degrade":
-                return 2 * assay.megapixels(assay.images) / int(wildcards["factor"]) ** 2
+                return 2 * assay.megapixels(assay.n_images) / int(wildcards["factor"]) ** 2
             case "gather_shards":
                 return 4 * assay.megapixels(assay.cells(EVALUATION))
             case "sample_solutions":

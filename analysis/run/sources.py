@@ -16,7 +16,7 @@ def sources(*commands: str) -> list[str]:
     """Return the files of ``analysis`` that commands import, directly or by another module.
 
     Cheap stages depend on their code: an edited file makes them run again. Training and searching
-    do not, and what they share with the cheap stages (``rls``) is left out for that reason.
+    do not, so ``rls``, which they share with the cheap stages, is left out.
 
     Arguments:
         commands: Modules such as ``analysis.measure``.

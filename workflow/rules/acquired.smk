@@ -40,7 +40,7 @@ rule measure_without_reference:
         code=sources("analysis.measure_without_reference"),
         stack=files.stack,
         low_resolution=files.clean_low_resolution,
-        intensity=files.scale,
+        intensity=files.intensity_scale,
     output:
         features="results/{assay}/{factor}x/{degradation}/{stack}.features.parquet",
         metrics="results/{assay}/{factor}x/{degradation}/{stack}.metrics.parquet",
@@ -74,7 +74,7 @@ rule classify_without_reference:
         code=sources("analysis.classify_without_reference"),
         stack=files.stack,
         low_resolution=files.clean_low_resolution,
-        intensity=files.scale,
+        intensity=files.intensity_scale,
         low_resolution_classifier="results/{assay}/{factor}x/{degradation}/classifier.safetensors",
         classifier=files.borrowed_classifier,
     output:

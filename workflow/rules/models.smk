@@ -104,7 +104,7 @@ use rule train_classifier as train_low_resolution_classifier with:
     input:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
-        intensity=files.scale,
+        intensity=files.intensity_scale,
     output:
         "results/{assay}/{factor}x/{degradation}/classifier.safetensors",
     log:
