@@ -52,7 +52,16 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
             "unit": "cell",
             "reason": _named(wells_of(here)),
         }
-    yield _shared_plates(training, evaluation)
+    plates = set(evaluation["plate"])
+    shared = plates & set(training["plate"])
+    text = "" if shared else "Evaluation is of plates that no classifier was trained or chosen on"
+    yield {
+        "metric": PLATES_SHARED,
+        "value": float(len(shared)),
+        "n": len(plates),
+        "unit": "plate",
+        "reason": text,
+    }
     yield _well_warning(training, evaluation, controls)
     yield _position_warning(training, evaluation, controls)
 
@@ -60,19 +69,6 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
 def wells_of(cells: pd.DataFrame) -> list[str]:
     """Return the wells as plate/well, sorted."""
     return sorted(set(cells["plate"].astype(str) + "/" + cells["well"].astype(str)))
-
-
-def _shared_plates(training: pd.DataFrame, evaluation: pd.DataFrame) -> Row:
-    plates = set(evaluation["plate"])
-    shared = plates & set(training["plate"])
-    text = "" if shared else "Evaluation is of plates that no classifier was trained or chosen on"
-    return {
-        "metric": PLATES_SHARED,
-        "value": float(len(shared)),
-        "n": len(plates),
-        "unit": "plate",
-        "reason": text,
-    }
 
 
 def _well_warning(training: pd.DataFrame, evaluation: pd.DataFrame, controls: Sequence[str]) -> Row:

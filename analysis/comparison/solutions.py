@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -63,16 +63,9 @@ class Cells:
     def split(self, name: str) -> Cells:
         """Return the cells of a split."""
         rows = (self.table["split"] == name).to_numpy()
-        return Cells(
-            self.column,
-            self.table[rows].reset_index(drop=True),
-            self.truth[rows],
-            self.values[rows],
-            self.single[rows],
-            self.fidelity[rows],
-            self.floor,
-            self.hr_range,
-        )
+        arrays = ("truth", "values", "single", "fidelity")
+        found = {name: getattr(self, name)[rows] for name in arrays}
+        return replace(self, table=self.table[rows].reset_index(drop=True), **found)
 
 
 def read_cells(at: Comparison, kind: str, feature: str, settings: Settings) -> Cells:

@@ -112,8 +112,7 @@ def wide_table(
 
 def _cell(row: pd.Series, column: Column, notes: dict[str, int]) -> str:
     if pd.isna(row["value"]):
-        number = notes.setdefault(str(row["reason"]), len(notes) + 1)
-        return f"– ({number})"
+        return f"– ({notes.setdefault(str(row['reason']), len(notes) + 1)})"
     value, low, high = (row[name] * column.scale for name in ("value", "low", "high"))
     text = format_number(value, column.digits)
     if value < column.smallest and column.smallest > 0:

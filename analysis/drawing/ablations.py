@@ -143,13 +143,9 @@ def style_rows(at: Comparison, method: str, cells: pd.DataFrame, settings: Setti
     """Return the means of log prior and pair distance over the ``cells`` of evaluation."""
     styles = same_cells(cells, read_styles(at, method), at.stack(method))
     table = pd.concat([cells, styles[[LOG_PRIOR, PAIR_DISTANCE]]], axis=1)
-    rows = []
-    for name in (LOG_PRIOR, PAIR_DISTANCE):
-        fact = mean_fact(table, name, settings)
-        if "value" not in fact:
-            fact["reason"] = NO_STYLES
-        rows.append(long_row(at, method, **fact))
-    return rows
+    facts = [mean_fact(table, name, settings) for name in (LOG_PRIOR, PAIR_DISTANCE)]
+    told = (fact if "value" in fact else {**fact, "reason": NO_STYLES} for fact in facts)
+    return [long_row(at, method, **fact) for fact in told]
 
 
 def read_styles(at: Comparison, method: str) -> pd.DataFrame:

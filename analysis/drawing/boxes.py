@@ -243,10 +243,7 @@ def draw_triple(
 
 
 def _draw_value(axes: Axes, value: float, place: int, colour: str, *, hollow: bool) -> float:
-    """Draw a marker with its number and return where it stands.
-
-    A hollow marker is not distinguishable from 0.
-    """
+    """Draw a number, hollow if it is not distinguishable from 0, and return its place."""
     at = min(max(value, SHOWN[0]), SHOWN[1])
     mark = "o" if at == value else ">" if at < value else "<"
     face = "white" if hollow else colour

@@ -28,11 +28,7 @@ class Given(NamedTuple):
 
 
 def figure_parser(doc: str | None, settings: type[S]) -> Parser[S]:
-    """Return the parser of a figure's command.
-
-    Arguments:
-        doc: The command's docstring.
-    """
+    """Return the parser of a figure's command, which has the docstring ``doc``."""
     parser = Parser(doc, settings, "figures")
     group = parser.add_argument_group("outputs")
     for kind, text in (("pdf", "vector figure"), ("png", "at 200 dpi"), ("csv", "its numbers")):

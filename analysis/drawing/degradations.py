@@ -193,25 +193,19 @@ def _draw_panels(figure: Figure, block: Block, top: float) -> None:
         left, lowest = (13 + 88 * (index % 2)) * MM, top - LEGEND_HEIGHT
         bottom = lowest - (index // 2 + 1) * PANEL_HEIGHT + 7 * MM
         axes = axes_at(figure, left, bottom, 78 * MM, PANEL_HEIGHT - 14 * MM)
-        _draw_panel(axes, block, metric, feature, title, colours)
+        numbers = {}
+        for at in block.conditions:
+            here = block.numbers[block.numbers["degradation"] == at.degradation]
+            numbers[at.degradation] = {
+                method: estimate_of(here, method, metric, feature=feature)
+                for method in block.methods
+            }
+        from_zero = metric in (FIDELITY_CLEAN, "lpips")
+        scale = 1000.0 if metric == FIDELITY_CLEAN else 1.0
+        draw_groups(axes, numbers, colours, title, scale=scale, from_zero=from_zero)
         label_panel(axes, "abcdefgh"[index])
         _draw_references(axes, block, metric, colours[LOW_RESOLUTION])
     _legend(figure, block.methods, colours, top)
-
-
-def _draw_panel(
-    axes: Axes, block: Block, metric: str, feature: str, title: str, colours: Mapping[str, str]
-) -> None:
-    """Draw one metric: a group of dots a degradation."""
-    numbers = {}
-    for at in block.conditions:
-        here = block.numbers[block.numbers["degradation"] == at.degradation]
-        numbers[at.degradation] = {
-            method: estimate_of(here, method, metric, feature=feature) for method in block.methods
-        }
-    from_zero = metric in (FIDELITY_CLEAN, "lpips")
-    scale = 1000.0 if metric == FIDELITY_CLEAN else 1.0
-    draw_groups(axes, numbers, colours, title, scale=scale, from_zero=from_zero)
 
 
 def _draw_references(axes: Axes, block: Block, metric: str, colour: str) -> None:

@@ -126,13 +126,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def new_stack(width: float, heights: Sequence[float]) -> tuple[Figure, list[float]]:
-    """Return a figure for blocks under one another, and the upper edge of each.
+    """Return a figure for blocks under one another, and the upper edge of each block.
 
-    Arguments:
-        width, heights: Width of the figure and height of every block, in inches.
-
-    Returns:
-        The figure, and inches from its lower edge.
+    Every length is in inches; edges are measured from the bottom of the figure.
     """
     edges = list(accumulate(heights, sub, initial=sum(heights)))
     return new_figure(width, edges[0]), edges[:-1]

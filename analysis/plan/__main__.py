@@ -124,8 +124,8 @@ def _cells(cost: Cost) -> tuple[str, ...]:
     return (f"{cost.jobs:,}", hours(cost.processor_s), gpu, memory, disk)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the plan."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis.plan",
         description=__doc__,
@@ -139,12 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gpu-tflop-s", type=float, default=GPU_TFLOP_S, help="sustained speed of your GPU"
     )
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print the plan."""
-    args = make_parser().parse_args(argv)
+    args = parser.parse_args(argv)
     if not args.gpu_tflop_s > 0:
         raise InputError(f"Found --gpu-tflop-s {args.gpu_tflop_s:g}, expected more than 0.")
     config, rates = read_config(args.configfile), Rates.read(args.rates)

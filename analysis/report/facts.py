@@ -53,10 +53,8 @@ def devices(logs: Path | None) -> str:
         return ""
     found: dict[str, None] = {}
     for path in sorted(logs.rglob("*.log")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            match = re.match(r"device: (.+)", line)
-            if match:
-                found[match.group(1)] = None
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found |= dict.fromkeys(re.findall(r"^device: (.+)", text, re.M))
     return "; ".join(found)
 
 

@@ -119,12 +119,8 @@ def what_was_run(sources: Sources) -> str:
         "Commit": commit(),
         "Time": f"{total} of jobs, one after the other" if total else "",
     }
-    return html.facts(pairs) + _time_table(times)
-
-
-def _time_table(times: pd.DataFrame) -> str:
     if times.empty:
-        return ""
+        return html.facts(pairs)
     shown = pd.DataFrame(
         {
             "rule": times["rule"],
@@ -136,7 +132,8 @@ def _time_table(times: pd.DataFrame) -> str:
         }
     )
     body = html.table(shown, numbers=["jobs", "time", "largest memory, MB"])
-    return f"<details><summary>Time and memory by rule</summary>{body}</details>"
+    details = f"<details><summary>Time and memory by rule</summary>{body}</details>"
+    return html.facts(pairs) + details
 
 
 def headline(sources: Sources) -> str:

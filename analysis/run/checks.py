@@ -84,9 +84,8 @@ def _unknown(where: str, found: set[str], known: Iterable[str]) -> str:
 
 def _wrong_type(error: jsonschema.ValidationError, where: str, text: str) -> str:
     expected: Any = error.validator_value
-    kinds = [expected]
-    if error.validator == "anyOf":  # a kind or null
-        kinds = [kind.get("type", "another value") for kind in expected]
+    either = expected if error.validator == "anyOf" else [{"type": expected}]  # a kind or null
+    kinds = [kind.get("type", "another value") for kind in either]
     hint = ""
     with suppress(ValueError):
         float(text)

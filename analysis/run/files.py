@@ -44,6 +44,11 @@ class Files:
 
     Arguments:
         program: The program's folder, which paths in the configuration start from.
+
+    Attributes:
+        clean_low_resolution: The low-resolution images of the first degradation, as a pattern that
+            Snakemake fills with the wildcards of a job.
+        with_reference: The clean conditions of the assays that have high-resolution images.
     """
 
     def __init__(self, config: Config, program: Path | str) -> None:
@@ -51,11 +56,9 @@ class Files:
         self.assays = config["assays"]
         self.run = Run.of(config)
         self.clean: str = config["run"]["degradations"][0]
-        # A pattern, which Snakemake fills with the wildcards of a job.
         self.clean_low_resolution = (
             f"results/{{assay}}/{{factor}}x/{self.clean}/{LOW_RESOLUTION}.ome.tif"
         )
-        # The clean conditions of the assays that have high-resolution images.
         clean = self.run.comparisons(clean_only=True)
         self.with_reference = [at for at in clean if at.assay.has_high_resolution]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -62,18 +62,15 @@ def schemas(keys: Iterable[Key]) -> Schema:
     }
 
 
-def described(keys: Mapping[str, Key]) -> list[Key]:
-    """Return keys with the help and the choices that only an import can tell; all are required."""
-    found = []
+def described(keys: Mapping[str, Key]) -> Iterator[Key]:
+    """Yield keys with the help and the choices that only an import can tell; all are required."""
     for key in keys.values():
         if not key.help or (key.computed_choices and not key.choices):
             module = importlib.import_module(key.file.removesuffix(".py").replace("/", "."))
-            fields = {field.name: field for field in dataclasses.fields(getattr(module, key.owner))}
-            said = fields[key.name].metadata
-            choices = tuple(said["choices"] or ())
-            key = dataclasses.replace(key, help=said["help"], choices=choices)
-        found.append(dataclasses.replace(key, required=True))
-    return found
+            fields = dataclasses.fields(getattr(module, key.owner))
+            said = {field.name: field.metadata for field in fields}[key.name]
+            key = dataclasses.replace(key, help=said["help"], choices=tuple(said["choices"] or ()))
+        yield dataclasses.replace(key, required=True)
 
 
 def _kind_schema(kind: str, choices: Sequence[str]) -> Schema:

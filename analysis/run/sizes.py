@@ -199,8 +199,7 @@ class Sizes:
         weight = self.config["methods"][method].get("adversarial_weight", 0)
         size, width = assay.block["image_size"], values["generator_width"]
         forward = unet_gflop(size, assay.n_channels, width)
-        # A step is one forward and two backward passes. The PatchGAN costs half the U-Net and sees
-        # three images.
+        # A step is forward and twice backward; the PatchGAN, half a U-Net, sees three images.
         work = 3 * forward * (1 + 1.5 * bool(weight))
         return {"steps": steps, "gflop": steps * values["batch_size"] * work}
 

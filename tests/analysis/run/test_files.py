@@ -74,7 +74,7 @@ def test_a_search_reads_the_networks_that_it_needs():
 
 
 def test_the_scale_of_acquired_cells_is_the_one_that_low_resolution_chose(monkeypatch):
-    assert made().scale(job()) == "results/translocation/intensity.json"
+    assert made().intensity_scale(job()) == "results/translocation/intensity.json"
     files = acquired(monkeypatch)
     scale = files.intensity_scale(job(assay="acquired", factor="8"))
     assert scale == "results/acquired/8x/clean/intensity.json"
