@@ -26,7 +26,7 @@ WELLS_NAMED = 4
 
 
 def read_cells(at: Comparison) -> pd.DataFrame:
-    """Return one row a cell of all splits but gan, from the LR stack where no HR exists."""
+    """Return one row per cell of all splits but gan, from the LR stack where no HR exists."""
     return read_table(table_path(at.stack(at.reference)), columns=COLUMNS)
 
 
@@ -36,7 +36,7 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
     A warning has the value 1 where it applies, with a sentence as its reason, and otherwise 0.
 
     Arguments:
-        cells: One row a cell with :data:`COLUMNS`.
+        cells: One row per cell with :data:`COLUMNS`.
         controls: The negative and the positive control.
     """
     cells = cells[cells["treatment"].isin(controls)]

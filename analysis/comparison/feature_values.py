@@ -27,7 +27,7 @@ class FeatureValues:
 
     Attributes:
         column: Name of the feature's column.
-        cells: image_id, plate, well, site and treatment, one row a cell.
+        cells: image_id, plate, well, site and treatment, one row per cell.
         values: (n,) by method, NaN where not measurable.
         status: (n,) by method, ``ok`` or why a cell has no value; empty where measure did not say.
     """
@@ -60,7 +60,7 @@ class FeatureValues:
         return int(here.groupby(["plate", "well"]).ngroups)
 
     def pairs(self, method: str) -> pd.DataFrame:
-        """Return one row a cell with its HR and its SR value."""
+        """Return one row per cell with its HR and its SR value."""
         return self.cells.assign(
             high_resolution=self.values[HIGH_RESOLUTION], super_resolution=self.values[method]
         )

@@ -119,7 +119,7 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def lines(results: Path, report: Path) -> tuple[str, str, str]:
-    """Return three lines: what was made, where the report is, the numbers.
+    """Return three lines: the assays and methods, the path of the report, the numbers.
 
     Raises:
         InputError: A table or the report is missing.

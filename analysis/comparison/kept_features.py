@@ -185,7 +185,7 @@ def measured_facts(feature: FeatureValues, method: str) -> Rows:
 
 
 class Kept(NamedTuple):
-    """One feature of one comparison, with what the table of features says of it.
+    """One feature of one comparison, with its rows of the table of features.
 
     Attributes:
         rows: The feature's rows of the table.

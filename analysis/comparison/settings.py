@@ -18,7 +18,7 @@ class Draws(TypedDict):
 
 @dataclass(frozen=True)
 class BootstrapSettings:
-    """What tables and figures draw their intervals with."""
+    """The settings of the intervals in tables and figures."""
 
     n_bootstrap: int = option("Draws of the bootstrap over wells.")
     confidence_level: float = option("Confidence level of every interval, such as 0.95.")

@@ -42,7 +42,7 @@ class Cells:
 
     Attributes:
         column: Name of the feature's column.
-        table: image_id, plate, well, site, treatment and split, one row a cell.
+        table: image_id, plate, well, site, treatment and split, one row per cell.
         truth: (n,) measured on HR.
         values: (n, k) measured on the solutions.
         single: (n,) measured on the method's single search; NaN where there is none.

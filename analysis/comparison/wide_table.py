@@ -1,4 +1,4 @@
-"""Tables for people: one row a method, 'value [low, high]' in each cell, from the long CSVs."""
+"""Tables for people: one row per method, 'value [low, high]' in each cell, from the long CSVs."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def parts(table: pd.DataFrame) -> Iterator[tuple[str, int, str, pd.DataFrame]]:
 def article_form(table: pd.DataFrame, run: Run) -> pd.DataFrame:
     """Return the article's Table 2 as strings: the best on tune, accuracies in percent.
 
-    It has one line an assay, factor and degradation, and as columns LR, the methods in their order
+    It has one line per assay, factor and degradation, and as columns LR, the methods in their order
     and HR.
 
     Arguments:

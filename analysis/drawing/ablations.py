@@ -1,4 +1,4 @@
-"""Fig. 7: a block an assay and factor, images of the ablations left, their numbers right."""
+"""Fig. 7: a block per assay and factor, images of the ablations left, their numbers right."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Block:
 def draw(
     run: Run, settings: Settings, table1: pd.DataFrame, features: pd.DataFrame
 ) -> tuple[Figure, Rows]:
-    """Return the figure and its numbers, one block an assay and factor, clean LR alone.
+    """Return the figure and its numbers, one block per assay and factor, clean LR alone.
 
     Arguments:
         table1, features: Table 1 and the table of features.
@@ -167,7 +167,7 @@ def read_styles(at: Comparison, method: str) -> pd.DataFrame:
 
 
 def panels_of(numbers: pd.DataFrame) -> list[Panel]:
-    """Return the panels of the numbers: the fixed ones, and two a feature."""
+    """Return the panels of the numbers: the fixed ones, and two per feature."""
     panels = list(PANELS)
     for name in filter(None, dict.fromkeys(numbers["feature"])):
         for metric, title in (

@@ -27,7 +27,7 @@ def draw_cells(
     pixel_size_um: float,
     scale: str,
 ) -> Figure:
-    """Draw one row of cells a treatment and channel.
+    """Draw one row of cells per treatment and channel.
 
     Arguments:
         images: {treatment: (real, simulated)}, each (n, c, y, x) counts.

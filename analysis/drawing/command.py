@@ -1,4 +1,4 @@
-"""The command line of the figures: their settings, what they read and their three outputs."""
+"""The command line of the figures: their settings, inputs and three outputs."""
 
 from __future__ import annotations
 

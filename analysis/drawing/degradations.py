@@ -1,4 +1,4 @@
-"""Fig. 6: a block an assay and factor, images above, the numbers of every degradation below."""
+"""Fig. 6: a block per assay and factor, images above, the numbers of every degradation below."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Block:
 def draw(
     run: Run, settings: Settings, table1: pd.DataFrame, features: pd.DataFrame
 ) -> tuple[Figure, Rows]:
-    """Return the figure and its numbers, one block an assay and factor with degradations.
+    """Return the figure and its numbers, one block per assay and factor with degradations.
 
     Arguments:
         table1, features: Table 1 and the table of features.

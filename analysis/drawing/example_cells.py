@@ -49,7 +49,7 @@ class Shown:
 
 
 def draw_methods(run: Run, settings: Settings) -> tuple[Figure, Rows]:
-    """Return Fig. 2 and its numbers, one row a panel."""
+    """Return Fig. 2 and its numbers, one row per panel."""
     grids, rows = [], []
     for at in run.comparisons(clean_only=True):
         columns = tuple(dict.fromkeys((HIGH_RESOLUTION, LOW_RESOLUTION, *at.methods)))
@@ -63,7 +63,7 @@ def draw_methods(run: Run, settings: Settings) -> tuple[Figure, Rows]:
 
 
 def draw_controls(run: Run, settings: Settings, *, golgi: bool) -> tuple[Figure, Rows]:
-    """Return Fig. 3 or 4, LR, SR and HR of both controls, and its numbers, one row a panel.
+    """Return Fig. 3 or 4, LR, SR and HR of both controls, and its numbers, one row per panel.
 
     Arguments:
         golgi: Whether the assays that measure the Golgi are shown (Fig. 4), or the others (Fig. 3).
@@ -230,7 +230,7 @@ def grid_rows(
 
 
 def shown_rows(at: Comparison, shown: Shown, columns: Sequence[str]) -> Rows:
-    """Return one row a panel: which cell it shows, and its difference to the HR cell beside it."""
+    """Return one row per panel: the cell that it shows, and its difference to HR."""
     rows = []
     for method in columns:
         for name, treatment in shown.treatments.items():

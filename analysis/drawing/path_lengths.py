@@ -42,7 +42,7 @@ def read_lengths(tables: Sequence[Path], labels: Sequence[str]) -> dict[str, pd.
     """Return the tables by label.
 
     Raises:
-        InputError: There is not one label a table, or a table has no step length.
+        InputError: There is not one label per table, or a table has no step length.
     """
     if len(labels) != len(tables) or len(set(labels)) != len(labels):
         raise InputError(
@@ -156,7 +156,7 @@ def draw_terms(axes: Axes, tables: Mapping[str, pd.DataFrame]) -> None:
 def _histogram(
     axes: Axes, values: np.ndarray, edges: np.ndarray, colour: str, label: str, line: str = "-"
 ) -> None:
-    """Draw the outline of a histogram, filled where the line is solid; ends hold what is beyond."""
+    """Draw the outline of a histogram, filled under a solid line; the outer bins hold all beyond."""
     clipped, bins = np.clip(values, edges[0], edges[-1]), list(edges)
     look: Look = {"bins": bins, "density": True, "color": colour}
     axes.hist(clipped, histtype="step", linestyle=line, label=label, **look)

@@ -1,4 +1,4 @@
-"""HR against SR per cell: above a scatter, below Bland-Altman's differences, a column a method."""
+"""HR against SR per cell: a scatter above Bland-Altman's differences, one column per method."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ INSIDE = (0.5, 99.5)  # percentiles of all values that the axes span; other valu
 
 
 def draw(run: Run, settings: Settings, table: pd.DataFrame) -> tuple[Figure, Rows]:
-    """Return the figure and its numbers, one block an assay, factor and feature.
+    """Return the figure and its numbers, one block per assay, factor and feature.
 
     Arguments:
         table: The table of features.
@@ -115,7 +115,7 @@ def _side(across: int) -> float:
 
 
 def _height(counts: Sequence[int], across: int) -> float:
-    """Return the height in inches of blocks of so many methods."""
+    """Return the height in inches of blocks with these numbers of methods."""
     return sum(HEAD + math.ceil(count / across) * _row(_side(across)) for count in counts)
 
 

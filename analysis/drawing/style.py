@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, fonts and one colour a method."""
+"""One look for every figure: sizes, fonts and one colour per method."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ NEGATIVE = "#8C8C8C"
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
-    """Return one colour a method, all different; a known method always has its own.
+    """Return one colour per method, all different; a known method always has its own.
 
     A method that :data:`COLOURS` does not know gets a colour by its rank among the unknown ones, in
     golden-ratio steps of the hue, so that adding a method changes no other method's colour.

@@ -77,7 +77,7 @@ class Block:
 
 
 def draw(run: Run, method: str, settings: Settings) -> tuple[Figure, Rows]:
-    """Return the figure, one block an assay and factor, and its numbers."""
+    """Return the figure, one block per assay and factor, and its numbers."""
     blocks: list[Block] = []
     rows: Rows = []
     for at in run.comparisons(clean_only=True):

@@ -28,7 +28,7 @@ from rls.runtime.errors import InputError
 
 USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
 LEAST_MB = 1e-6
-FASTEST_GFLOP_S = 100.0  # of one core; a fit to small jobs must not promise more for large ones
+FASTEST_GFLOP_S = 100.0  # the most of one core; a fit to small jobs must not promise more
 
 
 def ran(folder: Path, configs: Sequence[Path]) -> list[tuple[Job, str, Units, float, float]]:

@@ -59,7 +59,7 @@ def devices(logs: Path | None) -> str:
 
 
 def job_times(benchmarks: Path | None) -> pd.DataFrame:
-    """Return the number of jobs a rule, their total seconds and the largest memory.
+    """Return the number of jobs per rule, their total seconds and the largest memory.
 
     Arguments:
         benchmarks: Snakemake's benchmark files: one folder or file a rule, tab-separated, with
@@ -94,7 +94,7 @@ def readable_time(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells an assay used.
+    """The cells that an assay used.
 
     Attributes:
         table: selection.csv.

@@ -1,4 +1,4 @@
-"""The report's section on quality: how many crops have each flag, and what they look like."""
+"""The report's section on quality: the number of crops with each flag, and examples."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def what_was_run(sources: Sources) -> str:
 
 
 def headline(sources: Sources) -> str:
-    """Return the numbers that a reader wants first, one row a comparison and feature."""
+    """Return the numbers that a reader wants first, one row per comparison and feature."""
     figure5, table2 = sources.numbers("figure5"), sources.numbers("table2")
     if figure5 is None or table2 is None:
         return html.paragraph("No headline: Fig. 5 or Table 2 is not part of this report.")
@@ -310,7 +310,7 @@ def limits(sources: Sources) -> str:
 
 
 def files(sources: Sources) -> str:
-    """Return a table of where everything lies."""
+    """Return a table of the paths of all files."""
     rows = [{"what": f"{path.stem} (long CSV)", "file": str(path)} for path in sources.tables]
     for path in sources.figures:
         name = f"{path.stem} (png; pdf and csv beside it)"

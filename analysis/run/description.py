@@ -106,7 +106,7 @@ class Comparison(Condition):
         return (self.folder.parent.parent if has_high else self.folder) / "intensity.json"
 
     def measured(self, method: str, kind: str) -> Path:
-        """A method's table, one row a cell: ``features``, ``metrics`` or ``classification``."""
+        """A method's table, one row per cell: ``features``, ``metrics`` or ``classification``."""
         return self.folder / f"{method}.{kind}.parquet"
 
     def stack(self, method: str) -> Path:
@@ -116,7 +116,7 @@ class Comparison(Condition):
         return self.folder / f"{method}.ome.tif"
 
     def latents(self, method: str) -> Path:
-        """The styles that a search found, one row a cell."""
+        """The styles that a search found, one row per cell."""
         return self.folder / f"{method}.latents.safetensors"
 
     def solutions(self, method: str, kind: str, suffix: str) -> Path:

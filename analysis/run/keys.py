@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEARCHES = ROOT / "rls" / "search"
 FEATURES = ROOT / "analysis" / "features"
 
-# Section -> the file that holds its Settings, one line a command.
+# Section -> the file that holds its Settings, one line per command.
 SECTIONS = {
     "simulate_plate": "analysis/simulation/settings.py",
     "fetch_plate": "analysis/plates/fetch_settings.py",
