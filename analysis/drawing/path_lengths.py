@@ -156,7 +156,7 @@ def draw_terms(axes: Axes, tables: Mapping[str, pd.DataFrame]) -> None:
 def _histogram(
     axes: Axes, values: np.ndarray, edges: np.ndarray, colour: str, label: str, line: str = "-"
 ) -> None:
-    """Draw the outline of a histogram, filled under a solid line; the outer bins hold all beyond."""
+    """Draw the outline of a histogram, filled under a solid line; end bins hold all beyond."""
     clipped, bins = np.clip(values, edges[0], edges[-1]), list(edges)
     look: Look = {"bins": bins, "density": True, "color": colour}
     axes.hist(clipped, histtype="step", linestyle=line, label=label, **look)

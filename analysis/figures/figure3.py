@@ -19,8 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.example_cells import draw_controls
     from analysis.drawing.style import save_outputs
 
-    drawn = draw_controls(given.run, given.settings, golgi=False)
-    save_outputs(drawn, given.outputs, "figure3")
+    save_outputs(draw_controls(given.run, given.settings, golgi=False), given.outputs, "figure3")
 
 
 if __name__ == "__main__":

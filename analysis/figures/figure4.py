@@ -18,8 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.example_cells import draw_controls
     from analysis.drawing.style import save_outputs
 
-    drawn = draw_controls(given.run, given.settings, golgi=True)
-    save_outputs(drawn, given.outputs, "figure4")
+    save_outputs(draw_controls(given.run, given.settings, golgi=True), given.outputs, "figure4")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.boxes import draw
     from analysis.drawing.style import save_outputs
 
-    drawn = draw(given.run, given.settings, *given.tables)
-    save_outputs(drawn, given.outputs, "figure5")
+    save_outputs(draw(given.run, given.settings, *given.tables), given.outputs, "figure5")
 
 
 if __name__ == "__main__":

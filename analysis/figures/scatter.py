@@ -24,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.scatter import draw
     from analysis.drawing.style import save_outputs
 
-    drawn = draw(given.run, given.settings, *given.tables)
-    save_outputs(drawn, given.outputs, "figure_scatter")
+    save_outputs(draw(given.run, given.settings, *given.tables), given.outputs, "figure_scatter")
 
 
 if __name__ == "__main__":
