@@ -54,7 +54,7 @@ class Arguments:
         chain = self.config["degradations"][wildcards.degradation]
         return ["--chain", *chain] if chain else []
 
-    def source(self, wildcards: Wildcards, input: Input) -> list[str]:
+    def plate_source(self, wildcards: Wildcards, input: Input) -> list[str]:
         """Return the flags that say where list_plate finds the plate."""
         assay = self.assays[wildcards.assay]
         if input["raw"]:

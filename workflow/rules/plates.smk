@@ -95,7 +95,7 @@ rule list_plate:
     resources:
         **asks("list_plate"),
     params:
-        source=arguments.source,
+        source=arguments.plate_source,
         assay=arguments.of_assay("plates", "channels", "treatments"),
         settings=arguments.section("list_plate"),
     shell:

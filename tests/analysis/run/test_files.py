@@ -163,9 +163,9 @@ def test_what_a_job_reads_is_handed_over_by_flags():
     initial = arguments.initial_weights(job(), {"initial": ["/m/generator.safetensors"]})
     assert initial == ["--init-from", "/m"]
     assert given("table")(job(), {"table": "t.csv"}) == ["--table", "t.csv"]
-    assert arguments.source(job(), {"raw": "data/P1", "sheet": []}) == ["--folder", "data/P1"]
+    assert arguments.plate_source(job(), {"raw": "data/P1", "sheet": []}) == ["--folder", "data/P1"]
     files.assays["translocation"] |= {"source": "sheet", "image_folder": "/plates"}
-    found = arguments.source(job(), {"raw": [], "sheet": "s.csv"})
+    found = arguments.plate_source(job(), {"raw": [], "sheet": "s.csv"})
     assert found == ["--sheet", "s.csv", "--image-folder", "/plates"]
     assert "https://" in arguments.connection(job(assay="bbbc021"))
 
