@@ -1,1 +1,1 @@
-"""The numbers of tables, figures and the report: what was measured, and how it is compared."""
+"""The numbers of tables, figures and the report: comparisons of the measured cells."""

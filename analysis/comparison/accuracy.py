@@ -57,11 +57,11 @@ def comparison_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
     return rows
 
 
-# What the classifiers said ----------------------------------------------------------------------
+# Verdicts ---------------------------------------------------------------------------------------
 
 
 def verdicts(path: Path, treatments: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Return what each classifier said of the evaluation cells of both controls, by its name.
+    """Return the verdicts of each classifier on the evaluation cells of both controls, by name.
 
     Every table is sorted by image_id and has ``correct``, float: 1 right, 0 wrong, NaN neither.
     """
@@ -82,7 +82,7 @@ def chosen_verdict(found: Mapping[str, pd.DataFrame]) -> str:
 
 
 def features_verdict(found: Mapping[str, pd.DataFrame]) -> str | None:
-    """Return the better on tune of the classifiers on features; None if none was measured."""
+    """Return the classifier on features with the higher accuracy on tune; None without one."""
     tune = {
         name: float(found[name]["accuracy_tune"].iloc[0])
         for name in ON_FEATURES
@@ -95,7 +95,7 @@ def features_verdict(found: Mapping[str, pd.DataFrame]) -> str | None:
 
 
 def method_facts(found: Mapping[str, pd.DataFrame], settings: BootstrapSettings) -> Iterator[Row]:
-    """Yield the accuracies of the classifier chosen on tune, the network, the one on features."""
+    """Yield the accuracies of the chosen classifier, of the network and of the one on features."""
     chosen, on_features = chosen_verdict(found), features_verdict(found)
     yield from accuracy_facts(found[chosen], CHOSEN, settings, chosen)
     yield from accuracy_facts(found[CNN], NETWORK, settings, CNN)
@@ -123,7 +123,7 @@ def accuracy_facts(
 
 
 def _why_none(table: pd.DataFrame, classifier: str) -> str:
-    """Say why no cell was judged: the status that all rows share, if there is one."""
+    """Return why no cell was judged: the status that all rows share, if there is one."""
     status = set(table["status"].astype(str)) if "status" in table.columns else set()
     if len(status) == 1 and next(iter(status)).startswith(f"{NOT_MEASURABLE}:"):
         return "not measurable: " + next(iter(status)).split(":", 1)[1].replace("_", " ")
@@ -131,7 +131,7 @@ def _why_none(table: pd.DataFrame, classifier: str) -> str:
 
 
 def _note(table: pd.DataFrame, metric: str, classifier: str) -> str:
-    """Name the classifier where it was chosen or borrowed, and count the cells it could not see."""
+    """Return the name of a chosen or borrowed classifier, and the number of cells it cannot see."""
     notes = []
     other = str(table["trained_on"].iloc[0]) if "trained_on" in table.columns else ""
     if other:

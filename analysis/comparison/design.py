@@ -1,4 +1,4 @@
-"""The facts and warnings under Table 2: what the design lets the accuracies of an assay mean.
+"""The facts and warnings under Table 2: what may be concluded from the accuracies of an assay.
 
 A classifier tells wells apart, whatever makes them differ. The difference can be ascribed to the
 treatment only where each control has several wells at positions that change from plate to plate.
@@ -26,17 +26,17 @@ WELLS_NAMED = 4
 
 
 def read_cells(at: Comparison) -> pd.DataFrame:
-    """Return one row a cell of all splits but gan; of the LR stack where no HR exists."""
+    """Return one row per cell of all splits but gan, from the LR stack where no HR exists."""
     return read_table(table_path(at.stack(at.reference)), columns=COLUMNS)
 
 
 def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
-    """Yield arguments of ``long_row``: wells of each control, shared plates, what is confounded.
+    """Yield arguments of ``long_row``: wells of each control, shared plates, confounding.
 
     A warning has the value 1 where it applies, with a sentence as its reason, and otherwise 0.
 
     Arguments:
-        cells: One row a cell with :data:`COLUMNS`.
+        cells: One row per cell with :data:`COLUMNS`.
         controls: The negative and the positive control.
     """
     cells = cells[cells["treatment"].isin(controls)]
@@ -52,7 +52,16 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
             "unit": "cell",
             "reason": _named(wells_of(here)),
         }
-    yield _shared_plates(training, evaluation)
+    plates = set(evaluation["plate"])
+    shared = plates & set(training["plate"])
+    text = "" if shared else "Evaluation is of plates that no classifier was trained or chosen on"
+    yield {
+        "metric": PLATES_SHARED,
+        "value": float(len(shared)),
+        "n": len(plates),
+        "unit": "plate",
+        "reason": text,
+    }
     yield _well_warning(training, evaluation, controls)
     yield _position_warning(training, evaluation, controls)
 
@@ -60,19 +69,6 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
 def wells_of(cells: pd.DataFrame) -> list[str]:
     """Return the wells as plate/well, sorted."""
     return sorted(set(cells["plate"].astype(str) + "/" + cells["well"].astype(str)))
-
-
-def _shared_plates(training: pd.DataFrame, evaluation: pd.DataFrame) -> Row:
-    plates = set(evaluation["plate"])
-    shared = plates & set(training["plate"])
-    text = "" if shared else "Evaluation is of plates that no classifier was trained or chosen on"
-    return {
-        "metric": PLATES_SHARED,
-        "value": float(len(shared)),
-        "n": len(plates),
-        "unit": "plate",
-        "reason": text,
-    }
 
 
 def _well_warning(training: pd.DataFrame, evaluation: pd.DataFrame, controls: Sequence[str]) -> Row:

@@ -27,7 +27,7 @@ class FeatureValues:
 
     Attributes:
         column: Name of the feature's column.
-        cells: image_id, plate, well, site and treatment, one row a cell.
+        cells: image_id, plate, well, site and treatment, one row per cell.
         values: (n,) by method, NaN where not measurable.
         status: (n,) by method, ``ok`` or why a cell has no value; empty where measure did not say.
     """
@@ -60,7 +60,7 @@ class FeatureValues:
         return int(here.groupby(["plate", "well"]).ngroups)
 
     def pairs(self, method: str) -> pd.DataFrame:
-        """Return one row a cell with its HR and its SR value."""
+        """Return one row per cell with its HR and its SR value."""
         return self.cells.assign(
             high_resolution=self.values[HIGH_RESOLUTION], super_resolution=self.values[method]
         )
@@ -89,11 +89,11 @@ def read_features(
         method: table["status"].to_numpy(dtype=object) if "status" in table else np.array([])
         for method, table in tables.items()
     }
-    return [FeatureValues(at, column, keys, _values(tables, column), status) for column in columns]
-
-
-def _values(tables: Mapping[str, pd.DataFrame], column: str) -> dict[str, np.ndarray]:
-    return {method: table[column].to_numpy(dtype=float) for method, table in tables.items()}
+    found = []
+    for column in columns:
+        values = {method: table[column].to_numpy(dtype=float) for method, table in tables.items()}
+        found.append(FeatureValues(at, column, keys, values, status))
+    return found
 
 
 def distribution_facts(feature: FeatureValues, method: str, settings: BootstrapSettings) -> Rows:

@@ -71,10 +71,6 @@ def _headline(part: pd.DataFrame, table2: pd.DataFrame) -> Headline:
     first = part.iloc[0]
     method = main_method(list(part["method"]))
     here = (table2[COMPARED] == first[COMPARED]).all(axis=1)
-
-    def median(row: str, treatment: str) -> float:
-        return estimate_of(part, row, "median", treatment=treatment).value
-
     return Headline(
         assay=str(first["assay"]),
         simulated=bool(first["simulated"]),
@@ -83,7 +79,10 @@ def _headline(part: pd.DataFrame, table2: pd.DataFrame) -> Headline:
         feature=str(first["feature"]),
         method=method,
         medians={
-            name: (median(HIGH_RESOLUTION, name), median(method, name))
+            name: (
+                estimate_of(part, HIGH_RESOLUTION, "median", treatment=name).value,
+                estimate_of(part, method, "median", treatment=name).value,
+            )
             for name in dict.fromkeys(part["treatment"])
             if name
         },
@@ -120,7 +119,7 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def lines(results: Path, report: Path) -> tuple[str, str, str]:
-    """Return three lines: what was made, where the report is, the numbers.
+    """Return three lines: the assays and methods, the path of the report, the numbers.
 
     Raises:
         InputError: A table or the report is missing.

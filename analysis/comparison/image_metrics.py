@@ -28,7 +28,7 @@ def mean_of_cells(values: np.ndarray, cells: pd.DataFrame, settings: BootstrapSe
     """Return the mean of the finite values, (n,), with its interval over wells.
 
     Arguments:
-        cells: One row a value, with plate, well, site and treatment.
+        cells: One row per value, with plate, well, site and treatment.
     """
     finite = np.isfinite(values)
     if not finite.any():

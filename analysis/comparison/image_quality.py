@@ -129,7 +129,7 @@ def distance_facts(
 
     Arguments:
         kind: Key of :data:`DISTANCES`.
-        table: One of the two sets, one row an image.
+        table: One of the two sets, one row per image.
         other: The set that it is compared with.
         reference: The HR cells of evaluation, which set the scale: the kernel (x.y/d + 1)^3 has
             none of its own, and one large feature would decide it. Inception features keep their

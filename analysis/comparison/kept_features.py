@@ -113,13 +113,8 @@ def agreement_with_high(
     feature: FeatureValues, method: str, settings: BootstrapSettings
 ) -> Agreement:
     """Return the triple and the limits of agreement of one method."""
-    negative, positive = feature.controls
-    return agreement(
-        feature.pairs(method),
-        negative_control=negative,
-        positive_control=positive,
-        **settings.draws,
-    )
+    pairs, (negative, positive) = feature.pairs(method), feature.controls
+    return agreement(pairs, negative_control=negative, positive_control=positive, **settings.draws)
 
 
 def triple_facts(found: Agreement) -> Rows:
@@ -190,7 +185,7 @@ def measured_facts(feature: FeatureValues, method: str) -> Rows:
 
 
 class Kept(NamedTuple):
-    """One feature of one comparison, with what the table of features says of it.
+    """One feature of one comparison, with its rows of the table of features.
 
     Attributes:
         rows: The feature's rows of the table.
@@ -203,11 +198,7 @@ class Kept(NamedTuple):
 
 
 def read_kept(at: Comparison, table: pd.DataFrame) -> list[Kept]:
-    """Return the values of the primary column of each feature and their rows of the table.
-
-    Arguments:
-        table: The table of features.
-    """
+    """Return the values of each feature and its rows of ``table``, the table of features."""
     columns = [primary_column(feature) for feature in at.assay.features]
     found = []
     for feature in read_features(at, columns, at.methods):

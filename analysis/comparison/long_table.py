@@ -1,4 +1,4 @@
-"""The long CSV of tables and figures: one number a row, with its interval, unit and reason."""
+"""The long CSV of tables and figures: one number per row, with its interval, unit and reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read what measure and classify wrote: the evaluation rows, the same cells for every method."""
+"""Read the tables of measure and classify: evaluation rows, the same cells for every method."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Draws(TypedDict):
 
 @dataclass(frozen=True)
 class BootstrapSettings:
-    """What tables, solutions and figures draw their intervals with, in a section of their own."""
+    """The settings of the intervals in tables and figures."""
 
     SECTION = "bootstrap"
     n_bootstrap: int = option("Draws of the bootstrap over wells.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ class Cells:
 
     Attributes:
         column: Name of the feature's column.
-        table: image_id, plate, well, site, treatment and split, one row a cell.
+        table: image_id, plate, well, site, treatment and split, one row per cell.
         truth: (n,) measured on HR.
         values: (n, k) measured on the solutions.
         single: (n,) measured on the method's single search; NaN where there is none.
@@ -63,16 +63,9 @@ class Cells:
     def split(self, name: str) -> Cells:
         """Return the cells of a split."""
         rows = (self.table["split"] == name).to_numpy()
-        return Cells(
-            self.column,
-            self.table[rows].reset_index(drop=True),
-            self.truth[rows],
-            self.values[rows],
-            self.single[rows],
-            self.fidelity[rows],
-            self.floor,
-            self.hr_range,
-        )
+        arrays = ("truth", "values", "single", "fidelity")
+        found = {name: getattr(self, name)[rows] for name in arrays}
+        return replace(self, table=self.table[rows].reset_index(drop=True), **found)
 
 
 def read_cells(at: Comparison, kind: str, feature: str, settings: Settings) -> Cells:
@@ -252,7 +245,7 @@ def error_facts(cells: Cells, summary: Summary, settings: Settings) -> Iterator[
     searched = known & np.isfinite(cells.single)
     for error, of in (
         ("mae", {name: _mean_of(values) for name, values in absolute.items()}),
-        ("rmse", {name: _root_mean_of(values) for name, values in squared.items()}),
+        ("rmse", {name: _mean_of(values, root=True) for name, values in squared.items()}),
     ):
         for name, function in of.items():
             here = searched if name == "single_search" else known
@@ -269,12 +262,11 @@ def error_facts(cells: Cells, summary: Summary, settings: Settings) -> Iterator[
     )
 
 
-def _mean_of(values: np.ndarray) -> Statistic:
+def _mean_of(values: np.ndarray, *, root: bool = False) -> Statistic:
+    """Return a function of rows: the mean of their values, or its square root."""
+    if root:
+        return lambda rows: float(np.sqrt(values[rows].mean()))
     return lambda rows: float(values[rows].mean())
-
-
-def _root_mean_of(values: np.ndarray) -> Statistic:
-    return lambda rows: float(np.sqrt(values[rows].mean()))
 
 
 def _difference(first: Statistic, second: Statistic) -> Statistic:

@@ -1,4 +1,4 @@
-"""Tables for people: one row a method, 'value [low, high]' in each cell, from the long CSVs."""
+"""Tables for people: one row per method, 'value [low, high]' in each cell, from the long CSVs."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ def wide_table(
         if rows.empty:
             continue
         if rows["value"].isna().all():
-            left_out += _reasons(column.heading, rows)
+            # LR has a reason of its own; the last row tells why the methods are empty.
+            left_out.append(f"{column.heading} is empty: {rows['reason'].iloc[-1]}.")
             continue
         filled[column.heading] = [
             _cell(rows.loc[method], column, notes) if method in rows.index else ""
@@ -111,8 +112,7 @@ def wide_table(
 
 def _cell(row: pd.Series, column: Column, notes: dict[str, int]) -> str:
     if pd.isna(row["value"]):
-        number = notes.setdefault(str(row["reason"]), len(notes) + 1)
-        return f"– ({number})"
+        return f"– ({notes.setdefault(str(row['reason']), len(notes) + 1)})"
     value, low, high = (row[name] * column.scale for name in ("value", "low", "high"))
     text = format_number(value, column.digits)
     if value < column.smallest and column.smallest > 0:
@@ -120,12 +120,6 @@ def _cell(row: pd.Series, column: Column, notes: dict[str, int]) -> str:
     if isinstance(row["reason"], str) and row["reason"]:
         text = f"{text} ({notes.setdefault(row['reason'], len(notes) + 1)})"
     return f"{text} {format_interval(low, high, column.digits)}".strip()
-
-
-def _reasons(heading: str, rows: pd.DataFrame) -> list[str]:
-    # LR has a reason of its own; the last rows tell why the methods are empty.
-    reasons = dict.fromkeys(str(reason) for reason in rows["reason"].iloc[::-1])
-    return [f"{heading} is empty: {next(iter(reasons))}."]
 
 
 def parts(table: pd.DataFrame) -> Iterator[tuple[str, int, str, pd.DataFrame]]:
@@ -139,7 +133,7 @@ def parts(table: pd.DataFrame) -> Iterator[tuple[str, int, str, pd.DataFrame]]:
 def article_form(table: pd.DataFrame, run: Run) -> pd.DataFrame:
     """Return the article's Table 2 as strings: the best on tune, accuracies in percent.
 
-    It has one line an assay, factor and degradation, and as columns LR, the methods in their order
+    It has one line per assay, factor and degradation, and as columns LR, the methods in their order
     and HR.
 
     Arguments:

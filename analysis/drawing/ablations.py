@@ -1,4 +1,4 @@
-"""Fig. 7: a block an assay and factor, images of the ablations left, their numbers right."""
+"""Fig. 7: a block per assay and factor, images of the ablations left, their numbers right."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ PANELS = (
 
 @dataclass(frozen=True)
 class Block:
-    """What is shown of an assay and factor; ``numbers`` is a long table with ``feature``."""
+    """One block of the figure: an assay and factor; ``numbers`` has a column ``feature``."""
 
     at: Comparison
     methods: Sequence[str]
@@ -84,7 +84,7 @@ class Block:
 def draw(
     run: Run, settings: Settings, table1: pd.DataFrame, features: pd.DataFrame
 ) -> tuple[Figure, Rows]:
-    """Return the figure and its numbers, one block an assay and factor, clean LR alone.
+    """Return the figure and its numbers, one block per assay and factor, clean LR alone.
 
     Arguments:
         table1, features: Table 1 and the table of features.
@@ -143,13 +143,9 @@ def style_rows(at: Comparison, method: str, cells: pd.DataFrame, settings: Setti
     """Return the means of log prior and pair distance over the ``cells`` of evaluation."""
     styles = same_cells(cells, read_styles(at, method), at.stack(method))
     table = pd.concat([cells, styles[[LOG_PRIOR, PAIR_DISTANCE]]], axis=1)
-    rows = []
-    for name in (LOG_PRIOR, PAIR_DISTANCE):
-        fact = mean_fact(table, name, settings)
-        if "value" not in fact:
-            fact["reason"] = NO_STYLES
-        rows.append(long_row(at, method, **fact))
-    return rows
+    facts = [mean_fact(table, name, settings) for name in (LOG_PRIOR, PAIR_DISTANCE)]
+    told = (fact if "value" in fact else {**fact, "reason": NO_STYLES} for fact in facts)
+    return [long_row(at, method, **fact) for fact in told]
 
 
 def read_styles(at: Comparison, method: str) -> pd.DataFrame:
@@ -171,7 +167,7 @@ def read_styles(at: Comparison, method: str) -> pd.DataFrame:
 
 
 def panels_of(numbers: pd.DataFrame) -> list[Panel]:
-    """Return the panels of the numbers: the fixed ones, and two a feature."""
+    """Return the panels of the numbers: the fixed ones, and two per feature."""
     panels = list(PANELS)
     for name in filter(None, dict.fromkeys(numbers["feature"])):
         for metric, title in (

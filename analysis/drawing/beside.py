@@ -27,7 +27,7 @@ def draw_cells(
     pixel_size_um: float,
     scale: str,
 ) -> Figure:
-    """Draw one row of cells a treatment and channel.
+    """Draw one row of cells per treatment and channel.
 
     Arguments:
         images: {treatment: (real, simulated)}, each (n, c, y, x) counts.
@@ -55,12 +55,13 @@ def draw_cells(
             greys = [np.percentile(part[:, index], GREY_PERCENTILES) for part in pair]
             greys = [greys[0], greys[0]] if scale == "shared" else greys
             for left, part, grey in zip(edges, pair, greys, strict=True):
+                low, high = grey
                 for j, image in enumerate(part[:CELLS_SHOWN]):
                     x = left + j * (side + GAP)
                     box = (x / DOUBLE_COLUMN, y / height, side / DOUBLE_COLUMN, side / height)
                     axes = figure.add_axes(box)
-                    shown = _grey(image[index], grey)
-                    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                    unit = np.clip((image[index] - low) / max(high - low, 1e-9), 0, 1)
+                    axes.imshow(unit**GAMMA, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
                     axes.set_axis_off()
                     if block == index == j == 0:
                         draw_scale_bar(axes, image.shape[-1] * pixel_size_um, text_at=0.1)
@@ -122,9 +123,3 @@ def draw_statistics(table: pd.DataFrame) -> Figure:
     title = f"{first}: median, 5th to 95th percentile over cells"
     figure.text(0.36, 1 - 5 * MM / height, title, fontsize=7.5)
     return figure
-
-
-def _grey(image: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Return ``image`` (y, x) on the grey scale of its (lowest, highest) counts, 0 to 1."""
-    low, high = grey
-    return np.asarray(np.clip((image - low) / max(high - low, 1e-9), 0, 1) ** GAMMA)

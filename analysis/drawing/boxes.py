@@ -1,4 +1,4 @@
-"""Fig. 5: boxes of a feature on HR and every method, and beside them whether it was kept."""
+"""Fig. 5: boxes of a feature on HR and every method, and beside them the triple."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TRIPLE = (
 
 
 def draw(run: Run, settings: Settings, table: pd.DataFrame) -> tuple[Figure, Rows]:
-    """Return the figure and its numbers, one block an assay, factor, degradation and feature.
+    """Return the figure and its numbers, one block per assay, factor, degradation and feature.
 
     Arguments:
         table: The table of features.
@@ -104,7 +104,7 @@ def draw_block(part: SubFigure, feature: FeatureValues, triples: Mapping[str, Ag
 
 
 def draw_boxes(axes: Axes, feature: FeatureValues, colours: Mapping[str, str]) -> None:
-    """Draw a pair of boxes a method: negative control solid, positive control dotted."""
+    """Draw a pair of boxes per method: negative control solid, positive control dotted."""
     for index, method in enumerate(feature.values):
         for side, treatment in enumerate(feature.controls):
             values = feature.of(method, treatment)
@@ -243,10 +243,7 @@ def draw_triple(
 
 
 def _draw_value(axes: Axes, value: float, place: int, colour: str, *, hollow: bool) -> float:
-    """Draw a marker with its number and return where it stands.
-
-    A hollow marker is not distinguishable from 0.
-    """
+    """Draw a number, hollow if it is not distinguishable from 0, and return its place."""
     at = min(max(value, SHOWN[0]), SHOWN[1])
     mark = "o" if at == value else ">" if at < value else "<"
     face = "white" if hollow else colour

@@ -1,4 +1,4 @@
-"""The command line of the figures: their settings, what they read and their three outputs."""
+"""The command line of the figures: their settings, inputs and three outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outputs = tuple[Path, Path, Path]  # PDF, PNG and CSV
 
 
 class Given(NamedTuple):
-    """What the command line of a figure gives; ``tables`` in the order of their flags."""
+    """The parsed command line of a figure; ``tables`` are in the order of their flags."""
 
     run: Run
     tables: list[pd.DataFrame]
@@ -28,11 +28,7 @@ class Given(NamedTuple):
 
 
 def figure_parser(doc: str | None, settings: type[S]) -> Parser[S]:
-    """Return the parser of a figure's command.
-
-    Arguments:
-        doc: The command's docstring.
-    """
+    """Return the parser of a figure's command, which has the docstring ``doc``."""
     parser = Parser(doc, settings, "figures")
     group = parser.add_argument_group("outputs")
     for kind, text in (("pdf", "vector figure"), ("png", "at 200 dpi"), ("csv", "its numbers")):

@@ -1,4 +1,4 @@
-"""Fig. 6: a block an assay and factor, images above, the numbers of every degradation below."""
+"""Fig. 6: a block per assay and factor, images above, the numbers of every degradation below."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ ONE_DEGRADATION = "no degradation but the first ran here"
 
 @dataclass(frozen=True)
 class Block:
-    """What is shown of an assay and factor.
+    """One block of the figure: an assay and factor.
 
     Attributes:
         conditions: Its degradations, the clean one first.
@@ -82,7 +82,7 @@ class Block:
 def draw(
     run: Run, settings: Settings, table1: pd.DataFrame, features: pd.DataFrame
 ) -> tuple[Figure, Rows]:
-    """Return the figure and its numbers, one block an assay and factor with degradations.
+    """Return the figure and its numbers, one block per assay and factor with degradations.
 
     Arguments:
         table1, features: Table 1 and the table of features.
@@ -193,29 +193,23 @@ def _draw_panels(figure: Figure, block: Block, top: float) -> None:
         left, lowest = (13 + 88 * (index % 2)) * MM, top - LEGEND_HEIGHT
         bottom = lowest - (index // 2 + 1) * PANEL_HEIGHT + 7 * MM
         axes = axes_at(figure, left, bottom, 78 * MM, PANEL_HEIGHT - 14 * MM)
-        _draw_panel(axes, block, metric, feature, title, colours)
+        numbers = {}
+        for at in block.conditions:
+            here = block.numbers[block.numbers["degradation"] == at.degradation]
+            numbers[at.degradation] = {
+                method: estimate_of(here, method, metric, feature=feature)
+                for method in block.methods
+            }
+        from_zero = metric in (FIDELITY_CLEAN, "lpips")
+        scale = 1000.0 if metric == FIDELITY_CLEAN else 1.0
+        draw_groups(axes, numbers, colours, title, scale=scale, from_zero=from_zero)
         label_panel(axes, "abcdefgh"[index])
         _draw_references(axes, block, metric, colours[LOW_RESOLUTION])
     _legend(figure, block.methods, colours, top)
 
 
-def _draw_panel(
-    axes: Axes, block: Block, metric: str, feature: str, title: str, colours: Mapping[str, str]
-) -> None:
-    """Draw one metric: a group of dots a degradation."""
-    numbers = {}
-    for at in block.conditions:
-        here = block.numbers[block.numbers["degradation"] == at.degradation]
-        numbers[at.degradation] = {
-            method: estimate_of(here, method, metric, feature=feature) for method in block.methods
-        }
-    from_zero = metric in (FIDELITY_CLEAN, "lpips")
-    scale = 1000.0 if metric == FIDELITY_CLEAN else 1.0
-    draw_groups(axes, numbers, colours, title, scale=scale, from_zero=from_zero)
-
-
 def _draw_references(axes: Axes, block: Block, metric: str, colour: str) -> None:
-    """Draw what a panel is compared with: the LR given, the floor of KD, or 1 and 0."""
+    """Draw the reference of a panel: the LR given, the floor of KD, or 1 and 0."""
     if metric == FIDELITY_CLEAN:
         for x, at in enumerate(block.conditions):
             here = block.numbers[block.numbers["degradation"] == at.degradation]

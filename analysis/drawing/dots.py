@@ -35,7 +35,7 @@ def draw_groups(
     scale: float = 1.0,
     from_zero: bool = False,
 ) -> None:
-    """Draw a group of dots a condition, one a method, with their intervals.
+    """Draw a group of dots per condition, one per method, with their intervals.
 
     Arguments:
         numbers: By condition, then method.
@@ -91,7 +91,7 @@ def draw_dots(
     right: float | None = None,
     named: bool = True,
 ) -> None:
-    """Draw one metric: a row a method, with its number beside the dot.
+    """Draw one metric: a row per method, with its number beside the dot.
 
     Arguments:
         numbers: By method.

@@ -23,7 +23,7 @@ from analysis.drawing.grids import (
 )
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import DOUBLE_COLUMN
-from analysis.run.description import Assay, Comparison, Run
+from analysis.run.description import Comparison, Run
 from rls.io import Stack, read_intensity, read_stack, read_table, table_path
 from rls.io.names import BICUBIC, EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.errors import InputError
@@ -49,7 +49,7 @@ class Shown:
 
 
 def draw_methods(run: Run, settings: Settings) -> tuple[Figure, Rows]:
-    """Return Fig. 2 and its numbers, one row a panel."""
+    """Return Fig. 2 and its numbers, one row per panel."""
     grids, rows = [], []
     for at in run.comparisons(clean_only=True):
         columns = tuple(dict.fromkeys((HIGH_RESOLUTION, LOW_RESOLUTION, *at.methods)))
@@ -62,42 +62,25 @@ def draw_methods(run: Run, settings: Settings) -> tuple[Figure, Rows]:
     return draw_grids(grids, DOUBLE_COLUMN), rows
 
 
-def draw_without_golgi(run: Run, settings: Settings) -> tuple[Figure, Rows]:
-    """Return Fig. 3 and its numbers, one row a panel.
+def draw_controls(run: Run, settings: Settings, *, golgi: bool) -> tuple[Figure, Rows]:
+    """Return Fig. 3 or 4, LR, SR and HR of both controls, and its numbers, one row per panel.
+
+    Arguments:
+        golgi: Whether the assays that measure the Golgi are shown (Fig. 4), or the others (Fig. 3).
 
     Raises:
-        InputError: Every assay measures the Golgi.
+        InputError: There is no such assay, or the method of the middle column does not run.
     """
-    assays = [assay for assay in run.assays if GOLGI not in assay.features]
+    assays = [assay for assay in run.assays if (GOLGI in assay.features) == golgi]
     if not assays:
+        names = ", ".join(assay.name for assay in run.assays)
         raise InputError(
-            f"Every assay given ({', '.join(a.name for a in run.assays)}) measures the feature "
-            f"'{GOLGI}' and is shown in Fig. 4. Make figure4 instead."
+            f"No assay given ({names}) measures the feature '{GOLGI}', which Fig. 4 is about. Add "
+            f"such an assay to run.assays, or make figure3."
+            if golgi
+            else f"Every assay given ({names}) measures the feature '{GOLGI}' and is shown in "
+            f"Fig. 4. Make figure4 instead."
         )
-    return draw_controls(run, assays, settings)
-
-
-def draw_golgi(run: Run, settings: Settings) -> tuple[Figure, Rows]:
-    """Return Fig. 4 and its numbers, one row a panel.
-
-    Raises:
-        InputError: No assay measures the Golgi.
-    """
-    assays = [assay for assay in run.assays if GOLGI in assay.features]
-    if not assays:
-        raise InputError(
-            f"No assay given ({', '.join(a.name for a in run.assays)}) measures the feature "
-            f"'{GOLGI}', which Fig. 4 is about. Add such an assay to run.assays, or make figure3."
-        )
-    return draw_controls(run, assays, settings)
-
-
-def draw_controls(run: Run, assays: Sequence[Assay], settings: Settings) -> tuple[Figure, Rows]:
-    """Return a figure of LR, SR and HR for both controls of every assay, and its numbers.
-
-    Raises:
-        InputError: The method of the middle column does not run.
-    """
     method = settings.super_resolution
     if method not in run.methods:
         raise InputError(
@@ -247,7 +230,7 @@ def grid_rows(
 
 
 def shown_rows(at: Comparison, shown: Shown, columns: Sequence[str]) -> Rows:
-    """Return one row a panel: which cell it shows, and its difference to the HR cell beside it."""
+    """Return one row per panel: the cell that it shows, and its difference to HR."""
     rows = []
     for method in columns:
         for name, treatment in shown.treatments.items():

@@ -165,7 +165,9 @@ def draw_grids(grids: Sequence[Grid], width: float) -> Figure:
 
 def grid_height(grid: Grid, width: float) -> float:
     """Return the height in inches of a block that is ``width`` inches wide."""
-    return HEADING + len(grid.rows) * (_panel_side(grid, width) + GAP) + _gaps(grid) + LEGEND
+    pairs = zip(grid.rows, grid.rows[1:], strict=False)
+    gaps = ROW_GAP * sum(one.treatment != after.treatment for one, after in pairs)
+    return HEADING + len(grid.rows) * (_panel_side(grid, width) + GAP) + gaps + LEGEND
 
 
 def draw_grid(figure: Figure, grid: Grid, top: float, width: float) -> None:
@@ -200,13 +202,15 @@ def _draw_row(
     figure: Figure, grid: Grid, row: GridRow, y: float, side: float, *, first: bool
 ) -> None:
     """Draw the panels of a row, ``y`` inches above the bottom; the first row bears headings."""
+    longest = max(map(len, grid.columns))
+    size = float(np.clip(side * 72 / (0.58 * longest), 6.0, 7.0))
     for cell_index, panels in enumerate(row.cells):
         x = LEFT + cell_index * (len(grid.columns) * (side + GAP) + GROUP_GAP)
         for column, panel in enumerate(panels):
             axes = axes_at(figure, x, y, side, side)
             show_image(axes, panel)
             if first:
-                axes.set_title(grid.columns[column], fontsize=_heading_size(grid, side), pad=2)
+                axes.set_title(grid.columns[column], fontsize=size, pad=2)
             if first and cell_index == 0 and column == 0:
                 draw_scale_bar(axes, grid.image_um, linewidth=1.8)
             x += side + GAP
@@ -254,13 +258,6 @@ def _rank(name: str, seed: int) -> bytes:
     return hashlib.blake2b(f"{seed}|{name}|shown".encode(), digest_size=8).digest()
 
 
-def _gaps(grid: Grid) -> float:
-    changes = sum(
-        a.treatment != b.treatment for a, b in zip(grid.rows, grid.rows[1:], strict=False)
-    )
-    return changes * ROW_GAP
-
-
 def _panel_side(grid: Grid, width: float) -> float:
     groups = max(len(row.cells) for row in grid.rows)
     available = width - LEFT - RIGHT - (groups - 1) * GROUP_GAP
@@ -273,11 +270,6 @@ def _row_label(name: str, room: int) -> str:
     if len(lines) <= 2 and all(len(line) <= room for line in lines):
         return "\n".join(lines)
     return name[: max(3, room - 1)] + "…"
-
-
-def _heading_size(grid: Grid, side: float) -> float:
-    longest = max(len(name) for name in grid.columns)
-    return float(np.clip(side * 72 / (0.58 * longest), 6.0, 7.0))
 
 
 def _channel_legend(figure: Figure, grid: Grid, bottom: float) -> None:

@@ -42,7 +42,7 @@ def read_lengths(tables: Sequence[Path], labels: Sequence[str]) -> dict[str, pd.
     """Return the tables by label.
 
     Raises:
-        InputError: There is not one label a table, or a table has no step length.
+        InputError: There is not one label per table, or a table has no step length.
     """
     if len(labels) != len(tables) or len(set(labels)) != len(labels):
         raise InputError(
@@ -73,19 +73,12 @@ def numbers_of(tables: Mapping[str, pd.DataFrame], settings: Settings) -> Rows:
             for metric, function in STATISTICS[quantity].items():
                 found = _row(metric, function, values, settings)
                 rows.append({"generator": label, "quantity": quantity, **found})
-        both = shared_terms(table)
-        if both is not None:
+        terms = [by_style(table, name) for name in ("half_log_det", "log_p_flow")]
+        if not any(term.empty for term in terms):
+            both = pd.concat(terms, axis=1, join="inner").to_numpy()  # (styles, 2)
             at = {"generator": label, "quantity": "half_log_det and log_p_flow"}
             rows.append({**at, **_row("correlation", _correlation, both, settings)})
     return rows
-
-
-def shared_terms(table: pd.DataFrame) -> np.ndarray | None:
-    """Return determinant term and log p_F of the styles with both, (styles, 2); None without."""
-    terms = [by_style(table, name) for name in ("half_log_det", "log_p_flow")]
-    if any(term.empty for term in terms):
-        return None
-    return pd.concat(terms, axis=1, join="inner").to_numpy()
 
 
 def _correlation(values: np.ndarray) -> float:
@@ -163,7 +156,7 @@ def draw_terms(axes: Axes, tables: Mapping[str, pd.DataFrame]) -> None:
 def _histogram(
     axes: Axes, values: np.ndarray, edges: np.ndarray, colour: str, label: str, line: str = "-"
 ) -> None:
-    """Draw the outline of a histogram, filled where the line is solid; ends hold what is beyond."""
+    """Draw the outline of a histogram, filled under a solid line; end bins hold all beyond."""
     clipped, bins = np.clip(values, edges[0], edges[-1]), list(edges)
     look: Look = {"bins": bins, "density": True, "color": colour}
     axes.hist(clipped, histtype="step", linestyle=line, label=label, **look)

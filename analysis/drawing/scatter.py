@@ -1,4 +1,4 @@
-"""HR against SR per cell: above a scatter, below Bland-Altman's differences, a column a method."""
+"""HR against SR per cell: a scatter above Bland-Altman's differences, one column per method."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ INSIDE = (0.5, 99.5)  # percentiles of all values that the axes span; other valu
 
 
 def draw(run: Run, settings: Settings, table: pd.DataFrame) -> tuple[Figure, Rows]:
-    """Return the figure and its numbers, one block an assay, factor and feature.
+    """Return the figure and its numbers, one block per assay, factor and feature.
 
     Arguments:
         table: The table of features.
@@ -115,7 +115,7 @@ def _side(across: int) -> float:
 
 
 def _height(counts: Sequence[int], across: int) -> float:
-    """Return the height in inches of blocks of so many methods."""
+    """Return the height in inches of blocks with these numbers of methods."""
     return sum(HEAD + math.ceil(count / across) * _row(_side(across)) for count in counts)
 
 
@@ -138,7 +138,9 @@ def draw_block(
 ) -> None:
     """Draw a scatter and a Bland-Altman panel for every method of one feature."""
     colours = method_colours(list(feature.values))
-    side, limits, span = _side(across), _limits(feature), _span(feature)
+    side, span = _side(across), _span(feature)
+    finite = [values[np.isfinite(values)] for values in feature.values.values()]
+    limits = _around(np.concatenate(finite))
     lines = LINE * _lines(side)
     for index, (method, one) in enumerate(found.items()):
         row, column = divmod(index, across)
@@ -242,7 +244,7 @@ def _write_caption(axes: Axes, method: str, colour: str, found: Agreement, side:
     if math.isfinite(r.value):
         interval = [f"[{r.low:.2f}, {r.high:.2f}]"] if math.isfinite(r.low) else []
         told = [f"r {r.value:.2f}", *interval]
-    counted = [f"{found.n_cells} cells", *([_units(r.n, r.unit)] if r.n else [])]
+    counted = [f"{found.n_cells} cells", *([f"{r.n} {r.unit}{'s' * (r.n != 1)}"] if r.n else [])]
     narrow = side < NARROW
     parts = [*told, *counted] if narrow else [" ".join(told), ", ".join(counted)]
     above: Look = {
@@ -262,10 +264,6 @@ def _write_caption(axes: Axes, method: str, colour: str, found: Agreement, side:
         fontweight="bold",
         **above,
     )
-
-
-def _units(n: int, unit: str) -> str:
-    return f"{n} {unit}" + ("s" if n != 1 else "")
 
 
 def _legend(part: SubFigure, feature: FeatureValues, height: float) -> None:
@@ -300,11 +298,6 @@ def _axis_label(what: str, feature: FeatureValues, between: str = " ") -> str:
     """Return an axis label with the feature's unit; the feature's name stands in the heading."""
     unit = unit_of(feature.column)
     return f"{what}{between}({unit})" if unit else what
-
-
-def _limits(feature: FeatureValues) -> tuple[float, float]:
-    """Return the range of the values of HR and of all methods."""
-    return _around(np.concatenate([v[np.isfinite(v)] for v in feature.values.values()]))
 
 
 def _span(feature: FeatureValues) -> tuple[float, float]:

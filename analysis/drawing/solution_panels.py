@@ -18,7 +18,7 @@ from analysis.numbers.conformal import Intervals, summarise
 POINTS_PER_TREATMENT = 40
 HELD, MISSED, GREY = "#0072B2", "#D55E00", "#7F7F7F"
 HOLLOW = "none"
-# What errs, its name in the legend, its marker, and its colour.
+# Name in the table, name in the legend, marker and colour of each error.
 ERRORS = (
     ("one_solution", "one solution", "o", HOLLOW),
     ("mean_of_solutions", "their mean", "o", HELD),

@@ -1,4 +1,4 @@
-"""Fig. 8: several solutions for one LR image; images left, what they say of the feature right."""
+"""Fig. 8: several solutions for one LR image; images left, their feature right."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RIGHT_FROM, LEAST_HEIGHT = 116 * MM, 120 * MM
 
 @dataclass(frozen=True)
 class Shown:
-    """What one comparison shows.
+    """The contents of one block: a comparison.
 
     Attributes:
         images: ``images[image_id]`` are (c, y, x) in [0, 1]: LR, HR, then the solutions.
@@ -135,7 +135,7 @@ def read_images(
 
 
 def numbers_of(shown: Shown, settings: Figure8Settings) -> Rows:
-    """Return the numbers behind the panels: (b) one row a cell, then those of the table."""
+    """Return the numbers behind the panels: (b) one row per cell, then those of the table."""
     cells, rows = shown.cells, []
     centre = summarise(cells.values, settings.level).centre
     for i, name in enumerate(cells.table["image_id"]):
@@ -177,7 +177,7 @@ def _draw_one(figure: Figure, shown: Shown, top: float, settings: Figure8Setting
 
 
 def _draw_images(figure: Figure, shown: Shown, top: float, settings: Figure8Settings) -> None:
-    """Draw a row of images a cell, the treatments at their left, and a note below."""
+    """Draw a row of images per cell, the treatments at their left, and a note below."""
     assay = shown.at.assay
     colours = channel_colours(
         shown.channels, assay.nucleus_channel, assay.marker_channel, settings.palette

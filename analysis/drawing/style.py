@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, fonts and one colour a method."""
+"""One look for every figure: sizes, fonts and one colour per method."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ NEGATIVE = "#8C8C8C"
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
-    """Return one colour a method, all different; a known method always has its own.
+    """Return one colour per method, all different; a known method always has its own.
 
     A method that :data:`COLOURS` does not know gets a colour by its rank among the unknown ones, in
     golden-ratio steps of the hue, so that adding a method changes no other method's colour.
@@ -126,13 +126,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def new_stack(width: float, heights: Sequence[float]) -> tuple[Figure, list[float]]:
-    """Return a figure for blocks under one another, and the upper edge of each.
+    """Return a figure for blocks under one another, and the upper edge of each block.
 
-    Arguments:
-        width, heights: Width of the figure and height of every block, in inches.
-
-    Returns:
-        The figure, and inches from its lower edge.
+    Every length is in inches; edges are measured from the bottom of the figure.
     """
     edges = list(accumulate(heights, sub, initial=sum(heights)))
     return new_figure(width, edges[0]), edges[:-1]
@@ -154,23 +150,13 @@ def new_blocks(titles: Sequence[str], heights: Sequence[float]) -> tuple[Figure,
     parts = figure.subfigures(len(titles), 1, squeeze=False, height_ratios=list(heights))[:, 0]
     letters = string.ascii_lowercase if len(titles) > 1 else ""
     for index, (part, title, height) in enumerate(zip(parts, titles, heights, strict=True)):
-        _write_heading(part, title, letters[index : index + 1], height)
+        letter = letters[index : index + 1]
+        x, y = 0.035 if letter else 0.012, 1 - 1.5 * MM / height
+        if letter:
+            upper = 1 - 1.2 * MM / height
+            part.text(0.012, upper, letter, fontsize=9.5, fontweight="bold", va="top")
+        part.suptitle(title, x=x, y=y, ha="left", va="top", fontsize=8, fontweight="bold")
     return figure, list(parts)
-
-
-def _write_heading(part: SubFigure, title: str, letter: str, height: float) -> None:
-    """Write letter and title into the upper left corner of a block ``height`` inches high."""
-    if letter:
-        part.text(0.012, 1 - 1.2 * MM / height, letter, fontsize=9.5, fontweight="bold", va="top")
-    part.suptitle(
-        title,
-        x=0.035 if letter else 0.012,
-        y=1 - 1.5 * MM / height,
-        ha="left",
-        va="top",
-        fontsize=8,
-        fontweight="bold",
-    )
 
 
 def label_panel(axes: Axes, letter: str) -> None:

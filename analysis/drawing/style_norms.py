@@ -63,7 +63,7 @@ def numbers_of(
     assay: Assay, norms: Mapping[str, np.ndarray], dimensions: int, n_fit: int, settings: Settings
 ) -> Rows:
     """Return mean and standard deviation of every transform, beside those of chi-squared."""
-    # The generator belongs to no factor and degradation.
+    # The generator has no factor and no degradation.
     at = Comparison(0, "", (), clean=True, assay=assay, folder=Path())
     expected = {"squared_norm_mean": dimensions, "squared_norm_sd": math.sqrt(2 * dimensions)}
     rows: Rows = []

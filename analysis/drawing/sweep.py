@@ -21,7 +21,6 @@ from analysis.drawing.settings import Settings
 from analysis.drawing.style import (
     DOUBLE_COLUMN,
     MM,
-    Look,
     axes_at,
     in_style,
     method_colours,
@@ -78,7 +77,7 @@ class Block:
 
 
 def draw(run: Run, method: str, settings: Settings) -> tuple[Figure, Rows]:
-    """Return the figure, one block an assay and factor, and its numbers."""
+    """Return the figure, one block per assay and factor, and its numbers."""
     blocks: list[Block] = []
     rows: Rows = []
     for at in run.comparisons(clean_only=True):
@@ -194,8 +193,7 @@ def _draw_point(
     if math.isfinite(row["low"]):
         axes.plot([x, x], [row["low"] * scale, row["high"] * scale], color=colour, linewidth=1.1)
     face = colour if filled else "white"
-    look: Look = {"markersize": 4, "markeredgecolor": colour, "markerfacecolor": face}
-    axes.plot(x, row["value"] * scale, "o", **look)
+    axes.plot(x, row["value"] * scale, "o", color=colour, markersize=4, markerfacecolor=face)
     if row["own"]:
         axes.axvline(x, color="black", linestyle="--", linewidth=0.6, zorder=0)
 

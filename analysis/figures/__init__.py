@@ -1,1 +1,1 @@
-"""The figures of the article: one command a figure, writing PDF, PNG and its numbers as CSV."""
+"""The figures of the article: one command per figure, writing PDF, PNG and its numbers as CSV."""

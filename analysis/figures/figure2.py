@@ -20,8 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.example_cells import draw_methods
     from analysis.drawing.style import save_outputs
 
-    drawn = draw_methods(given.run, given.settings)
-    save_outputs(drawn, given.outputs, "figure2")
+    save_outputs(draw_methods(given.run, given.settings), given.outputs, "figure2")
 
 
 if __name__ == "__main__":

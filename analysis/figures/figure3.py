@@ -16,11 +16,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Draw Fig. 3."""
     given = parse_figure(__doc__, argv)
     # Imported here, so that --help does not wait for matplotlib.
-    from analysis.drawing.example_cells import draw_without_golgi
+    from analysis.drawing.example_cells import draw_controls
     from analysis.drawing.style import save_outputs
 
-    drawn = draw_without_golgi(given.run, given.settings)
-    save_outputs(drawn, given.outputs, "figure3")
+    save_outputs(draw_controls(given.run, given.settings, golgi=False), given.outputs, "figure3")
 
 
 if __name__ == "__main__":

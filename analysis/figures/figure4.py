@@ -15,11 +15,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Draw Fig. 4."""
     given = parse_figure(__doc__, argv)
     # Imported here, so that --help does not wait for matplotlib.
-    from analysis.drawing.example_cells import draw_golgi
+    from analysis.drawing.example_cells import draw_controls
     from analysis.drawing.style import save_outputs
 
-    drawn = draw_golgi(given.run, given.settings)
-    save_outputs(drawn, given.outputs, "figure4")
+    save_outputs(draw_controls(given.run, given.settings, golgi=True), given.outputs, "figure4")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fig. 5: a feature measured on HR and on every method, both controls, and whether it survived.
 
-One block an assay, factor and feature, lettered: (a) translocation, (b) Golgi where both run.
+One block per assay, factor and feature, lettered: (a) translocation, (b) Golgi where both run.
 Boxes: negative control solid, positive control dotted. Beside them the triple: shift kept
 (SR over HR difference of medians), within-treatment sd ratio, within-treatment correlation of SR
 and HR. An effect size alone can be large with no information per cell, so the three stand
@@ -24,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.boxes import draw
     from analysis.drawing.style import save_outputs
 
-    drawn = draw(given.run, given.settings, *given.tables)
-    save_outputs(drawn, given.outputs, "figure5")
+    save_outputs(draw(given.run, given.settings, *given.tables), given.outputs, "figure5")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.degradations import draw
     from analysis.drawing.style import save_outputs
 
-    drawn = draw(given.run, given.settings, *given.tables)
-    save_outputs(drawn, given.outputs, "figure6")
+    save_outputs(draw(given.run, given.settings, *given.tables), given.outputs, "figure6")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.ablations import draw
     from analysis.drawing.style import save_outputs
 
-    drawn = draw(given.run, given.settings, *given.tables)
-    save_outputs(drawn, given.outputs, "figure7")
+    save_outputs(draw(given.run, given.settings, *given.tables), given.outputs, "figure7")
 
 
 if __name__ == "__main__":

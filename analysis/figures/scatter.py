@@ -1,7 +1,7 @@
 """HR against SR per cell, with Bland-Altman below: whether single cells kept their feature.
 
-One block an assay, factor and feature, a column a method. Above, each cell's value on SR over that
-on HR; dashed: equality; r is the correlation inside treatments, with its interval over wells.
+One block per assay, factor and feature, one column per method. Above, each cell's value on SR over
+that on HR; dashed: equality; r is the correlation inside treatments, with its interval over wells.
 Below, the difference SR - HR over the mean of the two: bias (solid) and limits of agreement
 (dashed), between which 95 % of cells should lie. Negative control grey, positive control in the
 method's colour. A method that knows the treatment and nothing of a cell makes two clouds that lie
@@ -24,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.scatter import draw
     from analysis.drawing.style import save_outputs
 
-    drawn = draw(given.run, given.settings, *given.tables)
-    save_outputs(drawn, given.outputs, "figure_scatter")
+    save_outputs(draw(given.run, given.settings, *given.tables), given.outputs, "figure_scatter")
 
 
 if __name__ == "__main__":

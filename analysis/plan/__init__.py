@@ -1,1 +1,1 @@
-"""What a run would cost, before it is begun: jobs, processor and GPU hours, memory, disk."""
+"""The cost of a run before it begins: jobs, processor and GPU hours, memory and disk."""

@@ -29,7 +29,7 @@ CHECKPOINTS = 3  # two are kept while a third is written
 
 @dataclass(frozen=True)
 class Cost:
-    """What one rule's jobs cost together; memory is the largest job's request."""
+    """The cost of all jobs of a rule; memory is the largest job's request."""
 
     jobs: int = 0
     processor_s: float = 0.0
@@ -39,18 +39,19 @@ class Cost:
     basis: str = ""
 
     def __add__(self, other: Cost) -> Cost:
+        parts = [*self.basis.split(", "), *other.basis.split(", ")]
         return Cost(
             self.jobs + other.jobs,
             self.processor_s + other.processor_s,
             self.gpu_s + other.gpu_s,
             max(self.memory_mb, other.memory_mb),
             self.disk_mb + other.disk_mb,
-            _both(self.basis, other.basis),
+            ", ".join(dict.fromkeys(filter(None, parts))),
         )
 
 
 def cost_of(job: Job, config: Config, sizes: Sizes, rates: Rates, tflop_s: float) -> Cost:
-    """Return what a job costs."""
+    """Return the cost of a job."""
     kind = kind_of(job.rule, job.wildcards, config)
     units = sizes.units(job.rule, job.wildcards)
     seconds, basis = rates.processor_seconds(kind, units)
@@ -117,20 +118,14 @@ def hours(seconds: float) -> str:
 
 def _cells(cost: Cost) -> tuple[str, ...]:
     gpu = hours(cost.gpu_s) if cost.gpu_s else "-"
-    memory = f"{cost.memory_mb / 1000:.1f} GB"
-    return (f"{cost.jobs:,}", hours(cost.processor_s), gpu, memory, _megabytes(cost.disk_mb))
+    memory, disk = f"{cost.memory_mb / 1000:.1f} GB", f"{cost.disk_mb:.1f} MB"
+    if cost.disk_mb >= 1000:
+        disk = f"{cost.disk_mb / 1000:,.1f} GB"
+    return (f"{cost.jobs:,}", hours(cost.processor_s), gpu, memory, disk)
 
 
-def _megabytes(value: float) -> str:
-    return f"{value / 1000:,.1f} GB" if value >= 1000 else f"{value:.1f} MB"
-
-
-def _both(one: str, other: str) -> str:
-    return ", ".join(dict.fromkeys(part for part in (*one.split(", "), *other.split(", ")) if part))
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Return the command line."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the plan."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis.plan",
         description=__doc__,
@@ -144,12 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gpu-tflop-s", type=float, default=GPU_TFLOP_S, help="sustained speed of your GPU"
     )
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print the plan."""
-    args = make_parser().parse_args(argv)
+    args = parser.parse_args(argv)
     if not args.gpu_tflop_s > 0:
         raise InputError(f"Found --gpu-tflop-s {args.gpu_tflop_s:g}, expected more than 0.")
     config, rates = read_config(args.configfile), Rates.read(args.rates)

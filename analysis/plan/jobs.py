@@ -21,7 +21,7 @@ NO_WORK = ("all",)  # rules that only collect
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its rule, what it writes and what it asks for."""
+    """One job: its rule, its outputs and its requests."""
 
     rule: str
     wildcards: Mapping[str, str] = field(default_factory=dict)

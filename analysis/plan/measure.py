@@ -28,20 +28,7 @@ from rls.runtime.errors import InputError
 
 USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
 LEAST_MB = 1e-6
-FASTEST_GFLOP_S = 100.0  # A fit to small jobs must not promise more than this of one core.
-
-
-def used_seconds(folder: Path, job: Job) -> float | None:
-    """Return the processor seconds in a job's log; None where there is none."""
-    path = folder / job.log
-    found = USED.findall(path.read_text(errors="replace")) if job.log and path.is_file() else []
-    return float(found[-1]) if found else None
-
-
-def left_mb(folder: Path, job: Job) -> float:
-    """Return the MB of a job's outputs that are still there."""
-    paths = (folder / name for name in job.outputs)
-    return sum(path.stat().st_size for path in paths if path.is_file()) / 1e6
+FASTEST_GFLOP_S = 100.0  # the most of one core; a fit to small jobs must not promise more
 
 
 def ran(folder: Path, configs: Sequence[Path]) -> list[tuple[Job, str, Units, float, float]]:
@@ -53,11 +40,12 @@ def ran(folder: Path, configs: Sequence[Path]) -> list[tuple[Job, str, Units, fl
     config = read_config(configs)
     sizes, rows = Sizes(config), []
     for job in planned_jobs(configs, folder):
-        seconds = used_seconds(folder, job)
-        if seconds is not None:
+        log = folder / job.log
+        used = USED.findall(log.read_text(errors="replace")) if job.log and log.is_file() else []
+        if used:
             what = (job.rule, job.wildcards)
             units, raw = sizes.units(*what), sizes.raw_mb(*what)
-            rows.append((job, kind_of(*what, config), units, seconds, raw))
+            rows.append((job, kind_of(*what, config), units, float(used[-1]), raw))
     if not rows:
         raise InputError(
             f"Found no log of a job of this configuration in {folder} that ends with what it used. "
@@ -93,7 +81,9 @@ def measure(runs: Sequence[tuple[Path, Sequence[Path]]], machine: str, made_by: 
     for folder, configs in runs:
         for job, kind, units, taken, raw in ran(folder, configs):
             seconds[kind].append((units, taken))
-            disk[kind].append(({"raw": raw}, max(left_mb(folder, job), LEAST_MB)))
+            paths = (folder / name for name in job.outputs)
+            left_mb = sum(path.stat().st_size for path in paths if path.is_file()) / 1e6
+            disk[kind].append(({"raw": raw}, max(left_mb, LEAST_MB)))
     return Rates(
         machine,
         made_by,
@@ -110,16 +100,13 @@ def check(folder: Path, configs: Sequence[Path], rates: Rates) -> str:
     for _, kind, units, taken, _ in ran(folder, configs):
         planned[kind] += rates.processor_seconds(kind, units)[0]
         used[kind] += taken
-    rows = [*sorted(used, key=lambda kind: -used[kind])]
+    kinds = sorted(used, key=lambda kind: -used[kind])
+    planned["together"], used["together"] = sum(planned.values()), sum(used.values())
     lines = [f"{'':36}{'planned s':>10}{'used s':>10}{'ratio':>8}"]
-    for kind in rows:
-        lines.append(_line(kind, planned[kind], used[kind]))
-    lines.append(_line("together", sum(planned.values()), sum(used.values())))
+    for name in (*kinds, "together"):
+        ratio = planned[name] / used[name]
+        lines.append(f"{name:36}{planned[name]:10.1f}{used[name]:10.1f}{ratio:8.2f}")
     return "\n".join(lines)
-
-
-def _line(name: str, planned: float, used: float) -> str:
-    return f"{name:36}{planned:10.1f}{used:10.1f}{planned / used:8.2f}"
 
 
 def _folder_and_configs(values: Sequence[str]) -> tuple[Path, list[Path]]:

@@ -8,13 +8,12 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from analysis.run.description import Assay
 from rls import __version__
-from rls.io import read_table, read_weights
+from rls.io import read_table
 from rls.io.names import GAN, OK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,15 +53,13 @@ def devices(logs: Path | None) -> str:
         return ""
     found: dict[str, None] = {}
     for path in sorted(logs.rglob("*.log")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            match = re.match(r"device: (.+)", line)
-            if match:
-                found[match.group(1)] = None
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found |= dict.fromkeys(re.findall(r"^device: (.+)", text, re.M))
     return "; ".join(found)
 
 
 def job_times(benchmarks: Path | None) -> pd.DataFrame:
-    """Return the number of jobs a rule, their total seconds and the largest memory.
+    """Return the number of jobs per rule, their total seconds and the largest memory.
 
     Arguments:
         benchmarks: Snakemake's benchmark files: one folder or file a rule, tab-separated, with
@@ -97,7 +94,7 @@ def readable_time(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells an assay used.
+    """The cells that an assay used.
 
     Attributes:
         table: selection.csv.
@@ -143,8 +140,3 @@ def treated_share(selection: Selection, negative_control: str) -> float:
     if total == 0:
         return float("nan")
     return float(gan.loc[gan["treatment"] != negative_control, "n_cells"].sum() / total)
-
-
-def generator_header(path: Path) -> dict[str, Any]:
-    """Return the header of a generator's weights."""
-    return read_weights(path, kind="generator")[1]

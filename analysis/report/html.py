@@ -10,11 +10,12 @@ from html import escape
 import pandas as pd
 
 INTERVAL = re.compile(r"(\[[^\]]*\])")
+SOFT = r'<span class="interval">\1</span>'  # draws it lighter
 
 
 def paragraph(text: str, kind: str = "") -> str:
     """Return a paragraph of plain text."""
-    return f"<p{_kind(kind)}>{escape(text)}</p>"
+    return f"<p{_class(kind)}>{escape(text)}</p>"
 
 
 def heading(text: str, anchor: str, level: int = 2) -> str:
@@ -46,15 +47,16 @@ def table(
         numbers: Columns to be set flush right.
         reference: Positions of rows that are no method (HR, LR, floor) and are tinted.
     """
-    head = "".join(f"<th{_number(c in numbers)}>{escape(str(c))}</th>" for c in frame.columns)
+    kinds = [_class("number" if name in numbers else "") for name in frame.columns]
+    names = zip(kinds, frame.columns, strict=True)
+    head = "".join(f"<th{kind}>{escape(str(name))}</th>" for kind, name in names)
     body = []
     for position, row in enumerate(frame.itertuples(index=False)):
         cells = "".join(
-            f"<td{_number(name in numbers)}>{_soften(escape(str(value)))}</td>"
-            for name, value in zip(frame.columns, row, strict=True)
+            f"<td{kind}>{INTERVAL.sub(SOFT, escape(str(value)))}</td>"
+            for kind, value in zip(kinds, row, strict=True)
         )
-        kind = ' class="reference"' if position in reference else ""
-        body.append(f"<tr{kind}>{cells}</tr>")
+        body.append(f"<tr{_class('reference' * (position in reference))}>{cells}</tr>")
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     return (
         f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>'
@@ -65,7 +67,7 @@ def table(
 def image(png: bytes, alternative: str, kind: str = "") -> str:
     """Return an image with its bytes inside the page."""
     data = base64.b64encode(png).decode()
-    return f'<img{_kind(kind)} src="data:image/png;base64,{data}" alt="{escape(alternative)}">'
+    return f'<img{_class(kind)} src="data:image/png;base64,{data}" alt="{escape(alternative)}">'
 
 
 def figure(picture: str, caption: str) -> str:
@@ -85,13 +87,5 @@ def restructured(text: str) -> str:
     return "<br>".join(parts)
 
 
-def _soften(text: str) -> str:
-    return INTERVAL.sub(r'<span class="interval">\1</span>', text)
-
-
-def _kind(kind: str) -> str:
+def _class(kind: str) -> str:
     return f' class="{kind}"' if kind else ""
-
-
-def _number(is_number: bool) -> str:
-    return ' class="number"' if is_number else ""

@@ -26,7 +26,8 @@ SECTIONS: Mapping[str, tuple[str, Callable[[Sources], str]]] = {
 
 def page(sources: Sources) -> str:
     """Return the whole page."""
-    title = sections.title_of(sources)
+    assays = ", ".join(assay.label for assay in sources.run.assays)
+    title = f"Super-resolution by regularised latent search: {assays}"
     links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, (name, _) in SECTIONS.items())
     body = [f"<h1>{escape(title)}</h1>"]
     body.append(

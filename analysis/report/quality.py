@@ -1,4 +1,4 @@
-"""The report's section on quality: how many crops have each flag, and what they look like."""
+"""The report's section on quality: the number of crops with each flag, and examples."""
 
 from __future__ import annotations
 
@@ -69,24 +69,19 @@ def _examples(folder: Path, assay: Assay) -> str:
             continue
         panels = [composite(unit[i][places], ordered, colours) for i in chosen]
         text = f"{name.replace('_', ' ')}: {MEANING[name]}"
-        picture = html.image(_png(_strip(panels)), text, "flagged")
+        picture = html.image(_strip(panels), text, "flagged")
         rows.append(html.figure(picture, escape(text)))
     return "".join(rows)
 
 
-def _png(picture: np.ndarray) -> bytes:
-    """Return a picture (y, x, 3) uint8 as the bytes of a PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _strip(panels: list[np.ndarray]) -> np.ndarray:
-    """Return panels (y, x, 3) in [0, 1] side by side on white, (y, x, 3) uint8."""
+def _strip(panels: list[np.ndarray]) -> bytes:
+    """Return panels (y, x, 3) in [0, 1] side by side on white, as the bytes of a PNG."""
     times = max(-(-LEAST_PX // panels[0].shape[0]), 1)
     size = panels[0].shape[0] * times
     canvas = np.full((size, len(panels) * (size + GAP_PX) - GAP_PX, 3), 255, np.uint8)
     for i, panel in enumerate(panels):
         big = np.rint(255 * panel).astype(np.uint8).repeat(times, axis=0).repeat(times, axis=1)
         canvas[:, i * (size + GAP_PX) : i * (size + GAP_PX) + size] = big
-    return canvas
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The sections of the report, each a function from what a run wrote to HTML."""
+"""The sections of the report, each a function that returns HTML."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ from analysis.report.facts import (
     ROOT,
     commit,
     devices,
-    generator_header,
     job_times,
     read_selection,
     readable_time,
@@ -39,6 +38,7 @@ from analysis.report.facts import (
     versions,
 )
 from analysis.run.description import Assay, Run
+from rls.io import read_weights
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.errors import InputError
 
@@ -78,7 +78,7 @@ ACCURACY = "accuracy LR / SR / HR, %"
 
 @dataclass(frozen=True)
 class Sources:
-    """Where everything lies that the report shows.
+    """The locations of everything that the report shows.
 
     Attributes:
         tables, figures: The long CSVs and the PNGs of this run.
@@ -103,13 +103,6 @@ class Sources:
         return next((one.label for one in self.run.assays if one.name == assay), assay)
 
 
-def title_of(sources: Sources) -> str:
-    """Return the title, which names the assays and says which are simulated."""
-    return "Super-resolution by regularised latent search: " + ", ".join(
-        assay.label for assay in sources.run.assays
-    )
-
-
 def what_was_run(sources: Sources) -> str:
     """Return assays, factors, methods, device, versions, seed, commit and time."""
     run = sources.run
@@ -126,12 +119,8 @@ def what_was_run(sources: Sources) -> str:
         "Commit": commit(),
         "Time": f"{total} of jobs, one after the other" if total else "",
     }
-    return html.facts(pairs) + _time_table(times)
-
-
-def _time_table(times: pd.DataFrame) -> str:
     if times.empty:
-        return ""
+        return html.facts(pairs)
     shown = pd.DataFrame(
         {
             "rule": times["rule"],
@@ -143,11 +132,12 @@ def _time_table(times: pd.DataFrame) -> str:
         }
     )
     body = html.table(shown, numbers=["jobs", "time", "largest memory, MB"])
-    return f"<details><summary>Time and memory by rule</summary>{body}</details>"
+    details = f"<details><summary>Time and memory by rule</summary>{body}</details>"
+    return html.facts(pairs) + details
 
 
 def headline(sources: Sources) -> str:
-    """Return the numbers that a reader wants first, one row a comparison and feature."""
+    """Return the numbers that a reader wants first, one row per comparison and feature."""
     figure5, table2 = sources.numbers("figure5"), sources.numbers("table2")
     if figure5 is None or table2 is None:
         return html.paragraph("No headline: Fig. 5 or Table 2 is not part of this report.")
@@ -228,7 +218,7 @@ def generators(sources: Sources) -> str:
         if picture.is_file():
             alternative = f"samples of the generator of {assay.label}"
             shown = html.image(picture.read_bytes(), alternative, "samples")
-        note = _generator_note(assay, generator_header(path), path)
+        note = _generator_note(assay, read_weights(path, kind="generator")[1], path)
         pages.append(html.figure(shown, escape(note)))
     return "".join(pages)
 
@@ -294,7 +284,7 @@ def _wide(title: str, part: pd.DataFrame, columns: Mapping[str, Column]) -> str:
 
 
 def _design(part: pd.DataFrame) -> list[str]:
-    """Return what the design lets the accuracies of Table 2 mean; nothing under another table."""
+    """Return the warnings of the design under Table 2; nothing under another table."""
     found = part.dropna(subset="value").set_index("metric")
     warnings = [found.loc[name] for name in WARNINGS if name in found.index]
     pages = [html.paragraph(f"{row['reason']}.", "warning") for row in warnings if row["value"]]
@@ -314,13 +304,13 @@ def _units(part: pd.DataFrame) -> list[str]:
 
 
 def limits(sources: Sources) -> str:
-    """Return what may and may not be concluded."""
+    """Return the conclusions that the numbers do and do not allow."""
     simulated = any(assay.simulated for assay in sources.run.assays)
     return html.bullets([SIMULATED, *LIMITS] if simulated else LIMITS)
 
 
 def files(sources: Sources) -> str:
-    """Return a table of where everything lies."""
+    """Return a table of the paths of all files."""
     rows = [{"what": f"{path.stem} (long CSV)", "file": str(path)} for path in sources.tables]
     for path in sources.figures:
         name = f"{path.stem} (png; pdf and csv beside it)"

@@ -1,1 +1,1 @@
-"""What a run is: its configuration, conditions, files, sizes, and what each job asks for."""
+"""The description of a run: its configuration, conditions, files, sizes and requests."""

@@ -1,4 +1,4 @@
-"""Which flags a job's command is given, from the configuration and from what the job reads.
+"""The flags of a job's command, from the configuration and from the job's inputs.
 
 Every method is a function for ``params:`` of a rule, or makes one.
 """
@@ -54,8 +54,8 @@ class Arguments:
         chain = self.config["degradations"][wildcards.degradation]
         return ["--chain", *chain] if chain else []
 
-    def source(self, wildcards: Wildcards, input: Input) -> list[str]:
-        """Return where list_plate finds the plate."""
+    def plate_source(self, wildcards: Wildcards, input: Input) -> list[str]:
+        """Return the flags that say where list_plate finds the plate."""
         assay = self.assays[wildcards.assay]
         if input["raw"]:
             return ["--folder", str(input["raw"])]
@@ -66,7 +66,7 @@ class Arguments:
         return found
 
     def connection(self, wildcards: Wildcards) -> str:
-        """Return where and how archives are fetched, quoted for the shell.
+        """Return the flags that say where and how archives are fetched, quoted for the shell.
 
         It is a resource, which Snakemake does not remember as it does params: no result depends
         on it, and another mirror or a longer pause must not fetch 46 GB again.
@@ -80,10 +80,9 @@ class Arguments:
         return shlex.join(found + self.section("fetch_plate")(wildcards))
 
     def search_model(self, wildcards: Wildcards, input: Input) -> list[str]:
-        """Return the flags that hand over what a search reads: its networks."""
-        pairs = [(f"--{name}", path) for name, path in zip(NETWORKS, input["model"], strict=False)]
-        pairs += [("--network", path) for path in input["network"]]
-        return [str(item) for pair in pairs for item in pair]
+        """Return the flags that hand over the networks of a search."""
+        networks = dict(zip(NETWORKS, input["model"], strict=False))
+        return flags(networks) + given("network")(wildcards, input)
 
     def initial_weights(self, wildcards: Wildcards, input: Input) -> list[str]:
         """Return the flag that names the folder from whose weights training starts."""
@@ -98,7 +97,7 @@ class Arguments:
         return ["--classifier", str(input["classifier"][0]), "--trained-on", name]
 
     def trust(self, wildcards: Wildcards) -> list[str]:
-        """Return how the users of an assay's model will search: the settings of rls, and D."""
+        """Return the flags of a search with the assay's model: the settings of rls, and D."""
         factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
         degrade = section_values(self.config, "degrade", wildcards.assay)
         values = {
@@ -118,14 +117,8 @@ class Arguments:
             return lambda wildcards: ["--method", SWEPT, *self.section("figures")(wildcards)]
         return self.section("figures")
 
-    def handed(self, *names: str) -> Callable[[Wildcards, Input], list[str]]:
-        """Return a function: flags that hand over inputs by their names."""
-        return lambda wildcards, input: [
-            item for name in names for item in (f"--{name}", str(input[name]))
-        ]
-
     def generators(self, wildcards: Wildcards) -> list[str]:
-        """Return the generators that lie elsewhere than in their assay's results."""
+        """Return the flags that name generators outside the results of their assay."""
         pairs = []
         for assay in self.config["run"]["assays"]:
             path = self.files.model_file(assay, "generator.safetensors")
@@ -134,7 +127,7 @@ class Arguments:
         return ["--generators", *pairs] if pairs else []
 
     def beside_real(self, wildcards: Wildcards) -> list[str]:
-        """Return how simulated cells are set beside real ones.
+        """Return the flags of the comparison of simulated with real cells.
 
         Pairs are treatments of one name, and the negative controls; the two share a grey scale
         unless their cameras count in other units.
@@ -147,11 +140,6 @@ class Arguments:
         return ["--pairs", *named, "--scale", scale]
 
 
-def optional(flag: str, name: str) -> Callable[[Wildcards, Input], list[str]]:
-    """Return a function: the flag with the input of this name, nothing where a job has none."""
-
-    def given(wildcards: Wildcards, input: Input) -> list[str]:
-        paths = input[name] if isinstance(input[name], list | tuple) else [input[name]]
-        return [flag, *map(str, paths)] if input[name] else []
-
-    return given
+def given(*names: str) -> Callable[[Wildcards, Input], list[str]]:
+    """Return a function: flags that hand over inputs by their names, where a job has them."""
+    return lambda wildcards, input: flags({name: input[name] for name in names if input[name]})

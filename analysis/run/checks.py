@@ -5,19 +5,26 @@ Every fault is one sentence that names the key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import jsonschema
 
 from analysis.cells import named_plates
-from analysis.run.keys import GROUP_OF, Key, method_keys, needs_generator, search_names, trained_by
+from analysis.run.keys import GROUP_OF, method_keys, needs_generator, search_names, trained_by
 from analysis.run.schema import full_schema, object_schema
-from analysis.run.values import Config, assay_factors, has_high_resolution, section_values
+from analysis.run.values import (
+    Config,
+    assay_factors,
+    has_high_resolution,
+    method_values,
+    section_values,
+)
 from rls.io.names import RESERVED_METHODS, SOLUTION_KINDS
 from rls.runtime.errors import InputError
 
-# What an assay must name beside its source: the files or the place that its cells come from.
+# Source of an assay -> a key that it must have, for the files or the place of its cells.
 FILES_OF_SOURCE = (
     ("sheet", "sheet"),
     ("crops", "sheet"),
@@ -26,6 +33,13 @@ FILES_OF_SOURCE = (
     ("bbbc014", "image_folder"),
     ("bbbc014", "sheet"),
 )
+# Key of an assay -> the list that must hold its value.
+ROLES = {
+    "negative_control": "treatments",
+    "positive_control": "treatments",
+    "nucleus_channel": "channels",
+    "marker_channel": "channels",
+}
 
 
 def check(config: Config) -> None:
@@ -70,12 +84,13 @@ def _unknown(where: str, found: set[str], known: Iterable[str]) -> str:
 
 def _wrong_type(error: jsonschema.ValidationError, where: str, text: str) -> str:
     expected: Any = error.validator_value
-    kinds = [expected]
-    if error.validator == "anyOf":  # a kind or null
-        kinds = [kind.get("type", "another value") for kind in expected]
+    either = expected if error.validator == "anyOf" else [{"type": expected}]  # a kind or null
+    kinds = [kind.get("type", "another value") for kind in either]
     hint = ""
-    if _is_number(text) and {"number", "integer"} & set(kinds):
-        hint = f" YAML reads {text} as text: write 5.0e-5, not 5e-5."
+    with suppress(ValueError):
+        float(text)
+        if {"number", "integer"} & set(kinds):
+            hint = f" YAML reads {text} as text: write 5.0e-5, not 5e-5."
     return f"{where} is the text '{text}', expected {' or '.join(kinds)}.{hint}"
 
 
@@ -91,7 +106,9 @@ def _misfits(config: Config) -> Iterator[str]:
         except InputError as error:
             yield f"methods.{name}: {error}"
             continue
-        yield from _method_misfits(name, block, keys)
+        validator = jsonschema.Draft202012Validator(object_schema(keys.values()))
+        for fault in validator.iter_errors(method_values(config, name)):
+            yield f"methods.{name}: {_sentence(fault)}"
     for name in config["run"]["assays"]:
         if name in assays:
             yield from _assay_misfits(name, config)
@@ -117,20 +134,13 @@ def _run_misfits(config: Config) -> Iterator[str]:
             )
 
 
-def _method_misfits(name: str, block: Config, keys: Mapping[str, Key]) -> Iterator[str]:
-    values = {key: value for key, value in block.items() if key != "search"}
-    validator = jsonschema.Draft202012Validator(object_schema(keys.values()))
-    for error in validator.iter_errors(values):
-        yield f"methods.{name}: {_sentence(error)}"
-
-
 def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     block = config["assays"][name]
     yield from _factor_misfits(name, block, config["run"]["factors"])
     yield from _role_misfits(name, block)
     for source, key in FILES_OF_SOURCE:
         if (source, key) == ("crops", "sheet") and block.get("crops", "").endswith(".zip"):
-            continue  # the archive may say it all
+            continue  # the archive may hold the labels, too
         if block["source"] == source and key not in block:
             yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
     if len(set(block["plates"])) < len(block["plates"]):
@@ -163,12 +173,9 @@ def _factor_misfits(name: str, block: Config, factors: Sequence[int]) -> Iterato
 
 
 def _role_misfits(name: str, block: Config) -> Iterator[str]:
-    for role in ("negative_control", "positive_control"):
-        if block[role] not in block["treatments"]:
-            yield f"assays.{name}.{role} '{block[role]}' is not among its treatments."
-    for role in ("nucleus_channel", "marker_channel"):
-        if block[role] not in block["channels"]:
-            yield f"assays.{name}.{role} '{block[role]}' is not among its channels."
+    for role, kind in ROLES.items():
+        if block[role] not in block[kind]:
+            yield f"assays.{name}.{role} '{block[role]}' is not among its {kind}."
     if block["positive_control"] == block["negative_control"]:
         yield (
             f"assays.{name} has {block['negative_control']} as both controls; classifiers need two "
@@ -184,7 +191,7 @@ def _searching(config: Config) -> list[str]:
 
 
 def _low_resolution_misfits(name: str, config: Config) -> Iterator[str]:
-    """Yield why an assay whose cells are of low resolution cannot run."""
+    """Yield the faults of an assay whose cells were acquired in low resolution."""
     run, assays = config["run"], config["assays"]
     block, where = assays[name], f"assays.{name} has resolution 'low'"
     if block["source"] != "crops":
@@ -224,11 +231,3 @@ def _solutions_misfits(config: Config) -> Iterator[str]:
 
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,6 +1,6 @@
-"""What runs: assays, and the factors, degradations and methods that each of them is compared at.
+"""The run: its assays, and the factors, degradations and methods of each.
 
-:meth:`Run.of` reads it from a configuration. Rule ``describe_assays`` writes it once, as
+:meth:`Run.of` reads it from the configuration. Rule ``describe_assays`` writes it once, as
 ``results/run.json``; tables, figures and the report read that file by their flag ``--run``.
 """
 
@@ -16,15 +16,12 @@ from typing import Any
 from analysis.run.values import (
     Config,
     assay_factors,
-    condition_methods,
     has_high_resolution,
     section_values,
 )
 from rls.io.digests import check_digest
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.errors import InputError
-
-FILE = "run.json"  # in the folder of results
 
 
 @dataclass(frozen=True)
@@ -44,10 +41,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Assay:
-    """What tables and figures say of an assay.
+    """An assay, as tables and figures describe it.
 
     Attributes:
-        split_by: What the splits divide: plate, well, field or tile.
+        split_by: The unit that splits never share: plate, well, field or tile.
         conditions: Factors in their order, and at each the degradations.
     """
 
@@ -66,7 +63,7 @@ class Assay:
 
     @property
     def label(self) -> str:
-        """The title, with the word *simulated* wherever the plate was, and *no HR* where so."""
+        """The title; it says whether plates are simulated and whether HR is missing."""
         title = f"{self.title} (simulated)" if self.simulated else self.title
         return title if self.has_high_resolution else f"{title} (acquired in LR, no HR)"
 
@@ -94,7 +91,7 @@ class Comparison(Condition):
 
     @property
     def title(self) -> str:
-        """Such as 'Translocation (simulated), 8x, bicubic'."""
+        """Assay, factor and degradation: 'Translocation (simulated), 8x, bicubic'."""
         return f"{self.assay.label}, {self.factor}x, {self.degradation}"
 
     @property
@@ -109,17 +106,17 @@ class Comparison(Condition):
         return (self.folder.parent.parent if has_high else self.folder) / "intensity.json"
 
     def measured(self, method: str, kind: str) -> Path:
-        """Table of one method, a row a cell: ``features``, ``metrics`` or ``classification``."""
+        """A method's table, one row per cell: ``features``, ``metrics`` or ``classification``."""
         return self.folder / f"{method}.{kind}.parquet"
 
     def stack(self, method: str) -> Path:
-        """Images of one method; those of HR lie with the assay, not with a factor."""
+        """The images of a method; those of HR lie with the assay, not with a factor."""
         if method == HIGH_RESOLUTION:
             return self.folder.parent.parent / f"{method}.ome.tif"
         return self.folder / f"{method}.ome.tif"
 
     def latents(self, method: str) -> Path:
-        """Styles that a search found: one row a cell."""
+        """The styles that a search found, one row per cell."""
         return self.folder / f"{method}.latents.safetensors"
 
     def solutions(self, method: str, kind: str, suffix: str) -> Path:
@@ -127,13 +124,13 @@ class Comparison(Condition):
         return self.folder / "solutions" / f"{method}.{kind}{suffix}"
 
     def sweep(self, method: str) -> Path:
-        """Metrics and features of a sweep over the weights of Eq. 5, on the clean degradation."""
+        """The metrics and features of a sweep over the weights of Eq. 5, on clean LR."""
         return self.folder.parent / "sweep" / f"{method}.metrics.parquet"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What runs.
+    """All assays and methods of a run, with their conditions.
 
     Attributes:
         results: The folder of results.
@@ -159,7 +156,7 @@ class Run:
 
     @classmethod
     def of(cls, config: Config) -> Run:
-        """Return what a configuration runs."""
+        """Return the run of a configuration."""
         run = config["run"]
         assays = tuple(_described(config, name) for name in run["assays"])
         return cls(config["seed"], config["device"], tuple(run["methods"]), assays)
@@ -177,7 +174,7 @@ class Run:
         """Return an assay by its name.
 
         Raises:
-            InputError: It does not run.
+            InputError: The assay does not run.
         """
         for assay in self.assays:
             if assay.name == name:
@@ -186,7 +183,7 @@ class Run:
         raise InputError(f"Assay '{name}' does not run; those that run are {names}. Name one.")
 
     def to_json(self, indent: int | None = 1) -> str:
-        """Return the text of ``run.json``, which does not name the folder that it lies in."""
+        """Return the text of ``run.json``, without the folder of results."""
         content = {name: value for name, value in asdict(self).items() if name != "results"}
         return json.dumps(content, indent=indent) + "\n"
 
@@ -195,7 +192,7 @@ class Run:
         """Return the run that :meth:`to_json` wrote.
 
         Raises:
-            InputError: The text is no JSON, or lacks something.
+            InputError: The text is not JSON, or lacks a field.
         """
         try:
             content = json.loads(text)
@@ -249,11 +246,16 @@ def _described(config: Config, name: str) -> Assay:
 
 
 def _conditions(run: Config, block: Config) -> Iterator[Condition]:
-    """Walk over an assay's factors and degradations; low-resolution cells face none."""
+    """Walk over an assay's factors and degradations; low-resolution cells face none.
+
+    All methods run on the first degradation. Only ``run.degraded_methods`` run on the others, and
+    only at ``run.degraded_factors``.
+    """
     for factor in assay_factors(block, run["factors"]):
+        few = run["degraded_methods"] if factor in run["degraded_factors"] else ()
         for degradation in run["degradations"]:
             clean = degradation == run["degradations"][0]
-            methods = tuple(condition_methods(run, factor, degradation))
+            methods = tuple(name for name in run["methods"] if clean or name in few)
             if methods and (clean or has_high_resolution(block)):
                 yield Condition(factor, degradation, methods, clean)
 

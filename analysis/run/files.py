@@ -1,16 +1,15 @@
-"""Which files a job reads, where its wildcards or the configuration decide it.
+"""The files that a job reads, where its wildcards or the configuration decide.
 
 A method that takes the wildcards of a job is an input function of a rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from analysis.run import paths
-from analysis.run.description import Comparison, Run
+from analysis.run.description import Run
 from analysis.run.keys import needs_generator, trained_by
 from analysis.run.values import (
     Config,
@@ -21,11 +20,11 @@ from analysis.run.values import (
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
 
 KINDS = ("features", "metrics", "classification")  # the last where all methods run
-SWEPT = "rls"  # the method whose lambdas are looked at
+SWEPT = "rls"  # the method whose lambdas are swept
 NOTHING = "(?!)"  # a regular expression that matches nothing
 CONTROLS = ("negative_control", "positive_control")
-NETWORKS = ("generator", "styles", "flow")  # what a search of the latent space reads
-IN_MODEL = ("generator.safetensors", "intensity.json")  # what a model's folder must hold
+NETWORKS = ("generator", "styles", "flow")  # the inputs of a search of the latent space
+IN_MODEL = ("generator.safetensors", "intensity.json")  # the files that a model's folder must hold
 
 
 class Wildcards(Protocol):
@@ -45,6 +44,11 @@ class Files:
 
     Arguments:
         program: The program's folder, which paths in the configuration start from.
+
+    Attributes:
+        clean_low_resolution: The low-resolution images of the first degradation, as a pattern that
+            Snakemake fills with the wildcards of a job.
+        with_reference: The clean conditions of the assays that have high-resolution images.
     """
 
     def __init__(self, config: Config, program: Path | str) -> None:
@@ -52,6 +56,11 @@ class Files:
         self.assays = config["assays"]
         self.run = Run.of(config)
         self.clean: str = config["run"]["degradations"][0]
+        self.clean_low_resolution = (
+            f"results/{{assay}}/{{factor}}x/{self.clean}/{LOW_RESOLUTION}.ome.tif"
+        )
+        clean = self.run.comparisons(clean_only=True)
+        self.with_reference = [at for at in clean if at.assay.has_high_resolution]
 
     def in_program(self, path: str) -> str:
         """Return a path of the configuration: relative to the program's folder unless absolute."""
@@ -59,18 +68,10 @@ class Files:
 
     # ---- which assays and methods a rule makes ------------------------------------------------
 
-    def assays_from(self, *sources: str) -> str:
-        """Return a regular expression of the assays whose plates come from these sources."""
-        return _any_of(name for name, a in self.assays.items() if a["source"] in sources)
-
-    def assays_at(self, resolution: str) -> str:
-        """Return a regular expression of the assays whose cells have high or low resolution."""
-        high = resolution == "high"
-        return _any_of(name for name, a in self.assays.items() if has_high_resolution(a) == high)
-
-    def own_generators(self) -> str:
-        """Return a regular expression of the assays that train a generator on their own cells."""
-        return _any_of(name for name, a in self.assays.items() if a["generator"] == "train")
+    def assays_where(self, key: str, *values: str) -> str:
+        """Return a regular expression of the assays whose ``key`` has one of these values."""
+        default = {"resolution": "high"}
+        return _any_of(n for n, a in self.assays.items() if {**default, **a}[key] in values)
 
     def trained_by(self, command: str) -> str:
         """Return a regular expression of the methods whose network this command trains."""
@@ -84,39 +85,36 @@ class Files:
         made = self.assays[wildcards.assay]["source"] in ("simulate", "bbbc021")
         return f"data/{wildcards.assay}/{wildcards.plate}" if made else []
 
-    def plate_sheet(self, wildcards: Wildcards) -> str | list[str]:
-        """Return the user's sheet, plate map or table of crops."""
-        assay = self.assays[wildcards.assay]
-        return self.in_program(assay["sheet"]) if "sheet" in assay else []
-
-    def imported_crops(self, wildcards: Wildcards) -> str:
-        """Return the file of an assay whose cells are cropped already."""
-        return self.in_program(self.assays[wildcards.assay]["crops"])
+    def named_file(self, key: str) -> Callable[[Wildcards], str | list[str]]:
+        """Return an input function: the user's file that the assay names under ``key``, if any."""
+        return lambda wildcards: (
+            self.in_program(self.assays[wildcards.assay][key])
+            if key in self.assays[wildcards.assay]
+            else []
+        )
 
     def segmenter_weights(self, wildcards: Wildcards) -> str | list[str]:
-        """Return Cellpose's weights, where it finds the nuclei: a file, or what we train."""
+        """Return Cellpose's weights, a file or our own, where Cellpose finds the nuclei."""
         values = section_values(self.config, "crop_cells", wildcards.assay)
         weights = values["segmenter_weights"]
         if values["segmenter"] == "threshold" or weights is None:
             return []
         if weights == "train":
-            return paths.of_assay(wildcards.assay, "segmenter.cellpose")
+            return f"results/{wildcards.assay}/segmenter.cellpose"
         return self.in_program(weights)
 
     def of_plates(self, suffix: str) -> Callable[[Wildcards], list[str]]:
         """Return an input function: a file of every plate of an assay."""
-
-        def every_plate(wildcards: Wildcards) -> list[str]:
-            plates = self.assays[wildcards.assay]["plates"]
-            return [paths.of_assay(wildcards.assay, f"plates/{name}{suffix}") for name in plates]
-
-        return every_plate
+        return lambda wildcards: [
+            f"results/{wildcards.assay}/plates/{name}{suffix}"
+            for name in self.assays[wildcards.assay]["plates"]
+        ]
 
     def fetched_cells(self) -> list[str]:
         """Return the selected cells of every assay whose plates come over the network."""
         names = self.config["run"]["assays"]
         fetched = [name for name in names if self.assays[name]["source"] == "bbbc021"]
-        return [paths.of_assay(name, "cells.ome.tif") for name in fetched]
+        return [f"results/{name}/cells.ome.tif" for name in fetched]
 
     # ---- models -------------------------------------------------------------------------------
 
@@ -128,12 +126,12 @@ class Files:
         """
         generator = self.assays[assay]["generator"]
         if generator in self.assays:
-            return paths.of_assay(generator, file)
+            return f"results/{generator}/{file}"
         if generator not in ("train", "none"):
             path = f"{self.in_program(generator)}/{file}"
             if file in IN_MODEL or Path(path).is_file():
                 return path
-        return paths.of_assay(assay, file)
+        return f"results/{assay}/{file}"
 
     def model(self, file: str) -> Callable[[Wildcards], str]:
         """Return an input function: a file of the generator that the job's assay uses."""
@@ -148,7 +146,7 @@ class Files:
         return [f"{self.in_program(folder)}/{name}.safetensors" for name in names]
 
     def known_trust(self, wildcards: Wildcards) -> list[str]:
-        """Return what the model's own cells look like, where its folder says so."""
+        """Return trust.json, which describes the model's own cells, where its folder has one."""
         generator = self.assays[wildcards.assay]["generator"]
         path = f"{self.in_program(generator)}/trust.json"
         return [path] if generator not in self.assays and Path(path).is_file() else []
@@ -159,11 +157,11 @@ class Files:
         other = self.assays.get(block["generator"])
         if other is None or any(block[role] != other[role] for role in CONTROLS):
             return []
-        return [paths.of_assay(block["generator"], "classifier.safetensors")]
+        return [f"results/{block['generator']}/classifier.safetensors"]
 
     # ---- searches -----------------------------------------------------------------------------
 
-    def scale(self, wildcards: Wildcards) -> str:
+    def intensity_scale(self, wildcards: Wildcards) -> str:
         """Return the intensity scale of an assay's images.
 
         It is the model's, or what low_resolution chose for cells acquired in low resolution.
@@ -171,15 +169,7 @@ class Files:
         if has_high_resolution(self.assays[wildcards.assay]):
             return self.model_file(wildcards.assay, "intensity.json")
         folder = f"{wildcards.factor}x/{self.clean}"
-        return paths.of_assay(wildcards.assay, f"{folder}/intensity.json")
-
-    def clean_low_resolution(self, wildcards: Wildcards) -> str:
-        """Return the low-resolution images of the first degradation."""
-        return paths.stack(wildcards.assay, wildcards.factor, self.clean, LOW_RESOLUTION)
-
-    def clean_low_resolution_table(self, wildcards: Wildcards) -> str:
-        """Return the table beside the clean low-resolution stack."""
-        return paths.table_beside(self.clean_low_resolution(wildcards))
+        return f"results/{wildcards.assay}/{folder}/intensity.json"
 
     def search_model(self, wildcards: Wildcards) -> list[str]:
         """Return generator, styles and flow, for the methods that search a latent space."""
@@ -193,23 +183,20 @@ class Files:
             return []
         block = self.assays[wildcards.assay]
         owner = wildcards.assay if has_high_resolution(block) else block["generator"]
-        return [
-            paths.of_assay(owner, f"{wildcards.factor}x/{wildcards.method}.network.safetensors")
-        ]
+        return [f"results/{owner}/{wildcards.factor}x/{wildcards.method}.network.safetensors"]
 
-    def stack(self, wildcards: Wildcards) -> str:
-        """Return the stack that is measured."""
-        at = (wildcards.assay, wildcards.factor, wildcards.degradation)
-        return paths.stack(*at, wildcards.stack)
-
-    def acquired_stack(self, wildcards: Wildcards) -> str | list[str]:
-        """Return the stack that is measured; no high-resolution one exists."""
-        return [] if wildcards.stack == HIGH_RESOLUTION else self.stack(wildcards)
+    def stack(self, wildcards: Wildcards) -> str | list[str]:
+        """Return the stack that is measured; none for HR where no high-resolution image exists."""
+        assay, name = wildcards.assay, wildcards.stack
+        if name != HIGH_RESOLUTION:
+            return f"results/{assay}/{wildcards.factor}x/{wildcards.degradation}/{name}.ome.tif"
+        exists = has_high_resolution(self.assays[assay])
+        return f"results/{assay}/{name}.ome.tif" if exists else []
 
     # ---- what tables, figures and the report read: the same for every job ---------------------
 
     def measured(self, *, clean_only: bool = False, assay: str = "") -> list[str]:
-        """Return everything that is measured: features, metrics, and classes where all methods run.
+        """Return all measured tables: features, metrics, and classes where all methods run.
 
         Arguments:
             clean_only: Leaves out the degradations after the first.
@@ -225,29 +212,29 @@ class Files:
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:
         """Return the images of every assay, condition and method, with their tables."""
-        stacks = self._high("high_resolution.ome.tif") + [
+        stacks = self.of_assays("high_resolution.ome.tif", high_resolution=True) + [
             str(at.stack(name))
             for at in self.run.comparisons(clean_only=clean_only)
             for name in (LOW_RESOLUTION, *at.methods)
         ]
-        return [path for stack in stacks for path in (stack, paths.table_beside(stack))]
+        return [path for stack in stacks for path in (stack, table_beside(stack))]
 
     def measured_cells(self) -> list[str]:
         """Return the table of HR of each assay, of LR where no HR exists: the cells by split."""
         firsts = {at.assay.name: at for at in reversed([*self.run.comparisons(clean_only=True)])}
         ats = (firsts[assay.name] for assay in self.run.assays)
-        return [paths.table_beside(str(at.stack(at.reference))) for at in ats]
+        return [table_beside(str(at.stack(at.reference))) for at in ats]
 
-    def of_assays(self, file: str) -> list[str]:
-        """Return one file of each assay that runs."""
-        return [paths.of_assay(assay.name, file) for assay in self.run.assays]
-
-    def thresholds(self) -> list[str]:
-        """Return the checked thresholds of the assays that have high-resolution images."""
-        return self._high("thresholds.csv")
+    def of_assays(self, file: str, *, high_resolution: bool = False) -> list[str]:
+        """Return one file of each assay that runs, or of those with high-resolution images."""
+        return [
+            f"results/{assay.name}/{file}"
+            for assay in self.run.assays
+            if assay.has_high_resolution or not high_resolution
+        ]
 
     def figures(self) -> list[str]:
-        """Return the figures of the report, as far as what runs gives them something to show.
+        """Return the figures of the report for which the run has data.
 
         Figure 1 needs the first assay's generator, Figure 4 an assay that measures the Golgi,
         Figure 3 one that does not, and Figure 7 two ablations.
@@ -267,7 +254,7 @@ class Files:
         section = self.config["solutions"]
         return [
             str(at.solutions(section["method"], kind, suffix))
-            for at in self._with_reference()
+            for at in self.with_reference
             for kind in section["kinds"]
         ]
 
@@ -275,30 +262,22 @@ class Files:
         """Return the features of HR, and of the single search where its method runs."""
         method = self.config["solutions"]["method"]
         names = [HIGH_RESOLUTION, *([method] if method in self.run.methods else [])]
-        return [
-            str(at.measured(name, "features")) for at in self._with_reference() for name in names
-        ]
+        return [str(at.measured(name, "features")) for at in self.with_reference for name in names]
 
     def stacks_beside_solutions(self) -> list[str]:
         """Return the images of HR and LR."""
-        low = [str(at.stack(LOW_RESOLUTION)) for at in self._with_reference()]
-        return self._high("high_resolution.ome.tif") + low
+        low = [str(at.stack(LOW_RESOLUTION)) for at in self.with_reference]
+        return self.of_assays("high_resolution.ome.tif", high_resolution=True) + low
 
     def sweeps(self) -> list[str]:
         """Return the measured sweep of every assay and factor, where HR says what is right."""
-        return [str(at.sweep(SWEPT)) for at in self._with_reference()]
-
-    def _with_reference(self) -> Iterator[Comparison]:
-        """Walk over the clean conditions of the assays that have high-resolution images."""
-        for at in self.run.comparisons(clean_only=True):
-            if at.assay.has_high_resolution:
-                yield at
-
-    def _high(self, file: str) -> list[str]:
-        """Return a file of each assay that has high-resolution images."""
-        names = (assay.name for assay in self.run.assays if assay.has_high_resolution)
-        return [paths.of_assay(name, file) for name in names]
+        return [str(at.sweep(SWEPT)) for at in self.with_reference]
 
 
 def _any_of(names: Iterable[str]) -> str:
     return "|".join(names) or NOTHING
+
+
+def table_beside(stack: str) -> str:
+    """Return the path of the table that lies beside a stack."""
+    return stack.removesuffix(".ome.tif") + ".parquet"

@@ -7,7 +7,6 @@ nothing heavy is loaded while Snakemake starts.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEARCHES = ROOT / "rls" / "search"
 FEATURES = ROOT / "analysis" / "features"
 
-# Section -> the file that holds its Settings. One line a command.
+# Section -> the file that holds its Settings, one line per command.
 SECTIONS = {
     "simulate_plate": "analysis/simulation/settings.py",
     "fetch_plate": "analysis/plates/fetch_settings.py",
@@ -46,7 +45,7 @@ SECTIONS = {
     "solutions": "analysis/comparison/solutions_settings.py",
     "figures": "analysis/drawing/settings.py",
 }
-# Sections that several commands share: every command that has one of their keys is given it.
+# Sections that several commands share: every command with a field of the name receives the key.
 GROUPS = {
     "quality_flags": (
         "saturated_share_max",
@@ -77,12 +76,12 @@ ELSEWHERE = {*OF_RUN, *OF_ASSAY, *GROUP_OF}
 
 @dataclass(frozen=True)
 class Key:
-    """One field of a ``Settings`` class, as its source tells.
+    """One field of a ``Settings`` class, as its source declares it.
 
     Attributes:
         kind: The annotation, such as ``tuple[float, ...]``.
         help, choices: Empty where the source computes them.
-        computed_choices: Whether it computes the choices.
+        computed_choices: Whether the source computes the choices.
         required: Whether the class has no default for the field.
         file, owner: The source file and the class.
     """
@@ -105,7 +104,12 @@ def keys_of(path: str, name: str = "Settings") -> dict[str, Key]:
         ValueError: The file has no such class.
     """
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    origins = dict(_imported(tree))
+    origins = {
+        alias.asname or alias.name: (node.module.replace(".", "/") + ".py", alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             keys: dict[str, Key] = {}
@@ -119,7 +123,7 @@ def keys_of(path: str, name: str = "Settings") -> dict[str, Key]:
 
 @cache
 def section_keys(section: str) -> dict[str, Key]:
-    """Return the keys of a section; those of every feature stand in ``measure`` beside its own."""
+    """Return the keys of a section; ``measure`` also has the keys of every feature."""
     if section != "measure":
         return keys_of(SECTIONS[section])
     keys = dict(keys_of(SECTIONS[section], "MeasureSettings"))
@@ -127,11 +131,6 @@ def section_keys(section: str) -> dict[str, Key]:
         if "\nclass FeatureSettings" in path.read_text(encoding="utf-8"):
             keys |= keys_of(str(path.relative_to(ROOT)), "FeatureSettings")
     return keys
-
-
-def own_keys(section: str) -> dict[str, Key]:
-    """Return the keys that stand in the section itself, and not in the run, an assay or a group."""
-    return {name: key for name, key in section_keys(section).items() if name not in ELSEWHERE}
 
 
 def group_keys(group: str) -> dict[str, Key]:
@@ -176,7 +175,7 @@ def _constants(search: str) -> dict[str, object]:
 
 
 def needs_generator(search: str) -> bool:
-    """Return whether a search goes through a generator: its source may deny it."""
+    """Return whether a search uses a generator, unless its source says NEEDS_GENERATOR = False."""
     return bool(_constants(search).get("NEEDS_GENERATOR", True))
 
 
@@ -184,14 +183,6 @@ def trained_by(search: str) -> str | None:
     """Return the command that trains a search's own network; None for a search without one."""
     command = _constants(search).get("TRAINED_BY")
     return None if command is None else str(command)
-
-
-def _imported(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                file = node.module.replace(".", "/") + ".py"
-                yield alias.asname or alias.name, (file, alias.name)
 
 
 def _key(node: ast.stmt, file: str, owner: str) -> Key | None:

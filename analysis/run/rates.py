@@ -1,4 +1,4 @@
-"""Rates: how long each kind of job takes for a unit of its work.
+"""Rates: the time that each kind of job takes per unit of work.
 
 A job takes t = sum_k b_k u_k, where u are its units (:mod:`analysis.run.sizes`) and u_start = 1.
 The rates b were fitted to jobs that ran (:mod:`analysis.plan.measure`) and come with the program.
@@ -21,7 +21,7 @@ FILE = ROOT / "workflow" / "rates.json"
 START = "start"
 LAUNCH_S = 0.006  # a step of a small network on a GPU takes no less, however little it computes
 GPU_TFLOP_S = 30.0  # sustained; the peak of a card is several times what a training reaches
-LIKE = "train_gan"  # networks that were not measured are taken to be as fast as this one
+LIKE = "train_gan"  # networks without a measurement are assumed to be as fast as this one
 SAME = {  # kinds that no small run measures, and the measured kind that does the same work
     "sample_solutions rls": "super_resolve rls",
     "sweep_lambdas rls": "super_resolve rls",
@@ -43,7 +43,7 @@ STATED: dict[str, Rate] = {
 
 @dataclass(frozen=True)
 class Rates:
-    """What was measured.
+    """The measured rates.
 
     Attributes:
         machine: The machine, in words.
@@ -65,7 +65,7 @@ class Rates:
 
     @staticmethod
     def read(path: Path = FILE) -> Rates:
-        """Read what :meth:`to_json` gave.
+        """Read the file that :meth:`to_json` made.
 
         Raises:
             InputError: The file is missing or of another form.
@@ -79,7 +79,7 @@ class Rates:
             ) from error
 
     def processor_seconds(self, kind: str, units: Units) -> tuple[float, str]:
-        """Return (seconds of one core, ``measured`` or how else they were found)."""
+        """Return the seconds of one core, and ``measured`` or how else they were found."""
         rate = self.seconds.get(kind)
         if rate is not None:
             return predict(rate, units), "measured"
@@ -95,7 +95,7 @@ class Rates:
         return start, "its start alone"
 
     def gpu_seconds(self, kind: str, units: Units, tflop_s: float) -> float:
-        """Return the time of a job on a GPU that sustains so many TFLOP/s: an estimate."""
+        """Return the estimated time of a job on a GPU that sustains ``tflop_s``."""
         start, _ = self.processor_seconds(kind, {})
         work = units.get("gflop", 0.0) / (1000 * tflop_s)
         return start + max(work, units.get("steps", 0.0) * LAUNCH_S)
@@ -118,5 +118,5 @@ def kind_of(rule: str, wildcards: Wildcards, config: Config) -> str:
 
 
 def predict(rate: Rate, units: Units) -> float:
-    """Return sum_k b_k u_k; a unit that no rate knows adds nothing."""
+    """Return sum_k b_k u_k; a unit without a rate adds nothing."""
     return rate.get(START, 0.0) + sum(rate.get(name, 0.0) * u for name, u in units.items())

@@ -1,4 +1,4 @@
-"""The tables of ``config/README.md``: every key with its type, its default, and where that is from.
+"""The tables of ``config/README.md``: every key with its type, its default and its source.
 
 Types and meanings come from the commands' settings and the written schema, defaults and sources
 from ``config/config.yaml``: the comment behind a value begins with its unit, then its source.
@@ -23,13 +23,12 @@ from analysis.run.keys import (
     search_names,
     section_keys,
 )
-from analysis.run.schema import WRITTEN, described
+from analysis.run.schema import WRITTEN, described, schemas
 from analysis.run.values import ALWAYS, read_config
 
 README = ROOT / "config" / "README.md"
 BEGIN, END = "<!-- derived: begin -->\n", "<!-- derived: end -->\n"
-WORDS = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
-OF_SCHEMA = {
+WORDS = {
     "integer": "whole number",
     "number": "number",
     "string": "text",
@@ -37,19 +36,19 @@ OF_SCHEMA = {
     "object": "keys",
     "null": "null",
 }
-# How a comment of config.yaml names a source; the first that is found counts.
+# The names of sources in the comments of config.yaml; the first match counts.
 SOURCE = re.compile(
     r"\b(article(?: (?:Fig\. |Table |Eq\. )?\d+(?:\.\d+)*)?|released|StyleGAN2(?:-ADA)?|"
     r"Isola et al\.|program|Cellpose|BBBC021|choice)"
 )
 CHOICE = "choice"
 ASSAY = ("assays", "translocation")  # the assay whose sources the table of an assay gives
-DEFAULTS = 6  # values of a list that a table shows
+DEFAULTS = 6  # most values of a list that a table shows
 Row = tuple[str, ...]
 
 
 def with_tables(text: str) -> str:
-    """Return ``config/README.md`` with its derived part made anew, everything else as it is."""
+    """Return the text of ``config/README.md`` with its derived part written again."""
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
     lines = list(_tables())
@@ -60,16 +59,21 @@ def with_tables(text: str) -> str:
 def _tables() -> Iterator[str]:
     config, sources = read_config(), sources_of_values()
     written = yaml.safe_load(WRITTEN.read_text(encoding="utf-8"))["properties"]
-    yield from _written("`run`", written["run"]["properties"], config["run"], sources, ("run",))
     assay = written["assays"]["additionalProperties"]
     said = {
         name: "required" if name in assay["required"] else "may be left out"
         for name in assay["properties"]
     }
-    yield from _written("An assay, below `assays`", assay["properties"], said, sources, ASSAY)
-    yield from _written(
-        "Keys beside the sections", written, config, sources, skip=("run", "assays")
-    )
+    top = {name: schema for name, schema in written.items() if name not in ("run", "assays")}
+    for title, properties, values, at in (
+        ("`run`", written["run"]["properties"], config["run"], ("run",)),
+        ("An assay, below `assays`", assay["properties"], said, ASSAY),
+        ("Keys beside the sections", top, config, ()),
+    ):
+        yield from (f"### {title}", "")
+        # A mapping has no row: its keys have a table.
+        rows = {k: s for k, s in properties.items() if s.get("type") != "object" or k == "settings"}
+        yield from _table(rows, values, sources, at)
     for group in GROUPS:
         users = [f"`{s}`" for s in SECTIONS if set(GROUPS[group]) & set(section_keys(s))]
         yield from _section(group, group_keys(group), config, sources, ", ".join(users))
@@ -79,7 +83,7 @@ def _tables() -> Iterator[str]:
         keys = described(method_keys(search))
         at = ("methods", search)
         yield from (f"### A method with `search: {search}`", "")
-        yield from _table(_row(key, config["methods"].get(search, {}), sources, at) for key in keys)
+        yield from _table(schemas(keys), config["methods"].get(search, {}), sources, at)
 
 
 def _contents(lines: Iterable[str]) -> Iterator[str]:
@@ -94,53 +98,41 @@ def _contents(lines: Iterable[str]) -> Iterator[str]:
 def _section(
     name: str, keys: dict[str, Key], config: Mapping[str, Any], sources: Mapping[Row, str], by: str
 ) -> Iterator[str]:
-    own = [key for key in described(keys) if key.name in config.get(name, {})]
-    other = [f"`{key}`" for key in keys if key in ELSEWHERE and key not in config.get(name, {})]
+    values = config.get(name, {})
+    own = [key for key in described(keys) if key.name in values]
+    other = [f"`{key}`" for key in keys if key in ELSEWHERE and key not in values]
     yield from (f"### `{name}`", "", f"Read by {by}.")
     if other:
         yield f"It is also given {', '.join(other)}, which stand elsewhere."
     yield ""
     if own:
-        yield from _table(_row(key, config[name], sources, (name,)) for key in own)
+        yield from _table(schemas(own), values, sources, (name,))
 
 
-def _row(
-    key: Key, values: Mapping[str, Any], sources: Mapping[Row, str], at: tuple[str, ...]
-) -> Row:
-    kind = " \\| ".join(key.choices) if key.choices else _words(key.kind)
-    source = sources.get((*at, key.name), CHOICE) if key.name in values else ""
-    return key.name, kind, _shown(values.get(key.name, "")), source, key.help
-
-
-def _written(
-    title: str,
+def _table(
     properties: Mapping[str, Any],
     values: Mapping[str, Any],
     sources: Mapping[Row, str],
     at: tuple[str, ...] = (),
-    skip: tuple[str, ...] = (),
 ) -> Iterator[str]:
-    yield from (f"### {title}", "")
-    rows = []
-    for name, schema in properties.items():
-        if name in skip or schema.get("type") == "object" and name != "settings":
-            continue
-        default = _shown(values[name]) if name in values else ""
-        source = sources.get((*at, name), CHOICE) if name in values else ""
-        rows.append((name, _schema_words(schema), default, source, schema["description"]))
-    yield from _table(rows)
+    """Yield the lines of a table of keys, described by their schemas.
 
-
-def _table(rows: Iterable[Row]) -> Iterator[str]:
+    Arguments:
+        values: Values of the configuration by key.
+        at: Where the keys stand in the configuration.
+    """
     yield "| key | type | default | source | meaning |"
     yield "| --- | --- | --- | --- | --- |"
-    for name, *cells in rows:
+    for name, schema in properties.items():
+        default = _shown(values[name]) if name in values else ""
+        source = sources.get((*at, name), CHOICE) if name in values else ""
+        cells = (_words(schema), default, source, schema["description"])
         yield f"| `{name}` | {' | '.join(cells)} |"
     yield ""
 
 
 def sources_of_values() -> dict[Row, str]:
-    """Return where each value of the configuration is from, by its keys from the top.
+    """Return the source of each value of the configuration, by its keys from the top.
 
     The source is read off the comment behind the value: ``article 4.1``, ``released``, ...
     """
@@ -159,28 +151,17 @@ def sources_of_values() -> dict[Row, str]:
     return found
 
 
-def _words(kind: str) -> str:
-    """Return a type as a writer of YAML thinks of it."""
-    if kind.endswith("| None"):
-        return f"{_words(kind.removesuffix('| None').strip())}, or null"
-    if kind.startswith("tuple["):
-        return f"list of {_plural(_words(kind.removeprefix('tuple[').split(',')[0].rstrip(']')))}"
-    return WORDS[kind]
-
-
-def _schema_words(schema: Mapping[str, Any]) -> str:
+def _words(schema: Mapping[str, Any]) -> str:
+    """Return a type in the words of a writer of YAML."""
+    if "anyOf" in schema:
+        return ", or ".join(map(_words, schema["anyOf"]))
     kind = schema["type"]
     if "enum" in schema:
         return " \\| ".join(map(str, schema["enum"]))
     if kind == "array":
-        return f"list of {_plural(_schema_words(schema['items']))}"
-    if isinstance(kind, list):
-        return ", or ".join(OF_SCHEMA[one] for one in kind)
-    return OF_SCHEMA[kind]
-
-
-def _plural(words: str) -> str:
-    return f"{words}s" if words.endswith("number") else words
+        items = _words(schema["items"])
+        return f"list of {items}{'s' * items.endswith('number')}"
+    return ", or ".join(WORDS[one] for one in ([kind] if isinstance(kind, str) else kind))
 
 
 def _shown(value: object) -> str:

@@ -1,24 +1,23 @@
-"""What every job asks of a machine: threads, one GPU or none, MiB of memory, minutes.
+"""The resources that every job requests: threads, one GPU or none, MiB of memory, minutes.
 
 Time comes from the same sizes and rates as a plan (:mod:`analysis.run.rates`), with a margin.
 Memory is what a process holds by itself plus its images. A job that was killed for memory or time
-is submitted again (``retries`` of the profile) with twice as much of both. What a job took stands
-beside what it asked for in its file under benchmarks/ (max_rss, s, resources).
+is submitted again (``retries`` of the profile) with twice as much of both. A job's file under
+benchmarks/ has what it used and what it requested (max_rss, s, resources).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import Protocol
 
 from analysis.run.keys import needs_generator, trained_by
 from analysis.run.rates import GPU_TFLOP_S, Rates, kind_of
-from analysis.run.sizes import Assay, Sizes, Wildcards, reads_all
+from analysis.run.sizes import MIB, AssaySizes, Sizes, Wildcards, reads_all
 from analysis.run.values import Config, section_values
 
 MARGIN = 3  # requested over estimated time, for other machines and for other users
-SHORTEST = 20  # minutes; a scheduler gains nothing from less
+SHORTEST = 20  # minutes; a shorter request gains nothing
 LONGEST = 7 * 24 * 60  # minutes; most partitions allow no more. Training goes on from a checkpoint
 ARCHIVE_MB = 840  # a plate of BBBC021 as it is downloaded
 PYTHON_MB = 1000  # a process with numpy, pandas, scikit-image, matplotlib; measured 120 to 400
@@ -26,7 +25,6 @@ TORCH_MB = 1500  # a process with torch; measured 310 to 460
 MEASURE_S, COMPARE_S = 0.1, 0.005  # the least time for an image, which small runs do not show
 GPU_MB = 3000  # host memory of a CUDA context, beside TORCH_MB
 SEGMENT_MB = 500  # arrays of one field while its nuclei are found
-MIB = 2**20
 
 TRAININGS = ("train_gan", "train_pix2pix", "measure_trust")
 SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas")
@@ -38,7 +36,7 @@ HEAVY = (*ON_GPU, "train_segmenter")  # jobs that use the configured number of t
 SMALL = ("describe_assays", "fetch_metadata", "fetch_plate", "list_plate", "report")
 
 
-class Matched(Protocol):
+class SnakemakeWildcards(Protocol):
     """The wildcards of a job, as Snakemake hands them over."""
 
     def items(self) -> Iterable[tuple[str, str]]:
@@ -46,33 +44,28 @@ class Matched(Protocol):
 
 
 class Requests:
-    """What the jobs of one configuration ask for."""
+    """The resource requests of the jobs of one configuration."""
 
     def __init__(self, config: Config, sizes: Sizes, rates: Rates) -> None:
         self.config, self.sizes, self.rates = config, sizes, rates
+        self.heavy: int = max(config["threads"], 1)  # CPU threads of a heavy job
 
-    def __call__(self, rule: str) -> dict[str, object]:
-        """Return what stands under ``resources:`` of a rule, as Snakemake calls it."""
+    def __call__(self, rule: str) -> dict[str, Callable[..., int]]:
+        """Return the functions under ``resources:`` of a rule, which Snakemake calls."""
+        asked: dict[str, Callable[..., int]] = {
+            "mem_mb": lambda wildcards, attempt: int(
+                self.memory_mib(rule, dict(wildcards.items())) * 2 ** (attempt - 1)
+            ),
+            "runtime": lambda wildcards, attempt: minutes(
+                self.seconds(rule, dict(wildcards.items())), attempt
+            ),
+        }
+        if rule in ON_GPU:
+            asked["gpu"] = lambda wildcards: self.gpus(rule, dict(wildcards.items()))
+        return asked
 
-        def mem_mb(wildcards: Matched, attempt: int) -> int:
-            return doubled(self.memory_mib(rule, dict(wildcards.items())), attempt)
-
-        def runtime(wildcards: Matched, attempt: int) -> int:
-            return minutes(self.seconds(rule, dict(wildcards.items())), attempt)
-
-        def gpu(wildcards: Matched) -> int:
-            return self.gpus(rule, dict(wildcards.items()))
-
-        asked: dict[str, object] = {"mem_mb": mem_mb, "runtime": runtime}
-        return asked | ({"gpu": gpu} if rule in ON_GPU else {})
-
-    @cached_property
-    def heavy(self) -> int:
-        """CPU threads of a heavy job."""
-        return max(self.config["threads"], 1)
-
-    def threads(self, rule: str) -> Callable[[Matched], int]:
-        """Return what stands under ``threads:`` of a rule."""
+    def threads(self, rule: str) -> Callable[[SnakemakeWildcards], int]:
+        """Return the function under ``threads:`` of a rule."""
         return lambda wildcards: self.n_threads(rule, dict(wildcards.items()))
 
     def n_threads(self, rule: str, wildcards: Wildcards) -> int:
@@ -86,8 +79,8 @@ class Requests:
         wanted = rule in ON_GPU and self.config["device"] != "cpu"
         return int(wanted and self._has_network(rule, wildcards))
 
-    def group(self, wildcards: Matched) -> str | None:
-        """Return the group of a search: shards of seconds and what gathers them are one job."""
+    def group(self, wildcards: SnakemakeWildcards) -> str | None:
+        """Return the group of a search: short shards and their gathering are one job."""
         return None if self._has_network("super_resolve", dict(wildcards.items())) else "gathered"
 
     def seconds(self, rule: str, wildcards: Wildcards) -> float:
@@ -108,45 +101,43 @@ class Requests:
             return PYTHON_MB
         gpu = GPU_MB * self.gpus(rule, wildcards)
         if rule in PRIOR:
-            return TORCH_MB + gpu + self._styles(wildcards.get("assay", self._first))
+            assay = self.sizes.of(wildcards.get("assay", self.config["run"]["assays"][0]))
+            n_styles = assay.section("sample_styles")["n_styles"]
+            # Six float32 copies of all styles are held while the flow is fitted.
+            styles = 24 * n_styles * assay.section("train_gan")["w_dim"] / MIB
+            return TORCH_MB + gpu + styles
         if reads_all(rule):
-            assays = (self.sizes.of(name) for name in self.config["run"]["assays"])
-            largest = max(images_mib(assay) for assay in assays)
+            assays = map(self.sizes.of, self.config["run"]["assays"])
+            largest = max(assay.uint16_mib(assay.n_images) for assay in assays)
             return TORCH_MB + 4 * largest + 0.005 * self.sizes.compared
         return self._of_assay(rule, wildcards, self.sizes.of(wildcards["assay"])) + gpu
 
-    def _of_assay(self, rule: str, wildcards: Wildcards, assay: Assay) -> float:
+    def _of_assay(self, rule: str, wildcards: Wildcards, assay: AssaySizes) -> float:
         """Return the memory of a job that reads the images of one assay, without a GPU's."""
         network = 40 * assay.block["image_size"]  # networks and a batch of activations
+        images = assay.uint16_mib(assay.n_images)
+        crops = assay.uint16_mib(assay.cells(), cropped=True)  # all selected cells
+        plate = assay.uint16_mib(assay.cells_of_plate, cropped=True)
         if rule in ("simulate_plate", "crop_cells", "import_crops"):
             # Fields are read one by one; the crops that are kept lie mapped on the disk.
             own = TORCH_MB if self._segmenter(assay.name) != "threshold" else SEGMENT_MB
-            return PYTHON_MB + own + 1.2 * plate_mib(assay)
+            return PYTHON_MB + own + 1.2 * plate
         if rule == "train_segmenter":
             return PYTHON_MB + 2 * TORCH_MB
         if rule == "select_cells":
-            return PYTHON_MB + crops_mib(assay) + 2 * plate_mib(assay)
+            return PYTHON_MB + crops + 2 * plate
         if rule == "high_resolution":
-            share = assay.images / assay.cells()
-            return PYTHON_MB + (1 + share) * crops_mib(assay) + 2 * images_mib(assay)
+            share = assay.n_images / assay.cells()
+            return PYTHON_MB + (1 + share) * crops + 2 * images
         if rule in TRAININGS:
-            return TORCH_MB + network + crops_mib(assay)
+            return TORCH_MB + network + crops
         if rule in SEARCHES:
             has_network = self._has_network(rule, wildcards)
-            return TORCH_MB + 3 * images_mib(assay) + network * has_network
-        return TORCH_MB + 6 * images_mib(assay)
-
-    @property
-    def _first(self) -> str:
-        return str(self.config["run"]["assays"][0])
+            return TORCH_MB + 3 * images + network * has_network
+        return TORCH_MB + 6 * images
 
     def _segmenter(self, assay: str) -> str:
         return str(self.sizes.of(assay).section("crop_cells")["segmenter"])
-
-    def _styles(self, assay: str) -> float:
-        """Return the MiB of six float32 copies of all styles, held while the flow is fitted."""
-        section = self.sizes.of(assay).section
-        return 24 * section("sample_styles")["n_styles"] * section("train_gan")["w_dim"] / MIB
 
     def _has_network(self, rule: str, wildcards: Wildcards) -> bool:
         """Return whether a job computes a network: a search without one enlarges in seconds."""
@@ -156,26 +147,6 @@ class Requests:
         return needs_generator(search) or trained_by(search) is not None
 
 
-def doubled(needed: float, attempt: int) -> int:
-    """Return what is needed, doubled with every attempt: the whole number a scheduler wants."""
-    return int(needed * 2 ** (attempt - 1))
-
-
 def minutes(seconds: float, attempt: int) -> int:
     """Return minutes for an estimate: with the margin, doubled by attempts, within bounds."""
     return int(min(LONGEST, max(SHORTEST, MARGIN * seconds / 60) * 2 ** (attempt - 1)))
-
-
-def images_mib(assay: Assay) -> float:
-    """Return the MiB of the high-resolution images as uint16 counts; float32 takes twice that."""
-    return 2e6 * assay.megapixels(assay.images) / MIB
-
-
-def crops_mib(assay: Assay) -> float:
-    """Return the MiB of all selected cells with their margin."""
-    return 2e6 * assay.megapixels(assay.cells(), cropped=True) / MIB
-
-
-def plate_mib(assay: Assay) -> float:
-    """Return the MiB of the cells of one plate with their margin."""
-    return 2e6 * assay.megapixels(assay.cells_of_plate, cropped=True) / MIB

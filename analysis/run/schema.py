@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from analysis.run.keys import GROUPS, ROOT, SECTIONS, Key, group_keys, own_keys
+from analysis.run.keys import ELSEWHERE, GROUPS, ROOT, SECTIONS, Key, group_keys, section_keys
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 WRITTEN, DERIVED = SCHEMAS / "config.schema.yaml", SCHEMAS / "sections.schema.yaml"
@@ -36,7 +36,10 @@ def full_schema() -> Schema:
 def sections_text() -> str:
     """Return the text of ``sections.schema.yaml``."""
     sections = {group: object_schema(described(group_keys(group))) for group in GROUPS}
-    sections |= {section: object_schema(described(own_keys(section))) for section in SECTIONS}
+    for section in SECTIONS:
+        keys = section_keys(section)
+        own = {name: key for name, key in keys.items() if name not in ELSEWHERE}
+        sections[section] = object_schema(described(own))
     head = "# Derived from the commands' settings by `make schema`; do not edit.\n"
     return head + yaml.safe_dump(sections, sort_keys=False, width=100)
 
@@ -48,25 +51,26 @@ def object_schema(keys: Iterable[Key]) -> Schema:
         "type": "object",
         "additionalProperties": False,
         "required": [key.name for key in keys if key.required],
-        "properties": {
-            key.name: {**_kind_schema(key.kind, key.choices), "description": key.help}
-            for key in keys
-        },
+        "properties": schemas(keys),
     }
 
 
-def described(keys: dict[str, Key]) -> list[Key]:
-    """Return keys with the help and the choices that only an import can tell; all are required."""
-    return [dataclasses.replace(key, required=True) for key in map(_imported, keys.values())]
+def schemas(keys: Iterable[Key]) -> Schema:
+    """Return the schema of each key's value by the key's name."""
+    return {
+        key.name: {**_kind_schema(key.kind, key.choices), "description": key.help} for key in keys
+    }
 
 
-def _imported(key: Key) -> Key:
-    if key.help and (key.choices or not key.computed_choices):
-        return key
-    module = importlib.import_module(key.file.removesuffix(".py").replace("/", "."))
-    field = {f.name: f for f in dataclasses.fields(getattr(module, key.owner))}[key.name]
-    choices = tuple(field.metadata["choices"] or ())
-    return dataclasses.replace(key, help=field.metadata["help"], choices=choices)
+def described(keys: Mapping[str, Key]) -> Iterator[Key]:
+    """Yield keys with the help and the choices that only an import can tell; all are required."""
+    for key in keys.values():
+        if not key.help or (key.computed_choices and not key.choices):
+            module = importlib.import_module(key.file.removesuffix(".py").replace("/", "."))
+            fields = dataclasses.fields(getattr(module, key.owner))
+            said = {field.name: field.metadata for field in fields}[key.name]
+            key = dataclasses.replace(key, help=said["help"], choices=tuple(said["choices"] or ()))
+        yield dataclasses.replace(key, required=True)
 
 
 def _kind_schema(kind: str, choices: Sequence[str]) -> Schema:

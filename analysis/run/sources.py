@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def sources(*commands: str) -> list[str]:
     """Return the files of ``analysis`` that commands import, directly or by another module.
 
     Cheap stages depend on their code: an edited file makes them run again. Training and searching
-    do not, and what they share with the cheap stages (``rls``) is left out for that reason.
+    do not, so ``rls``, which they share with the cheap stages, is left out.
 
     Arguments:
         commands: Modules such as ``analysis.measure``.
@@ -35,16 +34,12 @@ def sources(*commands: str) -> list[str]:
 @cache
 def _imported(path: Path) -> tuple[Path, ...]:
     text = path.read_text(encoding="utf-8")
-    found = [file for module in _modules(text) for file in _files(module)]
+    modules = []
+    for module, names in IMPORT.findall(text):
+        modules += [module, *(f"{module}.{name}" for name in re.findall(r"\w+", names))]
+    found = [file for module in modules for file in _files(module)]
     # A module that looks its neighbours up by name may import any of them.
     return (*found, *(path.parent.glob("*.py") if "iter_modules" in text else ()))
-
-
-def _modules(text: str) -> Iterator[str]:
-    for module, names in IMPORT.findall(text):
-        yield module
-        for name in re.findall(r"\w+", names):
-            yield f"{module}.{name}"
 
 
 def _files(module: str) -> list[Path]:

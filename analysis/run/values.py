@@ -1,4 +1,4 @@
-"""The values of a configuration: what each section, assay and method says, and where paths lead."""
+"""The values of a configuration, by section, assay and method, and the folders that it names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from analysis.run.keys import GROUP_OF, OF_ASSAY, OF_RUN, ROOT, section_keys
 from rls.runtime.errors import InputError
 
 Config = Mapping[str, Any]
-ALWAYS = ("config.yaml", "bbbc021_plates.yaml")  # what the Snakefile reads before any overlay
+# The Snakefile reads these files before any overlay.
+ALWAYS = ("config.yaml", "bbbc021_plates.yaml")
 
 
 def read_config(overlays: Sequence[Path] = ()) -> dict[str, Any]:
     """Return the program's configuration with overlays on it, merged as Snakemake merges them.
 
     Raises:
-        InputError: A file does not exist or is no YAML of keys.
+        InputError: A file does not exist or is not a YAML mapping.
     """
     config: dict[str, Any] = {}
     for path in [*(ROOT / "config" / name for name in ALWAYS), *overlays]:
@@ -91,15 +92,3 @@ def has_high_resolution(block: Config) -> bool:
 def assay_factors(block: Config, factors: Sequence[int]) -> list[int]:
     """Return the factors of ``run.factors`` that the assay runs: all, or those in its own list."""
     return [factor for factor in factors if factor in block.get("factors", factors)]
-
-
-def condition_methods(run: Config, factor: int, degradation: str) -> list[str]:
-    """Return the methods that run at a factor and degradation.
-
-    All run on the first degradation. Only ``run.degraded_methods`` run on the others, and only at
-    ``run.degraded_factors``.
-    """
-    if degradation == run["degradations"][0]:
-        return list(run["methods"])
-    few = run["degraded_methods"] if factor in run["degraded_factors"] else ()
-    return [method for method in run["methods"] if method in few]

@@ -1,1 +1,1 @@
-"""The tables of the article: one command a table, each writing one long CSV."""
+"""The tables of the article: one command per table, each writing one long CSV."""

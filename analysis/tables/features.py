@@ -1,4 +1,4 @@
-"""Which features survive, by method: the triple, effect sizes and agreement, one number a row.
+"""Which features survive, by method: the triple, effect sizes and agreement, one number per row.
 
 For every column of the assay's features, on the same evaluation cells of both controls:
 
@@ -7,7 +7,7 @@ For every column of the assay's features, on the same evaluation cells of both c
   with the reason, where one of them cannot be told from 0. That is a minimum, and no proof that a
   feature is well kept;
 * how far the controls are apart: Cohen's d and AUC over cells (AUC with wells resampled), SSMD, Z'
-  and robust Z' over well medians, which are empty under three wells a side;
+  and robust Z' over well medians, which are empty under three wells per side;
 * agreement in the feature's own unit: Bland-Altman bias SR - HR and its limits over cells, wells
   resampled;
 * the number of cells that could be measured, and why others could not.

@@ -2,7 +2,7 @@
 
 Per assay, factor, degradation and method: MS-SSIM, PSNR and fidelity |D(SR) - LR| as means over
 cells, and |D(SR) - clean LR| where LR is degraded; kernel distance (KD) between the sets and, from
-20 images a dimension on, Frechet distance (FD), both on features of the treatment classifier and
+20 images per dimension on, Frechet distance (FD), both on features of the treatment classifier and
 on random convolutions that know nothing of treatments. The floor row is HR against other HR cells.
 The numbers are computed in analysis.comparison.image_quality.
 """

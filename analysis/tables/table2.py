@@ -6,7 +6,7 @@ and McNemar's exact test against LR take cells as units and are named so. SR hol
 information than LR plus the prior (data processing): a row above LR has a better classifier or a
 helpful prior, not more information. The last rows of an assay say how many wells of each control
 were evaluated, and what its design confounds with the treatment. A second file has the accuracies
-in the article's form: one line an assay, one column a method. Only the clean degradation is
+in the article's form: one line per assay, one column per method. Only the clean degradation is
 compared. The numbers are computed in analysis.comparison.accuracy.
 """
 

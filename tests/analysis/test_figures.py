@@ -219,7 +219,9 @@ def test_figure_3_stands_in_the_articles_order_and_writes_its_files(tmp_path):
     figure3.main(command_line(tmp_path, METHODS))
     for name in ("f.pdf", "f.png", "f.csv"):
         assert (tmp_path / name).stat().st_size > 500
-    figure, _ = example_cells.draw_without_golgi(made_up.run_of(tmp_path, METHODS), SETTINGS)
+    figure, _ = example_cells.draw_controls(
+        made_up.run_of(tmp_path, METHODS), SETTINGS, golgi=False
+    )
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles[:3] == ["LR", "RLS", "HR"]
     numbers = pd.read_csv(tmp_path / "f.csv")
@@ -229,7 +231,7 @@ def test_figure_3_stands_in_the_articles_order_and_writes_its_files(tmp_path):
 
 def test_figure_3_refuses_a_method_that_did_not_run(tmp_path):
     with pytest.raises(InputError, match="super_resolution"):
-        example_cells.draw_without_golgi(made_up.run_of(tmp_path, ("pulse",)), SETTINGS)
+        example_cells.draw_controls(made_up.run_of(tmp_path, ("pulse",)), SETTINGS, golgi=False)
 
 
 BOTH = ("translocation", "golgi")
@@ -239,9 +241,8 @@ def test_figure_4_shows_the_golgi_and_figure_3_what_does_not_measure_it(tmp_path
     for assay in BOTH:
         made_up.write_results(tmp_path, METHODS, assay=assay)
     run = made_up.run_of(tmp_path, METHODS, *BOTH)
-    draw = example_cells.draw_without_golgi, example_cells.draw_golgi
-    for drawn, name in zip(draw, BOTH, strict=True):
-        figure, rows = drawn(run, SETTINGS)
+    for golgi, name in enumerate(BOTH):
+        figure, rows = example_cells.draw_controls(run, SETTINGS, golgi=bool(golgi))
         numbers = pd.DataFrame(rows)
         assert set(numbers["assay"]) == {name}
         assert set(numbers["treatment"]) == set(made_up.CONTROLS)
@@ -253,9 +254,9 @@ def test_figure_4_shows_the_golgi_and_figure_3_what_does_not_measure_it(tmp_path
 def test_a_figure_without_an_assay_of_its_own_says_which_to_make(tmp_path):
     translocation, golgi = (made_up.run_of(tmp_path, METHODS, name) for name in BOTH)
     with pytest.raises(InputError, match="or make figure3"):
-        example_cells.draw_golgi(translocation, SETTINGS)
+        example_cells.draw_controls(translocation, SETTINGS, golgi=True)
     with pytest.raises(InputError, match="Make figure4"):
-        example_cells.draw_without_golgi(golgi, SETTINGS)
+        example_cells.draw_controls(golgi, SETTINGS, golgi=False)
 
 
 def test_a_method_without_a_chosen_cell_is_named(tmp_path):

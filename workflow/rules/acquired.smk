@@ -17,14 +17,14 @@ rule low_resolution:
     benchmark:
         "benchmarks/low_resolution/{assay}_{factor}x_{degradation}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("low"),
+        assay=files.assays_where("resolution", "low"),
         degradation=files.clean,
     conda:
         "../../environment.yml"
     resources:
         **asks("low_resolution"),
     params:
-        trust=optional("--trust", "trust"),
+        trust=given("trust"),
         degrade=arguments.section("degrade", "border"),
         settings=arguments.section("low_resolution"),
     shell:
@@ -38,9 +38,9 @@ rule low_resolution:
 rule measure_without_reference:
     input:
         code=sources("analysis.measure_without_reference"),
-        stack=files.acquired_stack,
+        stack=files.stack,
         low_resolution=files.clean_low_resolution,
-        intensity=files.scale,
+        intensity=files.intensity_scale,
     output:
         features="results/{assay}/{factor}x/{degradation}/{stack}.features.parquet",
         metrics="results/{assay}/{factor}x/{degradation}/{stack}.metrics.parquet",
@@ -49,7 +49,7 @@ rule measure_without_reference:
     benchmark:
         "benchmarks/measure_without_reference/{assay}_{factor}x_{degradation}_{stack}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("low"),
+        assay=files.assays_where("resolution", "low"),
     group:
         "gathered"
     conda:
@@ -57,7 +57,7 @@ rule measure_without_reference:
     resources:
         **asks("measure_without_reference"),
     params:
-        stack=optional("--stack", "stack"),
+        stack=given("stack"),
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
         settings=arguments.section("measure"),
     shell:
@@ -72,9 +72,9 @@ rule measure_without_reference:
 rule classify_without_reference:
     input:
         code=sources("analysis.classify_without_reference"),
-        stack=files.acquired_stack,
+        stack=files.stack,
         low_resolution=files.clean_low_resolution,
-        intensity=files.scale,
+        intensity=files.intensity_scale,
         low_resolution_classifier="results/{assay}/{factor}x/{degradation}/classifier.safetensors",
         classifier=files.borrowed_classifier,
     output:
@@ -84,7 +84,7 @@ rule classify_without_reference:
     benchmark:
         "benchmarks/classify_without_reference/{assay}_{factor}x_{degradation}_{stack}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("low"),
+        assay=files.assays_where("resolution", "low"),
     group:
         "gathered"
     conda:
@@ -92,7 +92,7 @@ rule classify_without_reference:
     resources:
         **asks("classify_without_reference"),
     params:
-        stack=optional("--stack", "stack"),
+        stack=given("stack"),
         classifier=arguments.borrowed_classifier,
         assay=arguments.of_assay("negative_control", "positive_control"),
         settings=arguments.section("classify"),

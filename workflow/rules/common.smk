@@ -8,9 +8,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
-from analysis.run import checks, paths
-from analysis.run.arguments import Arguments, optional
-from analysis.run.files import SWEPT, Files
+from analysis.run import checks
+from analysis.run.arguments import Arguments, given
+from analysis.run.files import SWEPT, Files, table_beside
 from analysis.run.rates import Rates
 from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes

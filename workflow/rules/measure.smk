@@ -18,7 +18,7 @@ rule measure:
     benchmark:
         "benchmarks/measure/{assay}_{factor}x_{degradation}_{stack}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("high"),
+        assay=files.assays_where("resolution", "high"),
     group:
         "gathered"
     conda:
@@ -85,7 +85,7 @@ rule classify:
     benchmark:
         "benchmarks/classify/{assay}_{factor}x_{degradation}_{stack}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("high"),
+        assay=files.assays_where("resolution", "high"),
     conda:
         "../../environment.yml"
     resources:

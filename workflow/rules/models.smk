@@ -104,7 +104,7 @@ use rule train_classifier as train_low_resolution_classifier with:
     input:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
-        intensity=files.scale,
+        intensity=files.intensity_scale,
     output:
         "results/{assay}/{factor}x/{degradation}/classifier.safetensors",
     log:
@@ -131,7 +131,7 @@ rule measure_trust:
     benchmark:
         "benchmarks/measure_trust/{assay}.tsv"
     wildcard_constraints:
-        assay=files.own_generators(),
+        assay=files.assays_where("generator", "train"),
     conda:
         "../../environment.yml"
     threads: asks.threads("measure_trust")

@@ -14,7 +14,7 @@ rule simulate_plate:
     benchmark:
         "benchmarks/simulate_plate/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=files.assays_from("simulate"),
+        assay=files.assays_where("source", "simulate"),
     conda:
         "../../environment.yml"
     resources:
@@ -35,7 +35,7 @@ rule fetch_metadata:
     benchmark:
         "benchmarks/fetch_metadata/{assay}.tsv"
     wildcard_constraints:
-        assay=files.assays_from("bbbc021"),
+        assay=files.assays_where("source", "bbbc021"),
     conda:
         "../../environment.yml"
     resources:
@@ -60,7 +60,7 @@ rule fetch_plate:
     benchmark:
         "benchmarks/fetch_plate/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=files.assays_from("bbbc021"),
+        assay=files.assays_where("source", "bbbc021"),
     conda:
         "../../environment.yml"
     resources:
@@ -80,7 +80,7 @@ rule fetch_plate:
 rule list_plate:
     input:
         raw=files.raw_plate,
-        sheet=files.plate_sheet,
+        sheet=files.named_file("sheet"),
     output:
         "results/{assay}/plates/{plate}.sheet.csv",
     log:
@@ -95,7 +95,7 @@ rule list_plate:
     resources:
         **asks("list_plate"),
     params:
-        source=arguments.source,
+        source=arguments.plate_source,
         assay=arguments.of_assay("plates", "channels", "treatments"),
         settings=arguments.section("list_plate"),
     shell:
@@ -131,7 +131,7 @@ rule crop_cells:
     input:
         raw=files.raw_plate,
         sheet="results/{assay}/plates/{plate}.sheet.csv",
-        weights=files.segmenter_weights,
+        segmenter_weights=files.segmenter_weights,
     output:
         stack=temp("results/{assay}/plates/{plate}.ome.tif"),
         table=temp("results/{assay}/plates/{plate}.parquet"),
@@ -141,7 +141,7 @@ rule crop_cells:
     benchmark:
         "benchmarks/crop_cells/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=files.assays_from("simulate", "bbbc021", "bbbc014", "sheet"),
+        assay=files.assays_where("source", "simulate", "bbbc021", "bbbc014", "sheet"),
     priority: 20
     group:
         "cropped"
@@ -153,7 +153,7 @@ rule crop_cells:
     params:
         assay=arguments.of_assay("channels", "nucleus_channel", "treatments"),
         settings=arguments.section("crop_cells"),
-        weights=optional("--segmenter-weights", "weights"),
+        weights=given("segmenter_weights"),
     shell:
         "python -m analysis.crop_cells --sheet {input.sheet:q} {params.assay:q}"
         " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
@@ -162,8 +162,8 @@ rule crop_cells:
 
 rule import_crops:
     input:
-        crops=files.imported_crops,
-        labels=files.plate_sheet,
+        crops=files.named_file("crops"),
+        labels=files.named_file("sheet"),
     output:
         stack=temp("results/{assay}/plates/{plate}.ome.tif"),
         table=temp("results/{assay}/plates/{plate}.parquet"),
@@ -173,13 +173,13 @@ rule import_crops:
     benchmark:
         "benchmarks/import_crops/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=files.assays_from("crops"),
+        assay=files.assays_where("source", "crops"),
     conda:
         "../../environment.yml"
     resources:
         **asks("import_crops"),
     params:
-        labels=optional("--labels", "labels"),
+        labels=given("labels"),
         assay=arguments.of_assay("plates", "channels", "nucleus_channel", "treatments"),
         settings=arguments.section("import_crops"),
     shell:

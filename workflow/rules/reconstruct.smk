@@ -14,7 +14,7 @@ rule degrade:
     benchmark:
         "benchmarks/degrade/{assay}_{factor}x_{degradation}.tsv"
     wildcard_constraints:
-        assay=files.assays_at("high"),
+        assay=files.assays_where("resolution", "high"),
     conda:
         "../../environment.yml"
     resources:
@@ -32,7 +32,7 @@ rule super_resolve:
     input:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
-        intensity=files.scale,
+        intensity=files.intensity_scale,
         model=files.search_model,
         network=files.search_network,
     output:

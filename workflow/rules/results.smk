@@ -3,7 +3,7 @@
 
 rule describe_assays:
     output:
-        paths.RUN,
+        "results/run.json",
     log:
         "logs/describe_assays.log",
     benchmark:
@@ -42,7 +42,7 @@ for rule_name, (table, read, settings) in TABLES.items():
         input:
             **read,
             code=sources(f"analysis.tables.{table}"),
-            run=paths.RUN,
+            run="results/run.json",
         output:
             report(
                 f"results/tables/{table}.csv",
@@ -69,7 +69,7 @@ for rule_name, (table, read, settings) in TABLES.items():
 rule table2:
     input:
         code=sources("analysis.tables.table2"),
-        run=paths.RUN,
+        run="results/run.json",
         cells=files.measured_cells(),
         measured=files.measured(clean_only=True),
     output:
@@ -154,7 +154,7 @@ for rule_name, (figure, read, handed) in FIGURES.items():
         input:
             **read,
             code=sources(f"analysis.figures.{figure}"),
-            run=paths.RUN,
+            run="results/run.json",
         output:
             pdf=f"results/figures/{figure}.pdf",
             png=report(
@@ -173,7 +173,7 @@ for rule_name, (figure, read, handed) in FIGURES.items():
             **asks(rule_name),
         params:
             command=f"analysis.figures.{figure}",
-            handed=arguments.handed(*handed),
+            handed=given(*handed),
             settings=arguments.of_figure(rule_name),
         shell:
             "python -m {params.command} --run {input.run:q} {params.handed:q}"
@@ -188,14 +188,14 @@ rule report:
             f"{workflow.basedir}/analysis/report/page.html",
             *sorted(map(str, Path(workflow.basedir).glob("workflow/report/*.rst"))),
         ],
-        run=paths.RUN,
+        run="results/run.json",
         tables=expand(
             "results/tables/{name}.csv", name=["table1", "table2", "features"]
         ),
         figures=files.figures(),
         scatter="results/figures/scatter.png",
         selections=files.of_assays("selection.csv"),
-        thresholds=files.thresholds(),
+        thresholds=files.of_assays("thresholds.csv", high_resolution=True),
         flags=files.of_assays("flags.csv"),
         flagged=files.of_assays("flagged.ome.tif"),
         flagged_tables=files.of_assays("flagged.parquet"),

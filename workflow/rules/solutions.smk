@@ -6,7 +6,7 @@ rule sample_solutions:
     input:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
-        intensity=files.scale,
+        intensity=files.intensity_scale,
         model=files.search_model,
         network=[],
     output:
@@ -38,7 +38,7 @@ rule measure_solutions:
         code=sources("analysis.measure_solutions"),
         stack="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.parquet",
-        intensity=files.scale,
+        intensity=files.intensity_scale,
     output:
         "results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.features.parquet",
     log:

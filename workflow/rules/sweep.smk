@@ -5,7 +5,7 @@
 rule sweep_lambdas:
     input:
         stack=files.clean_low_resolution,
-        table=files.clean_low_resolution_table,
+        table=table_beside(files.clean_low_resolution),
         intensity=files.model("intensity.json"),
         model=files.search_model,
     output:

@@ -25,7 +25,6 @@ from analysis.run.keys import (
     trained_by,
 )
 from analysis.run.values import (
-    condition_methods,
     expand_folder,
     lay_over,
     read_config,
@@ -122,14 +121,6 @@ def test_every_overlay_changes_something_at_every_key():
 def test_a_faulty_configuration_is_refused_by_name(change, message):
     with pytest.raises(InputError, match=message):
         check(merge(load(), change))
-
-
-def test_all_methods_run_on_the_first_degradation_and_few_on_the_others():
-    run = load()["run"] | {"methods": ["bicubic", "rls"], "degraded_factors": [16]}
-    run |= {"degraded_methods": ["rls", "pulse"]}
-    assert condition_methods(run, 32, "clean") == ["bicubic", "rls"]
-    assert condition_methods(run, 16, "gaussian_blur") == ["rls"]
-    assert condition_methods(run, 32, "gaussian_blur") == []
 
 
 def test_a_run_of_one_degradation_need_not_say_what_runs_on_others():

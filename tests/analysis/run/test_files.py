@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.run.arguments import Arguments, optional
+from analysis.run.arguments import Arguments, given
 from analysis.run.files import NOTHING, Files
 from analysis.run.keys import ROOT
 from analysis.run.sources import sources
@@ -36,11 +36,11 @@ def job(**wildcards):
 
 def test_wildcards_match_the_assays_and_methods_that_a_rule_makes():
     files = made()
-    assert files.assays_from("bbbc021") == "bbbc021"
-    assert files.assays_from("sheet") == NOTHING
-    assert files.assays_at("high").split("|") == list(files.assays)
-    assert files.assays_at("low") == NOTHING
-    assert "golgi" in files.own_generators().split("|")
+    assert files.assays_where("source", "bbbc021") == "bbbc021"
+    assert files.assays_where("source", "sheet") == NOTHING
+    assert files.assays_where("resolution", "high").split("|") == list(files.assays)
+    assert files.assays_where("resolution", "low") == NOTHING
+    assert "golgi" in files.assays_where("generator", "train").split("|")
     assert files.trained_by("train_pix2pix") == "pix2pix|unet_l1"
 
 
@@ -74,12 +74,12 @@ def test_a_search_reads_the_networks_that_it_needs():
 
 
 def test_the_scale_of_acquired_cells_is_the_one_that_low_resolution_chose(monkeypatch):
-    assert made().scale(job()) == "results/translocation/intensity.json"
+    assert made().intensity_scale(job()) == "results/translocation/intensity.json"
     files = acquired(monkeypatch)
-    scale = files.scale(job(assay="acquired", factor="8"))
+    scale = files.intensity_scale(job(assay="acquired", factor="8"))
     assert scale == "results/acquired/8x/clean/intensity.json"
     assert files.known_trust(job(assay="acquired")) == [f"{ROOT}/{MODEL}/trust.json"]
-    assert files.acquired_stack(job(assay="acquired", stack="high_resolution")) == []
+    assert files.stack(job(assay="acquired", stack="high_resolution")) == []
     assert files.borrowed_classifier(job(assay="acquired")) == []
     files = acquired(monkeypatch, generator="translocation")
     classifier = files.borrowed_classifier(job(assay="acquired"))
@@ -89,7 +89,9 @@ def test_the_scale_of_acquired_cells_is_the_one_that_low_resolution_chose(monkey
 
 def test_a_plates_files_follow_its_source(monkeypatch):
     files = made()
-    assert files.raw_plate(job()) == "data/translocation/P1" and files.plate_sheet(job()) == []
+    assert (
+        files.raw_plate(job()) == "data/translocation/P1" and files.named_file("sheet")(job()) == []
+    )
     assert files.segmenter_weights(job()) == []
     cellpose = {"segmenter": "cellpose", "segmenter_weights": "train"}
     files = made({"crop_cells": cellpose})
@@ -154,16 +156,16 @@ def test_flags_are_those_of_the_section_the_assay_and_the_method():
 def test_what_a_job_reads_is_handed_over_by_flags():
     files = made()
     arguments = Arguments(files.config, files)
-    assert optional("--labels", "labels")(job(), {"labels": []}) == []
-    assert optional("--labels", "labels")(job(), {"labels": "l.csv"}) == ["--labels", "l.csv"]
-    assert optional("--trust", "trust")(job(), {"trust": ["t"]}) == ["--trust", "t"]
+    assert given("labels")(job(), {"labels": []}) == []
+    assert given("labels")(job(), {"labels": "l.csv"}) == ["--labels", "l.csv"]
+    assert given("trust")(job(), {"trust": ["t"]}) == ["--trust", "t"]
     assert arguments.initial_weights(job(), {"initial": []}) == []
     initial = arguments.initial_weights(job(), {"initial": ["/m/generator.safetensors"]})
     assert initial == ["--init-from", "/m"]
-    assert arguments.handed("table")(job(), {"table": "t.csv"}) == ["--table", "t.csv"]
-    assert arguments.source(job(), {"raw": "data/P1", "sheet": []}) == ["--folder", "data/P1"]
+    assert given("table")(job(), {"table": "t.csv"}) == ["--table", "t.csv"]
+    assert arguments.plate_source(job(), {"raw": "data/P1", "sheet": []}) == ["--folder", "data/P1"]
     files.assays["translocation"] |= {"source": "sheet", "image_folder": "/plates"}
-    found = arguments.source(job(), {"raw": [], "sheet": "s.csv"})
+    found = arguments.plate_source(job(), {"raw": [], "sheet": "s.csv"})
     assert found == ["--sheet", "s.csv", "--image-folder", "/plates"]
     assert "https://" in arguments.connection(job(assay="bbbc021"))
 
