@@ -141,14 +141,15 @@ def _draw_row(
 
 def write_number(axes: Axes, text: str, at: tuple[float, float], *, above: float) -> None:
     """Write a number over a dot, ``above`` points from it, on a white ground."""
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.85}
     axes.annotate(
         text,
         at,
         xytext=(0, above),
-        fontsize=6,
         textcoords="offset points",
         ha="center",
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.85},
+        fontsize=6,
+        bbox=ground,
     )
 
 

@@ -176,10 +176,10 @@ class Run:
         Raises:
             InputError: The assay does not run.
         """
-        for assay in self.assays:
-            if assay.name == name:
-                return assay
-        names = ", ".join(assay.name for assay in self.assays)
+        found = {assay.name: assay for assay in self.assays}
+        if name in found:
+            return found[name]
+        names = ", ".join(found)
         raise InputError(f"Assay '{name}' does not run; those that run are {names}. Name one.")
 
     def to_json(self, indent: int | None = 1) -> str:

@@ -22,8 +22,7 @@ WARNING, PLAIN = (255, 150, 60), (235, 235, 235)
 def choose_rows(trust: np.ndarray, most: int = CELLS) -> np.ndarray:
     """Return the cells to show, most trusted first: some spread over all, and the least trusted.
 
-    Arguments:
-        trust: (n,), NaN where unknown; the cells are then spread over the stack.
+    Where trust (n,) is NaN, because it is not known, the cells are spread over the stack.
     """
     order = np.argsort(-np.where(np.isfinite(trust), trust, 0.0), kind="stable")
     if len(order) <= most:

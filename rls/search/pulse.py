@@ -121,13 +121,10 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
 
 
 def _split_noise(problem: Problem, settings: Settings) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the noise maps that are searched, each (n, 1, y, x), and the others.
-
-    A map of zeros lies on no sphere and is never searched.
-    """
+    """Return the noise maps that are searched, each (n, 1, y, x), and the others."""
     maps = noise_maps(problem)
     if settings.zero_last_noise:
-        maps[-1] = torch.zeros_like(maps[-1])
+        maps[-1] = torch.zeros_like(maps[-1])  # It lies on no sphere and is never searched.
     n_searched = min(settings.trainable_noise_layers, len(maps) - settings.zero_last_noise)
     searched = [m.expand(len(problem.y), -1, -1, -1) for m in maps[:n_searched]]
     return searched, maps[n_searched:]

@@ -62,10 +62,7 @@ def filter_bands(images: Tensor, gains: Tensor) -> Tensor:
 
 
 def cut_out(images: Tensor, boxes: Tensor) -> Tensor:
-    """Return images that are zero (mid-grey) inside boxes (n, 3).
-
-    A box is given by centre x, centre y and side, in image sides.
-    """
+    """Return images with 0 (mid-grey) in boxes (n, 3): centre x, centre y, side, in image sides."""
     outside = [
         ((torch.arange(side, device=boxes.device) + 0.5) / side - boxes[:, i : i + 1]).abs()
         >= boxes[:, 2:] / 2

@@ -45,12 +45,7 @@ def tied(w: Tensor, num_ws: int) -> Tensor:
 
 
 def step(synthesis: Synthesis, ws: Tensor, direction: Tensor) -> Tensor:
-    """Return J u (n, c, y, x) by forward-mode differentiation.
-
-    Arguments:
-        ws: (n, num_ws, w_dim).
-        direction: u, in the shape of ``ws``.
-    """
+    """Return J u (n, c, y, x) by forward-mode differentiation; ws and u are (n, num_ws, w_dim)."""
     with torch.no_grad(), forward_mode.dual_level():
         images = synthesis(forward_mode.make_dual(ws.contiguous(), direction))
         primal, tangent = forward_mode.unpack_dual(images)

@@ -299,8 +299,6 @@ def _need(network: Network, path: str, name: str, found: object, wanted: object)
         same = math.isclose(found, wanted, rel_tol=1e-6)
     else:
         same = found == wanted
-    if same:
-        return
-    raise InputError(
-        f"Found {name} {excerpt(found)} at '{path}' of {network.where}, expected {wanted}. {ONLY}"
-    )
+    if not same:
+        at = f"{excerpt(found)} at '{path}' of {network.where}"
+        raise InputError(f"Found {name} {at}, expected {wanted}. {ONLY}")

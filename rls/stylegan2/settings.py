@@ -156,10 +156,8 @@ class SampleSettings:
 
     def __post_init__(self) -> None:
         need_at_least(self, n_images=1, grid_size=1, batch_size=1, threads=1)
-        for name, values in (
-            ("truncation_psi", (self.truncation_psi,)),
-            ("grid_psi", self.grid_psi),
-        ):
+        psi = {"truncation_psi": (self.truncation_psi,), "grid_psi": self.grid_psi}
+        for name, values in psi.items():
             if not values or not all(map(math.isfinite, values)):
                 raise InputError(
                     f"Found {name} {', '.join(map(str, values)) or 'empty'}, expected finite "

@@ -305,14 +305,14 @@ class Trainer:
     def _check_finite(self) -> None:
         """Raise InputError if a sum of statistics is not finite."""
         sums = self.sums.tolist()
-        if all(math.isfinite(value) for value in sums):
-            return
-        named = ", ".join(f"{k} {v:.3g}" for k, v in zip(STATISTICS, sums, strict=True))
-        raise InputError(
-            f"Found a loss that is not finite after {self.images_seen / 1000:.1f} kimg (sums: "
-            f"{named}), expected finite numbers. Check the intensity scale and the images first; "
-            "then try a larger r1_gamma (ten times), half the learning_rate, or precision float32."
-        )
+        if not all(map(math.isfinite, sums)):
+            named = ", ".join(f"{k} {v:.3g}" for k, v in zip(STATISTICS, sums, strict=True))
+            raise InputError(
+                f"Found a loss that is not finite after {self.images_seen / 1000:.1f} kimg (sums: "
+                f"{named}), expected finite numbers. Check the intensity scale and the images "
+                "first; then try a larger r1_gamma (ten times), half the learning_rate, or "
+                "precision float32."
+            )
 
     def gather(self) -> None:
         """Collect the sums of all processes in the first; all must call this together."""
