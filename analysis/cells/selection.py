@@ -213,7 +213,15 @@ def gather_cells(paths: Sequence[Path], chosen: pd.DataFrame, scratch: Path) -> 
                 )
             position = pd.Series(range(len(stack.table)), index=stack.table["image_id"])
             taken = stack.select(position[chosen["image_id"].iloc[rows]].to_numpy())
-            _verify(taken, path)
+            # Only the selected images are checked; the others of the plate are not used.
+            digests = taken.table["image_digest"].to_numpy()
+            wrong = np.asarray(image_digests(taken.images)) != digests
+            if wrong.any():
+                damaged = taken.table["image_id"].iloc[int(np.flatnonzero(wrong)[0])]
+                raise InputError(
+                    f"Found {wrong.sum()} damaged images in {path} (first {damaged}). Delete it "
+                    "and run crop_cells again."
+                )
             images[rows] = taken.images
     if images is None or first is None:
         raise InputError("Found no selected cell, expected some. Raise the counts.")
@@ -255,21 +263,6 @@ def count_selection(
         counts = selection["treatment"].map(lost["treatment"].value_counts())
         selection[column] = counts.fillna(0).astype(int)
     return selection
-
-
-def _verify(cells: Stack, path: Path) -> None:
-    """Compare the selected images with their digests; the others of the plate are not used.
-
-    Raises:
-        InputError: An image is damaged.
-    """
-    wrong = np.asarray(image_digests(cells.images)) != cells.table["image_digest"].to_numpy()
-    if wrong.any():
-        first = cells.table["image_id"].iloc[int(np.flatnonzero(wrong)[0])]
-        raise InputError(
-            f"Found {wrong.sum()} damaged images in {path} (first {first}). Delete it and run "
-            "crop_cells again."
-        )
 
 
 def _say_level(cells: pd.DataFrame, splits: pd.Series, settings: Settings) -> None:
