@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         low = cells_of(stack, intensity, controls, None, columns)
         check_splits(low, args.stack)
         evaluation = low.of(EVALUATION)
-        verdicts = classifiers.judge_low_resolution(low, network, settings)
+        verdicts = classifiers.judge_cells(low, evaluation, network, settings, "pixels")
     else:
         needed = ("image_id", *columns)
         high_features = read_table(args.features, columns=needed)
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         evaluation = cells_of(stack, intensity, controls, own_features, columns).of(EVALUATION)
         paths = (args.stack, args.high_resolution)
         check_same_cells(evaluation.table, high.of(EVALUATION).table, paths, "degrade")
-        verdicts = classifiers.judge_like_high_resolution(high, evaluation, network, settings)
+        verdicts = classifiers.judge_cells(high, evaluation, network, settings, "features")
     table = classifiers.verdict_table(evaluation, verdicts, args.method)
     write_table(args.output, table, written_by=NAME)
     for line in classifiers.accuracies(table):

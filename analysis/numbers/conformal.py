@@ -52,7 +52,7 @@ class Summary:
     Attributes:
         centre: Mean of the solutions that were measured.
         spread: Their standard deviation (ddof 1; 0 where only one was measured).
-        low, high: Their outer quantiles at the level.
+        low, high: Their outer quantiles at the level; between them, coverage is not guaranteed.
         measured: Their number.
     """
 
@@ -112,6 +112,7 @@ def conformal_quantile(scores: np.ndarray, level: float) -> float:
 
 
 def _rank(n: int, level: float) -> int:
+    """Return ceil((n + 1) level)."""
     # (n + 1) level may be a whole number; rounding errors (0.9 is not 9/10) must not raise it.
     return math.ceil((n + 1) * level - 1e-9)
 
@@ -159,11 +160,6 @@ def scores_of(summary: Summary, truth: np.ndarray, variant: str, floor: float) -
     if variant == QUANTILE:
         return np.maximum(summary.low - truth, truth - summary.high)
     return np.abs(truth - summary.centre) / scale_of(summary, variant, floor)
-
-
-def raw_intervals(summary: Summary) -> Intervals:
-    """Return the outer quantiles of the solutions themselves, which have no guaranteed coverage."""
-    return Intervals(summary.low, summary.high)
 
 
 def calibrated_intervals(
