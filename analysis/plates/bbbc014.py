@@ -74,7 +74,15 @@ def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], 
         InputError: There is no image, a channel is not BBBC014's, or a field lacks a channel or has
             it twice.
     """
-    numbers = {_number(channel): channel for channel in channels}
+    numbers: dict[int, str] = {}
+    for channel in channels:
+        name = ALIASES.get(channel.lower(), channel.lower())
+        if name not in NUMBERS:
+            raise InputError(
+                f"Found the channel {channel}, expected BBBC014's {', '.join(NUMBERS)}. Correct "
+                "the assay's channels."
+            )
+        numbers[NUMBERS[name]] = channel
     fields: dict[tuple[str, int], dict[str, Path]] = {}
     for path in sorted(folder.rglob("*")):
         match = NAME.fullmatch(path.name)
@@ -95,13 +103,13 @@ def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], 
             "BBBC014. Correct the assay's image_folder, or write a sheet (source: sheet)."
         )
     for (well, site), files in fields.items():
-        lacking = [channel for channel in channels if channel not in files]
-        if lacking:
-            number = NUMBERS[ALIASES.get(lacking[0].lower(), lacking[0].lower())]
-            raise InputError(
-                f"Found no image of channel {lacking[0]} (Channel {number}) for well {well}, field "
-                f"{site} in {folder}, expected one a channel. Fetch it, or remove the field."
-            )
+        for number, channel in numbers.items():
+            if channel not in files:
+                raise InputError(
+                    f"Found no image of channel {channel} (Channel {number}) for well {well}, "
+                    f"field {site} in {folder}, expected one a channel. Fetch it, or remove the "
+                    "field."
+                )
     return fields
 
 
@@ -164,18 +172,3 @@ def _doses(table: pd.DataFrame, path: Path) -> pd.Series:
             "the plate map; its unit belongs into dose_unit."
         )
     return doses
-
-
-def _number(channel: str) -> int:
-    """Return BBBC014's number of a channel.
-
-    Raises:
-        InputError: BBBC014 has no such channel.
-    """
-    name = ALIASES.get(channel.lower(), channel.lower())
-    if name not in NUMBERS:
-        raise InputError(
-            f"Found the channel {channel}, expected BBBC014's {', '.join(NUMBERS)}. Correct the "
-            "assay's channels."
-        )
-    return NUMBERS[name]

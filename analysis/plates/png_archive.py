@@ -40,9 +40,9 @@ def read_labels(
     plates: Sequence[str],
     treatment_by: str,
 ) -> pd.DataFrame:
-    """Return one row an image, sorted by its name in the archive.
+    """Return one row per image, sorted by its name in the archive.
 
-    Prints which columns are unknown.
+    Prints the columns that are unknown.
 
     Arguments:
         sheet: CSV beside the archive; None: the one in the archive, if there is one.
@@ -73,7 +73,14 @@ def read_labels(
     ids = table["plate"] + "_" + table["well"] + "_s" + table["site"].astype(str)
     number = table.groupby(ids).cumcount()
     if missing:
-        print(_say_missing(missing, path), flush=True)
+        text = f"import_crops: nothing says {', '.join(missing)} of the images in {path}"
+        if "well" in missing:
+            text += (
+                ": they can train a generator, but not be split into wells to be measured. A CSV "
+                "with filename, plate, well and site, in the archive or as the assay's sheet, "
+                "would say where they are from."
+            )
+        print(text, flush=True)
     table.insert(0, "image_id", ids + "_c" + number.astype(str))
     return table
 
@@ -368,15 +375,3 @@ def _planes(content: bytes, where: str, size: int) -> np.ndarray:
     except Exception as error:  # Decoders of broken files raise nearly any exception.
         raise InputError(f"The image {where} is damaged ({error}). Make it again.") from error
     return np.moveaxis(pixels.reshape(size, size, -1), -1, 0)
-
-
-def _say_missing(missing: Sequence[str], path: Path) -> str:
-    """Return a sentence on the columns that are unknown, and what follows from it."""
-    text = f"import_crops: nothing says {', '.join(missing)} of the images in {path}"
-    if "well" not in missing:
-        return text
-    return (
-        f"{text}: they can train a generator, but not be split into wells to be measured. A CSV "
-        "with filename, plate, well and site, in the archive or as the assay's sheet, would say "
-        "where they are from."
-    )

@@ -20,6 +20,7 @@ HARMONICS = 12  # All harmonics of an outline are below this; a phenotype may ad
 MIN_RING = 1.25  # A body reaches at least this multiple of the nuclear radius.
 PATCH_ND = 2.4  # Half the side of the window in which a cell is drawn.
 TRIALS_PER_CELL = 30
+NEIGHBOURHOOD_ND = 2 * 32 / 15  # Side of "2x2 crops" when 32 px hold a nucleus of 15 px.
 
 Window = tuple[slice, ...]  # Rows and columns of a canvas.
 Cell = Mapping[Hashable, float]  # A row of a table of cells, as pandas gives it.
@@ -48,7 +49,8 @@ def place_cells(shape: tuple[int, int], settings: Settings, rng: np.random.Gener
     """
     colonies = _colonies(shape, settings, rng)
     ys, xs = np.nonzero(colonies)
-    wanted = rng.poisson(settings.density_per_px2 * len(ys))
+    density_per_px2 = settings.neighbours / (NEIGHBOURHOOD_ND * settings.nucleus_diameter_px) ** 2
+    wanted = rng.poisson(density_per_px2 * len(ys))
     nearest = (settings.nearest_centres_nd * settings.nucleus_diameter_px) ** 2
     centres = np.empty((wanted, 2))
     count = 0

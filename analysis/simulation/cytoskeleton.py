@@ -8,8 +8,6 @@ and noise are those of BBBC021's crops (docs/simulated_plates.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from scipy import ndimage
@@ -188,13 +186,12 @@ def paint(
     """Return the light of the channels before the optics: (3, y, x) float32 in counts."""
     nd = settings.nucleus_diameter_px
     cells = masks.nucleus + masks.cytoplasm
-    share = _sharer(cells, len(table))
     beside = ndimage.distance_transform_edt(masks.nucleus == 0).astype(np.float32)
     height = np.where(cells > 0, np.exp(-beside / np.float32(HEIGHT_ND * nd)), 0)
     level = _levels(cells, table, settings)
     painted = {
-        "tubulin": _tubulin(masks, cells, height, table, share, nd, rng) * level["tubulin"],
-        "actin": _actin(masks, cells, height, table, share, nd, rng) * level["actin"],
+        "tubulin": _tubulin(masks, cells, height, table, nd, rng) * level["tubulin"],
+        "actin": _actin(masks, cells, height, table, nd, rng) * level["actin"],
     }
     light = [_dna(masks, table, settings, rng)]
     light += [painted[name] for name in settings.channels[1:]]
@@ -204,18 +201,11 @@ def paint(
     return stack + np.array(shares, np.float32)[:, None, None] * (haze - stack)
 
 
-def _sharer(cells: np.ndarray, n: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that scales light (y, x) so that its mean over every cell is 1."""
-    flat = cells.ravel()
-    area = np.bincount(flat, minlength=n + 1)
-
-    def share(light: np.ndarray) -> np.ndarray:
-        total = np.bincount(flat, light.ravel(), n + 1)
-        scale = np.divide(area, total, out=np.zeros(n + 1), where=total > 1e-6)
-        scale[0] = 0
-        return np.asarray(light * scale.astype(np.float32)[cells], np.float32)
-
-    return share
+def _share(light: np.ndarray, cells: np.ndarray, n: int) -> np.ndarray:
+    """Return ``light`` (y, x) scaled so that its mean over each of the ``n`` cells is 1."""
+    total = np.bincount(cells.ravel(), light.ravel(), n + 1)[1:]
+    scale = np.divide(label_areas(cells, n), total, out=np.zeros(n), where=total > 1e-6)
+    return np.asarray(light * by_label(scale, cells), np.float32)
 
 
 def _levels(cells: np.ndarray, table: pd.DataFrame, settings: Settings) -> dict[str, np.ndarray]:
@@ -250,7 +240,6 @@ def _tubulin(
     cells: np.ndarray,
     height: np.ndarray,
     table: pd.DataFrame,
-    share: Callable[[np.ndarray], np.ndarray],
     nd: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -266,7 +255,8 @@ def _tubulin(
     diffuse = diffuse * np.where(inside, 1.0, 1 - 0.85 * np.clip(holes, 0, 1))
     fibres = _microtubules(cells, table, nd, rng) * np.where(inside, FIBRES_OVER_NUCLEUS, 1.0)
     part = by_label(table["fibre_share"], cells)
-    return share(diffuse) * (1 - part) + share(fibres) * part
+    n = len(table)
+    return _share(diffuse, cells, n) * (1 - part) + _share(fibres, cells, n) * part
 
 
 def _microtubules(
@@ -303,7 +293,6 @@ def _actin(
     cells: np.ndarray,
     height: np.ndarray,
     table: pd.DataFrame,
-    share: Callable[[np.ndarray], np.ndarray],
     nd: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -320,10 +309,15 @@ def _actin(
         name: by_label(table[f"{name}_share"], cells)
         for name in ("cortex", "stress_fibre", "clump")
     }
-    light = share(diffuse) * (1 - sum(shares.values()))
-    light += share(cortex) * shares["cortex"]
-    light += share(_stress_fibres(cells, table, nd, rng)) * shares["stress_fibre"]
-    return light + share(_clumps(cells, table, nd, rng)) * shares["clump"]
+    parts = {
+        "cortex": cortex,
+        "stress_fibre": _stress_fibres(cells, table, nd, rng),
+        "clump": _clumps(cells, table, nd, rng),
+    }
+    light = _share(diffuse, cells, len(table)) * (1 - sum(shares.values()))
+    for name, part in parts.items():
+        light += _share(part, cells, len(table)) * shares[name]
+    return light
 
 
 def _stress_fibres(

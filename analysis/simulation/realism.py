@@ -1,7 +1,7 @@
 """Measure the statistics that a simulated plate should share with real ones, on crops of either.
 
-Each statistic is one number a cell, and the table has its quantiles over the cells. A single crop
-shows neither noise nor background, so these are one number a stack.
+Each statistic is one number per cell, and the table has its quantiles over the cells. A single crop
+shows neither noise nor background, so these are one number per stack.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ BARE_SHARE = 0.25  # Pixels below this share of the typical signal show medium, 
 NOISE_BLOCK_PX = 8
 NOISE_BINS, MIN_BINS = 12, 4
 MIN_BLOCKS = 20  # Minimum number of blocks in a bin.
-NOISE_QUANTILE = (
-    0.1  # Of the blocks of equal signal, the ones at this quantile show little but noise.
-)
+NOISE_QUANTILE = 0.1  # Blocks of equal signal at this quantile of variance show little but noise.
 QUANTILES = (0.05, 0.5, 0.95)
 
 KEYS = ["statistic", "channel", "unit"]
@@ -48,7 +46,7 @@ def describe(
     Returns:
         Columns ``statistic``, ``channel`` (empty where none), ``unit``, ``low``, ``median``,
         ``high`` (5th, 50th and 95th percentile over cells) and ``n`` (number of cells, or 1 for a
-        number a stack).
+        number per stack).
     """
     images = np.asarray(images, np.float32)
     backgrounds = np.percentile(images, BACKGROUND_PERCENTILE, axis=(0, 2, 3))
@@ -156,23 +154,20 @@ def noise_line(images: np.ndarray, background: float) -> tuple[float, float]:
     level = middle[:, : ny * size, : nx * size].reshape(blocks).mean(axis=(2, 4))
     variance, level = variance.ravel(), level.ravel()
     edges = np.quantile(level, np.linspace(0.0, 0.98, NOISE_BINS + 1))
+    # The same quantile of blocks of pure noise, over their mean variance.
+    noise = np.random.default_rng(0).standard_normal((2000, size, size + 2))
+    second = noise[..., 2:] - 2 * noise[..., 1:-1] + noise[..., :-2]
+    pure = float(np.quantile((second**2).mean(axis=(1, 2)) / 6, NOISE_QUANTILE))
     xs, ys = [], []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         inside = (level >= low) & (level < high)
         if inside.sum() >= MIN_BLOCKS:
             xs.append(level[inside].mean() - background)
-            ys.append(np.quantile(variance[inside], NOISE_QUANTILE) / _pure_quantile(size))
+            ys.append(np.quantile(variance[inside], NOISE_QUANTILE) / pure)
     if len(xs) < MIN_BINS:
         return float("nan"), float("nan")
     slope, floor = np.polyfit(xs, ys, 1)
     return float(slope), float(floor)
-
-
-def _pure_quantile(size: int) -> float:
-    """Return :data:`NOISE_QUANTILE` of the variance of blocks of pure noise, over its mean."""
-    noise = np.random.default_rng(0).standard_normal((2000, size, size + 2))
-    second = noise[..., 2:] - 2 * noise[..., 1:-1] + noise[..., :-2]
-    return float(np.quantile((second**2).mean(axis=(1, 2)) / 6, NOISE_QUANTILE))
 
 
 def _row(key: Key, values: np.ndarray) -> tuple[object, ...]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 
 MAX_WELLS = 60  # The interior wells B02 to G11 of a 96-well plate, which BBBC021 uses.
-NEIGHBOURHOOD_ND = 2 * 32 / 15  # Side of "2x2 crops" when 32 px hold a nucleus of 15 px.
 
 
 @dataclass(frozen=True)
@@ -115,13 +113,3 @@ class Settings:
                 "each. Align the two lists in simulate_plate."
             )
         return float(values[self.treatments.index(treatment)])
-
-    @property
-    def density_per_px2(self) -> float:
-        """Number of cells a square pixel inside colonies."""
-        return self.neighbours / (NEIGHBOURHOOD_ND * self.nucleus_diameter_px) ** 2
-
-    @property
-    def pad_px(self) -> int:
-        """Width of the frame that is simulated around a field, so that its border is no edge."""
-        return math.ceil(2.0 * self.nucleus_diameter_px)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import measure_without_reference
-from analysis.comparison.measured import same_settings
+from analysis.comparison.measured import check_same_settings
 from analysis.features.settings import feature_digest, settings_class
 from rls.io import read_table, write_intensity, write_stack
 from rls.runtime.errors import InputError
@@ -68,9 +68,9 @@ def test_both_tables_bear_the_thresholds_as_those_of_measure_do(folder, method):
 
 def test_a_method_measured_with_other_thresholds_than_hr_is_refused(folder):
     high, path = run(folder, "high_resolution")[0], folder / "rls.features.parquet"
-    same_settings(high, run(folder, "rls")[0], path)
+    check_same_settings(high, run(folder, "rls")[0], path)
     with pytest.raises(InputError, match="measured with other settings than those of HR"):
-        same_settings(high, run(folder, "rls", ring_width_um=2.6)[0], path)
+        check_same_settings(high, run(folder, "rls", ring_width_um=2.6)[0], path)
 
 
 def test_what_needs_hr_says_so_and_what_does_not_is_measured(folder):
