@@ -1,4 +1,4 @@
-"""Measure what sweep_lambdas searched: every image against the HR image of the same cell.
+"""Measure the images of sweep_lambdas, each against the HR image of the same cell.
 
 One row is written for each image and point of the sweep: PSNR, MS-SSIM, mean |D(SR) - LR|, the
 columns of the search (log prior, cross, status, mean pair distance of the styles), and the assay's

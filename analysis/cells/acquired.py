@@ -16,7 +16,7 @@ from rls.runtime.errors import InputError
 
 
 def read_reference(path: Path | None, factor: int, generator: str) -> dict[str, Any] | None:
-    """Return what trust.json knows of the model's own cells at ``factor``; None without a file.
+    """Return the statistics of the model's own cells at ``factor``; None without a file.
 
     Arguments:
         path: The model's trust.json, if it has one.

@@ -1,4 +1,4 @@
-"""Bring crops that were made elsewhere into the form in which crop_cells writes its own."""
+"""Convert crops that were made elsewhere into the form that crop_cells writes."""
 
 from __future__ import annotations
 

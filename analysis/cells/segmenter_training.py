@@ -18,7 +18,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
 MIN_IOU = (0.5, 0.75)
-MIN_NUCLEI = 3  # Minimum number of nuclei in a field that is trained on.
+MIN_NUCLEI = 3  # Minimum number of nuclei in a training field.
 DRAWS = 20  # After this many draws of a field with too few nuclei, the settings are wrong.
 
 
@@ -26,7 +26,7 @@ def draw_field(simulation: Simulation, settings: Settings, purpose: str, number:
     """Simulate one field with nuclei of 17 px.
 
     Raises:
-        InputError: The settings give fields with hardly a nucleus.
+        InputError: The settings give fields with too few nuclei.
     """
     rng = stream(settings.seed, f"{purpose}/{number}", "train_segmenter")
     size = (settings.field_px, settings.field_px)

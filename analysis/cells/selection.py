@@ -162,9 +162,9 @@ def scale_of_assay(cells: Stack, settings: Settings) -> Intensity:
 def intensity_scale(
     images: Iterable[np.ndarray], channels: Sequence[str], black: float, white: float
 ) -> Intensity:
-    """Return the scale of ``images``, n arrays (c, y, x) uint16, from two percentiles a channel.
+    """Return the scale of ``images``, n arrays (c, y, x) uint16, from two percentiles per channel.
 
-    The percentiles are of all pixels and come from histograms, so memory holds one image at a time.
+    The percentiles of all pixels are taken from histograms, so memory holds one image at a time.
     """
     histograms = np.zeros((len(channels), 2**16), np.int64)
     for image in images:
@@ -249,7 +249,7 @@ def count_selection(
     treatments: Sequence[str],
     settings: Settings,
 ) -> pd.DataFrame:
-    """Return one row a treatment and split: what was selected, and what was skipped or flagged.
+    """Return one row per treatment and split: cells selected, flagged, and fields skipped.
 
     Arguments:
         everything: All cells of the plates.

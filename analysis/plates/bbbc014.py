@@ -41,7 +41,8 @@ def to_sheet(
         plate_map: Treatments by well, from :func:`read_plate_map`; an error calls it ``map_name``.
 
     Raises:
-        InputError: No file has a name of BBBC014, a field lacks a channel or its well a treatment.
+        InputError: No file has a name of BBBC014, a field lacks a channel, or a well has no
+            treatment.
     """
     fields = find_fields(folder, channels)
     wells = plate_map.set_index("well")

@@ -66,7 +66,7 @@ def place_cells(shape: tuple[int, int], settings: Settings, rng: np.random.Gener
 
 
 def draw_shapes(centres: np.ndarray, settings: Settings, rng: np.random.Generator) -> pd.DataFrame:
-    """Return one row of geometry a cell, with lengths in px and angles in radians."""
+    """Return one row of geometry per cell, with lengths in px and angles in radians."""
     n, nd = len(centres), settings.nucleus_diameter_px
     area_log_sd = np.sqrt(np.log1p(settings.nucleus_area_cv**2))
     diameter = nd * np.exp(0.5 * rng.normal(-(area_log_sd**2) / 2, area_log_sd, n))

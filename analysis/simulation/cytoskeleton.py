@@ -35,7 +35,7 @@ from analysis.simulation.settings import Settings
 from rls.runtime.errors import InputError
 
 CHANNEL_NAMES = ("actin", "tubulin")  # In either order, after the nucleus channel.
-VALUES = "effect_doses"  # The setting with one number a treatment.
+VALUES = "effect_doses"  # The setting with one number per treatment.
 
 MICROTUBULES = 160  # Number in a cell; those that run together form a bundle.
 MICROTUBULE = Course((0.8, 3.2), 0.9, 0.25, 0.5, ends_at_border=0.7)

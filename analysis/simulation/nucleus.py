@@ -1,4 +1,4 @@
-"""Paint the nucleus channel, and draw what a cell expresses, alike in every phenotype."""
+"""Paint the nucleus channel, and draw the expression of a cell; common to all phenotypes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw_dna(n: int, settings: Settings, rng: np.random.Generator) -> np.ndarray
 
 
 def draw_expression(n: int, settings: Settings, rng: np.random.Generator) -> np.ndarray:
-    """Return how much marker each of n cells has, mean 1; it depends on no treatment."""
+    """Return the relative amount (n,) of marker of each cell, mean 1 in every treatment."""
     sd = settings.expression_log_sd
     return np.exp(rng.normal(-(sd**2) / 2, sd, n))
 
