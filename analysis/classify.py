@@ -60,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         needed = ("image_id", *columns)
         high_features = read_table(args.features, columns=needed)
         own_features = read_table(args.method_features, columns=needed)
-        is_high = args.method == HIGH_RESOLUTION
-        high_stack = stack if is_high else read_stack(args.high_resolution)
+        high_stack = stack if args.method == HIGH_RESOLUTION else read_stack(args.high_resolution)
         high = cells_of(high_stack, intensity, controls, high_features, columns)
         check_splits(high, args.high_resolution)
         evaluation = cells_of(stack, intensity, controls, own_features, columns).of(EVALUATION)

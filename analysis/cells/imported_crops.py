@@ -163,8 +163,7 @@ def central_labels(labels: np.ndarray, nucleus_diameter_px: float) -> np.ndarray
     It is 0 where no label lies within half a nuclear diameter of the centre.
     """
     ys, xs = (np.arange(size) - (size - 1) / 2 for size in labels.shape[1:])
-    distance = np.hypot(ys[:, None], xs[None, :])
-    away = np.where(labels > 0, distance, np.inf).reshape(len(labels), -1)
+    away = np.where(labels > 0, np.hypot(ys[:, None], xs[None, :]), np.inf).reshape(len(labels), -1)
     nearest = away.argmin(axis=1)
     rows = np.arange(len(labels))
     found = labels.reshape(len(labels), -1)[rows, nearest]
@@ -173,8 +172,7 @@ def central_labels(labels: np.ndarray, nucleus_diameter_px: float) -> np.ndarray
 
 def count_fields(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table of fields that crop_cells would write: every field with a crop, all ok."""
-    columns = list(FIELD_COLUMNS[:4])
-    fields = table.groupby(columns, as_index=False).size()
+    fields = table.groupby(list(FIELD_COLUMNS[:4]), as_index=False).size()
     fields = fields.rename(columns={"size": "n_nuclei"})
     fields = fields.assign(n_at_border=0, n_cells=fields["n_nuclei"], status=OK, reason="")
     return fields[list(FIELD_COLUMNS)]

@@ -199,8 +199,7 @@ def granularity(channel: np.ndarray, mask: np.ndarray, step_px: float) -> tuple[
         return (math.nan,) * GRANULARITY_SCALES
     left, shares = total, []
     for scale in range(1, GRANULARITY_SCALES + 1):
-        radius = round(scale * step_px)
-        opened = opening(channel, disk(radius, decomposition="sequence"))
+        opened = opening(channel, disk(round(scale * step_px), decomposition="sequence"))
         now = float(opened[mask].sum())
         shares.append(100 * (left - now) / total)
         left = now

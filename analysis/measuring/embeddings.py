@@ -72,8 +72,7 @@ def embedding_table(
     if networks.classifier is not None:
         missing = np.full((len(unit), FEATURES), np.nan, np.float32)
         fits = list(unit.shape[-2:]) == list(networks.classifier.header["image_size"])
-        features = networks.classifier.features(unit) if fits else missing
-        found["classifier_feature_"] = features
+        found["classifier_feature_"] = networks.classifier.features(unit) if fits else missing
     if networks.inception is not None:
         found["inception_feature_"] = inception_features(
             networks.inception, unit, device, batch_size

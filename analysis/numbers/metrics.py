@@ -201,8 +201,7 @@ def frechet_of_gaussians(
     values, vectors = np.linalg.eigh(cov_x)
     root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_y @ root), 0.0, None)).sum()
-    gap = ((mean_x - mean_y) ** 2).sum()
-    return float(gap + np.trace(cov_x) + np.trace(cov_y) - 2.0 * cross)
+    return float(((mean_x - mean_y) ** 2).sum() + np.trace(cov_x) + np.trace(cov_y) - 2.0 * cross)
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:

@@ -173,8 +173,7 @@ def treatments_of(images: pd.DataFrame, treatment_by: str) -> pd.Series:
 
 def plates_and_treatments(images: pd.DataFrame, treatment_by: str) -> pd.DataFrame:
     """Return ``plate`` and ``treatment`` of each row of image.csv."""
-    treatments = treatments_of(images, treatment_by)
-    return pd.DataFrame({"plate": images[PLATE], "treatment": treatments})
+    return pd.DataFrame({"plate": images[PLATE], "treatment": treatments_of(images, treatment_by)})
 
 
 def treatment_names(compound: pd.Series, dose: pd.Series) -> pd.Series:

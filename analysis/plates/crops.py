@@ -215,8 +215,7 @@ def _to_counts(block: np.ndarray, stored_as: str, bit_depth: int, path: Path) ->
         InputError: A count is negative or above ``bit_depth``.
     """
     if stored_as == "horizontal_differences":
-        bits = block.dtype.itemsize * 8
-        block = np.cumsum(block, axis=-1, dtype=np.int64) % 2**bits
+        block = np.cumsum(block, axis=-1, dtype=np.int64) % 2 ** (block.dtype.itemsize * 8)
     low, high = int(block.min()), int(block.max())
     if low < 0 or high >= 2**bit_depth:
         raise InputError(

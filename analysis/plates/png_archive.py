@@ -164,8 +164,7 @@ def _read_classes(archive: zipfile.ZipFile, path: Path) -> Mapping[str, int] | N
             'archive with dataset_tool.py, or add the file with {"labels": null}.'
         )
     try:
-        content = json.loads(archive.read(DATASET))
-        labels = content["labels"]
+        labels = json.loads(archive.read(DATASET))["labels"]
         pairs = None if labels is None else {str(n).replace("\\", "/"): c for n, c in labels}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -312,8 +311,7 @@ def _treat(
             "table or import_crops.class_treatments."
         )
     moa = table["moa"].fillna("") if "moa" in table else ""
-    kept = table[["filename", "plate", "well", "site"]]
-    return kept.assign(
+    return table[["filename", "plate", "well", "site"]].assign(
         treatment=treatment,
         compound=compound,
         dose=dose,

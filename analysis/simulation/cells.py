@@ -47,8 +47,7 @@ def place_cells(shape: tuple[int, int], settings: Settings, rng: np.random.Gener
     Cells lie in colonies, which cover the share ``colony_share`` of the canvas; their number is
     Poisson.
     """
-    colonies = _colonies(shape, settings, rng)
-    ys, xs = np.nonzero(colonies)
+    ys, xs = np.nonzero(_colonies(shape, settings, rng))
     density_per_px2 = settings.neighbours / (NEIGHBOURHOOD_ND * settings.nucleus_diameter_px) ** 2
     wanted = rng.poisson(density_per_px2 * len(ys))
     nearest = (settings.nearest_centres_nd * settings.nucleus_diameter_px) ** 2

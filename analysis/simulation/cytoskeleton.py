@@ -211,8 +211,7 @@ def _share(light: np.ndarray, cells: np.ndarray, n: int) -> np.ndarray:
 def _levels(cells: np.ndarray, table: pd.DataFrame, settings: Settings) -> dict[str, np.ndarray]:
     """Return the mean level (y, x) of each channel: a cell that spreads less is thicker."""
     area = np.maximum(label_areas(cells, len(table)), 1)
-    nd = settings.nucleus_diameter_px
-    free = np.pi / 4 * (np.mean(settings.body_diameter_nd) * nd) ** 2
+    free = np.pi / 4 * (np.mean(settings.body_diameter_nd) * settings.nucleus_diameter_px) ** 2
     thick = np.minimum((free / area) ** SPREADING, 4.0)
     return {name: by_label(table[f"{name}_level"] * thick, cells) for name in CHANNEL_NAMES}
 

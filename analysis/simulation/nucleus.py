@@ -20,8 +20,7 @@ NUCLEOLUS_DEPTH = 0.12  # Share of the DNA that is missing in the centre of a nu
 
 def draw_dna(n: int, settings: Settings, rng: np.random.Generator) -> np.ndarray:
     """Return the DNA signal (n,) of n nuclei, in counts."""
-    dna = np.exp(rng.normal(-(DNA_LOG_SD**2) / 2, DNA_LOG_SD, n))
-    return settings.dna_counts * dna
+    return settings.dna_counts * np.exp(rng.normal(-(DNA_LOG_SD**2) / 2, DNA_LOG_SD, n))
 
 
 def draw_expression(n: int, settings: Settings, rng: np.random.Generator) -> np.ndarray:

@@ -87,7 +87,7 @@ def describe_cells(
     dna = above[:, index]
     nd = settings.nucleus_diameter_um / pixel_size_um
     found = find_nuclei(dna, pixel_size_um, settings)
-    others = [name for name in channels if name != nucleus_channel]
+    markers = [i for i, name in enumerate(channels) if name != nucleus_channel]
     typical = np.array([np.percentile(above[:, i], 75) for i in range(len(channels))])
     mask, neighbours = np.stack([n.mask for n in found]), np.stack([n.others for n in found])
     blurs = edge_blur(dna, mask, neighbours, nd)
@@ -95,8 +95,7 @@ def describe_cells(
     for image, nucleus, blur in zip(above, found, blurs, strict=True):
         row: dict[Key, float] = {}
         row[("nuclei in a crop", "", "")] = segment_nuclei(image[index], nd).max()
-        marker = [i for i, name in enumerate(channels) if name in others]
-        bare = np.all([image[i] < BARE_SHARE * typical[i] for i in marker], axis=0)
+        bare = np.all([image[i] < BARE_SHARE * typical[i] for i in markers], axis=0)
         row[("bare share of a crop", "", "")] = bare.mean()
         if nucleus.status == OK:
             area = nucleus.mask.sum() * pixel_size_um**2
