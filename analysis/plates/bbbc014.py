@@ -31,11 +31,8 @@ def to_sheet(
     channels: Sequence[str],
     plate_map: pd.DataFrame,
     map_name: str,
-    *,
-    pixel_size_um: float,
-    bit_depth: int,
 ) -> pd.DataFrame:
-    """Return the sheet of all fields in ``folder``, with absolute paths.
+    """Return all columns of the sheet but those of the camera, with absolute paths.
 
     Arguments:
         plate_map: Treatments by well, from :func:`read_plate_map`; an error calls it ``map_name``.
@@ -59,8 +56,6 @@ def to_sheet(
             "well": well,
             "site": site,
             **wells.loc[well].to_dict(),
-            "pixel_size_um": pixel_size_um,
-            "bit_depth": bit_depth,
             **{f"path_{channel}": str(path) for channel, path in files.items()},
         }
         for (well, site), files in sorted(fields.items())

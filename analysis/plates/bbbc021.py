@@ -25,18 +25,16 @@ ALIASES = {"dna": "dapi"}  # BBBC021 names the nucleus channel by its dye.
 FILE_NAME = "Image_FileName_"  # Beginning of the columns of file names.
 
 
-def find_csv(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the first of ``names`` in ``folder``, or None."""
-    return next((folder / name for name in names if (folder / name).is_file()), None)
-
-
 def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Read image.csv and, where there is one, moa.csv of ``folder``.
 
     Raises:
         InputError: image.csv is missing, damaged or lacks a column.
     """
-    path = find_csv(folder, IMAGE_CSV)
+    path, moa_path = (
+        next((folder / name for name in names if (folder / name).is_file()), None)
+        for names in (IMAGE_CSV, MOA_CSV)
+    )
     if path is None:
         raise InputError(
             f"Found no {' or '.join(IMAGE_CSV)} in {folder}. Fetch or simulate the plate first."
@@ -49,7 +47,6 @@ def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
             f"Found no column {', '.join(missing)} in {path}, expected the columns of BBBC021. "
             "Fetch the file again, or write a sheet of your own."
         )
-    moa_path = find_csv(folder, MOA_CSV)
     if moa_path is None:
         return images, None
     check_digest(moa_path, folder)
@@ -63,10 +60,8 @@ def to_sheet(
     folder: Path,
     *,
     treatment_by: str,
-    pixel_size_um: float,
-    bit_depth: int,
 ) -> pd.DataFrame:
-    """Return the sheet of the rows ``images`` of one plate, with absolute paths.
+    """Return the sheet of one plate but for the columns of the camera, with absolute paths.
 
     Arguments:
         images: Rows of image.csv.
@@ -98,8 +93,6 @@ def to_sheet(
             "dose": dose,
             "dose_unit": DOSE_UNIT,
             "moa": _mechanisms(compound, dose, moa),
-            "pixel_size_um": pixel_size_um,
-            "bit_depth": bit_depth,
         }
     )
     for channel, column in columns.items():

@@ -152,22 +152,21 @@ def with_digests(
     Raises:
         InputError: A file cannot be read.
     """
+    table = table.copy()
     places = path_columns(channels, table)
-    columns = dict(zip(digest_columns(channels, table), places, strict=True))
-
-    def digest_of(path: str) -> str:
-        advance(1)
-        try:
-            return listed_digest(Path(path))
-        except OSError as error:
-            raise InputError(
-                f"The image {path} cannot be read ({error.strerror}). Make it readable, or leave "
-                "its field out of the sheet."
-            ) from error
-
-    return table.assign(
-        **{name: [digest_of(path) for path in table[place]] for name, place in columns.items()}
-    )
+    for name, place in zip(digest_columns(channels, table), places, strict=True):
+        digests = []
+        for path in table[place]:
+            try:
+                digests.append(listed_digest(Path(path)))
+            except OSError as error:
+                raise InputError(
+                    f"The image {path} cannot be read ({error.strerror}). Make it readable, or "
+                    "leave its field out of the sheet."
+                ) from error
+            advance(1)
+        table[name] = digests
+    return table
 
 
 def listed_digest(path: Path) -> str:
