@@ -12,7 +12,7 @@ import numpy as np
 
 BLOCKS = 16  # A field is divided into this many blocks along each axis.
 LOW_SHARE = 0.25  # This share of a block's pixels, the darkest, stands for its background.
-ENVELOPE = 0.10  # The fit follows this quantile of the backgrounds; few blocks have no cell.
+ENVELOPE = 0.10  # The fit follows this quantile of backgrounds, because few blocks have no cell.
 NEAR_ENVELOPE = 3.0  # Blocks up to this many sd (of the lower side) above it are background.
 MEAN_FROM_FIELDS = 60  # From here on, means over cells are less noisy than background is biased.
 ORDER_FEW, ORDER_MANY = 2, 4

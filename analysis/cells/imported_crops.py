@@ -17,7 +17,7 @@ from analysis.plates.crops import read_crops, read_labels
 from rls.io.names import OK
 from rls.runtime.errors import InputError
 
-# Measures that need a nucleus with an outline, or noise and focus as the camera gave them.
+# Measures that need the outline of a nucleus, or the camera's own noise and focus.
 UNKNOWN_IN_LOW_RESOLUTION = ("noise_share", "blur_nd", "touching_share", "debris_height")
 
 

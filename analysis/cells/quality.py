@@ -11,7 +11,9 @@ from scipy import ndimage
 
 from analysis.cells.quality_settings import FLAGS, QualityLimits
 
-FOCUS_SMOOTH_PX = 1.0  # Sd of the smoothing before the gradient; subtracted from the blur again.
+FOCUS_SMOOTH_PX = (
+    1.0  # Sd of the smoothing before the gradient; it is subtracted from the measured blur.
+)
 FOCUS_WINDOW_ND = 2.2  # Side of the window around a nucleus, in nuclear diameters.
 APART_ND = 0.15  # An outline this near to another nucleus may show the edge of that nucleus.
 MIN_EDGE_PX, MIN_EDGE_SHARE = 8, 0.5  # Minimum part of the outline far from other nuclei.

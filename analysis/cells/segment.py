@@ -193,7 +193,7 @@ def _load_weights(model: CellposeModel, path: Path) -> None:
     try:
         found = torch.load(path, map_location=model.device, weights_only=True)
         fits = {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in wanted.items()}
-    except Exception as error:  # torch's readers raise nearly any exception
+    except Exception as error:  # Readers of damaged weights raise nearly any exception.
         raise InputError(
             f"The file {path} holds no weights that can be read ({type(error).__name__}), expected "
             "those of Cellpose 3. Correct segmenter_weights."

@@ -2,8 +2,8 @@
 
 Images of the size of HR go to classifiers trained on HR: the network, and a logistic regression and
 a forest on the assay's features. LR images go to classifiers trained on LR: a network, and a
-logistic regression and a forest on pixels. ``channel_means`` is never a candidate; it shows what
-needs no resolution.
+logistic regression and a forest on pixels. ``channel_means`` is never a candidate; it shows the
+accuracy that needs no resolution.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Golgi spots: their number, mean and summed area, largest fraction and spread (Fig. 5b).
 
-A white top-hat removes whatever is wider than the organelle. What then exceeds a share of the
-brightest spots around the cell, and a floor, is Golgi. A cell owns the spots within reach of the
+A white top-hat removes structures wider than the organelle. Pixels that then exceed a share of the
+brightest spots around the cell, and a floor, are Golgi. A cell owns the spots within reach of the
 central nucleus that lie nearer to it than to any other nucleus; a spot on the line between two
 cells is cut there. Nocodazole fragments the Golgi: the count rises and the mean area falls
 (Fig. 4). The article names the mean area; its released code also classifies on the count.

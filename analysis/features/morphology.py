@@ -1,6 +1,6 @@
 """Shape, intensity and texture of nucleus and cell, with the names of Cell Painting.
 
-``Nuclei`` is the central nucleus. ``Cell`` is what lies within reach of it and nearer to it than to
+``Nuclei`` is the central nucleus. ``Cell`` is the area within reach of it and nearer to it than to
 any other nucleus, the nucleus included: bodies are not segmented. A column is named
 ``{object}_{group}_{name}[_{scale}]_{channel}``; shapes have no channel. Areas and lengths carry
 their unit; intensities are counts above the black level; texture and granularity have no unit.

@@ -126,7 +126,7 @@ def tried_values(settings: MeasureSettings, feature: str) -> Iterator[tuple[str,
         for factor in (1 / STEP, STEP):
             tried = value * factor
             if field.name.endswith("_percentile") and value > 50.0:
-                tried = 100.0 - (100.0 - value) * factor  # A quarter of the tail above it.
+                tried = 100.0 - (100.0 - value) * factor  # The tail above it changes.
             yield field.name, value, round(tried) if isinstance(value, int) else tried
 
 

@@ -9,8 +9,8 @@ together, not within every treatment.
 Source: Vovk, Gammerman & Shafer 2005; Lei et al. 2018, JASA 113:1094 (normalised residuals);
 Romano, Patterson & Candes 2019, NeurIPS (quantiles).
 
-Arrays hold one value per cell. NaN is what could not be measured, and a cell without a centre has
-no interval (NaN).
+Arrays hold one value per cell. NaN marks a value that could not be measured; a cell without a
+centre has no interval (NaN).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _quantile(ordered: np.ndarray, counted: np.ndarray, share: float) -> np.ndar
     rows = np.arange(len(ordered))
     lower = ordered[rows, below]
     upper = ordered[rows, np.minimum(below + 1, counted - 1)]
-    with np.errstate(invalid="ignore"):  # inf - inf in a row without a value
+    with np.errstate(invalid="ignore"):  # A row without a value gives inf - inf.
         return lower + (at - below) * (upper - lower)
 
 

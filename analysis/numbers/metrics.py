@@ -20,7 +20,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2.
-SMALLEST_SCALE_PX = 8  # The smallest scale of the article: 128 px halved four times
+SMALLEST_SCALE_PX = 8  # The smallest scale of the article: 128 px halved four times.
 WINDOW_PX, WINDOW_SD_PX = 11, 1.5
 K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III.C.
 IMAGES_PER_DIMENSION = 20  # With fewer, FD is biased: between equal sets 21 at n = 100, d = 64.

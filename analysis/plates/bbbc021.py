@@ -200,7 +200,7 @@ def _mechanisms(compound: pd.Series, dose: pd.Series, moa: pd.DataFrame | None) 
     annotated = zip(moa["compound"].astype(str), doses, strict=True)
     known = dict(zip(annotated, moa["moa"].astype(str), strict=True))
     keys = zip(compound, dose.round(6), strict=True)
-    # moa.csv annotates DMSO at a concentration that its rows do not have.
+    # moa.csv annotates DMSO at a concentration that no row of image.csv has.
     return [known.get(key, "DMSO" if key[0] == "DMSO" else "") for key in keys]
 
 

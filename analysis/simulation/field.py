@@ -14,7 +14,7 @@ from analysis.simulation.optics import blur, debris, expose
 from analysis.simulation.phenotypes import find_phenotype
 from analysis.simulation.settings import Settings
 
-# Columns of the truth whose names begin like those of outlines, which are dropped.
+# Columns of the truth that are kept although their names begin like those of the outlines.
 KEPT = ("nucleus_area_px", "nucleus_parts")
 FRAME_ND = 2.0  # A frame of this width is simulated around a field, so that cells cross its border.
 

@@ -186,7 +186,7 @@ def _image_row(
     compound, dose = compound_and_dose(well.treatment)
     row: dict[str, str | int | float] = {"TableNumber": 1, "ImageNumber": number}
     for channel, name in zip(settings.channels, names, strict=True):
-        dye = "DAPI" if channel.lower() == "dna" else channel.upper()  # As BBBC021 calls it.
+        dye = "DAPI" if channel.lower() == "dna" else channel.upper()  # BBBC021 names dyes.
         row |= {f"Image_FileName_{dye}": name, f"Image_PathName_{dye}": plate}
     return row | {
         PLATE: plate,
