@@ -3,8 +3,8 @@
 Images of the size of HR (HR itself and every method) are given to classifiers trained on HR: the
 network, and a logistic regression and a forest on the assay's features. LR images are given to
 classifiers trained on LR: a network, and a logistic regression and a forest on pixels. Training
-uses the split ``classifier``. The classifier with the highest accuracy on the split ``tune`` (of HR,
-or of LR) is ``chosen`` for the table; evaluation cells never decide it. ``channel_means`` is not a
+uses the split ``classifier``. The classifier with the highest accuracy on the split ``tune`` of HR
+or LR is ``chosen`` for the table; evaluation cells never decide it. ``channel_means`` is not a
 candidate: it shows the accuracy that needs no resolution. On LR no feature can be measured, so its
 rows on features are empty.
 

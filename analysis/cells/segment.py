@@ -54,12 +54,20 @@ def segment_nuclei(image: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
     if threshold < background + NOISE_SDS * noise:
         return np.zeros(image.shape, np.int32)
     low = background + LOW_THRESHOLD * (threshold - background)
-    # The logarithm keeps a bright nucleus from swallowing a dim one. Minus the scaled Laplacian of
-    # Gaussian is high in the middle of a nucleus.
+    # Minus the scaled Laplacian of Gaussian is high in the middle of a nucleus. The logarithm keeps
+    # a bright nucleus from swallowing a dim one.
     height = np.log1p(np.maximum(small - background, 0) / max(threshold - background, 1e-6))
     sd = BLOB_SD_ND * nd / step
     blobs = -(sd**2) * ndimage.gaussian_laplace(height, sd)
-    seeds = _seeds(blobs, small > threshold, nd / step)
+    peaks = peak_local_max(
+        blobs,
+        min_distance=max(int(round(SEED_DISTANCE_ND * nd / step)), 1),
+        threshold_abs=MIN_BLOB,
+        labels=(small > threshold).astype(int),
+        exclude_border=False,
+    )
+    seeds = np.zeros(small.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     basins = watershed(-blobs, seeds, mask=small > low).astype(np.int32)
     if step > 1:
         basins = np.repeat(np.repeat(basins, step, 0), step, 1)
@@ -235,20 +243,6 @@ def _levels(smooth: np.ndarray) -> tuple[float, float, float]:
     if bright <= smooth.min():
         return background, noise, bright
     return background, noise, float(threshold_otsu(np.clip(smooth, None, bright)))
-
-
-def _seeds(blobs: np.ndarray, mask: np.ndarray, nd: float) -> np.ndarray:
-    """Return one marker per nucleus: the maxima of ``blobs`` in ``mask``."""
-    peaks = peak_local_max(
-        blobs,
-        min_distance=max(int(round(SEED_DISTANCE_ND * nd)), 1),
-        threshold_abs=MIN_BLOB,
-        labels=mask.astype(int),
-        exclude_border=False,
-    )
-    markers = np.zeros(mask.shape, np.int32)
-    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return markers
 
 
 def _cut_at_half_height(

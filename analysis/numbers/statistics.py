@@ -122,20 +122,16 @@ def bootstrap_many(
     for i in range(n_resamples):
         drawn = [group[k] for group in groups for k in random.integers(len(group), size=len(group))]
         values[i] = function(np.concatenate(drawn))
-    return [
-        _percentile(point, column, confidence, n_units, unit)
-        for point, column in zip(points, values.T, strict=True)
-    ]
-
-
-def _percentile(point: float, values: np.ndarray, confidence: float, n: int, unit: str) -> Estimate:
-    """Return ``point`` with the percentile interval of the finite ``values`` of all resamples."""
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
-        return Estimate(point, n=n, unit=unit, reason="no resample gave a finite value")
     tail = 50.0 * (1.0 - confidence)
-    low, high = np.percentile(values, [tail, 100.0 - tail])
-    return Estimate(point, float(low), float(high), n, unit)
+    estimates = []
+    for point, column in zip(points, values.T, strict=True):
+        if np.isfinite(column).any():
+            low, high = np.percentile(finite(column), [tail, 100.0 - tail])
+            estimates.append(Estimate(point, float(low), float(high), n_units, unit))
+        else:
+            reason = "no resample gave a finite value"
+            estimates.append(Estimate(point, n=n_units, unit=unit, reason=reason))
+    return estimates
 
 
 # Effect sizes ------------------------------------------------------------------------------------

@@ -113,8 +113,8 @@ def read_plate_map(path: Path | None) -> pd.DataFrame:
     """Return a plate map with well names such as ``A01`` and a numeric dose.
 
     Raises:
-        InputError: No file is given, it does not exist, a column or value is missing, or a well
-            occurs twice.
+        InputError: No file is given, it does not exist, a column or value is missing, a dose is no
+            number, or a well occurs twice.
     """
     if path is None:
         raise InputError(
@@ -148,23 +148,12 @@ def read_plate_map(path: Path | None) -> pd.DataFrame:
         raise InputError(
             f"Found well {twice.iloc[0]} more than once in {path}, expected each once. Delete one."
         )
-    table["dose"] = _doses(table, path)
-    return table[["well", "treatment", *(c for c in MORE_COLUMNS if c in table)]]
-
-
-def _doses(table: pd.DataFrame, path: Path) -> pd.Series:
-    """Return the dose of each well, NaN where none is given.
-
-    Raises:
-        InputError: A dose is no number.
-    """
-    if "dose" not in table:
-        return pd.Series(float("nan"), index=table.index)
-    doses = pd.to_numeric(table["dose"], errors="coerce")
-    bad = doses.isna() & table["dose"].notna()
-    if bad.any():
+    given = table.get("dose", pd.Series(index=table.index, dtype=str))
+    table["dose"] = pd.to_numeric(given, errors="coerce")
+    bad_doses = given[table["dose"].isna() & given.notna()]
+    if len(bad_doses):
         raise InputError(
-            f"Found the dose '{table['dose'][bad].iloc[0]}' in {path}, expected a number. Correct "
-            "the plate map; its unit belongs into dose_unit."
+            f"Found the dose '{bad_doses.iloc[0]}' in {path}, expected a number. Correct the plate "
+            "map; its unit belongs into dose_unit."
         )
-    return doses
+    return table[["well", "treatment", *(c for c in MORE_COLUMNS if c in table)]]

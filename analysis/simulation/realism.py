@@ -65,8 +65,11 @@ def describe(
         once[("background", channel, "counts")] = backgrounds[index]
         once[("noise variance per count", channel, "counts")] = slope
         once[("noise variance at background", channel, "counts^2")] = floor
-    rows = [_row(key, column.to_numpy()) for key, column in values.items()]
-    rows += [_row(key, np.array([value])) for key, value in once.items()]
+    values |= {key: pd.Series([value]) for key, value in once.items()}
+    rows = []
+    for key, column in values.items():
+        quantiles = np.quantile(column, QUANTILES) if len(column) else (np.nan,) * 3
+        rows.append((*key, *quantiles, len(column)))
     return pd.DataFrame(
         rows, columns=["statistic", "channel", "unit", "low", "median", "high", "n"]
     )
@@ -167,9 +170,3 @@ def noise_line(images: np.ndarray, background: float) -> tuple[float, float]:
         return float("nan"), float("nan")
     slope, floor = np.polyfit(xs, ys, 1)
     return float(slope), float(floor)
-
-
-def _row(key: Key, values: np.ndarray) -> tuple[object, ...]:
-    """Return the row of the table for the statistic ``key`` with these ``values`` (n,)."""
-    low, median, high = np.quantile(values, QUANTILES) if len(values) else (np.nan,) * 3
-    return (*key, low, median, high, len(values))
