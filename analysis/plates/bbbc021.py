@@ -67,13 +67,12 @@ def to_sheet(
         images: Rows of image.csv.
         moa: moa.csv, if there is one.
         folder: Folder of the images.
-        treatment_by: See :func:`treatments_of`.
+        treatment_by: See :func:`treatment_names`.
 
     Raises:
         InputError: A channel has no column, or a file name has no site.
     """
     compound, dose = images[COMPOUND].astype(str), images[DOSE].astype(float)
-    treatment = treatments_of(images, treatment_by)
     columns = {channel: _column(images, channel) for channel in channels}
     names = images[columns[channels[0]]]
     sites = [SITE.search(str(name)) for name in names]
@@ -88,7 +87,7 @@ def to_sheet(
             "plate": images[PLATE],
             "well": images[WELL],
             "site": [int(match.group(1)) for match in sites if match],
-            "treatment": treatment,
+            "treatment": treatment_names(compound, dose, treatment_by),
             "compound": compound,
             "dose": dose,
             "dose_unit": DOSE_UNIT,
@@ -121,7 +120,7 @@ def rows_of_plate(
         )
     if not treatments:
         return rows
-    there = treatments_of(rows, treatment_by)
+    there = plates_and_treatments(rows, treatment_by)["treatment"]
     rows = rows[there.isin(treatments)]
     if rows.empty:
         raise InputError(
@@ -151,26 +150,22 @@ def file_names(rows: pd.DataFrame, channels: Sequence[str]) -> list[str]:
     return names
 
 
-def treatments_of(images: pd.DataFrame, treatment_by: str) -> pd.Series:
+def plates_and_treatments(images: pd.DataFrame, treatment_by: str) -> pd.DataFrame:
+    """Return ``plate`` and ``treatment`` of each row of image.csv."""
+    compound, dose = images[COMPOUND].astype(str), images[DOSE].astype(float)
+    treatment = treatment_names(compound, dose, treatment_by)
+    return pd.DataFrame({"plate": images[PLATE], "treatment": treatment})
+
+
+def treatment_names(compound: pd.Series, dose: pd.Series, treatment_by: str) -> pd.Series:
     """Return the treatment of each row.
 
     Arguments:
         treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``; a
             compound at dose 0 (DMSO) keeps its plain name.
     """
-    compound = images[COMPOUND].astype(str)
     if treatment_by == "compound":
         return compound
-    return treatment_names(compound, images[DOSE].astype(float))
-
-
-def plates_and_treatments(images: pd.DataFrame, treatment_by: str) -> pd.DataFrame:
-    """Return ``plate`` and ``treatment`` of each row of image.csv."""
-    return pd.DataFrame({"plate": images[PLATE], "treatment": treatments_of(images, treatment_by)})
-
-
-def treatment_names(compound: pd.Series, dose: pd.Series) -> pd.Series:
-    """Return names such as ``taxol_0.3uM``; at dose 0 the compound's plain name."""
     named = compound + "_" + dose.map("{:g}".format) + DOSE_UNIT
     return named.where(dose > 0, compound)
 

@@ -50,7 +50,6 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
     _check_labels(table, path)
     site, number = table["site"].astype(int), table["cell_number"].astype(int)
     dose = table["concentration"].astype(float)
-    named = treatment_by == "compound_dose"
     fields = table["plate"] + "_" + table["well"] + "_s" + site.astype(str)
     labels = pd.DataFrame(
         {
@@ -58,7 +57,7 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
             "plate": table["plate"],
             "well": table["well"],
             "site": site,
-            "treatment": treatment_names(table["compound"], dose) if named else table["compound"],
+            "treatment": treatment_names(table["compound"], dose, treatment_by),
             "compound": table["compound"],
             "dose": dose,
             "dose_unit": DOSE_UNIT,

@@ -287,7 +287,7 @@ def _treat(
         compound, dose = table["compound"].fillna(""), table.get("concentration", np.nan)
         dose = pd.Series(pd.to_numeric(dose, errors="coerce"), index=table.index)
         named = treatment_by == "compound_dose" and "concentration" in table
-        treatment = treatment_names(compound, dose) if named else compound
+        treatment = treatment_names(compound, dose, treatment_by) if named else compound
         bad = (compound == "") | (dose.isna() if named else False)
         if bad.any():
             first = table["filename"][bad].iloc[0]
