@@ -13,7 +13,7 @@ from analysis.cells.import_settings import Settings
 from analysis.cells.quality import flag, measure_quality, padded_share
 from analysis.cells.segment import segment_nuclei
 from analysis.plates import png_archive
-from analysis.plates.crops import read_crops, read_labels
+from analysis.plates.crop_array import read_crops, read_labels
 from rls.io.names import OK
 from rls.runtime.errors import InputError
 

@@ -103,7 +103,7 @@ def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
         )
     if found:
         raise InputError(" ".join(found))
-    served = {plate: named_plates.serves(settings.named, plate) for plate in plates}
+    served = {plate: named_plates.splits_of_plate(settings.named, plate) for plate in plates}
     for plate, names in served.items():
         text = ", ".join(names) or "no split names it and each names others: left out"
         print(f"select_cells: plate {plate}: {text}", flush=True)

@@ -51,9 +51,9 @@ def read_labels(
         treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``.
 
     Returns:
-        The columns of :func:`analysis.plates.crops.read_labels`, and ``filename``. Without a CSV
-        the well is ``unknown`` and the site 0, so that cells are never split as if their wells were
-        known.
+        The columns of :func:`analysis.plates.crop_array.read_labels`, and ``filename``. Without a
+        CSV the well is ``unknown`` and the site 0, so that cells are never split as if their wells
+        were known.
 
     Raises:
         InputError: The archive, its JSON or the CSV is missing, damaged or of other images; or

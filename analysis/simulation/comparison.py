@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.drawing.grids import choose_cells
 from analysis.features.nuclei import NucleusSettings
-from analysis.simulation.realism import KEYS, describe
+from analysis.simulation.crop_statistics import KEYS, describe
 from rls.io import Stack
 from rls.runtime.errors import InputError
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from analysis.plates import bbbc021
-from analysis.plates.read import BrokenField, read_field
+from analysis.plates.image_files import BrokenField, read_field
 from analysis.plates.sheet import check_sheet, expand, read_sheet, refuse_misspelt
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import CHANNELS

@@ -9,7 +9,7 @@ import tifffile
 
 from analysis import list_plate
 from analysis.plates import bbbc014
-from analysis.plates.read import read_field
+from analysis.plates.image_files import read_field
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import CHANNELS
 from tests.conftest import ROOT

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
-from analysis.plates.read import read_image
+from analysis.plates.image_files import read_image
 from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
 from rls.runtime.errors import InputError
 
