@@ -27,7 +27,7 @@ BARE_SHARE = 0.25  # Pixels below this share of the typical signal show medium, 
 NOISE_BLOCK_PX = 8
 NOISE_BINS, MIN_BINS = 12, 4
 MIN_BLOCKS = 20  # Minimum number of blocks in a bin.
-NOISE_QUANTILE = 0.1  # Blocks of equal signal at this quantile of variance show little but noise.
+NOISE_QUANTILE = 0.1  # Blocks of equal signal at this quantile show little but noise.
 QUANTILES = (0.05, 0.5, 0.95)
 
 KEYS = ["statistic", "channel", "unit"]
