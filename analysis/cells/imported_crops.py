@@ -164,8 +164,7 @@ def central_labels(labels: np.ndarray, nucleus_diameter_px: float) -> np.ndarray
     """
     ys, xs = (np.arange(size) - (size - 1) / 2 for size in labels.shape[1:])
     away = np.where(labels > 0, np.hypot(ys[:, None], xs[None, :]), np.inf).reshape(len(labels), -1)
-    nearest = away.argmin(axis=1)
-    rows = np.arange(len(labels))
+    rows, nearest = np.arange(len(labels)), away.argmin(axis=1)
     found = labels.reshape(len(labels), -1)[rows, nearest]
     return np.where(away[rows, nearest] <= nucleus_diameter_px / 2, found, 0)
 

@@ -19,6 +19,7 @@ from rls.runtime.streams import stream
 
 MIN_IOU = (0.5, 0.75)
 MIN_NUCLEI = 3  # Minimum number of nuclei in a training field.
+SCORE_COLUMNS = ("segmenter", "iou", "gap", "n_nuclei", "tp", "fp", "fn", "f1")
 DRAWS = 20  # After this many draws of a field with too few nuclei, the settings are wrong.
 
 
@@ -60,8 +61,7 @@ def score(fields: Sequence[Field], segmenters: dict[str, Segmenter]) -> pd.DataF
             pairs = zip((field.nuclei for field in fields), found, strict=True)
             table = f1_by_gap(pairs, CELLPOSE_DIAMETER_PX, iou)
             rows.append(table.rename_axis("gap").reset_index().assign(segmenter=name, iou=iou))
-    columns = ["segmenter", "iou", "gap", "n_nuclei", "tp", "fp", "fn", "f1"]
-    return pd.concat(rows, ignore_index=True)[columns]
+    return pd.concat(rows, ignore_index=True)[list(SCORE_COLUMNS)]
 
 
 def describe(scores: pd.DataFrame) -> Iterator[str]:

@@ -24,11 +24,8 @@ DROPPED = ""
 def unit_names(cells: pd.DataFrame, level: str, tile_px: int) -> pd.Series:
     """Return the name of each cell's unit at ``level``; a tile is a square of a field."""
     plate, well = cells["plate"].astype(str), cells["well"].astype(str)
-    names = {
-        "plate": plate,
-        "well": plate + "_" + well,
-        "field": plate + "_" + well + "_s" + cells["site"].astype(str),
-    }
+    names = {"plate": plate, "well": plate + "_" + well}
+    names["field"] = names["well"] + "_s" + cells["site"].astype(str)
     if level != "tile":
         return names[level]
     row, column = ((cells[name] // tile_px).astype(str) for name in ("y_px", "x_px"))

@@ -85,8 +85,7 @@ def pixel_features(unit: np.ndarray) -> np.ndarray:
     """
     flat = unit.reshape(*unit.shape[:2], -1)
     means = np.abs(flat.mean(axis=2, keepdims=True))
-    normalised = flat / np.maximum(means, 1e-6)
-    parts = (flat, np.sort(flat, axis=2), normalised)
+    parts = (flat, np.sort(flat, axis=2), flat / np.maximum(means, 1e-6))
     return np.concatenate([part.reshape(len(unit), -1) for part in parts], axis=1)
 
 

@@ -177,8 +177,7 @@ def features_and_embeddings(
 def similarity(unit: Tensor, high: Tensor) -> dict[str, np.ndarray]:
     """Return PSNR in dB and MS-SSIM, (n,) each, of two sets of images (n, c, y, x).
 
-    The images are in unit intensity. They are clipped to [0, 1] first, as the article's 8-bit
-    images are.
+    Images in unit intensity are first clipped to [0, 1], as the article's 8-bit images are.
     """
     pair = unit.clamp(0.0, 1.0), high.clamp(0.0, 1.0)
     return {

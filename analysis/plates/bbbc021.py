@@ -166,8 +166,7 @@ def treatment_names(compound: pd.Series, dose: pd.Series, treatment_by: str) -> 
     """
     if treatment_by == "compound":
         return compound
-    named = compound + "_" + dose.map("{:g}".format) + DOSE_UNIT
-    return named.where(dose > 0, compound)
+    return (compound + "_" + dose.map("{:g}".format) + DOSE_UNIT).where(dose > 0, compound)
 
 
 def _column(images: pd.DataFrame, channel: str) -> str:

@@ -92,8 +92,7 @@ def mechanisms(settings: Settings) -> pd.DataFrame | None:
     if mechanism_of is None:
         return None
     rows = [
-        (*compound_and_dose(treatment), mechanism_of(settings, treatment))
-        for treatment in settings.treatments
+        (*compound_and_dose(name), mechanism_of(settings, name)) for name in settings.treatments
     ]
     table = pd.DataFrame(rows, columns=["compound", "concentration", "moa"])
     return table[table["moa"] != ""]
