@@ -1,12 +1,12 @@
-"""Check on HR controls of split tune how firm the thresholds of the features stand.
+"""Check how sensitive the features are to their thresholds, on HR controls of split tune.
 
 Thresholds are constants of the configuration, fixed on HR and the same for HR, LR and every method;
-nothing is fitted here, and no evaluation cell is used. For each feature of the assay, one row says
-what the constants give. Two rows for each constant then say what a quarter more and a quarter less
-of it would give: the cells measured, the medians of both controls, the AUC between them, and how
-far the cells' values move. A constant is firm where these stay the same; one that moves the AUC
-decides the result and needs an argument. ``feature_settings`` is the digest of the thresholds that
-measure writes into every table.
+nothing is fitted here, and no evaluation cell is used. For each feature of the assay, one row holds
+the results with the given constants. For each constant, two more rows hold the results with a
+quarter more and a quarter less of it: the cells measured, the medians of both controls, the AUC
+between them, and the change of the cells' values. A constant is robust where these stay the same;
+one that moves the AUC decides the result and must be justified. ``feature_settings`` is the digest
+of the thresholds that measure writes into every table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAME = "check_thresholds"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write how firm the thresholds stand."""
+    """Write the table of the thresholds that were tried."""
     parser = Parser(__doc__, settings_class(), "measure")
     parser.add_argument("--high-resolution", type=Path, required=True, help="HR stack, all splits")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")

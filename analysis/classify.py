@@ -3,9 +3,10 @@
 Images of the size of HR (HR itself and every method) are given to classifiers trained on HR: the
 network, and a logistic regression and a forest on the assay's features. LR images are given to
 classifiers trained on LR: a network, and a logistic regression and a forest on pixels. Training
-uses the split ``classifier``. Which one is ``chosen`` for the table is decided by the accuracy on
-the split ``tune`` (of HR, or of LR), never on evaluation. ``channel_means`` is not a candidate: it
-shows what needs no resolution. On LR no feature can be measured, so its rows on features are empty.
+uses the split ``classifier``. The classifier with the highest accuracy on the split ``tune`` of HR
+or LR is ``chosen`` for the table; evaluation cells never decide it. ``channel_means`` is not a
+candidate: it shows the accuracy that needs no resolution. On LR no feature can be measured, so its
+rows on features are empty.
 
 A cell whose feature could not be measured is given the majority class of the training cells (the
 negative control where they are equal), and ``status`` says so.
@@ -55,19 +56,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         low = cells_of(stack, intensity, controls, None, columns)
         check_splits(low, args.stack)
         evaluation = low.of(EVALUATION)
-        verdicts = classifiers.judge_low_resolution(low, network, settings)
+        verdicts = classifiers.judge_cells(low, evaluation, network, settings, "pixels")
     else:
         needed = ("image_id", *columns)
         high_features = read_table(args.features, columns=needed)
         own_features = read_table(args.method_features, columns=needed)
-        is_high = args.method == HIGH_RESOLUTION
-        high_stack = stack if is_high else read_stack(args.high_resolution)
+        high_stack = stack if args.method == HIGH_RESOLUTION else read_stack(args.high_resolution)
         high = cells_of(high_stack, intensity, controls, high_features, columns)
         check_splits(high, args.high_resolution)
         evaluation = cells_of(stack, intensity, controls, own_features, columns).of(EVALUATION)
         paths = (args.stack, args.high_resolution)
         check_same_cells(evaluation.table, high.of(EVALUATION).table, paths, "degrade")
-        verdicts = classifiers.judge_like_high_resolution(high, evaluation, network, settings)
+        verdicts = classifiers.judge_cells(high, evaluation, network, settings, "features")
     table = classifiers.verdict_table(evaluation, verdicts, args.method)
     write_table(args.output, table, written_by=NAME)
     for line in classifiers.accuracies(table):

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.method == LOW_RESOLUTION:
         path = args.low_resolution_classifier
         network = classifiers.load_network(path, low_stack, device, settings, controls)
-        verdicts = classifiers.judge_low_resolution(low, network, settings)
+        verdicts = classifiers.judge_cells(low, evaluation, network, settings, "pixels")
         table = classifiers.verdict_table(evaluation, verdicts, args.method)
     elif args.stack is None:
         table = classifiers.lent_network_table(evaluation, None, NO_IMAGE, args.method, "")

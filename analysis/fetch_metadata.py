@@ -1,4 +1,4 @@
-"""Fetch what describes BBBC021's plates: image.csv and the mechanisms of action (moa.csv)."""
+"""Fetch the metadata of BBBC021: image.csv and the mechanisms of action (moa.csv)."""
 
 from __future__ import annotations
 

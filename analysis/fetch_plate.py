@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
         "--treatment-by",
         choices=("compound", "compound_dose"),
         default="compound_dose",
-        help="what makes a treatment",
+        help="columns that define a treatment",
     )
     parser.add_argument("--checksums", type=Path, help="SHA-256 of archives, as sha256sum prints")
     parser.add_argument("--state", type=Path, required=True, help="folder of unfinished downloads")

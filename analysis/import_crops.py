@@ -1,4 +1,4 @@
-"""Import the cells of one plate that are cropped already, and write what crop_cells would.
+"""Import the cells of one plate that are cropped already, in the form that crop_cells writes.
 
 Nothing is corrected, because crops do not show how the light falls over their field. The quality
 measures and flags are those of crop_cells. Area and, without columns for them, positions are

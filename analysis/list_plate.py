@@ -1,4 +1,4 @@
-"""List one plate: read its source and write the checked sample sheet, one row a field."""
+"""List one plate: read its source and write the checked sample sheet, one row per field."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Take low-resolution cells as they were acquired: nothing is degraded, and no HR image exists.
 
 Their counts stay as they are. The scale on which [0, 1] lies is the model's, or one that puts two
-percentiles of all these cells on those of the model's reference cells. Where the model knows what
-its own cells look like (trust.json), the columns trust and trust_why say how alike each of these
-cells is, judged by its image alone; see rls.pretrained.trust.
+percentiles of all these cells on those of the model's reference cells. Where the model has
+statistics of its own cells (trust.json), the columns trust and trust_why say how similar each of
+these cells is to them, judged by its image alone; see rls.pretrained.trust.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measure the assay's features on every solution of every image, for the intervals of Fig. 8.
 
 One row per solution is written; ``source_image_id`` is the image that it super-resolves. Only the
-features are measured; what cannot be measured is NaN with a status. The settings are those of
-``measure``.
+features are measured; a value that cannot be measured is NaN with a status. The settings are those
+of ``measure``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure what sweep_lambdas searched: every image against the HR image of the same cell.
+"""Measure the images of sweep_lambdas, each against the HR image of the same cell.
 
 One row is written for each image and point of the sweep: PSNR, MS-SSIM, mean |D(SR) - LR|, the
 columns of the search (log prior, cross, status, mean pair distance of the styles), and the assay's
@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(settings.threads)
     paths = StackPaths(args.stack, args.high_resolution, args.low_resolution, args.intensity)
     measurement = Measurement(args.features, args.nucleus_channel, args.marker_channel, settings)
-    table = sweep_table(paths, args.factor, measurement, NAME)
-    write_table(args.output, table, written_by=NAME)
+    write_table(args.output, sweep_table(paths, args.factor, measurement, NAME), written_by=NAME)
 
 
 if __name__ == "__main__":

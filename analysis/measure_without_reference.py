@@ -1,8 +1,8 @@
 """Measure one stack of an assay that was acquired in low resolution, where no HR image exists.
 
 The two tables are those of ``measure``, row by row. Features and random convolutions need the image
-alone; of the metrics only mean |D(SR) - LR| (Eq. 5) can be measured. What needs HR is NaN with the
-status ``not_measurable:no_high_resolution``, and so is everything in the rows of HR itself.
+alone; of the metrics only mean |D(SR) - LR| (Eq. 5) can be measured. Values that need HR, and all
+values in the rows of HR itself, are NaN with the status ``not_measurable:no_high_resolution``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from rls.runtime.errors import InputError
 
 
 def read_reference(path: Path | None, factor: int, generator: str) -> dict[str, Any] | None:
-    """Return what trust.json knows of the model's own cells at ``factor``; None without a file.
+    """Return the statistics of the model's own cells at ``factor``; None without a file.
 
     Arguments:
         path: The model's trust.json, if it has one.
@@ -31,8 +31,7 @@ def read_reference(path: Path | None, factor: int, generator: str) -> dict[str, 
     content = read_json(path)
     if content.get("generator_digest") != generator:
         raise InputError(f"{path} was measured with another generator. Run measure_trust again.")
-    methods = content.get("factors", {}).get(str(factor), {})
-    return next(iter(methods.values()), None)
+    return next(iter(content.get("factors", {}).get(str(factor), {}).values()), None)
 
 
 def check_cells(cells: Stack, header: Mapping[str, Any], factor: int, name: str) -> None:

@@ -14,14 +14,14 @@ class Settings(QualityLimits):
 
     crop_size: int = option("Side of a crop in px: image_size with a margin for rotation.")
     nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.")
-    cells_per_field: int = option("At most this many cells of a field, drawn at random.")
-    segmenter: str = option("How nuclei are found.", choices=("threshold", "cellpose"))
+    cells_per_field: int = option("Maximum number of cells per field, drawn at random.")
+    segmenter: str = option("Method that finds the nuclei.", choices=("threshold", "cellpose"))
     segmenter_weights: str | None = option(
         "Cellpose: file of its weights; train: from scratch, by train_segmenter. Else none."
     )
-    flow_threshold: float = option("Cellpose: largest flow error of a nucleus; 0 keeps all.")
+    flow_threshold: float = option("Cellpose: maximum flow error of a nucleus; 0 keeps all.")
     illumination: str = option(
-        "Even out the light: one profile a plate and channel.", choices=("plate", "none")
+        "Even out the light: one profile per plate and channel.", choices=("plate", "none")
     )
     camera_offset_counts: float = option("Counts of the camera without light.")
     on_broken_field: str = option(

@@ -15,7 +15,7 @@ UNFLAGGED = "none"
 
 
 def count_flags(cells: pd.DataFrame, excluded: Sequence[str]) -> pd.DataFrame:
-    """Return one row a treatment and flag: ``n_flagged`` of ``n_cells``, and ``excludes``.
+    """Return one row per treatment and flag: ``n_flagged`` of ``n_cells``, and ``excludes``.
 
     A cell with several flags counts in each; the row ``none`` counts cells without any.
     """

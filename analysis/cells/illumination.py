@@ -1,4 +1,4 @@
-"""Estimate and correct uneven illumination, with one smooth profile a plate and channel.
+"""Estimate and correct uneven illumination, with one smooth profile per plate and channel.
 
 Counts = offset + profile x light. The profile is a low-order polynomial in log space, fitted
 robustly to block statistics pooled over the plate's fields (after Singh et al. 2014, J. Microsc.).
@@ -6,12 +6,14 @@ robustly to block statistics pooled over the plate's fields (after Singh et al. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-BLOCKS = 16  # Blocks a side into which a field is divided.
-LOW_SHARE = 0.25  # The darkest share of a block's pixels stands for its background.
-ENVELOPE = 0.10  # The fit follows this quantile of the backgrounds, for few blocks have no cell.
-NEAR_ENVELOPE = 3.0  # Blocks up to this many sd (of the lower side) above it are background too.
+BLOCKS = 16  # A field is divided into this many blocks along each axis.
+LOW_SHARE = 0.25  # This share of a block's pixels, the darkest, stands for its background.
+ENVELOPE = 0.10  # The fit follows this quantile of backgrounds, because few blocks have no cell.
+NEAR_ENVELOPE = 3.0  # Blocks up to this many sd (of the lower side) above it are background.
 MEAN_FROM_FIELDS = 60  # From here on, means over cells are less noisy than background is biased.
 ORDER_FEW, ORDER_MANY = 2, 4
 PIXELS_A_BLOCK = 1000  # For speed, a block is thinned to about this many pixels.
@@ -75,48 +77,52 @@ def fit_profile(
     """
     n, rows, columns = blocks.shape
     log = np.log(np.maximum(blocks, 1e-3)).ravel()
+    exponents = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
     ys, xs = (2 * (np.arange(size) + 0.5) / size - 1 for size in (rows, columns))
-    design = np.tile(_polynomials(np.repeat(ys, columns), np.tile(xs, rows), order), (n, 1))
-    weights = np.ones(len(log))
+    ys, xs = np.repeat(ys, columns), np.tile(xs, rows)
+    design = np.tile(np.stack([ys**i * xs**j for i, j in exponents], axis=1), (n, 1))
     if envelope:
-        residual = log - design @ _quantile_regression(design, log, ENVELOPE)
+        residual = log - design @ _regress(design, log, ROUNDS, _envelope_weights)
         scale = np.sqrt(np.mean(residual[residual < 0] ** 2)) + 1e-6
-        weights = (residual < NEAR_ENVELOPE * scale).astype(float)
-    coefficients = _robust_regression(design[weights > 0], log[weights > 0])
+        near = residual < NEAR_ENVELOPE * scale
+        design, log = design[near], log[near]
+    coefficients = _regress(design, log, ROUNDS // 4, _biweights)
     ys, xs = (2 * (np.arange(size) + 0.5) / size - 1 for size in shape)
     surface = np.zeros(shape, np.float64)
-    for (i, j), coefficient in zip(_exponents(order), coefficients, strict=True):
+    for (i, j), coefficient in zip(exponents, coefficients, strict=True):
         surface += coefficient * np.outer(ys**i, xs**j)
     profile = np.exp(surface)
     return (profile / profile.mean()).astype(np.float32)
 
 
-def _solve(design: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the coefficients of weighted least squares."""
-    root = np.sqrt(weights)
-    return np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+def _regress(
+    design: np.ndarray,
+    values: np.ndarray,
+    rounds: int,
+    weigh: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Return the coefficients of iteratively reweighted least squares.
 
-
-def _quantile_regression(design: np.ndarray, values: np.ndarray, quantile: float) -> np.ndarray:
-    """Return the coefficients whose surface has the share ``quantile`` of ``values`` below it."""
-    weights = np.ones(len(values))
-    for _ in range(ROUNDS):
-        coefficients = _solve(design, values, weights)
-        residual = values - design @ coefficients
-        side = np.where(residual > 0, quantile, 1 - quantile)
-        weights = side / np.maximum(np.abs(residual), 1e-3)
+    Arguments:
+        weigh: Returns the weights (n,) of the next round from the residuals (n,).
+    """
+    root = np.ones(len(values))
+    for _ in range(rounds):
+        coefficients = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+        root = np.sqrt(weigh(values - design @ coefficients))
     return coefficients
 
 
-def _robust_regression(design: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the coefficients of a fit with Tukey's biweight."""
-    weights = np.ones(len(values))
-    for _ in range(ROUNDS // 4):
-        coefficients = _solve(design, values, weights)
-        residual = values - design @ coefficients
-        scale = 1.4826 * np.median(np.abs(residual)) + 1e-6
-        weights = np.clip(1 - (residual / (TUKEY * scale)) ** 2, 0, None) ** 2
-    return coefficients
+def _envelope_weights(residual: np.ndarray) -> np.ndarray:
+    """Return the weights of a regression for the quantile ``ENVELOPE``."""
+    side = np.where(residual > 0, ENVELOPE, 1 - ENVELOPE)
+    return side / np.maximum(np.abs(residual), 1e-3)
+
+
+def _biweights(residual: np.ndarray) -> np.ndarray:
+    """Return Tukey's biweights, which ignore outliers."""
+    scale = 1.4826 * np.median(np.abs(residual)) + 1e-6
+    return np.clip(1 - (residual / (TUKEY * scale)) ** 2, 0, None) ** 2
 
 
 def correct(field: np.ndarray, profile: np.ndarray, camera_offset: float) -> np.ndarray:
@@ -140,13 +146,3 @@ def _block_statistics(field: np.ndarray, offset: float) -> tuple[np.ndarray, np.
             low[:, i, j] = pixels[:, :darkest].mean(axis=1)
             mean[:, i, j] = pixels.mean(axis=1)
     return low - offset, mean - offset
-
-
-def _exponents(order: int) -> list[tuple[int, int]]:
-    """Return the exponents (of y, of x) of a polynomial of ``order`` in two variables."""
-    return [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
-
-
-def _polynomials(ys: np.ndarray, xs: np.ndarray, order: int) -> np.ndarray:
-    """Return the design matrix (n, terms) of :func:`_exponents` at the points ``ys``, ``xs``."""
-    return np.stack([ys**i * xs**j for i, j in _exponents(order)], axis=1)

@@ -13,10 +13,10 @@ class Settings(QualityLimits):
     """Settings of section ``import_crops``."""
 
     stored_as: str = option(
-        "What the numbers of the file are.", choices=("counts", "horizontal_differences")
+        "Form in which the file stores the images.", choices=("counts", "horizontal_differences")
     )
     treatment_by: str = option(
-        "What makes a treatment in the table.", choices=("compound", "compound_dose")
+        "Columns of the table that define a treatment.", choices=("compound", "compound_dose")
     )
     crop_size: int = option("Side of a crop in px: image_size with a margin.")
     pixel_size_um: float = option("Side of a pixel, in um.")

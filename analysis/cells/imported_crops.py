@@ -1,4 +1,4 @@
-"""Bring crops that were made elsewhere into the form in which crop_cells writes its own."""
+"""Convert crops that were made elsewhere into the form that crop_cells writes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from analysis.cells.import_settings import Settings
 from analysis.cells.quality import flag, measure_quality, padded_share
 from analysis.cells.segment import segment_nuclei
 from analysis.plates import png_archive
-from analysis.plates.crops import read_crops, read_labels
+from analysis.plates.crop_array import read_crops, read_labels
 from rls.io.names import OK
 from rls.runtime.errors import InputError
 
-# Measures that need a nucleus with an outline, or noise and focus as the camera gave them.
+# Measures that need the outline of a nucleus, or the camera's own noise and focus.
 UNKNOWN_IN_LOW_RESOLUTION = ("noise_share", "blur_nd", "touching_share", "debris_height")
 
 
@@ -163,18 +163,15 @@ def central_labels(labels: np.ndarray, nucleus_diameter_px: float) -> np.ndarray
     It is 0 where no label lies within half a nuclear diameter of the centre.
     """
     ys, xs = (np.arange(size) - (size - 1) / 2 for size in labels.shape[1:])
-    distance = np.hypot(ys[:, None], xs[None, :])
-    away = np.where(labels > 0, distance, np.inf).reshape(len(labels), -1)
-    nearest = away.argmin(axis=1)
-    rows = np.arange(len(labels))
+    away = np.where(labels > 0, np.hypot(ys[:, None], xs[None, :]), np.inf).reshape(len(labels), -1)
+    rows, nearest = np.arange(len(labels)), away.argmin(axis=1)
     found = labels.reshape(len(labels), -1)[rows, nearest]
     return np.where(away[rows, nearest] <= nucleus_diameter_px / 2, found, 0)
 
 
 def count_fields(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table of fields that crop_cells would write: every field with a crop, all ok."""
-    columns = list(FIELD_COLUMNS[:4])
-    fields = table.groupby(columns, as_index=False).size()
+    fields = table.groupby(list(FIELD_COLUMNS[:4]), as_index=False).size()
     fields = fields.rename(columns={"size": "n_nuclei"})
     fields = fields.assign(n_at_border=0, n_cells=fields["n_nuclei"], status=OK, reason="")
     return fields[list(FIELD_COLUMNS)]

@@ -2,8 +2,8 @@
 
 ``select_cells.plates_gan``, ``plates_tune``, ``plates_classifier`` and ``plates_evaluation`` name
 plates, so that an assay can be trained on some plates and tested on others. A plate serves the
-splits that name it; one that no split names serves the splits that name no plate. A plate of
-evaluation serves no other split, or the test would not be on another plate.
+splits that name it; a plate that no split names serves the splits that name no plate. A plate of
+evaluation serves no other split, because the test must be on plates of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def faults(named: Mapping[str, Sequence[str]], plates: Sequence[str]) -> Iterato
             )
 
 
-def serves(named: Mapping[str, Sequence[str]], plate: str) -> tuple[str, ...]:
-    """Return the splits that ``plate`` serves; all of them where ``named`` names no plate."""
+def splits_of_plate(named: Mapping[str, Sequence[str]], plate: str) -> tuple[str, ...]:
+    """Return the splits that ``plate`` serves; all splits where ``named`` names no plate."""
     own = tuple(split for split, names in named.items() if plate in names)
     return own or tuple(split for split, names in named.items() if not names)

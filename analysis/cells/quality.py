@@ -1,4 +1,4 @@
-"""Measure the quality of a crop, and flag what is wrong with it.
+"""Measure the quality of a crop, and flag its defects.
 
 The flags: camera noise, blank, saturated, out of focus, cut by the border, crowded, debris.
 """
@@ -11,7 +11,9 @@ from scipy import ndimage
 
 from analysis.cells.quality_settings import FLAGS, QualityLimits
 
-FOCUS_SMOOTH_PX = 1.0  # Sd of the smoothing before the gradient; subtracted from the blur again.
+FOCUS_SMOOTH_PX = (
+    1.0  # Sd of the smoothing before the gradient; it is subtracted from the measured blur.
+)
 FOCUS_WINDOW_ND = 2.2  # Side of the window around a nucleus, in nuclear diameters.
 APART_ND = 0.15  # An outline this near to another nucleus may show the edge of that nucleus.
 MIN_EDGE_PX, MIN_EDGE_SHARE = 8, 0.5  # Minimum part of the outline far from other nuclei.
@@ -31,7 +33,7 @@ def measure_quality(
     nucleus_channel: int,
     nucleus_diameter_px: float,
 ) -> pd.DataFrame:
-    """Return one row of measures a crop; :func:`flag` turns them into flags.
+    """Return one row of measures per crop; :func:`flag` turns them into flags.
 
     Arguments:
         raw: (n, c, y, x) counts before any correction.
@@ -164,13 +166,17 @@ def debris_height(
 def padded_share(crops: np.ndarray) -> np.ndarray:
     """Return the share (n,) of each crop (n, c, y, x) that is padding.
 
-    Padding is a run of rows or columns of one value at the edge of a crop: a crop that reached
-    over the border of its field was filled so, and no camera gives such a row.
+    Padding is a run of rows or columns of one value at the edge of a crop. It fills a crop that
+    reached over the border of its field; no camera gives such a row.
     """
+    kept = np.ones(len(crops))
     flat_rows = (crops == crops[..., :1]).all(axis=(1, 3))
     flat_columns = (crops == crops[:, :, :1, :]).all(axis=(1, 2))
-    kept = [_between_flats(flat) for flat in (flat_rows, flat_columns)]
-    return 1 - kept[0] * kept[1]
+    for flat in (flat_rows, flat_columns):
+        before = np.cumprod(flat, axis=1).sum(axis=1)
+        after = np.cumprod(flat[:, ::-1], axis=1).sum(axis=1)
+        kept *= np.maximum(flat.shape[1] - before - after, 0) / flat.shape[1]
+    return 1 - kept
 
 
 def flag(measures: pd.DataFrame, limits: QualityLimits) -> pd.DataFrame:
@@ -196,10 +202,3 @@ def flags_text(table: pd.DataFrame) -> str:
 def _outline(mask: np.ndarray) -> np.ndarray:
     """Return the pixels at the edge of ``mask`` (y, x), without those cut off by the image."""
     return mask & ~ndimage.binary_erosion(mask, border_value=1)
-
-
-def _between_flats(flat: np.ndarray) -> np.ndarray:
-    """Return the share (n,) of lines (n, y) that lie between the runs of flat ones at both ends."""
-    before = np.cumprod(flat, axis=1).sum(axis=1)
-    after = np.cumprod(flat[:, ::-1], axis=1).sum(axis=1)
-    return np.maximum(flat.shape[1] - before - after, 0) / flat.shape[1]

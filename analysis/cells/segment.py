@@ -1,4 +1,4 @@
-"""Find nuclei: threshold, watershed, each nucleus cut at half its own height; or Cellpose 3.1.
+"""Find nuclei by threshold and watershed, each cut at half its own height, or by Cellpose 3.1.
 
 Cellpose is loaded from a file of weights, or trained from scratch; it never downloads anything.
 Stringer et al. 2021, Nat. Methods 18:100. This module alone imports it, and only when it is used.
@@ -54,8 +54,20 @@ def segment_nuclei(image: np.ndarray, nucleus_diameter_px: float) -> np.ndarray:
     if threshold < background + NOISE_SDS * noise:
         return np.zeros(image.shape, np.int32)
     low = background + LOW_THRESHOLD * (threshold - background)
-    blobs = _blobs(small, background, threshold, nd / step)
-    seeds = _seeds(blobs, small > threshold, nd / step)
+    # Minus the scaled Laplacian of Gaussian is high in the middle of a nucleus. The logarithm keeps
+    # a bright nucleus from swallowing a dim one.
+    height = np.log1p(np.maximum(small - background, 0) / max(threshold - background, 1e-6))
+    sd = BLOB_SD_ND * nd / step
+    blobs = -(sd**2) * ndimage.gaussian_laplace(height, sd)
+    peaks = peak_local_max(
+        blobs,
+        min_distance=max(int(round(SEED_DISTANCE_ND * nd / step)), 1),
+        threshold_abs=MIN_BLOB,
+        labels=(small > threshold).astype(int),
+        exclude_border=False,
+    )
+    seeds = np.zeros(small.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     basins = watershed(-blobs, seeds, mask=small > low).astype(np.int32)
     if step > 1:
         basins = np.repeat(np.repeat(basins, step, 0), step, 1)
@@ -97,7 +109,7 @@ def load_cellpose(
 ) -> Segmenter:
     """Return a segmenter that runs Cellpose 3 with ``weights`` (its own format, a state dict).
 
-    Objects that do not exceed the noise, or that have not the size of a nucleus, are dropped as in
+    Objects that do not exceed the noise or do not have the size of a nucleus are dropped, as in
     :func:`segment_nuclei`: Cellpose stretches every field to its own contrast, even an empty one.
 
     Arguments:
@@ -189,7 +201,7 @@ def _load_weights(model: CellposeModel, path: Path) -> None:
     try:
         found = torch.load(path, map_location=model.device, weights_only=True)
         fits = {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in wanted.items()}
-    except Exception as error:  # torch's readers raise nearly any exception
+    except Exception as error:  # Readers of damaged weights raise nearly any exception.
         raise InputError(
             f"The file {path} holds no weights that can be read ({type(error).__name__}), expected "
             "those of Cellpose 3. Correct segmenter_weights."
@@ -217,47 +229,20 @@ def _keep_nuclei(labels: np.ndarray, smooth: np.ndarray, dimmest: float, nd: flo
 
 
 def _levels(smooth: np.ndarray) -> tuple[float, float, float]:
-    """Return background, its sd, and Otsu's threshold, which very bright nuclei do not move."""
-    background, noise = _background(smooth)
+    """Return background, its sd, and Otsu's threshold, which very bright nuclei do not move.
+
+    The background is the darkest peak of the histogram; its sd is that of the peak's lower flank.
+    """
+    low, high = np.percentile(smooth, (1.0, 50.0))
+    counts, edges = np.histogram(smooth, bins=64, range=(float(low), float(max(high, low + 1e-3))))
+    peak = int(np.argmax(ndimage.gaussian_filter1d(counts.astype(float), 1.5)))
+    background = float((edges[peak] + edges[peak + 1]) / 2)
+    below = smooth[smooth <= background]
+    noise = float(np.sqrt(np.mean((below - background) ** 2))) if len(below) else 0.0
     bright = float(np.percentile(smooth, BRIGHT_PERCENTILE))
     if bright <= smooth.min():
         return background, noise, bright
     return background, noise, float(threshold_otsu(np.clip(smooth, None, bright)))
-
-
-def _background(image: np.ndarray) -> tuple[float, float]:
-    """Return level and sd of the background: the lower flank of the darkest peak."""
-    low, high = np.percentile(image, (1.0, 50.0))
-    counts, edges = np.histogram(image, bins=64, range=(float(low), float(max(high, low + 1e-3))))
-    peak = int(np.argmax(ndimage.gaussian_filter1d(counts.astype(float), 1.5)))
-    level = float((edges[peak] + edges[peak + 1]) / 2)
-    below = image[image <= level]
-    sd = float(np.sqrt(np.mean((below - level) ** 2))) if len(below) else 0.0
-    return level, sd
-
-
-def _blobs(image: np.ndarray, background: float, threshold: float, nd: float) -> np.ndarray:
-    """Return minus the scaled Laplacian of Gaussian: high in the middle of a nucleus.
-
-    The image is compressed first, so that a bright nucleus does not swallow a dim one.
-    """
-    height = np.log1p(np.maximum(image - background, 0) / max(threshold - background, 1e-6))
-    sd = BLOB_SD_ND * nd
-    return -(sd**2) * ndimage.gaussian_laplace(height, sd)
-
-
-def _seeds(blobs: np.ndarray, mask: np.ndarray, nd: float) -> np.ndarray:
-    """Return one marker a nucleus: the maxima of ``blobs`` in ``mask``."""
-    peaks = peak_local_max(
-        blobs,
-        min_distance=max(int(round(SEED_DISTANCE_ND * nd)), 1),
-        threshold_abs=MIN_BLOB,
-        labels=mask.astype(int),
-        exclude_border=False,
-    )
-    markers = np.zeros(mask.shape, np.int32)
-    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return markers
 
 
 def _cut_at_half_height(

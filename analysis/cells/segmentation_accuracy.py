@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from analysis.cells.segment import relabel
 
-TOUCHING_PX = 1.5  # Nuclei this near touch: their pixels are neighbours.
+TOUCHING_PX = 1.5  # Nuclei at most this far apart touch: their pixels are neighbours.
 GAPS_ND = (0.1, 0.3)  # Upper ends of the classes between touching and separate.
 REACH_ND = 1.0  # Gaps are measured up to this distance.
 GAP_CLASSES = (

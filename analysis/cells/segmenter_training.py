@@ -18,7 +18,8 @@ from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
 MIN_IOU = (0.5, 0.75)
-MIN_NUCLEI = 3  # Minimum number of nuclei in a field that is trained on.
+MIN_NUCLEI = 3  # Minimum number of nuclei in a training field.
+SCORE_COLUMNS = ("segmenter", "iou", "gap", "n_nuclei", "tp", "fp", "fn", "f1")
 DRAWS = 20  # After this many draws of a field with too few nuclei, the settings are wrong.
 
 
@@ -26,7 +27,7 @@ def draw_field(simulation: Simulation, settings: Settings, purpose: str, number:
     """Simulate one field with nuclei of 17 px.
 
     Raises:
-        InputError: The settings give fields with hardly a nucleus.
+        InputError: The settings give fields with too few nuclei.
     """
     rng = stream(settings.seed, f"{purpose}/{number}", "train_segmenter")
     size = (settings.field_px, settings.field_px)
@@ -60,8 +61,7 @@ def score(fields: Sequence[Field], segmenters: dict[str, Segmenter]) -> pd.DataF
             pairs = zip((field.nuclei for field in fields), found, strict=True)
             table = f1_by_gap(pairs, CELLPOSE_DIAMETER_PX, iou)
             rows.append(table.rename_axis("gap").reset_index().assign(segmenter=name, iou=iou))
-    columns = ["segmenter", "iou", "gap", "n_nuclei", "tp", "fp", "fn", "f1"]
-    return pd.concat(rows, ignore_index=True)[columns]
+    return pd.concat(rows, ignore_index=True)[list(SCORE_COLUMNS)]
 
 
 def describe(scores: pd.DataFrame) -> Iterator[str]:

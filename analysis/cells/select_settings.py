@@ -20,10 +20,10 @@ class Settings:
     share_tune: float = option("Share of the units for choosing settings.")
     share_classifier: float = option("Share of the units for the classifiers.")
     share_evaluation: float = option("Share of the units for the evaluation.")
-    cells_gan: int = option("Cells a treatment for the generator.")
-    cells_tune: int = option("Cells a treatment for choosing settings.")
-    cells_classifier: int = option("Cells a treatment for the classifiers.")
-    cells_evaluation: int = option("Cells a treatment for the evaluation.")
+    cells_gan: int = option("Cells per treatment for the generator.")
+    cells_tune: int = option("Cells per treatment for choosing settings.")
+    cells_classifier: int = option("Cells per treatment for the classifiers.")
+    cells_evaluation: int = option("Cells per treatment for the evaluation.")
     on_few_cells: str = option(
         "What to do when a treatment has fewer cells.", choices=("stop", "take_all")
     )
@@ -48,8 +48,8 @@ class Settings:
         "Plates of split gan. None: those that no split names.", default=()
     )
     plates_tune: tuple[str, ...] = option(
-        "Plates of split tune; plates_classifier may name the same, which then are divided by "
-        "split_by in the proportion of the shares. None: those that no split names.",
+        "Plates of split tune; plates_classifier may name the same plates, which split_by then "
+        "divides in the proportion of the shares. None: those that no split names.",
         default=(),
     )
     plates_classifier: tuple[str, ...] = option(
@@ -62,15 +62,15 @@ class Settings:
 
     @property
     def named(self) -> dict[str, tuple[str, ...]]:
-        """Plates by the split that names them."""
+        """Named plates, by split."""
         return {split: getattr(self, f"plates_{split}") for split in SPLITS}
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of the units by split."""
+        """Share of the units, by split."""
         return {split: getattr(self, f"share_{split}") for split in SPLITS}
 
     @property
     def counts(self) -> dict[str, int]:
-        """Cells a treatment by split."""
+        """Cells per treatment, by split."""
         return {split: getattr(self, f"cells_{split}") for split in SPLITS}

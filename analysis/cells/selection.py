@@ -103,7 +103,7 @@ def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
         )
     if found:
         raise InputError(" ".join(found))
-    served = {plate: named_plates.serves(settings.named, plate) for plate in plates}
+    served = {plate: named_plates.splits_of_plate(settings.named, plate) for plate in plates}
     for plate, names in served.items():
         text = ", ".join(names) or "no split names it and each names others: left out"
         print(f"select_cells: plate {plate}: {text}", flush=True)
@@ -162,9 +162,9 @@ def scale_of_assay(cells: Stack, settings: Settings) -> Intensity:
 def intensity_scale(
     images: Iterable[np.ndarray], channels: Sequence[str], black: float, white: float
 ) -> Intensity:
-    """Return the scale of ``images``, n arrays (c, y, x) uint16, from two percentiles a channel.
+    """Return the scale of ``images``, n arrays (c, y, x) uint16, from two percentiles per channel.
 
-    The percentiles are of all pixels and come from histograms, so memory holds one image at a time.
+    The percentiles of all pixels are taken from histograms, so memory holds one image at a time.
     """
     histograms = np.zeros((len(channels), 2**16), np.int64)
     for image in images:
@@ -213,7 +213,15 @@ def gather_cells(paths: Sequence[Path], chosen: pd.DataFrame, scratch: Path) -> 
                 )
             position = pd.Series(range(len(stack.table)), index=stack.table["image_id"])
             taken = stack.select(position[chosen["image_id"].iloc[rows]].to_numpy())
-            _verify(taken, path)
+            # Only the selected images are checked; the others of the plate are not used.
+            digests = taken.table["image_digest"].to_numpy()
+            wrong = np.asarray(image_digests(taken.images)) != digests
+            if wrong.any():
+                damaged = taken.table["image_id"].iloc[int(np.flatnonzero(wrong)[0])]
+                raise InputError(
+                    f"Found {wrong.sum()} damaged images in {path} (first {damaged}). Delete it "
+                    "and run crop_cells again."
+                )
             images[rows] = taken.images
     if images is None or first is None:
         raise InputError("Found no selected cell, expected some. Raise the counts.")
@@ -241,7 +249,7 @@ def count_selection(
     treatments: Sequence[str],
     settings: Settings,
 ) -> pd.DataFrame:
-    """Return one row a treatment and split: what was selected, and what was skipped or flagged.
+    """Return one row per treatment and split: cells selected, flagged, and fields skipped.
 
     Arguments:
         everything: All cells of the plates.
@@ -255,21 +263,6 @@ def count_selection(
         counts = selection["treatment"].map(lost["treatment"].value_counts())
         selection[column] = counts.fillna(0).astype(int)
     return selection
-
-
-def _verify(cells: Stack, path: Path) -> None:
-    """Compare the selected images with their digests; the others of the plate are not used.
-
-    Raises:
-        InputError: An image is damaged.
-    """
-    wrong = np.asarray(image_digests(cells.images)) != cells.table["image_digest"].to_numpy()
-    if wrong.any():
-        first = cells.table["image_id"].iloc[int(np.flatnonzero(wrong)[0])]
-        raise InputError(
-            f"Found {wrong.sum()} damaged images in {path} (first {first}). Delete it and run "
-            "crop_cells again."
-        )
 
 
 def _say_level(cells: pd.DataFrame, splits: pd.Series, settings: Settings) -> None:

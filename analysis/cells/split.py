@@ -16,7 +16,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
 
 LEVELS = ("plate", "well", "field", "tile")  # From the strictest to the finest.
-UNMEASURED = (GAN, TUNE)  # The splits of cells that are not to be measured.
+UNMEASURED = (GAN, TUNE)  # The splits of cells that must not be measured.
 HELD_OUT = (TUNE, CLASSIFIER, EVALUATION)  # The splits on which no generator is trained.
 DROPPED = ""
 
@@ -24,12 +24,8 @@ DROPPED = ""
 def unit_names(cells: pd.DataFrame, level: str, tile_px: int) -> pd.Series:
     """Return the name of each cell's unit at ``level``; a tile is a square of a field."""
     plate, well = cells["plate"].astype(str), cells["well"].astype(str)
-    site = cells["site"].astype(str)
-    names = {
-        "plate": plate,
-        "well": plate + "_" + well,
-        "field": plate + "_" + well + "_s" + site,
-    }
+    names = {"plate": plate, "well": plate + "_" + well}
+    names["field"] = names["well"] + "_s" + cells["site"].astype(str)
     if level != "tile":
         return names[level]
     row, column = ((cells[name] // tile_px).astype(str) for name in ("y_px", "x_px"))
@@ -100,8 +96,8 @@ def assign_splits(
         large_first: See :func:`allocate`.
 
     Raises:
-        InputError: A treatment has fewer units than there are splits (the message says which level
-            would do), or a unit has cells that are measured and others that are not.
+        InputError: A treatment has fewer units than there are splits (the message names a level
+            that would do), or a unit has both measured and unmeasured cells.
     """
     if level == "tile" and tile_px < crop_size:
         raise InputError(
@@ -146,7 +142,7 @@ def assign_to_plates(
     tile_px: int,
     crop_size: int,
 ) -> pd.Series:
-    """Return the split of each cell where each plate serves splits of its own; '' for none.
+    """Return the split of each cell if plates are assigned to splits by name; '' for none.
 
     A plate that serves one split goes to it whole. Plates that serve the same several splits are
     divided among them by :func:`assign_splits`, in the proportion of their shares.
@@ -179,10 +175,10 @@ def _assign_unmeasured(
     seed: int,
     level: str,
 ) -> None:
-    """Set the splits of the cells that are not measured; a single unit goes to gan.
+    """Set the splits of the unmeasured cells; a single unit goes to gan.
 
     Raises:
-        InputError: A unit has cells that are measured and others that are not.
+        InputError: A unit has both measured and unmeasured cells.
     """
     rest = names[~measured]
     both = sorted(set(rest) & set(names[measured]))
@@ -202,7 +198,7 @@ def _assign_unmeasured(
 def choose_cells(
     cells: pd.DataFrame, splits: pd.Series, counts: Mapping[str, int], seed: int, *, take_all: bool
 ) -> pd.Series:
-    """Return the splits with at most ``counts[split]`` cells a treatment kept, drawn at random.
+    """Return the splits with at most ``counts[split]`` cells per treatment, drawn at random.
 
     Raises:
         InputError: A treatment has too few cells in a split, and not ``take_all``.
@@ -277,7 +273,7 @@ def _inside_own_split(
 def summarise(
     cells: pd.DataFrame, level: str, treatments: Sequence[str], counts: Mapping[str, int]
 ) -> pd.DataFrame:
-    """Return one row a treatment and split: units, cells, and how many cells were asked for."""
+    """Return one row per treatment and split: numbers of units, cells, and cells asked for."""
     rows = []
     for treatment in treatments:
         for split in SPLITS:

@@ -1,9 +1,9 @@
-"""The classifiers that tell the controls apart, and the table of what each says of every cell.
+"""The classifiers that tell the controls apart, and the table of their verdicts on every cell.
 
 Images of the size of HR go to classifiers trained on HR: the network, and a logistic regression and
 a forest on the assay's features. LR images go to classifiers trained on LR: a network, and a
-logistic regression and a forest on pixels. ``channel_means`` is never a candidate; it shows what
-needs no resolution.
+logistic regression and a forest on pixels. ``channel_means`` is never a candidate; it shows the
+accuracy that needs no resolution.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from analysis.classification.controls import Cells
 from analysis.classification.settings import Settings
 from rls.io import Stack
-from rls.io.names import CLASSIFIER, EVALUATION, MAJORITY_CLASS, OK, TUNE, not_measurable
+from rls.io.names import CLASSIFIER, MAJORITY_CLASS, OK, TUNE, not_measurable
 from rls.networks.classifier import Classifier, load_classifier
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
@@ -34,12 +34,12 @@ MAX_ITERATIONS = 2000
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one classifier says of n evaluation cells, and how well it did on split tune.
+    """The predictions of one classifier for n evaluation cells, and its accuracy on split tune.
 
     Attributes:
-        name: Of the classifier.
-        probability: (n,) of the positive control, NaN where there is no prediction.
-        status: (n,) ``ok``, or why there is no prediction of the cell's own.
+        name: Name of the classifier.
+        probability: (n,) probability of the positive control, NaN where there is no prediction.
+        status: (n,) ``ok``, or the reason why a cell has no prediction of its own.
         accuracy_tune: Share of the ``n_tune`` cells of split tune that it classified correctly.
         candidate: Whether it may be chosen for the table.
     """
@@ -55,10 +55,10 @@ class Verdict:
 def load_network(
     path: Path, stack: Stack, device: torch.device, settings: Settings, controls: tuple[str, str]
 ) -> Classifier:
-    """Return the network in ``path``, which must have been trained on such images and controls.
+    """Return the network in ``path``.
 
     Raises:
-        InputError: It was trained on others.
+        InputError: It was trained on images of another kind than ``stack``, or on other controls.
     """
     size = stack.images.shape[-2:]
     network = load_classifier(
@@ -77,21 +77,15 @@ def load_network(
     return network
 
 
-def channel_means(unit: np.ndarray) -> np.ndarray:
-    """Return the mean of each channel, (n, c): all that is left of an image at 1 x 1 px."""
-    return unit.mean(axis=(2, 3), dtype=np.float64)
-
-
 def pixel_features(unit: np.ndarray) -> np.ndarray:
-    """Return pixels as they are, sorted, and divided by their channel's mean: (n, 3 c y x).
+    """Return raw pixels, sorted pixels, and pixels over their channel's mean: (n, 3 c y x).
 
     Sorted values are the same for a turned cell, and normalised values for a brighter one. Raw
     pixels alone would leave the classifiers of LR weak, and SR would then win over them.
     """
     flat = unit.reshape(*unit.shape[:2], -1)
     means = np.abs(flat.mean(axis=2, keepdims=True))
-    normalised = flat / np.maximum(means, 1e-6)
-    parts = (flat, np.sort(flat, axis=2), normalised)
+    parts = (flat, np.sort(flat, axis=2), flat / np.maximum(means, 1e-6))
     return np.concatenate([part.reshape(len(unit), -1) for part in parts], axis=1)
 
 
@@ -119,18 +113,18 @@ def accuracy(probability: np.ndarray, labels: np.ndarray) -> float:
 def judge_inputs(
     name: str,
     model: Pipeline | RandomForestClassifier,
-    inputs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    inputs: Sequence[np.ndarray],
     labels: tuple[np.ndarray, np.ndarray],
     *,
     candidate: bool = True,
 ) -> Verdict:
-    """Fit ``model`` and apply it.
+    """Fit ``model``, and return its verdict on the evaluation cells.
 
     Arguments:
-        inputs: (n, d) of training, tune and evaluation. Rows with NaN are left out of training;
-            elsewhere they get the share of the positive control in training, and so the majority
-            (at 1/2 the negative control).
-        labels: Of training and tune.
+        inputs: (n, d) each, for the training, tune and evaluation cells. Rows with NaN are left
+            out of training; elsewhere their probability is the share of the positive control in
+            training, so they are given the majority class (at 1/2 the negative control).
+        labels: Labels of the training and tune cells.
     """
     training, tune, evaluation = inputs
     known = np.isfinite(training).all(axis=1)
@@ -138,7 +132,7 @@ def judge_inputs(
         return _no_verdict(name, len(evaluation), "too_few_training_cells", len(tune), candidate)
     model.fit(training[known], labels[0][known])
     if isinstance(model, RandomForestClassifier):
-        model.n_jobs = 1  # several threads add up the trees in any order: the last bit differs
+        model.n_jobs = 1  # Threads add up the trees in any order, so the last bit would differ.
     prior = float(labels[0].mean())
 
     def probability(values: np.ndarray) -> np.ndarray:
@@ -159,73 +153,44 @@ def judge_inputs(
     )
 
 
-def judge_network(network: Classifier, tune: Cells, evaluation: np.ndarray) -> Verdict:
-    """Apply a trained network to the unit images of evaluation."""
-    return Verdict(
-        NETWORK,
-        network.probabilities(evaluation)[:, 1].astype(float),
-        np.full(len(evaluation), OK, dtype=object),
-        accuracy(network.probabilities(tune.unit)[:, 1], tune.labels),
-        len(tune.labels),
-        True,
-    )
-
-
-def judge_like_high_resolution(
-    high: Cells, evaluation: Cells, network: Classifier, settings: Settings
+def judge_cells(
+    reference: Cells, evaluation: Cells, network: Classifier, settings: Settings, kind: str
 ) -> list[Verdict]:
-    """Return what classifiers trained on HR say of ``evaluation``: cells of HR or of a method."""
-    splits = (high.of(CLASSIFIER), high.of(TUNE), evaluation)
-    inputs = (splits[0].features, splits[1].features, splits[2].features)
-    return _judge(splits, inputs, "features", network, settings)
+    """Return the verdicts of every classifier on the evaluation cells.
 
-
-def judge_low_resolution(low: Cells, network: Classifier, settings: Settings) -> list[Verdict]:
-    """Return what classifiers trained on LR say of its evaluation cells.
-
-    No feature can be measured on LR, so the classifiers on features have no verdict.
-    """
-    training, tune, evaluation = low.of(CLASSIFIER), low.of(TUNE), low.of(EVALUATION)
-    inputs = (
-        pixel_features(training.unit),
-        pixel_features(tune.unit),
-        pixel_features(evaluation.unit),
-    )
-    n, n_tune = len(evaluation.labels), len(tune.labels)
-    empty = [
-        _no_verdict(name, n, "no_features", n_tune, False)
-        for name in ("logistic_on_features", "forest_on_features")
-    ]
-    return _judge((training, tune, evaluation), inputs, "pixels", network, settings) + empty
-
-
-def _judge(
-    splits: tuple[Cells, Cells, Cells],
-    inputs: tuple[np.ndarray, np.ndarray, np.ndarray],
-    kind: str,
-    network: Classifier,
-    settings: Settings,
-) -> list[Verdict]:
-    """Return the verdicts of the network and of classifiers on ``inputs`` and channel means.
+    No feature can be measured on LR, so the classifiers on features have no verdict there.
 
     Arguments:
-        splits: Cells of training, tune and evaluation.
-        inputs: Of these cells, (n, d) each, of this ``kind``.
+        reference: HR or LR cells; the classifiers are trained on their split ``classifier``.
+        evaluation: Cells of the same size as those of ``reference``.
+        network: Trained on the same cells.
+        kind: Inputs of the logistic regression and the forest, ``features`` (HR) or ``pixels``
+            (LR).
     """
-    training, tune, evaluation = splits
-    labels = (training.labels, tune.labels)
-    means = (
-        channel_means(training.unit),
-        channel_means(tune.unit),
-        channel_means(evaluation.unit),
+    training, tune = reference.of(CLASSIFIER), reference.of(TUNE)
+    splits, labels = (training, tune, evaluation), (training.labels, tune.labels)
+    inputs = [part.features if kind == "features" else pixel_features(part.unit) for part in splits]
+    # The mean of each channel is all that is left of an image at 1 x 1 px.
+    means = [part.unit.mean(axis=(2, 3), dtype=np.float64) for part in splits]
+    n, n_tune, forest_name = len(evaluation.labels), len(tune.labels), f"forest_on_{kind}"
+    by_network = Verdict(
+        NETWORK,
+        network.probabilities(evaluation.unit)[:, 1].astype(float),
+        np.full(n, OK, dtype=object),
+        accuracy(network.probabilities(tune.unit)[:, 1], tune.labels),
+        n_tune,
+        True,
     )
-    forest_name = f"forest_on_{kind}"
-    return [
-        judge_network(network, tune, evaluation.unit),
+    verdicts = [
+        by_network,
         judge_inputs(f"logistic_on_{kind}", logistic(settings), inputs, labels),
         judge_inputs(forest_name, forest(settings, forest_name), inputs, labels),
         judge_inputs(CHANNEL_MEANS, logistic(settings), means, labels, candidate=False),
     ]
+    if kind == "pixels":
+        for name in ("logistic_on_features", "forest_on_features"):
+            verdicts.append(_no_verdict(name, n, "no_features", n_tune, False))
+    return verdicts
 
 
 def _no_verdict(name: str, n: int, reason: str, n_tune: int, candidate: bool) -> Verdict:
@@ -267,11 +232,11 @@ def lent_network_table(
     """Return the rows of a network that was trained on the assay ``trained_on``.
 
     Arguments:
-        probability: (n,); None leaves every row empty, with ``status``.
+        probability: (n,) of the positive control; None leaves every row empty, with ``status``.
     """
     n = len(evaluation.labels)
     values = np.full(n, np.nan) if probability is None else probability
-    # There is no tune to be accurate on; any finite accuracy makes verdict_table choose it.
+    # There is no split tune here; any finite accuracy makes verdict_table choose the network.
     verdict = Verdict(NETWORK, values, np.full(n, status, dtype=object), 0.0, 0, True)
     table = verdict_table(evaluation, [verdict], method)
     return table.assign(accuracy_tune=np.nan, trained_on=trained_on)

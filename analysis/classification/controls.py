@@ -51,7 +51,7 @@ def cells_of(
     Arguments:
         controls: The treatments of class 0 and of class 1.
         features: A table of features of these images; None leaves the features NaN.
-        columns: Of ``features``, those that are classified on.
+        columns: The columns of ``features`` that the classifiers use.
 
     Raises:
         InputError: A column is missing, or the features are of other images.
@@ -95,13 +95,14 @@ def check_splits(
 def check_same_cells(
     own: pd.DataFrame, reference: pd.DataFrame, paths: tuple[Path, Path], stage: str
 ) -> None:
-    """Check that two tables of evaluation cells, of the stacks in ``paths``, hold the same ones.
+    """Check that two tables hold the same evaluation cells.
 
     Arguments:
-        stage: The rule from which on the workflow runs again where they do not.
+        paths: The stacks of ``own`` and of ``reference``.
+        stage: The rule from which the workflow must run again if the cells differ.
 
     Raises:
-        InputError: They do not.
+        InputError: The cells differ.
     """
     different = set(own["image_id"]) ^ set(reference["image_id"])
     if different:

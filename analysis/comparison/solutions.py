@@ -19,7 +19,6 @@ from analysis.numbers.conformal import (
     Summary,
     calibrated_intervals,
     expected_coverage,
-    raw_intervals,
     summarise,
 )
 from analysis.numbers.statistics import Estimate, bootstrap
@@ -137,7 +136,7 @@ def intervals_of(cells: Cells, settings: Settings) -> dict[str, Intervals]:
     """Return the intervals of the evaluation cells: raw, and calibrated in every variant."""
     tune, evaluation = cells.split(TUNE), cells.split(EVALUATION)
     learnt, summary = (summarise(part.values, settings.level) for part in (tune, evaluation))
-    found = {RAW: raw_intervals(summary)}
+    found = {RAW: Intervals(summary.low, summary.high)}
     for variant in VARIANTS:
         found[variant] = calibrated_intervals(
             summary, learnt, tune.truth, level=settings.level, variant=variant, floor=cells.floor

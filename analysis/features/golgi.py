@@ -1,7 +1,7 @@
 """Golgi spots: their number, mean and summed area, largest fraction and spread (Fig. 5b).
 
-A white top-hat removes whatever is wider than the organelle. What then exceeds a share of the
-brightest spots around the cell, and a floor, is Golgi. A cell owns the spots within reach of the
+A white top-hat removes structures wider than the organelle. Pixels that then exceed a share of the
+brightest spots around the cell, and a floor, are Golgi. A cell owns the spots within reach of the
 central nucleus that lie nearer to it than to any other nucleus; a spot on the line between two
 cells is cut there. Nocodazole fragments the Golgi: the count rises and the mean area falls
 (Fig. 4). The article names the mean area; its released code also classifies on the count.
@@ -45,7 +45,8 @@ COLUMNS = (
     "golgi_largest_fraction",
     "golgi_spread_um",
 )
-EIGHT = np.ones((3, 3))  # pixels that touch at a corner belong to one spot
+NOTHING = (math.nan,) * len(COLUMNS)
+EIGHT = np.ones((3, 3))  # Pixels that touch at a corner belong to one spot.
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def measure(
     """
     names = list(channels)
     if pixel_size_um > settings.golgi_pixel_max_um:
-        rows = [_nothing(not_measurable("pixels_too_coarse"))] * len(images)
+        rows = [(*NOTHING, not_measurable("pixels_too_coarse"))] * len(images)
         return pd.DataFrame(rows, columns=[*COLUMNS, "status"])
     nuclei = find_nuclei(
         images[:, names.index(nucleus_channel)].astype(np.float32), pixel_size_um, settings
@@ -106,10 +107,10 @@ def _measure_one(
     nucleus: Nucleus, marker: np.ndarray, pixel_size_um: float, settings: FeatureSettings
 ) -> tuple[float | str, ...]:
     if nucleus.status != OK:
-        return _nothing(nucleus.status)
+        return (*NOTHING, nucleus.status)
     spots, count = find_spots(nucleus, marker, pixel_size_um, settings)
     if count == 0:
-        return _nothing(not_measurable("no_spot"))
+        return (*NOTHING, not_measurable("no_spot"))
     areas = np.bincount(spots.ravel(), minlength=count + 1)[1:] * pixel_size_um**2
     pixels = np.argwhere(spots > 0) * pixel_size_um
     spread = math.sqrt(((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1).mean())
@@ -134,7 +135,3 @@ def find_spots(
     kept = areas >= least
     renumbered = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)])
     return renumbered[labels], int(kept.sum())
-
-
-def _nothing(status: str) -> tuple[float | str, ...]:
-    return (*[math.nan] * len(COLUMNS), status)

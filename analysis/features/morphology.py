@@ -1,6 +1,6 @@
 """Shape, intensity and texture of nucleus and cell, with the names of Cell Painting.
 
-``Nuclei`` is the central nucleus. ``Cell`` is what lies within reach of it and nearer to it than to
+``Nuclei`` is the central nucleus. ``Cell`` is the area within reach of it and nearer to it than to
 any other nucleus, the nucleus included: bodies are not segmented. A column is named
 ``{object}_{group}_{name}[_{scale}]_{channel}``; shapes have no channel. Areas and lengths carry
 their unit; intensities are counts above the black level; texture and granularity have no unit.
@@ -52,7 +52,7 @@ INTENSITIES = (
 TEXTURES = ("Contrast", "Correlation", "Entropy")
 GRANULARITY_SCALES = 4
 ANGLES = (0.0, math.pi / 4, math.pi / 2, 3 * math.pi / 4)
-GREY_RANGE = (1.0, 99.0)  # percentiles of a cell between which its grey levels lie
+GREY_RANGE = (1.0, 99.0)  # The grey levels of a cell lie between these percentiles.
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,10 @@ def _numbers(
     yield from shape(nucleus.mask, pixel_size_um)
     for mask in (nucleus.mask, cell):
         for channel in image:
-            yield from intensity(channel[mask])
+            values = channel[mask]
+            yield float(values.mean())
+            yield float(values.std())
+            yield from map(float, np.percentile(values, (25.0, 50.0, 75.0)))
     distance = max(1, round(settings.morphology_texture_um / pixel_size_um))
     for channel in image:
         yield from texture(channel, cell, distance, settings.morphology_grey_levels)
@@ -144,12 +147,6 @@ def shape(mask: np.ndarray, pixel_size_um: float) -> tuple[float, ...]:
     )
 
 
-def intensity(values: np.ndarray) -> tuple[float, ...]:
-    """Return mean, standard deviation and quartiles of an object's pixels (n,), in counts."""
-    quartiles = np.percentile(values, (25.0, 50.0, 75.0))
-    return float(values.mean()), float(values.std()), *map(float, quartiles)
-
-
 def texture(channel: np.ndarray, mask: np.ndarray, distance: int, levels: int) -> tuple[float, ...]:
     """Return contrast, correlation and entropy of pairs of pixels inside ``mask``.
 
@@ -159,7 +156,7 @@ def texture(channel: np.ndarray, mask: np.ndarray, distance: int, levels: int) -
     Arguments:
         channel: (y, x).
         mask: (y, x) bool.
-        distance: Between the pixels of a pair, in pixels.
+        distance: Distance of the two pixels of a pair, in pixels.
         levels: Number of grey levels.
     """
     from skimage.feature import graycomatrix
@@ -171,14 +168,14 @@ def texture(channel: np.ndarray, mask: np.ndarray, distance: int, levels: int) -
     grey = np.minimum((share * levels).astype(int), levels - 1) + 1
     grey = np.where(mask, grey, 0).astype(np.uint8 if levels < 255 else np.uint16)
     pairs = graycomatrix(grey, [distance], ANGLES, levels=levels + 1, symmetric=True)
-    joint = pairs[1:, 1:].sum(axis=(2, 3)).astype(float)  # grey level 0 is outside the mask
+    joint = pairs[1:, 1:].sum(axis=(2, 3)).astype(float)  # Level 0 is outside the mask.
     if joint.sum() == 0:
         return (math.nan,) * len(TEXTURES)
     joint /= joint.sum()
     i, j = np.indices(joint.shape)
     contrast = float((joint * (i - j) ** 2).sum()) / (levels - 1) ** 2
     mean = float((joint * i).sum())
-    variance = float((joint * (i - mean) ** 2).sum())  # equal for both: pairs are symmetric
+    variance = float((joint * (i - mean) ** 2).sum())  # Equal for i and j: pairs are symmetric.
     covariance = float((joint * (i - mean) * (j - mean)).sum())
     filled = joint[joint > 0]
     entropy = float(-(filled * np.log2(filled)).sum())
@@ -202,8 +199,7 @@ def granularity(channel: np.ndarray, mask: np.ndarray, step_px: float) -> tuple[
         return (math.nan,) * GRANULARITY_SCALES
     left, shares = total, []
     for scale in range(1, GRANULARITY_SCALES + 1):
-        radius = round(scale * step_px)
-        opened = opening(channel, disk(radius, decomposition="sequence"))
+        opened = opening(channel, disk(round(scale * step_px), decomposition="sequence"))
         now = float(opened[mask].sum())
         shares.append(100 * (left - now) / total)
         left = now

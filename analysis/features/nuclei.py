@@ -1,4 +1,4 @@
-"""Find the nucleus at the centre of a crop, and tell it from its neighbours.
+"""Find the nucleus at the centre of a crop, apart from its neighbours.
 
 This is a part that the features of this folder share. Every step depends on one crop only, and
 scaling or shifting the counts of a crop does not change its masks. So neither the gain of a well
@@ -15,10 +15,10 @@ from scipy import ndimage
 from rls.io.names import OK, not_measurable
 from rls.runtime.command import option
 
-SEED_LEVEL = 0.6  # basins reach down to this share of Otsu's threshold above the background
-HALF_HEIGHT = 0.5  # the edge of a blurred body lies where the light is half way to the plateau
-FLOOR = 1e-3  # share of the highest hill below which everything counts as ground
-PLATEAU_PERCENTILE = 80.0  # percentile of the pixels of a basin that is the plateau of its nucleus
+SEED_LEVEL = 0.6  # Basins reach down to this share of Otsu's threshold above the background.
+HALF_HEIGHT = 0.5  # The edge of a blurred body lies where the light is half way to the plateau.
+FLOOR = 1e-3  # Everything below this share of the highest hill counts as ground.
+PLATEAU_PERCENTILE = 80.0  # The plateau of a nucleus is this percentile of its basin's pixels.
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def find_nuclei(
 ) -> list[Nucleus]:
     """Return the central nucleus of each image (n, y, x) of the nucleus channel.
 
-    The images are smoothed by a Gaussian and each is thresholded by Otsu's method. Before, it is
-    clipped at the brightness of its centre, so that a bright neighbour does not hide a dim nucleus.
+    Each image is smoothed by a Gaussian, clipped at the brightness of its centre, so that a bright
+    neighbour does not hide a dim nucleus, and thresholded by Otsu's method.
     A watershed on a Laplacian of Gaussian splits touching nuclei. The nucleus nearest the centre is
     then cut at half its own height, because the edge of a blurred body lies there whatever the
     brightness of its neighbours.
@@ -84,7 +84,9 @@ def find_nuclei(
         return [_none(image.shape, "image_too_small") for image in images]
     sd = settings.nucleus_smoothing_um / pixel_size_um
     smooth = ndimage.gaussian_filter(images, (0, sd, sd), mode="nearest")
-    ceiling = _brightness_at_centre(smooth, settings.nucleus_centre_tolerance_um / pixel_size_um)
+    ys, xs = (np.arange(size) - (size - 1) / 2 for size in images.shape[1:])
+    radius = max(settings.nucleus_centre_tolerance_um / pixel_size_um, 1.0)
+    ceiling = smooth[:, np.hypot(ys[:, None], xs) <= radius].max(axis=1)
     clipped = np.minimum(smooth, ceiling[:, None, None])
     thresholds, separability = otsu(clipped.reshape(len(smooth), -1))
     found = []
@@ -119,7 +121,7 @@ def otsu(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = ordered.shape[1]
     below = np.arange(1, n)
     sums = np.cumsum(ordered, axis=1)[:, :-1]
-    between = sums**2 / (below * (n - below))  # between-class variance, up to 1/n
+    between = sums**2 / (below * (n - below))  # Between-class variance, up to the factor 1/n.
     best = between.argmax(axis=1)
     rows = np.arange(len(ordered))
     threshold = 0.5 * (ordered[rows, best] + ordered[rows, best + 1])
@@ -127,14 +129,6 @@ def otsu(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         separability = np.where(variance > 0, between[rows, best] / variance, np.nan)
     return threshold + values.mean(axis=1, dtype=np.float64), separability
-
-
-def _brightness_at_centre(images: np.ndarray, radius_px: float) -> np.ndarray:
-    """Return the maximum (n,) of each image (n, y, x) within a radius of its centre."""
-    ys, xs = np.indices(images.shape[1:])
-    centre = (np.array(images.shape[1:]) - 1) / 2
-    disc = np.hypot(ys - centre[0], xs - centre[1]) <= max(radius_px, 1.0)
-    return images[:, disc].max(axis=1)
 
 
 def _central(
@@ -150,7 +144,10 @@ def _central(
     basin = labels == label
     plateau = float(np.percentile(image[basin], PLATEAU_PERCENTILE))
     level = background + HALF_HEIGHT * (plateau - background)
-    nucleus = _largest_part(ndimage.binary_fill_holes(basin & (image > level)))
+    nucleus = ndimage.binary_fill_holes(basin & (image > level))
+    parts, count = ndimage.label(nucleus)
+    if count > 1:
+        nucleus = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
     area = float(nucleus.sum()) * pixel_size_um**2
     if area < settings.nucleus_min_area_um2:
         return _none(image.shape, "nucleus_too_small")
@@ -198,14 +195,6 @@ def _nearest_to_centre(labels: np.ndarray, tolerance_px: float) -> int:
     distance = np.hypot(ys - centre[0], xs - centre[1])
     nearest = int(distance.argmin())
     return int(labels[ys[nearest], xs[nearest]]) if distance[nearest] <= tolerance_px else 0
-
-
-def _largest_part(mask: np.ndarray) -> np.ndarray:
-    """Return the largest connected part of a mask (y, x)."""
-    parts, count = ndimage.label(mask)
-    if count <= 1:
-        return mask
-    return parts == 1 + np.bincount(parts.ravel())[1:].argmax()
 
 
 def _none(shape: tuple[int, ...], reason: str) -> Nucleus:

@@ -110,22 +110,15 @@ def _measure_one(
 
 
 def ring_around(nucleus: Nucleus, pixel_size_um: float, settings: FeatureSettings) -> np.ndarray:
-    """Return the ring (y, x) bool, which reaches from gap to gap + width around the nucleus.
+    """Return the ring (y, x) bool, from gap to gap + width around the nucleus.
 
-    Pixels within the gap around other nuclei are left out, and those nearer to another nucleus.
+    Pixels within the gap around other nuclei, or nearer to another nucleus, are left out.
     """
     gap, width = settings.ring_gap_um / pixel_size_um, settings.ring_width_um / pixel_size_um
-    distance = _distance_to_edge(nucleus.mask)
+    # The edge of a mask lies half a pixel outside the centres of its pixels.
+    distance = ndimage.distance_transform_edt(~nucleus.mask) - 0.5
     ring = (distance > gap) & (distance <= gap + width)
     if nucleus.others.any():
-        other = _distance_to_edge(nucleus.others)
+        other = ndimage.distance_transform_edt(~nucleus.others) - 0.5
         ring &= (other > gap) & (other > distance)
     return ring
-
-
-def _distance_to_edge(mask: np.ndarray) -> np.ndarray:
-    """Return the distance (y, x) in px to the edge of ``mask``.
-
-    The edge lies half a pixel outside the centres of the pixels of the mask.
-    """
-    return ndimage.distance_transform_edt(~mask) - 0.5

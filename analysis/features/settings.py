@@ -14,7 +14,7 @@ from rls.runtime.command import option
 
 @dataclass(frozen=True)
 class MeasureSettings(NucleusSettings):
-    """What the commands that measure need whatever the features are."""
+    """The settings of the commands that measure, whatever the features are."""
 
     batch_size: int = option("Number of images measured at once.")
     random_features_seed: int = option(
@@ -30,7 +30,7 @@ class MeasureSettings(NucleusSettings):
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured on the cells of an assay, and how.
+    """The features that are measured on the cells of an assay, and their settings.
 
     Attributes:
         features: Names of files in ``analysis/features``.

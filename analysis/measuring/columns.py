@@ -1,6 +1,6 @@
 """Names of columns that the tables of measured cells share."""
 
-# What a table of cells must say of each cell, and what is copied from it where it is known.
+# Columns that a table of cells must have, and columns that are copied from it where they exist.
 NEEDED = ("plate", "well", "site", "treatment", "split")
 KEPT = (
     "image_id",

@@ -1,4 +1,4 @@
-"""Embed images by networks: the features that kernel and Frechet distances compare."""
+"""Embed images by networks; kernel and Frechet distances compare these features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rls.runtime.device import choose_device
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks that images are given to, None where there is no file of one."""
+    """The networks that embed or compare images; None where no file is given."""
 
     device: torch.device
     classifier: Classifier | None = None
@@ -29,11 +29,20 @@ class Networks:
 def load_networks(classifier: Path, high: Stack, settings: MeasureSettings) -> Networks:
     """Load the classifier that was trained on ``high``, and Inception and VGG where they are given.
 
+    Prints the columns that will be missing without Inception or VGG.
+
     Raises:
-        InputError: The classifier is for other images, or a file is not the one named.
+        InputError: The classifier is for other images, or a file has another SHA-256.
     """
     device = choose_device(settings.device, settings.threads)
     size = high.images.shape[-2:]
+    loaded: dict[str, torch.jit.ScriptModule] = {}
+    for name, columns in (("inception", "FID and KID"), ("vgg", "LPIPS")):
+        path, sha256 = getattr(settings, f"{name}_path"), getattr(settings, f"{name}_sha256")
+        if path is None:
+            print(f"measure: no {name}_path in the settings, so no {columns}", flush=True)
+        else:
+            loaded[name] = load_torchscript(path, sha256 or "", device)
     return Networks(
         device,
         load_classifier(
@@ -43,20 +52,8 @@ def load_networks(classifier: Path, high: Stack, settings: MeasureSettings) -> N
             device=device,
             batch_size=settings.batch_size,
         ),
-        _load("inception", settings.inception_path, settings.inception_sha256, device),
-        _load("vgg", settings.vgg_path, settings.vgg_sha256, device),
+        **loaded,
     )
-
-
-def _load(
-    name: str, path: str | None, sha256: str | None, device: torch.device
-) -> torch.jit.ScriptModule | None:
-    """Return the TorchScript module in ``path``, or say which columns are missing without it."""
-    if path is None:
-        columns = {"inception": "FID and KID", "vgg": "LPIPS"}[name]
-        print(f"measure: no {name}_path in the settings, so no {columns}", flush=True)
-        return None
-    return load_torchscript(path, sha256 or "", device)
 
 
 def embedding_table(
@@ -75,8 +72,7 @@ def embedding_table(
     if networks.classifier is not None:
         missing = np.full((len(unit), FEATURES), np.nan, np.float32)
         fits = list(unit.shape[-2:]) == list(networks.classifier.header["image_size"])
-        features = networks.classifier.features(unit) if fits else missing
-        found["classifier_feature_"] = features
+        found["classifier_feature_"] = networks.classifier.features(unit) if fits else missing
     if networks.inception is not None:
         found["inception_feature_"] = inception_features(
             networks.inception, unit, device, batch_size

@@ -1,4 +1,4 @@
-"""Read a stack to be measured and, for each of its cells, the images that it is compared with."""
+"""Read a stack to be measured, and the reference images of each of its cells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rls.search.forward import Resize, downscale
 
 @dataclass(frozen=True)
 class StackPaths:
-    """Files of a stack and of what it is compared with.
+    """Files of a stack and of its references.
 
     Attributes:
         clean_low_resolution: LR images made by D alone; None where ``low_resolution`` is clean.
@@ -64,7 +64,13 @@ def read_aligned(method: str, paths: StackPaths, factor: int) -> AlignedStacks:
                 f"{path} has the channels {', '.join(one.channels)}, {paths.high_resolution} has "
                 f"{', '.join(high.channels)}. Give files of one assay."
             )
-    operator = _downscaling(high, low, paths, factor)
+    size = high.images.shape[-2:]
+    operator = downscale((size[0], size[1]), factor, border_of(low, paths.low_resolution))
+    if low.images.shape[-2:] != operator.size_out:
+        raise InputError(
+            f"{paths.low_resolution} has images of {low.images.shape[-1]} px; {size[1]} px reduced "
+            f"{factor} times is {operator.size_out[1]} px. Give the right --factor."
+        )
     if method != LOW_RESOLUTION and stack.images.shape[-2:] != operator.size_in:
         raise InputError(
             f"{paths.stack} has images of {stack.images.shape[-1]} px and {paths.high_resolution} "
@@ -90,7 +96,7 @@ def align(
     """Return the rows of ``reference`` with these ids, in their order; an id may be repeated.
 
     Arguments:
-        paths: Of the stack whose ids these are, and of ``reference``.
+        paths: Paths of the stack with these ids, and of ``reference``.
 
     Raises:
         InputError: An image is not in ``reference``.
@@ -107,10 +113,10 @@ def align(
 
 
 def check_cells(method: str, stack: Stack, high: Stack, path: Path | None) -> None:
-    """Check that ``stack`` has every row of HR; of a method: every row of split evaluation.
+    """Check that ``stack`` has every cell of HR, or of its split evaluation if it is of a method.
 
     Raises:
-        InputError: The table of HR lacks a column, or there are cells too many or too few.
+        InputError: The table of HR lacks a column, or there are too many or too few cells.
     """
     for column in NEEDED:
         if column not in high.table:
@@ -131,7 +137,7 @@ def check_cells(method: str, stack: Stack, high: Stack, path: Path | None) -> No
 
 
 def border_of(low: Stack, path: Path) -> str:
-    """Return the border rule with which LR was made: fidelity is measured with the same D.
+    """Return the border rule of the D that made LR; fidelity is measured with the same D.
 
     Raises:
         InputError: The table does not say.
@@ -142,7 +148,7 @@ def border_of(low: Stack, path: Path) -> str:
 
 
 def _read_method(method: str, paths: StackPaths, high: Stack, low: Stack) -> Stack:
-    """Return the stack of ``method``; HR and LR, which were read already, are not read again."""
+    """Return the stack of ``method``; HR and LR were read already and are not read again."""
     same = {HIGH_RESOLUTION: paths.high_resolution, LOW_RESOLUTION: paths.low_resolution}
     if paths.stack.resolve() != same.get(method, paths.stack).resolve():
         raise InputError(
@@ -151,18 +157,6 @@ def _read_method(method: str, paths: StackPaths, high: Stack, low: Stack) -> Sta
         )
     found = {HIGH_RESOLUTION: high, LOW_RESOLUTION: low}.get(method)
     return read_stack(paths.stack) if found is None else found
-
-
-def _downscaling(high: Stack, low: Stack, paths: StackPaths, factor: int) -> Resize:
-    """Return D, which made LR from HR, or raise InputError where the sizes do not fit."""
-    size = high.images.shape[-2:]
-    operator = downscale((size[0], size[1]), factor, border_of(low, paths.low_resolution))
-    if low.images.shape[-2:] != operator.size_out:
-        raise InputError(
-            f"{paths.low_resolution} has images of {low.images.shape[-1]} px; {size[1]} px reduced "
-            f"{factor} times is {operator.size_out[1]} px. Give the right --factor."
-        )
-    return operator
 
 
 def _read_clean(paths: StackPaths, low: Stack) -> Stack:

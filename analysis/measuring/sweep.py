@@ -15,7 +15,7 @@ from rls.io import read_intensity, read_stack
 from rls.runtime.errors import InputError
 from rls.search.forward import Resize, downscale
 
-# What the search says of each image.
+# Columns that the search writes for each image.
 SEARCHED = (
     "cell_id",
     "method",

@@ -40,7 +40,7 @@ def measure_aligned(
     """Return features and metrics of a stack whose HR images are known.
 
     Arguments:
-        label: What is measured, for the progress that is shown.
+        label: Name of the measurement, for the progress bar.
     """
     settings = measurement.settings
     inputs.downscale.to(networks.device)
@@ -95,7 +95,7 @@ def write_tables(
     *,
     written_by: str,
 ) -> None:
-    """Write both tables, each beginning with the columns that say whose row it is.
+    """Write both tables, each beginning with the columns that identify its cells.
 
     ``feature_settings`` is one of them: the tables of results refuse a method whose features were
     measured with other thresholds than those of HR.
@@ -110,7 +110,7 @@ def write_tables(
 
 
 def measurable(features: pd.DataFrame) -> str:
-    """Return how many cells were measured, and why the others were not."""
+    """Return the number of cells measured, and the reasons why others were not, as text."""
     counts = features["status"].value_counts()
     lost = ", ".join(f"{n} {str(why).split(':', 1)[1]}" for why, n in counts.items() if why != OK)
     found = f"{counts.get(OK, 0)} of {len(features)} cells measurable"
@@ -148,7 +148,7 @@ def features_of_stack(
     """Return the assay's features and their status, one row per image.
 
     Arguments:
-        label: Name of the command, for the progress that is shown.
+        label: Name of the command, for the progress bar.
     """
     parts = []
     with Progress(len(stack), label, "img") as bar:
@@ -177,8 +177,7 @@ def features_and_embeddings(
 def similarity(unit: Tensor, high: Tensor) -> dict[str, np.ndarray]:
     """Return PSNR in dB and MS-SSIM, (n,) each, of two sets of images (n, c, y, x).
 
-    The images are in unit intensity. They are clipped to [0, 1] first, as the article's 8-bit
-    images are.
+    Images in unit intensity are first clipped to [0, 1], as the article's 8-bit images are.
     """
     pair = unit.clamp(0.0, 1.0), high.clamp(0.0, 1.0)
     return {
@@ -192,9 +191,9 @@ def metrics_of_rows(
 ) -> pd.DataFrame:
     """Return the metrics against the HR images, one row for each image in ``rows``.
 
-    For ``high_resolution`` only the fidelity is a number: what quantisation and degradation leave
-    between D(HR) and LR, which is the floor of every search. For ``low_resolution`` only
-    ``fidelity_clean_l1`` is: the distance of LR to the clean LR.
+    For ``high_resolution`` only the fidelity is a number: the distance of D(HR) to LR, which comes
+    from quantisation and degradation and is the floor of every search. For ``low_resolution`` only
+    ``fidelity_clean_l1`` is a number: the distance of LR to the clean LR.
     """
     names = ["psnr_db", "ms_ssim", *(["lpips"] if networks.vgg is not None else []), "fidelity_l1"]
     table = pd.DataFrame(np.nan, index=range(len(rows)), columns=names)

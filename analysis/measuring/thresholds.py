@@ -1,4 +1,4 @@
-"""How firm the thresholds of features stand: what a quarter more or less of each would change."""
+"""Vary each threshold of the features by a quarter, and compare the results."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rls.io.names import OK, TUNE
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 
-STEP = 1.25  # a constant is tried multiplied by this and divided by it
-CELLS = 100  # at most so many of each control are measured, at even steps over the wells
-MOVED_AUC, MOVED_SHARE = 0.02, 0.05  # a constant that moves AUC or cells by more is decisive
+STEP = 1.25  # Each constant is tried multiplied and divided by this.
+CELLS = 100  # Maximum number of cells measured per control, evenly spaced over the wells.
+MOVED_AUC, MOVED_SHARE = 0.02, 0.05  # A constant that moves AUC or cells by more is decisive.
 COLUMNS = (
     "feature",
     "column",
@@ -118,7 +118,7 @@ def check_feature(
 
 
 def tried_values(settings: MeasureSettings, feature: str) -> Iterator[tuple[str, float, float]]:
-    """Yield name, value and tried value of every number among the settings of a feature."""
+    """Yield name, value and tried value of every numeric setting of a feature."""
     for field in fields(find_feature(feature).FeatureSettings):
         value = getattr(settings, field.name)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -126,14 +126,14 @@ def tried_values(settings: MeasureSettings, feature: str) -> Iterator[tuple[str,
         for factor in (1 / STEP, STEP):
             tried = value * factor
             if field.name.endswith("_percentile") and value > 50.0:
-                tried = 100.0 - (100.0 - value) * factor  # a quarter of the tail above it
+                tried = 100.0 - (100.0 - value) * factor  # The tail above it changes.
             yield field.name, value, round(tried) if isinstance(value, int) else tried
 
 
 def compare(
     unchanged: np.ndarray, values: np.ndarray, positive: np.ndarray
 ) -> dict[str, float | int | str]:
-    """Return what ``values`` say of the controls, and how they differ from ``unchanged``.
+    """Return the statistics of the controls with ``values``, and the change from ``unchanged``.
 
     Arguments:
         unchanged, values: (n,), NaN where a cell was not measured.
@@ -161,7 +161,7 @@ def compare(
 
 
 def decisive(table: pd.DataFrame) -> list[str]:
-    """Return the constants of which a quarter more or less moves the AUC or the cells measured."""
+    """Return the constants whose change by a quarter moves the AUC or the cells measured."""
     moved: dict[str, None] = {}
     for _, part in table.groupby("feature", sort=False):
         first, others = part.iloc[0], part.iloc[1:]

@@ -1,4 +1,4 @@
-"""Whether a feature survives super-resolution: three numbers, and Bland-Altman's limits.
+"""Measure how well a feature survives super-resolution: three numbers, and Bland-Altman's limits.
 
 An effect size alone can be large without any information on single cells: a method that gives every
 cell a value drawn from its class has the right effect size. So three numbers stand together, the
@@ -32,11 +32,11 @@ import pandas as pd
 from analysis.numbers.statistics import Estimate, bootstrap, bootstrap_many, finite, fisher, ratio
 from rls.io.names import HIGH_RESOLUTION
 
-CELLS_NEEDED = 3  # cells of each treatment that are measured in both HR and SR
+CELLS_NEEDED = 3  # Minimum number of cells per treatment that are measured in both HR and SR.
 LIMIT_SDS = 1.96
-SMALLEST = 1e-6  # a lower end up to this is 0 but for rounding
+SMALLEST = 1e-6  # Up to this, the lower end of an interval is 0 but for rounding.
 COLUMNS = (HIGH_RESOLUTION, "super_resolution")
-# Why one of the six bootstrapped numbers has no value although cells were measured.
+# For each of the six bootstrapped numbers, why it may have no value although cells were measured.
 REASONS = (
     "the medians of HR do not differ",
     "HR is constant within treatments",
@@ -67,7 +67,7 @@ class Agreement:
     def not_above_zero(self) -> tuple[str, ...]:
         """Return the fields of the triple that have no value or an interval that reaches 0.
 
-        That none does is the least that can be asked; it does not say that a feature is kept well.
+        An empty result is a minimum requirement; it does not mean that a feature is kept well.
         """
         lowest = {
             "shift_kept": self.shift_kept.low,
@@ -75,17 +75,6 @@ class Agreement:
             "correlation": min(self.correlation.low, self.correlation_of_cells.low),
         }
         return tuple(name for name, low in lowest.items() if not low > SMALLEST)
-
-
-@dataclass(frozen=True)
-class BlandAltman:
-    """Mean difference SR - HR, and the limits bias -+ 1.96 sd between which 95 % should lie."""
-
-    bias: float
-    lower_limit: float
-    upper_limit: float
-    sd: float
-    n: int
 
 
 def agreement(
@@ -115,10 +104,12 @@ def agreement(
     high, super_ = (table[name].to_numpy(dtype=float) for name in COLUMNS)
 
     def numbers(rows: np.ndarray) -> tuple[float, ...]:
-        chosen = high[rows], super_[rows], sides[rows]
-        limits = bland_altman(*chosen[:2])
-        triple = (_shift_kept(*chosen), _sd_ratio(*chosen), _correlation_within(*chosen))
-        return (*triple, limits.bias, limits.lower_limit, limits.upper_limit)
+        hr, sr, side = high[rows], super_[rows], sides[rows]
+        shifts = [np.median(x[side]) - np.median(x[~side]) for x in (sr, hr)]
+        variances = [np.mean([x[side].var(), x[~side].var()]) for x in (sr, hr)]
+        sd_ratio = math.sqrt(ratio(*variances)) if variances[1] > 0 else math.nan
+        correlation = _correlation_within(hr, sr, side)
+        return (ratio(*shifts), sd_ratio, correlation, *bland_altman(hr, sr))
 
     found = bootstrap_many(
         numbers, table, n_resamples=n_resamples, confidence=confidence, seed=seed
@@ -157,29 +148,22 @@ def correlation_of(
     return found
 
 
-def bland_altman(high: np.ndarray, super_: np.ndarray) -> BlandAltman:
-    """Return bias and limits of agreement over the cells (n,) that have both values."""
+def bland_altman(high: np.ndarray, super_: np.ndarray) -> tuple[float, float, float]:
+    """Return bias, lower and upper limit of agreement over the cells (n,) with both values.
+
+    The bias is the mean difference SR - HR; 95 % of differences should lie within bias -+ 1.96 sd.
+    """
     difference = finite(np.asarray(super_, dtype=float) - np.asarray(high, dtype=float))
     if len(difference) < 2:
-        return BlandAltman(math.nan, math.nan, math.nan, math.nan, len(difference))
-    bias, sd = float(difference.mean()), float(difference.std(ddof=1))
-    half = LIMIT_SDS * sd
-    return BlandAltman(bias, bias - half, bias + half, sd, len(difference))
+        return math.nan, math.nan, math.nan
+    bias, half = float(difference.mean()), LIMIT_SDS * float(difference.std(ddof=1))
+    return bias, bias - half, bias + half
 
 
 def _in_both(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells that were measured in both HR and SR."""
     kept = np.isfinite(table[list(COLUMNS)].to_numpy(dtype=float)).all(axis=1)
     return table[kept].reset_index(drop=True)
-
-
-def _shift_kept(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:
-    shift = np.median(high[sides]) - np.median(high[~sides])
-    return ratio(np.median(super_[sides]) - np.median(super_[~sides]), shift)
-
-
-def _sd_ratio(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:
-    variances = [np.mean([x[sides].var(), x[~sides].var()]) for x in (super_, high)]
-    return math.sqrt(ratio(*variances)) if variances[1] > 0 else math.nan
 
 
 def _correlation_within(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:

@@ -9,8 +9,8 @@ together, not within every treatment.
 Source: Vovk, Gammerman & Shafer 2005; Lei et al. 2018, JASA 113:1094 (normalised residuals);
 Romano, Patterson & Candes 2019, NeurIPS (quantiles).
 
-Arrays hold one value per cell. NaN is what could not be measured, and a cell without a centre has
-no interval (NaN).
+Arrays hold one value per cell. NaN marks a value that could not be measured; a cell without a
+centre has no interval (NaN).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Summary:
     Attributes:
         centre: Mean of the solutions that were measured.
         spread: Their standard deviation (ddof 1; 0 where only one was measured).
-        low, high: Their outer quantiles at the level.
+        low, high: Their outer quantiles at the level; between them, coverage is not guaranteed.
         measured: Their number.
     """
 
@@ -91,7 +91,7 @@ def _quantile(ordered: np.ndarray, counted: np.ndarray, share: float) -> np.ndar
     rows = np.arange(len(ordered))
     lower = ordered[rows, below]
     upper = ordered[rows, np.minimum(below + 1, counted - 1)]
-    with np.errstate(invalid="ignore"):  # inf - inf in a row without a value
+    with np.errstate(invalid="ignore"):  # A row without a value gives inf - inf.
         return lower + (at - below) * (upper - lower)
 
 
@@ -112,6 +112,7 @@ def conformal_quantile(scores: np.ndarray, level: float) -> float:
 
 
 def _rank(n: int, level: float) -> int:
+    """Return ceil((n + 1) level)."""
     # (n + 1) level may be a whole number; rounding errors (0.9 is not 9/10) must not raise it.
     return math.ceil((n + 1) * level - 1e-9)
 
@@ -159,11 +160,6 @@ def scores_of(summary: Summary, truth: np.ndarray, variant: str, floor: float) -
     if variant == QUANTILE:
         return np.maximum(summary.low - truth, truth - summary.high)
     return np.abs(truth - summary.centre) / scale_of(summary, variant, floor)
-
-
-def raw_intervals(summary: Summary) -> Intervals:
-    """Return the outer quantiles of the solutions themselves, which have no guaranteed coverage."""
-    return Intervals(summary.low, summary.high)
 
 
 def calibrated_intervals(

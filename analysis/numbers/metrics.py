@@ -19,11 +19,11 @@ from rls.networks.kernel_distance import distance_of_sums, feature_sets, kernel_
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
-SMALLEST_SCALE_PX = 8  # the smallest scale of the article: 128 px halved four times
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2.
+SMALLEST_SCALE_PX = 8  # The smallest scale of the article: 128 px halved four times.
 WINDOW_PX, WINDOW_SD_PX = 11, 1.5
-K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III.C
-IMAGES_PER_DIMENSION = 20  # with fewer, FD is biased: between equal sets 21 at n = 100, d = 64
+K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III.C.
+IMAGES_PER_DIMENSION = 20  # With fewer, FD is biased: between equal sets 21 at n = 100, d = 64.
 
 
 def psnr(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
@@ -201,11 +201,11 @@ def frechet_of_gaussians(
     values, vectors = np.linalg.eigh(cov_x)
     root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_y @ root), 0.0, None)).sum()
-    gap = ((mean_x - mean_y) ** 2).sum()
-    return float(gap + np.trace(cov_x) + np.trace(cov_y) - 2.0 * cross)
+    return float(((mean_x - mean_y) ** 2).sum() + np.trace(cov_x) + np.trace(cov_y) - 2.0 * cross)
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:
+    """Raise InputError unless both are (n, c, y, x) of one shape."""
     if a.shape != b.shape or a.ndim != 4:
         raise InputError(
             f"Images of shapes {tuple(a.shape)} and {tuple(b.shape)} cannot be compared; expected "

@@ -17,9 +17,9 @@ from scipy import stats
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
-WELLS_FOR_BOOTSTRAP = 6  # with fewer wells in all, fields are resampled in their place
-WELLS_FOR_SCREENING = 3  # Z' and SSMD need a standard deviation over wells on either side
-MAD_TO_SD = 1.4826  # standard deviation of a Gaussian over its median absolute deviation
+WELLS_FOR_BOOTSTRAP = 6  # With fewer wells in all, fields are resampled in their place.
+WELLS_FOR_SCREENING = 3  # Z' and SSMD need a standard deviation over wells on either side.
+MAD_TO_SD = 1.4826  # Standard deviation of a Gaussian over its median absolute deviation.
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,12 @@ def bootstrap_many(
     unit, labels = replication_unit(table)
     rows = np.arange(len(table))
     points = [float(value) for value in function(rows)]
-    groups = _units_by_stratum(table, labels, strata)
+    keys = table[strata].to_numpy(dtype=object) if strata else np.zeros(len(table), dtype=int)
+    frame = pd.DataFrame({"stratum": keys, "unit": labels, "row": rows})
+    groups = [  # For each stratum, the row positions of each unit.
+        [part["row"].to_numpy() for _, part in group.groupby("unit", sort=True)]
+        for _, group in frame.groupby("stratum", sort=True)
+    ]
     n_units = sum(len(group) for group in groups)
     if not groups or min(len(group) for group in groups) < 2:
         reason = f"a stratum has fewer than two {unit}s, so there is no interval"
@@ -117,32 +122,16 @@ def bootstrap_many(
     for i in range(n_resamples):
         drawn = [group[k] for group in groups for k in random.integers(len(group), size=len(group))]
         values[i] = function(np.concatenate(drawn))
-    return [
-        _percentile(point, column, confidence, n_units, unit)
-        for point, column in zip(points, values.T, strict=True)
-    ]
-
-
-def _units_by_stratum(
-    table: pd.DataFrame, labels: np.ndarray, strata: str | None
-) -> list[list[np.ndarray]]:
-    """Return, for each stratum, one array of row positions per unit."""
-    keys = table[strata].to_numpy(dtype=object) if strata else np.zeros(len(table), dtype=int)
-    frame = pd.DataFrame({"stratum": keys, "unit": labels, "row": np.arange(len(table))})
-    return [
-        [part["row"].to_numpy() for _, part in group.groupby("unit", sort=True)]
-        for _, group in frame.groupby("stratum", sort=True)
-    ]
-
-
-def _percentile(point: float, values: np.ndarray, confidence: float, n: int, unit: str) -> Estimate:
-    """Return ``point`` with the percentile interval of the finite ``values`` of all resamples."""
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
-        return Estimate(point, n=n, unit=unit, reason="no resample gave a finite value")
     tail = 50.0 * (1.0 - confidence)
-    low, high = np.percentile(values, [tail, 100.0 - tail])
-    return Estimate(point, float(low), float(high), n, unit)
+    estimates = []
+    for point, column in zip(points, values.T, strict=True):
+        if np.isfinite(column).any():
+            low, high = np.percentile(finite(column), [tail, 100.0 - tail])
+            estimates.append(Estimate(point, float(low), float(high), n_units, unit))
+        else:
+            reason = "no resample gave a finite value"
+            estimates.append(Estimate(point, n=n_units, unit=unit, reason=reason))
+    return estimates
 
 
 # Effect sizes ------------------------------------------------------------------------------------
@@ -232,11 +221,13 @@ def auc_interval(
     values = table[column].to_numpy(dtype=float)
     is_positive = (table["treatment"] == positive_control).to_numpy()
 
-    def area(rows: np.ndarray) -> float:
-        chosen, side = values[rows], is_positive[rows]
-        return auc(chosen[~side], chosen[side])
-
-    return bootstrap(area, table, n_resamples=n_resamples, confidence=confidence, seed=seed)
+    return bootstrap(
+        lambda rows: auc(values[rows[~is_positive[rows]]], values[rows[is_positive[rows]]]),
+        table,
+        n_resamples=n_resamples,
+        confidence=confidence,
+        seed=seed,
+    )
 
 
 # Proportions -------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Where images come from: one file a source, each ending in the same sample sheet."""
+"""Sources of images, one file each; every source yields the same sample sheet."""

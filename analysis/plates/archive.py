@@ -15,7 +15,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class ArchiveFault(InputError):
-    """The archive itself is wrong, so that its download is useless."""
+    """The archive itself is wrong, so its download cannot be used."""
 
 
 def unpack(
@@ -35,7 +35,7 @@ def unpack(
         advance: Called with 1 after each member.
 
     Raises:
-        ArchiveFault: The file is no zip archive, is cut off or damaged, lacks a member or has one
+        ArchiveFault: The file is no zip archive, is cut off or damaged, lacks a member, has one
             twice with different content, or is packed in a way that cannot be read.
     """
     try:
@@ -57,9 +57,11 @@ def unpack(
                     while source.read(BLOCK_BYTES):
                         pass
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        with open(archive, "rb") as handle:  # A web page may be a login or an error.
+            is_page = handle.read(64).lstrip().startswith(b"<")
         raise ArchiveFault(
-            f"The archive {archive.name} is cut off or damaged: {error}{_beginning(archive)}. "
-            "Fetch it again."
+            f"The archive {archive.name} is cut off or damaged: {error}"
+            f"{'; it begins like a web page' if is_page else ''}. Fetch it again."
         ) from error
     except (NotImplementedError, RuntimeError) as error:
         raise ArchiveFault(
@@ -97,10 +99,3 @@ def find_members(
                 "expected it once. Remove the wrong one."
             )
     return {name: found[name][0] for name in names}
-
-
-def _beginning(archive: Path) -> str:
-    """Return a hint if a web page (a login, an error) was sent in place of the archive."""
-    with open(archive, "rb") as handle:
-        first = handle.read(64).lstrip()
-    return "; it begins like a web page" if first.startswith(b"<") else ""

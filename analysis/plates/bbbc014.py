@@ -31,17 +31,15 @@ def to_sheet(
     channels: Sequence[str],
     plate_map: pd.DataFrame,
     map_name: str,
-    *,
-    pixel_size_um: float,
-    bit_depth: int,
 ) -> pd.DataFrame:
-    """Return the sheet of all fields in ``folder``, with absolute paths.
+    """Return all columns of the sheet but those of the camera, with absolute paths.
 
     Arguments:
         plate_map: Treatments by well, from :func:`read_plate_map`; an error calls it ``map_name``.
 
     Raises:
-        InputError: No file has a name of BBBC014, a field lacks a channel or its well a treatment.
+        InputError: No file has a name of BBBC014, a field lacks a channel, or a well has no
+            treatment.
     """
     fields = find_fields(folder, channels)
     wells = plate_map.set_index("well")
@@ -58,8 +56,6 @@ def to_sheet(
             "well": well,
             "site": site,
             **wells.loc[well].to_dict(),
-            "pixel_size_um": pixel_size_um,
-            "bit_depth": bit_depth,
             **{f"path_{channel}": str(path) for channel, path in files.items()},
         }
         for (well, site), files in sorted(fields.items())
@@ -74,7 +70,15 @@ def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], 
         InputError: There is no image, a channel is not BBBC014's, or a field lacks a channel or has
             it twice.
     """
-    numbers = {_number(channel): channel for channel in channels}
+    numbers: dict[int, str] = {}
+    for channel in channels:
+        name = ALIASES.get(channel.lower(), channel.lower())
+        if name not in NUMBERS:
+            raise InputError(
+                f"Found the channel {channel}, expected BBBC014's {', '.join(NUMBERS)}. Correct "
+                "the assay's channels."
+            )
+        numbers[NUMBERS[name]] = channel
     fields: dict[tuple[str, int], dict[str, Path]] = {}
     for path in sorted(folder.rglob("*")):
         match = NAME.fullmatch(path.name)
@@ -95,13 +99,13 @@ def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], 
             "BBBC014. Correct the assay's image_folder, or write a sheet (source: sheet)."
         )
     for (well, site), files in fields.items():
-        lacking = [channel for channel in channels if channel not in files]
-        if lacking:
-            number = NUMBERS[ALIASES.get(lacking[0].lower(), lacking[0].lower())]
-            raise InputError(
-                f"Found no image of channel {lacking[0]} (Channel {number}) for well {well}, field "
-                f"{site} in {folder}, expected one a channel. Fetch it, or remove the field."
-            )
+        for number, channel in numbers.items():
+            if channel not in files:
+                raise InputError(
+                    f"Found no image of channel {channel} (Channel {number}) for well {well}, "
+                    f"field {site} in {folder}, expected one a channel. Fetch it, or remove the "
+                    "field."
+                )
     return fields
 
 
@@ -109,8 +113,8 @@ def read_plate_map(path: Path | None) -> pd.DataFrame:
     """Return a plate map with well names such as ``A01`` and a numeric dose.
 
     Raises:
-        InputError: No file is given, it does not exist, a column or value is missing, or a well
-            occurs twice.
+        InputError: No file is given, it does not exist, a column or value is missing, a dose is no
+            number, or a well occurs twice.
     """
     if path is None:
         raise InputError(
@@ -144,38 +148,12 @@ def read_plate_map(path: Path | None) -> pd.DataFrame:
         raise InputError(
             f"Found well {twice.iloc[0]} more than once in {path}, expected each once. Delete one."
         )
-    table["dose"] = _doses(table, path)
+    given = table.get("dose", pd.Series(index=table.index, dtype=str))
+    table["dose"] = pd.to_numeric(given, errors="coerce")
+    bad_doses = given[table["dose"].isna() & given.notna()]
+    if len(bad_doses):
+        raise InputError(
+            f"Found the dose '{bad_doses.iloc[0]}' in {path}, expected a number. Correct the plate "
+            "map; its unit belongs into dose_unit."
+        )
     return table[["well", "treatment", *(c for c in MORE_COLUMNS if c in table)]]
-
-
-def _doses(table: pd.DataFrame, path: Path) -> pd.Series:
-    """Return the dose of each well, NaN where none is given.
-
-    Raises:
-        InputError: A dose is no number.
-    """
-    if "dose" not in table:
-        return pd.Series(float("nan"), index=table.index)
-    doses = pd.to_numeric(table["dose"], errors="coerce")
-    bad = doses.isna() & table["dose"].notna()
-    if bad.any():
-        raise InputError(
-            f"Found the dose '{table['dose'][bad].iloc[0]}' in {path}, expected a number. Correct "
-            "the plate map; its unit belongs into dose_unit."
-        )
-    return doses
-
-
-def _number(channel: str) -> int:
-    """Return BBBC014's number of a channel.
-
-    Raises:
-        InputError: BBBC014 has no such channel.
-    """
-    name = ALIASES.get(channel.lower(), channel.lower())
-    if name not in NUMBERS:
-        raise InputError(
-            f"Found the channel {channel}, expected BBBC014's {', '.join(NUMBERS)}. Correct the "
-            "assay's channels."
-        )
-    return NUMBERS[name]

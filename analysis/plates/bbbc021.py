@@ -25,18 +25,16 @@ ALIASES = {"dna": "dapi"}  # BBBC021 names the nucleus channel by its dye.
 FILE_NAME = "Image_FileName_"  # Beginning of the columns of file names.
 
 
-def find_csv(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the first of ``names`` in ``folder``, or None."""
-    return next((folder / name for name in names if (folder / name).is_file()), None)
-
-
 def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Read image.csv and, where there is one, moa.csv of ``folder``.
 
     Raises:
         InputError: image.csv is missing, damaged or lacks a column.
     """
-    path = find_csv(folder, IMAGE_CSV)
+    path, moa_path = (
+        next((folder / name for name in names if (folder / name).is_file()), None)
+        for names in (IMAGE_CSV, MOA_CSV)
+    )
     if path is None:
         raise InputError(
             f"Found no {' or '.join(IMAGE_CSV)} in {folder}. Fetch or simulate the plate first."
@@ -49,7 +47,6 @@ def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
             f"Found no column {', '.join(missing)} in {path}, expected the columns of BBBC021. "
             "Fetch the file again, or write a sheet of your own."
         )
-    moa_path = find_csv(folder, MOA_CSV)
     if moa_path is None:
         return images, None
     check_digest(moa_path, folder)
@@ -63,22 +60,19 @@ def to_sheet(
     folder: Path,
     *,
     treatment_by: str,
-    pixel_size_um: float,
-    bit_depth: int,
 ) -> pd.DataFrame:
-    """Return the sheet of the rows ``images`` of one plate, with absolute paths.
+    """Return the sheet of one plate but for the columns of the camera, with absolute paths.
 
     Arguments:
         images: Rows of image.csv.
         moa: moa.csv, if there is one.
         folder: Folder of the images.
-        treatment_by: See :func:`treatments_of`.
+        treatment_by: See :func:`treatment_names`.
 
     Raises:
         InputError: A channel has no column, or a file name has no site.
     """
     compound, dose = images[COMPOUND].astype(str), images[DOSE].astype(float)
-    treatment = treatments_of(images, treatment_by)
     columns = {channel: _column(images, channel) for channel in channels}
     names = images[columns[channels[0]]]
     sites = [SITE.search(str(name)) for name in names]
@@ -93,13 +87,11 @@ def to_sheet(
             "plate": images[PLATE],
             "well": images[WELL],
             "site": [int(match.group(1)) for match in sites if match],
-            "treatment": treatment,
+            "treatment": treatment_names(compound, dose, treatment_by),
             "compound": compound,
             "dose": dose,
             "dose_unit": DOSE_UNIT,
             "moa": _mechanisms(compound, dose, moa),
-            "pixel_size_um": pixel_size_um,
-            "bit_depth": bit_depth,
         }
     )
     for channel, column in columns.items():
@@ -128,7 +120,7 @@ def rows_of_plate(
         )
     if not treatments:
         return rows
-    there = treatments_of(rows, treatment_by)
+    there = plates_and_treatments(rows, treatment_by)["treatment"]
     rows = rows[there.isin(treatments)]
     if rows.empty:
         raise InputError(
@@ -158,29 +150,23 @@ def file_names(rows: pd.DataFrame, channels: Sequence[str]) -> list[str]:
     return names
 
 
-def treatments_of(images: pd.DataFrame, treatment_by: str) -> pd.Series:
+def plates_and_treatments(images: pd.DataFrame, treatment_by: str) -> pd.DataFrame:
+    """Return ``plate`` and ``treatment`` of each row of image.csv."""
+    compound, dose = images[COMPOUND].astype(str), images[DOSE].astype(float)
+    treatment = treatment_names(compound, dose, treatment_by)
+    return pd.DataFrame({"plate": images[PLATE], "treatment": treatment})
+
+
+def treatment_names(compound: pd.Series, dose: pd.Series, treatment_by: str) -> pd.Series:
     """Return the treatment of each row.
 
     Arguments:
         treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``; a
             compound at dose 0 (DMSO) keeps its plain name.
     """
-    compound = images[COMPOUND].astype(str)
     if treatment_by == "compound":
         return compound
-    return treatment_names(compound, images[DOSE].astype(float))
-
-
-def plates_and_treatments(images: pd.DataFrame, treatment_by: str) -> pd.DataFrame:
-    """Return ``plate`` and ``treatment`` of each row of image.csv."""
-    treatments = treatments_of(images, treatment_by)
-    return pd.DataFrame({"plate": images[PLATE], "treatment": treatments})
-
-
-def treatment_names(compound: pd.Series, dose: pd.Series) -> pd.Series:
-    """Return names such as ``taxol_0.3uM``; at dose 0 the compound's plain name."""
-    named = compound + "_" + dose.map("{:g}".format) + DOSE_UNIT
-    return named.where(dose > 0, compound)
+    return (compound + "_" + dose.map("{:g}".format) + DOSE_UNIT).where(dose > 0, compound)
 
 
 def _column(images: pd.DataFrame, channel: str) -> str:
@@ -208,7 +194,7 @@ def _mechanisms(compound: pd.Series, dose: pd.Series, moa: pd.DataFrame | None) 
     annotated = zip(moa["compound"].astype(str), doses, strict=True)
     known = dict(zip(annotated, moa["moa"].astype(str), strict=True))
     keys = zip(compound, dose.round(6), strict=True)
-    # moa.csv annotates DMSO at a concentration that its rows do not have.
+    # moa.csv annotates DMSO at a concentration that no row of image.csv has.
     return [known.get(key, "DMSO" if key[0] == "DMSO" else "") for key in keys]
 
 

@@ -35,7 +35,7 @@ MB = 1_000_000
 
 
 class Facts(TypedDict):
-    """What is known of the file on the server whose first bytes have arrived.
+    """Facts of the file on the server whose first bytes have arrived.
 
     Attributes:
         url: Its address.
@@ -194,7 +194,7 @@ def _attempt(url: str, folder: Path, settings: Settings, announce: Announce, lab
 
 
 def _judge_status(error: urllib.error.HTTPError, url: str, folder: Path) -> NoReturn:
-    """Turn an answer of the server that is no file into an error.
+    """Raise the error for an HTTP status that brings no file.
 
     Raises:
         Interrupted: Another attempt may succeed.
@@ -224,7 +224,7 @@ def _receive(
     announce: Announce,
     label: str,
 ) -> None:
-    """Append what the server sends to the part, after noting which file it is a part of.
+    """Append the bytes from the server to the part, after writing the facts of their file.
 
     Arguments:
         before: Facts of the file whose first ``have`` bytes have arrived.
@@ -233,11 +233,12 @@ def _receive(
         Interrupted: Bytes are missing, or the file on the server has changed.
         InputError: The disk is full.
     """
+    length = response.headers.get("Content-Length", "")
     facts: Facts = {
         "url": url,
         "etag": response.headers.get("ETag"),
         "date": response.headers.get("Last-Modified"),
-        "total": _length(response),
+        "total": int(length) if length.isdigit() else None,
     }
     if response.status == 206:
         start, facts["total"] = _content_range(response)
@@ -303,12 +304,6 @@ def _validator(facts: Facts) -> str | None:
     """Return a value for If-Range: a strong ETag, else the date; None: no resuming."""
     etag = facts["etag"]
     return etag if etag and not etag.startswith("W/") else facts["date"]
-
-
-def _length(response: http.client.HTTPResponse) -> int | None:
-    """Return the number of bytes that the server announces."""
-    value = response.headers.get("Content-Length", "")
-    return int(value) if value.isdigit() else None
 
 
 def _content_range(response: http.client.HTTPResponse) -> tuple[int, int | None]:

@@ -31,7 +31,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 
 SUMS = "SHA256SUMS"
-UNPACKED_BYTES = 2.5  # Unpacked bytes a byte of archive: 720 images of 2.6 MB give 2.25.
+UNPACKED_BYTES = 2.5  # Unpacked bytes per byte of archive: 720 images of 2.6 MB give 2.25.
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ class Settings:
         "Where the plate comes from.", choices=("simulate", "bbbc021", "bbbc014", "sheet")
     )
     treatment_by: str = option(
-        "What makes a treatment in image.csv.", choices=("compound", "compound_dose")
+        "Columns of image.csv that define a treatment.", choices=("compound", "compound_dose")
     )
     pixel_size_um: float | None = option("Pixel size in um; none: the sheet says it.")
     bit_depth: int | None = option("Bits of the camera, e.g. 12; none: the sheet says it.")

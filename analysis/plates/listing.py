@@ -61,49 +61,28 @@ def read_source(
         return rows, table, str(sheet)
     # The listed paths contain the folder already; resolve_paths must not add it again.
     folder = Path(expand(str(folder))).resolve()
-    if settings.source != "bbbc014":
-        rows, everything = list_folder(folder, plate, channels, settings)
-        return check_sheet(rows, channels, str(folder)), everything, str(folder)
-    if len(plates) > 1:
+    if settings.pixel_size_um is None or settings.bit_depth is None:
         raise InputError(
-            f"Found {len(plates)} plates of source bbbc014 ({', '.join(plates[:3])}), expected "
-            "one: its file names have no plate. Write a sheet (source: sheet) for more."
+            f"Source {settings.source} needs list_plate.pixel_size_um and list_plate.bit_depth, "
+            "for its files have neither. Set both."
         )
-    pixel_size_um, bit_depth = _scale(settings)
-    rows = bbbc014.to_sheet(
-        folder,
-        plate,
-        channels,
-        bbbc014.read_plate_map(sheet),
-        str(sheet),
-        pixel_size_um=pixel_size_um,
-        bit_depth=bit_depth,
-    )
-    rows = check_sheet(rows, channels, str(sheet))
-    return rows, rows, str(sheet)
-
-
-def list_folder(
-    folder: Path, plate: str, channels: Sequence[str], settings: Settings
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return (sheet of ``plate`` with absolute paths, plates and treatments of the source).
-
-    Raises:
-        InputError: The metadata are missing or do not name the plate.
-    """
-    pixel_size_um, bit_depth = _scale(settings)
-    images, moa = bbbc021.read_metadata(folder)
-    rows = bbbc021.rows_of_plate(images, plate, (), settings.treatment_by, str(folder))
-    sheet = bbbc021.to_sheet(
-        rows,
-        moa,
-        channels,
-        folder,
-        treatment_by=settings.treatment_by,
-        pixel_size_um=pixel_size_um,
-        bit_depth=bit_depth,
-    )
-    return sheet, bbbc021.plates_and_treatments(images, settings.treatment_by)
+    if settings.source == "bbbc014":
+        if len(plates) > 1:
+            raise InputError(
+                f"Found {len(plates)} plates of source bbbc014 ({', '.join(plates[:3])}), expected "
+                "one: its file names have no plate. Write a sheet (source: sheet) for more."
+            )
+        name = str(sheet)
+        rows = bbbc014.to_sheet(folder, plate, channels, bbbc014.read_plate_map(sheet), name)
+        everything = rows
+    else:
+        name, by = str(folder), settings.treatment_by
+        images, moa = bbbc021.read_metadata(folder)
+        rows = bbbc021.rows_of_plate(images, plate, (), by, name)
+        rows = bbbc021.to_sheet(rows, moa, channels, folder, treatment_by=by)
+        everything = bbbc021.plates_and_treatments(images, by)
+    rows = rows.assign(pixel_size_um=settings.pixel_size_um, bit_depth=settings.bit_depth)
+    return check_sheet(rows, channels, name), everything, name
 
 
 def check_treatments(
@@ -154,17 +133,3 @@ def judge_unlisted(
             f"which are left out: {', '.join(others[:12])}",
             flush=True,
         )
-
-
-def _scale(settings: Settings) -> tuple[float, int]:
-    """Return (pixel size, bit depth), which only a user's sheet says itself.
-
-    Raises:
-        InputError: One of them is not set.
-    """
-    if settings.pixel_size_um is None or settings.bit_depth is None:
-        raise InputError(
-            f"Source {settings.source} needs list_plate.pixel_size_um and list_plate.bit_depth, "
-            "for its files have neither. Set both."
-        )
-    return settings.pixel_size_um, settings.bit_depth

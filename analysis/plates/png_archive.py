@@ -40,9 +40,9 @@ def read_labels(
     plates: Sequence[str],
     treatment_by: str,
 ) -> pd.DataFrame:
-    """Return one row an image, sorted by its name in the archive.
+    """Return one row per image, sorted by its name in the archive.
 
-    Prints which columns are unknown.
+    Prints the columns that are unknown.
 
     Arguments:
         sheet: CSV beside the archive; None: the one in the archive, if there is one.
@@ -51,9 +51,9 @@ def read_labels(
         treatment_by: ``compound``, or ``compound_dose`` for names such as ``taxol_0.3uM``.
 
     Returns:
-        The columns of :func:`analysis.plates.crops.read_labels`, and ``filename``. Without a CSV
-        the well is ``unknown`` and the site 0, so that cells are never split as if their wells were
-        known.
+        The columns of :func:`analysis.plates.crop_array.read_labels`, and ``filename``. Without a
+        CSV the well is ``unknown`` and the site 0, so that cells are never split as if their wells
+        were known.
 
     Raises:
         InputError: The archive, its JSON or the CSV is missing, damaged or of other images; or
@@ -73,7 +73,14 @@ def read_labels(
     ids = table["plate"] + "_" + table["well"] + "_s" + table["site"].astype(str)
     number = table.groupby(ids).cumcount()
     if missing:
-        print(_say_missing(missing, path), flush=True)
+        text = f"import_crops: nothing says {', '.join(missing)} of the images in {path}"
+        if "well" in missing:
+            text += (
+                ": they can train a generator, but not be split into wells to be measured. A CSV "
+                "with filename, plate, well and site, in the archive or as the assay's sheet, "
+                "would say where they are from."
+            )
+        print(text, flush=True)
     table.insert(0, "image_id", ids + "_c" + number.astype(str))
     return table
 
@@ -157,8 +164,7 @@ def _read_classes(archive: zipfile.ZipFile, path: Path) -> Mapping[str, int] | N
             'archive with dataset_tool.py, or add the file with {"labels": null}.'
         )
     try:
-        content = json.loads(archive.read(DATASET))
-        labels = content["labels"]
+        labels = json.loads(archive.read(DATASET))["labels"]
         pairs = None if labels is None else {str(n).replace("\\", "/"): c for n, c in labels}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -281,7 +287,7 @@ def _treat(
         compound, dose = table["compound"].fillna(""), table.get("concentration", np.nan)
         dose = pd.Series(pd.to_numeric(dose, errors="coerce"), index=table.index)
         named = treatment_by == "compound_dose" and "concentration" in table
-        treatment = treatment_names(compound, dose) if named else compound
+        treatment = treatment_names(compound, dose, treatment_by) if named else compound
         bad = (compound == "") | (dose.isna() if named else False)
         if bad.any():
             first = table["filename"][bad].iloc[0]
@@ -305,8 +311,7 @@ def _treat(
             "table or import_crops.class_treatments."
         )
     moa = table["moa"].fillna("") if "moa" in table else ""
-    kept = table[["filename", "plate", "well", "site"]]
-    return kept.assign(
+    return table[["filename", "plate", "well", "site"]].assign(
         treatment=treatment,
         compound=compound,
         dose=dose,
@@ -368,15 +373,3 @@ def _planes(content: bytes, where: str, size: int) -> np.ndarray:
     except Exception as error:  # Decoders of broken files raise nearly any exception.
         raise InputError(f"The image {where} is damaged ({error}). Make it again.") from error
     return np.moveaxis(pixels.reshape(size, size, -1), -1, 0)
-
-
-def _say_missing(missing: Sequence[str], path: Path) -> str:
-    """Return a sentence on the columns that are unknown, and what follows from it."""
-    text = f"import_crops: nothing says {', '.join(missing)} of the images in {path}"
-    if "well" not in missing:
-        return text
-    return (
-        f"{text}: they can train a generator, but not be split into wells to be measured. A CSV "
-        "with filename, plate, well and site, in the archive or as the assay's sheet, would say "
-        "where they are from."
-    )

@@ -1,4 +1,4 @@
-"""The sample sheet that every source ends in, and that a user may write: one row a field."""
+"""The sample sheet, one row per field: every source is turned into it, or a user writes it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,8 @@ Row = Mapping[Hashable, Any]  # A row of a sheet, as pandas gives it.
 
 
 def path_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
-    """Return the columns of ``table`` with the files of a field: one, or one a channel."""
+    """Return the columns of ``table`` with the files of a field: one, or one per channel."""
     return ["path"] if "path" in table else [f"path_{channel}" for channel in channels]
-
-
-def channel_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
-    """Return the columns of ``table`` with the name of each channel in a file of several."""
-    names = [f"channel_{channel}" for channel in channels]
-    return [name for name in names if name in table]
 
 
 def digest_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
@@ -107,7 +101,7 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
     }
     table = table.assign(**{k: v for k, v in defaults.items() if k not in table})
     table = table.fillna({"dose_unit": "", "moa": "", "compound": ""})
-    named = channel_columns(channels, table)
+    named = [name for name in (f"channel_{channel}" for channel in channels) if name in table]
     table = table.assign(**{column: table[column].map(_as_name) for column in named})
     digests = [name for name in digest_columns(channels, table) if name in table]
     return table[[*COLUMNS, *path_columns(channels, table), *named, *digests]]
@@ -158,22 +152,21 @@ def with_digests(
     Raises:
         InputError: A file cannot be read.
     """
+    table = table.copy()
     places = path_columns(channels, table)
-    columns = dict(zip(digest_columns(channels, table), places, strict=True))
-
-    def digest_of(path: str) -> str:
-        advance(1)
-        try:
-            return listed_digest(Path(path))
-        except OSError as error:
-            raise InputError(
-                f"The image {path} cannot be read ({error.strerror}). Make it readable, or leave "
-                "its field out of the sheet."
-            ) from error
-
-    return table.assign(
-        **{name: [digest_of(path) for path in table[place]] for name, place in columns.items()}
-    )
+    for name, place in zip(digest_columns(channels, table), places, strict=True):
+        digests = []
+        for path in table[place]:
+            try:
+                digests.append(listed_digest(Path(path)))
+            except OSError as error:
+                raise InputError(
+                    f"The image {path} cannot be read ({error.strerror}). Make it readable, or "
+                    "leave its field out of the sheet."
+                ) from error
+            advance(1)
+        table[name] = digests
+    return table
 
 
 def listed_digest(path: Path) -> str:

@@ -20,6 +20,7 @@ HARMONICS = 12  # All harmonics of an outline are below this; a phenotype may ad
 MIN_RING = 1.25  # A body reaches at least this multiple of the nuclear radius.
 PATCH_ND = 2.4  # Half the side of the window in which a cell is drawn.
 TRIALS_PER_CELL = 30
+NEIGHBOURHOOD_ND = 2 * 32 / 15  # Side of "2x2 crops" when 32 px hold a nucleus of 15 px.
 
 Window = tuple[slice, ...]  # Rows and columns of a canvas.
 Cell = Mapping[Hashable, float]  # A row of a table of cells, as pandas gives it.
@@ -46,9 +47,9 @@ def place_cells(shape: tuple[int, int], settings: Settings, rng: np.random.Gener
     Cells lie in colonies, which cover the share ``colony_share`` of the canvas; their number is
     Poisson.
     """
-    colonies = _colonies(shape, settings, rng)
-    ys, xs = np.nonzero(colonies)
-    wanted = rng.poisson(settings.density_per_px2 * len(ys))
+    ys, xs = np.nonzero(_colonies(shape, settings, rng))
+    density_per_px2 = settings.neighbours / (NEIGHBOURHOOD_ND * settings.nucleus_diameter_px) ** 2
+    wanted = rng.poisson(density_per_px2 * len(ys))
     nearest = (settings.nearest_centres_nd * settings.nucleus_diameter_px) ** 2
     centres = np.empty((wanted, 2))
     count = 0
@@ -64,7 +65,7 @@ def place_cells(shape: tuple[int, int], settings: Settings, rng: np.random.Gener
 
 
 def draw_shapes(centres: np.ndarray, settings: Settings, rng: np.random.Generator) -> pd.DataFrame:
-    """Return one row of geometry a cell, with lengths in px and angles in radians."""
+    """Return one row of geometry per cell, with lengths in px and angles in radians."""
     n, nd = len(centres), settings.nucleus_diameter_px
     area_log_sd = np.sqrt(np.log1p(settings.nucleus_area_cv**2))
     diameter = nd * np.exp(0.5 * rng.normal(-(area_log_sd**2) / 2, area_log_sd, n))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.drawing.grids import choose_cells
 from analysis.features.nuclei import NucleusSettings
-from analysis.simulation.realism import KEYS, describe
+from analysis.simulation.crop_statistics import KEYS, describe
 from rls.io import Stack
 from rls.runtime.errors import InputError
 
@@ -61,10 +61,10 @@ def compare(
     *,
     cells_at_most: int,
 ) -> pd.DataFrame:
-    """Return one row a pair and statistic, with ``_real`` and ``_simulated`` of low, median, high.
+    """Return one row per pair and statistic: low, median, high, each ``_real`` and ``_simulated``.
 
     Arguments:
-        cells_at_most: Number of cells a treatment that are measured, evenly taken from its rows.
+        cells_at_most: Maximum number of cells measured per treatment, evenly spaced over its rows.
 
     Raises:
         InputError: No pair has enough cells.
@@ -108,7 +108,7 @@ def check_alike(simulated: Stack, real: Stack) -> None:
 def choose_examples(
     simulated: Stack, real: Stack, pairs: Pairs, count: int, seed: int
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], pd.DataFrame]:
-    """Choose at most ``count`` cells a side of each pair, by the hash of their ids.
+    """Choose at most ``count`` cells per side of each pair, by the hash of their ids.
 
     Returns:
         ({name: (real, simulated) images, each (k, c, y, x)}, table of their ids).

@@ -8,8 +8,6 @@ and noise are those of BBBC021's crops (docs/simulated_plates.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from scipy import ndimage
@@ -37,7 +35,7 @@ from analysis.simulation.settings import Settings
 from rls.runtime.errors import InputError
 
 CHANNEL_NAMES = ("actin", "tubulin")  # In either order, after the nucleus channel.
-VALUES = "effect_doses"  # The setting with one number a treatment.
+VALUES = "effect_doses"  # The setting with one number per treatment.
 
 MICROTUBULES = 160  # Number in a cell; those that run together form a bundle.
 MICROTUBULE = Course((0.8, 3.2), 0.9, 0.25, 0.5, ends_at_border=0.7)
@@ -188,13 +186,12 @@ def paint(
     """Return the light of the channels before the optics: (3, y, x) float32 in counts."""
     nd = settings.nucleus_diameter_px
     cells = masks.nucleus + masks.cytoplasm
-    share = _sharer(cells, len(table))
     beside = ndimage.distance_transform_edt(masks.nucleus == 0).astype(np.float32)
     height = np.where(cells > 0, np.exp(-beside / np.float32(HEIGHT_ND * nd)), 0)
     level = _levels(cells, table, settings)
     painted = {
-        "tubulin": _tubulin(masks, cells, height, table, share, nd, rng) * level["tubulin"],
-        "actin": _actin(masks, cells, height, table, share, nd, rng) * level["actin"],
+        "tubulin": _tubulin(masks, cells, height, table, nd, rng) * level["tubulin"],
+        "actin": _actin(masks, cells, height, table, nd, rng) * level["actin"],
     }
     light = [_dna(masks, table, settings, rng)]
     light += [painted[name] for name in settings.channels[1:]]
@@ -204,25 +201,17 @@ def paint(
     return stack + np.array(shares, np.float32)[:, None, None] * (haze - stack)
 
 
-def _sharer(cells: np.ndarray, n: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that scales light (y, x) so that its mean over every cell is 1."""
-    flat = cells.ravel()
-    area = np.bincount(flat, minlength=n + 1)
-
-    def share(light: np.ndarray) -> np.ndarray:
-        total = np.bincount(flat, light.ravel(), n + 1)
-        scale = np.divide(area, total, out=np.zeros(n + 1), where=total > 1e-6)
-        scale[0] = 0
-        return np.asarray(light * scale.astype(np.float32)[cells], np.float32)
-
-    return share
+def _share(light: np.ndarray, cells: np.ndarray, n: int) -> np.ndarray:
+    """Return ``light`` (y, x) scaled so that its mean over each of the ``n`` cells is 1."""
+    total = np.bincount(cells.ravel(), light.ravel(), n + 1)[1:]
+    scale = np.divide(label_areas(cells, n), total, out=np.zeros(n), where=total > 1e-6)
+    return np.asarray(light * by_label(scale, cells), np.float32)
 
 
 def _levels(cells: np.ndarray, table: pd.DataFrame, settings: Settings) -> dict[str, np.ndarray]:
     """Return the mean level (y, x) of each channel: a cell that spreads less is thicker."""
     area = np.maximum(label_areas(cells, len(table)), 1)
-    nd = settings.nucleus_diameter_px
-    free = np.pi / 4 * (np.mean(settings.body_diameter_nd) * nd) ** 2
+    free = np.pi / 4 * (np.mean(settings.body_diameter_nd) * settings.nucleus_diameter_px) ** 2
     thick = np.minimum((free / area) ** SPREADING, 4.0)
     return {name: by_label(table[f"{name}_level"] * thick, cells) for name in CHANNEL_NAMES}
 
@@ -250,7 +239,6 @@ def _tubulin(
     cells: np.ndarray,
     height: np.ndarray,
     table: pd.DataFrame,
-    share: Callable[[np.ndarray], np.ndarray],
     nd: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -266,7 +254,8 @@ def _tubulin(
     diffuse = diffuse * np.where(inside, 1.0, 1 - 0.85 * np.clip(holes, 0, 1))
     fibres = _microtubules(cells, table, nd, rng) * np.where(inside, FIBRES_OVER_NUCLEUS, 1.0)
     part = by_label(table["fibre_share"], cells)
-    return share(diffuse) * (1 - part) + share(fibres) * part
+    n = len(table)
+    return _share(diffuse, cells, n) * (1 - part) + _share(fibres, cells, n) * part
 
 
 def _microtubules(
@@ -303,7 +292,6 @@ def _actin(
     cells: np.ndarray,
     height: np.ndarray,
     table: pd.DataFrame,
-    share: Callable[[np.ndarray], np.ndarray],
     nd: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -320,10 +308,15 @@ def _actin(
         name: by_label(table[f"{name}_share"], cells)
         for name in ("cortex", "stress_fibre", "clump")
     }
-    light = share(diffuse) * (1 - sum(shares.values()))
-    light += share(cortex) * shares["cortex"]
-    light += share(_stress_fibres(cells, table, nd, rng)) * shares["stress_fibre"]
-    return light + share(_clumps(cells, table, nd, rng)) * shares["clump"]
+    parts = {
+        "cortex": cortex,
+        "stress_fibre": _stress_fibres(cells, table, nd, rng),
+        "clump": _clumps(cells, table, nd, rng),
+    }
+    light = _share(diffuse, cells, len(table)) * (1 - sum(shares.values()))
+    for name, part in parts.items():
+        light += _share(part, cells, len(table)) * shares[name]
+    return light
 
 
 def _stress_fibres(

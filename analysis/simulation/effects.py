@@ -1,4 +1,4 @@
-"""The effect of a treatment on a cell with a cytoskeleton: one a mechanism, scaled by the dose.
+"""The effect of a treatment on the cytoskeleton of a cell: one per mechanism, scaled by the dose.
 
 The effects are caricatures of what BBBC021 shows: nocodazole and the vinca alkaloids leave tubulin
 without fibres, rounder cells, and many cells in mitosis; taxol gathers microtubules into bundles

@@ -49,7 +49,7 @@ def draw_fibres(
         headings: (n,) first heading in rad.
         owner: (n,) label of the fibre's cell.
         path: (n,) fibres of the same path, which form a bundle, turn alike.
-        weight: (n,) light a step.
+        weight: (n,) light per step.
         turn: (n,) the side to which a fibre bends, -1 or 1; 0: either.
         nd: Nuclear diameter, in px.
     """

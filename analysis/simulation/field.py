@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from analysis.cells.segment import relabel
 from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
 from analysis.simulation.optics import blur, debris, expose
 from analysis.simulation.phenotypes import find_phenotype
 from analysis.simulation.settings import Settings
 
-# Columns of the truth whose names begin like those of outlines, which are dropped.
+# Columns of the truth that are kept although their names begin like those of the outlines.
 KEPT = ("nucleus_area_px", "nucleus_parts")
+FRAME_ND = 2.0  # A frame of this width is simulated around a field, so that cells cross its border.
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def simulate_field(
         empty: Simulate a field without cells.
     """
     phenotype = find_phenotype(settings)
-    nd, pad = settings.nucleus_diameter_px, settings.pad_px
+    nd = settings.nucleus_diameter_px
+    pad = math.ceil(FRAME_ND * nd)
     shape = (settings.field_height_px + 2 * pad, settings.field_width_px + 2 * pad)
     centres = np.empty((0, 2)) if empty else place_cells(shape, settings, rng)
     table = draw_shapes(centres, settings, rng)
@@ -71,12 +75,10 @@ def simulate_field(
         truth["y_px"].between(-0.5, settings.field_height_px - 0.5, inclusive="left")
         & truth["x_px"].between(-0.5, settings.field_width_px - 0.5, inclusive="left")
     ).to_numpy()
-    n_focus = len(layers[0][0])
-    relabel = np.zeros(n_focus + 1, np.int32)
-    relabel[1:][inside[:n_focus]] = np.arange(1, inside[:n_focus].sum() + 1)
     seen = light[(slice(None), *inner)]
     specks = debris(seen.shape[1:], phenotype.levels(settings), settings, rng)
     counts = expose((seen + specks) * gains[:, None, None], profiles, settings, rng)
     outlines = truth.columns.str.startswith(("nucleus_", "body_")) & ~truth.columns.isin(KEPT)
     truth = truth.loc[inside, ~outlines].reset_index(drop=True)
-    return Field(counts, seen, relabel[layers[0][1].nucleus[inner]], truth)
+    nuclei = relabel(layers[0][1].nucleus[inner], inside[: len(layers[0][0])])
+    return Field(counts, seen, nuclei, truth)

@@ -23,7 +23,7 @@ from analysis.simulation.nucleus import (
 )
 from analysis.simulation.settings import Settings
 
-VALUES = "fragment_counts"  # The setting with one number a treatment.
+VALUES = "fragment_counts"  # The setting with one number per treatment.
 HAZE_TEXTURE_SD = 0.12
 SHARES = 8.0  # Dirichlet concentration of the fragments' areas, which are nearly equal.
 APART = 1.25  # Minimum distance of two fragments' centres over their summed radii.
@@ -112,7 +112,7 @@ def visible_spots(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     optics merge count once.
 
     Returns:
-        One row a cell: ``true_spot_count``, ``true_spot_area_px`` (mean), ``true_total_area_px``,
+        One row per cell: ``true_spot_count``, ``true_spot_area_px`` (mean), ``true_total_area_px``,
         ``true_largest_fraction``; NaN out of focus, where no fragment is visible.
     """
     names = ("spot_count", "spot_area_px", "total_area_px", "largest_fraction")

@@ -1,4 +1,4 @@
-"""Paint the nucleus channel, and draw what a cell expresses, alike in every phenotype."""
+"""Paint the nucleus channel, and draw the expression of a cell; common to all phenotypes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ NUCLEOLUS_DEPTH = 0.12  # Share of the DNA that is missing in the centre of a nu
 
 def draw_dna(n: int, settings: Settings, rng: np.random.Generator) -> np.ndarray:
     """Return the DNA signal (n,) of n nuclei, in counts."""
-    dna = np.exp(rng.normal(-(DNA_LOG_SD**2) / 2, DNA_LOG_SD, n))
-    return settings.dna_counts * dna
+    return settings.dna_counts * np.exp(rng.normal(-(DNA_LOG_SD**2) / 2, DNA_LOG_SD, n))
 
 
 def draw_expression(n: int, settings: Settings, rng: np.random.Generator) -> np.ndarray:
-    """Return how much marker each of n cells has, mean 1; it depends on no treatment."""
+    """Return the relative amount (n,) of marker of each cell, mean 1 in every treatment."""
     sd = settings.expression_log_sd
     return np.exp(rng.normal(-(sd**2) / 2, sd, n))
 

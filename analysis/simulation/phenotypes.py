@@ -17,12 +17,12 @@ from rls.runtime.errors import InputError
 
 @dataclass(frozen=True)
 class Phenotype:
-    """What is particular to a phenotype.
+    """The channels and functions that define a phenotype.
 
     Attributes:
         channels: Number of channels that it paints.
-        values: Name of the setting with one number a treatment.
-        draw_cells: Returns the table of cells with what each cell of a treatment expresses.
+        values: Name of the setting with one number per treatment.
+        draw_cells: Returns the table of cells with the response of each cell to a treatment.
         paint: Returns the light of the channels before the optics, (c, y, x) float32 in counts.
         measure: Returns the truth of n cells, measured on the blurred light (c, y, x).
         levels: Returns the typical signal (c,) of the channels, in counts.

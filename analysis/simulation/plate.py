@@ -66,7 +66,7 @@ def well_gains(settings: Settings, plate: str, replicate: int) -> np.ndarray:
 
 
 def plate_profiles(settings: Settings, plate: str) -> np.ndarray:
-    """Return the illumination (c, y, x) of a plate, mean 1, one profile a channel."""
+    """Return the illumination (c, y, x) of a plate, mean 1, one profile per channel."""
     shape = (settings.field_height_px, settings.field_width_px)
     return np.stack(
         [
@@ -78,17 +78,6 @@ def plate_profiles(settings: Settings, plate: str) -> np.ndarray:
             for channel in settings.channels
         ]
     )
-
-
-def file_name(plate: str, well: str, site: int, index: int, channel: str) -> str:
-    """Return a name in BBBC021's form, ``B02_s1_w16E3A90C1.tif``; ``index`` counts from 1."""
-    text = f"{plate}/{well}/{site}/{channel}".encode()
-    return f"{well}_s{site}_w{index}{hashlib.blake2b(text, digest_size=4).hexdigest().upper()}.tif"
-
-
-def csv_name(channel: str) -> str:
-    """Return a channel's name in image.csv: BBBC021 calls the nucleus channel DAPI."""
-    return "DAPI" if channel.lower() == "dna" else channel.upper()
 
 
 def compound_and_dose(treatment: str) -> tuple[str, float]:
@@ -103,8 +92,7 @@ def mechanisms(settings: Settings) -> pd.DataFrame | None:
     if mechanism_of is None:
         return None
     rows = [
-        (*compound_and_dose(treatment), mechanism_of(settings, treatment))
-        for treatment in settings.treatments
+        (*compound_and_dose(name), mechanism_of(settings, name)) for name in settings.treatments
     ]
     table = pd.DataFrame(rows, columns=["compound", "concentration", "moa"])
     return table[table["moa"] != ""]
@@ -121,7 +109,7 @@ def simulate_plate(
         advance: Called with 1 after each field.
 
     Returns:
-        The truth, one row a cell.
+        The truth, one row per cell.
     """
     wells = lay_out(settings)
     profiles = plate_profiles(settings, plate)
@@ -170,10 +158,11 @@ def _special_fields(
 def _write_field(
     folder: Path, settings: Settings, plate: str, well: str, site: int, counts: np.ndarray
 ) -> list[str]:
-    """Write one TIFF a channel, and return their names."""
+    """Write one TIFF per channel, and return names in BBBC021's form: B02_s1_w16E3A90C1.tif."""
     names = []
     for index, (channel, image) in enumerate(zip(settings.channels, counts, strict=True), start=1):
-        names.append(file_name(plate, well, site, index, channel))
+        key = hashlib.blake2b(f"{plate}/{well}/{site}/{channel}".encode(), digest_size=4)
+        names.append(f"{well}_s{site}_w{index}{key.hexdigest().upper()}.tif")
         tifffile.imwrite(folder / names[-1], image)
     return names
 
@@ -196,8 +185,8 @@ def _image_row(
     compound, dose = compound_and_dose(well.treatment)
     row: dict[str, str | int | float] = {"TableNumber": 1, "ImageNumber": number}
     for channel, name in zip(settings.channels, names, strict=True):
-        row[f"Image_FileName_{csv_name(channel)}"] = name
-        row[f"Image_PathName_{csv_name(channel)}"] = plate
+        dye = "DAPI" if channel.lower() == "dna" else channel.upper()  # BBBC021 names dyes.
+        row |= {f"Image_FileName_{dye}": name, f"Image_PathName_{dye}": plate}
     return row | {
         PLATE: plate,
         WELL: well.name,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 
 MAX_WELLS = 60  # The interior wells B02 to G11 of a 96-well plate, which BBBC021 uses.
-NEIGHBOURHOOD_ND = 2 * 32 / 15  # Side of "2x2 crops" when 32 px hold a nucleus of 15 px.
 
 
 @dataclass(frozen=True)
@@ -20,11 +18,11 @@ class Settings:
     channels: tuple[str, ...] = option("Channels in order, the nucleus channel first.")
     treatments: tuple[str, ...] = option("Treatments, each in wells of its own.")
     ratio_medians: tuple[float, ...] = option(
-        "Median nuclear-to-cytoplasmic concentration of the marker, one a treatment."
+        "Median nuclear-to-cytoplasmic concentration of the marker, one per treatment."
     )
     ratio_log_sd: float = option("Sd of the log ratio from cell to cell.")
     fragment_counts: tuple[float, ...] = option(
-        "Median number of Golgi fragments of a cell, one a treatment; their summed area is equal."
+        "Median number of Golgi fragments of a cell, one per treatment; their summed area is equal."
     )
     fragment_count_log_sd: float = option("Sd of the log number of fragments from cell to cell.")
     golgi_area_nd2: float = option("Median summed area of the fragments of a cell, in nd^2.")
@@ -39,13 +37,13 @@ class Settings:
         "enlarge)."
     )
     effect_doses: tuple[float, ...] = option(
-        "Strength of that effect, 0 (none) to 1 (the whole), one a treatment."
+        "Strength of that effect, 0 (none) to 1 (full), one per treatment."
     )
     effect_log_sd: float = option("Sd of the log of that response from cell to cell.")
     actin_counts: float = option("Mean actin over a free body, in counts.")
     tubulin_counts: float = option("Mean tubulin over a free body, in counts.")
     wells_per_treatment: int = option("Wells of each treatment on a plate.")
-    sites_per_well: int = option("Fields a well.")
+    sites_per_well: int = option("Fields per well.")
     field_height_px: int = option("Rows of a field, in pixels.")
     field_width_px: int = option("Columns of a field, in pixels.")
     nucleus_diameter_px: float = option("Mean nuclear diameter (nd), in pixels.")
@@ -67,11 +65,11 @@ class Settings:
     marker_counts: float = option("Mean signal of the marker over a free body, in counts.")
     background_counts: float = option("Light of the medium in each channel, in counts.")
     camera_offset_counts: float = option("Counts of the camera without light.")
-    electrons_per_count: float = option("Electrons in a count, which set the Poisson noise.")
+    electrons_per_count: float = option("Electrons per count, which set the Poisson noise.")
     read_noise_counts: float = option("Standard deviation of the read noise, in counts.")
     illumination_depth: float = option("Fall of the light from its peak to the corners, 0 to 1.")
     well_gain_log_sd: float = option("Sd of the log gain of a well, the same in all treatments.")
-    debris_per_field: float = option("Mean number of bright specks a field.")
+    debris_per_field: float = option("Mean number of bright specks per field.")
     empty_wells: int = option("Wells without cells, of treatment 'empty'.")
     empty_fields: int = option("Fields without cells in wells that have a treatment.")
     broken_fields: int = option("Fields with a truncated file or with camera noise, alternately.")
@@ -103,7 +101,7 @@ class Settings:
             )
 
     def of_treatment(self, name: str, treatment: str) -> float:
-        """Return the value for ``treatment`` of the setting ``name``, one number a treatment.
+        """Return the value for ``treatment`` of the setting ``name``, one number per treatment.
 
         Raises:
             InputError: The setting has another number of values than there are treatments.
@@ -115,13 +113,3 @@ class Settings:
                 "each. Align the two lists in simulate_plate."
             )
         return float(values[self.treatments.index(treatment)])
-
-    @property
-    def density_per_px2(self) -> float:
-        """Number of cells a square pixel inside colonies."""
-        return self.neighbours / (NEIGHBOURHOOD_ND * self.nucleus_diameter_px) ** 2
-
-    @property
-    def pad_px(self) -> int:
-        """Width of the frame that is simulated around a field, so that its border is no edge."""
-        return math.ceil(2.0 * self.nucleus_diameter_px)

@@ -19,7 +19,7 @@ from analysis.simulation.nucleus import (
 )
 from analysis.simulation.settings import Settings
 
-VALUES = "ratio_medians"  # The setting with one number a treatment.
+VALUES = "ratio_medians"  # The setting with one number per treatment.
 MARKER_TEXTURE_SD = 0.12
 NUCLEOLUS_DEPTH = 0.40  # Share of the marker that is missing in the centre of a nucleolus.
 
@@ -27,7 +27,7 @@ NUCLEOLUS_DEPTH = 0.40  # Share of the marker that is missing in the centre of a
 def draw_cells(
     table: pd.DataFrame, treatment: str, settings: Settings, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return ``table`` with what a cell expresses: ``ratio``, ``total_marker``, ``dna_level``.
+    """Return ``table`` with ``ratio``, ``total_marker`` and ``dna_level`` of each cell.
 
     Only ``ratio`` depends on the treatment; ``total_marker`` (counts x px) does not.
     """

@@ -16,7 +16,7 @@ from analysis.run import checks
 from analysis.run.keys import ROOT
 from analysis.run.values import read_config
 from analysis.simulation.comparison import check_alike, compare, pair_up
-from analysis.simulation.realism import describe, noise_line
+from analysis.simulation.crop_statistics import describe, noise_line
 from rls.io import Stack, image_digests, write_stack
 from rls.runtime.errors import InputError
 from tests.analysis.disc_cells import CHANNELS, cell

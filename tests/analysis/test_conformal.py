@@ -13,10 +13,10 @@ from analysis.numbers.conformal import (
     NORMALISED,
     QUANTILE,
     VARIANTS,
+    Intervals,
     calibrated_intervals,
     conformal_quantile,
     expected_coverage,
-    raw_intervals,
     scores_of,
     summarise,
 )
@@ -57,7 +57,9 @@ def test_coverage_of_exchangeable_cells_lies_in_the_binomial_range(variant):
         inside += found.contain(truth[new])[0]
     low, high = stats.binom.ppf([0.005, 0.995], trials, LEVEL)
     assert low <= inside <= high
-    assert raw_intervals(summary).contain(truth).mean() < 0.5  # which is why they are calibrated
+    assert (
+        Intervals(summary.low, summary.high).contain(truth).mean() < 0.5
+    )  # which is why they are calibrated
 
 
 def test_the_normalised_interval_is_the_narrower_one_where_the_spread_tells_the_error():

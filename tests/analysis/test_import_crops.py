@@ -12,7 +12,7 @@ import tifffile
 
 from analysis import import_crops
 from analysis.cells.imported_crops import count_fields
-from analysis.plates.crops import read_crops, read_labels
+from analysis.plates.crop_array import read_crops, read_labels
 from rls.io import read_intensity, read_stack, read_table
 from rls.runtime.errors import InputError
 from tests.analysis import small_plate

@@ -70,7 +70,7 @@ def test_a_plate_that_no_split_names_is_left_out_where_each_names_others(capsys)
 
 
 def test_without_names_every_plate_serves_every_split():
-    assert named_plates.serves({split: () for split in SPLITS}, "P1") == SPLITS
+    assert named_plates.splits_of_plate({split: () for split in SPLITS}, "P1") == SPLITS
     cells = made_up_cells(plates=3)
     plain = selected(cells, {split: () for split in SPLITS}, cells_classifier=6)
     assert plain.equals(select(cells, TREATMENTS, replace(SETTINGS, cells_classifier=6)))

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from analysis.plates import bbbc021
-from analysis.plates.read import BrokenField, read_field
+from analysis.plates.image_files import BrokenField, read_field
 from analysis.plates.sheet import check_sheet, expand, read_sheet, refuse_misspelt
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import CHANNELS
@@ -165,8 +165,9 @@ def images_csv(**columns):
 
 
 def to_sheet(images, moa=None, treatment_by="compound", folder=Path("raw")):
-    return bbbc021.to_sheet(images, moa, CHANNELS, folder, treatment_by=treatment_by,
-                            pixel_size_um=0.5, bit_depth=12)  # fmt: skip
+    return bbbc021.to_sheet(images, moa, CHANNELS, folder, treatment_by=treatment_by).assign(
+        pixel_size_um=0.5, bit_depth=12
+    )
 
 
 def test_image_csv_becomes_a_sheet():
@@ -190,8 +191,7 @@ def test_images_are_found_in_the_folder_and_below_it(tmp_path):
 
 def test_a_channel_that_image_csv_has_not_is_named():
     with pytest.raises(InputError, match="dapi, nfkb.*expected golgi"):
-        bbbc021.to_sheet(images_csv(), None, ("dna", "golgi"), Path(), treatment_by="compound",
-                         pixel_size_um=1.0, bit_depth=12)  # fmt: skip
+        bbbc021.to_sheet(images_csv(), None, ("dna", "golgi"), Path(), treatment_by="compound")
 
 
 def test_the_real_metadata_of_bbbc021_give_240_fields_a_plate(real_data):
@@ -199,14 +199,16 @@ def test_the_real_metadata_of_bbbc021_give_240_fields_a_plate(real_data):
     assert len(images) == 13200
     rows = images[images[bbbc021.PLATE] == "Week1_22123"]
     channels = ("dna", "tubulin", "actin")
-    table = bbbc021.to_sheet(rows, moa, channels, Path(), treatment_by="compound_dose",
-                             pixel_size_um=0.335, bit_depth=12)  # fmt: skip
+    table = bbbc021.to_sheet(rows, moa, channels, Path(), treatment_by="compound_dose").assign(
+        pixel_size_um=0.335, bit_depth=12
+    )
     table = check_sheet(table, channels, "image.csv")
     assert len(table) == 240 and table["well"].nunique() == 60
     assert set(table["site"]) == {1, 2, 3, 4}
     assert table["path_tubulin"].str.contains("_w2").all()
-    everything = bbbc021.to_sheet(images, moa, channels, Path(), treatment_by="compound_dose",
-                                  pixel_size_um=0.335, bit_depth=12)  # fmt: skip
+    everything = bbbc021.to_sheet(
+        images, moa, channels, Path(), treatment_by="compound_dose"
+    ).assign(pixel_size_um=0.335, bit_depth=12)
     annotated = everything[everything["moa"] != ""]
     assert annotated["treatment"].nunique() == 104
     assert annotated["moa"].nunique() == 13

@@ -9,7 +9,7 @@ import tifffile
 
 from analysis import list_plate
 from analysis.plates import bbbc014
-from analysis.plates.read import read_field
+from analysis.plates.image_files import read_field
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import CHANNELS
 from tests.conftest import ROOT
@@ -134,8 +134,9 @@ def test_treatments_that_the_assay_leaves_out_are_said(folder, capsys):
 def test_the_two_real_wells_fit_their_plate_map(real_data):
     plate_map = bbbc014.read_plate_map(ROOT / "config" / "bbbc014.csv")
     folder = real_data / "bbbc014_fields"
-    table = bbbc014.to_sheet(folder, "BBBC014", CHANNELS, plate_map, "map", pixel_size_um=1.0,
-                             bit_depth=8)  # fmt: skip
+    table = bbbc014.to_sheet(folder, "BBBC014", CHANNELS, plate_map, "map").assign(
+        pixel_size_um=1.0, bit_depth=8
+    )
     assert list(table["well"]) == ["A01", "A12"]
     assert list(table["treatment"]) == ["TNF-alpha", "untreated"]
     field = read_field(table.iloc[0].to_dict(), CHANNELS, folder)

@@ -9,11 +9,10 @@ import pytest
 from scipy.spatial import cKDTree
 
 from analysis.simulation import translocation
-from analysis.simulation.cells import draw_masks, draw_shapes, place_cells
+from analysis.simulation.cells import NEIGHBOURHOOD_ND, draw_masks, draw_shapes, place_cells
 from analysis.simulation.optics import expose, illumination_profile
 from analysis.simulation.phenotypes import PHENOTYPES, find_phenotype
 from analysis.simulation.plate import lay_out, plate_profiles, well_gains
-from analysis.simulation.settings import NEIGHBOURHOOD_ND
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import SETTINGS, TREATMENTS, field
 

@@ -152,7 +152,14 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
         raise BrokenField("missing file", f"The image {path} does not exist. Fetch it again.")
     try:
         with tifffile.TiffFile(path) as tiff:
-            _check_length(tiff, path)
+            # Some readers fill the missing end of a file with zeros.
+            size, needed = path.stat().st_size, end_of_pixels(tiff)
+            if needed > size:
+                raise BrokenField(
+                    "truncated or damaged file",
+                    f"The image {path} is cut off: it has {size} of {needed} bytes. "
+                    "Fetch it again, or set on_broken_field: skip.",
+                )
             yield tiff
     except BrokenField:
         raise
@@ -281,18 +288,3 @@ def to_counts(image: np.ndarray, bit_depth: int, path: Path) -> np.ndarray:
             f"bit_depth {bit_depth}. Correct bit_depth in the sheet.",
         )
     return image.astype(np.uint16)
-
-
-def _check_length(tiff: tifffile.TiffFile, path: Path) -> None:
-    """Raise :class:`BrokenField` if a file ends before its pixels do.
-
-    Some readers fill the rest with zeros.
-    """
-    size = path.stat().st_size
-    needed = end_of_pixels(tiff)
-    if needed > size:
-        raise BrokenField(
-            "truncated or damaged file",
-            f"The image {path} is cut off: it has {size} of {needed} bytes. "
-            "Fetch it again, or set on_broken_field: skip.",
-        )

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
-from analysis.plates.read import read_image
+from analysis.plates.image_files import read_image
 from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
 from rls.runtime.errors import InputError
 
@@ -50,7 +50,6 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
     _check_labels(table, path)
     site, number = table["site"].astype(int), table["cell_number"].astype(int)
     dose = table["concentration"].astype(float)
-    named = treatment_by == "compound_dose"
     fields = table["plate"] + "_" + table["well"] + "_s" + site.astype(str)
     labels = pd.DataFrame(
         {
@@ -58,7 +57,7 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
             "plate": table["plate"],
             "well": table["well"],
             "site": site,
-            "treatment": treatment_names(table["compound"], dose) if named else table["compound"],
+            "treatment": treatment_names(table["compound"], dose, treatment_by),
             "compound": table["compound"],
             "dose": dose,
             "dose_unit": DOSE_UNIT,
@@ -215,8 +214,7 @@ def _to_counts(block: np.ndarray, stored_as: str, bit_depth: int, path: Path) ->
         InputError: A count is negative or above ``bit_depth``.
     """
     if stored_as == "horizontal_differences":
-        bits = block.dtype.itemsize * 8
-        block = np.cumsum(block, axis=-1, dtype=np.int64) % 2**bits
+        block = np.cumsum(block, axis=-1, dtype=np.int64) % 2 ** (block.dtype.itemsize * 8)
     low, high = int(block.min()), int(block.max())
     if low < 0 or high >= 2**bit_depth:
         raise InputError(

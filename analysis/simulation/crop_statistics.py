@@ -1,7 +1,7 @@
 """Measure the statistics that a simulated plate should share with real ones, on crops of either.
 
-Each statistic is one number a cell, and the table has its quantiles over the cells. A single crop
-shows neither noise nor background, so these are one number a stack.
+Each statistic is one number per cell, and the table has its quantiles over the cells. A single crop
+shows neither noise nor background, so these are one number per stack.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def describe(
     Returns:
         Columns ``statistic``, ``channel`` (empty where none), ``unit``, ``low``, ``median``,
         ``high`` (5th, 50th and 95th percentile over cells) and ``n`` (number of cells, or 1 for a
-        number a stack).
+        number per stack).
     """
     images = np.asarray(images, np.float32)
     backgrounds = np.percentile(images, BACKGROUND_PERCENTILE, axis=(0, 2, 3))
@@ -65,8 +65,11 @@ def describe(
         once[("background", channel, "counts")] = backgrounds[index]
         once[("noise variance per count", channel, "counts")] = slope
         once[("noise variance at background", channel, "counts^2")] = floor
-    rows = [_row(key, column.to_numpy()) for key, column in values.items()]
-    rows += [_row(key, np.array([value])) for key, value in once.items()]
+    values |= {key: pd.Series([value]) for key, value in once.items()}
+    rows = []
+    for key, column in values.items():
+        quantiles = np.quantile(column, QUANTILES) if len(column) else (np.nan,) * 3
+        rows.append((*key, *quantiles, len(column)))
     return pd.DataFrame(
         rows, columns=["statistic", "channel", "unit", "low", "median", "high", "n"]
     )
@@ -87,7 +90,7 @@ def describe_cells(
     dna = above[:, index]
     nd = settings.nucleus_diameter_um / pixel_size_um
     found = find_nuclei(dna, pixel_size_um, settings)
-    others = [name for name in channels if name != nucleus_channel]
+    markers = [i for i, name in enumerate(channels) if name != nucleus_channel]
     typical = np.array([np.percentile(above[:, i], 75) for i in range(len(channels))])
     mask, neighbours = np.stack([n.mask for n in found]), np.stack([n.others for n in found])
     blurs = edge_blur(dna, mask, neighbours, nd)
@@ -95,8 +98,7 @@ def describe_cells(
     for image, nucleus, blur in zip(above, found, blurs, strict=True):
         row: dict[Key, float] = {}
         row[("nuclei in a crop", "", "")] = segment_nuclei(image[index], nd).max()
-        marker = [i for i, name in enumerate(channels) if name in others]
-        bare = np.all([image[i] < BARE_SHARE * typical[i] for i in marker], axis=0)
+        bare = np.all([image[i] < BARE_SHARE * typical[i] for i in markers], axis=0)
         row[("bare share of a crop", "", "")] = bare.mean()
         if nucleus.status == OK:
             area = nucleus.mask.sum() * pixel_size_um**2
@@ -154,26 +156,17 @@ def noise_line(images: np.ndarray, background: float) -> tuple[float, float]:
     level = middle[:, : ny * size, : nx * size].reshape(blocks).mean(axis=(2, 4))
     variance, level = variance.ravel(), level.ravel()
     edges = np.quantile(level, np.linspace(0.0, 0.98, NOISE_BINS + 1))
+    # The same quantile of blocks of pure noise, over their mean variance.
+    noise = np.random.default_rng(0).standard_normal((2000, size, size + 2))
+    second = noise[..., 2:] - 2 * noise[..., 1:-1] + noise[..., :-2]
+    pure = float(np.quantile((second**2).mean(axis=(1, 2)) / 6, NOISE_QUANTILE))
     xs, ys = [], []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         inside = (level >= low) & (level < high)
         if inside.sum() >= MIN_BLOCKS:
             xs.append(level[inside].mean() - background)
-            ys.append(np.quantile(variance[inside], NOISE_QUANTILE) / _pure_quantile(size))
+            ys.append(np.quantile(variance[inside], NOISE_QUANTILE) / pure)
     if len(xs) < MIN_BINS:
         return float("nan"), float("nan")
     slope, floor = np.polyfit(xs, ys, 1)
     return float(slope), float(floor)
-
-
-def _pure_quantile(size: int) -> float:
-    """Return :data:`NOISE_QUANTILE` of the variance of blocks of pure noise, over its mean."""
-    noise = np.random.default_rng(0).standard_normal((2000, size, size + 2))
-    second = noise[..., 2:] - 2 * noise[..., 1:-1] + noise[..., :-2]
-    return float(np.quantile((second**2).mean(axis=(1, 2)) / 6, NOISE_QUANTILE))
-
-
-def _row(key: Key, values: np.ndarray) -> tuple[object, ...]:
-    """Return the row of the table for the statistic ``key`` with these ``values`` (n,)."""
-    low, median, high = np.quantile(values, QUANTILES) if len(values) else (np.nan,) * 3
-    return (*key, low, median, high, len(values))
