@@ -15,10 +15,9 @@ UNFLAGGED = "none"
 
 
 def count_flags(cells: pd.DataFrame, excluded: Sequence[str]) -> pd.DataFrame:
-    """Return one row per treatment and flag: ``n_flagged`` of ``n_cells``, and ``excludes``.
-
-    A cell with several flags counts in each; the row ``none`` counts cells without any.
-    """
+    """Return one row per treatment and flag: ``n_flagged`` of ``n_cells``, and ``excludes``."""
+    # A cell with several flags counts in each; the row ``none`` counts cells without any.
+    # A cell with several flags counts in each; the row ``none`` counts cells without any.
     rows = []
     for treatment, part in cells.groupby("treatment", sort=True):
         for name in (*FLAGS, UNFLAGGED):

@@ -57,8 +57,9 @@ def numbers_of(block: Kept, settings: Settings) -> Rows:
     """Return every number of a block: distributions, separations and triples."""
     feature, rows = block.feature, []
     for method in feature.values:
-        facts = distribution_facts(feature, method, settings)
-        rows += [long_row(feature.at, method, **fact) for fact in facts]
+        rows += [
+            long_row(feature.at, method, **f) for f in distribution_facts(feature, method, settings)
+        ]
         rows += rows_of(block.rows, method, SEPARATION)
         if method in block.agreements:
             facts = triple_facts(block.agreements[method])

@@ -227,10 +227,9 @@ def _draw_references(axes: Axes, block: Block, metric: str, colour: str) -> None
 
 
 def _symmetric_scale(axes: Axes, floor: float) -> None:
-    """Make an axis of KD linear around 0 and logarithmic beyond the decade above the floor.
-
-    Blurred images are hundreds of times as far from HR as clean ones, and KD may be negative.
-    """
+    """Make an axis of KD linear around 0 and logarithmic beyond the decade above the floor."""
+    # Blurred images are hundreds of times as far from HR as clean ones, and KD may be negative.
+    # Blurred images are hundreds of times as far from HR as clean ones, and KD may be negative.
     low, high = axes.get_ylim()
     linear = 10.0 ** math.ceil(math.log10(max(abs(floor), 1.0)))
     axes.set_yscale("symlog", linthresh=linear)

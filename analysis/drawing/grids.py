@@ -124,10 +124,7 @@ def choose_cells(
 
 
 def choose_treatments(table: pd.DataFrame, controls: Sequence[str], count: int) -> list[str]:
-    """Return the controls, then others in even steps of their alphabetical order, up to ``count``.
-
-    Controls are never left out.
-    """
+    """Return all controls, then others in even steps of the alphabet, up to ``count``."""
     present = sorted(set(table["treatment"].dropna()))
     first = [name for name in controls if name in present]
     others = [name for name in present if name not in first]

@@ -105,10 +105,9 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
         figure = new_figure(DOUBLE_COLUMN, 66 * MM)
         steps, terms = figure.subplots(1, 2)
         figure.subplots_adjust(left=0.06, right=0.985, top=0.90, bottom=0.16, wspace=0.18)
-        draw_steps(steps, tables)
-        draw_terms(terms, tables)
-        label_panel(steps, "a")
-        label_panel(terms, "b")
+        for axes, draw_panel, label in ((steps, draw_steps, "a"), (terms, draw_terms, "b")):
+            draw_panel(axes, tables)
+            label_panel(axes, label)
     return figure
 
 

@@ -65,10 +65,8 @@ class Agreement:
 
     @property
     def not_above_zero(self) -> tuple[str, ...]:
-        """Return the fields of the triple that have no value or an interval that reaches 0.
-
-        An empty result is a minimum requirement; it does not mean that a feature is kept well.
-        """
+        """Return the fields of the triple that have no value or an interval that reaches 0."""
+        # An empty result is a minimum requirement: it does not mean that a feature is kept well.
         lowest = {
             "shift_kept": self.shift_kept.low,
             "sd_ratio": self.sd_ratio.low,

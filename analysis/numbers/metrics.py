@@ -27,9 +27,7 @@ IMAGES_PER_DIMENSION = 20  # With fewer, FD is biased: between equal sets 21 at 
 
 
 def psnr(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
-    """Return 10 log10(data_range^2 / MSE) in dB, (n,), over all pixels and channels.
-
-    Equal images give infinity.
+    """Return 10 log10(data_range^2 / MSE) in dB, (n,); equal images give infinity.
 
     Arguments:
         data_range: 1 for unit intensity. The article's 8-bit images lie within it, so the caller

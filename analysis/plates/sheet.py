@@ -211,10 +211,7 @@ def refuse_two_treatments(table: pd.DataFrame, name: str) -> None:
 
 
 def refuse_unlisted(table: pd.DataFrame, plates: Sequence[str], name: str) -> None:
-    """Raise :class:`InputError` if ``table`` has plates that are not in ``plates`` (the config).
-
-    The message holds the YAML block to paste.
-    """
+    """Raise InputError, with the YAML block to paste, if ``plates`` lacks a plate of ``table``."""
     found = sorted(table["plate"].unique())
     unlisted = [plate for plate in found if plate not in plates]
     if unlisted:

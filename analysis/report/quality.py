@@ -77,11 +77,10 @@ def _examples(folder: Path, assay: Assay) -> str:
 def _strip(panels: list[np.ndarray]) -> bytes:
     """Return panels (y, x, 3) in [0, 1] side by side on white, as the bytes of a PNG."""
     times = max(-(-LEAST_PX // panels[0].shape[0]), 1)
-    size = panels[0].shape[0] * times
-    canvas = np.full((size, len(panels) * (size + GAP_PX) - GAP_PX, 3), 255, np.uint8)
-    for i, panel in enumerate(panels):
-        big = np.rint(255 * panel).astype(np.uint8).repeat(times, axis=0).repeat(times, axis=1)
-        canvas[:, i * (size + GAP_PX) : i * (size + GAP_PX) + size] = big
+    large = [panel.repeat(times, axis=0).repeat(times, axis=1) for panel in panels]
+    gap = np.ones((len(large[0]), GAP_PX, 3))
+    strip = np.concatenate([part for panel in large for part in (gap, panel)][1:], axis=1)
+    canvas = np.rint(255 * strip).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(canvas).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

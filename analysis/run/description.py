@@ -179,8 +179,7 @@ class Run:
         found = {assay.name: assay for assay in self.assays}
         if name in found:
             return found[name]
-        names = ", ".join(found)
-        raise InputError(f"Assay '{name}' does not run; those that run are {names}. Name one.")
+        raise InputError(f"Assay '{name}' does not run. Name one of {', '.join(found)}.")
 
     def to_json(self, indent: int | None = 1) -> str:
         """Return the text of ``run.json``, without the folder of results."""

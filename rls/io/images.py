@@ -135,9 +135,8 @@ def as_tcyx(
 def _undo_colour_guess(shape: tuple[int, ...], axes: str, n_channels: int) -> str:
     """Return the axes with rows and columns of small images that their writer took for colours.
 
-    Unless told otherwise, tifffile writes an array (..., 4, 4), such as cells of 128 px at factor
-    32, as RGBA images of 4 px height. Axes whose width equals the number of samples are therefore
-    read as rows and columns.
+    Unless told otherwise, tifffile writes an array (..., 4, 4) as RGBA images of 4 px height. Axes
+    whose width equals the number of samples are therefore read as rows and columns.
     """
     colours = axes.endswith("YXS") and shape[-1] == shape[-2]
     if not colours or (shape[-3] == shape[-2] and shape[-1] == n_channels):

@@ -126,10 +126,8 @@ def _agrees(table: pd.DataFrame, written_by: str, digest: str) -> bool:
 
 
 def _digest(table: pd.DataFrame, written_by: str) -> str:
-    """Return the digest of a table's rule and of the name, kind and values of every column.
-
-    It is the same for every dtype, and every version of pandas, that holds the same values.
-    """
+    """Return the digest of a table's rule and of the name, kind and values of every column."""
+    # It is the same for every dtype, and every version of pandas, that holds the same values.
     digest = hashlib.blake2b(written_by.encode(), digest_size=DIGEST_BYTES)
     content = pa.Table.from_pandas(table, preserve_index=False)
     for name, column in zip(content.column_names, content.columns, strict=True):

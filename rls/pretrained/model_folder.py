@@ -116,10 +116,8 @@ def read_model(folder: Path, device: torch.device) -> Model:
 
 
 def flow_generator(folder: Path, flow_header: Mapping[str, Any]) -> str:
-    """Return the digest of the generator whose styles a flow was fitted to; '' where unknown.
-
-    The flow's header names the generator, or it names the styles in the folder, whose header does.
-    """
+    """Return the digest of the generator whose styles a flow was fitted to; '' where unknown."""
+    # The flow's header names the generator, or the styles in the folder, whose header names it.
     if "generator_digest" in flow_header:
         return str(flow_header["generator_digest"])
     if not (folder / STYLES).is_file():

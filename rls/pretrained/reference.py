@@ -142,8 +142,7 @@ def write_entry(
     factors = dict(content.get("factors", {})) if same else {}
     factors[str(factor)] = {**factors.get(str(factor), {}), method: entry}
     head = {"written_by": NAME, "program_version": __version__, "generator_digest": digest}
-    ordered = dict(sorted(factors.items(), key=lambda item: int(item[0])))
-    write_json(path, {**head, "factors": ordered})
+    write_json(path, {**head, "factors": dict(sorted(factors.items(), key=lambda f: int(f[0])))})
 
 
 def find_reference(

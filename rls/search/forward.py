@@ -65,10 +65,8 @@ def resize_matrix(size_in: int, size_out: int, border: str) -> np.ndarray:
 
 
 def plain_matrix(size_in: int, size_out: int) -> np.ndarray:
-    """Return the (size_out, size_in) float64 matrix of torch's bicubic without antialiasing.
-
-    It has four taps around the output's centre at any factor, a = -0.75, and repeats edge pixels.
-    """
+    """Return the (size_out, size_in) float64 matrix of torch's bicubic without antialiasing."""
+    # It has four taps around the output's centre at any factor, a = -0.75, and repeats edge pixels.
     matrix = np.zeros((size_out, size_in))
     for row in range(size_out):
         centre = (row + 0.5) * size_in / size_out - 0.5

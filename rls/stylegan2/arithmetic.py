@@ -78,10 +78,7 @@ class Arithmetic(Architecture):
 
     @property
     def discriminator_weights(self) -> int:
-        """Return the number of the discriminator's parameters.
-
-        They are those of the residual blocks and of the last block at 4 px.
-        """
+        """Return the discriminator's parameters: residual blocks, and the last block at 4 px."""
         first, last = self.features(self.image_size), self.features(4)
         total = (self.n_channels + 1) * first
         for r in self.resolutions:

@@ -48,10 +48,8 @@ def colour(images: Tensor, colours: Tensor) -> Tensor:
 
 
 def filter_bands(images: Tensor, gains: Tensor) -> Tensor:
-    """Return images with four frequency bands amplified by gains (n, 4), mirrored at the border.
-
-    The filter of an image is one weighted sum of bands, applied along x and then along y.
-    """
+    """Return images with four frequency bands amplified by gains (n, 4), mirrored at the border."""
+    # The filter of an image is one weighted sum of bands, applied along x and then along y.
     height, width = images.shape[2:]
     gains = gains.to(images.dtype)
     along_x, along_y = (
@@ -72,10 +70,7 @@ def cut_out(images: Tensor, boxes: Tensor) -> Tensor:
 
 
 def band_filters() -> Tensor:
-    """Return the bands (4, 43) of the filter bank, low frequencies first.
-
-    They sum to the identity.
-    """
+    """Return the filter bank (4, 43), low frequencies first; the bands sum to the identity."""
     bands = [np.ones(1)]
     for _ in range(N_BANDS - 1):
         # Every band moves to half its frequency inside the low pass; the octave above is added.

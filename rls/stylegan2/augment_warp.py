@@ -271,10 +271,8 @@ def _fine_axis(n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _upsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the matrix (fine, side) from a line of pixels to its mirrored fine samples.
-
-    The fine samples cover two periods and two samples more.
-    """
+    """Return the matrix (fine, side) from pixels to two periods of mirrored fine samples."""
+    # Two samples more lie behind the periods.
     fine = torch.arange(2 * _period(side) + 2)[:, None]
     pixels = fine // 2 + torch.arange(-len(SYM6), len(SYM6))
     taps = fine + _PEAK - 2 * pixels

@@ -260,10 +260,7 @@ def convolve(
 def convolve_transposed(
     g: Tensor, w: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> Tensor:
-    """Convolve as torch's conv_transpose2d does.
-
-    The shapes are (n, i, y, x), (i, o / groups, k, k) -> (n, o, y', x').
-    """
+    """Convolve as conv_transpose2d: (n, i, y, x), (i, o / groups, k, k) -> (n, o, y', x')."""
     kernel = (w.shape[2], w.shape[3])
     height, width = (
         (n - 1) * stride - 2 * padding + k for n, k in zip(g.shape[2:], kernel, strict=True)

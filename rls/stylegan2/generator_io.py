@@ -34,11 +34,7 @@ def write_generator(path: Path | str, generator: Generator, header: Mapping[str,
 def write_training_weights(
     path: Path, generator: Generator, discriminator: Discriminator, header: Mapping[str, Any]
 ) -> None:
-    """Write both networks as weights from which a training can start (``--init-from``).
-
-    Arguments:
-        header: As for ``write_generator``.
-    """
+    """Write both networks for a later ``--init-from``; the header is as for ``write_generator``."""
     tensors = {f"generator.{k}": v for k, v in generator.state_dict().items()}
     tensors |= {f"discriminator.{k}": v for k, v in discriminator.state_dict().items()}
     sizes = dataclasses.asdict(generator.architecture)

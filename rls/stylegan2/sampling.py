@@ -103,10 +103,8 @@ def truncation_grid(generator: Generator, settings: SampleSettings) -> Tensor:
     truncation_cutoff; psi -1 gives the opposite of an image.
     """
     z = draw_z(generator, settings.seed, 0, settings.grid_size).to(generator.w_mean.device)
-    ws = [
-        generator.mapping(z, psi, truncation_cutoff=settings.truncation_cutoff)
-        for psi in settings.grid_psi
-    ]
+    cutoff = settings.truncation_cutoff
+    ws = [generator.mapping(z, psi, truncation_cutoff=cutoff) for psi in settings.grid_psi]
     return synthesise(generator, torch.stack(ws, dim=1), settings.batch_size)
 
 

@@ -39,7 +39,7 @@ def test_a_damaged_description_is_named_with_its_rule(tmp_path):
 def test_what_does_not_run_is_named(tmp_path):
     run = made_up.run_of(tmp_path, ("rls",))
     assert run.assay("translocation") is run.assays[0]
-    with pytest.raises(InputError, match="'golgi' does not run; those that run are translocation"):
+    with pytest.raises(InputError, match="'golgi' does not run. Name one of translocation"):
         run.assay("golgi")
     with pytest.raises(InputError, match="rule describe_assays writes"):
         Run.read(tmp_path / "run.json")
