@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BLOCK = 1 << 14
-SILENCE_S = 0.6
+SILENCE_S = 3.0
 
 
 class OddServer:

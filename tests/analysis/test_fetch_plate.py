@@ -321,9 +321,8 @@ def test_a_killed_fetch_goes_on_where_it_stopped(run, server, images):
         env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
         while kept(run) < len(content) // 3:
-            assert time.monotonic() < deadline and process.poll() is None
+            assert process.poll() is None
             time.sleep(0.005)
     finally:
         os.kill(process.pid, signal.SIGKILL)
