@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         verdicts = classifiers.judge_cells(low, evaluation, network, settings, "pixels")
         table = classifiers.verdict_table(evaluation, verdicts, args.method)
     elif args.stack is None:
-        table = classifiers.lent_network_table(evaluation, None, NO_IMAGE, args.method, "")
+        table = classifiers.borrowed_network_table(evaluation, None, NO_IMAGE, args.method, "")
     else:
         stack = read_stack(args.stack)
         cells = cells_of(stack, intensity, controls, None, settings.feature_columns)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.classifier is not None:
             network = classifiers.load_network(args.classifier, stack, device, settings, controls)
             probability, status = network.probabilities(own.unit)[:, 1].astype(float), OK
-        table = classifiers.lent_network_table(
+        table = classifiers.borrowed_network_table(
             own, probability, status, args.method, args.trained_on
         )
     write_table(args.output, table, written_by=NAME)

@@ -16,7 +16,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
 
 LEVELS = ("plate", "well", "field", "tile")  # From the strictest to the finest.
-UNMEASURED = (GAN, TUNE)  # The splits of cells that must not be measured.
+OPEN_TO_ALL = (GAN, TUNE)  # The splits of cells off the measured plates and treatments.
 HELD_OUT = (TUNE, CLASSIFIER, EVALUATION)  # The splits on which no generator is trained.
 DROPPED = ""
 
@@ -87,7 +87,7 @@ def assign_splits(
     Wells, fields and tiles are drawn within each treatment; plates hold all treatments and are
     drawn together. Where ``measured`` leaves cells out, the others are drawn within each treatment
     and plate, so that every split has a large unit of each; the units left out are drawn together,
-    for the splits of :data:`UNMEASURED` alone.
+    for the splits of :data:`OPEN_TO_ALL` alone.
 
     Arguments:
         level: One of :data:`LEVELS`.
@@ -189,9 +189,9 @@ def _assign_unmeasured(
             "Split by a finer level, or name whole units."
         )
     units = Counter(rest)
-    wanted = {split: shares.get(split, 0) for split in UNMEASURED}
+    wanted = {split: shares.get(split, 0) for split in OPEN_TO_ALL}
     if len(units) < len(wanted):
-        wanted = {UNMEASURED[0]: 1.0}
+        wanted = {OPEN_TO_ALL[0]: 1.0}
     splits.loc[rest.index] = rest.map(allocate(units, wanted, seed, f"unmeasured_{level}"))
 
 

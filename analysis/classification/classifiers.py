@@ -110,7 +110,7 @@ def accuracy(probability: np.ndarray, labels: np.ndarray) -> float:
     return float(((probability > 0.5) == (labels == 1)).mean())
 
 
-def judge_inputs(
+def fit_and_judge(
     name: str,
     model: Pipeline | RandomForestClassifier,
     inputs: Sequence[np.ndarray],
@@ -183,9 +183,9 @@ def judge_cells(
     )
     verdicts = [
         by_network,
-        judge_inputs(f"logistic_on_{kind}", logistic(settings), inputs, labels),
-        judge_inputs(forest_name, forest(settings, forest_name), inputs, labels),
-        judge_inputs(CHANNEL_MEANS, logistic(settings), means, labels, candidate=False),
+        fit_and_judge(f"logistic_on_{kind}", logistic(settings), inputs, labels),
+        fit_and_judge(forest_name, forest(settings, forest_name), inputs, labels),
+        fit_and_judge(CHANNEL_MEANS, logistic(settings), means, labels, candidate=False),
     ]
     if kind == "pixels":
         for name in ("logistic_on_features", "forest_on_features"):
@@ -226,7 +226,7 @@ def verdict_table(evaluation: Cells, verdicts: Sequence[Verdict], method: str) -
     return pd.concat(parts, ignore_index=True)
 
 
-def lent_network_table(
+def borrowed_network_table(
     evaluation: Cells, probability: np.ndarray | None, status: str, method: str, trained_on: str
 ) -> pd.DataFrame:
     """Return the rows of a network that was trained on the assay ``trained_on``.

@@ -20,11 +20,11 @@ MARGIN = 3  # requested over estimated time, for other machines and for other us
 SHORTEST = 20  # minutes; a shorter request gains nothing
 LONGEST = 7 * 24 * 60  # minutes; most partitions allow no more. Training goes on from a checkpoint
 ARCHIVE_MB = 840  # a plate of BBBC021 as it is downloaded
-PYTHON_MB = 1000  # a process with numpy, pandas, scikit-image, matplotlib; measured 120 to 400
-TORCH_MB = 1500  # a process with torch; measured 310 to 460
+PYTHON_MIB = 1000  # a process with numpy, pandas, scikit-image, matplotlib; measured 120 to 400
+TORCH_MIB = 1500  # a process with torch; measured 310 to 460
 MEASURE_S, COMPARE_S = 0.1, 0.005  # the least time for an image, which small runs do not show
-GPU_MB = 3000  # host memory of a CUDA context, beside TORCH_MB
-SEGMENT_MB = 500  # arrays of one field while its nuclei are found
+GPU_MIB = 3000  # host memory of a CUDA context, beside TORCH_MIB
+SEGMENT_MIB = 500  # arrays of one field while its nuclei are found
 
 TRAININGS = ("train_gan", "train_pix2pix", "measure_trust")
 SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas")
@@ -98,18 +98,18 @@ class Requests:
     def memory_mib(self, rule: str, wildcards: Wildcards) -> float:
         """Return the estimated memory of a job in MiB."""
         if rule in SMALL:
-            return PYTHON_MB
-        gpu = GPU_MB * self.gpus(rule, wildcards)
+            return PYTHON_MIB
+        gpu = GPU_MIB * self.gpus(rule, wildcards)
         if rule in PRIOR:
             assay = self.sizes.of(wildcards.get("assay", self.config["run"]["assays"][0]))
             n_styles = assay.section("sample_styles")["n_styles"]
             # Six float32 copies of all styles are held while the flow is fitted.
             styles = 24 * n_styles * assay.section("train_gan")["w_dim"] / MIB
-            return TORCH_MB + gpu + styles
+            return TORCH_MIB + gpu + styles
         if reads_all(rule):
             assays = map(self.sizes.of, self.config["run"]["assays"])
             largest = max(assay.uint16_mib(assay.n_images) for assay in assays)
-            return TORCH_MB + 4 * largest + 0.005 * self.sizes.compared
+            return TORCH_MIB + 4 * largest + 0.005 * self.sizes.compared
         return self._of_assay(rule, wildcards, self.sizes.of(wildcards["assay"])) + gpu
 
     def _of_assay(self, rule: str, wildcards: Wildcards, assay: AssaySizes) -> float:
@@ -120,21 +120,21 @@ class Requests:
         plate = assay.uint16_mib(assay.cells_of_plate, cropped=True)
         if rule in ("simulate_plate", "crop_cells", "import_crops"):
             # Fields are read one by one; the crops that are kept lie mapped on the disk.
-            own = TORCH_MB if self._segmenter(assay.name) != "threshold" else SEGMENT_MB
-            return PYTHON_MB + own + 1.2 * plate
+            own = TORCH_MIB if self._segmenter(assay.name) != "threshold" else SEGMENT_MIB
+            return PYTHON_MIB + own + 1.2 * plate
         if rule == "train_segmenter":
-            return PYTHON_MB + 2 * TORCH_MB
+            return PYTHON_MIB + 2 * TORCH_MIB
         if rule == "select_cells":
-            return PYTHON_MB + crops + 2 * plate
+            return PYTHON_MIB + crops + 2 * plate
         if rule == "high_resolution":
             share = assay.n_images / assay.cells()
-            return PYTHON_MB + (1 + share) * crops + 2 * images
+            return PYTHON_MIB + (1 + share) * crops + 2 * images
         if rule in TRAININGS:
-            return TORCH_MB + network + crops
+            return TORCH_MIB + network + crops
         if rule in SEARCHES:
             has_network = self._has_network(rule, wildcards)
-            return TORCH_MB + 3 * images + network * has_network
-        return TORCH_MB + 6 * images
+            return TORCH_MIB + 3 * images + network * has_network
+        return TORCH_MIB + 6 * images
 
     def _segmenter(self, assay: str) -> str:
         return str(self.sizes.of(assay).section("crop_cells")["segmenter"])

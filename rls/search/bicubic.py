@@ -1,4 +1,4 @@
-"""Bicubic enlargement, equal to Pillow's: the baseline that has learned nothing."""
+"""Method ``bicubic``: Pillow's bicubic enlargement, which has learned nothing. D is in forward.py."""
 
 from __future__ import annotations
 

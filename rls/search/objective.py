@@ -2,6 +2,8 @@
 
     total = fidelity - lambda_w P_w + lambda_c cross  [+ lambda_n norm deviation: released code]
 
+The sum itself, with the weights of a method's block, is ``objective_of`` in rls/search/rls.py.
+
 The article's lambdas, 5.0e-5 and 0.01, fit the mean (not the sum) of |y - D(G(w))| and the mean
 pairwise distance, as in the authors' code. Both are taken per image and then summed over the batch,
 so that neither the learning rate nor the result depends on the batch.

@@ -9,7 +9,7 @@ from analysis import classify
 from analysis.classification.classifiers import (
     Verdict,
     forest,
-    judge_inputs,
+    fit_and_judge,
     pixel_features,
     verdict_table,
 )
@@ -122,7 +122,7 @@ def test_the_seed_moves_forests():
 
     def probability(seed):
         model = forest(dataclasses.replace(SETTINGS, seed=seed), "f")
-        return judge_inputs("f", model, (values,) * 3, (labels, labels)).probability
+        return fit_and_judge("f", model, (values,) * 3, (labels, labels)).probability
 
     np.testing.assert_array_equal(probability(0), probability(0))
     assert not np.array_equal(probability(0), probability(1))
@@ -134,7 +134,7 @@ def test_evaluation_cells_change_nothing_that_was_learnt():
     training[labels == 1] += 1
     evaluation = random.normal(size=(10, 2))
     verdicts = [
-        judge_inputs(
+        fit_and_judge(
             "f", forest(SETTINGS, "f"), (training, training[:10], part), (labels, labels[:10])
         )
         for part in (evaluation, np.concatenate([evaluation, evaluation + 100]))
@@ -153,7 +153,7 @@ def test_sorted_pixels_do_not_know_a_turn_and_normalised_ones_no_brightness():
 
 def test_without_training_cells_that_can_be_measured_there_is_no_verdict():
     nothing = np.full((20, 1), np.nan)
-    verdict = judge_inputs(
+    verdict = fit_and_judge(
         "f", forest(SETTINGS, "f"), (nothing, nothing, nothing), (np.arange(20) % 2,) * 2
     )
     assert np.isnan(verdict.probability).all()

@@ -20,7 +20,7 @@ rule describe_assays:
 
 
 # Name of the rule -> its command, what it reads, and the section of its settings. One loop makes the
-# rules of all tables.
+# rules of all tables but Table 2, which has two outputs.
 TABLES = {
     "table1": ("table1", {"measured": files.measured()}, "tables"),
     "table_features": ("features", {"measured": files.measured()}, "tables"),
