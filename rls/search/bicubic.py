@@ -1,4 +1,4 @@
-"""Method ``bicubic``: Pillow's bicubic enlargement, which has learned nothing. D is in forward.py."""
+"""Method ``bicubic``: Pillow's bicubic enlargement. The operator D is in forward.py."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import pytest
 from analysis import classify
 from analysis.classification.classifiers import (
     Verdict,
-    forest,
     fit_and_judge,
+    forest,
     pixel_features,
     verdict_table,
 )
