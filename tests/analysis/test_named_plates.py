@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from analysis.cells import named_plates
@@ -56,9 +57,8 @@ def test_no_split_is_left_with_a_crumb():
     crumb = cells[cells["well"] == "B02"].groupby("plate").head(1).assign(well="B09")
     crumb["image_id"] += "_crumb"
     for seed in range(12):
-        chosen = selected(
-            cells._append(crumb, ignore_index=True), split_by="well", seed=seed, cells_tune=1000
-        )
+        both = pd.concat([cells, crumb], ignore_index=True)
+        chosen = selected(both, split_by="well", seed=seed, cells_tune=1000)
         here = chosen[(chosen["plate"] == "P1") & (chosen["treatment"] == "DMSO")]
         assert here.groupby("split").size().min() > 10
 

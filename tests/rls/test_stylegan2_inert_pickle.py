@@ -68,7 +68,7 @@ HOSTILE = {
     "builtins.eval": lambda m: Call(eval, run_text(m)),
     "builtins.exec": lambda m: Call(exec, run_text(m)),
     "subprocess.check_call": lambda m: Call(subprocess.check_call, ["touch", str(m)]),
-    "io.open": lambda m: Call(open, str(m), "w"),
+    f"{open.__module__}.open": lambda m: Call(open, str(m), "w"),  # io, or _io from Python 3.13 on
     "builtins.getattr": system,
     "operator.attrgetter": lambda m: Call(
         Call(operator.attrgetter("system"), Call(importlib.import_module, "os")), touch(m)
