@@ -50,6 +50,7 @@ test: lint  ## lint, types, unit and workflow tests
 	@python -m pytest -n $(CORES) --dist loadfile --durations=10
 
 test-ranges: .venv/installed  ## all tests without lint: VERSIONS=oldest or newest of pyproject.toml, before .venv is made
+	@test "$$(cat .venv/versions)" = "$(VERSIONS)" || { echo "error: .venv has the $$(cat .venv/versions) versions. Remove it, or move it away, and run this again." >&2; exit 1; }
 	@python -m pytest -n $(CORES) --dist loadfile --durations=10
 
 test-cluster: .venv/installed  ## the smoke run and three faults on a real Slurm of three nodes (Debian, root)

@@ -45,20 +45,11 @@ SECTIONS = {
     "solutions": "analysis/comparison/solutions_settings.py",
     "figures": "analysis/drawing/settings.py",
 }
-# Sections that several commands share: every command with a field of the name receives the key.
-GROUPS = {
-    "quality_flags": (
-        "saturated_share_max",
-        "contrast_min",
-        "blur_max_nd",
-        "noise_share_max",
-        "outside_share_max",
-        "touching_share_max",
-        "debris_height_max",
-    ),
-    "bootstrap": ("n_bootstrap", "confidence_level"),
+# Section that several commands share -> the class whose fields they inherit.
+SHARED = {
+    "quality_flags": ("analysis/cells/quality_settings.py", "QualityLimits"),
+    "bootstrap": ("analysis/comparison/settings.py", "BootstrapSettings"),
 }
-GROUP_OF = {key: group for group, keys in GROUPS.items() for key in keys}
 # Keys of the whole run or of an assay, handed to every command that has a field of the name.
 OF_RUN = ("seed", "device", "threads")
 OF_ASSAY = (
@@ -71,7 +62,6 @@ OF_ASSAY = (
     "bit_depth",
     "resolution",
 )
-ELSEWHERE = {*OF_RUN, *OF_ASSAY, *GROUP_OF}
 
 
 @dataclass(frozen=True)
@@ -135,10 +125,7 @@ def section_keys(section: str) -> dict[str, Key]:
 
 def group_keys(group: str) -> dict[str, Key]:
     """Return the keys of a section that several commands share."""
-    found: dict[str, Key] = {}
-    for section in SECTIONS:
-        found |= {name: k for name, k in section_keys(section).items() if name in GROUPS[group]}
-    return {name: found[name] for name in GROUPS[group]}
+    return {name: key for name, key in keys_of(*SHARED[group]).items() if name not in OF_RUN}
 
 
 def search_names() -> list[str]:
@@ -210,3 +197,8 @@ def _literal(node: ast.expr, otherwise: T) -> T:
     except ValueError:
         return otherwise
     return value
+
+
+GROUPS = {group: tuple(group_keys(group)) for group in SHARED}
+GROUP_OF = {key: group for group, keys in GROUPS.items() for key in keys}
+ELSEWHERE = {*OF_RUN, *OF_ASSAY, *GROUP_OF}  # keys that stand in no section of one command

@@ -33,11 +33,11 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
 }
 SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas", "measure_trust")
 Rate = dict[str, float]
-# Kinds that no small run measures; processor seconds on two cores. Cellpose took 1.25 s of two
-# threads for a patch of 128 px forward and back, and 15 s for a megapixel of the nuclear channel.
-STATED: dict[str, Rate] = {
+# Kinds that no small run measures, in processor seconds. Training Cellpose once took 1.25 s of two
+# threads for a patch of 128 px; the other rates are assumptions on the safe side.
+ASSUMED: dict[str, Rate] = {
     "train_segmenter": {START: 5.0, "megapixels": 150.0},
-    "crop_cells cellpose": {START: 5.0, "megapixels": 16.0},
+    "crop_cells cellpose": {START: 5.0, "megapixels": 1.0, "nuclear_megapixels": 30.0},
 }
 
 
@@ -85,8 +85,8 @@ class Rates:
             return predict(rate, units), "measured"
         if kind in SAME and SAME[kind] in self.seconds:
             return predict(self.seconds[SAME[kind]], units), f"as {SAME[kind]}"
-        if kind in STATED:
-            return predict(STATED[kind], units), "an earlier measurement"
+        if kind in ASSUMED:
+            return predict(ASSUMED[kind], units), "assumed"
         starts = [rate[START] for rate in self.seconds.values()]
         start = median(starts) if starts else 0.0
         if "gflop" in units and LIKE in self.seconds:

@@ -20,9 +20,10 @@ MARGIN = 3  # requested over estimated time, for other machines and for other us
 SHORTEST = 20  # minutes; a shorter request gains nothing
 LONGEST = 7 * 24 * 60  # minutes; most partitions allow no more. Training goes on from a checkpoint
 ARCHIVE_MB = 840  # a plate of BBBC021 as it is downloaded
+SLOW_LINE = 5  # expected over slowest rate of a download
 PYTHON_MIB = 1000  # a process with numpy, pandas, scikit-image, matplotlib; measured 120 to 400
 TORCH_MIB = 1500  # a process with torch; measured 310 to 460
-MEASURE_S, COMPARE_S = 0.1, 0.005  # the least time for an image, which small runs do not show
+MEASURE_S, COMPARE_S = 0.1, 0.005  # assumed floors for an image, which small runs do not show
 GPU_MIB = 3000  # host memory of a CUDA context, beside TORCH_MIB
 SEGMENT_MIB = 500  # arrays of one field while its nuclei are found
 
@@ -87,7 +88,7 @@ class Requests:
         """Return the estimated wall time of a job in seconds, without a margin."""
         if rule == "fetch_plate":
             rate = section_values(self.config, "fetch_plate", wildcards["assay"])
-            return float(5 / MARGIN * ARCHIVE_MB / rate["expected_mb_per_s"])
+            return float(SLOW_LINE * ARCHIVE_MB / rate["expected_mb_per_s"])
         kind, units = kind_of(rule, wildcards, self.config), self.sizes.units(rule, wildcards)
         if self.gpus(rule, wildcards):
             return self.rates.gpu_seconds(kind, units, GPU_TFLOP_S)

@@ -119,8 +119,13 @@ class Sizes:
         assay = self.of(wildcards["assay"])
         n: float
         match rule:
-            case "simulate_plate" | "crop_cells" | "list_plate":  # it digests the listed images
+            case "simulate_plate" | "list_plate":  # it digests the listed images
                 return {"megapixels": assay.field_megapixels}
+            case "crop_cells":
+                units = {"megapixels": assay.field_megapixels}
+                nuclear = {"nuclear_megapixels": assay.field_megapixels / assay.n_channels}
+                cellpose = assay.section("crop_cells")["segmenter"] != "threshold"
+                return units | nuclear if cellpose else units
             case "select_cells":
                 n = assay.cells_of_plate * len(assay.block["plates"])
                 return {"megapixels": assay.megapixels(n, cropped=True)}

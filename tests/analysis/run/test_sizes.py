@@ -109,6 +109,8 @@ def test_units_follow_the_sizes():
     # 2 treatments of 16 wells and 2 empty ones, 4 sites, 2 channels of 1024 x 1280
     plate = {"megapixels": pytest.approx(34 * 4 * 2 * 1024 * 1280 / 1e6)}
     assert units({}, "crop_cells") == plate == units({}, "list_plate")
+    cellpose = units({"crop_cells": {"segmenter": "cellpose"}}, "crop_cells")
+    assert cellpose["nuclear_megapixels"] == cellpose["megapixels"] / 2  # one channel of two
     search = units({}, "super_resolve", method="rls")
     n = 2000 / PAPER["run"]["shards"]  # 1,000 evaluation cells of 2 treatments, whole batches
     assert search["steps"] == 200 * np.ceil(n / PAPER["super_resolve"]["batch_size"])
@@ -141,6 +143,7 @@ def test_kinds_of_jobs_name_the_search_and_the_segmenter():
     assert kind_of("crop_cells", WILDCARDS, PAPER) == "crop_cells"
     config = copy.deepcopy(PAPER)
     config["crop_cells"]["segmenter"] = "cellpose"
+    one_field = {"megapixels": 2.0, "nuclear_megapixels": 1.0}
     assert kind_of("crop_cells", WILDCARDS, config) == "crop_cells cellpose"
-    seconds, basis = Rates.read().processor_seconds("crop_cells cellpose", {"megapixels": 100.0})
-    assert seconds > 1000 and basis == "an earlier measurement"
+    seconds, basis = Rates.read().processor_seconds("crop_cells cellpose", one_field)
+    assert seconds == pytest.approx(5.0 + 2.0 + 30.0) and basis == "assumed"
