@@ -20,7 +20,7 @@ import torch
 
 from rls.io.files import DIGEST_BYTES, atomic_path, write_text
 from rls.runtime.command import RUN
-from rls.runtime.errors import InputError
+from rls.runtime.errors import GraphError, InputError
 from rls.runtime.locks import Lock
 from rls.runtime.stopping import Stopped
 
@@ -129,7 +129,9 @@ class StateFolder:
     ) -> None:
         if not self.writes:
             return
-        if isinstance(error, Exception) and not isinstance(error, (Stopped, MemoryError)):
+        if isinstance(error, Exception) and not isinstance(
+            error, (Stopped, MemoryError, GraphError)
+        ):
             failure = self._failure_facts(f"{type(error).__name__}: {error}")
             last = self._last_failure()
             count = last.pop("count", 0)

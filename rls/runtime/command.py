@@ -18,7 +18,7 @@ import yaml
 
 from rls.io.files import full_disk
 from rls.runtime import locks
-from rls.runtime.errors import InputError
+from rls.runtime.errors import GRAPHS_OFF, GraphError, InputError
 from rls.runtime.stopping import STATUS, Stopped, requeue
 
 if TYPE_CHECKING:
@@ -234,12 +234,28 @@ def run(main: Callable[[], None]) -> NoReturn:
     except Stopped as stop:
         print(f"stopped: {stop}{requeue(stop)}", file=sys.stderr, flush=True)
         sys.exit(STATUS)
+    except GraphError as error:
+        start_again(f"{error}; the command starts again without graphs, slower", str(error))
     except KeyboardInterrupt:
         sys.exit(130)
     if os.environ.get(RUN):
         sys.stdout.flush()
         print(used(), file=sys.stderr, flush=True)
     sys.exit(0)
+
+
+def start_again(sentence: str, reason: str) -> NoReturn:
+    """Print ``sentence`` and replace this process by the same command, without CUDA graphs.
+
+    It resumes from its checkpoint. Locks of outputs are given back first, because the new process
+    takes them again.
+    """
+    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    locks.release_outputs()
+    os.execve(
+        sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, GRAPHS_OFF: reason}
+    )
 
 
 def used() -> str:

@@ -1,6 +1,8 @@
-"""The one exception that a user's input can cause, and the text of other exceptions."""
+"""Exceptions that a command answers with a sentence, and the text of other exceptions."""
 
 from __future__ import annotations
+
+GRAPHS_OFF = "RLS_CUDA_GRAPHS_OFF"  # The environment's reason why no CUDA graph is recorded.
 
 
 class InputError(ValueError):
@@ -10,6 +12,16 @@ class InputError(ValueError):
     as ``error: ...`` and exit with status 1; any other exception is a fault of the program and
     keeps its traceback.
     """
+
+
+class GraphError(RuntimeError):
+    """A CUDA graph could not be recorded; only a new process can compute again.
+
+    A command that ends with it starts itself anew without graphs.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"a CUDA graph of {name} could not be made ({reason})")
 
 
 def first_line(error: BaseException, longest: int = 200) -> str:

@@ -24,6 +24,7 @@ HEARTBEAT_S = 10.0
 STALE_S = 90.0
 PATIENCE_S = 60.0  # How long to wait for another writer of an output; most jobs end sooner.
 LOOK_S = 0.2  # Time between two checks of another process's lock.
+_held: list[Lock] = []
 active = False  # True if the command is a process of its own; tests run many in one process.
 
 
@@ -175,7 +176,16 @@ def hold_outputs(arguments: Mapping[str, object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock(path.with_name(f".lock-{path.name}"), path)
         lock.acquire(PATIENCE_S)
+        _held.append(lock)
         atexit.register(lock.release)
+
+
+def release_outputs() -> None:
+    """Give back the locks of :func:`hold_outputs`."""
+    while _held:
+        lock = _held.pop()
+        atexit.unregister(lock.release)
+        lock.release()
 
 
 def _token() -> str:
