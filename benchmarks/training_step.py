@@ -35,7 +35,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.augment import textbook_warp
 from rls.io import Intensity, Stack
 from rls.runtime.device import choose_device
-from rls.runtime.streams import torch_stream
 from rls.stylegan2 import augment, networks, operators
 from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.cost import memory_gib
@@ -96,13 +95,13 @@ def textbook() -> Iterator[None]:
 class TextbookTrainer(Trainer):
     """A trainer as published: generated and real images pass the discriminator separately."""
 
-    def discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
+    def discriminator_phase(self) -> None:
         with torch.no_grad():
-            fake, _ = self._fake(random, phase="discriminator")
+            fake, _ = self._fake(self.inputs.fake["discriminator"])
         self.discriminator_optimizer.zero_grad(set_to_none=True)
-        fake_logits = self.discriminator(self._augmented(fake, random))
+        fake_logits = self.discriminator(self._augmented(fake, "generated"))
         F.softplus(fake_logits).mean().backward()
-        real_logits = self.discriminator(self._augmented(real, random))
+        real_logits = self.discriminator(self._augmented(self.real, "real"))
         F.softplus(-real_logits).mean().backward()
         self.discriminator_optimizer.step()
         self._add_signs(real_logits)
@@ -177,7 +176,8 @@ def make_trainer(args: argparse.Namespace, device: torch.device, precision: Prec
         mbstd_group_size=4, style_mixing_probability=0.9, augmentations=args.augmentations,
         augment_p=args.augment_p, augment_target=0.6, augment_kimg=500, augment_interval=4,
         freeze_discriminator=0, precision=precision, checkpoint_kimg=1.0, tick_kimg=1.0,
-        evaluate_kimg=1.0, evaluate_images=0, seed=1, device=device.type, threads=args.threads,
+        evaluate_kimg=1.0, evaluate_images=0, cuda_graphs="auto", seed=1,
+        device=device.type, threads=args.threads,
     )  # fmt: skip
     stack, scale = noise_images(args.n_channels, args.image_size, 2 * args.batch_size)
     data = TrainingImages(stack, scale, args.image_size, 1)
@@ -185,29 +185,30 @@ def make_trainer(args: argparse.Namespace, device: torch.device, precision: Prec
     return trainer(settings, architecture_of(settings, args.n_channels), data, device, precision)
 
 
-PHASES = ("data", "generator", "path length", "discriminator", "R1", "average")
+PHASES = ("inputs", "images", "generator", "path length", "discriminator", "R1", "average")
 
 
 def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
     """Return the parts of a step, each by its name."""
-    n, device = trainer.settings.batch_size, trainer.device
-    real = trainer.data.batch(0, n, device)
 
-    def random() -> torch.Generator:
-        return torch_stream(1, "step", "benchmark", device)
+    def inputs() -> None:
+        trainer.inputs.forget()
+        trainer.fill_inputs()
 
     parts = (
-        lambda: trainer.data.batch(0, n, device),
-        lambda: trainer.generator_phase(random()),
-        lambda: trainer.path_length_phase(random()),
-        lambda: trainer.discriminator_phase(real, random()),
-        lambda: trainer.r1_phase(real, random()),
+        inputs,
+        trainer.image_phase,
+        trainer.generator_phase,
+        trainer.path_length_phase,
+        trainer.discriminator_phase,
+        trainer.r1_phase,
         lambda: update_average(trainer.average, trainer.generator, 0.99),
     )
     return dict(zip(PHASES, parts, strict=True))
 
 
 SHARES = {
+    "inputs": 1 / 4,
     "path length": 1 / 4,
     "R1": 1 / 16,
 }  # share of the steps with this phase; all others are in every step

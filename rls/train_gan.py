@@ -12,6 +12,7 @@ On several GPUs:  torchrun --standalone --nproc-per-node 4 -m rls.train_gan ...
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,18 +49,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device
     from rls.runtime.distributed import started
+    from rls.runtime.graphs import Recorder
     from rls.stylegan2 import training_loop
     from rls.stylegan2.architecture import architecture_of
     from rls.stylegan2.dry_run import describe
     from rls.stylegan2.generator_io import FILE, TRAINING_FILE
     from rls.stylegan2.held_out import make_held_out
     from rls.stylegan2.initial_weights import initial_settings, load_initial
+    from rls.stylegan2.step_inputs import DRAWS
     from rls.stylegan2.trainer import Trainer
     from rls.stylegan2.training_images import TrainingImages
 
     settings = initial_settings(settings, args.init_from)
     device = choose_device(settings.device, settings.threads)
-    with started(device) as processes, training_loop.only_first_prints(processes):
+    with contextlib.ExitStack() as resources:
+        processes = resources.enter_context(started(device))
+        resources.enter_context(training_loop.only_first_prints(processes))
         check_share(settings, processes.count)
         precision = training_loop.set_precision(settings.precision, device)
         stack = read_stack(args.cells, memory_map=True)
@@ -69,7 +74,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.dry_run:
             print(describe(settings, architecture, data, device, precision))
             return
-        trainer = Trainer(settings, architecture, data, device, precision, processes)
+        recorder = Recorder(device, settings.cuda_graphs, processes.count)
+        print(f"{NAME}: {recorder.describe('the phases of a step')}", flush=True)
+        resources.enter_context(recorder.stream())
+        trainer = Trainer(
+            settings, architecture, data, device, precision, processes, recorder=recorder
+        )
         if args.init_from is not None:
             load_initial(trainer, args.init_from)
         turns = "any angle" if data.turns_freely else "quarter turns"
@@ -78,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         initial = None
         if args.init_from is not None:
             initial = [file_digest(args.init_from / name) for name in (FILE, TRAINING_FILE)]
-        facts = {"precision": precision, "data": data.digest, "initial": initial}
+        facts = {"precision": precision, "data": data.digest, "initial": initial, "draws": DRAWS}
         known = identity(settings, MAY_CHANGE, **facts)
         with StateFolder(args.state, NAME, known, writes=processes.is_first) as state:
             processes.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -52,6 +53,21 @@ def keep_freed_memory() -> bool:
         wanted = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, _GROW_BY))
         return all([library.mallopt(name, value) == 1 for name, value in wanted])
     return False
+
+
+@contextlib.contextmanager
+def tensor_float32(on: bool) -> Iterator[None]:
+    """Allow or forbid TF32 in the float32 convolutions of a GPU while the context is open.
+
+    TF32 rounds the factors to 10 bits of mantissa. What is recorded as a CUDA graph keeps what was
+    allowed at the recording. (``cudnn.flags`` would switch cuDNN off altogether.)
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = on
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def describe(device: torch.device) -> str:

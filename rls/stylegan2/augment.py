@@ -81,7 +81,7 @@ def band_filters() -> Tensor:
     return torch.from_numpy(np.stack(padded))
 
 
-@functools.lru_cache(maxsize=8)
+@functools.cache
 def _band_matrices(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the bands as matrices (4, side, side) on a line of pixels mirrored at its ends."""
     filters = band_filters()

@@ -58,10 +58,28 @@ class Draws:
     noise: Tensor | None = None
     cutouts: Tensor | None = None
 
-    def __getitem__(self, rows: slice | Tensor) -> Draws:
+    def __getitem__(self, rows: int | slice | Tensor | tuple[slice, ...]) -> Draws:
         """Return the draws of some of the images."""
-        parts = (self.matrices, self.colours, self.bands, self.noise, self.cutouts)
-        return Draws(*(None if part is None else part[rows] for part in parts))
+        return Draws(*(None if part is None else part[rows] for part in self.parts()))
+
+    def parts(self) -> tuple[Tensor | None, ...]:
+        """Return all parts in their order."""
+        return self.matrices, self.colours, self.bands, self.noise, self.cutouts
+
+    def view(self, *leading: int) -> Draws:
+        """Return the draws with the axis of images split into several."""
+        parts = self.parts()
+        return Draws(*(None if x is None else x.reshape(*leading, *x.shape[1:]) for x in parts))
+
+    def empty_like(self) -> Draws:
+        """Return uninitialised draws of the same shapes."""
+        return Draws(*(None if part is None else torch.empty_like(part) for part in self.parts()))
+
+    def copy_(self, source: Draws) -> None:
+        """Overwrite the draws by others of the same shapes."""
+        for own, other in zip(self.parts(), source.parts(), strict=True):
+            if own is not None and other is not None:
+                own.copy_(other)
 
 
 class _Dice:
@@ -100,7 +118,7 @@ class _Dice:
         return (dice < p * switches).to(dice.dtype)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def _row(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Return constants on the device; they are copied there only once."""
     return torch.tensor(values, device=device)

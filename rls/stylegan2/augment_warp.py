@@ -54,7 +54,7 @@ def warp(images: Tensor, matrices: Tensor, *, look: bool | None = None) -> Tenso
             the same.
     """
     dtype = torch.promote_types(images.dtype, torch.float32)
-    look = not images.is_cuda if look is None else look
+    look = images.device.type == "cpu" if look is None else look
     height, width = images.shape[2:]
     parts = _plan(matrices.to(dtype), (height, width), look)
     return _Linear.apply(images.to(dtype), parts, False).to(images.dtype)
@@ -261,7 +261,7 @@ def mirrored(index: Tensor, side: int) -> Tensor:
     return torch.minimum(index, period - index)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.cache
 def _fine_axis(n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the fine samples that n_out pixels are filtered from, counted from the centre."""
     first = -_PEAK - (n_out - 1)
@@ -269,7 +269,7 @@ def _fine_axis(n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     return torch.arange(first, first + n_fine, device=device, dtype=dtype)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.cache
 def _upsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the matrix (fine, side) from pixels to two periods of mirrored fine samples."""
     # Two samples more lie behind the periods.
@@ -282,7 +282,7 @@ def _upsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     return out.scatter_add_(1, mirrored(pixels, side), weights).to(device, dtype)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.cache
 def _downsampling(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the matrix (side, fine) that filters fine samples and keeps every second one."""
     out = torch.zeros((side, 2 * side + len(SYM6) - 2), dtype=torch.float64)

@@ -227,8 +227,8 @@ def _widened(lines: Tensor, k: int, stride: int, padding: int, width: int) -> Te
         shift = j - padding
         first = max(0, -(shift // stride))  # the first position whose pixel is inside
         end = min(width, (columns - 1 - shift) // stride + 1)
-        wide[:, :, :first, j] = 0
-        wide[:, :, end:, j] = 0
+        wide[:, :, :first, j].zero_()
+        wide[:, :, end:, j].zero_()
         inside = slice(first * stride + shift, (end - 1) * stride + shift + 1, stride)
         wide[:, :, first:end, j] = lines[:, :, inside]
     return wide.view(n, rows * width, k * c)

@@ -20,7 +20,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from rls.runtime.streams import torch_stream
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.networks import Precision
 from rls.stylegan2.optimisation import update_average
@@ -78,19 +77,15 @@ class Timing:
         return self.batch_size / sum(s / self.every[name] for name, s in self.seconds.items())
 
 
-def phases(trainer: Trainer, real: Tensor) -> list[Phase]:
-    """Return the phases that the settings ask for, ready to run on real images in [-1, 1]."""
+def phases(trainer: Trainer) -> list[Phase]:
+    """Return the phases that the settings ask for, ready to run on the trainer's inputs."""
     settings = trainer.settings
-    random: Any = None  # tensors without numbers need no stream
-    if trainer.device != META:
-        random = torch_stream(settings.seed, "plan", "train_gan", trainer.device)
-    found = [Phase("generator", 1, lambda: trainer.generator_phase(random))]
+    found = [Phase("generator", 1, trainer.generator_phase)]
     if settings.path_length_weight > 0:
-        every = settings.path_length_interval
-        found.append(Phase("path length", every, lambda: trainer.path_length_phase(random)))
-    found.append(Phase("discriminator", 1, lambda: trainer.discriminator_phase(real, random)))
+        found.append(Phase("path length", settings.path_length_interval, trainer.path_length_phase))
+    found.append(Phase("discriminator", 1, trainer.discriminator_phase))
     if settings.r1_gamma:
-        found.append(Phase("R1", settings.r1_interval, lambda: trainer.r1_phase(real, random)))
+        found.append(Phase("R1", settings.r1_interval, trainer.r1_phase))
     return found
 
 
@@ -163,11 +158,9 @@ def costs(
     for name in ("generator_optimizer", "discriminator_optimizer"):
         groups = getattr(trainer, name).param_groups
         setattr(trainer, name, torch.optim.SGD(groups[0]["params"], 0.0))
-    size = architecture.image_size
-    real = torch.empty((settings.batch_size, architecture.n_channels, size, size), device=META)
     counter = Counter()
     with counter:
-        for phase in phases(trainer, real):
+        for phase in phases(trainer):
             counter.flop, counter.peak = 0, counter.now  # live tensors stay counted
             phase.run()
             found.append(Cost(phase.name, phase.every, counter.flop, counter.peak))
@@ -202,23 +195,29 @@ def measure_steps(trainer: Trainer) -> Timing:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif smallest < settings.batch_size:
-        trainer.settings = dataclasses.replace(settings, batch_size=smallest)
-        timing = time_steps(trainer, 1)
+        small = dataclasses.replace(settings, batch_size=smallest)
+        architecture = trainer.generator.architecture
+        other = Trainer(small, architecture, trainer.data, device, trainer.precision)
+        other.augment_p = trainer.augment_p
+        timing = time_steps(other, 1)
         ratio = settings.batch_size / smallest
         if sum(timing.seconds.values()) * ratio * (1 + TIMED_STEPS) > PATIENCE_S:
             return timing
-        trainer.settings = settings
     return time_steps(trainer, TIMED_STEPS)
 
 
 def time_steps(trainer: Trainer, n_steps: int) -> Timing:
     """Return the mean time of every part of a step over n_steps, after one step to warm up."""
     settings, device = trainer.settings, trainer.device
-    size = settings.batch_size
-    real = trainer.data.batch(0, size, device, trainer.processes.rows)
+
+    def inputs() -> None:
+        trainer.inputs.forget()
+        trainer.fill_inputs()
+
     parts = [
-        Phase("images", 1, lambda: trainer.data.batch(1, size, device, trainer.processes.rows)),
-        *phases(trainer, real),
+        Phase("inputs", settings.augment_interval, inputs),
+        Phase("images", 1, trainer.image_phase),
+        *phases(trainer),
         Phase("average", 1, lambda: update_average(trainer.average, trainer.generator, 0.999)),
     ]
     seconds, cpu_seconds = {}, 0.0
@@ -233,7 +232,7 @@ def time_steps(trainer: Trainer, n_steps: int) -> Timing:
         cpu_seconds += (time.process_time() - cpu_started) / n_steps
     share = cpu_seconds / (sum(seconds.values()) * torch.get_num_threads())
     every = {part.name: part.every for part in parts}
-    return Timing(seconds, every, size, memory_gib(device), min(share, 1.0))
+    return Timing(seconds, every, settings.batch_size, memory_gib(device), min(share, 1.0))
 
 
 def _wait_for(device: torch.device) -> None:

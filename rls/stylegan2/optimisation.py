@@ -47,5 +47,6 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
     old: list[Tensor] = list(average.parameters())
     new: list[Tensor] = list(network.parameters())
     torch._foreach_lerp_(old, new, 1 - decay)
-    for buffer, source in zip(average.buffers(), network.buffers(), strict=True):
-        buffer.copy_(source)
+    buffers = list(average.buffers())
+    if buffers:  # all in one kernel
+        torch._foreach_copy_(buffers, list(network.buffers()))

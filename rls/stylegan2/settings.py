@@ -17,7 +17,14 @@ from rls.stylegan2.pipelines import PIPELINES
 AUTO = "null: rule of StyleGAN2-ADA's auto"
 NOISES = ("const", "none", "random")
 # Settings of train_gan that a resumed training may change: no step depends on them.
-MAY_CHANGE = ("total_kimg", "checkpoint_kimg", "tick_kimg", "evaluate_kimg", "evaluate_images")
+MAY_CHANGE = (
+    "total_kimg",
+    "checkpoint_kimg",
+    "tick_kimg",
+    "evaluate_kimg",
+    "evaluate_images",
+    "cuda_graphs",
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,11 @@ class Settings:
     )
     evaluate_images: int = option(
         "Most held-out (split tune) and generated images of a kernel distance; 0 for none."
+    )
+    cuda_graphs: str = option(
+        "auto: on a GPU the phases of a step are recorded once as CUDA graphs and replayed; off. "
+        "The result is the same.",
+        choices=("auto", "off"),
     )
     seed: int = option("Seed of weights, order, turns and noise.")
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))

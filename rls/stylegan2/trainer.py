@@ -3,66 +3,37 @@
 A step has the phases of StyleGAN2-ADA: generator, path length (every ``path_length_interval``
 steps), discriminator, and R1 (every ``r1_interval`` steps). Then the running average of the
 generator is updated, and every ``augment_interval`` steps the probability p of augmentations. All
-random numbers of step k are drawn from streams of (seed, k). So the state consists of the weights,
-the optimisers, the step, p and the signs since its last change, the mean path length, and the sums
-of statistics.
+random numbers are functions of (seed, step), or of (seed, block of ``augment_interval`` steps). So
+the state consists of the weights, the optimisers, the step, p and the signs since its last change,
+the mean path length, and the sums of statistics.
 """
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rls.runtime.distributed import Processes
 from rls.runtime.errors import InputError
-from rls.runtime.streams import stream, torch_stream
-from rls.stylegan2 import augment
+from rls.runtime.graphs import Recorder, Replayed
 from rls.stylegan2.architecture import Architecture
-from rls.stylegan2.augment_draws import draw
-from rls.stylegan2.discriminator import Discriminator
-from rls.stylegan2.losses import (
-    discriminator_loss,
-    generator_loss,
-    path_length_penalty,
-    path_lengths,
-    r1_penalty,
-)
-from rls.stylegan2.networks import Generator, Precision
-from rls.stylegan2.optimisation import ema_decay, lazy_adam, update_average
-from rls.stylegan2.pipelines import PIPELINES
+from rls.stylegan2.networks import Precision
+from rls.stylegan2.optimisation import ema_decay, update_average
+from rls.stylegan2.phases import ALONE, STATISTICS, Phases
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.training_images import TrainingImages
 
-ALONE = Processes()  # a training in one process
-# Sums over the steps since the last tick. A mean is a sum divided by the nearest count before it.
-# The tensor in the checkpoints has this order.
-STATISTICS = (
-    "steps",
-    "loss_generator",
-    "loss_discriminator",
-    "logits",
-    "r_t",
-    "r1_steps",
-    "r1",
-    "path_steps",
-    "path_length",
-    "path_penalty",
-)
 COUNTS = ("steps", "logits", "r1_steps", "path_steps")
 
 
-class Trainer:
-    """Generator, discriminator, averaged generator and optimisers, and one step of all of them.
+class Trainer(Phases):
+    """The phases, run as steps: as CUDA graphs where ``recorder`` records, else directly.
 
     Arguments:
-        settings: Settings with all numbers filled in (``fill_auto``).
-        data: The training images.
-        precision: Precision of the convolutions; the averaged generator is in float32.
-        processes: This process among those of one training.
+        recorder: Records the phases; None for one that decides by the settings.
     """
 
     def __init__(
@@ -73,223 +44,91 @@ class Trainer:
         device: torch.device,
         precision: Precision,
         processes: Processes = ALONE,
+        *,
+        recorder: Recorder | None = None,
     ) -> None:
-        self.settings, self.data, self.device = settings, data, device
-        self.processes = processes
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(stream(settings.seed, "weights", "train_gan").integers(2**62)))
-            generator = Generator(architecture, precision)
-            discriminator = Discriminator(architecture, precision)
-        self.generator = generator.to(device)
-        self.discriminator = discriminator.to(device)
-        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.average.synthesis.precision = "float32"  # as load_generator returns it
-        self.discriminator.freeze(settings.freeze_discriminator)
-        self.discriminator_parameters = [
-            p for p in self.discriminator.parameters() if p.requires_grad
-        ]
-        assert settings.learning_rate is not None  # because fill_auto has set it
-        self.generator_optimizer = lazy_adam(
-            list(self.generator.parameters()),
-            settings.learning_rate,
-            settings.path_length_interval if settings.path_length_weight > 0 else None,
-        )
-        self.discriminator_optimizer = lazy_adam(
-            self.discriminator_parameters,
-            settings.learning_rate,
-            settings.r1_interval if settings.r1_gamma else None,
-        )
+        super().__init__(settings, architecture, data, device, precision, processes)
+        self.recorder = recorder or Recorder(device, settings.cuda_graphs, processes.count)
+        self._replayed: dict[tuple[str, bool], Replayed] = {}
         self.step = 0
         self.augment_p = settings.augment_p or 0.0
-        self.path_mean = torch.zeros((), device=device)
-        # Count and sum of the signs of D(real) since the last change of p.
-        self.signs = torch.zeros(2, dtype=torch.float64, device=device)
-        self.sums = torch.zeros(len(STATISTICS), dtype=torch.float64, device=device)
 
     @property
     def images_seen(self) -> int:
         """Return the number of real images shown so far."""
         return self.step * self.settings.batch_size
 
+    @property
+    def records_next(self) -> bool:
+        """Return whether the next step records a phase. A recording that fails ends the process."""
+        return any(phase.is_due for phase in self._due())
+
     def run_step(self) -> None:
         """Run one step.
 
         Raises:
             InputError: A loss is not finite.
+            GraphError: A phase could not be recorded.
         """
         settings = self.settings
         assert settings.ema_kimg is not None  # because fill_auto has set it
-        random = torch_stream(settings.seed, f"step {self.step}", "train_gan", self.device)
-        real = self.data.batch(self.step, settings.batch_size, self.device, self.processes.rows)
-        self.generator_phase(random)
-        if settings.path_length_weight > 0 and self.step % settings.path_length_interval == 0:
-            self.path_length_phase(random)
-        self.discriminator_phase(real, random)
-        with_r1 = bool(settings.r1_gamma) and self.step % settings.r1_interval == 0
-        if with_r1:
-            self.r1_phase(real, random)
+        self.fill_inputs()
+        for phase in self._due():
+            phase()
         decay = ema_decay(
             settings.batch_size, self.images_seen, settings.ema_kimg, settings.ema_rampup
         )
         update_average(self.average, self.generator, decay)
         if settings.adaptive and (self.step + 1) % settings.augment_interval == 0:
             self._adapt_augmentation()
-        self._add(steps=1)
         self.step += 1
         # Reading the sums forces a GPU synchronisation, so do it rarely there.
         if self.device.type == "cpu" or self.step % settings.r1_interval == 0:
             self._check_finite()
 
-    def _add(self, **values: float | Tensor) -> None:
-        """Add to the sums of statistics."""
-        for name, value in values.items():
-            self.sums[STATISTICS.index(name)] += value
+    def fill_inputs(self) -> None:
+        """Make the inputs of the present step."""
+        self.inputs.fill(self.step, self.augment_p, with_path_length=self._has_path_length)
 
-    def _fake(
-        self, random: torch.Generator, *, phase: str, n: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the generated images of a phase and their ws, the rows of this process.
-
-        Styles are mixed at a random layer (StyleGAN, section 3.1). Each phase updates the mean w,
-        as in the reference. The mapping network sees the joint batch of all processes, so that the
-        mean is over all of them.
-
-        Arguments:
-            n: Size of the joint batch; None is batch_size.
-        """
-        n = self.settings.batch_size if n is None else n
-        network, rows = self.generator, self.processes.rows
-        z = torch.randn((n, network.z_dim), device=self.device, generator=random)
-        ws = network.mapping(z, update_average=True)
-        mixing = stream(self.settings.seed, f"step {self.step}", f"train_gan mixing {phase}")
-        if mixing.random() < self.settings.style_mixing_probability:
-            cut = int(mixing.integers(1, network.num_ws))
-            other = torch.randn((n, network.z_dim), device=self.device, generator=random)
-            ws = torch.cat([ws[:, :cut], network.mapping(other)[:, cut:]], dim=1)
-        noise = [
-            torch.randn((n, *shape[1:]), device=self.device, generator=random)[rows]
-            for shape in network.noise_shapes
-        ]
-        ws = ws[rows]
-        return network.synthesis(ws, noise), ws
-
-    def _augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """Return the images of this process, augmented by its rows of the joint draws."""
-        names = PIPELINES[self.settings.augmentations]
-        if names and self.augment_p > 0:
-            n, c, height, width = images.shape
-            joint = (n * self.processes.count, c, height, width)
-            draws = draw(joint, self.augment_p, names, random)
-            images = augment.apply(images, draws[self.processes.rows])
-        return images
-
-    def _update(self, optimizer: torch.optim.Adam, loss: Tensor) -> None:
-        """Take a step of the optimiser, with gradients averaged over processes."""
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(optimizer.param_groups[0]["params"])
-        optimizer.step()
-
-    def generator_phase(self, random: torch.Generator) -> None:
-        """Update the generator by its adversarial loss."""
-        self._train_discriminator(False)
-        fake, _ = self._fake(random, phase="generator")
-        loss = generator_loss(self.discriminator(self._augmented(fake, random)))
-        self._update(self.generator_optimizer, loss)
-        self._train_discriminator(True)
-        self._add(loss_generator=loss.detach())
-
-    def path_length_phase(self, random: torch.Generator) -> None:
-        """Update the generator by the path-length penalty.
-
-        It is computed in float32, because second derivatives in bfloat16 are too coarse.
-        """
-        settings, network = self.settings, self.generator.synthesis
-        precision, network.precision = network.precision, "float32"
-        n = settings.batch_size // settings.path_length_batch_shrink
-        images, ws = self._fake(random, phase="path length", n=n)
-        noise = torch.randn((n, *images.shape[1:]), device=self.device, generator=random)
-        lengths = path_lengths(images, ws, noise[self.processes.rows], create_graph=True)
-        penalty, mean = path_length_penalty(lengths, self.path_mean, self.processes.mean)
-        scale = settings.path_length_weight * settings.path_length_interval
-        # The term of weight 0 gives every parameter a gradient, so that all moments of Adam decay.
-        self._update(
-            self.generator_optimizer, penalty.mean() * scale + 0 * images[:, 0, 0, 0].mean()
-        )
-        network.precision = precision
-        self.path_mean = mean.detach()
-        self._add(
-            path_steps=1, path_length=lengths.detach().mean(), path_penalty=penalty.detach().mean()
-        )
-
-    def start_path_mean(self) -> None:
-        """Set the running mean to the mean path length of one batch of the present generator.
-
-        If it started from 0, as in a new training, the penalty would at first pull the lengths of a
-        trained generator to 0. Nothing else changes.
-        """
-        if self.settings.path_length_weight == 0:
-            return
-        n, w_mean = self.settings.batch_size, self.generator.w_mean.clone()
-        network = self.generator.synthesis
-        precision, network.precision = network.precision, "float32"
-        random = torch_stream(self.settings.seed, "path mean", "train_gan", self.device)
-        images, ws = self._fake(random, phase="path mean")
-        noise = torch.randn((n, *images.shape[1:]), device=self.device, generator=random)
-        lengths = path_lengths(images, ws, noise[self.processes.rows], create_graph=False)
-        network.precision = precision
-        self.generator.w_mean.copy_(w_mean)
-        self.path_mean = self.processes.mean(lengths.mean())
-
-    def discriminator_phase(self, real: Tensor, random: torch.Generator) -> None:
-        """Update the discriminator by its adversarial loss.
-
-        Generated and real images alternate in one pass where no group of the minibatch standard
-        deviation mixes them: image i belongs to group i mod (n / g), so that each group has images
-        of one kind, as in two separate passes.
-        """
-        with torch.no_grad():
-            fake, _ = self._fake(random, phase="discriminator")
-        fake, real = self._augmented(fake, random), self._augmented(real, random)
-        if len(real) >= self.settings.mbstd_group_size:
-            logits = self.discriminator(torch.stack([fake, real], dim=1).flatten(0, 1))
-            fake_logits, real_logits = logits[0::2], logits[1::2]
-        else:
-            fake_logits, real_logits = self.discriminator(fake), self.discriminator(real)
-        loss = discriminator_loss(fake_logits, real_logits)
-        self._update(self.discriminator_optimizer, loss)
-        self._add_signs(real_logits)
-        self._add(loss_discriminator=loss.detach())
-
-    def r1_phase(self, real: Tensor, random: torch.Generator) -> None:
-        """Update the discriminator by the R1 penalty.
-
-        It is computed in float32, because second derivatives in bfloat16 are too coarse. This costs
-        little, since the penalty is rarely computed.
-        """
+    @property
+    def _has_path_length(self) -> bool:
         settings = self.settings
-        assert settings.r1_gamma is not None  # because fill_auto has set it
-        images = real.detach().requires_grad_()
-        precision, self.discriminator.precision = self.discriminator.precision, "float32"
-        logits = self.discriminator(self._augmented(images, random))
-        penalty = r1_penalty(logits, images).mean()
-        scale = settings.r1_gamma / 2 * settings.r1_interval
-        self._update(self.discriminator_optimizer, penalty * scale + 0 * logits.mean())
-        self.discriminator.precision = precision
-        self._add_signs(logits)
-        self._add(r1_steps=1, r1=penalty.detach())
+        return settings.path_length_weight > 0 and self.step % settings.path_length_interval == 0
 
-    def _train_discriminator(self, on: bool) -> None:
-        """Switch the gradients of the discriminator's trained parameters on or off."""
-        for parameter in self.discriminator_parameters:
-            parameter.requires_grad_(on)
+    def _due(self) -> list[Replayed]:
+        """Return the phases of the present step in their order."""
+        settings = self.settings
+        phases: list[tuple[str, Callable[[], None], torch.optim.Adam | None]] = [
+            ("the images", self.image_phase, None),
+            ("the generator's phase", self.generator_phase, self.generator_optimizer),
+        ]
+        if self._has_path_length:
+            phases.append(("path length", self.path_length_phase, self.generator_optimizer))
+        discriminator = self.discriminator_optimizer
+        phases.append(("the discriminator's phase", self.discriminator_phase, discriminator))
+        if settings.r1_gamma and self.step % settings.r1_interval == 0:
+            phases.append(("R1", self.r1_phase, discriminator))
+        return [self._as_replayed(*phase) for phase in phases]
 
-    def _add_signs(self, real_logits: Tensor) -> None:
-        """Add the signs of D(real) to the statistics and, if p is adaptive, to those for p."""
-        signs = real_logits.detach().sign().sum()
-        self._add(logits=len(real_logits), r_t=signs)
-        if self.settings.adaptive:
-            self.signs += torch.stack([torch.full_like(signs, len(real_logits)), signs])
+    def _as_replayed(
+        self, name: str, function: Callable[[], None], optimizer: torch.optim.Adam | None
+    ) -> Replayed:
+        """Return a phase with its recording. With augmentations it is another one."""
+        key = (name, self.inputs.augmented)
+        if key not in self._replayed:
+
+            def before() -> None:
+                for group in optimizer.param_groups if optimizer else ():
+                    group["capturable"] = True
+
+            def after() -> None:
+                if optimizer is not None:
+                    optimizer.zero_grad(set_to_none=True)
+
+            self._replayed[key] = Replayed(
+                name, function, self.recorder, before=before, after=after
+            )
+        return self._replayed[key]
 
     def _adapt_augmentation(self) -> None:
         """Move p by a fixed step towards the target of r_t = E sign D(real) (ADA, section 3.1)."""
@@ -316,9 +155,9 @@ class Trainer:
 
     def gather(self) -> None:
         """Collect the sums of all processes in the first; all must call this together."""
-        for name in ("sums", "signs"):
-            total = self.processes.sum(getattr(self, name))
-            setattr(self, name, total if self.processes.is_first else torch.zeros_like(total))
+        for tensor in (self.sums, self.signs):
+            total = self.processes.sum(tensor)
+            tensor.copy_(total if self.processes.is_first else torch.zeros_like(total))
 
     def check_agreement(self) -> None:
         """Raise InputError in every process unless all have the same step and state."""
@@ -376,13 +215,15 @@ class Trainer:
         """Restore a state that :meth:`state` returned."""
         self.step = state["step"]
         self.augment_p = state["augment_p"]
-        self.path_mean = state["path_mean"].to(self.device)
+        self.path_mean.copy_(state["path_mean"])
         for name in ("sums", "signs"):  # sums over all processes, which only the first takes
-            value = state[name].to(self.device)
-            setattr(self, name, value if self.processes.is_first else torch.zeros_like(value))
+            own = getattr(self, name)
+            own.copy_(state[name] if self.processes.is_first else torch.zeros_like(own))
         for name in ("generator", "discriminator", "average"):
             getattr(self, name).load_state_dict(state[name])
         for name in ("generator_optimizer", "discriminator_optimizer"):
             optimizer = getattr(self, name)
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state[name], "param_groups": groups})
+        self.inputs.forget()
+        self._replayed.clear()  # the optimisers' tensors are new

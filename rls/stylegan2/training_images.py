@@ -6,9 +6,11 @@ that is resumed sees exactly the images that it would have seen.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,6 +21,23 @@ from rls.io import Intensity, Stack
 from rls.io.names import GAN
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
+
+SIGN = 32768  # the value of the highest of 16 bits
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The images of a batch, and how they are shown.
+
+    Attributes:
+        rows: Rows of the stack (n,).
+        flips: Whether an image is flipped, (n,) bool.
+        turns: (n,), angles in radians or numbers of quarter turns.
+    """
+
+    rows: np.ndarray
+    flips: np.ndarray
+    turns: np.ndarray
 
 
 class TrainingImages:
@@ -71,6 +90,7 @@ class TrainingImages:
         self.image_size, self.seed = image_size, seed
         self.turns_freely = side >= image_size * math.sqrt(2)
         self._order: dict[int, np.ndarray] = {}
+        self._scale: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -96,21 +116,60 @@ class TrainingImages:
         Arguments:
             part: Only these images of the batch are read and returned.
         """
+        chosen = self.choices(step, batch_size, part)
+        counts = torch.from_numpy(self.counts(chosen.rows)).to(device)
+        flips, turns = (torch.from_numpy(x).to(device) for x in (chosen.flips, chosen.turns))
+        return self.show(counts, flips, turns)
+
+    def choices(self, step: int, batch_size: int, part: slice = slice(None)) -> Choices:
+        """Return which images a step shows, and how they are turned.
+
+        Arguments:
+            part: Only these images of the batch are returned.
+        """
         first = step * batch_size
-        chosen = range(batch_size)[part]
-        rows = [self._row(first + i) for i in chosen]
-        unit = self.intensity.to_unit(np.asarray(self.stack.images[rows]))
-        images = torch.from_numpy(unit).to(device) * 2 - 1
+        rows = np.array([self._row(first + i) for i in range(batch_size)[part]])
         random = stream(self.seed, f"step {step}", "train_gan turns")
-        flips = torch.from_numpy(random.integers(0, 2, batch_size)[part]).to(device).bool()
+        flips = random.integers(0, 2, batch_size)[part].astype(bool)
         if self.turns_freely:
             angles = random.uniform(0, 2 * math.pi, batch_size)[part].astype(np.float32)
-            images = rotated_crop(images, torch.from_numpy(angles).to(device), self.image_size)
+            return Choices(rows, flips, angles)
+        return Choices(rows, flips, random.integers(0, 4, batch_size)[part])
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Return the crops of these rows of the stack (n, c, y, x), as :meth:`show` takes them.
+
+        Of unsigned 16-bit counts the highest bit is inverted, because few operators of a GPU take
+        them; read as signed numbers they are the counts less 32768.
+        """
+        crops = np.ascontiguousarray(self.stack.images[rows])
+        if crops.dtype == np.uint16:
+            return crops.view(np.int16) ^ np.int16(-SIGN)
+        return crops
+
+    def show(self, counts: Tensor, flips: Tensor, turns: Tensor) -> Tensor:
+        """Return crops as the networks see them: scaled to [-1, 1], turned, cut and flipped.
+
+        Arguments:
+            counts: Crops (n, c, y, x) that :meth:`counts` made.
+            flips: (n,) bool.
+            turns: (n,), angles in radians where images turn freely, else quarter turns.
+        """
+        black, span = self._levels(counts.device)
+        images = counts.float() + SIGN if counts.dtype == torch.int16 else counts.float()
+        images = (images - black) / span * 2 - 1
+        if self.turns_freely:
+            images = rotated_crop(images, turns, self.image_size)
         else:
-            images = quarter_turns(
-                centre_crop(images, self.image_size), random.integers(0, 4, batch_size)[part]
-            )
+            images = quarter_turns(centre_crop(images, self.image_size), turns)
         return torch.where(flips[:, None, None, None], images.flip(3), images)
+
+    def _levels(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return black and white - black of each channel in counts, (c, 1, 1)."""
+        if device not in self._scale:
+            black, span = (torch.from_numpy(x).to(device) for x in self.intensity.levels())
+            self._scale[device] = (black, span)
+        return self._scale[device]
 
     def _row(self, position: int) -> int:
         """Return the stack's row at a position of the sequence, which is reshuffled every epoch."""
@@ -128,12 +187,23 @@ def centre_crop(images: Tensor, size: int) -> Tensor:
     return images[..., top : top + size, left : left + size]
 
 
-def quarter_turns(images: Tensor, turns: np.ndarray) -> Tensor:
+def quarter_turns(images: Tensor, turns: Tensor) -> Tensor:
     """Return each image rotated by ``turns`` (n,) quarter turns counter-clockwise.
 
-    It equals numpy.rot90 on (y, x).
+    It equals numpy.rot90 on (y, x) of square images (n, c, y, x).
     """
-    return torch.stack([torch.rot90(x, int(k), (1, 2)) for x, k in zip(images, turns, strict=True)])
+    source = _turned_pixels(images.shape[-1], images.device)[turns]
+    return (
+        images.flatten(2).gather(2, source[:, None].expand(-1, images.shape[1], -1)).view_as(images)
+    )
+
+
+@functools.cache
+def _turned_pixels(side: int, device: torch.device) -> Tensor:
+    """Return for 0 to 3 quarter turns where each pixel comes from (4, side * side)."""
+    pixels = torch.arange(side * side).view(side, side)
+    turned = [torch.rot90(pixels, k).flatten() for k in range(4)]
+    return torch.stack(turned).to(device)
 
 
 def rotated_crop(images: Tensor, angles: Tensor, size: int) -> Tensor:

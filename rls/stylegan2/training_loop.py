@@ -44,18 +44,18 @@ FIGURES = (
     ("length", "path_length", ".3g"),
 )
 STOP_STEPS = 16  # interval in steps at which several processes agree on whether to stop
+# A recording that fails costs the steps since the last checkpoint. Save first if they are as many.
+KEEP_STEPS = 100
 
 
 def set_precision(setting: str, device: torch.device) -> Precision:
     """Return the precision of the convolutions that a setting names, and print it.
 
-    "auto" is bfloat16 where the device is fast at it. In float32 the convolutions of a GPU keep all
-    digits. Beside bfloat16 the penalties, which are computed in float32, may use TF32 (10 bits of
-    mantissa, where bfloat16 has 7).
+    "auto" is bfloat16 where the device is fast at it. Convolutions of a GPU in float32 keep all
+    digits, except in the penalties beside bfloat16 (see ``Phases``).
     """
-    chosen = choose_precision(setting, device, "training")
-    torch.backends.cudnn.allow_tf32 = chosen == "bfloat16"
-    return chosen
+    torch.backends.cudnn.allow_tf32 = False
+    return choose_precision(setting, device, "training")
 
 
 @contextlib.contextmanager
@@ -208,7 +208,11 @@ def train(
     bar = Progress(total * batch, NAME, "img", done=trainer.images_seen)
     on_terminal = first and sys.stderr.isatty()  # in a log the lines of the ticks replace the bar
     with bar if on_terminal else contextlib.nullcontext(), Watch(NAME) as watch:
+        saved = trainer.step
         while trainer.step < total:
+            if first and trainer.records_next and trainer.step >= saved + KEEP_STEPS:
+                state.save(trainer.step, {"trainer": trainer.state(), "rows": rows})
+                saved = trainer.step
             trainer.run_step()
             stop = watch.due()
             if trainer.processes.count > 1:
@@ -227,6 +231,7 @@ def train(
                 log.tick(evaluate=evaluate)
             if save and first:
                 state.save(step, {"trainer": trainer.state(), "rows": rows})
+                saved = step
             if stop:
                 monitor.close()
                 raise watch.stopped(f"at {trainer.images_seen / 1000:.3f} kimg")

@@ -120,7 +120,7 @@ def test_timing_shares_out_rare_phases_and_changes_no_random_stream(data):
     trainer = Trainer(SETTINGS, ARCHITECTURE, data, CPU, "float32")
     timing = cost.measure_steps(trainer)
     assert torch.equal(before, torch.get_rng_state())
-    names = ["images", "generator", "path length", "discriminator", "R1", "average"]
+    names = ["inputs", "images", "generator", "path length", "discriminator", "R1", "average"]
     assert list(timing.seconds) == names and min(timing.seconds.values()) > 0
     assert timing.batch_size == 4
     by_hand = cost.Timing({"generator": 1.0, "R1": 8.0}, {"generator": 1, "R1": 16}, 3, 1.0)

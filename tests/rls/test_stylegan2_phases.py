@@ -15,7 +15,6 @@ import torch.nn.functional as F
 
 from benchmarks.training_step import textbook
 from rls.runtime.errors import InputError
-from rls.runtime.streams import torch_stream
 from rls.stylegan2.architecture import Architecture, architecture_of
 from rls.stylegan2.losses import path_length_penalty, path_lengths
 from rls.stylegan2.networks import Generator
@@ -42,20 +41,17 @@ def make_trainer(**changes) -> Trainer:
     trainer.average.double()
     trainer.path_mean = torch.tensor(0.3, dtype=torch.float64)
     trainer.augment_p = 0.0
+    trainer.fill_inputs()
+    trainer.image_phase()
     return trainer
 
 
-def draws(generator: Generator, n: int, random: torch.Generator):
-    """Return z and noise maps in the order in which a phase draws them."""
-    z = torch.randn((n, generator.z_dim), generator=random).double()
-    return z, [torch.randn((n, *s[1:]), generator=random).double() for s in generator.noise_shapes]
-
-
-def plain_images(generator: Generator, z, noise):
-    """Return the images of z and the ws, computed with a weight per sample."""
+def plain_images(generator: Generator, trainer: Trainer, phase: str):
+    """Return the images and the ws of a phase's inputs, computed with a weight per sample."""
+    drawn = trainer.inputs.fake[phase]
     with textbook():
-        ws = generator.mapping(z)
-        return generator.synthesis(ws, noise), ws
+        ws = generator.mapping(drawn.z.double())
+        return generator.synthesis(ws, [noise.double() for noise in drawn.maps]), ws
 
 
 def assert_gradients(network, plain, scale=1.0):
@@ -71,9 +67,8 @@ def assert_gradients(network, plain, scale=1.0):
 def test_generator_phase():
     trainer = make_trainer()
     generator, discriminator = copy.deepcopy((trainer.generator, trainer.discriminator))
-    trainer.generator_phase(torch_stream(3, "step 0", "train_gan", CPU))
-    z, noise = draws(generator, 4, torch_stream(3, "step 0", "train_gan", CPU))
-    logits = discriminator(plain_images(generator, z, noise)[0])
+    trainer.generator_phase()
+    logits = discriminator(plain_images(generator, trainer, "generator")[0])
     torch.log1p(torch.exp(-logits)).mean().backward()
     assert_gradients(trainer.generator, generator)
     assert all(p.grad is None for p in trainer.discriminator.parameters())
@@ -83,11 +78,10 @@ def test_path_length_phase():
     """The updated mean is in the graph, as in StyleGAN2-ADA; half a batch is used."""
     trainer = make_trainer()
     generator = copy.deepcopy(trainer.generator)
-    trainer.path_length_phase(torch_stream(3, "step 0", "train_gan", CPU))
-    random = torch_stream(3, "step 0", "train_gan", CPU)
-    z, noise = draws(generator, 2, random)
-    images, ws = plain_images(generator, z, noise)
-    y = torch.randn(images.shape, generator=random).double() / 16
+    trainer.path_length_phase()
+    images, ws = plain_images(generator, trainer, "path length")
+    assert len(images) == 2
+    y = trainer.inputs.pixels.double() / 16
     (slope,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
     lengths = slope.pow(2).sum(2).mean(1).sqrt()
     mean = 0.3 + 0.01 * (lengths.mean() - 0.3)
@@ -100,10 +94,9 @@ def test_path_length_phase():
 def test_discriminator_phase():
     trainer = make_trainer()
     generator, discriminator = copy.deepcopy((trainer.generator, trainer.discriminator))
+    trainer.discriminator_phase()
     real = trainer.data.batch(0, 4, CPU)
-    trainer.discriminator_phase(real, torch_stream(3, "step 0", "train_gan", CPU))
-    z, noise = draws(generator, 4, torch_stream(3, "step 0", "train_gan", CPU))
-    fake = plain_images(generator, z, noise)[0].detach()
+    fake = plain_images(generator, trainer, "discriminator")[0].detach()
     loss = F.softplus(discriminator(fake)).mean() + F.softplus(-discriminator(real)).mean()
     loss.backward()
     assert_gradients(trainer.discriminator, discriminator)
@@ -113,9 +106,8 @@ def test_discriminator_phase():
 def test_r1_phase():
     trainer = make_trainer()
     discriminator = copy.deepcopy(trainer.discriminator)
-    real = trainer.data.batch(0, 4, CPU)
-    trainer.r1_phase(real, torch_stream(3, "step 0", "train_gan", CPU))
-    images = real.double().requires_grad_()
+    trainer.r1_phase()
+    images = trainer.data.batch(0, 4, CPU).double().requires_grad_()
     (slope,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
     (3 * 0.1 / 2 * slope.pow(2).sum((1, 2, 3)).mean()).backward()  # every 3 steps, gamma 0.1
     assert_gradients(trainer.discriminator, discriminator)
@@ -145,10 +137,9 @@ def test_the_penalty_is_least_at_equal_lengths_and_its_mean_moves_by_a_hundredth
 
 def test_the_mean_w_follows_every_phase():
     trainer = make_trainer()
-    random = torch_stream(3, "step 0", "train_gan", CPU)
     for phase in ("generator_phase", "path_length_phase"):
         before = trainer.generator.mapping.w_avg.clone()
-        getattr(trainer, phase)(random)
+        getattr(trainer, phase)()
         assert not torch.equal(before, trainer.generator.mapping.w_avg)
 
 

@@ -115,7 +115,7 @@ def test_turned_crops_at_quarter_turns_equal_rot90():
     for k in range(4):
         expected = torch.from_numpy(np.rot90(centre[k].numpy(), k, (1, 2)).copy())
         torch.testing.assert_close(turned[k], expected, atol=1e-4, rtol=0)
-    by_hand = quarter_turns(centre, np.arange(4))
+    by_hand = quarter_turns(centre, torch.arange(4))
     torch.testing.assert_close(turned, by_hand, atol=1e-4, rtol=0)
 
 

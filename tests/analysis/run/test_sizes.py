@@ -11,6 +11,7 @@ import torch
 from analysis.run.rates import Rates, kind_of
 from analysis.run.sizes import Sizes, flow_weights
 from analysis.run.values import lay_over, read_config, section_values
+from benchmarks.training_step import noise_images
 from rls.networks.pix2pix import UNet
 from rls.prior.flows import StyleFlow
 from rls.runtime.command import convert, make_settings
@@ -19,6 +20,7 @@ from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
 from rls.stylegan2.cost import META, Counter, costs, flop_per_image, n_parameters
 from rls.stylegan2.settings import Settings, fill_auto
 from rls.stylegan2.trainer import Trainer
+from rls.stylegan2.training_images import TrainingImages
 
 PAPER = read_config()
 WILDCARDS = {"assay": "translocation", "factor": "32", "degradation": "clean"}
@@ -46,6 +48,12 @@ def built(n_channels, **changes):
     return settings, architecture, closed
 
 
+def images_of(settings, n_channels):
+    """A few images of noise, whose content costs nothing."""
+    size = settings.image_size
+    return TrainingImages(*noise_images(n_channels, size, 4), size, 1)
+
+
 NETWORKS = [
     (3, {}),
     (2, {"image_size": 64, "channel_base": 2048, "channel_max": 128, "mapping_layers": 2}),
@@ -56,7 +64,7 @@ NETWORKS = [
 @pytest.mark.parametrize(("n_channels", "changes"), NETWORKS)
 def test_weights_in_closed_form_are_those_of_the_networks(n_channels, changes):
     settings, architecture, closed = built(n_channels, **changes)
-    trainer = Trainer(settings, architecture, None, META, "float32")
+    trainer = Trainer(settings, architecture, images_of(settings, n_channels), META, "float32")
     assert closed.generator_weights == n_parameters(trainer.generator)
     assert closed.discriminator_weights == n_parameters(trainer.discriminator)
 
@@ -65,13 +73,20 @@ def test_weights_in_closed_form_are_those_of_the_networks(n_channels, changes):
 @pytest.mark.parametrize("without", [{}, {"path_length_weight": 0}, {"r1_gamma": 0}])
 def test_arithmetic_in_closed_form_is_what_is_counted(n_channels, changes, without):
     settings, architecture, closed = built(n_channels, **changes, **without)
-    counted = flop_per_image(settings, costs(settings, architecture, None, "float32")) / 1e9
+    counted = (
+        flop_per_image(
+            settings, costs(settings, architecture, images_of(settings, n_channels), "float32")
+        )
+        / 1e9
+    )
     intervals = [
         np.inf if "path_length_weight" in without else settings.path_length_interval,
         np.inf if "r1_gamma" in without else settings.r1_interval,
     ]
     assert closed.training_gflop(*intervals) == pytest.approx(counted, rel=0.1)
-    generator = Trainer(settings, architecture, None, META, "float32").average
+    generator = Trainer(
+        settings, architecture, images_of(settings, n_channels), META, "float32"
+    ).average
     ws = torch.empty((1, generator.num_ws, settings.w_dim), device=META, requires_grad=True)
     noise = [torch.empty((1, *shape[1:]), device=META) for shape in generator.noise_shapes]
     with Counter() as counter:

@@ -1,0 +1,255 @@
+"""The four phases of a training step, each a function of tensors that never move.
+
+A phase takes and returns nothing. It reads the inputs of the step (``step_inputs``) and the
+weights, takes a step of an optimiser, and adds to the sums of statistics, all in place. So it runs
+directly, or is recorded once as a CUDA graph and replayed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rls.runtime.device import tensor_float32
+from rls.runtime.distributed import Processes
+from rls.runtime.streams import stream, torch_stream
+from rls.stylegan2 import augment
+from rls.stylegan2.architecture import Architecture
+from rls.stylegan2.discriminator import Discriminator
+from rls.stylegan2.losses import (
+    discriminator_loss,
+    generator_loss,
+    path_length_penalty,
+    path_lengths,
+    r1_penalty,
+)
+from rls.stylegan2.networks import Generator, Precision, SynthesisNetwork
+from rls.stylegan2.optimisation import lazy_adam
+from rls.stylegan2.settings import Settings
+from rls.stylegan2.step_inputs import FakeInputs, StepInputs
+from rls.stylegan2.training_images import TrainingImages
+
+ALONE = Processes()  # a training in one process
+# Sums over the steps since the last tick. A mean is a sum divided by the nearest count before it.
+# The tensor in the checkpoints has this order.
+STATISTICS = (
+    "steps",
+    "loss_generator",
+    "loss_discriminator",
+    "logits",
+    "r_t",
+    "r1_steps",
+    "r1",
+    "path_steps",
+    "path_length",
+    "path_penalty",
+)
+
+
+class Phases:
+    """Generator, discriminator, averaged generator, optimisers, and the phases of a step.
+
+    Arguments:
+        settings: Settings with all numbers filled in (``fill_auto``).
+        data: The training images.
+        precision: Precision of the convolutions; the averaged generator is in float32.
+        processes: This process among those of one training.
+
+    Attributes:
+        real: The real images of the step (n, c, y, x), in [-1, 1].
+        path_mean: Running mean () of the path lengths.
+        signs: Count and sum of the signs of D(real) since the last change of p.
+        sums: Sums of statistics, float64, see STATISTICS.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        architecture: Architecture,
+        data: TrainingImages,
+        device: torch.device,
+        precision: Precision,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.settings, self.data, self.device = settings, data, device
+        self.processes, self.precision = processes, precision
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(stream(settings.seed, "weights", "train_gan").integers(2**62)))
+            generator = Generator(architecture, precision)
+            discriminator = Discriminator(architecture, precision)
+        self.generator = generator.to(device)
+        self.discriminator = discriminator.to(device)
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.average.synthesis.precision = "float32"  # as load_generator returns it
+        self.discriminator.freeze(settings.freeze_discriminator)
+        self.discriminator_parameters = [
+            p for p in self.discriminator.parameters() if p.requires_grad
+        ]
+        assert settings.learning_rate is not None  # because fill_auto has set it
+        self.generator_optimizer = lazy_adam(
+            list(self.generator.parameters()),
+            settings.learning_rate,
+            settings.path_length_interval if settings.path_length_weight > 0 else None,
+        )
+        self.discriminator_optimizer = lazy_adam(
+            self.discriminator_parameters,
+            settings.learning_rate,
+            settings.r1_interval if settings.r1_gamma else None,
+        )
+        self.inputs = StepInputs(settings, self.generator, data, device, processes)
+        size = (architecture.n_channels, architecture.image_size, architecture.image_size)
+        self.real = torch.zeros((len(self.inputs.positions), *size), device=device)
+        self.path_mean = torch.zeros((), device=device)
+        self.signs = torch.zeros(2, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(len(STATISTICS), dtype=torch.float64, device=device)
+
+    def image_phase(self) -> None:
+        """Make the real images of the step."""
+        inputs = self.inputs
+        counts = inputs.crops.stored.index_select(0, inputs.positions)
+        self.real.copy_(self.data.show(counts, inputs.flips, inputs.turns))
+
+    def generator_phase(self) -> None:
+        """Update the generator by its adversarial loss."""
+        self._train_discriminator(False)
+        fake, _ = self._fake(self.inputs.fake["generator"])
+        loss = generator_loss(self.discriminator(self._augmented(fake, "generator")))
+        self._update(self.generator_optimizer, loss)
+        self._train_discriminator(True)
+        self._add(steps=1, loss_generator=loss.detach())
+
+    def path_length_phase(self) -> None:
+        """Update the generator by the path-length penalty."""
+        settings = self.settings
+        with self._in_float32(self.generator.synthesis):
+            images, ws = self._fake(self.inputs.fake["path length"])
+            lengths = path_lengths(images, ws, self.inputs.pixels, create_graph=True)
+            penalty, mean = path_length_penalty(lengths, self.path_mean, self.processes.mean)
+            scale = settings.path_length_weight * settings.path_length_interval
+            # The term of weight 0 gives every parameter a gradient, so that all moments of Adam
+            # decay.
+            self._update(
+                self.generator_optimizer, penalty.mean() * scale + 0 * images[:, 0, 0, 0].mean()
+            )
+        self.path_mean.copy_(mean.detach())
+        self._add(
+            path_steps=1, path_length=lengths.detach().mean(), path_penalty=penalty.detach().mean()
+        )
+
+    def discriminator_phase(self) -> None:
+        """Update the discriminator by its adversarial loss.
+
+        Generated and real images alternate in one pass where no group of the minibatch standard
+        deviation mixes them: image i belongs to group i mod (n / g), so that each group has images
+        of one kind, as in two separate passes.
+        """
+        with torch.no_grad():
+            fake, _ = self._fake(self.inputs.fake["discriminator"])
+        fake, real = self._augmented(fake, "generated"), self._augmented(self.real, "real")
+        if len(real) >= self.settings.mbstd_group_size:
+            logits = self.discriminator(torch.stack([fake, real], dim=1).flatten(0, 1))
+            fake_logits, real_logits = logits[0::2], logits[1::2]
+        else:
+            fake_logits, real_logits = self.discriminator(fake), self.discriminator(real)
+        loss = discriminator_loss(fake_logits, real_logits)
+        self._update(self.discriminator_optimizer, loss)
+        self._add_signs(real_logits)
+        self._add(loss_discriminator=loss.detach())
+
+    def r1_phase(self) -> None:
+        """Update the discriminator by the R1 penalty."""
+        settings = self.settings
+        assert settings.r1_gamma is not None  # because fill_auto has set it
+        with self._in_float32(self.discriminator):
+            images = self.real.detach().requires_grad_()
+            logits = self.discriminator(self._augmented(images, "R1"))
+            penalty = r1_penalty(logits, images).mean()
+            scale = settings.r1_gamma / 2 * settings.r1_interval
+            self._update(self.discriminator_optimizer, penalty * scale + 0 * logits.mean())
+        self._add_signs(logits)
+        self._add(r1_steps=1, r1=penalty.detach())
+
+    def start_path_mean(self) -> None:
+        """Set the running mean to the mean path length of one batch of the present generator.
+
+        If it started from 0, as in a new training, the penalty would at first pull the lengths of a
+        trained generator to 0. Nothing else changes.
+        """
+        if self.settings.path_length_weight == 0:
+            return
+        generator, rows = self.generator, self.processes.rows
+        n, w_mean = self.settings.batch_size, generator.w_mean.clone()
+        random = torch_stream(self.settings.seed, "path mean", "train_gan", self.device)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, device=self.device, generator=random)
+
+        z = normal(n, generator.z_dim)
+        maps = [normal(n, *shape[1:])[rows] for shape in generator.noise_shapes]
+        with self._in_float32(generator.synthesis):
+            images, ws = self._fake(FakeInputs(z, None, self.inputs.fake["generator"].from_z, maps))
+            pixels = normal(n, *images.shape[1:])[rows]
+            lengths = path_lengths(images, ws, pixels, create_graph=False)
+        generator.w_mean.copy_(w_mean)
+        self.path_mean.copy_(self.processes.mean(lengths.mean()))
+
+    @contextlib.contextmanager
+    def _in_float32(self, network: SynthesisNetwork | Discriminator) -> Iterator[None]:
+        """Run ``network`` in float32, because second derivatives in bfloat16 are too coarse.
+
+        Beside bfloat16 a GPU may round the factors of its convolutions to TF32, with 10 bits of
+        mantissa where bfloat16 has 7. The penalties are rare, so float32 costs little on a CPU.
+        """
+        before, network.precision = network.precision, "float32"
+        try:
+            with tensor_float32(self.precision == "bfloat16"):
+                yield
+        finally:
+            network.precision = before
+
+    def _fake(self, inputs: FakeInputs) -> tuple[Tensor, Tensor]:
+        """Return the generated images and their ws, the rows of this process.
+
+        Each phase updates the mean w, as in the reference. The mapping network sees the joint batch
+        of all processes, so that the mean is over all of them.
+        """
+        network, rows = self.generator, self.processes.rows
+        ws = network.mapping(inputs.z, update_average=True)
+        if inputs.other_z is not None:
+            ws = torch.where(inputs.from_z[:, None], ws, network.mapping(inputs.other_z))
+        ws = ws[rows]
+        return network.synthesis(ws, inputs.maps), ws
+
+    def _augmented(self, images: Tensor, use: str) -> Tensor:
+        """Return the images, augmented by the draws for this use."""
+        if not self.inputs.augmented:
+            return images
+        return augment.apply(images, self.inputs.draws[use])
+
+    def _update(self, optimizer: torch.optim.Adam, loss: Tensor) -> None:
+        """Take a step of the optimiser, with gradients averaged over processes."""
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.processes.average_gradients(optimizer.param_groups[0]["params"])
+        optimizer.step()
+
+    def _train_discriminator(self, on: bool) -> None:
+        """Switch the gradients of the discriminator's trained parameters on or off."""
+        for parameter in self.discriminator_parameters:
+            parameter.requires_grad_(on)
+
+    def _add(self, **values: float | Tensor) -> None:
+        """Add to the sums of statistics."""
+        for name, value in values.items():
+            self.sums[STATISTICS.index(name)].add_(value)
+
+    def _add_signs(self, real_logits: Tensor) -> None:
+        """Add the signs of D(real) to the statistics and, if p is adaptive, to those for p."""
+        signs = real_logits.detach().sign().sum()
+        self._add(logits=len(real_logits), r_t=signs)
+        if self.settings.adaptive:
+            self.signs += torch.stack([torch.full_like(signs, len(real_logits)), signs])
