@@ -136,7 +136,6 @@ class SynthesisLayer(nn.Module):
             weight,
             self.affine(w),
             up=self.up,
-            kernel=self.resample_filter,
             squares=squares,
             gain=gain,
             bias=self.bias * gain,
@@ -199,7 +198,7 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, ws[0], noise[0])
         x = self.conv1(x, ws[-2], noise[-1])
         y = self.torgb(x, ws[-1])
-        return x, y if image is None else upsample2d(image, self.resample_filter) + y
+        return x, y if image is None else upsample2d(image) + y
 
 
 class SynthesisNetwork(nn.Module):
