@@ -24,6 +24,7 @@ from torch import Tensor
 
 from rls.search.optimisers import Variables
 from rls.stylegan2.convolution import convolve, convolve_transposed
+from rls.stylegan2.fir import low_pass
 from rls.stylegan2.networks import (
     Precision,
     SynthesisBlock,
@@ -32,7 +33,7 @@ from rls.stylegan2.networks import (
     ToRGBLayer,
     convolution_dtype,
 )
-from rls.stylegan2.operators import leaky, square_sum, upfirdn2d, upsample2d
+from rls.stylegan2.operators import leaky, square_sum, upsample2d
 
 
 def filter_counts(synthesis: SynthesisNetwork) -> list[int]:
@@ -75,7 +76,7 @@ def synthesise(
             x = _convolution(layer, x, latents[first + i], noise[first + i])
         first += block.n_convolutions
         y = _to_rgb(block.torgb, x, latents[first])
-        image = y if image is None else upsample2d(image, block.resample_filter) + y
+        image = y if image is None else upsample2d(image) + y
     assert image is not None  # Every network has a block of 4 px.
     return image
 
@@ -97,7 +98,7 @@ def _convolution(layer: SynthesisLayer, x: Tensor, w: Tensor, noise: Tensor) -> 
     if layer.up:
         kernels = kernels.transpose(1, 2).reshape(n * n_in, n_out, *kernels.shape[3:])
         x = convolve_transposed(x, kernels, stride=2, groups=n)
-        x = upfirdn2d(x, layer.resample_filter, padding=(1, 1, 1, 1), gain=4.0)
+        x = low_pass(x, pad=1, gain=4.0)
     else:
         x = convolve(x, kernels.flatten(0, 1), padding=1, groups=n)
     x = x.reshape(n, n_out, *x.shape[2:])

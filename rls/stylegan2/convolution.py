@@ -9,6 +9,9 @@ own second derivative of a grouped convolution works group by group, and compute
 FIR filters that nobody needs. Its first derivative with respect to the weights has half the speed
 of the others on CPUs without AVX-512 when activations are channels last; here it is a few matrix
 products.
+
+``torch.compile`` refuses autograd functions that have a forward derivative. In compiled functions
+torch's own convolutions take their place.
 """
 
 from __future__ import annotations
@@ -253,6 +256,8 @@ def convolve(
     It can be differentiated any number of times in reverse mode with respect to x, w and bias, and
     once in forward mode.
     """
+    if torch.compiler.is_compiling():
+        return F.conv2d(x, w, bias, stride, padding, groups=groups)
     size, kernel = (x.shape[2], x.shape[3]), (w.shape[2], w.shape[3])
     return _Convolution.apply(x, w, bias, _Shape(size, kernel, stride, padding, groups))
 
@@ -261,6 +266,8 @@ def convolve_transposed(
     g: Tensor, w: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> Tensor:
     """Convolve as conv_transpose2d: (n, i, y, x), (i, o / groups, k, k) -> (n, o, y', x')."""
+    if torch.compiler.is_compiling():
+        return F.conv_transpose2d(g, w, None, stride, padding, groups=groups)
     kernel = (w.shape[2], w.shape[3])
     height, width = (
         (n - 1) * stride - 2 * padding + k for n, k in zip(g.shape[2:], kernel, strict=True)

@@ -113,7 +113,7 @@ class SynthesisLayer(nn.Module):
 
     def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return the weight in ``dtype`` and its sums of squares, cached while it is frozen."""
-        if self.weight.requires_grad:
+        if self.weight.requires_grad or torch.compiler.is_compiling():
             return self.weight.to(dtype), square_sum(self.weight)
         key = (self.weight.data_ptr(), self.weight._version, dtype)
         if self._frozen is None or self._frozen[0] != key:
@@ -136,7 +136,6 @@ class SynthesisLayer(nn.Module):
             weight,
             self.affine(w),
             up=self.up,
-            kernel=self.resample_filter,
             squares=squares,
             gain=gain,
             bias=self.bias * gain,
@@ -160,7 +159,13 @@ class ToRGBLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Return the image (n, out, y, x) of features x (n, in, y, x) and style w (n, w_dim)."""
         styles = self.affine(w, gain=self.weight_gain)
-        y = convolve(x.to(styles.dtype) * styles[:, :, None, None], self.weight, self.bias)
+        if torch.compiler.is_compiling():
+            # One pass over x in its own dtype, which the compiler makes of the sums.
+            kernels = (styles[:, None] * self.weight[:, :, 0, 0])[..., None, None].unbind(dim=1)
+            y = torch.stack([(x * kernel).sum(dim=1) for kernel in kernels], dim=1)
+            y = y + self.bias[:, None, None]
+        else:
+            y = convolve(x.to(styles.dtype) * styles[:, :, None, None], self.weight, self.bias)
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
@@ -199,7 +204,7 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, ws[0], noise[0])
         x = self.conv1(x, ws[-2], noise[-1])
         y = self.torgb(x, ws[-1])
-        return x, y if image is None else upsample2d(image, self.resample_filter) + y
+        return x, y if image is None else upsample2d(image) + y
 
 
 class SynthesisNetwork(nn.Module):

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rls.stylegan2.convolution import convolve, convolve_transposed
+from rls.stylegan2.fir import FILTER_TAPS, insert_zeros, low_pass
 
-FILTER_TAPS = (1, 3, 3, 1)  # the binomial low pass of StyleGAN2
 LEAK = 0.2  # slope of the leaky ReLU below 0
 MEMORY_FORMAT = torch.channels_last  # the fastest layout of activations and convolution weights
 _ROOT_2 = math.sqrt(2)
@@ -52,12 +52,10 @@ def upfirdn2d(
         flip: Whether the kernel is applied as a correlation and not as a convolution.
         gain: Factor of the output.
     """
-    n, c, height, width = x.shape
+    c = x.shape[1]
     if kernel.ndim == 1:
         kernel = torch.outer(kernel, kernel)
-    if up > 1:
-        x = F.pad(x.reshape(n, c, height, 1, width, 1), (0, up - 1, 0, 0, 0, up - 1))
-        x = x.reshape(n, c, height * up, width * up)
+    x = insert_zeros(x, up)
     left, right, top, bottom = padding
     symmetric = left == right == top == bottom and left >= 0
     if not symmetric:
@@ -67,19 +65,27 @@ def upfirdn2d(
     return convolve(x, kernel, stride=down, padding=left if symmetric else 0, groups=c)
 
 
-def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
+def upsample2d(x: Tensor, kernel: Tensor | None = None) -> Tensor:
     """Return x (n, c, y, x) at twice the size (n, c, 2y, 2x): zero insertion and FIR filter.
 
-    The brightness is kept. The kernel has an even side.
+    The brightness is kept. The kernel has an even side; None is the standard filter, for which
+    there are faster implementations.
     """
+    if kernel is None:
+        return low_pass(x, up=2, pad=2, gain=4.0)
     k, c = kernel.shape[-1], x.shape[1]
     # A transposed convolution computes the same sum without the inserted zeros.
     weight = (kernel * 4.0).to(x.dtype).expand(c, 1, k, k)
     return convolve_transposed(x, weight, stride=2, padding=k // 2 - 1, groups=c)
 
 
-def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """Return x (n, c, y, x) at half the size (n, c, y/2, x/2), after the FIR low pass."""
+def downsample2d(x: Tensor, kernel: Tensor | None = None) -> Tensor:
+    """Return x (n, c, y, x) at half the size (n, c, y/2, x/2), after the FIR low pass.
+
+    The kernel None is the standard filter.
+    """
+    if kernel is None:
+        return low_pass(x, down=2, pad=1)
     k = kernel.shape[-1]
     before, after = (k - 1) // 2, (k - 2) // 2
     return upfirdn2d(x, kernel, down=2, padding=(before, after, before, after))
@@ -115,6 +121,7 @@ def modulated_conv2d(
         styles: (n, i), float32.
         demodulate: Whether to normalise per output.
         up: Whether the result has twice the size, low-passed by ``kernel``.
+        kernel: FIR kernel (k, k) of the low pass; None is the standard filter.
         squares: ``square_sum(weight)`` (o, i), where it is known.
         gain: Factor of the result.
         bias: (o,), added after the gain.
@@ -128,8 +135,6 @@ def modulated_conv2d(
     x = x * styles.to(x.dtype)[:, :, None, None]
     weight = weight.to(x.dtype)
     if up:
-        if kernel is None:
-            raise ValueError("Found no FIR kernel, expected one: upsampling needs it.")
         x = upsampled_convolution(x, weight, kernel)
     else:
         x = convolve(x, weight, padding=weight.shape[-1] // 2)
@@ -140,23 +145,30 @@ def modulated_conv2d(
     return x * factor if bias is None else torch.addcmul(bias, x, factor)
 
 
-def upsampled_convolution(x: Tensor, weight: Tensor, kernel: Tensor) -> Tensor:
+def upsampled_convolution(x: Tensor, weight: Tensor, kernel: Tensor | None = None) -> Tensor:
     """Insert zeros, convolve and apply the FIR low pass: (n, i, y, x) -> (n, o, 2y, 2x)."""
-    k, centre = kernel.shape[-1], weight.shape[-1] // 2
+    centre = weight.shape[-1] // 2
     x = convolve_transposed(x, weight.transpose(0, 1), stride=2)
+    if kernel is None:
+        return low_pass(x, pad=2 - centre, gain=4.0)
+    k = kernel.shape[-1]
     before, after = (k + 1) // 2 - centre, (k - 2) // 2 - centre + 1
     return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=4.0)
 
 
 def downsampled_convolution(
-    x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None
+    x: Tensor, weight: Tensor, kernel: Tensor | None = None, bias: Tensor | None = None
 ) -> Tensor:
     """Apply the FIR low pass and convolve with stride 2: (n, i, y, x) -> (n, o, y/2, x/2)."""
-    if weight.shape[-1] == 1:
+    centre = weight.shape[-1] // 2
+    if centre == 0:
         return convolve(downsample2d(x, kernel), weight, bias)
-    k, centre = kernel.shape[-1], weight.shape[-1] // 2
-    before, after = (k - 1) // 2 + centre, (k - 2) // 2 + centre
-    x = upfirdn2d(x, kernel, padding=(before, after, before, after))
+    if kernel is None:
+        x = low_pass(x, pad=1 + centre)
+    else:
+        k = kernel.shape[-1]
+        before, after = (k - 1) // 2 + centre, (k - 2) // 2 + centre
+        x = upfirdn2d(x, kernel, padding=(before, after, before, after))
     return convolve(x, weight, bias, stride=2)
 
 
@@ -214,6 +226,9 @@ class Conv2dLayer(nn.Module):
 
     It maps (n, in, y, x) to (n, out, y', x') with y' = y, 2y (up) or y/2 (down), and computes in
     the dtype of x.
+
+    Attributes:
+        resample_filter: The standard filter, for files in NVlabs' layout; nothing computes with it.
     """
 
     resample_filter: Tensor
@@ -245,10 +260,10 @@ class Conv2dLayer(nn.Module):
         bias = None if self.bias is None else (self.bias * gain_of_activation).to(x.dtype)
         clamp = None if self.clamp is None else self.clamp * gain
         if self.up:
-            x = upsampled_convolution(x, weight, self.resample_filter)
+            x = upsampled_convolution(x, weight)
             x = x if bias is None else x + bias[:, None, None]
         elif self.down:
-            x = downsampled_convolution(x, weight, self.resample_filter, bias)
+            x = downsampled_convolution(x, weight, bias=bias)
         else:
             x = convolve(x, weight, bias, padding=weight.shape[-1] // 2)
         if self.activation == "lrelu":
