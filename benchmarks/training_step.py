@@ -97,7 +97,7 @@ class TextbookTrainer(Trainer):
 
     def discriminator_phase(self) -> None:
         with torch.no_grad():
-            fake, _ = self._fake(self.inputs.fake["discriminator"])
+            fake = self._fake("discriminator", self.networks.synthesis_alone)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         fake_logits = self.discriminator(self._augmented(fake, "generated"))
         F.softplus(fake_logits).mean().backward()

@@ -28,35 +28,65 @@ def discriminator_loss(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
 
 
 def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
-    """Return |grad_x D(x)|^2 per image (n,), summed over channels and pixels; differentiable.
-
-    The loss is gamma/2 times its mean (Mescheder et al. 2018, Eq. 9). Where it is applied only
-    every k steps, it is multiplied by k (lazy regularisation, StyleGAN2, section 3.1).
+    """Return |grad_x D(x)|^2 per image (n,), differentiable; see :func:`squared_norms`.
 
     Arguments:
         real_logits: D(x) (n, 1).
         real_images: x (n, c, y, x), which must require gradients.
     """
+    return squared_norms(image_gradient(real_logits, real_images))
+
+
+def image_gradient(logits: Tensor, images: Tensor) -> Tensor:
+    """Return grad_x D(x) (n, c, y, x), differentiable, for D(x) (n, 1) and x (n, c, y, x)."""
     with only_image_gradients():
-        (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
+        (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient
+
+
+def squared_norms(gradient: Tensor) -> Tensor:
+    """Return the R1 penalty per image (n,) of grad_x D(x): its squares, summed.
+
+    The loss is gamma/2 times its mean (Mescheder et al. 2018, Eq. 9). Where it is applied only
+    every k steps, it is multiplied by k (lazy regularisation, StyleGAN2, section 3.1).
+    """
     return gradient.square().sum(dim=(1, 2, 3))
 
 
 def path_lengths(images: Tensor, ws: Tensor, noise: Tensor, *, create_graph: bool) -> Tensor:
-    """Return |J^T y| per image (n,): the root of the mean over styles of the sum over w_dim.
+    """Return |J^T y| per image (n,); see :func:`path_gradient` for the arguments."""
+    return mean_norms(path_gradient(images, ws, noise, create_graph=create_graph))
 
-    Here y is noise / sqrt(height * width), so that the length does not depend on the resolution
-    (StyleGAN2, section 3.2 and Eq. 4).
+
+def path_gradient(images: Tensor, ws: Tensor, noise: Tensor, *, create_graph: bool) -> Tensor:
+    """Return J^T y (n, num_ws, w_dim).
 
     Arguments:
         images: (n, c, y, x), made from ``ws``.
         ws: (n, num_ws, w_dim), which must require gradients.
-        noise: Standard normal numbers in the shape of ``images``.
-        create_graph: Whether the lengths can be differentiated.
+        noise: Standard normal numbers in the shape of ``images``, from which y is scaled.
+        create_graph: Whether the result can be differentiated.
     """
-    y = noise / math.sqrt(images.shape[2] * images.shape[3])
     with only_image_gradients():
-        (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=create_graph)
+        along = (images * scaled_noise(noise)).sum()
+        (gradient,) = torch.autograd.grad(along, ws, create_graph=create_graph)
+    return gradient
+
+
+def scaled_noise(noise: Tensor) -> Tensor:
+    """Return y = noise / sqrt(height * width), so that lengths do not depend on the resolution.
+
+    Source: StyleGAN2, section 3.2 and Eq. 4.
+    """
+    return noise / math.sqrt(noise.shape[2] * noise.shape[3])
+
+
+def mean_norms(gradient: Tensor) -> Tensor:
+    """Return the path lengths (n,): the root of the mean over styles of the sum over w_dim.
+
+    Arguments:
+        gradient: J^T y (n, num_ws, w_dim).
+    """
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()
 
 

@@ -23,10 +23,12 @@ from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.losses import (
     discriminator_loss,
     generator_loss,
+    mean_norms,
     path_length_penalty,
     path_lengths,
-    r1_penalty,
+    squared_norms,
 )
+from rls.stylegan2.network_uses import Networks, Synthesis
 from rls.stylegan2.networks import Generator, Precision, SynthesisNetwork
 from rls.stylegan2.optimisation import lazy_adam
 from rls.stylegan2.settings import Settings
@@ -100,6 +102,7 @@ class Phases:
             settings.learning_rate,
             settings.r1_interval if settings.r1_gamma else None,
         )
+        self.networks = Networks(self.generator, self.discriminator)
         self.inputs = StepInputs(settings, self.generator, data, device, processes)
         size = (architecture.n_channels, architecture.image_size, architecture.image_size)
         self.real = torch.zeros((len(self.inputs.positions), *size), device=device)
@@ -115,63 +118,81 @@ class Phases:
 
     def generator_phase(self) -> None:
         """Update the generator by its adversarial loss."""
-        self._train_discriminator(False)
-        fake, _ = self._fake(self.inputs.fake["generator"])
-        loss = generator_loss(self.discriminator(self._augmented(fake, "generator")))
+        self.train_discriminator(False)
+        loss = self.generator_loss()
         self._update(self.generator_optimizer, loss)
-        self._train_discriminator(True)
+        self.train_discriminator(True)
         self._add(steps=1, loss_generator=loss.detach())
 
     def path_length_phase(self) -> None:
         """Update the generator by the path-length penalty."""
-        settings = self.settings
-        with self._in_float32(self.generator.synthesis):
-            images, ws = self._fake(self.inputs.fake["path length"])
-            lengths = path_lengths(images, ws, self.inputs.pixels, create_graph=True)
-            penalty, mean = path_length_penalty(lengths, self.path_mean, self.processes.mean)
-            scale = settings.path_length_weight * settings.path_length_interval
-            # The term of weight 0 gives every parameter a gradient, so that all moments of Adam
-            # decay.
-            self._update(
-                self.generator_optimizer, penalty.mean() * scale + 0 * images[:, 0, 0, 0].mean()
-            )
-        self.path_mean.copy_(mean.detach())
-        self._add(
-            path_steps=1, path_length=lengths.detach().mean(), path_penalty=penalty.detach().mean()
-        )
+        loss, lengths, penalty, mean = self.path_length_loss()
+        self._update(self.generator_optimizer, loss)
+        self.path_mean.copy_(mean)
+        self._add(path_steps=1, path_length=lengths.mean(), path_penalty=penalty.mean())
 
     def discriminator_phase(self) -> None:
-        """Update the discriminator by its adversarial loss.
-
-        Generated and real images alternate in one pass where no group of the minibatch standard
-        deviation mixes them: image i belongs to group i mod (n / g), so that each group has images
-        of one kind, as in two separate passes.
-        """
-        with torch.no_grad():
-            fake, _ = self._fake(self.inputs.fake["discriminator"])
-        fake, real = self._augmented(fake, "generated"), self._augmented(self.real, "real")
-        if len(real) >= self.settings.mbstd_group_size:
-            logits = self.discriminator(torch.stack([fake, real], dim=1).flatten(0, 1))
-            fake_logits, real_logits = logits[0::2], logits[1::2]
-        else:
-            fake_logits, real_logits = self.discriminator(fake), self.discriminator(real)
-        loss = discriminator_loss(fake_logits, real_logits)
+        """Update the discriminator by its adversarial loss."""
+        loss, real_logits = self.discriminator_loss()
         self._update(self.discriminator_optimizer, loss)
         self._add_signs(real_logits)
         self._add(loss_discriminator=loss.detach())
 
     def r1_phase(self) -> None:
         """Update the discriminator by the R1 penalty."""
+        loss, logits, penalty = self.r1_loss()
+        self._update(self.discriminator_optimizer, loss)
+        self._add_signs(logits)
+        self._add(r1_steps=1, r1=penalty)
+
+    def generator_loss(self) -> Tensor:
+        """Return the generator's adversarial loss."""
+        fake = self._fake("generator", self.networks.synthesis)
+        return generator_loss(self.networks.frozen_logits(self._augmented(fake, "generator")))
+
+    def path_length_loss(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the weighted path-length penalty; and lengths, penalties and the new mean."""
+        settings = self.settings
+        inputs = self.inputs.fake["path length"]
+        with self._in_float32(self.generator.synthesis):
+            ws = self._styles(inputs)
+            gradient, images = self.networks.path_gradient(ws, inputs.maps, self.inputs.pixels)
+            lengths = mean_norms(gradient)
+            penalty, mean = path_length_penalty(lengths, self.path_mean, self.processes.mean)
+        scale = settings.path_length_weight * settings.path_length_interval
+        # The term of weight 0 gives every parameter a gradient, so that all moments of Adam decay.
+        loss = penalty.mean() * scale + 0 * images[:, 0, 0, 0].mean()
+        return loss, lengths.detach(), penalty.detach(), mean.detach()
+
+    def discriminator_loss(self) -> tuple[Tensor, Tensor]:
+        """Return the discriminator's adversarial loss, and D(real).
+
+        Generated and real images alternate in one pass where no group of the minibatch standard
+        deviation mixes them: image i belongs to group i mod (n / g), so that each group has images
+        of one kind, as in two separate passes.
+        """
+        with torch.no_grad():
+            fake = self._fake("discriminator", self.networks.synthesis_alone)
+        fake, real = self._augmented(fake, "generated"), self._augmented(self.real, "real")
+        if len(real) >= self.settings.mbstd_group_size:
+            logits = self.networks.logits(torch.stack([fake, real], dim=1).flatten(0, 1))
+            fake_logits, real_logits = logits[0::2], logits[1::2]
+        else:
+            fake_logits, real_logits = self.networks.logits(fake), self.networks.logits(real)
+        return discriminator_loss(fake_logits, real_logits), real_logits
+
+    def r1_loss(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weighted R1 penalty; and D(real) and the penalty."""
         settings = self.settings
         assert settings.r1_gamma is not None  # because fill_auto has set it
         with self._in_float32(self.discriminator):
             images = self.real.detach().requires_grad_()
-            logits = self.discriminator(self._augmented(images, "R1"))
-            penalty = r1_penalty(logits, images).mean()
+            gradient, logits = self.networks.r1_gradient(
+                images, lambda images: self._augmented(images, "R1")
+            )
+            penalty = squared_norms(gradient).mean()
             scale = settings.r1_gamma / 2 * settings.r1_interval
-            self._update(self.discriminator_optimizer, penalty * scale + 0 * logits.mean())
-        self._add_signs(logits)
-        self._add(r1_steps=1, r1=penalty.detach())
+        return penalty * scale + 0 * logits.mean(), logits, penalty.detach()
 
     def start_path_mean(self) -> None:
         """Set the running mean to the mean path length of one batch of the present generator.
@@ -182,7 +203,7 @@ class Phases:
         if self.settings.path_length_weight == 0:
             return
         generator, rows = self.generator, self.processes.rows
-        n, w_mean = self.settings.batch_size, generator.w_mean.clone()
+        n = self.settings.batch_size
         random = torch_stream(self.settings.seed, "path mean", "train_gan", self.device)
 
         def normal(*shape: int) -> Tensor:
@@ -190,11 +211,11 @@ class Phases:
 
         z = normal(n, generator.z_dim)
         maps = [normal(n, *shape[1:])[rows] for shape in generator.noise_shapes]
+        pixels = normal(n, *self.real.shape[1:])[rows]
         with self._in_float32(generator.synthesis):
-            images, ws = self._fake(FakeInputs(z, None, self.inputs.fake["generator"].from_z, maps))
-            pixels = normal(n, *images.shape[1:])[rows]
+            ws = generator.mapping(z)[rows]
+            images = generator.synthesis(ws, maps)
             lengths = path_lengths(images, ws, pixels, create_graph=False)
-        generator.w_mean.copy_(w_mean)
         self.path_mean.copy_(self.processes.mean(lengths.mean()))
 
     @contextlib.contextmanager
@@ -211,18 +232,22 @@ class Phases:
         finally:
             network.precision = before
 
-    def _fake(self, inputs: FakeInputs) -> tuple[Tensor, Tensor]:
-        """Return the generated images and their ws, the rows of this process.
+    def _fake(self, phase: str, synthesis: Synthesis) -> Tensor:
+        """Return the generated images of a phase, the rows of this process."""
+        inputs = self.inputs.fake[phase]
+        return synthesis(self._styles(inputs), inputs.maps)
+
+    def _styles(self, inputs: FakeInputs) -> Tensor:
+        """Return the ws of generated images, the rows of this process.
 
         Each phase updates the mean w, as in the reference. The mapping network sees the joint batch
         of all processes, so that the mean is over all of them.
         """
-        network, rows = self.generator, self.processes.rows
-        ws = network.mapping(inputs.z, update_average=True)
+        mapping = self.generator.mapping
+        ws = mapping(inputs.z, update_average=True)
         if inputs.other_z is not None:
-            ws = torch.where(inputs.from_z[:, None], ws, network.mapping(inputs.other_z))
-        ws = ws[rows]
-        return network.synthesis(ws, inputs.maps), ws
+            ws = torch.where(inputs.from_z[:, None], ws, mapping(inputs.other_z))
+        return ws[self.processes.rows]
 
     def _augmented(self, images: Tensor, use: str) -> Tensor:
         """Return the images, augmented by the draws for this use."""
@@ -237,7 +262,7 @@ class Phases:
         self.processes.average_gradients(optimizer.param_groups[0]["params"])
         optimizer.step()
 
-    def _train_discriminator(self, on: bool) -> None:
+    def train_discriminator(self, on: bool) -> None:
         """Switch the gradients of the discriminator's trained parameters on or off."""
         for parameter in self.discriminator_parameters:
             parameter.requires_grad_(on)
