@@ -26,6 +26,7 @@ from rls.runtime.checkpoint import (
 )
 from rls.runtime.errors import InputError
 from rls.runtime.siblings import named, read_identity
+from rls.stylegan2.operators import MEMORY_FORMAT
 from rls.stylegan2.training_identity import unlike
 
 KIND = "training_state"
@@ -69,7 +70,7 @@ def pack(folder: Path, output: Path) -> tuple[list[Path], dict[str, Any]]:
         "identity": read_identity(folder)[0],
         MACHINE: payload.get(MACHINE),
         "values": values,
-        "rows": payload["rows"],
+        "rows": json.dumps(payload["rows"]),  # as text, which keeps the order of its columns
         "whole_digest": tensors_digest(tensors),
     }
     parts = split(tensors, FILE_BYTES - SPARE_BYTES - len(json.dumps(header)))
@@ -150,6 +151,8 @@ def unflatten(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> dict[
             inner = inner.setdefault(int(step) if step.isdecimal() else step, {})
         if key == ROUNDED:
             value = value.float()
+            if value.ndim == 4:  # The fused Adam misreads moments in another layout than weights.
+                value = value.contiguous(memory_format=MEMORY_FORMAT)
             inner[LEFT_OUT] = torch.zeros_like(value)
         inner[key] = value
     return state
@@ -184,7 +187,7 @@ def continue_from(folder: Path | None, state: StateFolder) -> None:
         step,
         {
             "trainer": payload,
-            "rows": header["rows"],
+            "rows": json.loads(header["rows"]),
             MACHINE: header[MACHINE] or state.machine,
         },
     )
