@@ -84,12 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             refuse_earlier(args.state, NAME, known)
         machine = {**computed_on(device), "precision": precision, "processes": processes.count}
         with StateFolder(
-            args.state,
-            NAME,
-            known,
-            writes=processes.is_first,
-            output=args.output,
-            machine=machine,
+            args.state, NAME, known, writes=processes.is_first, output=args.output, machine=machine
         ) as state:
             continue_from(args.continue_from, state)
             processes.wait()
