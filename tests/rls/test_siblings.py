@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+from rls import measure_trust
+from rls.networks import classifier_settings as classifier
+from rls.networks import pix2pix_settings as pix2pix
+from rls.prior import settings as prior
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.siblings import differences, read_identity
+from rls.stylegan2 import settings as train_gan
 
 DIGEST = "0123456789abcdef0123456789abcdef"
 
@@ -95,3 +101,11 @@ def test_a_state_of_another_machine_goes_on_and_says_so(tmp_path, capsys):
         "training that had stayed\n"
     )
     assert load(2) == ({"w": 2}, "")
+
+
+def test_no_settings_that_name_a_state_hold_the_machine():
+    lists = (train_gan.MAY_CHANGE, prior.MAY_CHANGE, pix2pix.MAY_CHANGE, classifier.MAY_CHANGE)
+    assert all({"device", "threads"} <= set(names) for names in lists)
+    values = {field.name: 1 for field in dataclasses.fields(measure_trust.Settings)}
+    names = set(measure_trust.Settings(**values).identity())
+    assert names == values.keys() - {"device", "threads"}
