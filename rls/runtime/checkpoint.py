@@ -108,7 +108,7 @@ class StateFolder:
     The folder's name holds a digest of everything that determines the result, so that changed
     settings start afresh and the same settings resume. The total length does not belong in
     ``identity``: without it, a longer training resumes a shorter one. A computation that begins
-    anew beside an unfinished or longer-lived state of the same output says what differs.
+    anew beside an older state of the same output says what differs.
 
     In a run of Snakemake (RLS_RUN is set) a computation that failed twice with the same error and
     no progress between is not tried a third time, because retries are for faults that another

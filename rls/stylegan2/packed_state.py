@@ -178,8 +178,8 @@ def continue_from(folder: Path | None, state: StateFolder) -> None:
     newest = max((checkpoint_step(path) for path in checkpoints(state.folder)), default=-1)
     if newest >= step:
         print(
-            f"{state.name}: {folder} is at step {step} and {state.folder} at {newest}, which is "
-            "not less: goes on from there",
+            f"{state.name}: {state.folder} is at step {newest} and goes on; {folder} is at "
+            f"step {step}, which is no further",
             flush=True,
         )
         return

@@ -103,7 +103,7 @@ def test_the_further_of_file_and_checkpoint_goes_on(cells, tmp_path, capsys):
     trained(cells, tmp_path / "there", *more, **LONG)
     assert "goes on at 0.06 kimg" in capsys.readouterr().out
     again = trained(cells, tmp_path / "there", *more, **LONG)
-    assert "m is at step 15 and" in capsys.readouterr().out
+    assert "m is at step 15, which is no further" in capsys.readouterr().out
     assert_equal(again, weights_in(tmp_path / "there"))
 
 
@@ -170,6 +170,10 @@ def test_files_of_the_small_networks_are_under_12_mb(tmp_path, model):
     assert len(files) <= 2 and max(file.stat().st_size for file in files) < FILE_BYTES
     found, packed = unpack(tmp_path / "m")
     assert packed["rows"] == json.dumps(rows)
+    if len(files) > 1:
+        files[1].rename(tmp_path / "elsewhere")
+        with pytest.raises(InputError, match="2-of-2"):
+            unpack(tmp_path / "m")
     old, new = flattened(state), flattened(found)
     assert old.keys() == new.keys()
     for name, value in old.items():
