@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.prior.fitting import fit_flow, measure_fit, split_styles
     from rls.prior.flows import write_flow
     from rls.runtime.checkpoint import StateFolder, identity
-    from rls.runtime.device import choose_device
+    from rls.runtime.device import choose_device, computed_on
 
     device = choose_device(settings.device, settings.threads)
     tensors, header = read_weights(args.styles, kind="styles")
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         flush=True,
     )
     known = identity(settings, MAY_CHANGE, styles=header["digest"])
-    with StateFolder(args.state, "fit_flow", known) as state:
+    machine = computed_on(device)
+    with StateFolder(args.state, "fit_flow", known, output=args.output, machine=machine) as state:
         fit = fit_flow(train, validation, settings, state)
         facts = measure_fit(fit, train, validation)
         facts |= {"styles_digest": header["digest"], "settings": asdict(settings)}

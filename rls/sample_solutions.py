@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{args.factor}x",
         flush=True,
     )
-    with StateFolder(args.state, NAME, facts) as state:
+    with StateFolder(args.state, NAME, facts, output=args.output) as state:
         values = {name: getattr(settings, name) for name in OPTIONS}
         sampler = Sampler(Options(args.kind, n, **values))
         rows_per_batch = max(1, settings.batch_size // n) * n

@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{args.factor}x",
         flush=True,
     )
-    with StateFolder(args.state, NAME, {**facts, "shard": args.shard}) as state:
+    known = {**facts, "shard": args.shard}
+    with StateFolder(args.state, NAME, known, output=args.output) as state:
         solved = solve(method.module, method.settings, task.problem, settings.batch_size, state)
         columns = {
             "method": method.name,

@@ -63,7 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     own = asdict(method.settings)
     states = [
-        StateFolder(args.state, NAME, {**facts, "own": own | asdict(point)}) for point in points
+        StateFolder(
+            args.state,
+            NAME,
+            {**facts, "own": own | asdict(point)},
+            output=f"{args.output} {point.name}",
+        )
+        for point in points
     ]
     found = search_points(points, task.problem, method, settings.batch_size, states)
     write_points(args.output, task, points, found, method)

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch.
     from rls.networks import classifier_training as classifier
     from rls.runtime.checkpoint import StateFolder, identity
-    from rls.runtime.device import choose_device
+    from rls.runtime.device import choose_device, computed_on
 
     device = choose_device(settings.device, settings.threads)
     stack, intensity = classifier.read_assay(args.stack, args.intensity)
@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     data = classifier.describe_data(stack, intensity, controls)
     known = identity(settings, MAY_CHANGE, data=data["data_digest"], controls=controls)
-    with StateFolder(args.state, NAME, known) as folder:
+    machine = computed_on(device)
+    with StateFolder(args.state, NAME, known, output=args.output, machine=machine) as folder:
         state = classifier.train(training, tune, settings, device, folder)
         classifier.write_classifier(args.output, state, training, tune, settings, data)
 

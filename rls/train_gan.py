@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import Parser, run
-from rls.stylegan2.settings import MAY_CHANGE, Settings, check_share
+from rls.stylegan2.settings import Settings, check_share
 
 NAME = "train_gan"
 
@@ -34,6 +34,9 @@ def make_parser() -> Parser[Settings]:
     parser.add_argument(
         "--init-from", type=Path, help="folder with generator.safetensors and training.safetensors"
     )
+    parser.add_argument(
+        "--continue-from", type=Path, help="folder of pack_training: go on from another machine's"
+    )
     parser.add_argument("--output-training", type=Path, help="weights for a later --init-from")
     parser.add_argument(
         "--dry-run", action="store_true", help="describe the training and its cost; train nothing"
@@ -45,19 +48,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args, settings = make_parser().parse(argv)
     # Imported here, so that --help does not wait for torch.
-    from rls.io import file_digest, read_intensity, read_stack
-    from rls.runtime.checkpoint import StateFolder, identity
-    from rls.runtime.device import choose_device
+    from rls.io import read_intensity, read_stack
+    from rls.runtime.checkpoint import StateFolder
+    from rls.runtime.device import choose_device, computed_on
     from rls.runtime.distributed import started
-    from rls.runtime.graphs import Recorder
     from rls.stylegan2 import training_loop
     from rls.stylegan2.architecture import architecture_of
     from rls.stylegan2.dry_run import describe
-    from rls.stylegan2.generator_io import FILE, TRAINING_FILE
     from rls.stylegan2.held_out import make_held_out
     from rls.stylegan2.initial_weights import initial_settings, load_initial
-    from rls.stylegan2.step_inputs import DRAWS
+    from rls.stylegan2.packed_state import continue_from
     from rls.stylegan2.trainer import Trainer
+    from rls.stylegan2.training_identity import refuse_earlier, training_identity
     from rls.stylegan2.training_images import TrainingImages
 
     settings = initial_settings(settings, args.init_from)
@@ -74,23 +76,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.dry_run:
             print(describe(settings, architecture, data, device, precision))
             return
-        recorder = Recorder(device, settings.cuda_graphs, processes.count)
-        print(f"{NAME}: {recorder.describe('the phases of a step')}", flush=True)
-        resources.enter_context(recorder.stream())
-        trainer = Trainer(
-            settings, architecture, data, device, precision, processes, recorder=recorder
-        )
+        trainer = Trainer(settings, architecture, data, device, precision, processes)
+        resources.enter_context(trainer.recorder.stream())
         if args.init_from is not None:
             load_initial(trainer, args.init_from)
         turns = "any angle" if data.turns_freely else "quarter turns"
         print(f"{NAME}: {len(data)} images, turned by {turns}", flush=True)
+        print(f"{NAME}: {trainer.recorder.describe('phases of a step')}", flush=True)
         held_out = make_held_out(data, settings, device) if processes.is_first else None
-        initial = None
-        if args.init_from is not None:
-            initial = [file_digest(args.init_from / name) for name in (FILE, TRAINING_FILE)]
-        facts = {"precision": precision, "data": data.digest, "initial": initial, "draws": DRAWS}
-        known = identity(settings, MAY_CHANGE, **facts)
-        with StateFolder(args.state, NAME, known, writes=processes.is_first) as state:
+        known = training_identity(settings, data.digest, args.init_from)
+        if args.continue_from is None:
+            refuse_earlier(args.state, NAME, known)
+        machine = {**computed_on(device), "precision": precision, "processes": processes.count}
+        with StateFolder(
+            args.state, NAME, known, writes=processes.is_first, output=args.output, machine=machine
+        ) as state:
+            continue_from(args.continue_from, state)
             processes.wait()
             rows, monitor = training_loop.train(settings, trainer, state, held_out)
         if processes.is_first:

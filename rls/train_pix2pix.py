@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.networks.pix2pix import Pairing
     from rls.networks.pix2pix_training import describe, start, train, write_results
     from rls.runtime.checkpoint import StateFolder, identity
-    from rls.runtime.device import choose_device
+    from rls.runtime.device import choose_device, computed_on
     from rls.stylegan2.training_images import TrainingImages
 
     device = choose_device(settings.device, settings.threads)
@@ -70,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "data_digest": data.digest,
         "tune_digest": tune.digest,
     }
-    with StateFolder(args.state, NAME, identity(settings, MAY_CHANGE, **facts)) as folder:
+    known, machine = identity(settings, MAY_CHANGE, **facts), computed_on(device)
+    with StateFolder(args.state, NAME, known, output=args.output, machine=machine) as folder:
         train(state, data, tune, pairing, settings, folder)
         write_results(args.output, state, settings, data, facts)
         folder.clear()

@@ -204,6 +204,18 @@ def test_every_job_left_a_log_and_a_benchmark(smoke):
         assert {"train_gan", "super_resolve", "measure", "classify"} <= found
 
 
+def test_no_state_is_named_by_the_machine(smoke):
+    """A run that goes on elsewhere finds every state again."""
+    found = [path.read_text() for path in (smoke.run_folder / "state").glob("*/identity.json")]
+    assert len(found) > 5
+    assert not [text for text in found if '"threads"' in text or '"device"' in text]
+
+
+def test_no_job_of_a_first_run_says_that_it_begins_anew(smoke):
+    logs = [path for path in (smoke.run_folder / "logs").rglob("*") if path.is_file()]
+    assert [path for path in logs if "begins anew" in path.read_text()] == []
+
+
 def test_every_job_used_less_memory_than_it_asked_for(smoke):
     paths = list((smoke.run_folder / "benchmarks").rglob("*.tsv"))
     assert len(paths) > 40

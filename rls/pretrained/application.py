@@ -94,7 +94,7 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     print(f"{NAME}: {len(cells)} cells by {method.name}, {factor}x, to {size} px", flush=True)
     stem = request.out.name.removesuffix(".ome.tif")
     root = request.state or request.out.with_name(stem + ".state")
-    with StateFolder(root, NAME, identity) as state:
+    with StateFolder(root, NAME, identity, output=request.out) as state:
         solved = solve(method.module, method.settings, problem, settings.batch_size, state)
         facts = trust.image_facts(y, scale.channels) | (search_facts(solved) if same else {})
         judged = trust.judge(facts, reference)

@@ -105,13 +105,16 @@ def measure(
     problem = model.problem(low, ids, factor, settings, model.generator.w_mean.device, network)
     digests = model.digests | network_digest(network, model.intensity)
     identity = {
-        "settings": asdict(settings) | {"precision": problem.precision} | asdict(method.settings),
+        "settings": settings.identity()
+        | {"precision": problem.precision}
+        | asdict(method.settings),
         "search": method.search,
         "factor": factor,
         "models": digests,
         "images": joint_digest(stack.table["image_digest"]),
     }
-    with StateFolder(state_root, NAME, identity) as state:
+    output = f"{model.folder / TRUST} {factor}x {method.name}"
+    with StateFolder(state_root, NAME, identity, output=output) as state:
         solved = solve(method.module, method.settings, problem, settings.batch_size, state, NAME)
     # A search without a flow has no log p_F.
     known = {name: v for name, v in search_facts(solved).items() if np.isfinite(v).all()}

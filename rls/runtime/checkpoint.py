@@ -22,12 +22,22 @@ from rls.io.files import DIGEST_BYTES, atomic_path, write_text
 from rls.runtime.command import RUN
 from rls.runtime.errors import GraphError, InputError
 from rls.runtime.locks import Lock
+from rls.runtime.siblings import (
+    IDENTITY,
+    begins_anew,
+    differences,
+    named,
+    progress,
+    relative_output,
+    write_identity_text,
+)
 from rls.runtime.stopping import Stopped
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 KEPT = 2  # Checkpoints that stay in a folder.
+MACHINE = "machine"  # Key of a checkpoint: the machine that computed it.
 MOST_FAILURES = 2  # Failures at the same point within one run of Snakemake.
 
 
@@ -43,6 +53,25 @@ def identity_digest(identity: Mapping[str, object]) -> str:
     """Return 20 hexadecimal digits of blake2b over the JSON of ``identity``."""
     text = json.dumps(identity, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a state folder, the newest last."""
+    return sorted(folder.glob("checkpoint-*.pt"))
+
+
+def checkpoint_step(path: Path) -> int:
+    """Return the step in the name of a checkpoint."""
+    return int(path.stem.removeprefix("checkpoint-"))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Return what a checkpoint holds, or None if it is damaged."""
+    content = path.read_bytes()
+    digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest() != digest:
+        return None
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 class Resumable:
@@ -78,7 +107,8 @@ class StateFolder:
 
     The folder's name holds a digest of everything that determines the result, so that changed
     settings start afresh and the same settings resume. The total length does not belong in
-    ``identity``: without it, a longer training resumes a shorter one.
+    ``identity``: without it, a longer training resumes a shorter one. A computation that begins
+    anew beside an older state of the same output says what differs.
 
     In a run of Snakemake (RLS_RUN is set) a computation that failed twice with the same error and
     no progress between is not tried a third time, because retries are for faults that another
@@ -89,16 +119,27 @@ class StateFolder:
         name: The command's name.
         identity: Settings, data digest and seed, as values that JSON can hold.
         writes: False for a process that only reads beside the one that holds the folder.
+        output: The file that this computation leads to, with more words where several do.
+        machine: What changes the last bits of a result and nothing else, such as threads. Each
+            checkpoint holds it, and a computation that goes on with other values says so.
 
     Raises:
         InputError: On entering, if a living process holds the folder, or after two such failures.
     """
 
     def __init__(
-        self, root: Path | str, name: str, identity: Mapping[str, object], *, writes: bool = True
+        self,
+        root: Path | str,
+        name: str,
+        identity: Mapping[str, object],
+        *,
+        writes: bool = True,
+        output: Path | str | None = None,
+        machine: Mapping[str, object] | None = None,
     ) -> None:
         self.folder = Path(root) / f"{name}-{identity_digest(identity)}"
-        self.identity = dict(identity)
+        self.name, self.identity, self.machine = name, dict(identity), dict(machine or {})
+        self.output = None if output is None else relative_output(output, Path(root))
         self.writes = writes
         self._failure_file = self.folder / "failures.json"
         self._lock = Lock(self.folder / "lock.json", self.folder)
@@ -118,7 +159,11 @@ class StateFolder:
             )
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink(missing_ok=True)
-        write_text(self.folder / "identity.json", json.dumps(self.identity, indent=2) + "\n")
+        write_text(self.folder / IDENTITY, write_identity_text(self.identity, self.output))
+        if not progress(self.folder) and (
+            sentence := begins_anew(self.folder, self.identity, self.output, name=self.name)
+        ):
+            print(sentence, flush=True)
         return self
 
     def __exit__(
@@ -146,7 +191,8 @@ class StateFolder:
 
         Arguments:
             step: Non-negative number that grows with progress.
-            payload: Nested dicts and lists of tensors, numbers, strings and None.
+            payload: Nested dicts and lists of tensors, numbers, strings and None. A key
+                ``machine`` stands for another machine than this one.
 
         Raises:
             InputError: The disk is full (existing checkpoints are kept), or another process has
@@ -158,14 +204,14 @@ class StateFolder:
                 f"not write over its work."
             )
         buffer = io.BytesIO()
-        torch.save(dict(payload), buffer)
+        torch.save({MACHINE: self.machine, **payload}, buffer)
         content = buffer.getvalue()
         digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
         path = self.folder / f"checkpoint-{step:012d}.pt"
         with atomic_path(path) as temporary, open(temporary, "wb") as handle:
             handle.write(digest)
             handle.write(content)
-        for old in self._checkpoints()[:-KEPT]:
+        for old in checkpoints(self.folder)[:-KEPT]:
             old.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
@@ -173,11 +219,17 @@ class StateFolder:
 
         A damaged checkpoint is named and set aside, and the one before it is used.
         """
-        for path in reversed(self._checkpoints()):
-            content = path.read_bytes()
-            digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-            if hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest() == digest:
-                return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        for path in reversed(checkpoints(self.folder)):
+            payload = read_checkpoint(path)
+            if payload is not None:
+                changed = differences(payload.pop(MACHINE, self.machine), self.machine)
+                if changed and self.writes:
+                    print(
+                        f"{self.name}: {named(changed)} at the last checkpoint: the rest is not "
+                        "bit-equal to a training that had stayed",
+                        flush=True,
+                    )
+                return payload
             if not self.writes:
                 continue
             path.rename(path.with_suffix(".damaged"))
@@ -189,15 +241,12 @@ class StateFolder:
 
     def clear(self) -> None:
         """Delete all checkpoints, once the result that they led to has been written."""
-        for path in self._checkpoints():
+        for path in checkpoints(self.folder):
             path.unlink(missing_ok=True)
-
-    def _checkpoints(self) -> list[Path]:
-        return sorted(self.folder.glob("checkpoint-*.pt"))
 
     def _failure_facts(self, sentence: str) -> dict[str, Any]:
         """Return the facts that two equal failures share: the run, the progress and the error."""
-        newest = self._checkpoints()[-1:]
+        newest = checkpoints(self.folder)[-1:]
         progress = newest[0].name if newest else ""
         return {"run": os.environ.get(RUN, ""), "progress": progress, "sentence": sentence}
 

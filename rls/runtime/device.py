@@ -78,6 +78,11 @@ def describe(device: torch.device) -> str:
     return f"cpu ({torch.get_num_threads()} threads)"
 
 
+def computed_on(device: torch.device) -> dict[str, object]:
+    """Return what changes the last bits of a result: the device and torch's threads."""
+    return {"device": device.type, "threads": torch.get_num_threads()}
+
+
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Return whether ``device`` has hardware for bfloat16 convolutions."""
     if device.type == "cuda":

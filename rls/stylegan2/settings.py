@@ -16,14 +16,10 @@ from rls.stylegan2.pipelines import PIPELINES
 
 AUTO = "null: rule of StyleGAN2-ADA's auto"
 NOISES = ("const", "none", "random")
-# Settings of train_gan that a resumed training may change: no step depends on them.
+# Settings of train_gan that a resumed training may change: no step depends on them but in rounding.
 MAY_CHANGE = (
-    "total_kimg",
-    "checkpoint_kimg",
-    "tick_kimg",
-    "evaluate_kimg",
-    "evaluate_images",
-    "cuda_graphs",
+    *("total_kimg", "checkpoint_kimg", "tick_kimg", "evaluate_kimg", "evaluate_images"),
+    *("device", "threads", "cuda_graphs", "compile"),
 )
 
 

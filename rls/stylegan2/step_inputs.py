@@ -27,7 +27,9 @@ from rls.stylegan2.settings import Settings
 from rls.stylegan2.training_images import TrainingImages
 
 NAME = "train_gan"  # purpose of the streams
-DRAWS = 2  # how a step's numbers are drawn; in 1 they were drawn within the phases
+# The order in which a step draws its random numbers; raise it when that order changes. In 1 the
+# numbers were drawn within the phases.
+DRAWS = 2
 # Phases that generate images. Path length is last, so that steps without it draw nothing for it.
 GENERATING = ("generator", "discriminator", "path length")
 # What is augmented: the images of the generator's phase, generated and real images of the

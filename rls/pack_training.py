@@ -1,0 +1,46 @@
+"""Pack the state of a training into small files, to go on with it on another machine.
+
+Copy the folder, and run the same train_gan command there with --continue-from FOLDER. It counts on
+from the images seen, with the optimisers, the average and the probability of augmentations where
+they were. Each file is under 12 MB for networks whose single tensors are. A training that still
+runs may be packed: its newest checkpoint is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rls.runtime.command import run
+
+NAME = "pack_training"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--state", type=Path, required=True, help="--state of train_gan, or one folder in it"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the files to write")
+    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args(argv)
+    # Imported here, so that --help does not wait for torch.
+    from rls.stylegan2.packed_state import find_state, pack
+
+    folder = find_state(args.state)
+    files, header = pack(folder, args.output)
+    step = header["values"]["step"]
+    seen = step * header["identity"]["batch_size"] / 1000
+    print(f"{NAME}: {folder} at {seen:g} kimg (step {step})")
+    for file in files:
+        print(f"{NAME}: {file}, {file.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run(main)
