@@ -22,11 +22,12 @@ import functools
 import importlib.util
 import os
 import shutil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from rls.runtime.errors import first_line
 from rls.stylegan2.convolution import convolve, convolve_transposed
@@ -105,20 +106,27 @@ def why_not_triton(device: torch.device) -> str:
     return ""
 
 
+class _Context(FunctionCtx):
+    """State that the forward pass saves for its derivatives."""
+
+    form: Form
+    adjoint: Form
+
+
 class _Fir(torch.autograd.Function):
     """The filter by Triton's kernel; its adjoint is the filter in another form."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, form: Form) -> Tensor:
+    def forward(ctx: _Context, x: Tensor, form: Form) -> Tensor:
         ctx.form, ctx.adjoint = form, form.adjoint((x.shape[2], x.shape[3]))
         return by_kernel(x, form)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor, None]:
         return _Fir.apply(gradients[0], ctx.adjoint), None
 
     @staticmethod
-    def jvp(ctx: Any, dx: Tensor, _: None) -> Tensor:
+    def jvp(ctx: _Context, dx: Tensor, _: None) -> Tensor:
         return _Fir.apply(dx, ctx.form)
 
 
