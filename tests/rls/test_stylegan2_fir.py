@@ -10,8 +10,11 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from rls.stylegan2 import fir
+from rls.stylegan2 import fir, jacobian, losses
 from rls.stylegan2 import operators as ops
+from rls.stylegan2.architecture import Architecture
+from rls.stylegan2.discriminator import Discriminator
+from rls.stylegan2.networks import Generator
 from tests.conftest import ROOT
 
 KERNEL = ops.setup_filter(ops.FILTER_TAPS)
@@ -63,6 +66,30 @@ def test_derivatives_are_those_of_differences(use, implementation):
     x = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda x: fir.low_pass(x, **USES[use]), x, check_forward_ad=True)
     assert gradgradcheck(lambda x: fir.low_pass(x, **USES[use]), x)
+
+
+def test_networks_and_penalties_are_the_same_for_each_implementation(monkeypatch):
+    sizes = Architecture(16, 3, z_dim=6, w_dim=6, mapping_layers=2, channel_base=64, channel_max=6)
+    torch.manual_seed(1)
+    generator, discriminator = Generator(sizes).double(), Discriminator(sizes).double()
+    z, noise = (torch.randn(s, dtype=torch.float64) for s in ((4, 6), (4, 3, 16, 16)))
+    monkeypatch.setattr(fir, "by_kernel", fir.shifted_sums)
+    results = []
+    for choice in ("convolution", "triton", "pooling"):
+        monkeypatch.setattr(fir, "choose_fir", lambda device, choice=choice: choice)
+        ws = generator.mapping(z)
+        images = generator.synthesis(ws)
+        lengths = losses.path_lengths(images, ws, noise, create_graph=True)
+        real = images.detach().requires_grad_()
+        penalty = losses.r1_penalty(discriminator(real), real).sum()
+        loss = lengths.sum() + penalty + discriminator(images).sum()
+        parameters = [*generator.parameters(), *discriminator.parameters()]
+        found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        step = jacobian.step(generator.synthesis, ws.detach(), torch.ones_like(ws))
+        results.append([images, lengths, penalty, step, *found])
+    assert results[0][3].abs().max() > 0
+    for found in results[1:]:
+        torch.testing.assert_close(found, results[0], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(4, 5), (7, 6)])
