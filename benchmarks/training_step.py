@@ -35,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.augment import textbook_warp
 from rls.io import Intensity, Stack
 from rls.runtime.device import choose_device
-from rls.stylegan2 import augment, networks, operators
+from rls.stylegan2 import augment, fir, networks, operators
 from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.networks import Precision
@@ -66,10 +66,9 @@ def textbook_modulated_conv2d(
         w = w * (w.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
     x = x.reshape(1, n * n_in, *x.shape[2:])
     if up:
-        assert kernel is not None
         w = w.transpose(1, 2).reshape(n * n_in, n_out, size, size)
         y = F.conv_transpose2d(x, w, stride=2, groups=n)
-        y = operators.upfirdn2d(y, kernel, padding=(1, 1, 1, 1), gain=4.0)
+        y = fir.low_pass(y, pad=1, gain=4.0)
     else:
         y = F.conv2d(x, w.reshape(n * n_out, n_in, size, size), padding=size // 2, groups=n)
     y = y.reshape(n, n_out, *y.shape[2:]) * gain
@@ -85,6 +84,9 @@ def textbook() -> Iterator[None]:
             (networks, "convolve", F.conv2d),
             (operators, "convolve", F.conv2d),
             (operators, "convolve_transposed", F.conv_transpose2d),
+            (fir, "convolve", F.conv2d),
+            (fir, "convolve_transposed", F.conv_transpose2d),
+            (fir, "choose_fir", lambda device: "convolution"),
             (operators, "MEMORY_FORMAT", torch.contiguous_format),
             (augment, "warp", textbook_warp),
         ):

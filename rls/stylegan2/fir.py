@@ -22,11 +22,12 @@ import functools
 import importlib.util
 import os
 import shutil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from rls.runtime.errors import first_line
 from rls.stylegan2.convolution import convolve, convolve_transposed
@@ -68,28 +69,33 @@ def low_pass(x: Tensor, *, up: int = 1, down: int = 1, pad: int, gain: float = 1
     form = Form(up, down, pad, (height, width), gain)
     if torch.compiler.is_compiling():
         return shifted_sums(x, form)
-    if x.device.type != "cuda":
-        return grouped(x, form)
-    return _Fir.apply(x, form) if choose_fir(x.device) == "triton" else pooled(x, form)
+    choice = choose_fir(x.device)
+    if choice == "triton":
+        return _Fir.apply(x, form)
+    return pooled(x, form) if choice == "pooling" else grouped(x, form)
 
 
-@functools.cache
 def choose_fir(device: torch.device) -> str:
     """Return what filters on ``device``: "triton", "pooling" or "convolution".
 
     The choice is made once. On a GPU it is printed, and Triton's first launch is tried. So the
     first filter must not run inside the recording of a CUDA graph.
     """
-    if device.type != "cuda":
+    return _chosen(device.type)
+
+
+@functools.cache
+def _chosen(kind: str) -> str:
+    if kind != "cuda":
         return "convolution"
-    reason = why_not_triton(device)
+    reason = why_not_triton()
     how = f"average pooling, slower: {reason}" if reason else "a Triton kernel"
     print(f"FIR filters by {how}", flush=True)
     return "pooling" if reason else "triton"
 
 
-def why_not_triton(device: torch.device) -> str:
-    """Return why Triton cannot be used on ``device``, as the end of a sentence, or an empty text.
+def why_not_triton() -> str:
+    """Return why Triton cannot filter on a GPU, as the end of a sentence, or an empty text.
 
     Without a compiler Triton would fail later at any kernel that its cache does not have.
     """
@@ -99,26 +105,33 @@ def why_not_triton(device: torch.device) -> str:
     if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
         return "no C compiler was found for Triton"
     try:
-        by_kernel(torch.zeros((1, 1, 4, 4), device=device), Form(1, 1, 2, (5, 5), 1.0)).tolist()
+        by_kernel(torch.zeros((1, 1, 4, 4), device="cuda"), Form(1, 1, 2, (5, 5), 1.0)).tolist()
     except Exception as error:  # Triton raises errors of many kinds, and so does a compiler.
         return f"Triton's first kernel failed ({type(error).__name__}: {first_line(error)})"
     return ""
+
+
+class _Context(FunctionCtx):
+    """State that the forward pass saves for its derivatives."""
+
+    form: Form
+    adjoint: Form
 
 
 class _Fir(torch.autograd.Function):
     """The filter by Triton's kernel; its adjoint is the filter in another form."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, form: Form) -> Tensor:
+    def forward(ctx: _Context, x: Tensor, form: Form) -> Tensor:
         ctx.form, ctx.adjoint = form, form.adjoint((x.shape[2], x.shape[3]))
         return by_kernel(x, form)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor, None]:
         return _Fir.apply(gradients[0], ctx.adjoint), None
 
     @staticmethod
-    def jvp(ctx: Any, dx: Tensor, _: None) -> Tensor:
+    def jvp(ctx: _Context, dx: Tensor, _: None) -> Tensor:
         return _Fir.apply(dx, ctx.form)
 
 

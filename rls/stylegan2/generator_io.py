@@ -14,6 +14,7 @@ from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import Architecture, read_architecture
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.networks import Generator
+from rls.stylegan2.operators import FILTER_TAPS, other_filter
 
 FILE = "generator.safetensors"  # the averaged generator, in a model folder
 TRAINING_FILE = "training.safetensors"  # generator and discriminator, beside it
@@ -71,6 +72,11 @@ def load_generator(
     tensors, header = read_weights(path, kind="generator")
     architecture = read_architecture(path, header)
     _check(path, architecture, header, image_size, channels)
+    if (name := other_filter(tensors)) is not None:
+        raise InputError(
+            f"Found another resampling filter as {name} in {path}, expected the outer product of "
+            f"{FILTER_TAPS}. Give a generator written by train_gan or import_nvlabs."
+        )
     generator = Generator(architecture)
     generator.load_state_dict(tensors)
     generator.header, generator.source = header, str(path)

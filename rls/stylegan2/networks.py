@@ -160,7 +160,7 @@ class ToRGBLayer(nn.Module):
         """Return the image (n, out, y, x) of features x (n, in, y, x) and style w (n, w_dim)."""
         styles = self.affine(w, gain=self.weight_gain)
         if torch.compiler.is_compiling():
-            # One pass over x in its own dtype, which the compiler makes of the sums.
+            # The compiler makes one pass over x of these sums, without a float32 copy of x.
             kernels = (styles[:, None] * self.weight[:, :, 0, 0])[..., None, None].unbind(dim=1)
             y = torch.stack([(x * kernel).sum(dim=1) for kernel in kernels], dim=1)
             y = y + self.bias[:, None, None]

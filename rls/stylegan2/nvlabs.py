@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 
 from rls.io import Intensity, file_digest
@@ -26,7 +25,7 @@ from rls.stylegan2.operators import (
     FILTER_TAPS,
     Conv2dLayer,
     FullyConnectedLayer,
-    setup_filter,
+    other_filter,
 )
 from rls.stylegan2.recorded_network import Network, need_count, read_network
 
@@ -218,15 +217,11 @@ def build(kind: type[N], architecture: Architecture, network: Network) -> N:
         InputError: A name, a shape or a constant of the recorded network differs from ours.
     """
     _need_blocks(network, "skip" if kind is Generator else "resnet")
-    taps = setup_filter(FILTER_TAPS)
-    for name, values in network.tensors.items():
-        if name.endswith("resample_filter") and (
-            values.shape != taps.shape or not torch.allclose(values, taps, atol=1e-6)
-        ):
-            raise InputError(
-                f"Found another resampling filter ({tuple(values.shape)}) as {name} of "
-                f"{network.where}, expected the outer product of {FILTER_TAPS}. {ONLY}"
-            )
+    if (name := other_filter(network.tensors)) is not None:
+        raise InputError(
+            f"Found another resampling filter ({tuple(network.tensors[name].shape)}) as {name} of "
+            f"{network.where}, expected the outer product of {FILTER_TAPS}. {ONLY}"
+        )
     module = kind(architecture)
     shapes = {name: tuple(values.shape) for name, values in module.state_dict().items()}
     _check_shapes(shapes, architecture, network)

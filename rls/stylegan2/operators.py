@@ -10,7 +10,7 @@ regrouped).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -30,6 +30,20 @@ def setup_filter(taps: Sequence[float]) -> Tensor:
     line = torch.tensor(list(taps), dtype=torch.float32)
     kernel = torch.outer(line, line)
     return kernel / kernel.sum()
+
+
+def other_filter(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of a FIR filter among a network's tensors that is not the standard one.
+
+    Networks filter with the standard filter whatever the tensors say.
+    """
+    taps = setup_filter(FILTER_TAPS)
+    for name, values in tensors.items():
+        if name.endswith("resample_filter") and (
+            values.shape != taps.shape or not torch.allclose(values.float().cpu(), taps, atol=1e-6)
+        ):
+            return name
+    return None
 
 
 def upfirdn2d(

@@ -121,6 +121,22 @@ def check_path_lengths(side, dtype):
     assert_equal(*pair, dtype)
 
 
+def check_search(side, dtype):
+    """A frozen generator, differentiated by the styles."""
+    network, z, noise = generator(side, dtype)
+    network.requires_grad_(False)
+    ws = network.mapping(z).requires_grad_()
+
+    def loss(ws):
+        return network.synthesis(ws, noise).square().sum()
+
+    results = []
+    for function in (loss, compiled(loss)):
+        value = function(ws)
+        results.append([value, torch.autograd.grad(value, ws)[0]])
+    assert_equal(results[1], results[0], dtype)
+
+
 @pytest.mark.parametrize("check", [check_generator, check_r1])
 def test_small_networks_are_one_graph_equal_to_eager_mode(check):
     check(8, torch.float64)
@@ -129,7 +145,21 @@ def test_small_networks_are_one_graph_equal_to_eager_mode(check):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
-    "check", [check_generator, check_discriminator, check_r1, check_path_lengths]
+    "check", [check_generator, check_discriminator, check_r1, check_path_lengths, check_search]
 )
 def test_networks_and_penalties_are_one_graph_equal_to_eager_mode(check, dtype):
     check(16, dtype)
+
+
+@pytest.mark.slow
+def test_a_compiled_generator_in_bfloat16_is_near_the_eager_one():
+    network, z, noise = generator(16, torch.float32)
+    ws = network.mapping(z).detach()
+
+    def images(ws):
+        return network.synthesis(ws, noise, precision="bfloat16")
+
+    found, expected = compiled(images)(ws), images(ws)
+    assert found.dtype == torch.float32
+    assert (found - expected).norm() < 1e-2 * expected.norm()
+    assert (found - network.synthesis(ws, noise)).norm() > 1e-4 * expected.norm()

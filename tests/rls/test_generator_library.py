@@ -89,6 +89,14 @@ def test_a_folder_without_a_generator_and_a_missing_file_are_refused(tmp_path):
         load_generator(tmp_path / "other.safetensors")
 
 
+def test_a_generator_with_another_filter_is_refused(tmp_path):
+    generator = write(tmp_path)
+    generator.synthesis.b8.resample_filter[0, 0] += 0.01
+    write_generator(tmp_path / "generator.safetensors", generator, HEADER)
+    with pytest.raises(InputError, match="resampling filter as synthesis.b8.resample_filter"):
+        load_generator(tmp_path)
+
+
 def test_the_model_that_comes_with_the_program_makes_cells():
     generator = load_generator(ROOT / "models" / "translocation_32px")
     random = torch.Generator().manual_seed(1)
