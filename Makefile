@@ -63,8 +63,8 @@ lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
 schema: .venv/installed  ## write the config's schema and its description anew, from the commands' settings
 	@python -m analysis.configuration --write
 
-plan: .venv/installed  ## what a run would cost, running nothing: make plan CONFIG=config/demo.yaml
-	@python -m analysis.plan $(if $(CONFIG),--configfile $(CONFIG))
+plan: .venv/installed  ## what a run would cost, running nothing: make plan CONFIG=config/demo.yaml MACHINE=H200
+	@python -m analysis.plan $(if $(CONFIG),--configfile $(CONFIG)) $(if $(MACHINE),--machine "$(MACHINE)")
 
 unlock: .venv/installed  ## after a killed Snakemake: make unlock RUN=demo
 	@snakemake --snakefile Snakefile --configfile $(or $(wildcard config/$(RUN).yaml),config/config.yaml) --directory runs/$(RUN) --unlock
