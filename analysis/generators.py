@@ -46,17 +46,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     generators, left_out = choose(read_list(args.list), args.only)
     print("\n".join([*left_out, ""] if left_out else []), end="", flush=True)
     # Imported here, so that --help does not wait for torch.
-    from analysis.shipped.training import Plan, train
+    from analysis.shipped.training import Plan, planned, train
     from rls.runtime.device import choose_device
 
     device = choose_device(args.device, args.cores).type
     at_once = args.at_once or (len(generators) if device == "cuda" else 1)
-    plan = Plan(generators, args.runs, device, args.cores, min(at_once, len(generators)))
-    print(plan.describe(Machine.read(device=device)), flush=True)
-    if args.dry_run:
-        return
-    signal.signal(signal.SIGHUP, signal.default_int_handler)  # a closed terminal, like Ctrl-C
-    if failed := train(plan):
+    plan = Plan(generators, args.runs, device, args.cores, at_once)
+    plan, failed = planned(plan, Machine.read(device=device))
+    if not args.dry_run:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)  # a closed terminal, like Ctrl-C
+        failed += train(plan)
+    if failed:
         raise InputError(" ".join(failed))
 
 

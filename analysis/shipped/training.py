@@ -13,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.plan.costs import Cost, costs_by_rule, hours, notes_on, table
@@ -49,38 +49,37 @@ class Plan:
     cores: int
     at_once: int
 
-    def costs(self, machine: Machine) -> dict[str, Cost]:
-        """Return the cost of what is left to do of each generator, by its name."""
-        found = {}
-        for one in self.generators:
-            folder = self.runs / one.name
-            with tempfile.TemporaryDirectory() as empty:
-                jobs = planned_jobs(
-                    one.configfiles,
-                    folder if folder.is_dir() else Path(empty),
-                    [one.target],
-                    everything=False,
-                    device=self.device,
-                )
-            costs = costs_by_rule(jobs, read_config(one.configfiles), machine)
-            found[one.name] = sum(costs.values(), Cost())
-        return found
+    def cost(self, one: Generator, machine: Machine) -> Cost:
+        """Return the cost of what is left to do of a generator.
 
-    def describe(self, machine: Machine) -> str:
-        """Return what will run and for how long, as lines to print."""
-        costs = self.costs(machine)
+        Raises:
+            InputError: Snakemake refuses its configuration, or an input is missing.
+        """
+        folder = self.runs / one.name
+        with tempfile.TemporaryDirectory() as empty:
+            jobs = planned_jobs(
+                one.configfiles,
+                folder if folder.is_dir() else Path(empty),
+                [one.target],
+                everything=False,
+                device=self.device,
+            )
+        costs = costs_by_rule(jobs, read_config(one.configfiles), machine)
+        return sum(costs.values(), Cost())
+
+    def describe(self, costs: Mapping[str, Cost], machine: Machine) -> str:
+        """Return what will run and for how long, from the costs by name, as lines to print."""
         each = [cost.wall_s for cost in costs.values()]
         lines = [*table(costs, "generator"), "", *notes_on(costs, machine)]
         lines.append("A training that was begun counts in full. Fits may end sooner.")
         if self.at_once == 1:
-            return "\n".join([*lines, f"One after the other: {hours(sum(each))}."])
-        return "\n".join(
-            [
-                *lines,
-                f"{self.at_once} side by side: {hours(max(each))} at least, {hours(sum(each))} at "
-                "most, as far as they do not slow each other down.",
-            ]
-        )
+            lines.append(f"One after the other: {hours(sum(each))}.")
+        else:
+            lines.append(
+                f"{self.at_once} side by side: {hours(max(each))} if they do not slow each other "
+                f"down, and no more than {hours(sum(each))}."
+            )
+        return "\n".join(lines)
 
 
 class Training:
@@ -148,6 +147,27 @@ class Training:
         for line in self.process.stdout:
             if line.strip():
                 print(f"{self.generator.name}: {line.rstrip()}", flush=True)
+
+
+def planned(plan: Plan, machine: Machine) -> tuple[Plan, list[str]]:
+    """Print what a plan will do; return it without what cannot run, and a sentence on each of that.
+
+    Raises:
+        InputError: No generator can run.
+    """
+    costs, failed = dict[str, Cost](), list[str]()
+    for one in plan.generators:
+        try:
+            costs[one.name] = plan.cost(one, machine)
+        except InputError as error:
+            failed.append(f"{one.name} cannot be trained: {error}")
+            print(f"{LABEL}: {failed[-1]}", flush=True)
+    if not costs:
+        raise InputError(" ".join(failed))
+    left = [one for one in plan.generators if one.name in costs]
+    plan = replace(plan, generators=left, at_once=min(plan.at_once, len(left)))
+    print(plan.describe(costs, machine), flush=True)
+    return plan, failed
 
 
 def train(plan: Plan) -> list[str]:

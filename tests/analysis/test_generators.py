@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from analysis import generators as command
+from analysis.plan.costs import hours
 from analysis.plan.jobs import planned_jobs
 from analysis.run.rates import Machine
 from analysis.run.values import expand_folder, read_config
@@ -193,13 +194,28 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys):
 
 
 @pytest.mark.workflow
-def test_side_by_side_takes_as_long_as_the_longest_at_least(tmp_path):
+def test_side_by_side_takes_as_long_as_the_longest_or_longer(tmp_path, capsys):
     listed = read_list(written(tmp_path / "models.yaml", a=ENTRY, b=ENTRY))
-    plan = Plan(listed, tmp_path / "runs", "cuda", 2, 2)
     machine = Machine.read(device="cuda")
-    costs = plan.costs(machine)
-    assert costs["a"] == costs["b"] and costs["a"].gpu_s > 0
-    text = plan.describe(machine)
+    plan, failed = training.planned(Plan(listed, tmp_path / "runs", "cuda", 2, 3), machine)
+    text = capsys.readouterr().out
+    assert failed == [] and plan.at_once == 2
     assert "2 side by side" in text and "H200" in text and "measured (GPU)" in text
-    alone = replace(plan, generators=listed[:1], at_once=1)
-    assert "One after the other" in alone.describe(machine)
+    cost = plan.cost(listed[0], machine)
+    assert cost.gpu_s > 0
+    assert f"{hours(cost.wall_s)} if they" in text and f"than {hours(2 * cost.wall_s)}" in text
+
+
+@pytest.mark.workflow
+def test_what_cannot_run_is_said_before_the_others_begin(tmp_path, capsys):
+    lost = {"translocation": {"source": "sheet", "sheet": str(tmp_path / "none.csv")}}
+    overlay = written(tmp_path / "lost.yaml", assays=lost)
+    lost = {**ENTRY, "configfiles": ["config/smoke.yaml", str(overlay)]}
+    listed = read_list(written(tmp_path / "models.yaml", lost=lost, toy=ENTRY))
+    plan = Plan(listed, tmp_path / "runs", "cpu", 2, 1)
+    plan, (sentence,) = training.planned(plan, Machine.read())
+    assert [one.name for one in plan.generators] == ["toy"]
+    assert sentence.startswith("lost cannot be trained: ") and "none.csv" in sentence
+    assert capsys.readouterr().out.index(sentence) >= 0
+    with pytest.raises(InputError, match="lost cannot be trained"):
+        training.planned(replace(plan, generators=listed[:1]), Machine.read())
