@@ -6,6 +6,7 @@ run folder: what fails in one does not reach the others.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -113,23 +114,27 @@ class Training:
         self.reader = threading.Thread(target=self._show, daemon=True)
         self.reader.start()
 
+    @property
+    def ended(self) -> bool:
+        """Whether Snakemake and all its jobs have ended; a job saves longer than Snakemake waits."""
+        return self.process.poll() is not None and not _alive(self.process.pid)
+
     def stop(self) -> None:
         """Ask all its processes to save and end."""
-        if self.process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
 
-    def wait(self) -> int:
-        """Return Snakemake's status once it and all its jobs have ended."""
-        status = self.process.wait()
-        while _alive(self.process.pid):
+    def wait(self) -> None:
+        """Return once it has ended."""
+        while not self.ended:
             time.sleep(LOOK_S)
         self.reader.join()
         self.lock.release()
-        return status
 
     def finish(self) -> str:
         """Write the model folder of a training that ended; return a sentence on what failed."""
-        if self.wait():
+        self.wait()
+        if self.process.returncode:
             return f"its logs are in {self.folder / 'logs'}."
         one = self.generator
         # The card shows the folder's path.
@@ -183,7 +188,7 @@ def train(plan: Plan) -> list[str]:
                 while waiting and len(running) < plan.at_once:
                     running.append(Training(waiting.pop(0), plan))
                 time.sleep(LOOK_S)
-                for one in [one for one in running if one.process.poll() is not None]:
+                for one in [one for one in running if one.ended]:
                     running.remove(one)
                     if sentence := one.finish():
                         failed.append(f"{one.generator.name} failed: {sentence}")
