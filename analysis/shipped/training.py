@@ -116,7 +116,7 @@ class Training:
 
     @property
     def ended(self) -> bool:
-        """Whether Snakemake and all its jobs have ended; a job saves longer than Snakemake waits."""
+        """Whether Snakemake and all its jobs have ended, some of which may outlive it to save."""
         return self.process.poll() is not None and not _alive(self.process.pid)
 
     def stop(self) -> None:
