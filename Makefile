@@ -1,11 +1,10 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan help demo demo-from-scratch all-methods bbbc014 beside bbbc021-demonstration bbbc021-generator test test-ranges test-cluster lint schema unlock clean
+.PHONY: plan help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
-SIMULATED := Trained on simulated cells of both treatments (config/demo.yaml with config/demo_from_scratch.yaml) on two CPU cores. Small on purpose, for demonstration and as a start for other small assays: soft images, no claim on biology.
 WORKFLOW := snakemake --snakefile Snakefile --workflow-profile workflow/profiles/local --cores $(CORES)
 
 help:  ## print this list
@@ -18,11 +17,9 @@ demo: .venv/installed  ## simulated plates to report, from the small generator u
 demo-from-scratch: .venv/installed  ## the same with its generators trained from nothing (an hour or two)
 	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch
 	@cd runs/demo_from_scratch && python -m analysis.headline --results results --report results/report.html
-	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch results/translocation/trust.json results/golgi/trust.json
-	@python -m rls.export_model --results runs/demo_from_scratch/results/translocation --output models/translocation_32px \
-	    --title "Simulated NF-kB translocation, 32 px" --command "make demo-from-scratch" --about "$(SIMULATED)"
-	@python -m rls.export_model --results runs/demo_from_scratch/results/golgi --output models/golgi_64px \
-	    --title "Simulated Golgi scattering, 64 px" --command "make demo-from-scratch" --about "$(SIMULATED)"
+
+generators: .venv/installed  ## models/ trained anew: ONLY=golgi_64px, LIMIT=60 (minutes), DRY_RUN=1 for the plan alone (hours on CPUs)
+	@$(if $(LIMIT),RLS_STOP_AFTER_MINUTES=$(LIMIT) )python -m analysis.generators --cores $(CORES) $(if $(ONLY),--only $(ONLY)) $(if $(DRY_RUN),--dry-run)
 
 all-methods: .venv/installed  ## every method and ablation on the demo's cells, at two factors (an hour)
 	@$(WORKFLOW) --configfile config/demo.yaml config/all_methods.yaml --directory runs/all_methods
@@ -39,12 +36,6 @@ bbbc014: .venv/installed  ## two real NF-kB wells in the folder that RLS_REAL_DA
 bbbc021-demonstration: .venv/installed  ## real cells, classifiers trained on one plate and tested on another (minutes)
 	@$(WORKFLOW) --configfile config/bbbc021_demonstration.yaml --directory runs/bbbc021_demonstration
 	@cd runs/bbbc021_demonstration && python -m analysis.headline --results results --report results/report.html
-
-bbbc021-generator: .venv/installed  ## models/bbbc021_64px anew, from the cropped cells under RLS_REAL_DATA (an hour or two)
-	@$(WORKFLOW) --configfile config/bbbc021_crops.yaml --directory runs/bbbc021_crops results/bbbc021_crops/generator.safetensors
-	@python -m rls.export_model --results runs/bbbc021_crops/results/bbbc021_crops --output models/bbbc021_64px \
-	    --title "BBBC021, 64 px" --command "make bbbc021-generator" \
-	    --about "Trained on real MCF7 cells of BBBC021, most of them untreated: split gan of config/bbbc021_crops.yaml, 68 px crops, quarter turns and flips. Small and short: a start for other assays and for trying searches at 64 px, no claim on biology."
 
 test: lint  ## lint, types, unit and workflow tests
 	@python -m pytest -n $(CORES) --dist loadfile --durations=10
@@ -63,8 +54,8 @@ lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
 schema: .venv/installed  ## write the config's schema and its description anew, from the commands' settings
 	@python -m analysis.configuration --write
 
-plan: .venv/installed  ## what a run would cost, running nothing: make plan CONFIG=config/demo.yaml
-	@python -m analysis.plan $(if $(CONFIG),--configfile $(CONFIG))
+plan: .venv/installed  ## what a run would cost, running nothing: make plan CONFIG=config/demo.yaml MACHINE=H200
+	@python -m analysis.plan $(if $(CONFIG),--configfile $(CONFIG)) $(if $(MACHINE),--machine "$(MACHINE)")
 
 unlock: .venv/installed  ## after a killed Snakemake: make unlock RUN=demo
 	@snakemake --snakefile Snakefile --configfile $(or $(wildcard config/$(RUN).yaml),config/config.yaml) --directory runs/$(RUN) --unlock

@@ -14,19 +14,20 @@ from analysis.run.keys import ROOT
 from rls.runtime.errors import InputError
 
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):\s*$")
-ENTRY = re.compile(r"^\s+(output|log|wildcards|threads|resources): (.*)$")
+ENTRY = re.compile(r"^\s+(output|log|benchmark|wildcards|threads|resources): (.*)$")
 PAIR = re.compile(r"(\w+)=(.*?)(?=, \w+=|$)")
 NO_WORK = ("all",)  # rules that only collect
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its rule, its outputs and its requests."""
+    """One job: its rule, its files and its requests."""
 
     rule: str
     wildcards: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     log: str = ""
+    benchmark: str = ""
     threads: int = 1
     resources: Mapping[str, str] = field(default_factory=dict)
 
@@ -42,12 +43,18 @@ class Job:
 
 
 def planned_jobs(
-    configs: Sequence[Path], folder: Path, targets: Sequence[str] = (), *, everything: bool = True
+    configs: Sequence[Path],
+    folder: Path,
+    targets: Sequence[str] = (),
+    *,
+    everything: bool = True,
+    device: str = "",
 ) -> list[Job]:
     """Return the jobs that Snakemake would run in ``folder``.
 
     Arguments:
         everything: Whether jobs whose files are there and up to date are listed too.
+        device: The device in place of the configuration's; '' keeps that.
 
     Raises:
         InputError: Snakemake refuses the configuration.
@@ -57,6 +64,7 @@ def planned_jobs(
         *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
         *("--directory", str(folder), "--cores", "all", "--dry-run", "--nolock"),
         *(("--forceall",) if everything else ()),
+        *(("--config", f"device={device}") if device else ()),
         *("--configfile", *files, "--", *targets),
     ]
     # Snakemake colours its output as the terminal allows; escape codes would hide the lines.
@@ -89,6 +97,7 @@ def _job(rule: str, found: Mapping[str, str]) -> Job:
         dict(PAIR.findall(found.get("wildcards", ""))),
         outputs,
         found.get("log", "").split(" (")[0],
+        found.get("benchmark", "").split(" (")[0],
         int(found.get("threads", "1")),
         dict(PAIR.findall(found.get("resources", ""))),
     )

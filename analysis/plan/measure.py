@@ -5,21 +5,35 @@
     python -m analysis.plan.measure --check runs/c config/smoke.yaml other.yaml
 
 What a job took stands in the last line of its log, which every command writes in a run of
-Snakemake. Rates need runs of two sizes or more: one size does not tell a start from work.
+Snakemake. Of runs on a GPU only the jobs that used it count, by the time in their benchmark files,
+and the machine is the card. Rates need runs of two sizes or more: one size does not tell a start
+from work. Other machines in the file stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from analysis.plan.jobs import Job, planned_jobs
-from analysis.run.rates import FILE, START, Rate, Rates, kind_of, predict
+from analysis.run.rates import (
+    FILE,
+    START,
+    Machine,
+    Rate,
+    Rates,
+    kind_of,
+    machines_json,
+    predict,
+    read_machines,
+)
 from analysis.run.sizes import Sizes, Units
 from analysis.run.values import read_config
 from rls.io import write_text
@@ -27,12 +41,28 @@ from rls.runtime.command import run
 from rls.runtime.errors import InputError
 
 USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
+ON_GPU = re.compile(r"^device: cuda", re.MULTILINE)  # printed by rls.runtime.device
 LEAST_MB = 1e-6
-FASTEST_GFLOP_S = 100.0  # the most of one core; a fit to small jobs must not promise more
+FASTEST_GFLOP_S = {
+    "cpu": 100.0,
+    "cuda": 1e6,
+}  # the most that a fit may promise
 
 
-def ran(folder: Path, configs: Sequence[Path]) -> list[tuple[Job, str, Units, float, float]]:
-    """Return (job, kind, units, seconds, MB of raw pixels) of all jobs of a run with a log.
+@dataclass(frozen=True)
+class Done:
+    """A job that ran: its kind, units, seconds, MB of raw pixels, and whether it used a GPU."""
+
+    job: Job
+    kind: str
+    units: Units
+    seconds: float
+    raw_mb: float
+    on_gpu: bool
+
+
+def ran(folder: Path, configs: Sequence[Path]) -> list[Done]:
+    """Return all jobs of a run with a log.
 
     Raises:
         InputError: The folder holds no run of this configuration.
@@ -41,11 +71,13 @@ def ran(folder: Path, configs: Sequence[Path]) -> list[tuple[Job, str, Units, fl
     sizes, rows = Sizes(config), []
     for job in planned_jobs(configs, folder):
         log = folder / job.log
-        used = USED.findall(log.read_text(errors="replace")) if job.log and log.is_file() else []
-        if used:
+        text = log.read_text(errors="replace") if job.log and log.is_file() else ""
+        if used := USED.findall(text):
             what = (job.rule, job.wildcards)
-            units, raw = sizes.units(*what), sizes.raw_mb(*what)
-            rows.append((job, kind_of(*what, config), units, float(used[-1]), raw))
+            on_gpu = bool(ON_GPU.search(text))
+            seconds = _clock(folder / job.benchmark) if on_gpu else float(used[-1])
+            found = (sizes.units(*what), seconds, sizes.raw_mb(*what), on_gpu)
+            rows.append(Done(job, kind_of(*what, config), *found))
     if not rows:
         raise InputError(
             f"Found no log of a job of this configuration in {folder} that ends with what it used. "
@@ -54,7 +86,13 @@ def ran(folder: Path, configs: Sequence[Path]) -> list[tuple[Job, str, Units, fl
     return rows
 
 
-def fit(units: Sequence[Units], found: Sequence[float]) -> Rate:
+def _clock(benchmark: Path) -> float:
+    """Return the seconds of the clock that a job took, from its benchmark file."""
+    with benchmark.open(encoding="utf-8", newline="") as file:
+        return float(list(csv.DictReader(file, delimiter="\t"))[-1]["s"])
+
+
+def fit(units: Sequence[Units], found: Sequence[float], *, device: str = "cpu") -> Rate:
     """Return the rates of jobs with these units that took ``found`` seconds (all above 0).
 
     The rates b >= 0 minimise sum_i ((t_i - t^_i) / t_i)^2 over the jobs of a kind, so that short
@@ -63,7 +101,7 @@ def fit(units: Sequence[Units], found: Sequence[float]) -> Rate:
     from scipy.optimize import nnls  # here, since --help need not wait for it
 
     names = sorted({name for one in units for name in one})
-    floor = {"gflop": 1 / FASTEST_GFLOP_S} if "gflop" in names else {}
+    floor = {"gflop": 1 / FASTEST_GFLOP_S[device]} if "gflop" in names else {}
     t = np.asarray(found, dtype=float)
     left = np.maximum([a - predict(floor, u) for a, u in zip(t, units, strict=True)], 0.0)
     table = np.array([[1.0, *(one.get(name, 0.0) for name in names)] for one in units])
@@ -76,30 +114,45 @@ def fit(units: Sequence[Units], found: Sequence[float]) -> Rate:
 
 def measure(runs: Sequence[tuple[Path, Sequence[Path]]], machine: str, made_by: str) -> Rates:
     """Return the rates of some runs, each a folder and its configuration files."""
+    done = [(folder, one) for folder, configs in runs for one in ran(folder, configs)]
+    device = "cuda" if any(one.on_gpu for _, one in done) else "cpu"
     seconds: dict[str, list[tuple[Units, float]]] = defaultdict(list)
     disk: dict[str, list[tuple[Units, float]]] = defaultdict(list)
-    for folder, configs in runs:
-        for job, kind, units, taken, raw in ran(folder, configs):
-            seconds[kind].append((units, taken))
-            paths = (folder / name for name in job.outputs)
-            left_mb = sum(path.stat().st_size for path in paths if path.is_file()) / 1e6
-            disk[kind].append(({"raw": raw}, max(left_mb, LEAST_MB)))
+    for folder, one in done:
+        if one.on_gpu != (device == "cuda"):
+            continue
+        seconds[one.kind].append((one.units, one.seconds))
+        paths = (folder / name for name in one.job.outputs)
+        left_mb = sum(path.stat().st_size for path in paths if path.is_file()) / 1e6
+        disk[one.kind].append(({"raw": one.raw_mb}, max(left_mb, LEAST_MB)))
     return Rates(
         machine,
         made_by,
-        {kind: fit(*zip(*rows, strict=True)) for kind, rows in sorted(seconds.items())},
+        {
+            kind: fit(*zip(*rows, strict=True), device=device)
+            for kind, rows in sorted(seconds.items())
+        },
         {kind: len(rows) for kind, rows in sorted(seconds.items())},
         {kind: fit(*zip(*rows, strict=True)) for kind, rows in sorted(disk.items())},
+        device,
     )
 
 
-def check(folder: Path, configs: Sequence[Path], rates: Rates) -> str:
-    """Return a table of planned over used processor time, by kind of job and together."""
+def with_machine(machines: Mapping[str, Rates], rates: Rates) -> dict[str, Rates]:
+    """Return the machines with one added or replaced; what it assumed and now knows goes."""
+    known = machines.get(rates.machine)
+    assumed = known.assumed if known else {}
+    left = {kind: rate for kind, rate in assumed.items() if kind not in rates.seconds}
+    return {**machines, rates.machine: replace(rates, assumed=left)}
+
+
+def check(folder: Path, configs: Sequence[Path], machine: Machine) -> str:
+    """Return a table of planned over used time, by kind of job and together."""
     planned: dict[str, float] = defaultdict(float)
     used: dict[str, float] = defaultdict(float)
-    for _, kind, units, taken, _ in ran(folder, configs):
-        planned[kind] += rates.processor_seconds(kind, units)[0]
-        used[kind] += taken
+    for one in ran(folder, configs):
+        planned[one.kind] += machine.seconds(one.kind, one.units, on_gpu=one.on_gpu)[0]
+        used[one.kind] += one.seconds
     kinds = sorted(used, key=lambda kind: -used[kind])
     planned["together"], used["together"] = sum(planned.values()), sum(used.values())
     lines = [f"{'':36}{'planned s':>10}{'used s':>10}{'ratio':>8}"]
@@ -121,14 +174,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    name = ("FOLDER", "CONFIG")
-    parser.add_argument("--run", nargs="+", action="append", default=[], metavar=name)
-    parser.add_argument("--check", nargs="+", metavar=name, help="hold the plan against a run")
-    parser.add_argument("--machine", default="an unnamed machine", help="what it ran on, in words")
-    parser.add_argument("--output", type=Path, default=FILE, help="JSON to write")
+    run_of = ("FOLDER", "CONFIG")
+    parser.add_argument("--run", nargs="+", action="append", default=[], metavar=run_of)
+    parser.add_argument("--check", nargs="+", metavar=run_of, help="hold the plan against a run")
+    parser.add_argument("--machine", default="", help="what it ran on, in words")
+    parser.add_argument("--output", type=Path, default=FILE, help="JSON to write, or to check with")
     args = parser.parse_args(argv)
     if args.check:
-        print(check(*_folder_and_configs(args.check), Rates.read(args.output)))
+        folder, configs = _folder_and_configs(args.check)
+        machine = Machine.read(args.output, args.machine, read_config(configs)["device"])
+        print(check(folder, configs, machine))
         return
     if len(args.run) < 2:
         raise InputError(
@@ -136,8 +191,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "size does not tell the start of a job from its work."
         )
     runs = [_folder_and_configs(values) for values in args.run]
-    rates = measure(runs, args.machine, "python -m analysis.plan.measure")
-    write_text(args.output, rates.to_json())
+    name = args.machine or "an unnamed machine"
+    rates = measure(runs, name, "python -m analysis.plan.measure")
+    machines = read_machines(args.output) if args.output.is_file() else {}
+    write_text(args.output, machines_json(with_machine(machines, rates)))
     print(f"{args.output}: {len(rates.seconds)} kinds of jobs from {len(runs)} runs")
     for kind, rate in rates.seconds.items():
         shown = ", ".join(f"{unit} {value:.3g} s" for unit, value in rate.items() if value)

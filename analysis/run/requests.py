@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from analysis.run.keys import needs_generator, trained_by
-from analysis.run.rates import GPU_TFLOP_S, Rates, kind_of
+from analysis.run.rates import Machine, kind_of
 from analysis.run.sizes import MIB, AssaySizes, Sizes, Wildcards, reads_all
 from analysis.run.values import Config, section_values
 
@@ -47,8 +47,8 @@ class SnakemakeWildcards(Protocol):
 class Requests:
     """The resource requests of the jobs of one configuration."""
 
-    def __init__(self, config: Config, sizes: Sizes, rates: Rates) -> None:
-        self.config, self.sizes, self.rates = config, sizes, rates
+    def __init__(self, config: Config, sizes: Sizes, machine: Machine) -> None:
+        self.config, self.sizes, self.machine = config, sizes, machine
         self.heavy: int = max(config["threads"], 1)  # CPU threads of a heavy job
 
     def __call__(self, rule: str) -> dict[str, Callable[..., int]]:
@@ -90,9 +90,11 @@ class Requests:
             rate = section_values(self.config, "fetch_plate", wildcards["assay"])
             return float(SLOW_LINE * ARCHIVE_MB / rate["expected_mb_per_s"])
         kind, units = kind_of(rule, wildcards, self.config), self.sizes.units(rule, wildcards)
-        if self.gpus(rule, wildcards):
-            return self.rates.gpu_seconds(kind, units, GPU_TFLOP_S)
-        seconds = self.rates.processor_seconds(kind, units)[0] / self.n_threads(rule, wildcards)
+        on_gpu = self.machine.gpu is not None and bool(self.gpus(rule, wildcards))
+        seconds, _ = self.machine.seconds(kind, units, on_gpu=on_gpu)
+        if on_gpu:
+            return seconds
+        seconds /= self.n_threads(rule, wildcards)
         least = COMPARE_S if reads_all(rule) else MEASURE_S * rule.startswith(MEASURING)
         return max(seconds, least * units.get("images", 0.0))
 

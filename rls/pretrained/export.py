@@ -84,6 +84,9 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
             temporary.write_bytes((results / name).read_bytes())
     if flow:
         copy_flow(results, output, str(header["digest"]))
+    for name in {FLOW, SEARCH, TRUST}.difference(flow, optional):
+        # It would be of the generator that was in the folder before.
+        (output / name).unlink(missing_ok=True)
     n_parameters = sum(tensor.numel() for tensor in tensors.values())
     # Some values are not measured at every tick: take the newest of each.
     newest = curves.ffill().iloc[-1].dropna()

@@ -6,8 +6,8 @@ compiles anew for other precisions or for weights that need no gradient.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from rls.stylegan2.networks import Generator
 
 Synthesis = Callable[[Tensor, Sequence[Tensor]], Tensor]  # ws and noise maps -> images
 Logits = Callable[[Tensor], Tensor]
-F = TypeVar("F", bound=Callable[..., object])
 
 
 class Networks:
@@ -72,8 +71,7 @@ class CompiledNetworks(Networks):
     ) -> None:
         super().__init__(generator, discriminator)
 
-        def compiled(function: F) -> F:
-            return torch.compile(function, backend=backend, fullgraph=True, dynamic=False)
+        compiled = functools.partial(torch.compile, backend=backend, fullgraph=True, dynamic=False)
 
         def path_gradient(ws: Tensor, maps: Sequence[Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
             def along(ws: Tensor) -> tuple[Tensor, Tensor]:

@@ -100,3 +100,17 @@ def test_the_flow_of_another_generator_is_not_exported(tmp_path):
     add_own_cells(tmp_path, "another")
     with pytest.raises(InputError, match="fit_flow again"):
         export(tmp_path)
+
+
+def test_what_belongs_to_the_generator_before_does_not_stay(tmp_path):
+    results(tmp_path)
+    add_own_cells(tmp_path, read_weights(tmp_path / "generator.safetensors")[1]["digest"])
+    output = export(tmp_path)
+    for name in ("flow.safetensors", "trust.json", "search.json"):
+        assert (output / name).exists()
+        (tmp_path / name).unlink()
+    assert "For your own cells" not in (export(tmp_path) / "README.md").read_text()
+    assert {path.name for path in output.iterdir()} == {
+        "README.md", "generator.png", "generator.progress.png", "generator.safetensors",
+        "generator.training.csv", "intensity.json", "training.safetensors",
+    }  # fmt: skip

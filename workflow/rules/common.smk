@@ -11,7 +11,7 @@ sys.path.insert(0, str(workflow.basedir))
 from analysis.run import checks
 from analysis.run.arguments import Arguments, given
 from analysis.run.files import SWEPT, Files, table_beside
-from analysis.run.rates import Rates
+from analysis.run.rates import Machine
 from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
@@ -29,7 +29,7 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 arguments = Arguments(config, files)
-asks = Requests(config, Sizes(config), Rates.read())
+asks = Requests(config, Sizes(config), Machine.read(device=config["device"]))
 
 # Commands run with this Python, and find the program from any --directory.
 os.environ.update(

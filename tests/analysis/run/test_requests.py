@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from analysis.run.rates import Rates
+from analysis.run.rates import Machine, predict
 from analysis.run.requests import LONGEST, MARGIN, SHORTEST, Requests
 from analysis.run.sizes import Sizes
 from analysis.run.values import lay_over, read_config
@@ -21,7 +21,7 @@ def asks(change=None):
     config = read_config()
     lay_over(config, {"run": {"assays": ["translocation", "golgi", "bbbc021"]}})
     lay_over(config, change or {})
-    return Requests(config, Sizes(config), Rates.read())
+    return Requests(config, Sizes(config), Machine.read(device=config["device"]))
 
 
 def job(assay="translocation", method="rls", factor="32"):
@@ -89,9 +89,18 @@ def test_what_is_asked_for_grows_with_cells_pixels_and_steps():
 def test_time_comes_from_the_rates_and_sizes_of_a_plan():
     found = asks({"device": "cpu"})
     units = found.sizes.units("super_resolve", job())
-    seconds, basis = found.rates.processor_seconds("super_resolve rls", units)
+    seconds, basis = found.machine.processor.processor_seconds("super_resolve rls", units)
     wanted = MARGIN * seconds / found.heavy / 60
     assert basis == "measured" and runtime(found, "super_resolve") == int(wanted)
+
+
+def test_a_gpu_has_its_own_time_where_the_configuration_may_use_one():
+    found, units = asks(), asks().sizes.units("train_gan", job())
+    start = found.machine.processor.processor_seconds("train_gan", {})[0]
+    rate, basis = found.machine.gpu.gpu_rate("train_gan")
+    assert basis == "measured (GPU)"
+    assert found.seconds("train_gan", job()) == pytest.approx(start + predict(rate, units))
+    assert asks({"device": "cpu"}).machine.gpu is None
 
 
 def test_selecting_cells_of_104_treatments_asks_for_one_copy_of_them_and_two_of_a_plate():

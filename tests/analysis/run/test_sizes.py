@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.run.rates import Rates, kind_of
+from analysis.run.rates import Machine, kind_of
 from analysis.run.sizes import Sizes, flow_weights
 from analysis.run.values import lay_over, read_config, section_values
 from benchmarks.training_step import noise_images
@@ -160,5 +160,5 @@ def test_kinds_of_jobs_name_the_search_and_the_segmenter():
     config["crop_cells"]["segmenter"] = "cellpose"
     one_field = {"megapixels": 2.0, "nuclear_megapixels": 1.0}
     assert kind_of("crop_cells", WILDCARDS, config) == "crop_cells cellpose"
-    seconds, basis = Rates.read().processor_seconds("crop_cells cellpose", one_field)
+    seconds, basis = Machine.read().processor.processor_seconds("crop_cells cellpose", one_field)
     assert seconds == pytest.approx(5.0 + 2.0 + 30.0) and basis == "assumed"

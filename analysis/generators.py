@@ -1,0 +1,64 @@
+"""Train every generator that comes with the program anew, and write it with its card to models/.
+
+    make generators
+    make generators ONLY=golgi_64px LIMIT=60
+
+The list is models/models.yaml. On a GPU the generators train side by side, on CPUs one after the
+other. What will run and for how long is printed first. RLS_STOP_AFTER_MINUTES (make's LIMIT) is a
+limit for all together; all work is kept, and the same command goes on. A generator that fails does
+not stop the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.run.keys import ROOT
+from analysis.run.rates import Machine
+from analysis.shipped.listing import FILE, choose, read_list
+from rls.runtime.command import run
+from rls.runtime.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Plan, train and export."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--list", type=Path, default=FILE, help="the generators; YAML")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="some of the list")
+    parser.add_argument(
+        "--runs", type=Path, default=ROOT / "runs" / "generators", help="folder of the run folders"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="of all together")
+    parser.add_argument(
+        "--at-once", type=int, help="trainings at a time; default: all on a GPU, else one"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan alone")
+    args = parser.parse_args(argv)
+    generators, left_out = choose(read_list(args.list), args.only)
+    print("\n".join([*left_out, ""] if left_out else []), end="", flush=True)
+    # Imported here, so that --help does not wait for torch.
+    from analysis.shipped.training import Plan, planned, train
+    from rls.runtime.device import choose_device
+
+    device = choose_device(args.device, args.cores).type
+    at_once = args.at_once or (len(generators) if device == "cuda" else 1)
+    plan = Plan(generators, args.runs, device, args.cores, at_once)
+    plan, failed = planned(plan, Machine.read(device=device))
+    if not args.dry_run:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)  # a closed terminal, like Ctrl-C
+        failed += train(plan)
+    if failed:
+        raise InputError(" ".join(failed))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""The generators that come with the program: their list, and how they are trained anew."""

@@ -1,0 +1,217 @@
+"""The generators that come with the program: their list, and how they are trained anew."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from analysis import generators as command
+from analysis.plan.costs import hours
+from analysis.plan.jobs import planned_jobs
+from analysis.run.rates import Machine
+from analysis.run.values import expand_folder, read_config
+from analysis.shipped import training
+from analysis.shipped.listing import FILE, choose, read_list
+from analysis.shipped.training import Plan
+from rls.io import read_weights
+from rls.runtime.errors import InputError
+from rls.runtime.stopping import Stopped
+from tests.conftest import ROOT
+
+SHIPPED = read_list()
+ENTRY = {
+    "title": "A toy",
+    "about": "Trained in seconds.",
+    "configfiles": ["config/smoke.yaml"],
+    "assay": "translocation",
+    "ends_with": "generator.safetensors",
+}
+
+
+def written(path, **entries):
+    path.write_text(yaml.safe_dump(entries))
+    return path
+
+
+def test_the_list_holds_every_model_of_the_program_and_no_other():
+    folders = {path.name for path in FILE.parent.iterdir() if path.is_dir()}
+    assert folders == {one.name for one in SHIPPED}
+    for one in SHIPPED:
+        assert one.folder == ROOT / "models" / one.name
+        card = (one.folder / "README.md").read_text()
+        assert card.startswith(f"# {one.title}\n"), one.name
+        assert f"`make generators ONLY={one.name}`" in card, one.name
+
+
+@pytest.fixture
+def stand_in_data(tmp_path, monkeypatch):
+    """RLS_REAL_DATA names a folder with an empty file for each that the configurations name."""
+    monkeypatch.setenv("RLS_REAL_DATA", str(tmp_path))
+    for one in SHIPPED:
+        block = read_config(one.configfiles)["assays"][one.assay]
+        for key in ("sheet", "crops"):
+            if "$" in block.get(key, ""):
+                path = Path(expand_folder(block[key]))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("one", SHIPPED, ids=lambda one: one.name)
+def test_every_listed_generator_is_trained_from_nothing_by_its_configuration(
+    one, stand_in_data, tmp_path
+):
+    jobs = planned_jobs(one.configfiles, tmp_path / "run", [one.target], device="cuda")
+    trained = [job for job in jobs if job.rule == "train_gan"]
+    assert [job.wildcards["assay"] for job in trained] == [one.assay]
+    assert trained[0].on_gpu and trained[0].threads >= 1
+    last = {"trust.json": "measure_trust", "flow.safetensors": "fit_flow"}.get(one.ends_with)
+    assert last is None or last in {job.rule for job in jobs}
+    assert read_config(one.configfiles)["assays"][one.assay].get("init_from", "none") == "none"
+
+
+def test_real_cells_are_left_out_with_a_sentence_where_their_folder_is_not_named(monkeypatch):
+    monkeypatch.setenv("RLS_REAL_DATA", "/data")
+    assert choose(SHIPPED, []) == (SHIPPED, [])
+    monkeypatch.delenv("RLS_REAL_DATA")
+    chosen, (sentence,) = choose(SHIPPED, [])
+    assert [one.name for one in SHIPPED if one not in chosen] == ["bbbc021_64px"]
+    assert sentence.startswith("bbbc021_64px is left out: ") and "RLS_REAL_DATA" in sentence
+    with pytest.raises(InputError, match="No generator is left to train. bbbc021_64px is left out"):
+        choose(SHIPPED, ["bbbc021_64px"])
+    with pytest.raises(InputError, match="no generator 'golgi' in the list.*golgi_64px"):
+        choose(SHIPPED, ["golgi"])
+    assert [one.name for one in choose(SHIPPED, ["golgi_64px"])[0]] == ["golgi_64px"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({**ENTRY, "tilte": "A"}, "holds no list of generators.*title, about"),
+        ({"title": "A"}, "holds no list of generators.*title, about"),
+        ("text", "holds no list of generators"),
+        ({**ENTRY, "assay": "golgy"}, "toy is of the assay 'golgy'"),
+        ({**ENTRY, "configfiles": ["config/none.yaml"]}, "none.yaml does not exist"),
+    ],
+)
+def test_a_faulty_list_is_refused(entry, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        read_list(written(tmp_path / "models.yaml", toy=entry))
+
+
+class Endless:
+    """A training that ends only when it is asked to."""
+
+    def __init__(self, generator, plan):
+        self.generator, self.ended = generator, False
+        made.append(self)
+
+    def stop(self):
+        self.ended = True
+
+    def wait(self):
+        assert self.ended
+
+
+made: list[Endless] = []
+
+
+@pytest.mark.parametrize(("at_once", "begun"), [(1, 1), (3, 3)])
+def test_at_the_time_limit_all_trainings_are_asked_to_save_and_end(at_once, begun, monkeypatch):
+    monkeypatch.setattr(training, "Training", Endless)
+    monkeypatch.setattr(training, "LOOK_S", 0.01)
+    monkeypatch.setenv("RLS_STOP_AFTER_MINUTES", "1e-3")
+    made.clear()
+    with pytest.raises(Stopped, match="before the limit .* with 3 of 3 generators to go on"):
+        training.train(Plan(SHIPPED, Path("runs"), "cpu", 2, at_once))
+    assert len(made) == begun and all(one.ended for one in made)
+
+
+@pytest.fixture
+def toys(tmp_path):
+    """A list of a toy and of one that fails, and the command that trains them."""
+    settings = {"total_kimg": 0.4, "tick_kimg": 0.05, "checkpoint_kimg": 0.4, "evaluate_kimg": 0.4}
+    overlay, fault = tmp_path / "toy.yaml", tmp_path / "fault.yaml"
+    overlay.write_text(yaml.safe_dump({"train_gan": settings}))
+    fault.write_text(
+        yaml.safe_dump({"select_cells": {"cells_gan": 99_999, "on_few_cells": "stop"}})
+    )
+    path = written(
+        tmp_path / "models.yaml",
+        toy={**ENTRY, "configfiles": ["config/smoke.yaml", str(overlay)]},
+        fault={**ENTRY, "configfiles": ["config/smoke.yaml", str(fault)]},
+    )
+    arguments = ["--list", str(path), "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    return [sys.executable, "-m", "analysis.generators", *arguments]
+
+
+@pytest.mark.workflow
+def test_a_toy_is_killed_goes_on_and_has_a_card_beside_one_that_fails(toys, tmp_path):
+    with subprocess.Popen(
+        [*toys, "--only", "toy"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("toy: train_gan: 0.0"):
+                process.send_signal(signal.SIGTERM)
+        assert process.wait() == 75, said
+    text = "".join(said)
+    assert text.index("One after the other") < text.index("toy: simulate_plate")
+    assert "stopped: generators stopped on SIGTERM" in text
+    assert not (tmp_path / "toy").exists()
+    done = subprocess.run([*toys, "--at-once", "2"], text=True, capture_output=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^toy: train_gan: goes on at 0\.\d+ kimg$", done.stdout, re.M), done.stdout
+    assert "error: fault failed: its logs are in" in done.stderr
+    assert not (tmp_path / "fault").exists()
+    card = (tmp_path / "toy" / "README.md").read_text()
+    for fact in ("# A toy", "Trained in seconds.", "| images seen | 400 |", "ONLY=toy`"):
+        assert fact in card, fact
+    _, header = read_weights(tmp_path / "toy" / "generator.safetensors", kind="generator")
+    assert header["digest"] in card
+
+
+@pytest.mark.workflow
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys):
+    path = written(tmp_path / "models.yaml", toy=ENTRY)
+    arguments = ["--list", str(path), "--runs", str(tmp_path / "runs"), "--dry-run"]
+    command.main([*arguments, "--device", "cpu"])
+    text = capsys.readouterr().out
+    assert re.search(r"^toy +\d+ .* measured$", text, re.M) and "One after the other" in text
+    assert [item.name for item in tmp_path.iterdir()] == ["models.yaml"]
+
+
+@pytest.mark.workflow
+def test_side_by_side_takes_as_long_as_the_longest_or_longer(tmp_path, capsys):
+    listed = read_list(written(tmp_path / "models.yaml", a=ENTRY, b=ENTRY))
+    machine = Machine.read(device="cuda")
+    plan, failed = training.planned(Plan(listed, tmp_path / "runs", "cuda", 2, 3), machine)
+    text = capsys.readouterr().out
+    assert failed == [] and plan.at_once == 2
+    assert "2 side by side" in text and "H200" in text and "measured (GPU)" in text
+    cost = plan.cost(listed[0], machine)
+    assert cost.gpu_s > 0
+    assert f"{hours(cost.wall_s)} if they" in text and f"than {hours(2 * cost.wall_s)}" in text
+
+
+@pytest.mark.workflow
+def test_what_cannot_run_is_said_before_the_others_begin(tmp_path, capsys):
+    lost = {"translocation": {"source": "sheet", "sheet": str(tmp_path / "none.csv")}}
+    overlay = written(tmp_path / "lost.yaml", assays=lost)
+    lost = {**ENTRY, "configfiles": ["config/smoke.yaml", str(overlay)]}
+    listed = read_list(written(tmp_path / "models.yaml", lost=lost, toy=ENTRY))
+    plan = Plan(listed, tmp_path / "runs", "cpu", 2, 1)
+    plan, (sentence,) = training.planned(plan, Machine.read())
+    assert [one.name for one in plan.generators] == ["toy"]
+    assert sentence.startswith("lost cannot be trained: ") and "none.csv" in sentence
+    assert capsys.readouterr().out.index(sentence) >= 0
+    with pytest.raises(InputError, match="lost cannot be trained"):
+        training.planned(replace(plan, generators=listed[:1]), Machine.read())
