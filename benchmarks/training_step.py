@@ -178,7 +178,7 @@ def make_trainer(args: argparse.Namespace, device: torch.device, precision: Prec
         mbstd_group_size=4, style_mixing_probability=0.9, augmentations=args.augmentations,
         augment_p=args.augment_p, augment_target=0.6, augment_kimg=500, augment_interval=4,
         freeze_discriminator=0, precision=precision, checkpoint_kimg=1.0, tick_kimg=1.0,
-        evaluate_kimg=1.0, evaluate_images=0, cuda_graphs="auto", seed=1,
+        evaluate_kimg=1.0, evaluate_images=0, cuda_graphs="auto", compile="auto", seed=1,
         device=device.type, threads=args.threads,
     )  # fmt: skip
     stack, scale = noise_images(args.n_channels, args.image_size, 2 * args.batch_size)

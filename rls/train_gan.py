@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         known = training_identity(settings, data.digest, args.init_from)
         if args.continue_from is None:
             refuse_earlier(args.state, NAME, known)
-        machine = {**computed_on(device), "precision": precision, "processes": processes.count}
+        machine = {**computed_on(device), **trainer.machine()}
         with StateFolder(
             args.state, NAME, known, writes=processes.is_first, output=args.output, machine=machine
         ) as state:

@@ -92,6 +92,11 @@ class Settings:
         "The result is the same.",
         choices=("auto", "off"),
     )
+    compile: str = option(
+        "auto: in a training of hours on a GPU the networks are compiled by torch, which takes "
+        "minutes; off. Results are equal but for rounding.",
+        choices=("auto", "off"),
+    )
     seed: int = option("Seed of weights, order, turns and noise.")
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
     threads: int = option("CPU threads of each process.")

@@ -11,6 +11,7 @@ the mean path length, and the sums of statistics.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from rls.runtime.distributed import Processes
 from rls.runtime.errors import InputError
 from rls.runtime.graphs import Recorder, Replayed
 from rls.stylegan2.architecture import Architecture
+from rls.stylegan2.compiling import compile_networks, why_not_compiled
 from rls.stylegan2.networks import Precision
 from rls.stylegan2.optimisation import ema_decay, update_average
 from rls.stylegan2.phases import ALONE, STATISTICS, Phases
@@ -34,6 +36,9 @@ class Trainer(Phases):
 
     Arguments:
         recorder: Records the phases; None for one that decides by the settings.
+
+    Attributes:
+        uncompiled: Why the networks are not to be compiled; empty if they are.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Trainer(Phases):
     ) -> None:
         super().__init__(settings, architecture, data, device, precision, processes)
         self.recorder = recorder or Recorder(device, settings.cuda_graphs, processes.count)
+        self.uncompiled = why_not_compiled(self)
         self._replayed: dict[tuple[str, bool], Replayed] = {}
         self.step = 0
         self.augment_p = settings.augment_p or 0.0
@@ -85,6 +91,26 @@ class Trainer(Phases):
         # Reading the sums forces a GPU synchronisation, so do it rarely there.
         if self.device.type == "cpu" or self.step % settings.r1_interval == 0:
             self._check_finite()
+
+    def machine(self) -> dict[str, object]:
+        """Return what changes the last bits of a training besides the device and its threads."""
+        return {
+            "precision": self.precision,
+            "processes": self.processes.count,
+            "compiled": not self.uncompiled,
+        }
+
+    def compile(self) -> None:
+        """Compile the networks if that is worth its time, and print whether it was done."""
+        started = time.monotonic()
+        if not self.uncompiled:
+            print("train_gan: compiling the networks, which takes minutes", flush=True)
+            self.fill_inputs()
+            self.image_phase()
+            self.uncompiled = compile_networks(self)
+        said = f"no, {self.uncompiled}" if self.uncompiled else "yes, and checked"
+        taken = time.monotonic() - started
+        print(f"train_gan: networks compiled: {said} ({taken:.0f} s)", flush=True)
 
     def fill_inputs(self) -> None:
         """Make the inputs of the present step."""

@@ -34,7 +34,7 @@ SETTINGS = Settings(
     channel_base=64, channel_max=8, clamp=None, mbstd_group_size=2, style_mixing_probability=0.9,
     augmentations="bgc", augment_p=None, augment_target=0.6, augment_kimg=0.02, augment_interval=2,
     freeze_discriminator=0, precision="float32", checkpoint_kimg=0.008, tick_kimg=0.016,
-    evaluate_kimg=0.016, evaluate_images=4, cuda_graphs="auto", seed=3,
+    evaluate_kimg=0.016, evaluate_images=4, cuda_graphs="auto", compile="auto", seed=3,
     device="cpu", threads=1,
 )  # fmt: skip
 

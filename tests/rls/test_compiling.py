@@ -1,0 +1,99 @@
+"""Whether a training compiles its networks, and that a compiled form that differs is refused.
+
+The backend is aot_eager, which traces and differentiates as for a GPU and generates no kernels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from rls.runtime.distributed import Processes
+from rls.stylegan2 import compiling
+from rls.stylegan2.network_uses import CompiledNetworks
+from tests.rls.test_train_gan import SETTINGS
+from tests.rls.test_training_graphs import EAGER, make_trainer
+
+ARTICLE = dataclasses.replace(
+    SETTINGS, image_size=128, total_kimg=4800, batch_size=32, channel_base=16384, channel_max=512,
+    z_dim=512, w_dim=512, mapping_layers=8, path_length_interval=4, r1_interval=16,
+)  # fmt: skip
+
+
+def test_a_training_of_the_article_takes_hours_and_a_small_one_minutes():
+    assert 1 < compiling.assumed_hours(ARTICLE, 3) < 24
+    assert compiling.assumed_hours(SETTINGS, 2) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts", "reason"),
+    [
+        ({}, {"device": "cpu"}, "the device is cpu"),
+        ({"compile": "off"}, {}, "compile is off"),
+        ({}, {"processes": Processes(0, 2)}, "2 processes"),
+        ({}, {"settings": SETTINGS}, "0 minutes is too short"),
+        ({}, {}, ""),
+    ],
+)
+def test_reasons_against_compiling_are_said(changes, facts, reason):
+    trainer = make_trainer(EAGER)
+    trainer.settings = dataclasses.replace(facts.get("settings", ARTICLE), **changes)
+    trainer.device = torch.device(facts.get("device", "cuda"))
+    trainer.processes = facts.get("processes", Processes())
+    found = compiling.why_not_compiled(trainer)
+    assert reason in found and bool(reason) == bool(found)
+
+
+def filled():
+    trainer = make_trainer(EAGER, image_size=16, augmentations="bgc", augment_p=0.5)
+    trainer.fill_inputs()
+    trainer.image_phase()
+    return trainer
+
+
+def test_a_compiler_that_fails_is_named_and_the_plain_networks_stay(monkeypatch):
+    def broken(self, *_, **__):
+        raise NotImplementedError("no such kernel\nmore")
+
+    trainer = filled()
+    plain, w_mean = trainer.networks, trainer.generator.w_mean.clone()
+    monkeypatch.setattr(CompiledNetworks, "r1_gradient", broken)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    # Without a compiler the functions cannot hold autograd functions, so only path length is cut.
+    monkeypatch.setattr(CompiledNetworks, "path_gradient", plain.__class__.path_gradient)
+    found = compiling.compile_networks(trainer)
+    assert found == "the compiler failed (NotImplementedError: no such kernel)"
+    assert trainer.networks is plain
+    assert torch.equal(trainer.generator.w_mean, w_mean)
+
+
+@pytest.mark.slow
+def test_compiled_networks_pass_the_check_and_wrong_ones_do_not():
+    trainer = filled()
+    before = {k: v.clone() for k, v in trainer.generator.state_dict().items()}
+    plain = trainer.networks
+    assert compiling.compile_networks(trainer, "aot_eager") == ""
+    compiled = trainer.networks
+    assert isinstance(compiled, CompiledNetworks)
+    assert all(torch.equal(v, before[k]) for k, v in trainer.generator.state_dict().items())
+    right = compiled._r1_gradient
+    compiled._r1_gradient = lambda images: (1.1 * right(images)[0], right(images)[1])
+    assert "compiled, R1 is" in compiling.difference(trainer, plain, compiled)
+    compiled._r1_gradient = right
+    logits = compiled.logits
+    compiled.logits = lambda images: logits(images.flip(0))
+    assert "the discriminator's loss" in compiling.difference(trainer, plain, compiled)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_follows_the_plain_one():
+    plain, compiled = filled(), filled()
+    assert compiling.compile_networks(compiled, "aot_eager") == ""
+    for _ in range(4):
+        plain.run_step()
+        compiled.run_step()
+    a, b = plain.statistics(), compiled.statistics()
+    for name, value in a.items():
+        assert b[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
