@@ -105,17 +105,15 @@ def losses(trainer: Phases, networks: Networks) -> Iterator[tuple[str, float, Te
         found.append(("path length", lambda: trainer.path_length_loss()[0], generator))
     if settings.r1_gamma:
         found.append(("R1", lambda: trainer.r1_loss()[0], discriminator))
-    before, w_mean = trainer.networks, trainer.generator.w_mean.clone()
-    trainer.networks = networks
-    try:
-        for name, function, parameters in found:
-            trainer.train_discriminator(parameters is discriminator)
+    for name, function, parameters in found:
+        before, w_mean = trainer.networks, trainer.generator.w_mean.clone()
+        trainer.networks = networks
+        trainer.train_discriminator(parameters is discriminator)
+        try:
             loss = function()
-            gradients = torch.autograd.grad(
-                loss, parameters, allow_unused=True, materialize_grads=True
-            )
-            yield name, float(loss.detach()), torch.cat([g.flatten().double() for g in gradients])
+        finally:
+            trainer.networks = before
             trainer.generator.w_mean.copy_(w_mean)
-    finally:
-        trainer.networks = before
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
         trainer.train_discriminator(True)
+        yield name, float(loss.detach()), torch.cat([g.flatten().double() for g in gradients])
