@@ -198,7 +198,7 @@ def step_back(fit: Fit) -> None:
         for moment in moments.values():
             moment.zero_()
     print(
-        f"fit_flow: the loss was not finite in epoch {fit.epoch + 1}; the best weights so far "
+        f"fit_flow: the loss was not finite in epoch {fit.epoch}; the best weights so far "
         "are taken up again with half the learning rate",
         flush=True,
     )

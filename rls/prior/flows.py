@@ -12,15 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nflows.flows.autoregressive import MaskedAutoregressiveFlow
-from nflows.flows.realnvp import SimpleRealNVP
-from nflows.transforms.made import MaskedLinear
-from nflows.transforms.normalization import BatchNorm
 from torch import Tensor, nn
 
 from rls.io import read_weights, write_weights
 from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
+
+try:
+    from nflows.flows.autoregressive import MaskedAutoregressiveFlow
+    from nflows.flows.realnvp import SimpleRealNVP
+    from nflows.transforms.made import MaskedLinear
+    from nflows.transforms.normalization import BatchNorm
+except ImportError as error:
+    raise InputError(
+        "Found no package nflows, expected it beside torch: flows are built from it. Run "
+        "'pip install -r requirements.lock' and the same command again, or search without a flow."
+    ) from error
 
 # Not stored: these tensors are as large as the weights, and the constructor makes them again.
 DERIVED = (".mask", ".degrees")

@@ -173,7 +173,7 @@ def test_a_recorded_fit_is_equal_bit_for_bit_also_after_a_divergence(
     monkeypatch.setattr(fitting, "run_epoch", diverges_once)
     short, recorder = replace(SMALL, flow=kind, max_epochs=5), RecordedOnCpu()
     recorded = fit_flow(train, validation, short, None, recorder)
-    assert len(recorder.n_operators) == 1 and recorded.halvings == 1 and recorded.best_epoch == 5
+    assert len(recorder.n_operators) == 1 and recorded.halvings == 1 and recorded.best_epoch > 3
     monkeypatch.setattr(graphs, "WARM_UP", 10**9)
     assert same(recorded, fit_flow(train, validation, short, None, RecordedOnCpu()))
 
