@@ -45,12 +45,12 @@ class Intensity:
 
     def to_unit(self, images: np.ndarray) -> np.ndarray:
         """Return images (n, c, y, x) as float32 with black at 0 and white at 1, not clipped."""
-        black, span = self._levels()
+        black, span = self.levels()
         return (images.astype(np.float32) - black) / span
 
     def to_counts(self, unit: np.ndarray) -> np.ndarray:
         """Return float32 counts (n, c, y, x) of unit images; the inverse of :meth:`to_unit`."""
-        black, span = self._levels()
+        black, span = self.levels()
         return (np.asarray(unit, dtype=np.float32) * span + black).astype(np.float32)
 
     def as_dict(self) -> dict[str, Any]:
@@ -62,7 +62,8 @@ class Intensity:
         """Return the scale of a dictionary made by :meth:`as_dict`."""
         return Intensity(*(tuple(values[name]) for name in LEVELS))
 
-    def _levels(self) -> tuple[np.ndarray, np.ndarray]:
+    def levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return black and white - black in counts, each (c, 1, 1) float32."""
         black = np.asarray(self.black, dtype=np.float32)[:, None, None]
         white = np.asarray(self.white, dtype=np.float32)[:, None, None]
         return black, white - black

@@ -10,6 +10,30 @@ from torch import Tensor
 
 AHEAD = 2  # Batches that the host prepares before it waits for a GPU.
 MOST_PINNED = 1 << 30  # Bytes of pinned memory for one result; more is copied batch by batch.
+STORED_SHARE = 0.25  # Share of a GPU's free memory that input data may take.
+SIGN = 32768  # The value of the highest of 16 bits.
+
+
+def fits(n_bytes: int, device: torch.device) -> bool:
+    """Return whether data take at most a quarter of a GPU's free memory; never on a CPU."""
+    if device.type != "cuda":
+        return False
+    return n_bytes <= STORED_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def signed(counts: np.ndarray) -> np.ndarray:
+    """Return counts as a GPU can store and index them.
+
+    Few operators of a GPU take unsigned 16-bit numbers, so these are returned less 32768.
+    """
+    if counts.dtype != np.uint16:
+        return counts
+    return np.ascontiguousarray(counts).view(np.int16) ^ np.int16(-SIGN)
+
+
+def as_floats(counts: Tensor) -> Tensor:
+    """Return float32 counts of what :func:`signed` returned; they are exact."""
+    return counts.float() + SIGN if counts.dtype == torch.int16 else counts.float()
 
 
 def upload(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
