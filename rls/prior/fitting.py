@@ -99,7 +99,9 @@ def gaussian_log_prob(train: Tensor, shown: Tensor, full: bool) -> float | None:
 def mean_log_prob(flow: StyleFlow, w: Tensor) -> float:
     """Return the mean log p_F of styles (n, d), in nats."""
     flow.eval()
-    return float(torch.cat([flow.log_prob(part) for part in w.split(ROWS_AT_ONCE)]).double().mean())
+    flow.need_fit()  # once for all parts, because a GPU waits for it
+    parts = [flow.unchecked_log_prob(part) for part in w.split(ROWS_AT_ONCE)]
+    return float(torch.cat(parts).double().mean())
 
 
 def start_fit(train: Tensor, settings: Settings) -> Fit:

@@ -77,12 +77,16 @@ class StyleFlow(nn.Module):
 
     def log_prob(self, w: Tensor) -> Tensor:
         """Return log p_F(w) in nats, shape (n,), of styles (n, d) (Eq. 4)."""
-        self._need_fit()
+        self.need_fit()
+        return self.unchecked_log_prob(w)
+
+    def unchecked_log_prob(self, w: Tensor) -> Tensor:
+        """Return :meth:`log_prob` without a look at whether the flow was fitted."""
         return self.flow.log_prob(self.standardise(w)) - self.sd.log().sum()
 
     def to_noise(self, w: Tensor) -> Tensor:
         """Return z = F(w), shape (n, d), which is standard normal if the flow fits."""
-        self._need_fit()
+        self.need_fit()
         return self.flow.transform_to_noise(self.standardise(w))
 
     @torch.no_grad()
@@ -129,7 +133,7 @@ class StyleFlow(nn.Module):
             InputError: The flow was not fitted.
         """
         self.eval().requires_grad_(False)
-        self._need_fit()
+        self.need_fit()
         # A frozen flow has been checked; checking again would force a GPU synchronisation.
         self.frozen = True
         for module in list(self.modules()):
@@ -138,7 +142,7 @@ class StyleFlow(nn.Module):
                     setattr(module, name, _folded(child))
         return self
 
-    def _need_fit(self) -> None:
+    def need_fit(self) -> None:
         """Raise InputError if the flow is evaluated before it was fitted.
 
         In training mode, where batch norms use the statistics of their batch, only the loss of a
