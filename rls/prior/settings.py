@@ -20,7 +20,10 @@ class Settings:
     hidden: int = option("Width of all hidden layers.")
     learning_rate: float = option("Adam's learning rate.")
     weight_decay: float = option("Adam's L2 weight decay.")
-    batch_size: int = option("Styles per step.")
+    batch_size: int = option(
+        "Styles per step. More of them with a higher learning rate take fewer steps and give "
+        "another flow."
+    )
     max_epochs: int = option("Largest number of epochs.")
     patience_epochs: int = option(
         "Stop after this many epochs without a better log p of the validation styles."

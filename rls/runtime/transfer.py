@@ -26,6 +26,8 @@ def signed(counts: np.ndarray) -> np.ndarray:
 
     Few operators of a GPU take unsigned 16-bit numbers, so these are returned less 32768.
     """
+    if counts.dtype == np.int16:
+        return counts.astype(np.int32)
     if counts.dtype != np.uint16:
         return counts
     return np.ascontiguousarray(counts).view(np.int16) ^ np.int16(-SIGN)
