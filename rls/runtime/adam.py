@@ -26,7 +26,7 @@ def place_adam(optimiser: torch.optim.Adam, rate: float, recorder: Recorder) -> 
         elif isinstance(group["lr"], torch.Tensor) and group["lr"].device.type == device.type:
             group["lr"].fill_(rate)  # A recording reads this tensor, so it must not move.
         else:
-            group.update(lr=torch.tensor(rate, device=device), fused=True)
+            group.update(lr=torch.tensor(rate, device=device), fused=True, capturable=False)
         for parameter in group["params"]:
             if state := optimiser.state.get(parameter):
                 state["step"] = state["step"].to(device)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
 
+from rls.networks import classifier_settings, pix2pix_settings
+from rls.prior import settings as flow_settings
 from rls.runtime.adam import place_adam
 from rls.runtime.graphs import Recorder
 from rls.runtime.transfer import Gathered, as_floats, fits, signed, upload
@@ -34,6 +38,11 @@ def test_counts_are_exact_after_the_way_to_the_device(kind: type) -> None:
 
 def test_a_cpu_stores_no_copy() -> None:
     assert not fits(1, CPU)
+
+
+@pytest.mark.parametrize("module", [flow_settings, classifier_settings, pix2pix_settings])
+def test_where_and_how_it_is_computed_names_no_state(module: ModuleType) -> None:
+    assert {"cuda_graphs", "device", "threads"} <= set(module.MAY_CHANGE)
 
 
 def adam() -> torch.optim.Adam:
