@@ -20,6 +20,7 @@ from torch import Tensor
 
 from rls.runtime.distributed import Processes
 from rls.runtime.streams import stream, stream_seed, torch_stream
+from rls.runtime.transfer import fits
 from rls.stylegan2.augment_draws import Draws, draw
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.pipelines import PIPELINES
@@ -35,7 +36,6 @@ GENERATING = ("generator", "discriminator", "path length")
 # What is augmented: the images of the generator's phase, generated and real images of the
 # discriminator's phase, and real images of the R1 phase.
 AUGMENTED = ("generator", "generated", "real", "R1")
-STORED_SHARE = 0.25  # largest share of a GPU's free memory that stored crops may take
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,7 @@ class Crops:
     def __init__(self, data: TrainingImages, device: torch.device, n: int) -> None:
         self.data = data
         one = data.counts(data.rows[:1])
-        self.holds_all = False
-        if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            self.holds_all = len(data) * one.nbytes <= STORED_SHARE * free
+        self.holds_all = fits(len(data) * one.nbytes, device)
         n = len(data) if self.holds_all else n
         kind = torch.from_numpy(one).dtype
         self.stored = torch.empty((n, *one.shape[1:]), dtype=kind, device=device)
