@@ -30,6 +30,7 @@ from rls.runtime.progress import Progress, format_seconds
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
 from rls.runtime.transfer import upload
+from rls.stylegan2.crops import Crops
 from rls.stylegan2.training_images import TrainingImages, centre_crop
 
 CHECK_STEPS = 50  # Reading the losses forces a GPU synchronisation, so do it rarely.
@@ -171,6 +172,7 @@ class Steps:
             state.unet,
             next(state.unet.parameters()).device,
         )
+        self.crops = Crops(data, device, n)
         self.high = torch.zeros((n, unet.n_channels, size, size), device=device)
         self.masks = {
             k: torch.zeros((n, *x), device=device) for k, x in unet.dropout_shapes.items()
@@ -192,7 +194,12 @@ class Steps:
     def show(self, number: int) -> None:
         """Draw images and dropout of the step with this number."""
         settings, device = self.settings, self.high.device
-        self.high.copy_(self.data.batch(number, settings.batch_size, device))
+        chosen = self.data.choices(number, settings.batch_size)
+        positions, flips, turns = (
+            upload(x, device) for x in (self.crops.place(chosen.rows), chosen.flips, chosen.turns)
+        )
+        counts = self.crops.stored.index_select(0, positions)
+        self.high.copy_(self.data.show(counts, flips, turns))
         random = torch_stream(settings.seed, f"step {number}", "pix2pix dropout", device)
         self.state.unet.draw_masks(self.masks, random)
 
