@@ -1,9 +1,9 @@
 """Seconds of an epoch of fitting the flow p_F, and how much folding its masks saves a search.
 
 An epoch is what fit_flow does in one: every batch of the training styles, the batch norms' exact
-statistics, the validation log p. Beside it the gradient of the prior with respect to w+ that a
-search step takes: our frozen flow, whose masks are folded into plain linear layers, over nflows as
-it comes, in the same run.
+statistics, the validation log p. On a GPU it is measured with and without CUDA graphs. Beside it
+the gradient of the prior with respect to w+ that a search step takes: our frozen flow, whose masks
+are folded into plain linear layers, over nflows as it comes, in the same run.
 
     python -m benchmarks.fit_flow                                  # the article's: 100,000 w of 512
     python -m benchmarks.fit_flow --features 128 --hidden 256 --styles 20000      # the demo's
@@ -20,10 +20,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rls.prior.fitting import mean_log_prob, run_epoch, split_styles, start_fit
+from rls.prior.fitting import Steps, mean_log_prob, run_epoch, split_styles, start_fit
 from rls.prior.flows import StyleFlow
 from rls.prior.settings import FLOWS, Settings
 from rls.runtime.device import choose_device
+from rls.runtime.graphs import WARM_UP, Recorder
+from rls.runtime.stopping import Watch
 from rls.search.objective import prior
 from rls.stylegan2.cost import memory_gib
 
@@ -38,7 +40,8 @@ def settings_of(args: argparse.Namespace, flow: str) -> Settings:
     return Settings(
         flow=flow, n_blocks=args.n_blocks, hidden=args.hidden, learning_rate=1e-4,
         weight_decay=1e-6, batch_size=args.batch_size, max_epochs=1, patience_epochs=1,
-        validation_share=0.1, gradient_clip=5.0, seed=1, device=args.device, threads=args.threads,
+        validation_share=0.1, gradient_clip=5.0, cuda_graphs="auto", seed=1, device=args.device,
+        threads=args.threads,
     )  # fmt: skip
 
 
@@ -65,27 +68,40 @@ def prior_step(flow: StyleFlow, w: Tensor) -> None:
     torch.autograd.grad(prior(flow, w).sum(), w)
 
 
+def epoch(flow: str, args: argparse.Namespace, device: torch.device, graphs: str) -> StyleFlow:
+    """Fit for an epoch and print what it took; return the flow."""
+    settings, recorder = settings_of(args, flow), Recorder(device, graphs)
+    train, validation = (
+        part.to(device) for part in split_styles(styles(args.styles, args.features), 0.1, 1)
+    )
+    with recorder.stream(), Watch("fit_flow") as watch:
+        fit = start_fit(train, settings)
+        steps = Steps(fit, train, settings, recorder)
+        steps.start_epoch()
+        for _ in range(WARM_UP + 1):  # Recording is no part of a later epoch.
+            steps.take()
+        n = sum(p.numel() for p in fit.flow.parameters())
+        parts = {
+            "training": timed(lambda: run_epoch(fit, steps, watch), device),
+            "batch norms": timed(lambda: fit.flow.recompute_batch_norm(train), device),
+            "validation": timed(lambda: mean_log_prob(fit.flow, validation), device),
+        }
+    named, total = ", ".join(f"{k} {v:.2f} s" for k, v in parts.items()), sum(parts.values())
+    print(f"{flow}: {n / 1e6:.1f} M parameters (masked ones counted), {len(train)} styles, batch "
+          f"{args.batch_size}: {total:.2f} s an epoch ({named}), {60 / total:.1f} epochs a minute, "
+          f"peak memory {memory_gib(device):.2f} GiB; {recorder.describe('steps')}",
+          flush=True)  # fmt: skip
+    return fit.flow
+
+
 def report(flow: str, args: argparse.Namespace, device: torch.device) -> None:
     """Fit for an epoch, then time the prior of a search; print both."""
-    settings = settings_of(args, flow)
-    train, validation = (
-        part.to(device)
-        for part in split_styles(styles(args.styles, args.features), 0.1, 1)
-    )  # fmt: skip
-    fit = start_fit(train, settings)
-    n = sum(p.numel() for p in fit.flow.parameters())
-    parts = {
-        "training": timed(lambda: run_epoch(fit, train, settings), device),
-        "batch norms": timed(lambda: fit.flow.recompute_batch_norm(train), device),
-        "validation": timed(lambda: mean_log_prob(fit.flow, validation), device),
-    }
-    named = ", ".join(f"{name} {value:.1f} s" for name, value in parts.items())
-    print(f"{flow}: {n / 1e6:.1f} M parameters (masked ones counted), {len(train)} styles, batch "
-          f"{args.batch_size}: {sum(parts.values()):.1f} s an epoch ({named}), peak memory "
-          f"{memory_gib(device):.2f} GiB", flush=True)  # fmt: skip
-    plain = copy.deepcopy(fit.flow).eval().requires_grad_(False)
-    frozen = copy.deepcopy(fit.flow).freeze()
-    w = train[: args.images * args.layers].reshape(args.images, args.layers, -1)
+    for graphs in ("off", "auto") if device.type == "cuda" else ("off",):
+        fitted = epoch(flow, args, device, graphs)
+    plain = copy.deepcopy(fitted).eval().requires_grad_(False)
+    frozen = copy.deepcopy(fitted).freeze()
+    w = styles(args.images * args.layers, args.features).to(device)
+    w = w.reshape(args.images, args.layers, -1)
     times: dict[str, list[float]] = {"plain": [], "frozen": []}
     for _ in range(args.repeats + 1):
         times["plain"].append(timed(lambda: prior_step(plain, w), device))

@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.prior.flows import write_flow
     from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device, computed_on
+    from rls.runtime.graphs import Recorder
 
     device = choose_device(settings.device, settings.threads)
     tensors, header = read_weights(args.styles, kind="styles")
@@ -39,10 +40,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"judge; at most {settings.max_epochs} epochs",
         flush=True,
     )
+    recorder = Recorder(device, settings.cuda_graphs)
+    print(f"fit_flow: {recorder.describe('steps')}", flush=True)
     known = identity(settings, MAY_CHANGE, styles=header["digest"])
-    machine = computed_on(device)
-    with StateFolder(args.state, "fit_flow", known, output=args.output, machine=machine) as state:
-        fit = fit_flow(train, validation, settings, state)
+    with (
+        recorder.stream(),
+        StateFolder(
+            args.state, "fit_flow", known, output=args.output, machine=computed_on(device)
+        ) as state,
+    ):
+        fit = fit_flow(train, validation, settings, state, recorder)
         facts = measure_fit(fit, train, validation)
         facts |= {"styles_digest": header["digest"], "settings": asdict(settings)}
         write_flow(args.output, fit.flow, facts)

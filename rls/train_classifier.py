@@ -29,21 +29,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--state", type=Path, required=True, help="folder of checkpoints")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch.
+    from rls.networks import classifier_cells as cells
     from rls.networks import classifier_training as classifier
     from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device, computed_on
+    from rls.runtime.graphs import Recorder
 
     device = choose_device(settings.device, settings.threads)
-    stack, intensity = classifier.read_assay(args.stack, args.intensity)
+    stack, intensity = cells.read_assay(args.stack, args.intensity)
     controls = (args.negative_control, args.positive_control)
     training, tune = (
-        classifier.cells_of_split(stack, intensity, split, controls) for split in (CLASSIFIER, TUNE)
+        cells.cells_of_split(stack, intensity, split, controls) for split in (CLASSIFIER, TUNE)
     )
     data = classifier.describe_data(stack, intensity, controls)
     known = identity(settings, MAY_CHANGE, data=data["data_digest"], controls=controls)
-    machine = computed_on(device)
-    with StateFolder(args.state, NAME, known, output=args.output, machine=machine) as folder:
-        state = classifier.train(training, tune, settings, device, folder)
+    recorder = Recorder(device, settings.cuda_graphs)
+    print(f"{NAME}: {recorder.describe('steps')}", flush=True)
+    with (
+        recorder.stream(),
+        StateFolder(
+            args.state, NAME, known, output=args.output, machine=computed_on(device)
+        ) as folder,
+    ):
+        state = classifier.train(training, tune, settings, device, folder, recorder)
         classifier.write_classifier(args.output, state, training, tune, settings, data)
 
 

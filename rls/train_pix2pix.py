@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.networks.pix2pix_training import describe, start, train, write_results
     from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device, computed_on
+    from rls.runtime.graphs import Recorder
     from rls.stylegan2.training_images import TrainingImages
 
     device = choose_device(settings.device, settings.threads)
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     pairing = Pairing(settings.image_size, args.factor, args.border, args.quantise).to(device)
     state = start(len(stack.channels), args.adversarial_weight, settings, device)
     counts = f"{len(data)} images, {len(tune)} of {TUNE}"
-    print(f"{NAME}: {counts}; {describe(state)}", flush=True)
+    recorder = Recorder(device, settings.cuda_graphs)
+    print(f"{NAME}: {counts}; {describe(state)}; {recorder.describe('steps')}", flush=True)
     facts = {
         "factor": args.factor,
         "adversarial_weight": args.adversarial_weight,
@@ -70,9 +72,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         "data_digest": data.digest,
         "tune_digest": tune.digest,
     }
-    known, machine = identity(settings, MAY_CHANGE, **facts), computed_on(device)
-    with StateFolder(args.state, NAME, known, output=args.output, machine=machine) as folder:
-        train(state, data, tune, pairing, settings, folder)
+    known = identity(settings, MAY_CHANGE, **facts)
+    with (
+        recorder.stream(),
+        StateFolder(
+            args.state, NAME, known, output=args.output, machine=computed_on(device)
+        ) as folder,
+    ):
+        train(state, data, tune, pairing, settings, folder, recorder)
         write_results(args.output, state, settings, data, facts)
         folder.clear()
 

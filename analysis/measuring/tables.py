@@ -26,6 +26,7 @@ from rls.networks.perceptual import lpips_distances
 from rls.runtime.device import choose_device
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
+from rls.runtime.transfer import upload
 from rls.search.forward import downscale
 
 UNIT_RANGE = 1.0
@@ -197,10 +198,9 @@ def metrics_of_rows(
     """
     names = ["psnr_db", "ms_ssim", *(["lpips"] if networks.vgg is not None else []), "fidelity_l1"]
     table = pd.DataFrame(np.nan, index=range(len(rows)), columns=names)
-    unit, low, clean = (
-        torch.as_tensor(inputs.intensity.to_unit(one.images[rows]), device=networks.device)
-        for one in (inputs.stack, inputs.low, inputs.clean)
-    )
+    stacks = inputs.stack, inputs.low, inputs.clean
+    arrays = [inputs.intensity.to_unit(one.images[rows]) for one in stacks]
+    unit, low, clean = (upload(images, networks.device) for images in arrays)
     if inputs.method == LOW_RESOLUTION:
         table["fidelity_clean_l1"] = fidelity_l1(low, clean, lambda same: same).cpu().numpy()
         return table.assign(status=OTHER_GRID)
@@ -209,10 +209,10 @@ def metrics_of_rows(
     if inputs.method == HIGH_RESOLUTION:
         return table.assign(status=IS_REFERENCE)
     high = inputs.intensity.to_unit(inputs.high.images[rows])
-    table = table.assign(**similarity(unit, torch.as_tensor(high, device=networks.device)))
+    table = table.assign(**similarity(unit, upload(high, networks.device)))
     if networks.vgg is not None:
         table["lpips"] = lpips_distances(
-            networks.vgg, unit.cpu().numpy(), high, networks.device, settings.batch_size
+            networks.vgg, arrays[0], high, networks.device, settings.batch_size
         )
     return table.assign(status=OK)
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rls.runtime.transfer import Gathered, upload
+
 
 def in_batches(
     function: Callable[[Tensor], Tensor],
@@ -19,13 +21,10 @@ def in_batches(
 
     The last batch is filled by repeats, so that a result does not depend on the other images.
     """
-    parts = []
-    for start in range(0, len(images_unit), batch_size):
+    n, found = len(images_unit), Gathered(len(images_unit))
+    for start in range(0, n, batch_size):
         batch = images_unit[start : start + batch_size]
-        n = len(batch)
-        tensor = torch.as_tensor(
-            batch[np.arange(batch_size) % n], dtype=torch.float32, device=device
-        )
+        filled = torch.as_tensor(batch[np.arange(batch_size) % len(batch)], dtype=torch.float32)
         with torch.no_grad():
-            parts.append(function(tensor)[:n].float().cpu().numpy())
-    return np.concatenate(parts)
+            found.add(function(upload(filled, device)).float())
+    return found.result().numpy()

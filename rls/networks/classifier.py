@@ -59,7 +59,7 @@ class TreatmentNet(nn.Module):
         layers += [nn.AdaptiveAvgPool2d(SMALLEST_SIDE), nn.Flatten()]
         self.body = nn.Sequential(*layers)
         self.squeeze = nn.Sequential(nn.Linear(outer * SMALLEST_SIDE**2, FEATURES), nn.SiLU())
-        self.drop = nn.Dropout(dropout)
+        self.dropout = dropout
         self.head = nn.Linear(FEATURES, 2)
 
     def set_standardisation(self, mean: np.ndarray, sd: np.ndarray) -> None:
@@ -71,9 +71,19 @@ class TreatmentNet(nn.Module):
         """Return (n, 32) features of images (n, c, y, x) in unit intensity, in one orientation."""
         return self.squeeze(self.body((images - self.mean) / self.sd))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (n, 2) logits of images (n, c, y, x) in one orientation."""
-        return self.head(self.drop(self.features(images)))
+    def forward(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Return (n, 2) logits of images (n, c, y, x) in one orientation.
+
+        Arguments:
+            kept: Factors (n, 32) of the features in training, see :meth:`draw_dropout`.
+        """
+        features = self.features(images)
+        return self.head(features if kept is None else features * kept)
+
+    def draw_dropout(self, kept: Tensor, random: torch.Generator) -> None:
+        """Fill ``kept`` with zeros for the features to leave out; the mean of its draws is 1."""
+        share = 1 - self.dropout
+        kept.bernoulli_(share, generator=random).div_(share)
 
     def features_of_views(self, images: Tensor) -> Tensor:
         """Return (n, 32) features averaged over turns and flips, as the head takes them."""
@@ -89,14 +99,21 @@ def views(images: Tensor) -> Iterator[Tensor]:
         yield turned.flip(-1)
 
 
-def random_views(images: Tensor, random: torch.Generator) -> Tensor:
-    """Return images (n, c, y, x), each in an orientation that is drawn from ``random``."""
-    every = list(views(images))
-    choice = torch.randint(len(every), (len(images),), generator=random).to(images.device)
-    result = images.clone()
-    for k, view in enumerate(every):
-        result[choice == k] = view[choice == k]
-    return result
+def pixels_of_views(height: int, width: int) -> Tensor:
+    """Return for each view where its pixels come from, (8 or 4, y * x)."""
+    pixels = torch.arange(height * width).view(1, 1, height, width)
+    return torch.stack([view.flatten() for view in views(pixels)])
+
+
+def oriented(images: Tensor, pixels: Tensor, choice: Tensor) -> Tensor:
+    """Return images (n, c, y, x), each in an orientation of its own.
+
+    Arguments:
+        pixels: What :func:`pixels_of_views` returns, on the device of the images.
+        choice: Numbers (n,) of the views.
+    """
+    source = pixels[choice][:, None].expand(-1, images.shape[1], -1)
+    return images.flatten(2).gather(2, source).view_as(images)
 
 
 class Classifier:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rls.runtime.command import option
 
 # Settings that a resumed training may change.
-MAY_CHANGE = ("epochs", "patience_epochs", "device", "threads")
+MAY_CHANGE = ("epochs", "patience_epochs", "cuda_graphs", "device", "threads")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class Settings:
     width: int = option("Channels of the first layer.")
     dropout: float = option("Share of the 32 features left out in training.")
     patience_epochs: int = option("Stop after this many epochs without a lower loss on tune.")
+    cuda_graphs: str = option(
+        "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
+        "the same.",
+        choices=("auto", "off"),
+    )
     seed: int = option("Seed of the weights, the order and the orientations.")
     device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
     threads: int = option("CPU threads of torch.")

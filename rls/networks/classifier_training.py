@@ -13,123 +13,33 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from rls.io import Intensity, Stack, read_intensity, read_stack, write_weights
-from rls.networks.classifier import SMALLEST_SIDE, TreatmentNet, random_views
+from rls.io import Intensity, Stack, write_weights
+from rls.networks.classifier import FEATURES, TreatmentNet, oriented, pixels_of_views
+from rls.networks.classifier_cells import Batches, Cells, channel_moments
 from rls.networks.classifier_settings import Settings
+from rls.runtime.adam import place_adam, recorded_step
 from rls.runtime.checkpoint import Resumable, StateFolder
 from rls.runtime.errors import InputError
+from rls.runtime.graphs import Recorder
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream, stream_seed, torch_stream
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Images of the two controls with their labels.
-
-    Attributes:
-        images: (n, c, y, x) in counts.
-        labels: (n,), 0 for the negative and 1 for the positive control.
-        intensity: The scale of the counts.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    intensity: Intensity
-
-    def batch(self, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return (unit images, labels) of ``rows``; counts become floats only here."""
-        unit = torch.as_tensor(self.intensity.to_unit(self.images[rows]), device=device)
-        return unit, torch.as_tensor(self.labels[rows], device=device)
-
-
-def read_assay(stack_path: Path, intensity_path: Path) -> tuple[Stack, Intensity]:
-    """Return (stack, intensity scale) of one assay.
-
-    Raises:
-        InputError: Their channels differ, or the images are smaller than 4 px.
-    """
-    stack, intensity = read_stack(stack_path), read_intensity(intensity_path)
-    if intensity.channels != stack.channels:
-        raise InputError(
-            f"{intensity_path} is of the channels {', '.join(intensity.channels)} and {stack_path} "
-            f"of {', '.join(stack.channels)}. Give files of one assay."
-        )
-    if min(stack.images.shape[-2:]) < SMALLEST_SIDE:
-        raise InputError(
-            f"{stack_path} has images of {stack.images.shape[-2]} x {stack.images.shape[-1]} px; "
-            f"the classifier needs at least {SMALLEST_SIDE} px. Choose a smaller factor."
-        )
-    return stack, intensity
-
-
-def cells_of_split(
-    stack: Stack, intensity: Intensity, split: str, controls: tuple[str, str]
-) -> Cells:
-    """Return the cells of the two controls in ``split``.
-
-    Raises:
-        InputError: The stack has no split, or one of the controls has fewer than two cells in it.
-    """
-    for column in ("split", "treatment"):
-        if column not in stack.table:
-            raise InputError(
-                f"The table of the stack has no column '{column}'; it has "
-                f"{', '.join(stack.table.columns)}. Run the rule that writes the stack again."
-            )
-    here = (stack.table["split"] == split).to_numpy()
-    if not here.any():
-        found = ", ".join(sorted(stack.table["split"].astype(str).unique()))
-        raise InputError(
-            f"The stack has no cells of the split '{split}' (found: {found}). "
-            f"Give cells to it in the section select_cells."
-        )
-    treatments = stack.table["treatment"].to_numpy()
-    for name in controls:
-        count = int((here & (treatments == name)).sum())
-        if count < 2:
-            raise InputError(
-                f"The split '{split}' has {count} cells of the treatment '{name}', expected at "
-                f"least 2. Treatments there: {', '.join(sorted(set(treatments[here])))}. Give it "
-                f"cells of both controls in the section select_cells (counts, shares or plates)."
-            )
-    rows = np.flatnonzero(here & np.isin(treatments, controls))
-    labels = (treatments[rows] == controls[1]).astype(np.int64)
-    return Cells(stack.images[rows], labels, intensity)
-
-
-def channel_moments(cells: Cells, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and sd (c,) of each channel over all pixels, in unit intensity.
-
-    Raises:
-        InputError: A channel is constant.
-    """
-    total, square, count = 0.0, 0.0, 0
-    for start in range(0, len(cells.images), batch_size):
-        unit = cells.intensity.to_unit(cells.images[start : start + batch_size]).astype(np.float64)
-        total = total + unit.sum(axis=(0, 2, 3))
-        square = square + (unit**2).sum(axis=(0, 2, 3))
-        count += unit.shape[0] * unit.shape[2] * unit.shape[3]
-    mean = np.asarray(total) / count
-    sd = np.sqrt(np.maximum(np.asarray(square) / count - mean**2, 0.0))
-    if (sd == 0).any():
-        blank = ", ".join(np.asarray(cells.intensity.channels)[sd == 0])
-        raise InputError(f"Every training image is constant in the channel {blank}.")
-    return mean, sd
+from rls.runtime.transfer import upload
 
 
 @torch.no_grad()
-def evaluate(net: TreatmentNet, cells: Cells, batch_size: int) -> tuple[float, float]:
+def evaluate(net: TreatmentNet, cells: Batches, batch_size: int) -> tuple[float, float]:
     """Return (cross-entropy, accuracy) with features averaged over turns and flips."""
     net.eval()
-    loss, correct = 0.0, 0
-    for start in range(0, len(cells.images), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(cells.images)))
-        images, labels = cells.batch(rows, net.mean.device)
-        logits = net.head(net.features_of_views(images))
-        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-        correct += int((logits.argmax(dim=1) == labels).sum())
-    return loss / len(cells.images), correct / len(cells.images)
+    loss = torch.zeros((), dtype=torch.float64, device=cells.device)
+    correct = torch.zeros((), dtype=torch.int64, device=cells.device)
+    for start in range(0, len(cells), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(cells)))
+        labels = cells.labels[start : start + batch_size]
+        logits = net.head(net.features_of_views(cells.images(rows)))
+        loss += functional.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(dim=1) == labels).sum()
+    return float(loss) / len(cells), int(correct) / len(cells)
 
 
 @dataclass
@@ -147,7 +57,7 @@ class Training(Resumable):
     """
 
     net: TreatmentNet
-    optimiser: torch.optim.Optimizer
+    optimiser: torch.optim.AdamW
     best: dict[str, Tensor]
     best_loss: float
     best_epoch: int
@@ -172,7 +82,47 @@ def start(training: Cells, settings: Settings, device: torch.device) -> Training
     return Training(net, optimiser, copy.deepcopy(net.state_dict()), float("inf"), 0, 0, [])
 
 
-def train_epoch(state: Training, cells: Cells, settings: Settings, watch: Watch) -> float:
+class Steps:
+    """The steps of a training, as a function of tensors that never move.
+
+    Arguments:
+        state: Its network and optimiser are changed.
+        cells: Cells to train on.
+        settings: Settings of the training.
+        recorder: Records the step.
+
+    Attributes:
+        images: Images of the step (n, c, y, x), in unit intensity.
+        labels, views: Their labels and orientations (n,).
+        kept: Factors (n, 32) of the features, 0 for those left out.
+        total: Sum of the losses.
+    """
+
+    def __init__(
+        self, state: Training, cells: Batches, settings: Settings, recorder: Recorder
+    ) -> None:
+        self.state, self.cells, self.settings, self.recorder = state, cells, settings, recorder
+        device, n, shape = cells.device, settings.batch_size, cells.cells.images.shape[1:]
+        self.pixels = pixels_of_views(*shape[1:]).to(device)
+        self.images = torch.zeros((n, *shape), device=device)
+        self.labels, self.views = torch.zeros((2, n), dtype=torch.int64, device=device)
+        self.kept = torch.zeros((n, FEATURES), device=device)
+        self.total = torch.zeros((), dtype=torch.float64, device=device)
+        self.take = recorded_step(
+            "the step of the classifier", self._step, recorder, state.optimiser
+        )
+
+    def _step(self) -> None:
+        net, optimiser = self.state.net, self.state.optimiser
+        images = oriented(self.images, self.pixels, self.views)
+        loss = functional.cross_entropy(net(images, self.kept), self.labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        self.total.add_(loss.detach())
+
+
+def train_epoch(state: Training, steps: Steps, watch: Watch) -> float:
     """Take one pass in whole batches and return the mean loss.
 
     Every draw depends on the seed and the epoch alone.
@@ -180,31 +130,48 @@ def train_epoch(state: Training, cells: Cells, settings: Settings, watch: Watch)
     Raises:
         Stopped: On a signal; the pass is lost.
     """
-    device = state.net.mean.device
+    settings, cells, device = steps.settings, steps.cells, steps.cells.device
     state.net.train()
+    place_adam(state.optimiser, settings.learning_rate, steps.recorder)
     key = f"epoch {state.epoch}"
-    order = stream(settings.seed, key, "order").permutation(len(cells.images))
+    order = stream(settings.seed, key, "order").permutation(len(cells))
     n_batches = -(-len(order) // settings.batch_size)
-    order = np.resize(order, n_batches * settings.batch_size)  # The last batch wraps around.
+    # The last batch wraps around.
+    order = np.resize(order, (n_batches, settings.batch_size))
     random = torch_stream(settings.seed, key, "orientation")
-    total = 0.0
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(stream_seed(settings.seed, key, "dropout"))
-        for rows in order.reshape(n_batches, settings.batch_size):
-            images, labels = cells.batch(rows, device)
-            loss = functional.cross_entropy(state.net(random_views(images, random)), labels)
-            state.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            state.optimiser.step()
-            total += float(loss.detach())
-            watch.stop_if_asked(f"after epoch {state.epoch}")
-    return total / n_batches
+    dropout = torch_stream(settings.seed, key, "dropout", device)
+    views = torch.stack(
+        [torch.randint(len(steps.pixels), (len(rows),), generator=random) for rows in order]
+    )
+    labels, views = cells.labels[upload(order, device)], upload(views, device)
+    steps.total.zero_()
+    for i, rows in enumerate(order):
+        steps.images.copy_(cells.images(rows))
+        steps.labels.copy_(labels[i])
+        steps.views.copy_(views[i])
+        state.net.draw_dropout(steps.kept, dropout)
+        steps.take()
+        watch.stop_if_asked(f"after epoch {state.epoch}")
+    return float(steps.total) / n_batches
 
 
 def train(
-    training: Cells, tune: Cells, settings: Settings, device: torch.device, folder: StateFolder
+    training: Cells,
+    tune: Cells,
+    settings: Settings,
+    device: torch.device,
+    folder: StateFolder,
+    recorder: Recorder | None = None,
 ) -> Training:
     """Train, or resume from the newest checkpoint, until ``epochs`` or the patience is used up.
+
+    Arguments:
+        training: Cells to train on.
+        tune: Cells whose loss decides which epoch is best.
+        settings: Settings of the training.
+        device: Where to compute.
+        folder: Keeps every epoch.
+        recorder: Records the step, within its own stream; None to record nothing.
 
     Raises:
         InputError: The loss is not finite.
@@ -214,15 +181,16 @@ def train(
     if (payload := folder.load()) is not None:
         state.restore(payload)
         print(f"train_classifier: goes on after epoch {state.epoch}", flush=True)
-    n = len(training.images)
+    steps = Steps(state, Batches(training, device), settings, recorder or Recorder(device, "off"))
+    judged, n = Batches(tune, device), len(training.images)
     bar = Progress(settings.epochs * n, "train_classifier", "img", done=state.epoch * n)
     with bar, Watch("train_classifier") as watch:
         while state.epoch < settings.epochs:
             if state.epoch - state.best_epoch >= settings.patience_epochs:
                 break
-            training_loss = train_epoch(state, training, settings, watch)
+            training_loss = train_epoch(state, steps, watch)
             state.epoch += 1
-            loss, accuracy = evaluate(state.net, tune, settings.batch_size)
+            loss, accuracy = evaluate(state.net, judged, settings.batch_size)
             state.curves.append([state.epoch, training_loss, loss, accuracy])
             if not np.isfinite(loss):
                 raise InputError(
@@ -277,7 +245,8 @@ def write_classifier(
         data: See :func:`describe_data`.
     """
     state.net.load_state_dict(state.best)
-    loss, accuracy = evaluate(state.net, tune, settings.batch_size)
+    judged = Batches(tune, state.net.mean.device)
+    loss, accuracy = evaluate(state.net, judged, settings.batch_size)
     header = {
         "kind": "classifier",
         **data,

@@ -98,6 +98,11 @@ class UNet(nn.Module):
         """Return the dropout of n images in training, on the device of ``random``."""
         return {level: _mask((n, *shape), random) for level, shape in self.dropout_shapes.items()}
 
+    def draw_masks(self, masks: dict[int, Tensor], random: torch.Generator) -> None:
+        """Draw other dropout into the tensors of ``masks``, which :meth:`masks` made."""
+        for mask in masks.values():
+            mask.copy_(_mask(tuple(mask.shape), random))
+
     def masks_of(self, image_ids: Sequence[str], seed: int) -> dict[int, Tensor]:
         """Return the dropout of named images, each from its own stream whatever the batch."""
         drawn: dict[int, list[Tensor]] = {level: [] for level in self.dropout_shapes}

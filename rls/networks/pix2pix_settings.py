@@ -9,7 +9,7 @@ from rls.runtime.errors import InputError
 
 NAME = "train_pix2pix"  # The command, its section, and the key of its random streams.
 # Settings that a resumed training may change. The decay of the learning rate depends on its length.
-MAY_CHANGE = ("checkpoint_epochs", "device", "threads")
+MAY_CHANGE = ("checkpoint_epochs", "cuda_graphs", "device", "threads")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Settings:
         choices=("last", "best_on_tune"),
     )
     checkpoint_epochs: int = option("Epochs between checkpoints.")
+    cuda_graphs: str = option(
+        "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
+        "the same.",
+        choices=("auto", "off"),
+    )
     seed: int = option("Seed of the weights, the order, the turns and the dropout.")
     device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
     threads: int = option("CPU threads of torch.")

@@ -22,11 +22,15 @@ from torch import Tensor, nn
 from rls.io import write_table, write_weights
 from rls.networks.pix2pix import KIND, Pairing, PatchGAN, UNet
 from rls.networks.pix2pix_settings import NAME, Settings
+from rls.runtime.adam import place_adam, recorded_step
 from rls.runtime.checkpoint import Resumable, StateFolder
 from rls.runtime.errors import InputError
+from rls.runtime.graphs import Recorder
 from rls.runtime.progress import Progress, format_seconds
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
+from rls.runtime.transfer import upload
+from rls.stylegan2.crops import Crops
 from rls.stylegan2.training_images import TrainingImages, centre_crop
 
 CHECK_STEPS = 50  # Reading the losses forces a GPU synchronisation, so do it rarely.
@@ -65,6 +69,11 @@ class Training(Resumable):
 
     modules = ("unet", "optimiser", "patch", "patch_optimiser")
     plain = ("epoch", "steps", "losses", "best_l1", "best", "curves")
+
+    @property
+    def optimisers(self) -> list[torch.optim.Adam]:
+        """Return the optimisers of its networks."""
+        return [one for one in (self.optimiser, self.patch_optimiser) if one is not None]
 
 
 def start(
@@ -131,14 +140,75 @@ def step(
     return torch.stack([l1.detach() / 2, loss.detach(), patch_loss.detach()])
 
 
-def train_epoch(
-    state: Training,
-    data: TrainingImages,
-    pairing: Pairing,
-    settings: Settings,
-    bar: Progress,
-    watch: Watch,
-) -> np.ndarray | None:
+class Steps:
+    """The steps of a training, as a function of tensors that never move.
+
+    Arguments:
+        state: Its networks and optimisers are changed.
+        data: Cells to train on.
+        pairing: Makes the inputs of the U-Net.
+        settings: Settings of the training.
+        recorder: Records the step.
+
+    Attributes:
+        high: Targets of the step (n, c, y, x) in [-1, 1] units.
+        masks: Dropout of the U-Net, by level.
+        total: Sums of the losses (3,), see :func:`step`.
+    """
+
+    def __init__(
+        self,
+        state: Training,
+        data: TrainingImages,
+        pairing: Pairing,
+        settings: Settings,
+        recorder: Recorder,
+    ) -> None:
+        self.state, self.data, self.pairing = state, data, pairing
+        self.settings, self.recorder = settings, recorder
+        n, size, unet, device = (
+            settings.batch_size,
+            settings.image_size,
+            state.unet,
+            next(state.unet.parameters()).device,
+        )
+        self.crops = Crops(data, device, n)
+        self.high = torch.zeros((n, unet.n_channels, size, size), device=device)
+        self.masks = {
+            k: torch.zeros((n, *x), device=device) for k, x in unet.dropout_shapes.items()
+        }
+        self.total = torch.zeros(3, dtype=torch.float64, device=device)
+        self.take = recorded_step("the step of Pix2Pix", self._step, recorder, *state.optimisers)
+
+    def __len__(self) -> int:
+        """Return the number of steps of an epoch."""
+        return -(-len(self.data) // self.settings.batch_size)
+
+    def start_epoch(self) -> None:
+        """Set the learning rate and the sums of the losses."""
+        self.state.unet.train()
+        for optimiser in self.state.optimisers:
+            place_adam(optimiser, self.settings.rate(self.state.epoch), self.recorder)
+        self.total.copy_(torch.tensor(self.state.losses, dtype=torch.float64))
+
+    def show(self, number: int) -> None:
+        """Draw images and dropout of the step with this number."""
+        settings, device = self.settings, self.high.device
+        chosen = self.data.choices(number, settings.batch_size)
+        positions, flips, turns = (
+            upload(x, device) for x in (self.crops.place(chosen.rows), chosen.flips, chosen.turns)
+        )
+        counts = self.crops.stored.index_select(0, positions)
+        self.high.copy_(self.data.show(counts, flips, turns))
+        random = torch_stream(settings.seed, f"step {number}", "pix2pix dropout", device)
+        self.state.unet.draw_masks(self.masks, random)
+
+    def _step(self) -> None:
+        source = self.pairing(self.high)
+        self.total.add_(step(self.state, source, self.high, self.masks, self.settings.l1_weight))
+
+
+def train_epoch(state: Training, steps: Steps, bar: Progress, watch: Watch) -> np.ndarray | None:
     """Take one pass and return the mean of each loss (3,), or None if the pass had to stop.
 
     The last batch is filled from the next pass. Every draw depends on the seed and the step alone,
@@ -147,31 +217,23 @@ def train_epoch(
     Raises:
         InputError: A loss is not finite.
     """
-    device = next(state.unet.parameters()).device
-    state.unet.train()
-    for optimiser in (state.optimiser, state.patch_optimiser):
-        for group in optimiser.param_groups if optimiser else ():
-            group["lr"] = settings.rate(state.epoch)
-    steps = -(-len(data) // settings.batch_size)
-    total = torch.tensor(state.losses, dtype=torch.float64, device=device)
-    for i in range(state.steps, steps):
-        number = state.epoch * steps + i
-        high = data.batch(number, settings.batch_size, device)
-        random = torch_stream(settings.seed, f"step {number}", "pix2pix dropout", device)
-        masks = state.unet.masks(len(high), random)
-        total += step(state, pairing(high), high, masks, settings.l1_weight)
-        due = (i + 1) % CHECK_STEPS == 0 or i + 1 == steps
+    settings, n, total = steps.settings, len(steps), steps.total
+    steps.start_epoch()
+    for i in range(state.steps, n):
+        steps.show(state.epoch * n + i)
+        steps.take()
+        due = (i + 1) % CHECK_STEPS == 0 or i + 1 == n
         if due and not bool(torch.isfinite(total).all()):
             raise InputError(
                 f"A loss of {NAME} is not finite in epoch {state.epoch + 1}. Set a smaller "
                 f"learning_rate than {settings.learning_rate:g}, or a larger batch_size."
             )
         bar.advance(settings.batch_size)
-        if watch.due() and i + 1 < steps:
+        if watch.due() and i + 1 < n:
             state.steps, state.losses = i + 1, total.tolist()
             return None
     state.steps, state.losses = 0, [0.0, 0.0, 0.0]
-    return (total / steps).cpu().numpy()
+    return (total / n).cpu().numpy()
 
 
 @torch.no_grad()
@@ -179,13 +241,13 @@ def held_out_l1(unet: UNet, tune: TrainingImages, pairing: Pairing, batch_size: 
     """Return mean |x - U(s)| in [0, 1] units over centre crops of cells, without dropout."""
     unet.eval()
     stack, device = tune.stack, next(unet.parameters()).device
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=device)
     for first in range(0, len(tune), batch_size):
         rows = tune.rows[first : first + batch_size]
         unit = torch.from_numpy(tune.intensity.to_unit(np.asarray(stack.images[rows])))
-        high = centre_crop(unit, tune.image_size).to(device) * 2 - 1
-        total += float((unet(pairing(high)) - high).abs().mean(dim=(1, 2, 3)).sum()) / 2
-    return total / len(tune)
+        high = upload(centre_crop(unit, tune.image_size), device) * 2 - 1
+        total += (unet(pairing(high)) - high).abs().mean(dim=(1, 2, 3)).sum() / 2
+    return float(total) / len(tune)
 
 
 def train(
@@ -195,6 +257,7 @@ def train(
     pairing: Pairing,
     settings: Settings,
     folder: StateFolder,
+    recorder: Recorder | None = None,
 ) -> None:
     """Train to the end, from the newest checkpoint if there is one.
 
@@ -205,6 +268,7 @@ def train(
         pairing: Makes the inputs of the U-Net.
         settings: Settings of the training.
         folder: Keeps the checkpoints.
+        recorder: Records the step, within its own stream; None to record nothing.
 
     Raises:
         InputError: A loss is not finite.
@@ -213,22 +277,23 @@ def train(
     if (payload := folder.load()) is not None:
         state.restore(payload)
         print(f"{NAME}: goes on after {progress_of(state)}", flush=True)
-    steps = -(-len(data) // settings.batch_size)
-    epochs, n = settings.total_epochs, steps * settings.batch_size
+    recorder = recorder or Recorder(next(state.unet.parameters()).device, "off")
+    steps = Steps(state, data, pairing, settings, recorder)
+    epochs, n = settings.total_epochs, len(steps) * settings.batch_size
     first, started = state.epoch, time.monotonic()
     seen = state.epoch * n + state.steps * settings.batch_size
     with Progress(epochs * n, NAME, "img", done=seen) as bar, Watch(NAME) as watch:
         while state.epoch < epochs:
             begun, images = time.monotonic(), n - state.steps * settings.batch_size
-            losses = train_epoch(state, data, pairing, settings, bar, watch)
+            losses = train_epoch(state, steps, bar, watch)
             if losses is None:
-                folder.save(state.epoch * steps + state.steps, state.payload())
+                folder.save(state.epoch * len(steps) + state.steps, state.payload())
                 raise watch.stopped(f"after {progress_of(state)}")
             rate = images / (time.monotonic() - begun)
             end_epoch(state, losses, tune, pairing, settings)
             stop = watch.due() and state.epoch < epochs
             if stop or state.epoch % settings.checkpoint_epochs == 0 or state.epoch == epochs:
-                folder.save(state.epoch * steps, state.payload())
+                folder.save(state.epoch * len(steps), state.payload())
             if stop:
                 raise watch.stopped(f"after {progress_of(state)}")
             left = (time.monotonic() - started) / (state.epoch - first) * (epochs - state.epoch)

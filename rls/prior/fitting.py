@@ -11,13 +11,16 @@ from torch import Tensor
 
 from rls.prior.flows import ROWS_AT_ONCE, StyleFlow
 from rls.prior.settings import Settings
+from rls.runtime.adam import place_adam, recorded_step
 from rls.runtime.checkpoint import Resumable, StateFolder
 from rls.runtime.errors import InputError
+from rls.runtime.graphs import Recorder
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
 
 MOST_HALVINGS = 3  # A fit that still diverges after so many halvings of its rate is given up.
+CHECK_STEPS = 100  # Steps between looks at whether the losses are finite; a GPU waits for a look.
 
 
 @dataclass
@@ -96,7 +99,9 @@ def gaussian_log_prob(train: Tensor, shown: Tensor, full: bool) -> float | None:
 def mean_log_prob(flow: StyleFlow, w: Tensor) -> float:
     """Return the mean log p_F of styles (n, d), in nats."""
     flow.eval()
-    return float(torch.cat([flow.log_prob(part) for part in w.split(ROWS_AT_ONCE)]).double().mean())
+    flow.need_fit()  # once for all parts, because a GPU waits for it
+    parts = [flow.unchecked_log_prob(part) for part in w.split(ROWS_AT_ONCE)]
+    return float(torch.cat(parts).double().mean())
 
 
 def start_fit(train: Tensor, settings: Settings) -> Fit:
@@ -112,30 +117,69 @@ def start_fit(train: Tensor, settings: Settings) -> Fit:
     return Fit(flow, optimiser, copy.deepcopy(flow.state_dict()))
 
 
-def run_epoch(fit: Fit, train: Tensor, settings: Settings, watch: Watch) -> bool:
-    """Run one epoch over the training styles; return False as soon as a loss is not finite.
+class Steps:
+    """The steps of a fit, as a function of tensors that never move.
+
+    Nothing in a step needs the host, so that it can be recorded.
+
+    Arguments:
+        fit: Its flow and its optimiser are changed.
+        train: Styles (n, d) that the flow is fitted to.
+        settings: The flow and how it is fitted.
+        recorder: Records the step.
+
+    Attributes:
+        order: Rows of the styles of every step of an epoch (steps, batch). The remainder is left
+            out, because a batch of one style has no variance; another epoch shuffles it into a
+            batch.
+        number: Number of the next step (1,).
+        healthy: Whether all losses of the epoch were finite.
+    """
+
+    def __init__(self, fit: Fit, train: Tensor, settings: Settings, recorder: Recorder) -> None:
+        self.fit, self.train, self.settings, self.recorder = fit, train, settings, recorder
+        size = min(settings.batch_size, len(train))
+        self.order = torch.zeros((len(train) // size, size), dtype=torch.int64, device=train.device)
+        self.number = torch.zeros(1, dtype=torch.int64, device=train.device)
+        self.healthy = torch.tensor(True, device=train.device)
+        self.take = recorded_step("the step of the flow", self._step, recorder, fit.optimiser)
+
+    def start_epoch(self) -> None:
+        """Shuffle the styles, and set the learning rate."""
+        settings, epoch = self.settings, self.fit.epoch
+        random = torch_stream(settings.seed, f"epoch {epoch}", "fit_flow order")
+        order = torch.randperm(len(self.train), generator=random)
+        self.order.copy_(order[: self.order.numel()].view_as(self.order))
+        self.number.zero_()
+        self.healthy.fill_(True)
+        place_adam(self.fit.optimiser, settings.learning_rate / 2**self.fit.halvings, self.recorder)
+        self.fit.flow.train()
+
+    def _step(self) -> None:
+        rows = self.order.index_select(0, self.number)[0]
+        flow, optimiser = self.fit.flow, self.fit.optimiser
+        loss = -flow.log_prob(self.train.index_select(0, rows)).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(flow.parameters(), self.settings.gradient_clip)
+        self.healthy.logical_and_(torch.isfinite(loss) & torch.isfinite(norm))
+        optimiser.step()
+        self.number.add_(1)
+
+
+def run_epoch(fit: Fit, steps: Steps, watch: Watch) -> bool:
+    """Run one epoch over the training styles; return False once a loss was not finite.
 
     Raises:
         Stopped: On a signal; the epoch is lost.
     """
-    size = min(settings.batch_size, len(train))
-    random = torch_stream(settings.seed, f"epoch {fit.epoch}", "fit_flow order")
-    order = torch.randperm(len(train), generator=random).to(train.device)
-    fit.flow.train()
-    healthy = torch.tensor(True, device=train.device)
-    # The remainder is left out, because a batch of one style has no variance; another epoch
-    # shuffles it into a batch.
-    for rows in order[: len(order) // size * size].split(size):
-        loss = -fit.flow.log_prob(train[rows]).mean()
-        fit.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+    steps.start_epoch()
+    for i in range(len(steps.order)):
+        steps.take()
         watch.stop_if_asked(f"after epoch {fit.epoch}")
-        norm = torch.nn.utils.clip_grad_norm_(fit.flow.parameters(), settings.gradient_clip)
-        healthy = healthy & torch.isfinite(loss) & torch.isfinite(norm)
-        if not bool(healthy):
+        if (i + 1) % CHECK_STEPS == 0 and not bool(steps.healthy):
             return False
-        fit.optimiser.step()
-    return True
+    return bool(steps.healthy)
 
 
 def step_back(fit: Fit) -> None:
@@ -151,11 +195,12 @@ def step_back(fit: Fit) -> None:
             f"halved each time. Lower learning_rate or gradient_clip."
         )
     fit.flow.load_state_dict(fit.best)
-    fit.optimiser.state.clear()
-    for group in fit.optimiser.param_groups:
-        group["lr"] /= 2
+    # In place, because a recorded step goes on with these tensors.
+    for moments in fit.optimiser.state.values():
+        for moment in moments.values():
+            moment.zero_()
     print(
-        f"fit_flow: the loss was not finite in epoch {fit.epoch + 1}; the best weights so far "
+        f"fit_flow: the loss was not finite in epoch {fit.epoch}; the best weights so far "
         "are taken up again with half the learning rate",
         flush=True,
     )
@@ -168,7 +213,11 @@ def not_finished(fit: Fit, settings: Settings) -> bool:
 
 
 def fit_flow(
-    train: Tensor, validation: Tensor, settings: Settings, state: StateFolder | None = None
+    train: Tensor,
+    validation: Tensor,
+    settings: Settings,
+    state: StateFolder | None = None,
+    recorder: Recorder | None = None,
 ) -> Fit:
     """Return a flow with the weights of its best epoch, in eval mode.
 
@@ -177,6 +226,7 @@ def fit_flow(
         validation: Styles (m, d) whose log p decides which epoch is best.
         settings: The flow and how it is fitted.
         state: Keeps every epoch; an interrupted fit resumes from it, with the same result.
+        recorder: Records the step, within its own stream; None to record nothing.
 
     Raises:
         InputError: The fit diverged.
@@ -186,10 +236,11 @@ def fit_flow(
     if state and (saved := state.load()):
         fit.restore(saved)
         print(f"fit_flow: goes on after epoch {fit.epoch}", flush=True)
+    steps = Steps(fit, train, settings, recorder or Recorder(train.device, "off"))
     bar = Progress(settings.max_epochs, "fit_flow", "epoch", done=fit.epoch)
     with bar, Watch("fit_flow") as watch:
         while not_finished(fit, settings):
-            if run_epoch(fit, train, settings, watch):
+            if run_epoch(fit, steps, watch):
                 fit.flow.recompute_batch_norm(train)
                 log_prob = mean_log_prob(fit.flow, validation)
             else:

@@ -12,15 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nflows.flows.autoregressive import MaskedAutoregressiveFlow
-from nflows.flows.realnvp import SimpleRealNVP
-from nflows.transforms.made import MaskedLinear
-from nflows.transforms.normalization import BatchNorm
 from torch import Tensor, nn
 
 from rls.io import read_weights, write_weights
 from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
+
+try:
+    from nflows.flows.autoregressive import MaskedAutoregressiveFlow
+    from nflows.flows.realnvp import SimpleRealNVP
+    from nflows.transforms.made import MaskedLinear
+    from nflows.transforms.normalization import BatchNorm
+except ImportError as error:
+    raise InputError(
+        "Found no package nflows, expected it beside torch: flows are built from it. Run "
+        "'pip install -r requirements.lock' and the same command again, or search without a flow."
+    ) from error
 
 # Not stored: these tensors are as large as the weights, and the constructor makes them again.
 DERIVED = (".mask", ".degrees")
@@ -70,12 +77,16 @@ class StyleFlow(nn.Module):
 
     def log_prob(self, w: Tensor) -> Tensor:
         """Return log p_F(w) in nats, shape (n,), of styles (n, d) (Eq. 4)."""
-        self._need_fit()
+        self.need_fit()
+        return self.unchecked_log_prob(w)
+
+    def unchecked_log_prob(self, w: Tensor) -> Tensor:
+        """Return :meth:`log_prob` without a look at whether the flow was fitted."""
         return self.flow.log_prob(self.standardise(w)) - self.sd.log().sum()
 
     def to_noise(self, w: Tensor) -> Tensor:
         """Return z = F(w), shape (n, d), which is standard normal if the flow fits."""
-        self._need_fit()
+        self.need_fit()
         return self.flow.transform_to_noise(self.standardise(w))
 
     @torch.no_grad()
@@ -122,7 +133,7 @@ class StyleFlow(nn.Module):
             InputError: The flow was not fitted.
         """
         self.eval().requires_grad_(False)
-        self._need_fit()
+        self.need_fit()
         # A frozen flow has been checked; checking again would force a GPU synchronisation.
         self.frozen = True
         for module in list(self.modules()):
@@ -131,7 +142,7 @@ class StyleFlow(nn.Module):
                     setattr(module, name, _folded(child))
         return self
 
-    def _need_fit(self) -> None:
+    def need_fit(self) -> None:
         """Raise InputError if the flow is evaluated before it was fitted.
 
         In training mode, where batch norms use the statistics of their batch, only the loss of a

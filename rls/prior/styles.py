@@ -11,6 +11,7 @@ from torch import Tensor
 from rls.io import write_weights
 from rls.runtime.progress import Progress
 from rls.runtime.streams import torch_stream
+from rls.runtime.transfer import Gathered, upload
 from rls.stylegan2.networks import Generator
 
 
@@ -31,13 +32,11 @@ def draw_styles(
     """
     device = generator.mapping.w_avg.device
     z = torch.randn((n, generator.z_dim), generator=random)
-    parts = []
+    found = Gathered(n)
     for part in z.split(batch_size):
         filled = torch.cat([part, part.new_zeros(batch_size - len(part), part.shape[1])])
-        w = generator.mapping(filled.to(device))[: len(part), 0]
-        parts.append(w.cpu())
-        bar.advance(len(part))
-    return torch.cat(parts)
+        bar.advance(found.add(generator.mapping(upload(filled, device))[:, 0]))
+    return found.result()
 
 
 def styles_and_mean(

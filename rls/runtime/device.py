@@ -18,6 +18,9 @@ _GROW_BY = 64 << 20  # Minimum heap growth in bytes.
 def choose_device(name: str, threads: int) -> torch.device:
     """Return the device for ``name``, print it, and set torch's threads.
 
+    TF32, which rounds the factors of float32 convolutions to 10 bits of mantissa, is switched off;
+    torch has it on. A command whose precision is a setting switches it on.
+
     Arguments:
         name: ``auto`` (CUDA if there is a device), ``cpu`` or ``cuda``.
         threads: CPU threads of torch; results on a CPU are bit-equal for equal thread counts.
@@ -33,6 +36,7 @@ def choose_device(name: str, threads: int) -> torch.device:
             "Set device: auto or cpu, or check the driver with python -m rls.device."
         )
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False
     device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         keep_freed_memory()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -56,6 +57,7 @@ class Recorder:
         self.device = device
         self.reason = why_not(device, setting, n_processes)
         self._stream: torch.cuda.Stream | None = None
+        self._graphs: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
 
     @property
     def active(self) -> bool:
@@ -77,12 +79,14 @@ class Recorder:
         if self._stream is None:
             self._stream = torch.cuda.Stream(self.device)
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
-            self._pool = torch.cuda.graph_pool_handle()
         return torch.cuda.stream(self._stream)
 
     def record(self, function: Function) -> Function:
         """Return a function that launches what ``function`` launches; nothing is run now."""
+        if not self._graphs:  # a pool ends with its last graph
+            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
+        self._graphs.add(graph)
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             function()
         return graph.replay

@@ -20,6 +20,7 @@ from rls.io import read_weights
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.streams import torch_stream
+from rls.runtime.transfer import Gathered, upload
 from rls.stylegan2 import losses
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.settings import JacobianSettings
@@ -72,10 +73,11 @@ def half_log_det(matrix: Tensor) -> tuple[float, float, int]:
     """
     values = torch.linalg.svdvals(matrix.double())
     smallest = values[0] * max(matrix.shape) * torch.finfo(matrix.dtype).eps
-    rank = int((values > smallest).sum())
+    numbers = [values.log().sum(), values[0] / values[-1], (values > smallest).sum()]
+    log_det, condition, rank = torch.stack([x.double() for x in numbers]).tolist()
     if rank < matrix.shape[1]:
-        return -math.inf, math.inf, rank
-    return values.log().sum().item(), (values[0] / values[-1]).item(), rank
+        return -math.inf, math.inf, int(rank)
+    return log_det, condition, int(rank)
 
 
 def draw_path_lengths(synthesis: Synthesis, ws: Tensor, random: torch.Generator) -> Tensor:
@@ -88,7 +90,7 @@ def draw_path_lengths(synthesis: Synthesis, ws: Tensor, random: torch.Generator)
     ws = ws.detach().requires_grad_()
     with torch.enable_grad():
         images = synthesis(ws)
-    noise = torch.randn(images.shape, generator=random).to(images)
+    noise = upload(torch.randn(images.shape, generator=random), images.device).to(images)
     return losses.path_lengths(images, ws, noise, create_graph=False).detach()
 
 
@@ -99,7 +101,7 @@ def draw_step_lengths(synthesis: Synthesis, ws: Tensor, random: torch.Generator)
         ws: (n, num_ws, w_dim).
         random: A stream on the CPU.
     """
-    u = torch.randn(ws[:, 0].shape, generator=random).to(ws)
+    u = upload(torch.randn(ws[:, 0].shape, generator=random), ws.device).to(ws)
     u = u / u.norm(dim=1, keepdim=True)
     return step(synthesis, ws, tied(u, ws.shape[1])).flatten(1).norm(dim=1)
 
@@ -136,13 +138,12 @@ def _lengths(generator: Generator, ws: Tensor, settings: JacobianSettings) -> It
     for quantity, draw in (("path_length", draw_path_lengths), ("step_length", draw_step_lengths)):
         random = torch_stream(settings.seed, quantity, NAME)
         with Progress(len(ws), f"{NAME}: {quantity}", "style") as bar:
-            first = 0
+            found = Gathered(len(ws))
             for part in ws.split(settings.batch_size):
                 draws = [draw(generator.synthesis, part, random) for _ in range(settings.n_draws)]
-                for i, values in enumerate(torch.stack(draws, dim=1).tolist(), start=first):
-                    yield from (_row(quantity, i, value, k) for k, value in enumerate(values))
-                first += len(part)
-                bar.advance(len(part))
+                bar.advance(found.add(torch.stack(draws, dim=1)))
+        for i, values in enumerate(found.result().tolist()):
+            yield from (_row(quantity, i, value, k) for k, value in enumerate(values))
 
 
 def _determinants(generator: Generator, ws: Tensor, settings: JacobianSettings) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.streams import torch_stream
+from rls.runtime.transfer import Gathered, upload
 from rls.stylegan2.grid import write_labelled_grid
 from rls.stylegan2.networks import Generator, Noise
 from rls.stylegan2.settings import SampleSettings
@@ -61,12 +62,12 @@ def draw_images(
 ) -> Tensor:
     """Return the images of the stack (n, c, y, x), float32, about [-1, 1], on the CPU."""
     size, device = settings.batch_size, generator.w_mean.device
-    parts = []
+    found = Gathered(settings.n_images)
     for first in range(0, settings.n_images, size):
         # Every batch is filled, so that an image does not depend on where the last batch ends.
         z = draw_z(generator, settings.seed, first, size)
         ws = generator.mapping(
-            z.to(device), settings.truncation_psi, truncation_cutoff=settings.truncation_cutoff
+            upload(z, device), settings.truncation_psi, truncation_cutoff=settings.truncation_cutoff
         )
         noise: Noise = "none" if settings.noise == "none" else "const"
         if settings.noise == "random":
@@ -77,21 +78,20 @@ def draw_images(
                 [torch.randn(s[1:], generator=random) for s in generator.noise_shapes]
                 for random in streams
             ]
-            noise = [torch.stack(layer).to(device) for layer in zip(*maps, strict=True)]
-        images = generator.synthesis(ws, noise)
-        parts.append(images[: settings.n_images - first].cpu())
+            noise = [upload(torch.stack(layer), device) for layer in zip(*maps, strict=True)]
+        taken = found.add(generator.synthesis(ws, noise))
         if bar is not None:
-            bar.advance(len(parts[-1]))
-    return torch.cat(parts)
+            bar.advance(taken)
+    return found.result()
 
 
 @torch.no_grad()
 def synthesise(generator: Generator, ws: Tensor, batch_size: int) -> Tensor:
     """Return images (rows, columns, c, y, x) in [0, 1] of ws (rows, columns, num_ws, w_dim)."""
-    parts = [
-        generator.synthesis(part, "const").cpu() for part in ws.flatten(0, 1).split(batch_size)
-    ]
-    images = torch.cat(parts)
+    found = Gathered(ws[..., 0, 0].numel())
+    for part in ws.flatten(0, 1).split(batch_size):
+        found.add(generator.synthesis(part, "const"))
+    images = found.result()
     return (images.reshape(*ws.shape[:2], *images.shape[1:]) + 1) / 2
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from rls.runtime.distributed import Processes
 from rls.runtime.streams import stream, stream_seed, torch_stream
 from rls.stylegan2.augment_draws import Draws, draw
+from rls.stylegan2.crops import Crops, send
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.pipelines import PIPELINES
 from rls.stylegan2.settings import Settings
@@ -35,7 +36,6 @@ GENERATING = ("generator", "discriminator", "path length")
 # What is augmented: the images of the generator's phase, generated and real images of the
 # discriminator's phase, and real images of the R1 phase.
 AUGMENTED = ("generator", "generated", "real", "R1")
-STORED_SHARE = 0.25  # largest share of a GPU's free memory that stored crops may take
 
 
 @dataclass(frozen=True)
@@ -53,53 +53,6 @@ class FakeInputs:
     other_z: Tensor | None
     from_z: Tensor
     maps: list[Tensor]
-
-
-def send(values: np.ndarray, target: Tensor) -> None:
-    """Copy values of the host into ``target`` without waiting for the device."""
-    source = torch.from_numpy(values)
-    # The allocator of pinned memory keeps the source until the copy has been made.
-    target.copy_(source.pin_memory() if target.is_cuda else source, non_blocking=True)
-
-
-class Crops:
-    """The crops of coming steps on the device.
-
-    They are all training crops where these take at most a quarter of a GPU's free memory, and else
-    those of one block of steps.
-
-    Arguments:
-        n: Crops that a block shows.
-
-    Attributes:
-        stored: (m, c, y, x), as :meth:`TrainingImages.counts` returns them.
-    """
-
-    def __init__(self, data: TrainingImages, device: torch.device, n: int) -> None:
-        self.data = data
-        one = data.counts(data.rows[:1])
-        self.holds_all = False
-        if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            self.holds_all = len(data) * one.nbytes <= STORED_SHARE * free
-        n = len(data) if self.holds_all else n
-        kind = torch.from_numpy(one).dtype
-        self.stored = torch.empty((n, *one.shape[1:]), dtype=kind, device=device)
-        if self.holds_all:
-            for first in range(0, n, 1024):
-                rows = data.rows[first : first + 1024]
-                send(data.counts(rows), self.stored[first : first + len(rows)])
-
-    def place(self, rows: np.ndarray) -> np.ndarray:
-        """Make crops available; return where they are in ``stored``, in the shape of ``rows``.
-
-        Arguments:
-            rows: Rows of the stack (steps, n), all of one block.
-        """
-        if self.holds_all:
-            return np.searchsorted(self.data.rows, rows)
-        send(self.data.counts(rows.ravel()), self.stored)
-        return np.arange(rows.size).reshape(rows.shape)
 
 
 class StepInputs:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from rls.runtime.adam import recorded_step
 from rls.runtime.distributed import Processes
 from rls.runtime.errors import InputError
 from rls.runtime.graphs import Recorder, Replayed
@@ -124,36 +125,27 @@ class Trainer(Phases):
     def _due(self) -> list[Replayed]:
         """Return the phases of the present step in their order."""
         settings = self.settings
-        phases: list[tuple[str, Callable[[], None], torch.optim.Adam | None]] = [
-            ("the images", self.image_phase, None),
-            ("the generator's phase", self.generator_phase, self.generator_optimizer),
+        one, other = self.generator_optimizer, self.discriminator_optimizer
+        phases = [
+            self._as_replayed("the images", self.image_phase),
+            self._as_replayed("the generator's phase", self.generator_phase, one),
         ]
         if self._has_path_length:
-            phases.append(("path length", self.path_length_phase, self.generator_optimizer))
-        discriminator = self.discriminator_optimizer
-        phases.append(("the discriminator's phase", self.discriminator_phase, discriminator))
+            phases.append(self._as_replayed("path length", self.path_length_phase, one))
+        phases.append(
+            self._as_replayed("the discriminator's phase", self.discriminator_phase, other)
+        )
         if settings.r1_gamma and self.step % settings.r1_interval == 0:
-            phases.append(("R1", self.r1_phase, discriminator))
-        return [self._as_replayed(*phase) for phase in phases]
+            phases.append(self._as_replayed("R1", self.r1_phase, other))
+        return phases
 
     def _as_replayed(
-        self, name: str, function: Callable[[], None], optimizer: torch.optim.Adam | None
+        self, name: str, function: Callable[[], None], *optimizers: torch.optim.Adam
     ) -> Replayed:
         """Return a phase with its recording. With augmentations it is another one."""
         key = (name, self.inputs.augmented)
         if key not in self._replayed:
-
-            def before() -> None:
-                for group in optimizer.param_groups if optimizer else ():
-                    group["capturable"] = True
-
-            def after() -> None:
-                if optimizer is not None:
-                    optimizer.zero_grad(set_to_none=True)
-
-            self._replayed[key] = Replayed(
-                name, function, self.recorder, before=before, after=after
-            )
+            self._replayed[key] = recorded_step(name, function, self.recorder, *optimizers)
         return self._replayed[key]
 
     def _adapt_augmentation(self) -> None:

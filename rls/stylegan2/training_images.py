@@ -21,8 +21,7 @@ from rls.io import Intensity, Stack
 from rls.io.names import GAN
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
-
-SIGN = 32768  # the value of the highest of 16 bits
+from rls.runtime.transfer import as_floats, signed
 
 
 @dataclass(frozen=True)
@@ -137,15 +136,8 @@ class TrainingImages:
         return Choices(rows, flips, random.integers(0, 4, batch_size)[part])
 
     def counts(self, rows: np.ndarray) -> np.ndarray:
-        """Return the crops of these rows of the stack (n, c, y, x), as :meth:`show` takes them.
-
-        Of unsigned 16-bit counts the highest bit is inverted, because few operators of a GPU take
-        them; read as signed numbers they are the counts less 32768.
-        """
-        crops = np.ascontiguousarray(self.stack.images[rows])
-        if crops.dtype == np.uint16:
-            return crops.view(np.int16) ^ np.int16(-SIGN)
-        return crops
+        """Return the crops of these rows of the stack (n, c, y, x), as :meth:`show` takes them."""
+        return signed(np.ascontiguousarray(self.stack.images[rows]))
 
     def show(self, counts: Tensor, flips: Tensor, turns: Tensor) -> Tensor:
         """Return crops as the networks see them: scaled to [-1, 1], turned, cut and flipped.
@@ -156,8 +148,7 @@ class TrainingImages:
             turns: (n,), angles in radians where images turn freely, else quarter turns.
         """
         black, span = self._levels(counts.device)
-        images = counts.float() + SIGN if counts.dtype == torch.int16 else counts.float()
-        images = (images - black) / span * 2 - 1
+        images = (as_floats(counts) - black) / span * 2 - 1
         if self.turns_freely:
             images = rotated_crop(images, turns, self.image_size)
         else:

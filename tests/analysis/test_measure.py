@@ -62,7 +62,8 @@ def write_run(folder, images, table):
             "--positive-control", "TNF", "--output", folder / f"{output}.safetensors",
             "--state", folder / "state", "--epochs", 12, "--batch-size", 16,
             "--learning-rate", 0.01, "--weight-decay", 0.01, "--width", 4, "--dropout", 0.0,
-            "--patience-epochs", 12, "--seed", 0, "--device", "cpu", "--threads", 1,
+            "--patience-epochs", 12, "--cuda-graphs", "auto", "--seed", 0, "--device", "cpu",
+            "--threads", 1,
         )  # fmt: skip
 
 

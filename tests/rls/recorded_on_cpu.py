@@ -23,6 +23,8 @@ from rls.runtime.graphs import Function, Recorder
 LOOKS = {"_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select"}
 DRAWS = {"rand", "randn", "normal_", "uniform_", "randint", "bernoulli", "rand_like", "randn_like"}
 FROM_HOST = {"lift_fresh", "lift_fresh_copy"}
+# Running statistics, which this operator writes although its schema does not say so.
+UNDECLARED = {"native_batch_norm": (3, 4)}
 
 
 def tensors(tree: Any) -> list[Tensor]:
@@ -48,7 +50,7 @@ class Note(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name in LOOKS | DRAWS | FROM_HOST:
             raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
-        writes = func._schema.is_mutable
+        writes = func._schema.is_mutable or name in UNDECLARED
         if writes:
             self._keep_what_is_written(func, args, kwargs)
         inputs = {x.untyped_storage()._cdata for x in tensors((args, kwargs))}
@@ -71,8 +73,10 @@ class Note(TorchDispatchMode):
         return result
 
     def _keep_what_is_written(self, func: Any, args: Any, kwargs: Any) -> None:
+        undeclared = UNDECLARED.get(func.overloadpacket.__name__, ())
         for i, argument in enumerate(func._schema.arguments):
-            if argument.alias_info is None or not argument.alias_info.is_write:
+            declared = argument.alias_info is not None and argument.alias_info.is_write
+            if not declared and i not in undeclared:
                 continue
             value = args[i] if i < len(args) else kwargs.get(argument.name)
             for x in tensors(value):

@@ -19,13 +19,17 @@ from rls.prior import fitting
 from rls.prior.fitting import fit_flow, gaussian_log_prob, split_styles
 from rls.prior.flows import read_flow
 from rls.prior.settings import Settings
+from rls.runtime import graphs
+from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
+from rls.runtime.graphs import Recorder
 from tests.flags import as_flags
+from tests.rls.recorded_on_cpu import RecordedOnCpu
 
 SMALL = Settings(
     flow="maf", n_blocks=2, hidden=32, learning_rate=3e-3, weight_decay=1e-6, batch_size=100,
-    max_epochs=25, patience_epochs=6, validation_share=0.1, gradient_clip=5.0, seed=1,
-    device="cpu", threads=1,
+    max_epochs=25, patience_epochs=6, validation_share=0.1, gradient_clip=5.0,
+    cuda_graphs="auto", seed=1, device="cpu", threads=1,
 )  # fmt: skip
 
 
@@ -149,6 +153,41 @@ def test_a_divergence_halves_the_rate_and_gives_up_in_a_sentence(
     monkeypatch.setattr(fitting, "run_epoch", lambda *args: False)
     with pytest.raises(InputError, match="diverged 4 times"):
         fit_flow(train, validation, SMALL)
+
+
+def same(one: fitting.Fit, other: fitting.Fit) -> bool:
+    pairs = zip(one.flow.state_dict().values(), other.flow.state_dict().values(), strict=True)
+    return one.best_log_prob == other.best_log_prob and all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("kind", ["maf", "realnvp"])
+def test_a_recorded_fit_is_equal_bit_for_bit_also_after_a_divergence(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, validation = split_styles(correlated_gaussian(900)[0], 0.2, 0)
+    real = fitting.run_epoch
+
+    def diverges_once(fit: fitting.Fit, *others: object) -> bool:
+        return real(fit, *others) and fit.epoch != 2  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fitting, "run_epoch", diverges_once)
+    short, recorder = replace(SMALL, flow=kind, max_epochs=5), RecordedOnCpu()
+    recorded = fit_flow(train, validation, short, None, recorder)
+    assert len(recorder.n_operators) == 1 and recorded.halvings == 1 and recorded.best_epoch > 3
+    monkeypatch.setattr(graphs, "WARM_UP", 10**9)
+    assert same(recorded, fit_flow(train, validation, short, None, RecordedOnCpu()))
+
+
+def test_a_fit_goes_on_on_another_device(tmp_path: Path) -> None:
+    """The numbers of steps and the rate lie on a GPU, and a checkpoint moves them."""
+    train, validation = split_styles(correlated_gaussian(400)[0], 0.2, 0)
+    recorders = RecordedOnCpu, lambda: Recorder(torch.device("cpu"))
+    for i, (first, then) in enumerate((recorders, recorders[::-1])):
+        with StateFolder(tmp_path, f"fit{i}", {}) as state:
+            fit_flow(train, validation, replace(SMALL, max_epochs=2), state, first())
+            fit = fit_flow(train, validation, replace(SMALL, max_epochs=4), state, then())
+        whole = fit_flow(train, validation, replace(SMALL, max_epochs=4))
+        assert fit.epoch == 4 and abs(fit.best_log_prob - whole.best_log_prob) < 1e-4
 
 
 def test_too_few_styles_are_refused() -> None:

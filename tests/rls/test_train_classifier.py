@@ -3,16 +3,24 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from rls import train_classifier
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack
 from rls.networks.classifier import load_classifier
+from rls.networks.classifier_cells import Batches, Cells, cells_of_split, read_assay
+from rls.networks.classifier_settings import Settings
+from rls.networks.classifier_training import train
+from rls.runtime import graphs
+from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
+from tests.rls.recorded_on_cpu import RecordedOnCpu
 
 CHANNELS = ("dna", "nfkb")
 SETTINGS = {
     "epochs": 8, "batch_size": 32, "learning_rate": 0.003, "weight_decay": 0.01, "width": 8,
-    "dropout": 0.1, "patience_epochs": 4, "seed": 1, "device": "cpu", "threads": 1,
+    "dropout": 0.1, "patience_epochs": 4, "cuda_graphs": "auto", "seed": 1, "device": "cpu",
+    "threads": 1,
 }  # fmt: skip
 
 
@@ -157,3 +165,36 @@ def test_images_under_four_pixels_and_blank_channels_are_refused(tmp_path):
     write(tmp_path, images, table)
     with pytest.raises(InputError, match="constant in the channel dna"):
         command(tmp_path)
+
+
+# ---- on a GPU ---------------------------------------------------------------------------------
+
+
+def test_counts_kept_on_the_device_give_the_same_images():
+    images, _ = cells(12)
+    images[0, 0, 0, :2] = 0, 65535
+    few = Cells(images, np.zeros(12, np.int64), Intensity(CHANNELS, (3.0, 7.0), (900.0, 2000.0)))
+    here, there = (Batches(few, torch.device("cpu"), store=store) for store in (True, False))
+    rows = np.array([0, 5, 5, 11])
+    assert here.stored is not None and torch.equal(here.images(rows), there.images(rows))
+
+
+def test_a_recorded_training_is_equal_bit_for_bit(tmp_path, monkeypatch):
+    images, table = cells()
+    write(tmp_path, images, table)
+    stack, scale = read_assay(tmp_path / "cells.ome.tif", tmp_path / "intensity.json")
+    parts = [cells_of_split(stack, scale, s, ("DMSO", "TNF")) for s in ("classifier", "tune")]
+    settings = Settings(**{**SETTINGS, "epochs": 3})
+
+    def run(name):
+        recorder = RecordedOnCpu()
+        with StateFolder(tmp_path, name, {}) as folder:
+            state = train(*parts, settings, torch.device("cpu"), folder, recorder)
+        return state, recorder.n_operators
+
+    recorded, n_operators = run("recorded")
+    monkeypatch.setattr(graphs, "WARM_UP", 10**9)
+    eager, none = run("eager")
+    assert len(n_operators) == 1 and not none and recorded.curves == eager.curves
+    pairs = zip(recorded.net.state_dict().values(), eager.net.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)

@@ -21,7 +21,8 @@ from rls.io import Intensity, read_stack, read_weights, write_intensity, write_s
 from rls.networks import pix2pix_training
 from rls.networks.pix2pix import Pairing, load_unet
 from rls.networks.pix2pix_settings import Settings
-from rls.networks.pix2pix_training import adversarial_loss, held_out_l1, start, step
+from rls.networks.pix2pix_training import adversarial_loss, held_out_l1, start, step, train
+from rls.runtime import graphs
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.command import flags
 from rls.runtime.errors import InputError
@@ -32,6 +33,7 @@ from rls.search import pix2pix
 from rls.stylegan2.training_images import TrainingImages
 from tests.conftest import ROOT
 from tests.flags import as_flags
+from tests.rls.recorded_on_cpu import RecordedOnCpu
 from tests.rls.search_stand_ins import make_problem, quiet
 
 CHANNELS = ("dna", "nfkb")
@@ -40,7 +42,7 @@ SPLITS = ("gan",) * 8 + ("tune", "tune", "classifier", "evaluation")
 SETTINGS = Settings(
     image_size=16, epochs=2, decay_epochs=2, batch_size=8, learning_rate=0.001, beta1=0.5,
     l1_weight=100.0, generator_width=4, discriminator_width=4, keep="last", checkpoint_epochs=1,
-    seed=1, device="cpu", threads=1,
+    cuda_graphs="auto", seed=1, device="cpu", threads=1,
 )  # fmt: skip
 CPU = torch.device("cpu")
 GIVEN = {"--border": "reflect", "--quantise": "none"}  # The required flags that have choices.
@@ -328,6 +330,28 @@ def test_another_weight_factor_or_length_starts_afresh(folder, tmp_path, monkeyp
     assert len(list((tmp_path / "state").iterdir())) == 3
     trained(folder, tmp_path, **short, checkpoint_epochs=2)
     assert len(list((tmp_path / "state").iterdir())) == 3
+
+
+# ---- on a GPU ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_recorded_training_is_equal_bit_for_bit(folder, tmp_path, monkeypatch, weight):
+    """The rate falls in the last two of the four epochs, and the recording follows it."""
+    pairing = Pairing(16, 4, "renormalize", "8bit")
+
+    def run(name):
+        recorder, state = RecordedOnCpu(), start(2, weight, SETTINGS, CPU)
+        with StateFolder(tmp_path, name, {}) as into:
+            data = data_of(folder), data_of(folder, "tune")
+            train(state, *data, pairing, SETTINGS, into, recorder)
+        return state, recorder.n_operators
+
+    recorded, n_operators = run("recorded")
+    monkeypatch.setattr(graphs, "WARM_UP", 10**9)
+    eager, none = run("eager")
+    assert len(n_operators) == 1 and not none and recorded.curves == eager.curves
+    assert_equal(recorded.unet.state_dict(), eager.unet.state_dict())
 
 
 # ---- faults -----------------------------------------------------------------------------------
