@@ -165,9 +165,7 @@ def summary(results: Sequence[dict[str, Any]], taken: float) -> int:
     rows = [row for result in results for row in result["rows"]]
     if rows:
         print(f"\n{table(rows)}")
-        print(
-            "floor: the least time calculated for one H200; on an H100 it is up to 1.4 times that"
-        )
+        print("floor: the least time calculated for one H200; for an H100 up to 1.4 times that")
     found = [one for result in results for one in result["found"]]
     counts = {what: sum(one["what"] == what for one in found) for what in (OK, FAILED, LEFT_OUT)}
     for result in results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,17 @@ class Machine:
 
 def settings_of(machine: Machine, name: str, **changes: Any) -> Settings:
     """Return the settings of a training: those of the configuration file but for the sizes."""
-    values = yaml.safe_load(CONFIG.read_text())["train_gan"] | SIZES[name]
-    values |= {"seed": 1, "device": machine.device.type, "threads": torch.get_num_threads()}
-    values |= changes | (TINY if machine.tiny else {})
-    # In annotations that are texts, the kinds of fields stand as names.
-    from rls.runtime.command import Parser
-
-    hints = Parser(None, Settings, "train_gan").hints
-    return make_settings(
-        Settings, {k: convert(v, hints[k], k) for k, v in values.items()}, "train_gan"
-    )
+    values = {
+        **{"seed": 1, "device": machine.device.type, "threads": torch.get_num_threads()},
+        **{"cuda_graphs": "auto", "compile": "off"},
+        **yaml.safe_load(CONFIG.read_text())["train_gan"],
+        **SIZES[name],
+        **changes,
+        **(TINY if machine.tiny else {}),
+    }
+    hints = typing.get_type_hints(Settings)
+    kinds = {key: convert(value, hints[key], key) for key, value in values.items()}
+    return make_settings(Settings, kinds, "train_gan")
 
 
 def architecture(machine: Machine, name: str) -> Architecture:

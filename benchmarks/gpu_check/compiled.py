@@ -35,7 +35,7 @@ def run(machine: Machine, report: Report, name: str, batch: int) -> None:
     started = time.monotonic()
     warm_up(trainer)
     report.measured("warming up and recording", f"{time.monotonic() - started:.1f} s")
-    time_training(machine, report, name, trainer, "compiled", kernels=True)
+    time_training(machine, report, name, trainer, "compiled", kernels=not machine.tiny)
 
 
 def compare(report: Report, trainer: Trainer, compiled: CompiledNetworks) -> None:

@@ -39,7 +39,7 @@ def run(machine: Machine, report: Report) -> None:
 
 
 def check(machine: Machine, report: Report, name: str, dtype: torch.dtype) -> None:
-    """Compare an implementation with the definition, in all forms and for all numbers of channels."""
+    """Compare an implementation with the definition, in all forms and sizes."""
     worst, where, n = 0.0, "", 0
     for c in (3, 8) if machine.tiny else (3, 48, 512):
         for form, arguments in USES.items():

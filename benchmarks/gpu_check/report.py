@@ -1,4 +1,4 @@
-"""What the parts of the check found: lines as they are found, and a file for the table at the end."""
+"""What the parts of the check found: lines at once, and a file for the table at the end."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from unittest import mock
 
 import torch
+from rls.search.batch_size import Unseen
+from rls.search.steps import Given, Searches, Walk
 from torch import Tensor
 
 from benchmarks.gpu_check.cases import Machine, architecture
@@ -18,12 +20,10 @@ from benchmarks.gpu_check.report import Report, Row
 from rls.runtime.device import tensor_float32
 from rls.runtime.graphs import WARM_UP, Recorder
 from rls.search import descent, steps
-from rls.search.batch_size import Unseen
 from rls.search.descent import Found, search
 from rls.search.forward import downscale
 from rls.search.problem import to_unit
 from rls.search.rls import Equation5, Settings
-from rls.search.steps import Given, Searches, Walk
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.networks import Generator
 
