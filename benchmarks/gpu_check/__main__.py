@@ -51,11 +51,11 @@ class Part(NamedTuple):
 
 PARTS = {
     "fir": Part("fir", "run", 25),
-    "convolutions": Part("convolutions", "run", 30),
     "small": Part("small", "run", 55),
-    "article32": Part("article", "run_32", 30),
-    "article128": Part("article", "run_128", 45),
     "search": Part("search", "run", 45),
+    "article128": Part("article", "run_128", 45),
+    "convolutions": Part("convolutions", "run", 30),
+    "article32": Part("article", "run_32", 30),
     "compiled_small": Part("compiled", "run_small", 240, True),
     "compiled_article": Part("compiled", "run_article", 300, True),
 }
@@ -77,6 +77,9 @@ def main() -> None:
                 f"torch {torch.__version__} finds no CUDA device here, so nothing can be checked; "
                 "--device cpu runs the same code with tiny networks, to test the check itself."
             )
+    os.environ.setdefault(INDUCTOR, str(CACHE / "inductor"))
+    if args.compiled:
+        print(f"compiled kernels are kept in {os.environ[INDUCTOR]} ({INDUCTOR})", flush=True)
     started = time.monotonic()
     limit = args.seconds or LIMIT_S[args.compiled]
     results = []
@@ -125,18 +128,16 @@ def in_a_process(name: str, left: float, args: argparse.Namespace) -> dict[str, 
     with tempfile.TemporaryDirectory(prefix="gpu_check_") as folder:
         file = Path(folder) / "report.json"
         command = [sys.executable, "-m", "benchmarks.gpu_check", "--only", name]
-        command += ["--device", args.device, "--report", str(file), "--seconds", f"{most:.0f}"]
-        environment = {INDUCTOR: str(CACHE / "inductor"), **os.environ}
-        process = subprocess.Popen(
-            command + ["--quick"] * args.quick, env=environment, start_new_session=True
-        )
+        command += ["--device", args.device, "--report", str(file), "--seconds", str(part.seconds)]
+        process = subprocess.Popen(command + ["--quick"] * args.quick, start_new_session=True)
         try:
             status = process.wait(timeout=most)
             fault = f"its process ended with status {status}" if status else ""
         except subprocess.TimeoutExpired:
             fault = f"it took longer than {most:.0f} s and was ended"
+        finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # a part has processes of its own
+                os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
             process.wait()
         found = read_report(file, name)
     if fault:

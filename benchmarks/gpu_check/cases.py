@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from pathlib import Path
 from typing import Any
@@ -121,17 +122,36 @@ def time_training(
     batch = trainer.settings.batch_size
     trainer.step = 0
     taken = seconds(lambda: run_steps(trainer, n), machine.device) / n
-    count = float("nan")
-    if kernels:
-        trainer.step = 0
-        count = len(kernel_names(lambda: run_steps(trainer, n), machine.device)) / n or count
     report.row(
         Row(
-            f"training, {name}, batch {batch}", form, 1e3 * taken, batch / taken,
-            FLOOR_MS[name] * batch if not machine.tiny else float("nan"), count,
+            f"training, {name}, batch {batch}",
+            form,
+            1e3 * taken,
+            batch / taken,
+            math.nan if machine.tiny else FLOOR_MS[name] * batch,
+            kernels_a_step(trainer) if kernels else math.nan,
             memory_gib(machine.device),
         )
-    )  # fmt: skip
+    )
+
+
+def kernels_a_step(trainer: Trainer) -> float:
+    """Return the mean number of kernels of a step; NaN where they cannot be seen.
+
+    It follows from three steps: the first of all phases, one without R1 that begins a block of
+    augmentations, and one without both penalties.
+    """
+    settings = trainer.settings
+    often, rare = settings.path_length_interval, settings.r1_interval
+    assert often == settings.augment_interval and rare % often == 0
+    counts = []
+    for step in (0, often, 1):
+        trainer.step = step
+        counts.append(len(kernel_names(lambda: run_steps(trainer, 1), trainer.device)))
+    shares = 1 / rare, 1 / often - 1 / rare, 1 - 1 / often
+    if not all(counts):
+        return math.nan
+    return sum(count * share for count, share in zip(counts, shares, strict=True))
 
 
 def without_waiting(machine: Machine, function: Function) -> str:

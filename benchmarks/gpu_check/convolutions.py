@@ -135,27 +135,54 @@ def names_check(machine: Machine, report: Report, what: str, names: list[str], o
 
 
 def measure(machine: Machine, report: Report, found: list[tuple[Layer, int]]) -> None:
-    """Measure each layer in each precision, by cuDNN's own choice and by its timed choice."""
-    total: dict[tuple[str, bool], list[float]] = {}
-    for i, (layer, count) in enumerate(found):
-        if report.left < 3:
-            report.left_out(f"{len(found) - i} of {len(found)} convolutions", "the time is over")
+    """Measure each layer in each precision: by cuDNN's own choice, then by its timed choice.
+
+    A timed choice tries every kernel first. So it is left out where the time is over.
+    """
+    own = {layer: rates(machine, report, layer, count, False) for layer, count in found}
+    total(report, "cuDNN's own choice", found, own)
+    timed: dict[Layer, dict[str, float]] = {}
+    for layer, count in found:
+        if report.left < 0:
+            report.left_out(f"{len(found) - len(timed)} timed choices", "the time is over")
             break
-        said = []
-        for kind, dtype in KINDS.items():
-            for timed in (False, True):
-                with benchmark(timed), tensor_float32(True):
-                    forward, backward = times(machine, layer, dtype)
-                rates = [layer.flop / forward / 1e12, 2 * layer.flop / backward / 1e12]
-                said.append(f"{kind}{', timed choice' * timed} {rates[0]:.3g} and {rates[1]:.3g}")
-                sums = total.setdefault((kind, timed), [0.0, 0.0])
-                sums[0] += count * 3 * layer.flop
-                sums[1] += count * (forward + backward)
-        report.measured(f"{count} of {layer}", "TFLOP/s forward and backward: " + "; ".join(said))
-    for (kind, timed), (flop, taken) in total.items():
-        text = f"{flop / taken / 1e12:.4g} TFLOP/s, {1e3 * taken:.3g} ms forward and backward"
-        name = f"all of these, {kind}{', timed choice (cudnn.benchmark)' * timed}"
-        report.measured(name, text, tflop_per_second=flop / taken / 1e12)
+        timed[layer] = rates(machine, report, layer, count, True)
+    part = [pair for pair in found if pair[0] in timed]
+    if part:
+        total(report, "a timed choice (cudnn.benchmark)", part, timed)
+        total(report, "cuDNN's own choice, the same layers", part, own)
+
+
+def rates(
+    machine: Machine, report: Report, layer: Layer, count: int, timed: bool
+) -> dict[str, float]:
+    """Measure a layer; return the seconds of both directions by precision."""
+    said, taken = [], {}
+    for kind, dtype in KINDS.items():
+        with benchmark(timed), tensor_float32(True):
+            forward, backward = times(machine, layer, dtype)
+        there, back = layer.flop / forward / 1e12, 2 * layer.flop / backward / 1e12
+        said.append(f"{kind} {there:.3g} and {back:.3g}")
+        taken[kind] = forward + backward
+    name = f"{layer} (of these {count}){', timed choice' * timed}"
+    report.measured(name, f"TFLOP/s forward and backward: {'; '.join(said)}")
+    return taken
+
+
+def total(
+    report: Report,
+    how: str,
+    found: list[tuple[Layer, int]],
+    taken: dict[Layer, dict[str, float]],
+) -> None:
+    """Note the rate of all layers together, each as often as it occurs."""
+    flop = sum(3 * layer.flop * count for layer, count in found)
+    for kind in KINDS:
+        spent = sum(taken[layer][kind] * count for layer, count in found)
+        rate = flop / spent / 1e12
+        text = f"{rate:.4g} TFLOP/s, {1e3 * spent:.3g} ms forward and backward"
+        n = sum(count for _, count in found)
+        report.measured(f"{n} convolutions in {kind} by {how}", text, tflop_per_second=rate)
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ class Report:
 
     Arguments:
         file: JSON to write.
-        seconds: What the part may take.
+        seconds: What the part was planned to take.
     """
 
     def __init__(self, part: str, file: Path, seconds: float) -> None:
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def left(self) -> float:
-        """Return the seconds that are left to the part."""
+        """Return the seconds that are left of the plan, below 0 beyond it."""
         return self.seconds - (time.monotonic() - self.started)
 
     def check(self, name: str, passed: bool, said: str = "", **numbers: float) -> None:
@@ -77,7 +77,9 @@ class Report:
     def row(self, row: Row) -> None:
         """Add a line to the last table."""
         self.rows.append(row)
-        said = f"{row.ms:.2f} ms a step, {row.images_per_second:.4g} images/s"
+        said = f"{row.ms:.2f} ms a step"
+        if math.isfinite(row.images_per_second):
+            said += f", {row.images_per_second:.4g} images/s"
         if math.isfinite(row.memory_gib):
             said += f", {row.memory_gib:.2f} GiB"
         self.measured(f"{row.work}, {row.form}", said)
@@ -89,7 +91,7 @@ class Report:
             "seconds": time.monotonic() - self.started,
             "machine": self.machine,
             "found": self.found,
-            "rows": [dataclasses.asdict(row) for row in self.rows],
+            "rows": [known(dataclasses.asdict(row)) for row in self.rows],
         }
         self.file.write_text(json.dumps(content))
 
@@ -101,7 +103,15 @@ class Report:
 
 def entry(what: str, name: str, said: str, numbers: Mapping[str, float]) -> dict[str, Any]:
     """Return a finding as the file has it."""
-    return {"what": what, "name": name, "said": said, "numbers": dict(numbers)}
+    return {"what": what, "name": name, "said": said, "numbers": known(numbers)}
+
+
+def known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with None in place of numbers that JSON does not have."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
 
 
 def line(what: str, name: str, said: str = "") -> str:
@@ -113,14 +123,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the last table; "-" stands for what was not measured or is not known."""
     head = ["work", "form", "ms a step", "images/s", "floor, ms", "share", "kernels", "GiB"]
     lines = [head]
+    formats = (".2f", ".4g", ".2f", ".0f", ".0f", ".2f")
     for row in rows:
         floor = row["floor_ms"]
-        numbers = (
-            (row["ms"], ".2f"), (row["images_per_second"], ".4g"), (floor, ".2f"),
-            (100 * floor / row["ms"], ".0f"), (row["kernels"], ".0f"), (row["memory_gib"], ".2f"),
-        )  # fmt: skip
-        texts = [f"{n:{f}}" if math.isfinite(n) else "-" for n, f in numbers]
-        texts[3] += " %" * (texts[3] != "-")
+        share = None if floor is None else 100 * floor / row["ms"]
+        numbers = row["ms"], row["images_per_second"], floor, share
+        numbers += row["kernels"], row["memory_gib"]
+        texts = ["-" if n is None else f"{n:{f}}" for n, f in zip(numbers, formats, strict=True)]
+        texts[3] += " %" * (share is not None)
         lines.append([row["work"], row["form"], *texts])
     widths = [max(len(text) for text in column) for column in zip(*lines, strict=True)]
     return "\n".join(
