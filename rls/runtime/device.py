@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -84,3 +85,24 @@ def choose_precision(
     fast = setting == "bfloat16" or (setting == "auto" and has_fast_bfloat16(device))
     print(f"precision of the {what}: {'bfloat16' if fast else 'float32'}", flush=True)
     return "bfloat16" if fast else "float32"
+
+
+@contextlib.contextmanager
+def tensor_float32(convolutions: bool, products: bool = False) -> Iterator[None]:
+    """Let CUDA round the operands of float32 convolutions and matrix products to TF32, or not.
+
+    TF32 has 10 bits of mantissa and runs on tensor cores. A step that is recorded keeps what held
+    at its recording. The flags of the process come back at the end; on a CPU nothing changes.
+
+    Arguments:
+        convolutions: Whether convolutions may use TF32.
+        products: Whether matrix products may.
+    """
+    # torch.backends.cudnn.flags(allow_tf32=True) would switch cuDNN off.
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32, matmul.allow_tf32 = convolutions, products
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
