@@ -105,7 +105,9 @@ def measure(
     problem = model.problem(low, ids, factor, settings, model.generator.w_mean.device, network)
     digests = model.digests | network_digest(network, model.intensity)
     identity = {
-        "settings": asdict(settings) | {"precision": problem.precision} | asdict(method.settings),
+        "settings": settings.identity()
+        | {"precision": problem.precision}
+        | asdict(method.settings),
         "search": method.search,
         "factor": factor,
         "models": digests,

@@ -64,7 +64,9 @@ def solve(
     n_done = sum(len(rows) for rows, part in zip(batches, done, strict=True) if part)
     if n_done:
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
-    with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch:
+    problem.searches.forget()  # Steps of another method or factor are not needed any more.
+    stream = problem.searches.recorder.stream()
+    with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch, stream:
         for i, rows in enumerate(batches):
             if done[i] is not None:
                 continue

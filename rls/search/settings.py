@@ -10,9 +10,10 @@ from rls.runtime.command import option
 from rls.runtime.errors import InputError
 
 AS_DEGRADED = "as_degraded"
+NOT_IN_RESULT = ("device", "threads", "cuda_graphs")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Settings that all searches share."""
 
@@ -33,11 +34,16 @@ class Settings:
     seed: int = option("Seed of noise maps and of random starts.")
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
     threads: int = option("CPU threads of torch.")
+    cuda_graphs: str = option(
+        "Whether a GPU repeats recorded steps, which is faster; results do not depend on it.",
+        choices=("auto", "off"),
+        default="auto",
+    )
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise InputError(f"Found batch_size {self.batch_size}, expected 1 or more.")
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that determine the result: all but the device and its threads."""
-        return {k: v for k, v in asdict(self).items() if k not in ("device", "threads")}
+        """Return the settings that determine the result."""
+        return {k: v for k, v in asdict(self).items() if k not in NOT_IN_RESULT}

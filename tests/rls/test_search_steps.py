@@ -1,0 +1,224 @@
+"""Steps of a search: bit-equal to a plain loop, recorded or not, and from batch to batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rls.io.names import NON_FINITE, OK, RESTARTED, SOLUTION_KINDS
+from rls.search import brgm, posterior, pulse, rls, robust_unsupervised
+from rls.search.batches import select_rows
+from rls.search.descent import FLOAT32_SHARE, search
+from rls.search.optimisers import Variables
+from rls.search.problem import Problem, Reconstruction, need
+from rls.search.schedule import SCHEDULES
+from rls.search.steps import Given, Losses, Searches
+from tests.rls.recorded_on_cpu import RecordedOnCpu
+from tests.rls.search_stand_ins import (
+    make_problem,
+    quiet,
+    tiny_flow,
+    tiny_generator,
+    tiny_styles,
+)
+
+RLS = rls.Settings(
+    steps=25, learning_rate=0.5, learning_rate_unit="absolute", schedule="one_cycle_drop",
+    lambda_w=5.0e-5, lambda_c=0.01, lambda_n=1.0e-3, cross="mean_distance",
+)  # fmt: skip
+PULSE = pulse.Settings(
+    steps=25, learning_rate=0.4, schedule="one_cycle_drop", lambda_l2=100.0, lambda_geocross=0.05,
+    geocross_on="sphere", epsilon=1.0e-4, trainable_noise_layers=2, zero_last_noise=True,
+    tile_latent=False,
+)  # fmt: skip
+BRGM = brgm.Settings(
+    steps=25, learning_rate=0.1, schedule="one_cycle_drop", lambda_pixel=0.001,
+    lambda_perceptual=0.0, lambda_w=100.0, lambda_c=None, forward_op="interpolate_noaa",
+    vgg_path=None, vgg_sha256=None,
+)  # fmt: skip
+ROBUST = robust_unsupervised.Settings(
+    steps=25, learning_rate_w=0.08, learning_rate_w_plus=0.02, learning_rate_w_plus_plus=0.005,
+    above_16_px="stop",
+)  # fmt: skip
+OPTIONS = posterior.Options(
+    kind="", n_solutions=2, temperature=0.01, sigma_start=1.0, sigma_learning_rate=0.1,
+    inverse_gamma_alpha=0.1, inverse_gamma_beta=0.95, restart_spread=0.4,
+)  # fmt: skip
+METHODS: dict[str, tuple[Any, Any]] = {
+    "rls": (rls, RLS),
+    "rls_unregularized": (rls, replace(RLS, lambda_w=0.0, lambda_c=0.0, lambda_n=0.0)),
+    "pulse": (pulse, PULSE),
+    "brgm": (brgm, BRGM),
+    "robust_unsupervised": (robust_unsupervised, ROBUST),
+    **{
+        kind: (posterior.Sampler(replace(OPTIONS, kind=kind)), replace(RLS, learning_rate=0.2))
+        for kind in SOLUTION_KINDS
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Problem:
+    """Return three batches of two images, of which one is NaN."""
+    torch.set_num_threads(1)
+    generator = tiny_generator()
+    styles = tiny_styles(generator)
+    y = torch.rand(6, 2, 2, 2, generator=torch.Generator().manual_seed(5))
+    y[3] = math.nan
+    return make_problem(
+        y, 4, generator=generator, flow=tiny_flow(styles.w), styles=styles, noise="per_image"
+    )
+
+
+def batches(problem: Problem, name: str, settings: Any = None) -> list[Reconstruction]:
+    method, own = METHODS[name]
+    parts = [select_rows(problem, np.arange(i, i + 2)) for i in range(0, len(problem.y), 2)]
+    return [method.super_resolve(part, settings or own, quiet()) for part in parts]
+
+
+def same(found: Reconstruction, expected: Reconstruction) -> bool:
+    pairs = [(found.images, expected.images), (found.latents, expected.latents)]
+    columns = found.columns.keys() == expected.columns.keys()
+    for name, values in expected.columns.items():
+        columns = columns and np.array_equal(
+            found.columns[name], values, equal_nan=values.dtype.kind == "f"
+        )
+    return columns and all(torch.equal(need(a, "x"), need(b, "x")) for a, b in pairs)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", list(METHODS))
+def test_later_batches_and_recorded_steps_give_the_bits_of_a_fresh_search(
+    tiny: Problem, name: str, precision: str
+) -> None:
+    recorder = RecordedOnCpu()
+    fresh = []
+    for i in range(3):
+        part = select_rows(tiny, np.arange(2 * i, 2 * i + 2))
+        fresh += batches(replace(part, precision=precision, searches=Searches()), name)
+    eager = batches(replace(tiny, precision=precision, searches=Searches()), name)
+    kept = Searches(recorder)
+    recorded = batches(replace(tiny, precision=precision, searches=kept), name)
+    for a, b, c in zip(fresh, eager, recorded, strict=True):
+        assert same(b, a) and same(c, a)
+    phases = 3 if name == "robust_unsupervised" else 1
+    assert len(recorder.n_operators) == phases * (1 if precision == "float32" else 2)
+    assert len(kept.kept) == phases
+
+
+# ---- one search against a plain loop -----------------------------------------------------------
+
+
+def adam(rates: list[float], slope: Any, x: Tensor, precision: str) -> tuple[Tensor, Tensor]:
+    """Return the best x and which images stayed finite, by a loop as a textbook has it."""
+    first, second = torch.zeros_like(x), torch.zeros_like(x)
+    best, least = x, torch.full((len(x),), math.inf)
+    alive = torch.ones(len(x), dtype=torch.bool)
+    switch = len(rates) - round(FLOAT32_SHARE * len(rates)) if precision == "bfloat16" else -1
+    for step, rate in enumerate(rates):
+        if step == switch:
+            precision = "float32"
+            least = slope(best, precision)[0]
+            least = torch.where(torch.isfinite(least), least, math.inf)
+        total, gradient = slope(x, precision)
+        better = torch.isfinite(total) & (total < least)
+        best = torch.where(better[:, None, None], x, best)
+        least = torch.where(better, total, least)
+        alive = alive & torch.isfinite(total) & torch.isfinite(gradient).all(dim=(1, 2))
+        gradient = torch.where(alive[:, None, None], gradient, 0.0)
+        first = first.lerp(gradient, 1 - 0.9)
+        second = (0.999 * second).addcmul(gradient, gradient, value=1 - 0.999)
+        root = (second / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8
+        moved = x - rate / (1 - 0.9 ** (step + 1)) * first / root
+        x = torch.where(alive[:, None, None], moved, x)
+    return best, alive
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_search_is_bit_equal_to_a_plain_loop_with_an_image_that_is_searched_twice(
+    tiny: Problem, precision: str
+) -> None:
+    generator, styles = need(tiny.generator, "generator"), need(tiny.styles, "styles")
+    equation = rls.objective_of(tiny, RLS)
+    given, steps = rls.given_of(tiny), 40
+
+    def objective(variables: Variables, given: Given, kind: Any) -> Losses:
+        """Fail far from the start at the full rate, and everywhere for the image of NaN."""
+        far = (variables[0] - styles.mean).detach().abs().amax(dim=(1, 2)) > limit
+        total = equation(variables, given, kind)["loss_total"]
+        return {"loss_total": torch.where(far, math.nan, total)}
+
+    def slope(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+        x = x.detach().requires_grad_()
+        total = objective((x,), given, kind)["loss_total"]
+        return total.detach(), torch.autograd.grad(total.sum(), x)[0]
+
+    start = styles.mean.expand(len(tiny.y), generator.num_ws, -1)
+    rates = [SCHEDULES["one_cycle_drop"](step, steps) for step in range(steps)]
+    limit = math.inf
+    furthest = (adam([0.5 * r for r in rates], slope, start, precision)[0] - styles.mean).abs()
+    limit = float(furthest.amax(dim=(1, 2))[torch.arange(6) != 3].median())
+    best, alive = adam([0.5 * rate for rate in rates], slope, start, precision)
+    again, alive_again = adam([0.25 * rate for rate in rates], slope, start, precision)
+    found = search(
+        (start,), objective, given=given, steps=steps, learning_rate=0.5, precision=precision,  # type: ignore[arg-type]
+        schedule="one_cycle_drop", progress=quiet(),
+    )  # fmt: skip
+    assert torch.equal(found.variables[0][alive], best[alive])
+    restarted = ~alive & alive_again
+    assert torch.equal(found.variables[0][restarted], again[restarted])
+    expected = np.select([alive.numpy(), restarted.numpy()], [OK, RESTARTED], NON_FINITE)
+    assert list(found.status) == list(expected) and set(expected) == {OK, RESTARTED, NON_FINITE}
+
+
+def test_a_recorded_search_starts_again_at_half_the_rate() -> None:
+    def cliff(variables: Variables, given: Given, precision: str) -> Losses:
+        (x,), (index,) = variables, given["index"]
+        fell = (x.detach().norm(dim=1) > 2.43) & (index == 1)
+        return {"loss_total": torch.where(fell, math.nan, (x - 1.0).square().sum(1))}
+
+    facts: dict[str, Any] = {
+        "given": {"index": (torch.arange(3),)}, "steps": 30, "learning_rate": 1.2,
+        "schedule": "constant", "precision": "float32", "progress": quiet(),
+    }  # fmt: skip
+    start = (torch.zeros(3, 2),)
+    eager = search(start, cliff, **facts)
+    recorded = search(start, cliff, searches=Searches(RecordedOnCpu()), **facts)
+    assert list(eager.status) == list(recorded.status) == [OK, RESTARTED, OK]
+    assert torch.equal(recorded.variables[0], eager.variables[0])
+
+
+# ---- what keeps batches apart ------------------------------------------------------------------
+
+
+def test_an_objective_that_holds_something_of_its_batch_gets_steps_of_its_own() -> None:
+    searches = Searches()
+    for value in (1.0, 2.0):
+
+        def bowl(variables: Variables, given: Given, precision: str, at: float = value) -> Losses:
+            return {"loss_total": (variables[0] - at).square().sum(1)}
+
+        found = search(
+            (torch.zeros(2, 3),), bowl, given={}, steps=200, learning_rate=0.1,
+            schedule="one_cycle_drop", precision="float32", progress=quiet(), searches=searches,
+        )  # fmt: skip
+        assert torch.allclose(found.variables[0], torch.tensor(value), atol=1e-3)
+    assert len(searches.kept) == 2
+
+
+def test_other_settings_and_sizes_get_steps_of_their_own_and_few_are_kept(tiny: Problem) -> None:
+    problem, short = replace(tiny, searches=Searches()), replace(RLS, steps=1)
+    kept = problem.searches.kept
+    rls.super_resolve(problem, short, quiet())
+    rls.super_resolve(select_rows(problem, np.array([5, 4, 3, 2, 1, 0])), short, quiet())
+    assert len(kept) == 1
+    rls.super_resolve(problem, replace(short, lambda_c=0.5), quiet())
+    rls.super_resolve(select_rows(problem, np.arange(2)), short, quiet())
+    rls.super_resolve(replace(problem, noise="shared"), short, quiet())
+    assert len(kept) == 3 and len(kept[0].x[0]) == 6
