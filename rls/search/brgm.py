@@ -174,6 +174,12 @@ class Brgm:
     lambda_c: float
     settings: Settings
 
+    @property
+    def not_recorded(self) -> str:
+        """Return why steps are not recorded, or an empty text."""
+        # TorchScript compiles and chooses kernels anew in its first calls, when it sees fit.
+        return "VGG16 is a TorchScript module" if self.vgg is not None else ""
+
     def images(self, w: Tensor, given: Given, precision: Precision) -> Tensor:
         """Return the images of w, (n, L, d), in [0, 1] units."""
         noise = given["noise"]

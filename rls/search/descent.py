@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.device import tensor_float32
 from rls.runtime.errors import InputError
+from rls.runtime.progress import Finished
 from rls.search.optimisers import Adam, Optimiser, Variables
 from rls.search.problem import BatchProgress
 from rls.search.schedule import SCHEDULES
@@ -84,11 +86,12 @@ def search(
         )
     walk = Walk(objective, optimiser, after_step, steps, precision)
     start = tuple(start)
-    kept = (searches or Searches()).steps(walk, start, given)
+    searches = searches or Searches()
+    kept = searches.steps(walk, start, given)
 
     def once(rate: float) -> tuple[Variables, Tensor, Tensor]:
         kept.rewind(start, [rate * SCHEDULES[schedule](step, steps) for step in range(steps)])
-        _descend(kept, progress, before_step)
+        _descend(kept, Finished(partial(progress.step, steps=steps), searches.event), before_step)
         best = tuple(x.clone() for x in kept.best)
         return best, kept.best_total.clone(), kept.alive.clone()
 
@@ -105,10 +108,8 @@ def search(
     return Found(best, losses, status)
 
 
-def _descend(
-    kept: Steps, progress: BatchProgress, before_step: Callable[[Given], None] | None
-) -> None:
-    """Walk all steps of a search; nothing here forces a synchronisation with a GPU."""
+def _descend(kept: Steps, finished: Finished, before_step: Callable[[Given], None] | None) -> None:
+    """Walk all steps of a search, and wait for a GPU only as ``finished`` does."""
     precision, steps = kept.walk.precision, kept.walk.steps
     switch = steps - max(1, round(FLOAT32_SHARE * steps)) if precision != "float32" else -1
     for step in range(steps):
@@ -118,7 +119,8 @@ def _descend(
         if before_step is not None:
             before_step(kept.given)
         kept.run[precision]()
-        progress.step(step + 1, steps)
+        finished.given(step + 1)
+    finished.wait(steps)
 
 
 def loss_columns(losses: Losses, *optional: str) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rls.runtime.device import tensor_float32
 from rls.runtime.graphs import Recorder, Replayed
+from rls.runtime.progress import Event
 from rls.search.optimisers import Optimiser, Variables
 from rls.stylegan2.networks import Precision
 
@@ -160,10 +161,15 @@ class Searches:
 
     Arguments:
         recorder: Records the steps where it can; None calls them as they are.
+
+    Attributes:
+        event: Makes the marks from which progress tells what a GPU has finished; None on a CPU.
     """
 
     def __init__(self, recorder: Recorder | None = None) -> None:
         self.recorder = recorder or Recorder(torch.device("cpu"))
+        on_gpu = self.recorder.device.type == "cuda"
+        self.event: Callable[[], Event] | None = torch.cuda.Event if on_gpu else None
         self.kept: list[Steps] = []
 
     def steps(self, walk: Walk, start: Variables, given: Given) -> Steps:
@@ -171,10 +177,18 @@ class Searches:
         found = next((steps for steps in self.kept if steps.fits(walk, start, given)), None)
         if found is None:
             del self.kept[: len(self.kept) - MOST_KEPT + 1]
-            found = Steps(walk, start, given, self.recorder)
+            found = Steps(walk, start, given, self._recorder_of(walk.objective))
             self.kept.append(found)
         found.take(given)
         return found
+
+    def _recorder_of(self, objective: Objective) -> Recorder:
+        """Return the recorder, or one that never records if the objective says why not."""
+        reason: str = getattr(objective, "not_recorded", "")
+        if not reason or not self.recorder.active:
+            return self.recorder
+        print(f"search steps in CUDA graphs: no, {reason}", flush=True)
+        return Recorder(self.recorder.device, "off")
 
     def forget(self) -> None:
         """Drop all steps, and with them the memory of their recordings."""

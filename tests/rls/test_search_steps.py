@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +14,18 @@ import torch
 from torch import Tensor
 
 from rls.io.names import NON_FINITE, OK, RESTARTED, SOLUTION_KINDS
+from rls.runtime.progress import Progress
+from rls.runtime.stopping import Stopped, Watch
 from rls.search import brgm, posterior, pulse, rls, robust_unsupervised
 from rls.search.batches import select_rows
 from rls.search.descent import FLOAT32_SHARE, search
 from rls.search.optimisers import Variables
-from rls.search.problem import Problem, Reconstruction, need
+from rls.search.problem import BatchProgress, Problem, Reconstruction, need
 from rls.search.schedule import SCHEDULES
 from rls.search.steps import Given, Losses, Searches
 from tests.rls.recorded_on_cpu import RecordedOnCpu
 from tests.rls.search_stand_ins import (
+    Mark,
     make_problem,
     quiet,
     tiny_flow,
@@ -192,6 +197,30 @@ def test_a_recorded_search_starts_again_at_half_the_rate() -> None:
     recorded = search(start, cliff, searches=Searches(RecordedOnCpu()), **facts)
     assert list(eager.status) == list(recorded.status) == [OK, RESTARTED, OK]
     assert torch.equal(recorded.variables[0], eager.variables[0])
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_signal_is_answered_within_twenty_steps(on_gpu: bool) -> None:
+    asked, given_steps = 37, 0
+
+    def count(given: Given) -> None:
+        nonlocal given_steps
+        given_steps += 1
+        if given_steps == asked:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def bowl(variables: Variables, given: Given, precision: str) -> Losses:
+        return {"loss_total": variables[0].square().sum(1)}
+
+    searches = Searches()
+    searches.event = Mark if on_gpu else None
+    with Watch("test") as watch, pytest.raises(Stopped, match="on SIGTERM, after 0 of 1 images"):
+        search(
+            (torch.ones(1, 2),), bowl, given={}, steps=200, learning_rate=0.1,
+            schedule="constant", precision="float32", searches=searches, before_step=count,
+            progress=BatchProgress(Progress(1, "test", "img"), 1, watch),
+        )  # fmt: skip
+    assert given_steps - asked <= (20 if on_gpu else 0)
 
 
 # ---- what keeps batches apart ------------------------------------------------------------------
