@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -139,6 +139,12 @@ def noise_maps(problem: Problem) -> list[Tensor]:
             drawn[key] = [torch.randn(shape[1:], generator=random) for shape in shapes]
     layers = range(len(shapes))
     return [torch.stack([drawn[key][i] for key in keys]).to(problem.device) for i in layers]
+
+
+def select_rows(problem: Problem, rows: np.ndarray) -> Problem:
+    """Return the problem of the images at ``rows``."""
+    ids = tuple(problem.image_ids[row] for row in rows)
+    return replace(problem, y=problem.y[torch.as_tensor(rows)], image_ids=ids)
 
 
 class Draws:

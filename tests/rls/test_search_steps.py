@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import signal
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rls.io.names import NON_FINITE, OK, RESTARTED, SOLUTION_KINDS
 from rls.runtime.progress import Progress
@@ -22,8 +24,8 @@ from rls.search.descent import FLOAT32_SHARE, search
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need
 from rls.search.schedule import SCHEDULES
-from rls.search.steps import Given, Losses, Searches
-from tests.rls.recorded_on_cpu import RecordedOnCpu
+from rls.search.steps import Given, Losses, Searches, Steps
+from tests.rls.recorded_on_cpu import RecordedOnCpu, tensors
 from tests.rls.search_stand_ins import (
     Mark,
     make_problem,
@@ -251,3 +253,61 @@ def test_other_settings_and_sizes_get_steps_of_their_own_and_few_are_kept(tiny: 
     rls.super_resolve(select_rows(problem, np.arange(2)), short, quiet())
     rls.super_resolve(replace(problem, noise="shared"), short, quiet())
     assert len(kept) == 3 and len(kept[0].x[0]) == 6
+
+
+# ---- what a GPU would refuse -------------------------------------------------------------------
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operators whose tensors lie on two devices: on a GPU they copy from the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        devices = {x.device.type for x in tensors((args, kwargs, result))}
+        assert len(devices) < 2, f"{func} has tensors on {devices}"
+        self.count += bool(tensors(result)) and not func.is_view
+        return result
+
+
+class Caught(Exception):
+    """Carries what determines a search."""
+
+
+def on_meta(part: Any) -> Any:
+    """Return a copy of an objective, of networks or of tensors without numbers."""
+    if isinstance(part, Tensor | torch.nn.Module):
+        return copy.deepcopy(part).to("meta")
+    if isinstance(part, tuple | list):
+        return tuple(map(on_meta, part))
+    if isinstance(part, dict):
+        return {name: on_meta(value) for name, value in part.items()}
+    if is_dataclass(part) and callable(part):
+        found = {field.name: getattr(part, field.name) for field in fields(part)}
+        return replace(part, **{name: on_meta(value) for name, value in found.items()})  # type: ignore[type-var]
+    return part
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_step_looks_at_no_number_and_copies_nothing_from_the_host(
+    tiny: Problem, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tensors without numbers raise an error wherever one is looked at."""
+
+    def caught(self: Searches, *facts: Any) -> None:
+        raise Caught(*facts)
+
+    monkeypatch.setattr(Searches, "steps", caught)
+    with pytest.raises(Caught) as error:
+        batches(replace(tiny, precision="bfloat16"), name)
+    walk, start, given = error.value.args
+    walk = replace(walk, objective=on_meta(walk.objective))
+    steps = Steps(walk, on_meta(start), on_meta(given), Searches().recorder)
+    for kind, run in steps.run.items():
+        run()  # makes constants
+        with OneDevice() as mode:
+            run()
+        assert 100 < mode.count < 700, kind
