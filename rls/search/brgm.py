@@ -29,7 +29,7 @@ from torch import Tensor
 from rls.networks.perceptual import VGG_CHANNELS, load_torchscript
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import loss_columns, search
+from rls.search.descent import exactly, loss_columns, search
 from rls.search.forward import Resize, interpolate_noaa
 from rls.search.geometry import cosine_distance, mean_square, style_radius
 from rls.search.objective import reported_terms
@@ -117,7 +117,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         searches=problem.searches,
     )
     (w,) = found.variables
-    with torch.no_grad():
+    with exactly():
         images = objective.images(w, given, "float32")
     columns = loss_columns(found.losses, "log_prior", "loss_perceptual")
     return Reconstruction(images, w, {**columns, "search_status": found.status})

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rls.io.names import SOLUTION_KINDS
 from rls.search import rls
-from rls.search.descent import loss_columns, search
+from rls.search.descent import exactly, loss_columns, search
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
 from rls.search.steps import Given, Losses, Objective, Searches
@@ -268,7 +268,7 @@ def solve_by_gaussians(
         given=given,
         searches=problem.searches,
     )
-    with torch.no_grad():
+    with exactly():
         images = objective.images(found.w, given, "float32")
         losses = objective((found.w,), given, "float32")
     n = options.n_solutions

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import loss_columns, search
+from rls.search.descent import exactly, loss_columns, search
 from rls.search.forward import Resize
 from rls.search.geometry import (
     geocross,
@@ -120,7 +120,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         searches=problem.searches,
         after_step=onto_spheres,
     )
-    with torch.no_grad():
+    with exactly():
         w, images = objective.images(found.variables, given, "float32")
     columns = loss_columns(found.losses, "log_prior")
     columns["pulse_within_eps"] = columns["loss_l2"] <= settings.epsilon

@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from rls.runtime.command import option
-from rls.search.descent import loss_columns, search
+from rls.search.descent import exactly, loss_columns, search
 from rls.search.forward import Resize
 from rls.search.objective import CROSS, fidelity, norm_deviation, prior
 from rls.search.optimisers import Variables
@@ -92,7 +91,7 @@ def search_from(
         searches=problem.searches,
     )
     (w,) = found.variables
-    with torch.no_grad():
+    with exactly():
         images = objective.images(w, given, "float32")
     columns = loss_columns(found.losses, "log_prior")
     return Reconstruction(images, w, {**columns, "search_status": found.status})

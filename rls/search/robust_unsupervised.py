@@ -20,13 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import loss_columns, search
+from rls.search.descent import exactly, loss_columns, search
 from rls.search.filterwise import filter_counts, mean_styles, split, synthesise
 from rls.search.forward import Resize
 from rls.search.objective import fidelity
@@ -153,7 +152,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         losses |= {f"loss_{phase.name}": found.losses["loss_total"], **found.losses}
         pairs = zip(status, found.status, strict=True)
         status = np.array([max(pair, key=SEVERITY.index) for pair in pairs], dtype=object)
-    with torch.no_grad():
+    with exactly():
         images = last.images(generator, x, given["noise"], "float32")
     columns = {**loss_columns(losses), "search_status": status}
     return Reconstruction(images, last.styles(generator, x), columns)

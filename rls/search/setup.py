@@ -73,10 +73,16 @@ def joint_digest(texts: Iterable[str]) -> str:
 
 
 def exact_device(settings: Settings) -> torch.device:
-    """Return the device of a search, with full float32 and deterministic convolutions."""
+    """Return the device of a search, with full float32 and deterministic convolutions.
+
+    Deterministic convolutions buy that a search gives the same bits again on the same card, so that
+    one that was interrupted ends as if it had never stopped.
+    """
     device = choose_device(settings.device, settings.threads)
-    # TF32 would round the inputs of "float32" convolutions to 10 bits of mantissa.
+    # TF32 would round the inputs of "float32" convolutions and products to 10 bits of mantissa.
+    # Steps of a search that begins in bfloat16 switch it on for themselves.
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     return device
 

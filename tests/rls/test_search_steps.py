@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rls.io.names import NON_FINITE, OK, RESTARTED, SOLUTION_KINDS
+from rls.runtime.device import tensor_float32
+from rls.runtime.errors import GraphError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Stopped, Watch
 from rls.search import brgm, posterior, pulse, rls, robust_unsupervised
@@ -311,3 +313,59 @@ def test_a_step_looks_at_no_number_and_copies_nothing_from_the_host(
         with OneDevice() as mode:
             run()
         assert 100 < mode.count < 700, kind
+
+
+def test_an_objective_that_looks_at_a_number_ends_in_a_sentence() -> None:
+    def looks(variables: Variables, given: Given, precision: str) -> Losses:
+        total = variables[0].square().sum(1)
+        return {"loss_total": total * (2.0 if float(total.detach()[0]) > 1 else 1.0)}
+
+    with pytest.raises(GraphError, match="a CUDA graph of a search step in float32 could not be"):
+        search(
+            (torch.ones(1, 2),), looks, given={}, steps=9, learning_rate=0.1, progress=quiet(),
+            schedule="constant", precision="float32", searches=Searches(RecordedOnCpu()),
+        )  # fmt: skip
+
+
+def test_an_objective_that_cannot_be_recorded_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    class Stubborn:
+        not_recorded = "VGG16 is a TorchScript module"
+
+        def __call__(self, variables: Variables, given: Given, precision: str) -> Losses:
+            return {"loss_total": variables[0].square().sum(1)}
+
+    recorder = RecordedOnCpu()
+    search(
+        (torch.ones(1, 2),), Stubborn(), given={}, steps=9, learning_rate=0.1, progress=quiet(),
+        schedule="constant", precision="float32", searches=Searches(recorder),
+    )  # fmt: skip
+    assert not recorder.n_operators
+    said = "search steps in CUDA graphs: no, VGG16 is a TorchScript module"
+    assert said in capsys.readouterr().out
+
+
+# ---- TF32 --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_tf32_is_for_searches_that_begin_in_bfloat16_and_never_for_what_is_reported(
+    precision: Any,
+) -> None:
+    seen: list[tuple[str, bool, bool, bool]] = []
+
+    def watched(variables: Variables, given: Given, kind: str) -> Losses:
+        flags = (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+        seen.append((kind, variables[0].requires_grad, *flags))
+        return {"loss_total": variables[0].square().sum(1)}
+
+    with tensor_float32(True, products=True):  # as a process may have it
+        search(
+            (torch.ones(1, 2),), watched, given={}, steps=20, learning_rate=0.1, progress=quiet(),
+            schedule="constant", precision=precision,
+        )  # fmt: skip
+    exact = ("float32", False, False, False)
+    if precision == "float32":
+        assert seen == [("float32", True, False, False)] * 20 + [exact]
+    else:
+        end = [("float32", False, True, False), *[("float32", True, True, False)] * 2]
+        assert seen == [*[("bfloat16", True, True, True)] * 18, *end, exact]
