@@ -40,7 +40,8 @@ class Settings:
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
     threads: int = option("CPU threads of torch.")
     cuda_graphs: str = option(
-        "Whether a GPU repeats recorded steps, which is faster; results do not depend on it.",
+        "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
+        "the same.",
         choices=("auto", "off"),
         default="auto",
     )
