@@ -176,7 +176,7 @@ class Searches:
         """Return steps that are ready to search a batch, those of an earlier batch if they fit."""
         found = next((steps for steps in self.kept if steps.fits(walk, start, given)), None)
         if found is None:
-            del self.kept[: len(self.kept) - MOST_KEPT + 1]
+            del self.kept[: 1 - MOST_KEPT]
             found = Steps(walk, start, given, self._recorder_of(walk.objective))
             self.kept.append(found)
         found.take(given)

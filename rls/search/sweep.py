@@ -113,6 +113,7 @@ def search_points(
             found.append(
                 solve(method.module, settings, problem, batch_size, state, "sweep_lambdas")
             )
+        batch_size = found[-1].batch_size  # All points have the size that auto chose for the first.
     return found
 
 

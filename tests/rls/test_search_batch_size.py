@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rls.runtime.checkpoint import StateFolder
-from rls.search import rls
+from rls.search import batch_size, rls
 from rls.search.batch_size import CHOSEN, choose_size, expected_bytes, largest_size
 from rls.search.batches import remove_batches, result_digest, solve
 from rls.search.bicubic import Settings as Bicubic
@@ -108,3 +108,22 @@ def test_the_size_that_was_chosen_is_part_of_what_determines_a_result(tmp_path: 
             solved = solve(load_method("bicubic"), Bicubic(), problem, size, state)
             digests.append(result_digest(facts, solved))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_on_a_gpu_searches_of_two_and_four_groups_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first search also loads a network of 5 GiB, which later ones find in place."""
+    sizes: list[int] = []
+
+    def peak(method: object, settings: object, problem: Problem, n: int) -> int:
+        sizes.append(n)
+        return n * GIB // 2 + (5 * GIB if len(sizes) == 1 else 0)
+
+    monkeypatch.setattr(batch_size, "peak_bytes", peak)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (35 * GIB, 80 * GIB))
+    problem = dataclasses.replace(bicubic_problem(3), device=torch.device("cuda"))
+    assert choose_size(load_method("bicubic"), Bicubic(), problem, 1) == 16
+    assert choose_size(load_method("bicubic"), Bicubic(), problem, 5) == 15
+    assert sizes == [2, 2, 4, 10, 10, 20]

@@ -369,3 +369,15 @@ def test_tf32_is_for_searches_that_begin_in_bfloat16_and_never_for_what_is_repor
     else:
         end = [("float32", False, True, False), *[("float32", True, True, False)] * 2]
         assert seen == [*[("bfloat16", True, True, True)] * 18, *end, exact]
+
+
+def test_weights_in_two_types_stay_where_they_are_while_steps_take_turns(tiny: Problem) -> None:
+    generator = need(tiny.generator, "generator")
+    kinds: tuple[Any, ...] = ("bfloat16", "float32")
+    w = torch.zeros(1, generator.num_ws, generator.w_dim)
+    places = []
+    for precision in (*kinds, *kinds):
+        generator.synthesis(w, precision=precision)
+        held = [layer._frozen for layer in generator.synthesis.layers()]
+        places.append([x.data_ptr() for one in held for x in one[torch.bfloat16][1:]])
+    assert all(place == places[0] for place in places)
