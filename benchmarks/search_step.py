@@ -8,7 +8,8 @@ it: the share of the best that a bare convolution reaches here, and what convolu
 
     python -m benchmarks.search_step                       # the article's network, batch 4
     python -m benchmarks.search_step --memory-batch 64     # the peak memory of 64 images instead
-    python -m benchmarks.search_step --device cuda --search-batches 1 16 64 256    # 200 steps each
+    python -m benchmarks.search_step --device cuda --search-batches 16 64          # 200 steps each
+    python -m benchmarks.search_step --device cuda --search-batches 64 --cuda-graphs off
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import functools
 import math
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,12 +32,15 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_step import peak_gflops
+from rls.runtime.checkpoint import StateFolder
 from rls.runtime.device import choose_device, has_fast_bfloat16
-from rls.runtime.progress import Progress
-from rls.search.descent import Losses, Variables, search
+from rls.runtime.graphs import Recorder
+from rls.search import rls
+from rls.search.batches import solve
 from rls.search.forward import Resize, downscale
 from rls.search.objective import fidelity
-from rls.search.problem import BatchProgress, to_unit
+from rls.search.problem import BatchProgress, Problem, Reconstruction, Styles, to_unit
+from rls.search.steps import Searches
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.networks import (
     Architecture,
@@ -111,6 +117,7 @@ class Case:
     w: Tensor
     y: Tensor
     forward: Resize
+    factor: int
 
     @staticmethod
     def of(size: str, batch_size: int, device: torch.device) -> Case:
@@ -124,7 +131,7 @@ class Case:
         z = torch.randn(batch_size, architecture.z_dim, device=device)
         forward = downscale(architecture.image_size, factor, "renormalize").to(device)
         y = torch.rand(batch_size, architecture.n_channels, *forward.size_out, device=device)
-        case = Case(ours, book, noise, ours.mapping(z).detach(), y, forward)
+        case = Case(ours, book, noise, ours.mapping(z).detach(), y, forward, factor)
         with torch.no_grad():
             image = textbook_synthesis(book, case.w[:1], noise)
             error = (image - ours.synthesis(case.w[:1], noise)).abs().max() / image.abs().max()
@@ -210,24 +217,59 @@ def shares(step: Callable[[], None]) -> str:
     return ", ".join(f"{name} {100 * value / total:.0f} %" for name, value in by_kind.items())
 
 
-def whole_search(case: Case, steps: int, precision: Precision) -> tuple[float, float]:
-    """Seconds and mean final loss (float32) of a search of all images, without a prior."""
-    device, n = case.y.device, len(case.y)
+def whole_search(case: Case, args: argparse.Namespace, precision: Precision) -> Searched:
+    """Search batches of random images as the command does, by Eq. 5 without a prior.
 
-    def objective(variables: Variables, kind: Precision) -> Losses:
-        image = to_unit(case.ours.synthesis(variables[0], case.noise, precision=kind))
-        return {"loss_total": fidelity(case.y, case.forward(image))}
+    The first batch warms up and is recorded; the others are timed.
+    """
+    device, size, n = case.y.device, len(case.y), len(case.y) * (1 + args.timed_batches)
+    recorder = Recorder(device, args.cuda_graphs)
+    w = case.ours.mapping(torch.randn(1000, case.ours.z_dim, device=device))[:, 0].detach()
+    problem = Problem(
+        y=case.y.repeat(1 + args.timed_batches, 1, 1, 1),
+        image_ids=tuple(f"image {i}" for i in range(n)),
+        generator=case.ours, flow=None, styles=Styles(w, w.mean(0)), factor=case.factor,
+        forward=case.forward, seed=1, device=device, precision=precision, noise="shared",
+        searches=Searches(recorder),
+    )  # fmt: skip
+    settings = rls.Settings(
+        steps=args.steps, learning_rate=0.5, learning_rate_unit="absolute",
+        schedule="one_cycle_drop", lambda_w=0.0, lambda_c=0.01, lambda_n=0.0,
+        cross="mean_distance",
+    )  # fmt: skip
+    method = Timed()
+    with tempfile.TemporaryDirectory() as folder, StateFolder(folder, "search", {}) as state:
+        solved = solve(method, settings, problem, size, state, "search")
+    loss = float(solved.columns["loss_fidelity"].mean())
+    later = method.seconds[1:] or method.seconds
+    return Searched(size / statistics.median(later), loss, recorder.describe("steps"))
 
-    with Progress(n, "search", "img") as bar:
+
+class Searched(NamedTuple):
+    """Images a second, their mean final fidelity in float32, and whether steps were recorded."""
+
+    rate: float
+    loss: float
+    said: str
+
+
+class Timed:
+    """The method rls, with the seconds of each batch until its results were on the CPU."""
+
+    Settings = rls.Settings
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def super_resolve(
+        self, problem: Problem, settings: rls.Settings, progress: BatchProgress
+    ) -> Reconstruction:
+        """Search one batch."""
         started = time.perf_counter()
-        found = search(
-            (case.w,), objective, steps=steps, learning_rate=0.5, schedule="one_cycle_drop",
-            precision=precision, progress=BatchProgress(bar, 1),
-        )  # fmt: skip
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        taken = time.perf_counter() - started
-    return taken, float(found.losses["loss_total"].mean())
+        found = rls.super_resolve(problem, settings, progress)
+        found.images.cpu()
+        self.seconds.append(time.perf_counter() - started)
+        return found
 
 
 def main() -> None:
@@ -239,11 +281,14 @@ def main() -> None:
     parser.add_argument("--memory-batch", type=int, help="measure the peak memory of this batch")
     parser.add_argument("--search-batches", type=int, nargs="*", default=[], help="whole searches")
     parser.add_argument("--steps", type=int, default=200, help="of the whole searches")
+    parser.add_argument("--timed-batches", type=int, default=1, help="after one that warms up")
+    parser.add_argument("--cuda-graphs", choices=("auto", "off"), default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     device = choose_device(args.device, args.threads)
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False  # bfloat16 searches switch it on where they use it
+    torch.backends.cudnn.deterministic = True  # as the command has it
     both: tuple[Precision, ...] = ("float32", "bfloat16")
     precisions = both if has_fast_bfloat16(device) else both[:1]
     if args.memory_batch:
@@ -258,14 +303,15 @@ def main() -> None:
     for batch_size in args.search_batches:
         case, losses = Case.of(args.size, batch_size, device), {}
         for precision in precisions:
-            taken, losses[precision] = whole_search(case, args.steps, precision)
+            found = whole_search(case, args, precision)
+            losses[precision] = found.loss
             print(
-                f"search of {args.steps} steps, batch {batch_size}, {precision}: "
-                f"{batch_size / taken:.2f} images/s, final loss {losses[precision]:.5f}"
+                f"search of {args.steps} steps, batch {batch_size}, {precision}, {found.said}: "
+                f"{found.rate:.2f} images/s, final fidelity {found.loss:.5f}"
             )
         if len(losses) == 2:
             change = losses["bfloat16"] / losses["float32"] - 1
-            print(f"  final loss of bfloat16 against float32: {100 * change:+.2f} %")
+            print(f"  final fidelity of bfloat16 against float32: {100 * change:+.2f} %")
 
 
 if __name__ == "__main__":

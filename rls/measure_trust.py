@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from rls.pretrained.model_folder import read_model
     from rls.pretrained.reference import measure, reference_cells, write_entry
-    from rls.runtime.device import choose_device
+    from rls.search.setup import exact_device
 
-    model = read_model(args.model, choose_device(settings.device, settings.threads))
+    model = read_model(args.model, exact_device(settings))
     output = args.output or args.model
     state = args.state or output / "state"
     stack = reference_cells(args.high_resolution, args.splits, model, settings.most_cells)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 from rls.io.names import EVALUATION, SOLUTION_KINDS, TUNE
 from rls.runtime.command import Parser, need_at_least, option, run
@@ -34,7 +35,10 @@ OPTIONS = (*POSITIVE, "restart_spread")
 class Settings(SearchSettings):
     """Numbers of images and solutions, and the settings of each kind."""
 
-    batch_size: int = option("Solutions searched at a time; batches are filled with whole images.")
+    batch_size: int | Literal["auto"] = option(
+        "Solutions searched at a time; batches are filled with whole images. auto: what the memory "
+        "of the GPU allows, 64 at most; on a CPU 4."
+    )
     noise: str = option(
         "Noise maps: shared by all, or per_image: each solution has its own.",
         choices=("shared", "per_image"),
@@ -50,7 +54,8 @@ class Settings(SearchSettings):
     restart_spread: float = option("Share of G_m(z) - mean in a start; restarts.")
 
     def __post_init__(self) -> None:
-        need_at_least(self, cells_per_split=1, n_solutions=2, batch_size=1)
+        super().__post_init__()
+        need_at_least(self, cells_per_split=1, n_solutions=2)
         for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise InputError(
@@ -67,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args, settings, method = parse(parser, sys.argv[1:] if argv is None else argv)
     # Imported here, so that --help does not wait for torch.
-    from rls.runtime.checkpoint import StateFolder, identity_digest
+    from rls.runtime.checkpoint import StateFolder
     from rls.search import rls
-    from rls.search.batches import remove_batches, solve
+    from rls.search.batches import remove_batches, result_digest, solve
     from rls.search.posterior import Options, Sampler, solution_ids
     from rls.search.results import status_counts
     from rls.search.setup import exact_device, read_split, set_up
@@ -99,15 +104,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     with StateFolder(args.state, NAME, facts, output=args.output) as state:
         values = {name: getattr(settings, name) for name in OPTIONS}
         sampler = Sampler(Options(args.kind, n, **values))
-        rows_per_batch = max(1, settings.batch_size // n) * n
         # The rows are (image, solution), the solutions of an image side by side.
         problem = replace(
             task.problem,
             y=task.problem.y.repeat_interleave(n, 0),
             image_ids=solution_ids(task.problem.image_ids, n),
         )
-        solved = solve(sampler, own, problem, rows_per_batch, state, NAME)
-        digest = identity_digest(facts)
+        solved = solve(sampler, own, problem, settings.batch_size, state, NAME, group=n)
+        digest = result_digest(facts, solved)
         write_solutions(args.output, task, solved, n, method.name, args.kind, digest)
         remove_batches(state)
     for status, count in status_counts(solved).items():

@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--shard", default="1-of-1", help="part of the images, I-of-N")
     args, settings, method = parse(parser, argv)
     # Imported here, so that --help does not wait for torch.
-    from rls.runtime.checkpoint import StateFolder, identity_digest
-    from rls.search.batches import remove_batches, solve
+    from rls.runtime.checkpoint import StateFolder
+    from rls.search.batches import remove_batches, result_digest, solve
     from rls.search.results import status_counts, write_results
     from rls.search.setup import exact_device, joint_digest, read_split, set_up
     from rls.search.shards import Shard
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         columns = {
             "method": method.name,
             "search": method.search,
-            "result_digest": identity_digest(facts),
+            "result_digest": result_digest(facts, solved),
             "row": rows,
             "n_rows": len(everything),
         }

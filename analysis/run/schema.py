@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -77,6 +78,10 @@ def _kind_schema(kind: str, choices: Sequence[str]) -> Schema:
     if kind.endswith("| None"):
         inner = _kind_schema(kind.removesuffix("| None").strip(), choices)
         return {"anyOf": [inner, {"type": "null"}]}
+    if "| Literal[" in kind:
+        other, words = kind.split(" | Literal")
+        word = {"type": "string", "enum": list(ast.literal_eval(words))}
+        return {"anyOf": [_kind_schema(other, choices), word]}
     if kind.startswith("tuple["):
         item = kind.removeprefix("tuple[").split(",")[0].rstrip("]")
         return {"type": "array", "items": _kind_schema(item, choices)}

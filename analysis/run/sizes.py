@@ -15,6 +15,7 @@ from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
 from analysis.run.values import Config, section_values
 from rls.io.names import CLASSIFIER, EVALUATION, GAN, HIGH_RESOLUTION, SPLITS, TUNE
+from rls.search.settings import AUTO, MOST_AT_ONCE
 from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
 
 FIELDS_OF_PLATE = {"bbbc021": 240, "bbbc014": 96}  # 60 wells of 4 fields; one field a well
@@ -194,6 +195,7 @@ class Sizes:
             return {"megapixels": assay.megapixels(images)}
         own = "sample_solutions" if rule == "sample_solutions" else "super_resolve"
         batch = assay.section(own)["batch_size"]
+        batch = MOST_AT_ONCE if batch == AUTO else batch
         steps = PHASES.get(block["search"], 1) * block["steps"] * ceil(images / batch)
         return {"steps": steps, "gflop": steps * batch * assay.networks.search_gflop}
 

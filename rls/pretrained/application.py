@@ -25,7 +25,7 @@ from rls.runtime.errors import InputError
 from rls.search.batches import Solved, solve
 from rls.search.methods import ChosenMethod
 from rls.search.results import latents_path, status_counts, write_latents
-from rls.search.settings import Settings
+from rls.search.settings import AUTO, Settings
 from rls.search.setup import exact_device, joint_digest, network_digest
 
 NAME = "super_resolve"
@@ -70,7 +70,8 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     cells = read_cells(request.files, model.intensity.channels, request.channels, request.axes)
     check(cells, model, factor, method)
     # Every batch is filled up, so with few cells a large batch would repeat them for nothing.
-    settings = replace(settings, batch_size=min(settings.batch_size, len(cells)))
+    if settings.batch_size != AUTO:
+        settings = replace(settings, batch_size=min(settings.batch_size, len(cells)))
     digests = model.digests | network_digest(request.network, model.intensity)
     own = search_settings(method.settings, settings)
     reference, pixels, same = find_reference(
@@ -95,7 +96,9 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     stem = request.out.name.removesuffix(".ome.tif")
     root = request.state or request.out.with_name(stem + ".state")
     with StateFolder(root, NAME, identity, output=request.out) as state:
-        solved = solve(method.module, method.settings, problem, settings.batch_size, state)
+        solved = solve(
+            method.module, method.settings, problem, settings.batch_size, state, most=len(cells)
+        )
         facts = trust.image_facts(y, scale.channels) | (search_facts(solved) if same else {})
         judged = trust.judge(facts, reference)
         write(request, cells, y, solved, scale, model, method, judged)

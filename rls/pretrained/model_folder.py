@@ -18,6 +18,7 @@ from rls.runtime.errors import InputError
 from rls.search.forward import downscale
 from rls.search.problem import Problem, Styles
 from rls.search.settings import Settings
+from rls.search.setup import searches_of
 from rls.stylegan2.generator_io import FILE, load_generator
 from rls.stylegan2.networks import Generator
 
@@ -72,6 +73,7 @@ class Model:
             precision=choose_precision(settings.precision, device, "search"),
             noise=settings.noise,
             network=network,
+            searches=searches_of(settings, device),
         )
 
 

@@ -123,6 +123,7 @@ def measure(
         "flow_digest": model.digests.get("flow", ""),
         "network_digest": digests.get("network", ""),
         "cells_digest": identity["images"],
+        "batch_size": solved.batch_size,
         "pixels": _pixel_quantiles(low, stack.channels),
         **fit(image_facts(low, stack.channels) | known).as_dict(),
     }

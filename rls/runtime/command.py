@@ -173,7 +173,7 @@ def convert(value: object, kind: type | UnionType, name: str) -> object:
     Arguments:
         value: A number, text, truth value, list or None.
         kind: The type of a field: int, float, str, bool, a tuple of one of these, or one of these
-            or None.
+            or None, or one of these or a word (``int | Literal["auto"]``).
         name: What the error calls the value.
 
     Raises:
@@ -181,8 +181,16 @@ def convert(value: object, kind: type | UnionType, name: str) -> object:
     """
     origin = typing.get_origin(kind)
     if origin in (UnionType, typing.Union):
-        inner = [arg for arg in typing.get_args(kind) if arg is not type(None)][0]
-        return None if value in (None, "none", "null") else convert(value, inner, name)
+        inner, other = typing.get_args(kind)
+        if other is type(None):
+            return None if value in (None, "none", "null") else convert(value, inner, name)
+        words = typing.get_args(other)
+        if value in words:
+            return value
+        try:
+            return convert(value, inner, name)
+        except InputError as error:
+            raise InputError(f"{str(error)[:-1]} or {' or '.join(words)}.") from None
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise InputError(f"{name} is {value!r}, expected a list.")
@@ -282,4 +290,8 @@ def _metavar(kind: type | UnionType, field: dataclasses.Field[object]) -> str:
         return "|".join(choices)
     if kind is bool:
         return "true|false"
+    if typing.get_origin(kind) in (UnionType, typing.Union):
+        first, other = typing.get_args(kind)
+        words = typing.get_args(other) or ("none",)
+        return "|".join([first.__name__.upper(), *words])
     return getattr(kind, "__name__", "value").upper()

@@ -59,21 +59,6 @@ def keep_freed_memory() -> bool:
     return False
 
 
-@contextlib.contextmanager
-def tensor_float32(on: bool) -> Iterator[None]:
-    """Allow or forbid TF32 in the float32 convolutions of a GPU while the context is open.
-
-    TF32 rounds the factors to 10 bits of mantissa. What is recorded as a CUDA graph keeps what was
-    allowed at the recording. (``cudnn.flags`` would switch cuDNN off altogether.)
-    """
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = on
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
 def describe(device: torch.device) -> str:
     """Return one line that names the device and its threads or memory."""
     if device.type == "cuda":
@@ -109,3 +94,24 @@ def choose_precision(
     fast = setting == "bfloat16" or (setting == "auto" and has_fast_bfloat16(device))
     print(f"precision of the {what}: {'bfloat16' if fast else 'float32'}", flush=True)
     return "bfloat16" if fast else "float32"
+
+
+@contextlib.contextmanager
+def tensor_float32(convolutions: bool, products: bool = False) -> Iterator[None]:
+    """Let CUDA round the operands of float32 convolutions and matrix products to TF32, or not.
+
+    TF32 has 10 bits of mantissa and runs on tensor cores. A step that is recorded keeps what held
+    at its recording. The flags of the process come back at the end; on a CPU nothing changes.
+
+    Arguments:
+        convolutions: Whether convolutions may use TF32.
+        products: Whether matrix products may.
+    """
+    # torch.backends.cudnn.flags(allow_tf32=True) would switch cuDNN off.
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32, matmul.allow_tf32 = convolutions, products
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
+STEPS_BETWEEN_EVENTS, EVENTS_AHEAD = 10, 2
 
 
 class Progress:
@@ -77,6 +80,62 @@ class Progress:
             took = format_seconds(time.monotonic() - self.started)
             count = self.done - self.done_at_start
             print(f"{self.label}: {count} {self.unit} in {took}", flush=True)
+
+
+class Event(Protocol):
+    """A mark among the work that was given to a GPU; torch.cuda.Event is one."""
+
+    def record(self) -> None:
+        """Put the mark behind all work given so far."""
+
+    def synchronize(self) -> None:
+        """Wait until the GPU has reached the mark."""
+
+
+class Finished:
+    """Report steps when a GPU has finished them, not when they were given to it.
+
+    A step is given in microseconds and takes milliseconds. After every tenth step the process waits
+    until all but the last twenty are finished. So the GPU always has work, the progress is true,
+    and a signal to stop is answered within twenty steps.
+
+    Arguments:
+        report: Called with the number of finished steps.
+        event: Makes an event; None where a step that returns is finished, as on a CPU.
+    """
+
+    def __init__(
+        self, report: Callable[[int], None], event: Callable[[], Event] | None = None
+    ) -> None:
+        self.report, self.event = report, event
+        self.marks: deque[tuple[int, Event]] = deque()
+
+    def given(self, done: int) -> None:
+        """Take note that the GPU was given ``done`` steps so far."""
+        if self.event is None:
+            self.report(done)
+        elif done % STEPS_BETWEEN_EVENTS == 0:
+            self._mark(done, self.event())
+            if len(self.marks) > EVENTS_AHEAD:
+                self._wait()
+
+    def wait(self, done: int) -> None:
+        """Wait for all of the ``done`` steps that were given."""
+        if self.event is None:
+            return
+        if not self.marks or self.marks[-1][0] != done:
+            self._mark(done, self.event())
+        while self.marks:
+            self._wait()
+
+    def _mark(self, done: int, event: Event) -> None:
+        event.record()
+        self.marks.append((done, event))
+
+    def _wait(self) -> None:
+        done, event = self.marks.popleft()
+        event.synchronize()
+        self.report(done)
 
 
 def format_seconds(seconds: float) -> str:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rls.io import read_weights, write_weights
-from rls.runtime.checkpoint import StateFolder
+from rls.runtime.checkpoint import StateFolder, identity_digest
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
+from rls.search.batch_size import CHOSEN, BatchSize, batch_size_of, choose_size
 from rls.search.methods import AnySettings, Method
-from rls.search.problem import BatchProgress, Problem, Reconstruction
+from rls.search.problem import BatchProgress, Problem, Reconstruction, select_rows
 
 S = TypeVar("S", bound=AnySettings)
 
@@ -35,15 +37,19 @@ class Solved:
     images: np.ndarray
     latents: np.ndarray
     columns: dict[str, np.ndarray]
+    batch_size: int = 0
 
 
 def solve(
     method: Method[S],
     settings: S,
     problem: Problem,
-    batch_size: int,
+    batch_size: BatchSize,
     state: StateFolder,
     label: str = "super_resolve",
+    *,
+    group: int = 1,
+    most: int | None = None,
 ) -> Solved:
     """Return the reconstruction of all images of ``problem``, reusing finished batches.
 
@@ -51,25 +57,33 @@ def solve(
     batch, so that a result does not depend on where a shard ends.
 
     Arguments:
+        batch_size: Images of a batch, or ``auto``. A state that was begun keeps its own choice.
         label: Name of the command in what is printed.
+        group: Rows that belong together; a batch holds whole groups, at least one.
+        most: Most images of a batch that ``auto`` may choose.
 
     Raises:
         InputError: The generator's images are not finite even at the start of the search.
         Stopped: A time limit is near, or a signal asked to stop; finished batches are kept.
     """
     n = len(problem.y)
-    batches = [np.arange(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
+    choose = partial(choose_size, method, settings, problem, group)
+    size = batch_size_of(batch_size, state, label, choose)
+    size = max(1, min(size, most or size) // group) * group
+    batches = [np.arange(first, min(first + size, n)) for first in range(0, n, size)]
     files = [state.folder / f"batch-{i:06d}.safetensors" for i in range(len(batches))]
     done = [_read(file, label) for file in files]
     n_done = sum(len(rows) for rows, part in zip(batches, done, strict=True) if part)
     if n_done:
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
-    with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch:
+    problem.searches.forget()  # Steps of another method or factor are not needed any more.
+    stream = problem.searches.recorder.stream()
+    with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch, stream:
         for i, rows in enumerate(batches):
             if done[i] is not None:
                 continue
             left = sum(part is None for part in done)
-            batch = select_rows(problem, np.resize(rows, batch_size))
+            batch = select_rows(problem, np.resize(rows, size))
             found = method.super_resolve(batch, settings, BatchProgress(bar, left, watch))
             part = _on_cpu(found, batch.image_ids[: len(rows)])
             # Saving the checkpoint proves that the lock is still ours before the batch is written.
@@ -84,19 +98,21 @@ def solve(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.latents for part in parts]),
         {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+        size,
     )
 
 
-def select_rows(problem: Problem, rows: np.ndarray) -> Problem:
-    """Return the problem of the images at ``rows``."""
-    ids = tuple(problem.image_ids[row] for row in rows)
-    return replace(problem, y=problem.y[torch.as_tensor(rows)], image_ids=ids)
+def result_digest(facts: Mapping[str, Any], solved: Solved) -> str:
+    """Return the digest of what determines a result, with the batch size that was chosen."""
+    settings = {**facts["settings"], "batch_size": solved.batch_size}
+    return identity_digest({**facts, "settings": settings})
 
 
 def remove_batches(state: StateFolder) -> None:
     """Remove the saved batches, once the result is written."""
     for path in state.folder.glob("batch-*.safetensors"):
         path.unlink(missing_ok=True)
+    (state.folder / CHOSEN).unlink(missing_ok=True)
     state.clear()
 
 

@@ -18,9 +18,9 @@ comparison: ``forward_op: interpolate_noaa`` searches with it, ``shared`` with t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as functional
@@ -29,19 +29,31 @@ from torch import Tensor
 from rls.networks.perceptual import VGG_CHANNELS, load_torchscript
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import Losses, Objective, Variables, loss_columns, search
-from rls.search.forward import interpolate_noaa
+from rls.search.descent import exactly, loss_columns, search
+from rls.search.forward import Resize, interpolate_noaa
 from rls.search.geometry import cosine_distance, mean_square, style_radius
 from rls.search.objective import reported_terms
-from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
+from rls.search.optimisers import Variables
+from rls.search.problem import (
+    BatchProgress,
+    Common,
+    Problem,
+    Reconstruction,
+    need,
+    noise_maps,
+    to_unit,
+)
 from rls.search.schedule import SCHEDULES
-from rls.stylegan2.networks import Precision
+from rls.search.steps import Given, Losses
+from rls.stylegan2.networks import Generator, Precision
+
+if TYPE_CHECKING:
+    from rls.prior.flows import StyleFlow
 
 WHITE = 255.0
 VGG_SIZE = 256
 # The published lambda_c: 0.1, and 1 for factors above 16.
 LAMBDA_C, LAMBDA_C_LARGE, LARGE_FACTOR = 0.1, 1.0, 16
-Synthesise = Callable[[Tensor, Precision], Tensor]
 
 
 @dataclass(frozen=True)
@@ -92,60 +104,104 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         InputError: Generator or styles are missing, or the file of VGG16 is not the one named.
     """
     generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
-    noise = noise_maps(problem)
-
-    def synthesise(w: Tensor, precision: Precision) -> Tensor:
-        return to_unit(generator.synthesis(w, noise=noise, precision=precision))
-
+    objective, given = objective_of(problem, settings), given_of(problem, settings)
     found = search(
         (styles.mean.expand(len(problem.y), generator.num_ws, -1),),
-        _objective(problem, settings, synthesise),
+        objective,
+        given=given,
         steps=settings.steps,
         learning_rate=settings.learning_rate,
         schedule=settings.schedule,
         precision=problem.precision,
         progress=progress,
+        searches=problem.searches,
     )
     (w,) = found.variables
-    with torch.no_grad():
-        images = synthesise(w, "float32")
+    with exactly():
+        images = objective.images(w, given, "float32")
     columns = loss_columns(found.losses, "log_prior", "loss_perceptual")
     return Reconstruction(images, w, {**columns, "search_status": found.status})
 
 
-def _objective(problem: Problem, settings: Settings, synthesise: Synthesise) -> Objective:
-    styles, operator = need(problem.styles, "styles"), problem.forward
-    if settings.forward_op == "interpolate_noaa":
-        operator = interpolate_noaa(operator.size_in, problem.factor).to(problem.device)
+def given_of(problem: Problem, settings: Settings) -> Given:
+    """Return what BRGM takes from a batch: images, features, noise maps; and the prior's scale."""
+    styles = need(problem.styles, "styles")
     radius = style_radius(styles.w, styles.mean)
-    y = problem.y * WHITE
-    vgg = target = None
+    given = {
+        "y": (problem.y,),
+        "noise": tuple(noise_maps(problem)),
+        "prior": (styles.mean / radius, radius),
+    }
     if settings.lambda_perceptual:
         vgg = _load(settings.vgg_path or "", settings.vgg_sha256 or "", problem.device)
         with torch.no_grad():
-            target = vgg_features(vgg, y)
-    lambda_c = settings.lambda_c
-    if lambda_c is None:
-        lambda_c = LAMBDA_C_LARGE if problem.factor > LARGE_FACTOR else LAMBDA_C
+            given["features"] = (vgg_features(vgg, problem.y * WHITE),)
+    return given
 
-    def objective(variables: Variables, precision: Precision) -> Losses:
-        (w,) = variables
-        images = synthesise(w, precision)
-        low = operator(images) * WHITE
+
+def objective_of(common: Common, settings: Settings) -> Brgm:
+    """Return the objective of BRGM, a function of w+.
+
+    Raises:
+        InputError: The generator is missing, or the file of VGG16 is not the one named.
+    """
+    operator, vgg, lambda_c = common.forward, None, settings.lambda_c
+    if settings.forward_op == "interpolate_noaa":
+        operator = _published(operator.size_in, common.factor, common.device)
+    if settings.lambda_perceptual:
+        vgg = _load(settings.vgg_path or "", settings.vgg_sha256 or "", common.device)
+    if lambda_c is None:
+        lambda_c = LAMBDA_C_LARGE if common.factor > LARGE_FACTOR else LAMBDA_C
+    generator = need(common.generator, "generator")
+    return Brgm(generator, common.flow, common.forward, operator, vgg, lambda_c, settings)
+
+
+@dataclass(frozen=True)
+class Brgm:
+    """The objective, for what :func:`given_of` returns of a batch.
+
+    Attributes:
+        forward: D, with which the misfit is reported.
+        operator: D, or the published bicubic in its place, with which the search compares.
+        vgg: None where no features are compared.
+    """
+
+    generator: Generator
+    flow: StyleFlow | None
+    forward: Resize
+    operator: Resize
+    vgg: torch.jit.ScriptModule | None
+    lambda_c: float
+    settings: Settings
+
+    @property
+    def not_recorded(self) -> str:
+        """Return why steps are not recorded, or an empty text."""
+        # TorchScript compiles and chooses kernels anew in its first calls, when it sees fit.
+        return "VGG16 is a TorchScript module" if self.vgg is not None else ""
+
+    def images(self, w: Tensor, given: Given, precision: Precision) -> Tensor:
+        """Return the images of w, (n, L, d), in [0, 1] units."""
+        noise = given["noise"]
+        return to_unit(self.generator.synthesis(w, noise=noise, precision=precision))
+
+    def __call__(self, variables: Variables, given: Given, precision: Precision) -> Losses:
+        """Return the total and its terms, each (n,)."""
+        (w,), (y,), (mean, radius) = variables, given["y"], given["prior"]
+        settings, images = self.settings, self.images(w, given, precision)
+        low = self.operator(images) * WHITE
         terms = {
-            "loss_pixel": settings.lambda_pixel * mean_square(y, low),
-            "loss_w": settings.lambda_w * mean_square(w / radius, styles.mean / radius),
-            "loss_cosine": lambda_c * cosine_distance(w),
+            "loss_pixel": settings.lambda_pixel * mean_square(y * WHITE, low),
+            "loss_w": settings.lambda_w * mean_square(w / radius, mean),
+            "loss_cosine": self.lambda_c * cosine_distance(w),
         }
-        if vgg is not None and target is not None:
-            perceptual = mean_square(target, vgg_features(vgg, low))
+        if self.vgg is not None:
+            perceptual = mean_square(given["features"][0], vgg_features(self.vgg, low))
             terms["loss_perceptual"] = settings.lambda_perceptual * perceptual
         total = torch.stack(list(terms.values())).sum(dim=0)
         if not w.requires_grad:  # Only the final evaluation needs no gradient.
-            terms |= reported_terms(problem, w, problem.forward(images))
+            terms |= reported_terms(self.flow, w, y, self.forward(images))
         return {"loss_total": total, **terms}
-
-    return objective
 
 
 def vgg_features(module: torch.jit.ScriptModule, images: Tensor) -> Tensor:
@@ -163,9 +219,15 @@ def vgg_features(module: torch.jit.ScriptModule, images: Tensor) -> Tensor:
     return module(images, resize_images=False, return_lpips=True).reshape(n, -1)
 
 
-@lru_cache(maxsize=1)  # All batches of a run share the module.
+# All batches of a run share the module and the operator, as a recorded step demands.
+@lru_cache(maxsize=1)
 def _load(path: str, sha256: str, device: torch.device) -> torch.jit.ScriptModule:
     module = load_torchscript(path, sha256, device)
     for weight in module.parameters():
         weight.requires_grad = False
     return module
+
+
+@lru_cache(maxsize=1)
+def _published(size: tuple[int, int], factor: int, device: torch.device) -> Resize:
+    return interpolate_noaa(size, factor).to(device)

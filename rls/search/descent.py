@@ -8,25 +8,28 @@ start at half the learning rate, and reported in its status.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rls.io.names import NON_FINITE, OK, RESTARTED
+from rls.runtime.device import tensor_float32
 from rls.runtime.errors import InputError
+from rls.runtime.progress import Finished
 from rls.search.optimisers import Adam, Optimiser, Variables
 from rls.search.problem import BatchProgress
 from rls.search.schedule import SCHEDULES
+from rls.search.steps import Given, Losses, Objective, Projection, Searches, Steps, Walk, choose
 from rls.stylegan2.networks import Precision
 
-Losses = dict[str, Tensor]  # Each (n,); loss_total is minimised.
-Objective = Callable[[Variables, Precision], Losses]
-
 # A search in bfloat16 ends with this share of its steps in float32, because the error of an image
-# in bfloat16, 0.7 %, is as large as the fidelity that a good search reaches.
+# in bfloat16, 0.7 %, is as large as the fidelity that a good search reaches. On CUDA their
+# convolutions use TF32, whose error is 0.05 %; what they find is evaluated in IEEE float32.
 FLOAT32_SHARE = 0.1
 
 
@@ -50,12 +53,15 @@ def search(
     start: Sequence[Tensor],
     objective: Objective,
     *,
+    given: Given,
     steps: int,
     learning_rate: float,
     schedule: str,
     precision: Precision,
     progress: BatchProgress,
-    after_step: Callable[[Variables], Variables] | None = None,
+    searches: Searches | None = None,
+    before_step: Callable[[Given], None] | None = None,
+    after_step: Projection | None = None,
     optimiser: type[Optimiser] = Adam,
 ) -> Found:
     """Return the iterates that minimise the total loss of each image.
@@ -63,9 +69,12 @@ def search(
     Arguments:
         start: The variables' first values, tensors (n, ...).
         objective: Returns the losses of a batch of variables; those of image i may depend on its
-            own variables only.
+            own variables only. What it uses beside ``given`` is the same for all batches.
+        given: The tensors of this batch that the objective uses.
         learning_rate: Peak learning rate; ``schedule`` names the function that scales it.
         precision: Passed to ``objective``; the last tenth of the steps is in float32.
+        searches: Keeps the steps for the next batch; None makes them anew.
+        before_step: Changes the copy of ``given`` in place before each step.
         after_step: Projects the variables after each step (PULSE's spheres).
         optimiser: Turns gradients into steps.
 
@@ -77,11 +86,16 @@ def search(
             f"Found {steps} steps and schedule '{schedule}', expected 1 or more steps and one of "
             f"{', '.join(SCHEDULES)}."
         )
+    walk = Walk(objective, optimiser, after_step, steps, precision)
+    start = tuple(start)
+    searches = searches or Searches()
+    kept = searches.steps(walk, start, given)
 
     def once(rate: float) -> tuple[Variables, Tensor, Tensor]:
-        x = tuple(tensor.detach().clone() for tensor in start)
-        rates = [rate * SCHEDULES[schedule](step, steps) for step in range(steps)]
-        return _descend(x, optimiser(x), objective, rates, precision, progress, after_step)
+        kept.rewind(start, [rate * SCHEDULES[schedule](step, steps) for step in range(steps)])
+        _descend(kept, Finished(partial(progress.step, steps=steps), searches.event), before_step)
+        best = tuple(x.clone() for x in kept.best)
+        return best, kept.best_total.clone(), kept.alive.clone()
 
     best, total, alive = once(learning_rate)
     status = np.where(alive.cpu().numpy(), OK, NON_FINITE).astype(object)
@@ -89,59 +103,33 @@ def search(
         again, total_again, alive_again = once(learning_rate / 2)
         # Images whose first search stayed finite keep its result.
         use = ~alive & (alive_again | (total_again < total))
-        best = tuple(_choose(use, a, b) for a, b in zip(again, best, strict=True))
+        best = tuple(choose(use, a, b) for a, b in zip(again, best, strict=True))
         status[(~alive & alive_again).cpu().numpy()] = RESTARTED
-    with torch.no_grad():
-        losses = {name: value.detach() for name, value in objective(best, "float32").items()}
+    with exactly():
+        losses = {k: value.detach() for k, value in objective(best, kept.given, "float32").items()}
     return Found(best, losses, status)
 
 
-def _descend(
-    x: Variables,
-    optimiser: Optimiser,
-    objective: Objective,
-    rates: Sequence[float],
-    precision: Precision,
-    progress: BatchProgress,
-    after_step: Callable[[Variables], Variables] | None,
-) -> tuple[Variables, Tensor, Tensor]:
-    """Return (best variables, their total loss, which images stayed finite).
+@contextlib.contextmanager
+def exactly() -> Iterator[None]:
+    """Compute in float32 as IEEE defines it and without gradients: final losses and images."""
+    with torch.no_grad(), tensor_float32(False):
+        yield
 
-    Nothing here forces a synchronisation with a GPU.
-    """
-    steps = len(rates)
-    best = x
-    best_total = x[0].new_full((len(x[0]),), torch.inf)
-    alive = torch.ones_like(best_total, dtype=torch.bool)
+
+def _descend(kept: Steps, finished: Finished, before_step: Callable[[Given], None] | None) -> None:
+    """Walk all steps of a search, and wait for a GPU only as ``finished`` does."""
+    precision, steps = kept.walk.precision, kept.walk.steps
     switch = steps - max(1, round(FLOAT32_SHARE * steps)) if precision != "float32" else -1
-    for step, rate in enumerate(rates):
+    for step in range(steps):
         if step == switch:
             precision = "float32"
-            # Total losses of the two precisions must not be compared with each other.
-            with torch.no_grad():
-                exact = objective(best, precision)["loss_total"]
-            best_total = torch.where(torch.isfinite(exact), exact, torch.inf)
-        variables = tuple(tensor.detach().requires_grad_() for tensor in x)
-        total = objective(variables, precision)["loss_total"]
-        gradients = torch.autograd.grad(total.sum(), variables)
-        total = total.detach()
-        better = torch.isfinite(total) & (total < best_total)
-        best = tuple(_choose(better, a, b) for a, b in zip(x, best, strict=True))
-        best_total = torch.where(better, total, best_total)
-        alive = alive & torch.isfinite(total)
-        for gradient in gradients:
-            alive = alive & torch.isfinite(gradient).flatten(1).all(dim=1)
-        gradients = tuple(_choose(alive, g, torch.zeros_like(g)) for g in gradients)
-        moved = optimiser.step(x, gradients, rate, step)
-        moved = after_step(moved) if after_step else moved
-        x = tuple(_choose(alive, a, b) for a, b in zip(moved, x, strict=True))
-        progress.step(step + 1, steps)
-    return best, best_total, alive
-
-
-def _choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """Return ``yes`` where ``mask`` (n,) holds and ``no`` elsewhere, image by image."""
-    return torch.where(mask.view(-1, *([1] * (yes.ndim - 1))), yes, no)
+            kept.judge_again(precision)
+        if before_step is not None:
+            before_step(kept.given)
+        kept.run[precision]()
+        finished.given(step + 1)
+    finished.wait(steps)
 
 
 def loss_columns(losses: Losses, *optional: str) -> dict[str, np.ndarray]:

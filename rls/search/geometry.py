@@ -8,14 +8,13 @@ sums over a batch are taken here for each image, shape (n,).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from rls.prior.gaussianize import LEAKY_SLOPE
-from rls.search.descent import Variables
+from rls.search.optimisers import Variables
+from rls.search.steps import Given
 
 # Constants of PULSE's program, which has 18 styles of 512 dimensions. They are kept for every
 # generator, so that PULSE's weight of the term keeps its meaning.
@@ -42,18 +41,18 @@ def geocross(x: Tensor) -> Tensor:
     return GEOCROSS_SCALE / GEOCROSS_DIVISOR * angle.square().mean(dim=(1, 2))
 
 
-def onto_spheres(start: Variables) -> Callable[[Variables], Variables]:
-    """Return PULSE's projection, which restores every vector's length in ``start``.
+def radii(start: Variables) -> Variables:
+    """Return the lengths of PULSE's vectors, which its projection keeps.
 
     The length is taken over all axes from the third on: each style in (n, L, d) and each whole map
     in (n, 1, y, x) has a length of its own.
     """
-    radii = tuple(_length(x, 2) for x in start)
+    return tuple(_length(x, 2) for x in start)
 
-    def project(variables: Variables) -> Variables:
-        return tuple(x / _length(x, 2) * r for x, r in zip(variables, radii, strict=True))
 
-    return project
+def onto_spheres(variables: Variables, given: Given) -> Variables:
+    """Return PULSE's projection: every vector gets back its length in ``given["radii"]``."""
+    return tuple(x / _length(x, 2) * r for x, r in zip(variables, given["radii"], strict=True))
 
 
 def leaky_moments(w: Tensor) -> tuple[Tensor, Tensor]:

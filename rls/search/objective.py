@@ -2,7 +2,7 @@
 
     total = fidelity - lambda_w P_w + lambda_c cross  [+ lambda_n norm deviation: released code]
 
-The sum itself, with the weights of a method's block, is ``objective_of`` in rls/search/rls.py.
+The sum itself, with the weights of a method's block, is ``Equation5`` in rls/search/rls.py.
 
 The article's lambdas, 5.0e-5 and 0.01, fit the mean (not the sum) of |y - D(G(w))| and the mean
 pairwise distance, as in the authors' code. Both are taken per image and then summed over the batch,
@@ -19,7 +19,6 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
-    from rls.search.problem import Problem
 
 
 def fidelity(y: Tensor, low: Tensor) -> Tensor:
@@ -78,7 +77,7 @@ CROSS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def reported_terms(problem: Problem, w: Tensor, low: Tensor) -> dict[str, Tensor]:
+def reported_terms(flow: StyleFlow | None, w: Tensor, y: Tensor, low: Tensor) -> dict[str, Tensor]:
     """Return the terms of Eq. 5 that a search with another objective only reports, each (n,).
 
     They are ``loss_fidelity``, mean |y - D(x)|, and ``log_prior``, P_w in nats, which is left out
@@ -86,7 +85,7 @@ def reported_terms(problem: Problem, w: Tensor, low: Tensor) -> dict[str, Tensor
 
     Arguments:
         w: (n, L, d).
-        low: D(x), (n, c, m, m) in [0, 1] units.
+        y, low: y and D(x), (n, c, m, m) in [0, 1] units.
     """
-    found = {"loss_fidelity": fidelity(problem.y, low)}
-    return found if problem.flow is None else {**found, "log_prior": prior(problem.flow, w)}
+    found = {"loss_fidelity": fidelity(y, low)}
+    return found if flow is None else {**found, "log_prior": prior(flow, w)}

@@ -1,10 +1,13 @@
 """Optimisers: how a gradient becomes a step.
 
 An optimiser keeps its state per element or per vector and sums nothing over images, so an image
-takes the same path whatever else is in its batch.
+takes the same path whatever else is in its batch. Its state never moves in memory, and the rates
+come from a tensor, so that a step can be recorded and replayed (:mod:`rls.search.steps`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,36 +18,54 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1.0e-8  # Kingma & Ba 2015, as in PULSE and 
 
 
 class Optimiser:
-    """Turns gradients into steps; made anew for every search.
+    """Turns gradients into steps; it may be used for several searches, one after the other.
 
     Arguments:
-        start: The variables where the search starts.
+        start: Variables of the shapes that are searched.
     """
 
     def __init__(self, start: Variables) -> None:
         """Keep nothing, for an optimiser whose step depends on the gradient alone."""
 
-    def step(self, x: Variables, gradients: Variables, rate: float, step: int) -> Variables:
-        """Return the variables after step number ``step``, counted from 0."""
+    def reset(self) -> None:
+        """Forget all steps, at the start of a search."""
+
+    @staticmethod
+    def numbers(rates: Sequence[float]) -> list[tuple[float, ...]]:
+        """Return what a step with each of these rates multiplies with, a tuple for each step."""
+        raise NotImplementedError
+
+    def step(self, x: Variables, gradients: Variables, numbers: Sequence[Tensor]) -> Variables:
+        """Return the variables after a step; ``numbers``, each (1,), are those of the step."""
         raise NotImplementedError
 
 
 class Adam(Optimiser):
-    """Adam (Kingma & Ba 2015): each element moves by about ``rate``."""
+    """Adam (Kingma & Ba 2015): each element moves by about the rate."""
 
     def __init__(self, start: Variables) -> None:
         self.first = tuple(torch.zeros_like(tensor) for tensor in start)
         self.second = tuple(torch.zeros_like(tensor) for tensor in start)
 
-    def step(self, x: Variables, gradients: Variables, rate: float, step: int) -> Variables:
+    def reset(self) -> None:
+        """Set both moments to 0."""
+        for moment in (*self.first, *self.second):
+            moment.zero_()
+
+    @staticmethod
+    def numbers(rates: Sequence[float]) -> list[tuple[float, ...]]:
+        """Return rate / (1 - beta1^t) and 1 - beta2^t for every step t, counted from 1."""
+        return [
+            (rate / (1 - BETA1 ** (step + 1)), 1 - BETA2 ** (step + 1))
+            for step, rate in enumerate(rates)
+        ]
+
+    def step(self, x: Variables, gradients: Variables, numbers: Sequence[Tensor]) -> Variables:
         """Return x - rate m^ / (sqrt(v^) + epsilon)."""
-        self.first = tuple(m.lerp(g, 1 - BETA1) for m, g in zip(self.first, gradients, strict=True))
-        self.second = tuple(
-            (v * BETA2).addcmul(g, g, value=1 - BETA2)
-            for v, g in zip(self.second, gradients, strict=True)
-        )
-        scale = rate / (1 - BETA1 ** (step + 1))
-        spread = 1 - BETA2 ** (step + 1)
+        scale, spread = numbers
+        for m, v, g in zip(self.first, self.second, gradients, strict=True):
+            m.lerp_(g, 1 - BETA1)
+            v.mul_(BETA2).addcmul_(g, g, value=1 - BETA2)
         return tuple(
             a - scale * m / ((v / spread).sqrt() + EPSILON)
             for a, m, v in zip(x, self.first, self.second, strict=True)
@@ -52,15 +73,21 @@ class Adam(Optimiser):
 
 
 class NormalisedGradient(Optimiser):
-    """Normalised gradient descent: each vector along the last dimension moves by exactly ``rate``.
+    """Normalised gradient descent: each vector along the last dimension moves by exactly the rate.
 
     A vector whose gradient is 0 does not move. Source: Poirier-Ginter & Lalonde 2023.
     """
 
-    def step(self, x: Variables, gradients: Variables, rate: float, step: int) -> Variables:
+    @staticmethod
+    def numbers(rates: Sequence[float]) -> list[tuple[float, ...]]:
+        """Return minus the rate of every step."""
+        return [(-rate,) for rate in rates]
+
+    def step(self, x: Variables, gradients: Variables, numbers: Sequence[Tensor]) -> Variables:
         """Return x - rate g / ||g||_2."""
+        (minus_rate,) = numbers
         return tuple(
-            a.addcdiv(g, _length(g), value=-rate) for a, g in zip(x, gradients, strict=True)
+            a.addcdiv(minus_rate * g, _length(g)) for a, g in zip(x, gradients, strict=True)
         )
 
 

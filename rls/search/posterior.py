@@ -16,7 +16,7 @@ lambda_w / T nats of the prior for every nat of P_w.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,10 @@ from torch import Tensor
 
 from rls.io.names import SOLUTION_KINDS
 from rls.search import rls
-from rls.search.descent import Losses, Objective, Variables, loss_columns, search
+from rls.search.descent import exactly, loss_columns, search
+from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
+from rls.search.steps import Given, Losses, Objective, Searches
 from rls.stylegan2.networks import Precision
 
 ARTICLE, VARIATIONAL, RESTARTS = SOLUTION_KINDS
@@ -129,69 +131,62 @@ class Gaussians:
     status: np.ndarray
 
 
-class GaussianObjectives:
-    """The objectives of mu and sigma for g images with n solutions each, to be minimised.
+@dataclass(frozen=True)
+class Gaussian:
+    """The objectives of mu and sigma for images with n solutions each, to be minimised.
 
     Their variables are mu and a variable that :meth:`sigma` turns into sigma, both (g, L, d).
+    Besides what ``negative`` takes, ``given`` holds the sd at the start, (L, d), the noise of the
+    solutions, (g n, L, d), fresh noise for every step, and the number of steps so far.
 
     Arguments:
         negative: Returns ``loss_total`` (rows,) = -temperature log p(w | y) of one variable
             (rows, L, d).
-        ids: Ids of the rows; the n solutions of an image stand side by side.
         pace: Learning rate of log sigma over that of mu.
     """
 
-    def __init__(
-        self,
-        negative: Objective,
-        ids: Sequence[str],
-        start: Start,
-        options: Options,
-        pace: float,
-        seed: int,
-    ) -> None:
-        self.negative, self.start, self.options, self.pace = negative, start, options, pace
-        shape, device = start.mean.shape, start.mean.device
-        self.handed_out = Draws(seed, ids, "solutions").next(shape, device)
-        self.fresh = Draws(seed, ids, "draws of the lower bound")
-        self.steps_taken = 0
+    negative: Objective
+    options: Options
+    pace: float
 
-    def sigma(self, variable: Tensor) -> Tensor:
+    def sigma(self, variable: Tensor, given: Given) -> Tensor:
         """Return sigma, whose logarithm Adam moves at a pace of its own."""
-        return (self.start.sd.log() + self.pace * variable).exp()
+        return (given["sd"][0].log() + self.pace * variable).exp()
 
     def solutions(self, mu: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
         """Return w = mu + sigma eps, (g n, L, d), for eps (g n, L, d)."""
         n = self.options.n_solutions
         return mu.repeat_interleave(n, 0) + sigma.repeat_interleave(n, 0) * noise
 
-    def log_posterior(self, w: Tensor, precision: Precision) -> Tensor:
+    def log_posterior(self, w: Tensor, given: Given, precision: Precision) -> Tensor:
         """Return log p(w | y), (g, n), up to a constant."""
-        loss = self.negative((w,), precision)["loss_total"]
+        loss = self.negative((w,), given, precision)["loss_total"]
         return -loss.view(-1, self.options.n_solutions) / self.options.temperature
 
-    def article(self, variables: Variables, precision: Precision) -> Losses:
-        """Return minus the printed objective."""
-        mu, sigma = variables[0], self.sigma(variables[1])
-        w = self.solutions(mu, sigma, self.handed_out)
+    def __call__(self, variables: Variables, given: Given, precision: Precision) -> Losses:
+        """Return the loss of the kind that the options name."""
+        mu, sigma = variables[0], self.sigma(variables[1], given)
+        minimised = self._variational if self.options.kind == VARIATIONAL else self._article
+        return {"loss_total": minimised(mu, sigma, given, precision)}
+
+    def _article(self, mu: Tensor, sigma: Tensor, given: Given, precision: Precision) -> Tensor:
+        """Return minus the printed objective, (g,)."""
+        w = self.solutions(mu, sigma, *given["handed out"])
         solutions = w.view(len(mu), self.options.n_solutions, *mu.shape[1:])
         hyperprior = (self.options.inverse_gamma_alpha, self.options.inverse_gamma_beta)
-        log_posterior = self.log_posterior(w, precision)
-        return {"loss_total": -article_objective(log_posterior, solutions, mu, sigma, *hyperprior)}
+        log_posterior = self.log_posterior(w, given, precision)
+        return -article_objective(log_posterior, solutions, mu, sigma, *hyperprior)
 
-    def variational(self, variables: Variables, precision: Precision) -> Losses:
-        """Return a loss with the gradient of minus the lower bound, and a value that falls.
+    def _variational(self, mu: Tensor, sigma: Tensor, given: Given, precision: Precision) -> Tensor:
+        """Return a loss with the gradient of minus the lower bound, and a value that falls, (g,).
 
         The bound is stochastic, so its minimum is luck. A value that decreases with every step
         makes the search keep the last finite iterate, even if it evaluates the loss between steps.
         """
-        mu, sigma = variables[0], self.sigma(variables[1])
-        searching = torch.is_grad_enabled()
-        noise = self.fresh.next(mu.shape[1:], mu.device) if searching else self.handed_out
-        w = self.solutions(mu, sigma, noise)
-        value = -lower_bound(self.log_posterior(w, precision), sigma)
-        self.steps_taken += searching
-        return {"loss_total": value - value.detach() - self.steps_taken}
+        noise = given["fresh" if torch.is_grad_enabled() else "handed out"]
+        w = self.solutions(mu, sigma, *noise)
+        value = -lower_bound(self.log_posterior(w, given, precision), sigma)
+        return value - value.detach() - given["steps taken"][0]
 
 
 def fit_gaussians(
@@ -202,27 +197,52 @@ def fit_gaussians(
     course: Course,
     seed: int,
     progress: BatchProgress,
+    *,
+    given: Given | None = None,
+    searches: Searches | None = None,
 ) -> Gaussians:
     """Return mu and sigma of every image, and its n solutions mu + sigma eps_i.
 
     Arguments:
-        negative, ids: See :class:`GaussianObjectives`.
+        negative: See :class:`Gaussian`.
+        ids: Ids of the rows; the n solutions of an image stand side by side.
+        given: What ``negative`` takes from the batch.
     """
-    pace = options.sigma_learning_rate / course.learning_rate
-    objectives = GaussianObjectives(negative, ids, start, options, pace, seed)
-    mu = start.mean.expand(len(ids) // options.n_solutions, *start.mean.shape)
+    objective = Gaussian(negative, options, options.sigma_learning_rate / course.learning_rate)
+    shape, device = start.mean.shape, start.mean.device
+    noise = Draws(seed, ids, "solutions").next(shape, device)
+    every_step = None
+    given = {**(given or {}), "sd": (start.sd,), "handed out": (noise,)}
+    if options.kind == VARIATIONAL:
+        given |= {"fresh": (torch.empty_like(noise),), "steps taken": (noise.new_zeros(()),)}
+        every_step = _fresh_noise(Draws(seed, ids, "draws of the lower bound"))
+    mu = start.mean.expand(len(ids) // options.n_solutions, *shape)
     found = search(
         (mu, torch.zeros_like(mu)),
-        {ARTICLE: objectives.article, VARIATIONAL: objectives.variational}[options.kind],
+        objective,
+        given=given,
         steps=course.steps,
         learning_rate=course.learning_rate,
         schedule=course.schedule,
         precision=course.precision,
         progress=progress,
+        searches=searches,
+        before_step=every_step,
     )
-    mu, sigma = found.variables[0], objectives.sigma(found.variables[1])
-    w = objectives.solutions(mu, sigma, objectives.handed_out)
+    mu, sigma = found.variables[0], objective.sigma(found.variables[1], given)
+    w = objective.solutions(mu, sigma, noise)
     return Gaussians(w, mu, sigma, found.status)
+
+
+def _fresh_noise(draws: Draws) -> Callable[[Given], None]:
+    """Return what changes before every step of ``variational``: its noise, and the steps so far."""
+
+    def before_step(given: Given) -> None:
+        (noise,) = given["fresh"]
+        noise.copy_(draws.next(noise.shape[1:], noise.device))
+        given["steps taken"][0].add_(1)
+
+    return before_step
 
 
 def solve_by_gaussians(
@@ -231,17 +251,26 @@ def solve_by_gaussians(
     """Return the solutions of a batch of rows by ``article`` or ``variational``."""
     styles = need(problem.styles, "styles")
     layers = need(problem.generator, "generator").num_ws
-    synthesise, objective = rls.objective_of(problem, settings)
+    objective, given = rls.objective_of(problem, settings), rls.given_of(problem)
     start = Start(
         styles.mean.expand(layers, -1), options.sigma_start * styles.sd.expand(layers, -1)
     )
     rate = rls.learning_rate_of(problem, settings)
     course = Course(settings.steps, rate, settings.schedule, problem.precision)
     found = fit_gaussians(
-        objective, problem.image_ids, start, options, course, problem.seed, progress
+        objective,
+        problem.image_ids,
+        start,
+        options,
+        course,
+        problem.seed,
+        progress,
+        given=given,
+        searches=problem.searches,
     )
-    with torch.no_grad():
-        images, losses = synthesise(found.w, "float32"), objective((found.w,), "float32")
+    with exactly():
+        images = objective.images(found.w, given, "float32")
+        losses = objective((found.w,), given, "float32")
     n = options.n_solutions
     columns = loss_columns(losses, "log_prior")
     columns["sigma_mean"] = np.repeat(found.sigma.mean(dim=(1, 2)).cpu().numpy(), n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +16,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import torch_stream
+from rls.search.steps import Searches
 
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
@@ -49,23 +50,20 @@ class Styles:
         return self.w.std(dim=0)
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A batch of low-resolution images, and everything that their reconstruction may use.
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Everything that the reconstruction of images may use and that all batches share.
 
     Attributes:
-        y: (n, c, m, m) float32 in [0, 1] units.
-        image_ids: n ids; with ``seed`` they determine every random draw of an image.
         generator, flow, styles: None where the command was given no file.
         factor: Side of x over side of y.
         forward: D, from (factor m) px to m px.
         precision: Precision of the convolutions during the search.
         noise: ``shared`` (one set of noise maps for all images) or ``per_image``.
         network: File of the network that the method's own training wrote, or None.
+        searches: Keeps the steps of a search from batch to batch.
     """
 
-    y: Tensor
-    image_ids: tuple[str, ...]
     generator: Generator | None
     flow: StyleFlow | None
     styles: Styles | None
@@ -76,6 +74,20 @@ class Problem:
     precision: Precision
     noise: str
     network: Path | None = None
+    searches: Searches = field(default_factory=Searches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem(Common):
+    """A batch of low-resolution images, and everything that their reconstruction may use.
+
+    Attributes:
+        y: (n, c, m, m) float32 in [0, 1] units.
+        image_ids: n ids; with ``seed`` they determine every random draw of an image.
+    """
+
+    y: Tensor
+    image_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,12 @@ def noise_maps(problem: Problem) -> list[Tensor]:
     return [torch.stack([drawn[key][i] for key in keys]).to(problem.device) for i in layers]
 
 
+def select_rows(problem: Problem, rows: np.ndarray) -> Problem:
+    """Return the problem of the images at ``rows``."""
+    ids = tuple(problem.image_ids[row] for row in rows)
+    return replace(problem, y=problem.y[torch.as_tensor(rows)], image_ids=ids)
+
+
 class Draws:
     """Standard normal draws for the rows of a batch, each from a stream of its own.
 
@@ -145,7 +163,10 @@ class Draws:
     def next(self, shape: Sequence[int], device: torch.device) -> Tensor:
         """Return the next draws, (rows, *shape), made on the CPU to be the same on every device."""
         drawn = [torch.randn(tuple(shape), generator=random) for random in self.streams]
-        return torch.stack(drawn).to(device)
+        together = torch.stack(drawn)
+        if device.type == "cuda":  # A copy from other memory would wait for all steps before it.
+            together = together.pin_memory()
+        return together.to(device, non_blocking=True)
 
 
 class BatchProgress:

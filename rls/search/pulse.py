@@ -16,17 +16,28 @@ reports that it found none; D is the workflow's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import Losses, Variables, loss_columns, search
-from rls.search.geometry import geocross, leaky_moments, mean_square, onto_spheres, to_styles
+from rls.search.descent import exactly, loss_columns, search
+from rls.search.forward import Resize
+from rls.search.geometry import (
+    geocross,
+    leaky_moments,
+    mean_square,
+    onto_spheres,
+    radii,
+    to_styles,
+)
 from rls.search.objective import reported_terms
+from rls.search.optimisers import Variables
 from rls.search.problem import (
     BatchProgress,
+    Common,
     Draws,
     Problem,
     Reconstruction,
@@ -35,7 +46,11 @@ from rls.search.problem import (
     to_unit,
 )
 from rls.search.schedule import SCHEDULES
-from rls.stylegan2.networks import Precision
+from rls.search.steps import Given, Losses
+from rls.stylegan2.networks import Generator, Precision
+
+if TYPE_CHECKING:
+    from rls.prior.flows import StyleFlow
 
 
 @dataclass(frozen=True)
@@ -79,45 +94,82 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     Raises:
         InputError: Generator or styles are missing.
     """
-    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
-    mean, sd = leaky_moments(styles.w)
+    objective, styles = objective_of(problem, settings), need(problem.styles, "styles")
+    moments = leaky_moments(styles.w)
     searched, fixed = _split_noise(problem, settings)
     latents = Draws(problem.seed, problem.image_ids, "pulse start").next(
-        (1 if settings.tile_latent else generator.num_ws, len(mean)), problem.device
+        (1 if settings.tile_latent else objective.generator.num_ws, len(moments[0])),
+        problem.device,
     )
-
-    def synthesise(variables: Variables, precision: Precision) -> tuple[Tensor, Tensor]:
-        latent, *maps = variables
-        w = to_styles(latent, mean, sd).expand(-1, generator.num_ws, -1)
-        return w, to_unit(generator.synthesis(w, noise=[*maps, *fixed], precision=precision))
-
-    def objective(variables: Variables, precision: Precision) -> Losses:
-        w, images = synthesise(variables, precision)
-        low = problem.forward(images)
-        l2 = mean_square(problem.y, low)
-        cross = geocross(variables[0] if settings.geocross_on == "sphere" else w)
-        total = settings.lambda_l2 * l2.clamp(min=settings.epsilon)
-        total = total + settings.lambda_geocross * cross
-        losses = {"loss_total": total, "loss_l2": l2, "loss_geocross": cross}
-        # Only the final evaluation needs no gradient.
-        return losses if w.requires_grad else losses | reported_terms(problem, w, low)
-
     start = (latents, *searched)
+    given = {
+        "y": (problem.y,),
+        "moments": moments,
+        "fixed noise": tuple(fixed),
+        "radii": radii(start),
+    }
     found = search(
         start,
         objective,
+        given=given,
         steps=settings.steps,
         learning_rate=settings.learning_rate,
         schedule=settings.schedule,
         precision=problem.precision,
         progress=progress,
-        after_step=onto_spheres(start),
+        searches=problem.searches,
+        after_step=onto_spheres,
     )
-    with torch.no_grad():
-        w, images = synthesise(found.variables, "float32")
+    with exactly():
+        w, images = objective.images(found.variables, given, "float32")
     columns = loss_columns(found.losses, "log_prior")
     columns["pulse_within_eps"] = columns["loss_l2"] <= settings.epsilon
     return Reconstruction(images, w, {**columns, "search_status": found.status})
+
+
+def objective_of(common: Common, settings: Settings) -> Pulse:
+    """Return the objective of PULSE.
+
+    Raises:
+        InputError: The generator is missing.
+    """
+    return Pulse(need(common.generator, "generator"), common.flow, common.forward, settings)
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """The objective, a function of the latents and the searched noise maps.
+
+    Of a batch, ``given`` holds the images y, the mean and the sd of the latents of styles, the
+    noise maps that are not searched, and the radii of the spheres.
+    """
+
+    generator: Generator
+    flow: StyleFlow | None
+    forward: Resize
+    settings: Settings
+
+    def images(
+        self, variables: Variables, given: Given, precision: Precision
+    ) -> tuple[Tensor, Tensor]:
+        """Return the styles (n, L, d) of variables and their images in [0, 1] units."""
+        latent, *maps = variables
+        w = to_styles(latent, *given["moments"]).expand(-1, self.generator.num_ws, -1)
+        noise = [*maps, *given["fixed noise"]]
+        return w, to_unit(self.generator.synthesis(w, noise=noise, precision=precision))
+
+    def __call__(self, variables: Variables, given: Given, precision: Precision) -> Losses:
+        """Return the total and its terms, each (n,)."""
+        (y,), settings = given["y"], self.settings
+        w, images = self.images(variables, given, precision)
+        low = self.forward(images)
+        l2 = mean_square(y, low)
+        cross = geocross(variables[0] if settings.geocross_on == "sphere" else w)
+        total = settings.lambda_l2 * l2.clamp(min=settings.epsilon)
+        total = total + settings.lambda_geocross * cross
+        losses = {"loss_total": total, "loss_l2": l2, "loss_geocross": cross}
+        # Only the final evaluation needs no gradient.
+        return losses if w.requires_grad else losses | reported_terms(self.flow, w, y, low)
 
 
 def _split_noise(problem: Problem, settings: Settings) -> tuple[list[Tensor], list[Tensor]]:

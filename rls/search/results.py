@@ -71,7 +71,8 @@ def write_results(
     said = f"synthesised by {method}"
     said += f", generator {generator}" if generator else ", no generator"
     table = task.stack.table.rename(columns=RENAMED).assign(**columns, **solved.columns)
-    write_latents(output, solved.latents, table["image_id"], method, generator)
+    size = str(solved.batch_size)
+    write_latents(output, solved.latents, table["image_id"], method, generator, batch_size=size)
     write_images(output, task, solved.images, table, written_by="super_resolve", description=said)
 
 

@@ -7,20 +7,31 @@ The authors' code adds lambda_n times a penalty on the norm of F(w); the article
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from rls.runtime.command import option
-from rls.search.descent import Losses, Objective, Variables, loss_columns, search
+from rls.search.descent import exactly, loss_columns, search
+from rls.search.forward import Resize
 from rls.search.objective import CROSS, fidelity, norm_deviation, prior
-from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
+from rls.search.optimisers import Variables
+from rls.search.problem import (
+    BatchProgress,
+    Common,
+    Problem,
+    Reconstruction,
+    need,
+    noise_maps,
+    to_unit,
+)
 from rls.search.schedule import SCHEDULES
-from rls.stylegan2.networks import Precision
+from rls.search.steps import Given, Losses
+from rls.stylegan2.networks import Generator, Precision
 
-Synthesise = Callable[[Tensor, Precision], Tensor]
+if TYPE_CHECKING:
+    from rls.prior.flows import StyleFlow
 
 
 @dataclass(frozen=True)
@@ -67,21 +78,28 @@ def search_from(
     start: Tensor, problem: Problem, settings: Settings, progress: BatchProgress
 ) -> Reconstruction:
     """Return the reconstruction that a search from ``start``, (n, L, d), finds."""
-    synthesise, objective = objective_of(problem, settings)
+    objective, given = objective_of(problem, settings), given_of(problem)
     found = search(
         (start,),
         objective,
+        given=given,
         steps=settings.steps,
         learning_rate=learning_rate_of(problem, settings),
         schedule=settings.schedule,
         precision=problem.precision,
         progress=progress,
+        searches=problem.searches,
     )
     (w,) = found.variables
-    with torch.no_grad():
-        images = synthesise(w, "float32")
+    with exactly():
+        images = objective.images(w, given, "float32")
     columns = loss_columns(found.losses, "log_prior")
     return Reconstruction(images, w, {**columns, "search_status": found.status})
+
+
+def given_of(problem: Problem) -> Given:
+    """Return what Eq. 5 takes from a batch: the images y and the noise maps of their layers."""
+    return {"y": (problem.y,), "noise": tuple(noise_maps(problem))}
 
 
 def learning_rate_of(problem: Problem, settings: Settings) -> float:
@@ -91,23 +109,37 @@ def learning_rate_of(problem: Problem, settings: Settings) -> float:
     return settings.learning_rate
 
 
-def objective_of(problem: Problem, settings: Settings) -> tuple[Synthesise, Objective]:
-    """Return two functions of w+: its images in [0, 1] units, and Eq. 5 with all its terms.
+def objective_of(common: Common, settings: Settings) -> Equation5:
+    """Return Eq. 5 with all its terms, a function of w+.
 
     Raises:
         InputError: The generator is missing, or the flow where lambda_w or lambda_n is not 0.
     """
-    generator, flow = need(problem.generator, "generator"), problem.flow
+    generator, flow = need(common.generator, "generator"), common.flow
     if settings.lambda_w or settings.lambda_n:
         flow = need(flow, "flow")
-    noise = noise_maps(problem)
+    return Equation5(generator, flow, common.forward, settings)
 
-    def synthesise(w: Tensor, precision: Precision) -> Tensor:
-        return to_unit(generator.synthesis(w, noise=noise, precision=precision))
 
-    def objective(variables: Variables, precision: Precision) -> Losses:
-        (w,) = variables
-        terms = {"loss_fidelity": fidelity(problem.y, problem.forward(synthesise(w, precision)))}
+@dataclass(frozen=True)
+class Equation5:
+    """The objective, for the images y and the noise maps in ``given`` (:func:`given_of`)."""
+
+    generator: Generator
+    flow: StyleFlow | None
+    forward: Resize
+    settings: Settings
+
+    def images(self, w: Tensor, given: Given, precision: Precision) -> Tensor:
+        """Return the images of w, (n, L, d), in [0, 1] units."""
+        noise = given["noise"]
+        return to_unit(self.generator.synthesis(w, noise=noise, precision=precision))
+
+    def __call__(self, variables: Variables, given: Given, precision: Precision) -> Losses:
+        """Return the total and its terms, each (n,)."""
+        (w,), (y,), flow, settings = variables, given["y"], self.flow, self.settings
+        low = self.forward(self.images(w, given, precision))
+        terms = {"loss_fidelity": fidelity(y, low)}
         total = terms["loss_fidelity"]
         # Terms of weight 0 are evaluated only at the end, where no gradient is needed.
         if flow is not None and (settings.lambda_w or not w.requires_grad):
@@ -122,5 +154,3 @@ def objective_of(problem: Problem, settings: Settings) -> tuple[Synthesise, Obje
             terms["loss_norm"] = norm_deviation(flow, w)
             total = total + settings.lambda_n * terms["loss_norm"]
         return {"loss_total": total, **terms}
-
-    return synthesise, objective

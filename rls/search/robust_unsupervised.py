@@ -20,20 +20,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import Losses, Objective, loss_columns, search
+from rls.search.descent import exactly, loss_columns, search
 from rls.search.filterwise import filter_counts, mean_styles, split, synthesise
+from rls.search.forward import Resize
 from rls.search.objective import fidelity
 from rls.search.optimisers import NormalisedGradient, Variables
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
+from rls.search.steps import Given, Losses
 from rls.stylegan2.networks import Generator, Precision
 
 LARGEST_WITHOUT_LPIPS = 16  # px; above, the published loss compares features too.
+ImagesOf = Callable[[Generator, Variables, Sequence[Tensor], Precision], Tensor]
 SEVERITY = (OK, RESTARTED, NON_FINITE)  # Values of ``search_status``, the worst last.
 
 
@@ -69,9 +71,24 @@ class Phase:
 
     name: str
     learning_rate: float
-    widen: Callable[[Variables], Variables]
-    images: Callable[[Variables, Precision], Tensor]
-    styles: Callable[[Variables], Tensor]
+    widen: Callable[[Generator, Variables], Variables]
+    images: ImagesOf
+    styles: Callable[[Generator, Variables], Tensor]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The objective of a phase, for the images y and the noise maps in ``given``."""
+
+    generator: Generator
+    forward: Resize
+    images: ImagesOf
+
+    def __call__(self, variables: Variables, given: Given, precision: Precision) -> Losses:
+        """Return mean |y - D(x)|, (n,), under its two names."""
+        images = self.images(self.generator, variables, given["noise"], precision)
+        loss = fidelity(given["y"][0], self.forward(images))
+        return {"loss_total": loss, "loss_fidelity": loss}
 
 
 @dataclass(frozen=True)
@@ -106,7 +123,8 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
             are above 16 px with ``above_16_px: stop``.
     """
     generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
-    phases = _phases(generator, noise_maps(problem), settings)
+    phases = phases_of(settings)
+    given = {"y": (problem.y,), "noise": tuple(noise_maps(problem))}
     _refuse(problem, settings, [phase.learning_rate for phase in phases])
     used = [phase for phase in phases if phase.learning_rate > 0]
     x: Variables = (styles.mean.expand(len(problem.y), -1),)
@@ -114,74 +132,79 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     losses: Losses = {}
     last = phases[0]
     for phase in phases[: phases.index(used[-1]) + 1]:
-        x, last = phase.widen(x), phase
+        x, last = phase.widen(generator, x), phase
         if phase not in used:
             continue
         before = used.index(phase) * settings.steps
         found = search(
             x,
-            _objective(problem, phase),
+            Fidelity(generator, problem.forward, phase.images),
+            given=given,
             steps=settings.steps,
             learning_rate=phase.learning_rate,
             schedule="constant",
             precision=problem.precision,
             progress=PhaseProgress(progress, before, len(used) * settings.steps),
+            searches=problem.searches,
             optimiser=NormalisedGradient,
         )
         x = found.variables
         losses |= {f"loss_{phase.name}": found.losses["loss_total"], **found.losses}
         pairs = zip(status, found.status, strict=True)
         status = np.array([max(pair, key=SEVERITY.index) for pair in pairs], dtype=object)
-    with torch.no_grad():
-        images = last.images(x, "float32")
+    with exactly():
+        images = last.images(generator, x, given["noise"], "float32")
     columns = {**loss_columns(losses), "search_status": status}
-    return Reconstruction(images, last.styles(x), columns)
+    return Reconstruction(images, last.styles(generator, x), columns)
 
 
-def _phases(generator: Generator, noise: Sequence[Tensor], settings: Settings) -> list[Phase]:
+def phases_of(settings: Settings) -> list[Phase]:
     """Return the phases in W, W+ and W++."""
-
-    def in_every_style(x: Variables) -> Variables:
-        return (x[0].unsqueeze(1).expand(-1, generator.num_ws, -1),)
-
-    def of_styles(x: Variables, precision: Precision) -> Tensor:
-        return to_unit(generator.synthesis(x[0], noise=list(noise), precision=precision))
-
-    def of_filters(x: Variables, precision: Precision) -> Tensor:
-        return to_unit(synthesise(generator.synthesis, x, noise, precision))
-
     return [
         Phase(
             "w",
             settings.learning_rate_w,
-            widen=tuple,
-            images=lambda x, precision: of_styles(in_every_style(x), precision),
-            styles=lambda x: in_every_style(x)[0],
+            widen=lambda generator, x: x,
+            images=_images_of_w,
+            styles=lambda generator, x: _in_every_style(generator, x)[0],
         ),
         Phase(
             "w_plus",
             settings.learning_rate_w_plus,
-            widen=in_every_style,
-            images=of_styles,
-            styles=lambda x: x[0],
+            widen=_in_every_style,
+            images=_images_of_styles,
+            styles=lambda generator, x: x[0],
         ),
         Phase(
             "w_plus_plus",
             settings.learning_rate_w_plus_plus,
-            widen=lambda x: split(x[0], filter_counts(generator.synthesis)),
-            images=of_filters,
-            styles=mean_styles,
+            widen=lambda generator, x: split(x[0], filter_counts(generator.synthesis)),
+            images=_images_of_filters,
+            styles=lambda generator, x: mean_styles(x),
         ),
     ]
 
 
-def _objective(problem: Problem, phase: Phase) -> Objective:
-    def objective(variables: Variables, precision: Precision) -> Losses:
-        low = problem.forward(phase.images(variables, precision))
-        loss = fidelity(problem.y, low)
-        return {"loss_total": loss, "loss_fidelity": loss}
+def _in_every_style(generator: Generator, x: Variables) -> Variables:
+    return (x[0].unsqueeze(1).expand(-1, generator.num_ws, -1),)
 
-    return objective
+
+def _images_of_w(
+    generator: Generator, x: Variables, noise: Sequence[Tensor], precision: Precision
+) -> Tensor:
+    return _images_of_styles(generator, _in_every_style(generator, x), noise, precision)
+
+
+def _images_of_styles(
+    generator: Generator, x: Variables, noise: Sequence[Tensor], precision: Precision
+) -> Tensor:
+    return to_unit(generator.synthesis(x[0], noise=noise, precision=precision))
+
+
+def _images_of_filters(
+    generator: Generator, x: Variables, noise: Sequence[Tensor], precision: Precision
+) -> Tensor:
+    return to_unit(synthesise(generator.synthesis, x, noise, precision))
 
 
 def _refuse(problem: Problem, settings: Settings, rates: Sequence[float]) -> None:

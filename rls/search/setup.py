@@ -17,10 +17,12 @@ from rls.networks.pix2pix import check_assay
 from rls.runtime.checkpoint import identity_digest
 from rls.runtime.device import choose_device, choose_precision
 from rls.runtime.errors import InputError
+from rls.runtime.graphs import Recorder
 from rls.search.arguments import Inputs
 from rls.search.forward import downscale
 from rls.search.problem import Problem, Styles
 from rls.search.settings import AS_DEGRADED, Settings
+from rls.search.steps import Searches
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Generator
 
@@ -71,12 +73,25 @@ def joint_digest(texts: Iterable[str]) -> str:
 
 
 def exact_device(settings: Settings) -> torch.device:
-    """Return the device of a search, with full float32 and deterministic convolutions."""
+    """Return the device of a search, with full float32 and deterministic convolutions.
+
+    Deterministic convolutions buy that a search gives the same bits again on the same card, so that
+    one that was interrupted ends as if it had never stopped.
+    """
     device = choose_device(settings.device, settings.threads)
-    # TF32 would round the inputs of "float32" convolutions to 10 bits of mantissa.
+    # TF32 would round the inputs of "float32" convolutions and products to 10 bits of mantissa.
+    # Steps of a search that begins in bfloat16 switch it on for themselves.
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     return device
+
+
+def searches_of(settings: Settings, device: torch.device) -> Searches:
+    """Return the keeper of a command's search steps; print whether they are recorded."""
+    recorder = Recorder(device, settings.cuda_graphs)
+    print(recorder.describe("search steps"), flush=True)
+    return Searches(recorder)
 
 
 def read_split(path: Path, *splits: str) -> Stack:
@@ -131,6 +146,7 @@ def set_up(inputs: Inputs, settings: Settings, stack: Stack, device: torch.devic
         precision=choose_precision(settings.precision, device, "search"),
         noise=settings.noise,
         network=inputs.network,
+        searches=searches_of(settings, device),
     )
     return Task(stack, intensity, problem, models.digests)
 

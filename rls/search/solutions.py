@@ -53,7 +53,8 @@ def write_solutions(
         **solved.columns,
     )
     said = f"synthesised by {method}, {n} solutions an image ({kind})"
-    write_latents(output, solved.latents, ids, method, generator, solutions=kind, description=said)
+    facts = {"solutions": kind, "description": said, "batch_size": str(solved.batch_size)}
+    write_latents(output, solved.latents, ids, method, generator, **facts)
     description = f"{said}, generator {generator}"
     write_images(
         output, task, solved.images, table, written_by="sample_solutions", description=description

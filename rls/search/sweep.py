@@ -14,7 +14,7 @@ from rls.io.names import TUNE
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
-from rls.search.batches import Solved, solve
+from rls.search.batches import BatchSize, Solved, solve
 from rls.search.methods import ChosenMethod
 from rls.search.objective import mean_distance
 from rls.search.problem import Problem
@@ -97,7 +97,7 @@ def search_points(
     points: Sequence[Point],
     problem: Problem,
     method: ChosenMethod,
-    batch_size: int,
+    batch_size: BatchSize,
     states: Sequence[StateFolder],
 ) -> list[Solved]:
     """Return the reconstructions of every point; batches found in ``states`` are used again."""
@@ -113,6 +113,7 @@ def search_points(
             found.append(
                 solve(method.module, settings, problem, batch_size, state, "sweep_lambdas")
             )
+        batch_size = found[-1].batch_size  # All points have the size that auto chose for the first.
     return found
 
 

@@ -109,17 +109,20 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.register_buffer("resample_filter", setup_filter(FILTER_TAPS))
         self.resolution, self.up, self.clamp = resolution, up, clamp
-        self._frozen: tuple[tuple[int, int, torch.dtype], Tensor, Tensor] | None = None
+        self._frozen: dict[torch.dtype, tuple[tuple[int, int], Tensor, Tensor]] = {}
 
     def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return the weight in ``dtype`` and its sums of squares, cached while it is frozen."""
+        """Return the weight in ``dtype`` and its sums of squares, cached while it is frozen.
+
+        Each type has a cache of its own, because steps recorded in two types take turns.
+        """
         if self.weight.requires_grad or torch.compiler.is_compiling():
             return self.weight.to(dtype), square_sum(self.weight)
-        key = (self.weight.data_ptr(), self.weight._version, dtype)
-        if self._frozen is None or self._frozen[0] != key:
+        key = (self.weight.data_ptr(), self.weight._version)
+        if dtype not in self._frozen or self._frozen[dtype][0] != key:
             with torch.inference_mode(False), torch.no_grad():
-                self._frozen = (key, self.weight.to(dtype), square_sum(self.weight))
-        return self._frozen[1], self._frozen[2]
+                self._frozen[dtype] = (key, self.weight.to(dtype), square_sum(self.weight))
+        return self._frozen[dtype][1:]
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """Return the features (n, out, y', x').

@@ -1,8 +1,9 @@
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
-from rls.runtime.command import Parser, option
+from rls.runtime.command import Parser, convert, option
 from rls.runtime.errors import InputError
 from tests.flags import as_flags
 
@@ -29,6 +30,14 @@ def parse(*argv):
 
 def test_flags_become_typed_settings():
     assert parse(*FLAGS) == Settings(3, 5e-5, "maf", True, ("DMSO", "TNF-alpha"), None)
+
+
+def test_a_number_may_have_a_word_in_its_place():
+    kind = int | Literal["auto"]
+    assert [convert(value, kind, "size") for value in ("auto", "8", 8)] == ["auto", 8, 8]
+    for wrong in ("all", "none", None):
+        with pytest.raises(InputError, match="size is .*expected an integer or auto"):
+            convert(wrong, kind, "size")
 
 
 def test_settings_become_flags_and_back():

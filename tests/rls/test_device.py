@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rls.device import main
-from rls.runtime.device import choose_device
+from rls.runtime.device import choose_device, tensor_float32
 from rls.runtime.errors import InputError
 
 
@@ -58,3 +58,22 @@ def test_the_command_prints_what_a_bug_report_needs(capsys):
     main([])
     said = capsys.readouterr().out
     assert f"torch {torch.__version__}" in said and "auto would use " in said
+
+
+def test_tensor_float32_holds_inside_and_the_flags_come_back() -> None:
+    def flags() -> tuple[bool, bool, bool]:
+        return (
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.backends.cudnn.enabled,
+        )
+
+    before = flags()
+    with tensor_float32(True):
+        assert flags() == (True, False, before[2])
+        with tensor_float32(False, products=True):
+            assert flags() == (False, True, before[2])
+        assert flags() == (True, False, before[2])
+        with pytest.raises(KeyError), tensor_float32(False):
+            raise KeyError
+    assert flags() == before

@@ -28,6 +28,7 @@ from rls.search.posterior import (
     lower_bound,
     solution_ids,
 )
+from rls.search.steps import Given
 from tests.rls.search_stand_ins import make_problem, quiet, tiny_flow, tiny_generator, tiny_styles
 
 OPTIONS = Options(
@@ -48,7 +49,7 @@ def fit(negative, n_images: int, shape: tuple[int, int], **changes: object) -> G
     return fit_gaussians(negative, ids, start, options, COURSE, 0, quiet())
 
 
-def flat(variables: tuple[Tensor], precision: str) -> dict[str, Tensor]:
+def flat(variables: tuple[Tensor], given: Given, precision: str) -> dict[str, Tensor]:
     return {"loss_total": 0.0 * variables[0].sum(dim=(1, 2))}
 
 
@@ -101,7 +102,7 @@ def test_under_a_flat_likelihood_the_articles_sigma_is_that_of_n_and_the_hyperpr
 def test_the_articles_sigma_hardly_knows_what_the_data_leave_open() -> None:
     """The sd are 0.5 and 2 in the two dimensions; only ``variational`` tells them apart."""
 
-    def negative(variables: tuple[Tensor], precision: str) -> dict[str, Tensor]:
+    def negative(variables: tuple[Tensor], given: Given, precision: str) -> dict[str, Tensor]:
         (w,) = variables
         return {"loss_total": 0.5 * (w / torch.tensor([0.5, 2.0])).square().sum((1, 2))}
 
@@ -123,7 +124,7 @@ def linear_gaussian(sd_noise: float, n_images: int) -> tuple[object, Tensor, Ten
     precision = (a.T @ a).diagonal() / sd_noise**2 + 1
     mean = (y @ a / sd_noise**2) / precision
 
-    def negative(variables: tuple[Tensor], _: str) -> dict[str, Tensor]:
+    def negative(variables: tuple[Tensor], given: Given, _: str) -> dict[str, Tensor]:
         w = variables[0].flatten(1)
         residual = y.repeat_interleave(len(w) // n_images, 0) - w @ a.T
         log_p = -residual.square().sum(1) / (2 * sd_noise**2) - 0.5 * w.square().sum(1)
@@ -145,7 +146,7 @@ def test_the_variational_posterior_of_a_linear_generator_is_the_true_one() -> No
 def test_a_search_that_ends_in_float32_uses_those_steps_however_low_its_loss() -> None:
     """The loop evaluates the loss once between the precisions; later steps must still win."""
 
-    def low(variables: tuple[Tensor], precision: str) -> dict[str, Tensor]:
+    def low(variables: tuple[Tensor], given: Given, precision: str) -> dict[str, Tensor]:
         return {"loss_total": (variables[0] - 3).square().sum(dim=(1, 2)) / 2 - 1.0e4}
 
     start = Start(torch.zeros(2, 2), torch.ones(2, 2))
@@ -191,9 +192,9 @@ def test_an_images_solutions_differ_and_do_not_depend_on_its_company(problem, ki
     assert torch.allclose(alone.images, found.images[rows], atol=2e-4)
     assert set(found.columns) >= {"loss_total", "loss_fidelity", "log_prior", "sigma_mean"}
     # The losses are those of each solution.
-    objective = rls.objective_of(problem, SEARCH)[1]
+    objective = rls.objective_of(problem, SEARCH)
     with torch.no_grad():
-        losses = objective((found.latents,), "float32")
+        losses = objective((found.latents,), rls.given_of(problem), "float32")
     assert found.columns["loss_total"] == pytest.approx(losses["loss_total"].numpy(), rel=1e-4)
 
 
@@ -211,14 +212,14 @@ def test_restarts_begin_at_the_stated_share_of_the_way_to_a_random_style(problem
 
 @pytest.mark.parametrize("kind", [ARTICLE, VARIATIONAL])
 def test_an_image_that_breaks_leaves_the_others_as_they_are(kind: str) -> None:
-    def negative(variables: tuple[Tensor], precision: str) -> dict[str, Tensor]:
+    def negative(variables: tuple[Tensor], given: Given, precision: str) -> dict[str, Tensor]:
         (w,) = variables
         loss = (w - 1).square().sum((1, 2))
         broken = torch.arange(len(w)) // 5 == 1
         broken = broken & (w.detach().mean((1, 2)) > 0.5)
         return {"loss_total": torch.where(broken, math.nan, loss)}
 
-    def whole(variables: tuple[Tensor], precision: str) -> dict[str, Tensor]:
+    def whole(variables: tuple[Tensor], given: Given, precision: str) -> dict[str, Tensor]:
         return {"loss_total": (variables[0] - 1).square().sum((1, 2))}
 
     found, expected = (fit(one, 2, (1, 2), kind=kind) for one in (negative, whole))

@@ -1,5 +1,7 @@
+from __future__ import annotations
+
 from rls.runtime import progress
-from rls.runtime.progress import Progress, format_seconds
+from rls.runtime.progress import Finished, Progress, format_seconds
 
 
 def test_seconds_read_well():
@@ -17,3 +19,51 @@ def test_a_line_has_percent_rate_and_time_left(capsys, monkeypatch):
     assert capsys.readouterr().out == (
         "super_resolve:  50 % (50/100 img), 2 img/s, 25 s left, loss 0.1\n"
     )
+
+
+class Gpu:
+    """A stand-in that finishes work only when somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.given = self.finished = 0
+
+    def event(self) -> Mark:
+        return Mark(self)
+
+
+class Mark:
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu, self.at = gpu, 0
+
+    def record(self) -> None:
+        self.at = self.gpu.given
+
+    def synchronize(self) -> None:
+        self.gpu.finished = max(self.gpu.finished, self.at)
+
+
+def test_steps_are_reported_when_a_gpu_has_finished_them_and_at_most_30_are_ahead():
+    gpu, told, ahead = Gpu(), [], []
+
+    def report(done: int) -> None:
+        assert gpu.finished == done
+        told.append(done)
+
+    finished = Finished(report, gpu.event)
+    for step in range(1, 55):
+        gpu.given = step
+        ahead.append(gpu.given - gpu.finished)
+        finished.given(step)
+    assert told == [10, 20, 30] and max(ahead) == 30
+    finished.wait(54)
+    assert told == [10, 20, 30, 40, 50, 54] and gpu.finished == 54
+
+
+def test_without_events_every_step_is_reported_at_once():
+    told: list[int] = []
+    finished = Finished(told.append)
+    for step in (1, 2, 3):
+        finished.given(step)
+        assert told[-1] == step
+    finished.wait(3)
+    assert told == [1, 2, 3]

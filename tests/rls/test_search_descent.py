@@ -10,19 +10,21 @@ from torch import Tensor
 
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.errors import InputError
-from rls.search.descent import Found, Losses, Variables, search
+from rls.search.descent import Found, search
+from rls.search.optimisers import Variables
 from rls.search.schedule import SCHEDULES
+from rls.search.steps import Given, Losses
 from tests.rls.search_stand_ins import quiet
 
 
-def bowl(variables: Variables, precision: str) -> Losses:
+def bowl(variables: Variables, given: Given, precision: str) -> Losses:
     (x,) = variables
     return {"loss_total": (x - 1.0).square().sum(1)}
 
 
 def run(start: Tensor, objective=bowl, **settings) -> Found:
     facts = {"steps": 50, "learning_rate": 0.3, "schedule": "one_cycle_drop"}
-    facts |= {"precision": "float32", "progress": quiet()} | settings
+    facts |= {"precision": "float32", "progress": quiet(), "given": {}} | settings
     return search((start,), objective, **facts)
 
 
@@ -34,7 +36,7 @@ def test_the_path_is_that_of_torch_adam() -> None:
     for step in range(50):
         adam.param_groups[0]["lr"] = 0.3 * SCHEDULES["one_cycle_drop"](step, 50)
         adam.zero_grad()
-        total = bowl((x,), "float32")["loss_total"]
+        total = bowl((x,), {}, "float32")["loss_total"]
         better = total.detach() < best_total
         best[better], best_total[better] = x.detach()[better], total.detach()[better]
         total.sum().backward()
@@ -47,8 +49,8 @@ def test_the_path_is_that_of_torch_adam() -> None:
 def test_the_best_iterate_is_returned_and_not_the_last() -> None:
     seen: list[Tensor] = []
 
-    def watched(variables: Variables, precision: str) -> Losses:
-        losses = bowl(variables, precision)
+    def watched(variables: Variables, given: Given, precision: str) -> Losses:
+        losses = bowl(variables, given, precision)
         seen.append(losses["loss_total"].detach())
         return losses
 
@@ -61,9 +63,9 @@ def test_the_best_iterate_is_returned_and_not_the_last() -> None:
 def test_an_image_that_overflows_is_restarted_at_half_the_rate_and_others_do_not_notice() -> None:
     start = torch.zeros(3, 2)
 
-    def cliff(variables: Variables, precision: str) -> Losses:
+    def cliff(variables: Variables, given: Given, precision: str) -> Losses:
         (x,) = variables
-        total = bowl(variables, precision)["loss_total"]
+        total = bowl(variables, given, precision)["loss_total"]
         # Image 1 becomes NaN where it overshoots at rate 1.2 (to 2.56) but not at 0.6 (to 2.30).
         fell = (x.detach().norm(dim=1) > 2.43) & (torch.arange(3) == 1)
         return {"loss_total": torch.where(fell, math.nan, total)}
@@ -78,9 +80,9 @@ def test_an_image_that_overflows_is_restarted_at_half_the_rate_and_others_do_not
 
 
 def test_an_image_that_is_never_finite_for_long_keeps_its_best_finite_iterate() -> None:
-    def breaks_soon(variables: Variables, precision: str) -> Losses:
+    def breaks_soon(variables: Variables, given: Given, precision: str) -> Losses:
         (x,) = variables
-        total = bowl(variables, precision)["loss_total"]
+        total = bowl(variables, given, precision)["loss_total"]
         return {"loss_total": torch.where(x.detach().norm(dim=1) > 0.5, math.inf, total)}
 
     found = run(torch.zeros(2, 2), breaks_soon, steps=40)
@@ -90,7 +92,7 @@ def test_an_image_that_is_never_finite_for_long_keeps_its_best_finite_iterate() 
 
 
 def test_a_gradient_that_is_not_finite_counts_as_such() -> None:
-    def root(variables: Variables, precision: str) -> Losses:
+    def root(variables: Variables, given: Given, precision: str) -> Losses:
         (x,) = variables
         return {"loss_total": x.sqrt().sum(1)}  # The slope is infinite at the start.
 
@@ -102,17 +104,17 @@ def test_a_gradient_that_is_not_finite_counts_as_such() -> None:
 def test_a_bfloat16_search_ends_and_is_judged_in_float32() -> None:
     asked: list[str] = []
 
-    def watched(variables: Variables, precision: str) -> Losses:
+    def watched(variables: Variables, given: Given, precision: str) -> Losses:
         asked.append(precision)
-        return bowl(variables, precision)
+        return bowl(variables, given, precision)
 
     run(torch.zeros(1, 2), watched, precision="bfloat16", steps=20)
     assert asked[:18] == ["bfloat16"] * 18 and set(asked[18:]) == {"float32"}
 
 
 def test_totals_of_bfloat16_never_win_over_float32() -> None:
-    def flattering(variables: Variables, precision: str) -> Losses:
-        total = bowl(variables, precision)["loss_total"]
+    def flattering(variables: Variables, given: Given, precision: str) -> Losses:
+        total = bowl(variables, given, precision)["loss_total"]
         return {"loss_total": total - (100.0 if precision == "bfloat16" else 0.0)}
 
     found = run(torch.zeros(1, 2), flattering, precision="bfloat16", steps=60)
@@ -120,7 +122,7 @@ def test_totals_of_bfloat16_never_win_over_float32() -> None:
 
 
 def test_a_projection_holds_after_every_step() -> None:
-    def onto_the_sphere(variables: Variables) -> Variables:
+    def onto_the_sphere(variables: Variables, given: Given) -> Variables:
         return tuple(x / x.norm(dim=1, keepdim=True) for x in variables)
 
     start = torch.tensor([[1.0, 0.0]])

@@ -13,17 +13,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from rls.search.descent import Losses, Variables, search
+from rls.search.descent import search
 from rls.search.geometry import (
     cosine_distance,
     geocross,
     leaky_moments,
     mean_square,
     onto_spheres,
+    radii,
     style_radius,
     to_styles,
 )
+from rls.search.optimisers import Variables
 from rls.search.schedule import one_cycle_drop
+from rls.search.steps import Given, Losses
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.networks import Generator
 from tests.rls.search_stand_ins import quiet
@@ -90,7 +93,7 @@ def test_cosine_distance_counts_every_ordered_pair_of_its_own_image() -> None:
 def test_the_projection_restores_each_style_and_each_map_to_its_own_length() -> None:
     start = (torch.randn(2, 3, 8), torch.randn(2, 1, 4, 4))
     moved = tuple(3 * x + 1 for x in start)
-    styles, maps = onto_spheres(start)(moved)
+    styles, maps = onto_spheres(moved, {"radii": radii(start)})
     assert torch.allclose(styles.norm(dim=2), start[0].norm(dim=2), rtol=1e-6)
     assert torch.allclose(maps.norm(dim=(2, 3)), start[1].norm(dim=(2, 3)), rtol=1e-6)
     along = torch.cosine_similarity(styles, moved[0], dim=2)
@@ -141,16 +144,16 @@ def test_steps_on_the_spheres_equal_the_published_optimiser(pulse: dict[str, Ten
     start = (pulse["sph_p0"], pulse["sph_noise0"])
     seen: list[Variables] = []
 
-    def linear(variables: Variables, precision: str) -> Losses:
+    def linear(variables: Variables, given: Given, precision: str) -> Losses:
         step = min(len(seen), 1)
-        seen.append(tuple(x.detach() for x in variables))
+        seen.append(tuple(x.detach().clone() for x in variables))
         slopes = (pulse[f"sph_gp{step}"], pulse[f"sph_gn{step}"])
         terms = [(x * g).flatten(1).sum(1) for x, g in zip(variables, slopes, strict=True)]
         return {"loss_total": terms[0] + terms[1]}
 
     search(
-        start, linear, steps=3, learning_rate=0.4, schedule="constant", precision="float32",
-        progress=quiet(), after_step=onto_spheres(start),
+        start, linear, given={"radii": radii(start)}, steps=3, learning_rate=0.4,
+        schedule="constant", precision="float32", progress=quiet(), after_step=onto_spheres,
     )  # fmt: skip
     for step in (1, 2):
         for found, name in zip(seen[step], ("p", "noise"), strict=True):

@@ -66,7 +66,7 @@ def test_every_vector_moves_one_rate_down_its_gradient_however_small_that_is() -
     x = torch.randn(3, 5, 7)
     gradient = torch.randn(3, 5, 7) * torch.tensor([1.0, 1e-30, 1e10])[:, None, None]
     gradient[0, 2] = 0.0
-    (moved,) = NormalisedGradient((x,)).step((x,), (gradient,), 0.02, 0)
+    (moved,) = NormalisedGradient((x,)).step((x,), (gradient,), (torch.tensor([-0.02]),))
     away = moved - x
     lengths = torch.full((3, 5), 0.02)
     lengths[0, 2] = 0.0

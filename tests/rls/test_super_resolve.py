@@ -134,6 +134,20 @@ def test_shards_give_the_bits_of_the_whole_whatever_their_number(
         pd.testing.assert_frame_equal(table, one_table)
 
 
+def test_the_batch_size_of_auto_is_printed_and_written_and_names_the_result(
+    folder: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "rls.ome.tif"
+    main(arguments(folder, output, batch_size="auto", cuda_graphs="off"))
+    said = capsys.readouterr().out
+    assert "super_resolve: batch_size 4 (auto)" in said
+    assert "search steps in CUDA graphs: no, the device is cpu" in said
+    (images, table, w), (one_images, one_table, one_w) = content(output), content(whole)
+    assert np.array_equal(images, one_images) and torch.equal(w, one_w)
+    pd.testing.assert_frame_equal(table, one_table)  # with its result_digest
+    assert read_weights(latents_path(output))[1]["batch_size"] == "4"
+
+
 def test_a_killed_search_goes_on_with_the_same_bits(
     folder: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
