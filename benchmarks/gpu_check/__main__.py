@@ -197,7 +197,9 @@ def one_part(args: argparse.Namespace) -> None:
         # As the commands set it: float32 keeps all digits where nobody asks for less.
         torch.backends.cudnn.allow_tf32 = False
         module = importlib.import_module(f"benchmarks.gpu_check.{part.module}")
-        getattr(module, part.function)(Machine(device, args.quick), report)
+        getattr(module, part.function)(
+            Machine(device, tiny=args.device == "cpu", quick=args.quick), report
+        )
     except Exception as error:
         traceback.print_exc()
         first = (str(error).strip().splitlines() or [""])[0]

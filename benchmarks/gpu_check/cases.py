@@ -49,20 +49,26 @@ MANY = 16  # steps whose mean is the time of a step: the period of the rarest ph
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Where the check runs; ``quick`` repeats less."""
+    """Where the check runs.
+
+    Attributes:
+        tiny: Whether the networks are tiny, for a test. Nothing is measured then.
+        quick: Whether to repeat less.
+    """
 
     device: torch.device
+    tiny: bool = False
     quick: bool = False
 
     @property
-    def tiny(self) -> bool:
-        """Return whether the networks are tiny, for a test of the check itself."""
-        return self.device.type != "cuda"
+    def on_gpu(self) -> bool:
+        """Return whether there are CUDA graphs and TF32."""
+        return self.device.type == "cuda"
 
     @property
     def precision(self) -> Precision:
         """Return the precision of the convolutions in training."""
-        return "float32" if self.tiny else "bfloat16"
+        return "bfloat16" if self.on_gpu else "float32"
 
 
 def settings_of(machine: Machine, name: str, **changes: Any) -> Settings:
@@ -156,7 +162,7 @@ def kernels_a_step(trainer: Trainer) -> float:
 
 def without_waiting(machine: Machine, function: Function) -> str:
     """Run a function in which nothing may wait for the GPU; return what waited, or ""."""
-    if machine.device.type != "cuda":
+    if not machine.on_gpu:
         function()
         return ""
     torch.cuda.set_sync_debug_mode("error")

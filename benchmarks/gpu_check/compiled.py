@@ -27,7 +27,7 @@ def run(machine: Machine, report: Report, name: str, batch: int) -> None:
     free(machine.device)
     trainer = make_trainer(machine, name, recorded=True, batch_size=batch, augment_p=0.3)
     # Without a card the compiler only traces and differentiates; it makes no kernels.
-    backend = "aot_eager" if machine.tiny else "inductor"
+    backend = "inductor" if machine.on_gpu else "aot_eager"
     compiled = CompiledNetworks(trainer.generator, trainer.discriminator, backend)
     with trainer.recorder.stream():
         compare(report, trainer, compiled)
@@ -35,7 +35,7 @@ def run(machine: Machine, report: Report, name: str, batch: int) -> None:
     started = time.monotonic()
     warm_up(trainer)
     report.measured("warming up and recording", f"{time.monotonic() - started:.1f} s")
-    time_training(machine, report, name, trainer, "compiled", kernels=not machine.tiny)
+    time_training(machine, report, name, trainer, "compiled", kernels=machine.on_gpu)
 
 
 def compare(report: Report, trainer: Trainer, compiled: CompiledNetworks) -> None:

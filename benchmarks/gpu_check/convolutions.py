@@ -90,7 +90,7 @@ def run(machine: Machine, report: Report) -> None:
 
 def bare_convolution(machine: Machine, report: Report) -> None:
     """Check what a float32 convolution keeps of its digits, with TF32 and without."""
-    channels, side = (8, 8) if machine.tiny else (256, 32)
+    channels, side = (256, 32) if machine.on_gpu else (8, 8)
     x = torch.randn(8, channels, side, side, device=machine.device)
     w = torch.randn(channels, channels, 3, 3, device=machine.device)
     x, w = (t.contiguous(memory_format=torch.channels_last) for t in (x, w))
@@ -101,7 +101,7 @@ def bare_convolution(machine: Machine, report: Report) -> None:
             names = kernel_names(lambda: F.conv2d(x, w, padding=1), machine.device)
         if not on:
             report.at_most("error of an IEEE float32 convolution", error, ALL_DIGITS)
-        elif not machine.tiny:
+        elif machine.on_gpu:
             text = f"error {error:.1e}, expected {ALL_DIGITS:g} to 0.01"
             report.check("a TF32 convolution rounds", ALL_DIGITS < error < 0.01, text, error=error)
         names_check(machine, report, "a float32 convolution", names, on)
@@ -124,8 +124,8 @@ def penalties(machine: Machine, report: Report) -> None:
 def names_check(machine: Machine, report: Report, what: str, names: list[str], on: bool) -> None:
     """Check that TF32 is among the names of kernels, or that it is not."""
     name = f"{what} runs {'' if on else 'no '}TF32 kernels"
-    if machine.tiny or not names:
-        why = "the device is a CPU" if machine.tiny else "the profiler may not see kernels here"
+    if not machine.on_gpu or not names:
+        why = "the profiler may not see kernels here" if machine.on_gpu else "there is no GPU"
         return report.left_out(name, why)
     tf32 = sorted({n for n in names if TF32.search(n)})
     convolutions = sorted({n for n in names if re.search("conv|xmma|fprop|dgrad|wgrad|gemm", n)})

@@ -1,6 +1,6 @@
 """A short training whose discriminator's phase looks at a number, which no recording can hold.
 
-    python -m benchmarks.gpu_check.restart FOLDER DEVICE
+    python -m benchmarks.gpu_check.restart FOLDER DEVICE [tiny]
 
 It is what the check runs to see that such a command goes on without graphs.
 """
@@ -23,7 +23,8 @@ STEPS = 8
 
 def main() -> None:
     """Train, with checkpoints as the real command."""
-    folder, device = Path(sys.argv[1]), torch.device(sys.argv[2])
+    folder = Path(sys.argv[1])
+    machine = Machine(torch.device(sys.argv[2]), tiny="tiny" in sys.argv[3:])
     plain = Trainer.discriminator_phase
 
     def looking(trainer: Trainer) -> None:
@@ -31,7 +32,6 @@ def main() -> None:
         assert trainer.sums.sum().item() > 0
 
     Trainer.discriminator_phase = looking  # type: ignore[method-assign]
-    machine = Machine(device)
     batch = 4 if machine.tiny else 32
     trainer = make_trainer(
         machine, "small64", recorded=True, total_kimg=STEPS * batch / 1000, tick_kimg=1000,
