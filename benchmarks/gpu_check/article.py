@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from benchmarks.gpu_check.cases import Machine, make_trainer, run_steps, time_training, warm_up
+from benchmarks.gpu_check.cases import Machine, make_trainer, run_steps, time_training
 from benchmarks.gpu_check.measure import free
 from benchmarks.gpu_check.report import Report
+from benchmarks.training_step import warm_up
 
 NAME = "article"
 # The gradient of geometric transforms is summed in an order that is left to chance, and the first

@@ -15,7 +15,6 @@ from benchmarks.gpu_check.measure import Function, kernel_names, seconds, wait_f
 from benchmarks.gpu_check.report import Report, Row
 from benchmarks.training_step import noise_images
 from rls.runtime.command import convert, make_settings
-from rls.runtime.graphs import WARM_UP
 from rls.stylegan2.architecture import Architecture, architecture_of
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.networks import Precision
@@ -101,15 +100,6 @@ def make_trainer(machine: Machine, name: str, *, recorded: bool, **changes: Any)
         settings, architecture_of(settings, N_CHANNELS[name]), data, machine.device,
         machine.precision,
     )  # fmt: skip
-
-
-def warm_up(trainer: Trainer) -> None:
-    """Run the first step, in which every phase is due, until every phase is recorded."""
-    with trainer.recorder.stream():
-        for _ in range(WARM_UP + 1):
-            trainer.step = 0
-            trainer.run_step()
-        trainer.step = 0
 
 
 def run_steps(trainer: Trainer, n: int) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.gpu_check.cases import Machine, make_trainer, time_training, warm_up
+from benchmarks.gpu_check.cases import Machine, make_trainer, time_training
 from benchmarks.gpu_check.measure import free
 from benchmarks.gpu_check.report import Report
+from benchmarks.training_step import warm_up
 from rls.stylegan2 import compiling
 from rls.stylegan2.network_uses import CompiledNetworks
 from rls.stylegan2.trainer import Trainer

@@ -19,11 +19,11 @@ from benchmarks.gpu_check.cases import (
     make_trainer,
     run_steps,
     time_training,
-    warm_up,
     without_waiting,
 )
 from benchmarks.gpu_check.measure import free
 from benchmarks.gpu_check.report import Report
+from benchmarks.training_step import warm_up
 from rls.runtime.errors import GRAPHS_OFF
 from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.trainer import Trainer
