@@ -116,7 +116,7 @@ def noise_images(n_channels: int, image_size: int, n: int) -> tuple[Stack, Inten
     side = -(-image_size * 3 // 4) * 2
     images = np.random.default_rng(1).integers(0, 4096, (n, n_channels, side, side))
     names = tuple(f"channel{i}" for i in range(n_channels))
-    table = pd.DataFrame({"image_id": map(str, range(n)), "image_digest": "", "split": "gan"})
+    table = pd.DataFrame({"image_id": list(map(str, range(n))), "image_digest": "", "split": "gan"})
     levels = (0.0,) * n_channels, (4095.0,) * n_channels
     return Stack(images.astype(np.uint16), table, names, 1.0, ""), Intensity(names, *levels)
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.bare_machine import ABSENT, environment
 from tests.conftest import ROOT
-from tests.rls.test_train_gan import arguments, cells  # noqa: F401 - a fixture
+from tests.rls.test_train_gan import arguments
+from tests.rls.test_train_gan import cells as cells  # a fixture
 
 # Modules of the method that need one of ABSENT, and which.
 NEED = {
@@ -58,7 +59,7 @@ def test_modules_that_need_more_are_known(tmp_path):
     assert errors == "" and json.loads(out) == NEED
 
 
-def test_a_training_goes_on_without_curves_and_says_so(cells, tmp_path):  # noqa: F811
+def test_a_training_goes_on_without_curves_and_says_so(cells, tmp_path):
     command = ["-m", "rls.train_gan", *arguments(cells, tmp_path)]
     status, out, errors = run(tmp_path, *command, present=("pyarrow",))
     assert status == 0, errors
@@ -69,7 +70,7 @@ def test_a_training_goes_on_without_curves_and_says_so(cells, tmp_path):  # noqa
     assert len(list((state / "grids").iterdir())) == 2 and not (state / "tensorboard").exists()
 
 
-def test_a_stack_without_pyarrow_is_a_sentence(cells, tmp_path):  # noqa: F811
+def test_a_stack_without_pyarrow_is_a_sentence(cells, tmp_path):
     status, _, errors = run(tmp_path, "-m", "rls.train_gan", *arguments(cells, tmp_path))
     assert status == 1
     assert errors.startswith("error: Found no package pyarrow, expected it for the table ")
@@ -102,3 +103,13 @@ def test_a_part_without_time_is_left_out_and_one_that_dies_fails(seconds, what, 
     )  # fmt: skip
     assert done.returncode == (what == "FAILED"), done.stdout
     assert any(line.startswith(what) for line in done.stdout.splitlines()), done.stdout
+
+
+@pytest.mark.slow
+def test_the_tests_for_a_gpu_run_there(tmp_path):
+    environ = {**environment(tmp_path), "RLS_GPU_TESTS_ON": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu"], capture_output=True,
+        text=True, cwd=ROOT, env=environ,
+    )  # fmt: skip
+    assert done.returncode == 0 and "11 passed, 3 skipped" in done.stdout, done.stdout

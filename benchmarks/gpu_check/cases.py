@@ -117,6 +117,7 @@ def time_training(
     n = 4 if machine.tiny else MANY
     batch = trainer.settings.batch_size
     trainer.step = 0
+    trainer.inputs.forget()  # so that the first step begins a block, as in a training
     taken = seconds(lambda: run_steps(trainer, n), machine.device) / n
     report.row(
         Row(
@@ -134,17 +135,19 @@ def time_training(
 def kernels_a_step(trainer: Trainer) -> float:
     """Return the mean number of kernels of a step; NaN where they cannot be seen.
 
-    It follows from three steps: the first of all phases, one without R1 that begins a block of
-    augmentations, and one without both penalties.
+    It follows from three steps: one without R1, one of all phases, and one without both penalties.
+    The first two begin a block of augmentations.
     """
     settings = trainer.settings
     often, rare = settings.path_length_interval, settings.r1_interval
     assert often == settings.augment_interval and rare % often == 0
     counts = []
-    for step in (0, often, 1):
+    for step in (often, 0, 1):
         trainer.step = step
+        if step != 1:
+            trainer.inputs.forget()
         counts.append(len(kernel_names(lambda: run_steps(trainer, 1), trainer.device)))
-    shares = 1 / rare, 1 / often - 1 / rare, 1 - 1 / often
+    shares = 1 / often - 1 / rare, 1 / rare, 1 - 1 / often
     if not all(counts):
         return math.nan
     return sum(count * share for count, share in zip(counts, shares, strict=True))

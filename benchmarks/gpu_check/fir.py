@@ -63,6 +63,8 @@ def errors(
         return torch.randn(shape, device=device, generator=random).to(dtype)
 
     x = normal(shape)
+    if shape[0] > 1:  # as the networks hold their images
+        x = x.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         size = fir.low_pass(x, **arguments).shape
     g, h = normal(size), normal(shape)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import inspect
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -24,7 +27,7 @@ from benchmarks.gpu_check.cases import (
 from benchmarks.gpu_check.measure import free
 from benchmarks.gpu_check.report import Report
 from benchmarks.training_step import warm_up
-from rls.runtime.errors import GRAPHS_OFF
+from rls.runtime.errors import GRAPHS_OFF, first_line
 from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.trainer import Trainer
 
@@ -51,6 +54,8 @@ def run(machine: Machine, report: Report) -> None:
         warm_up(trainer)
         form = "recorded" if recorded else "directly"
         time_training(machine, report, NAME, trainer, form, kernels=True)
+        del trainer
+    liveness(machine, report)
 
 
 def bit_for_bit(machine: Machine, report: Report) -> Trainer:
@@ -115,6 +120,29 @@ def waits(machine: Machine, report: Report, trainer: Trainer) -> None:
 
         waited = without_waiting(machine, inputs)
         report.measured("waits while the inputs of a block are made", waited or "none")
+
+
+def liveness(machine: Machine, report: Report) -> None:
+    """Check that no tensor which a recording reads is freed before a replay; torch watches that.
+
+    It comes last, because a process is of no use after a recording that failed.
+    """
+    name = "what a recording reads is never freed"
+    watched = "check_input_liveness"
+    if watched not in inspect.signature(torch.cuda.graph.__init__).parameters:
+        return report.left_out(name, f"torch {torch.__version__} has no {watched}")
+    trainer = make_trainer(machine, NAME, recorded=True, augment_p=0.3)
+    if not trainer.recorder.active:
+        return report.left_out(name, trainer.recorder.reason)
+    graph = functools.partial(torch.cuda.graph, **{watched: True})
+    said = ""
+    try:
+        with mock.patch.object(torch.cuda, "graph", graph):
+            warm_up(trainer)
+            run_steps(trainer, 5)
+    except RuntimeError as error:
+        said = first_line(error)
+    report.check(name, not said, said)
 
 
 def begin_restart(machine: Machine, folder: str) -> subprocess.Popen[str]:
