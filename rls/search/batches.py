@@ -18,6 +18,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.search.batch_size import CHOSEN, BatchSize, batch_size_of, choose_size
+from rls.search.compiling import compile_generator
 from rls.search.methods import AnySettings, Method
 from rls.search.problem import BatchProgress, Problem, Reconstruction, select_rows
 
@@ -78,6 +79,9 @@ def solve(
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
     problem.searches.forget()  # Steps of another method or factor are not needed any more.
     stream = problem.searches.recorder.stream()
+    n_steps = (n - n_done) * getattr(settings, "steps", 0)
+    with stream:
+        compile_generator(select_rows(problem, np.resize(batches[0], size)), n_steps, label)
     with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch, stream:
         for i, rows in enumerate(batches):
             if done[i] is not None:
