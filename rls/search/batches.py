@@ -79,10 +79,8 @@ def solve(
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
     problem.searches.forget()  # Steps of another method or factor are not needed any more.
     stream = problem.searches.recorder.stream()
-    n_steps = (n - n_done) * getattr(settings, "steps", 0)
-    with stream:
-        compile_generator(select_rows(problem, np.resize(batches[0], size)), n_steps, label)
     with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch, stream:
+        compile_generator(problem, size, (n - n_done) * getattr(settings, "steps", 0), label)
         for i, rows in enumerate(batches):
             if done[i] is not None:
                 continue

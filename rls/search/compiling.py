@@ -7,34 +7,37 @@ are not differentiated, those that a search returns, are never compiled.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from rls.runtime.compiled import Computed, why_differ
 from rls.runtime.streams import torch_stream
 from rls.search.objective import fidelity
-from rls.search.problem import Problem, noise_maps, to_unit
+from rls.search.problem import Problem, noise_maps, select_rows, to_unit
 from rls.search.steps import tensor_float32_of_step
 from rls.stylegan2.arithmetic import Arithmetic
 from rls.stylegan2.networks import Generator, Precision
 
 LEAST_MINUTES = 20.0  # shorter searches are not worth the minutes of compilation
-ASSUMED_GFLOP_PER_SECOND = 100e3  # of plain steps on a GPU; only its order of magnitude counts
+# Assumed speed of plain steps on a GPU. Only its order of magnitude counts.
+ASSUMED_GFLOP_PER_SECOND = 100e3
 
 
-def compile_generator(batch: Problem, n_image_steps: int, label: str) -> None:
+def compile_generator(problem: Problem, size: int, n_image_steps: int, label: str) -> None:
     """Compile the generator of a search if that is worth its time; print whether, on a GPU.
 
     Arguments:
-        batch: One batch of the search.
+        size: Images of a batch.
         n_image_steps: Images to search times steps of each.
         label: Name of the command in what is printed.
     """
-    generator = batch.generator
-    if batch.device.type != "cuda" or generator is None:
+    generator = problem.generator
+    if problem.device.type != "cuda" or generator is None:
         return
-    reason = why_not_compiled(batch.searches.compile_setting, generator, n_image_steps)
+    reason = why_not_compiled(problem.searches.compile_setting, generator, n_image_steps)
     if not reason and generator.synthesis.compiled is None:
         print(f"{label}: compiling the generator, which takes minutes", flush=True)
+        batch = select_rows(problem, np.resize(np.arange(len(problem.y)), size))
         reason = compile_checked(batch, generator)
     print(f"{label}: generator compiled: {f'no, {reason}' if reason else 'yes'}", flush=True)
 
