@@ -32,10 +32,10 @@ def compile_generator(problem: Problem, size: int, n_image_steps: int, label: st
         label: Name of the command in what is printed.
     """
     generator = problem.generator
-    if problem.device.type != "cuda" or generator is None:
+    if problem.device.type != "cuda" or generator is None or generator.synthesis.compiled:
         return
     reason = why_not_compiled(problem.searches.compile_setting, generator, n_image_steps)
-    if not reason and generator.synthesis.compiled is None:
+    if not reason:
         print(f"{label}: compiling the generator, which takes minutes", flush=True)
         batch = select_rows(problem, np.resize(np.arange(len(problem.y)), size))
         reason = compile_checked(batch, generator)
