@@ -51,7 +51,7 @@ SHARED = {
     "bootstrap": ("analysis/comparison/settings.py", "BootstrapSettings"),
 }
 # Keys of the whole run or of an assay, handed to every command that has a field of the name.
-OF_RUN = ("seed", "device", "threads", "cuda_graphs")
+OF_RUN = ("seed", "device", "threads", "cuda_graphs", "compile")
 OF_ASSAY = (
     "source",
     "channels",

@@ -18,6 +18,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.search.batch_size import CHOSEN, BatchSize, batch_size_of, choose_size
+from rls.search.compiling import compile_generator
 from rls.search.methods import AnySettings, Method
 from rls.search.problem import BatchProgress, Problem, Reconstruction, select_rows
 
@@ -77,8 +78,10 @@ def solve(
     if n_done:
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
     problem.searches.forget()  # Steps of another method or factor are not needed any more.
-    stream = problem.searches.recorder.stream()
-    with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch, stream:
+    n_steps = (n - n_done) * getattr(settings, "steps", 0)
+    bar = Progress(n, label, "img", done=n_done)
+    with bar, Watch(label) as watch, problem.searches.recorder.stream():
+        compile_generator(problem, size, n_steps, label)
         for i, rows in enumerate(batches):
             if done[i] is not None:
                 continue
@@ -93,7 +96,11 @@ def solve(
             bar.advance(len(rows))
             if watch.due() and left > 1:
                 raise watch.stopped(f"after {bar.done} of {n} images")
-    parts = [part for part in done if part is not None]
+    return _joined([part for part in done if part is not None], size)
+
+
+def _joined(parts: Sequence[Solved], size: int) -> Solved:
+    """Return the reconstructions of all batches as one."""
     return Solved(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.latents for part in parts]),

@@ -12,7 +12,7 @@ from rls.runtime.errors import InputError
 AS_DEGRADED = "as_degraded"
 AUTO: Literal["auto"] = "auto"
 MOST_AT_ONCE, ON_A_CPU = 64, 4  # Images of batch_size auto; 200 at once are 3 % faster than 64.
-NOT_IN_RESULT = ("device", "threads", "cuda_graphs")
+NOT_IN_RESULT = ("device", "threads", "cuda_graphs", "compile")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,12 @@ class Settings:
     cuda_graphs: str = option(
         "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
         "the same.",
+        choices=("auto", "off"),
+        default="auto",
+    )
+    compile: str = option(
+        "auto: in long searches on a GPU the generator is compiled by torch, which takes minutes; "
+        "off. Results are equal but for rounding.",
         choices=("auto", "off"),
         default="auto",
     )

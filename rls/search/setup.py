@@ -91,7 +91,7 @@ def searches_of(settings: Settings, device: torch.device) -> Searches:
     """Return the keeper of a command's search steps; print whether they are recorded."""
     recorder = Recorder(device, settings.cuda_graphs)
     print(recorder.describe("search steps"), flush=True)
-    return Searches(recorder)
+    return Searches(recorder, compile_setting=settings.compile)
 
 
 def read_split(path: Path, *splits: str) -> Stack:

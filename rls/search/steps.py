@@ -117,24 +117,14 @@ class Steps:
     @torch.no_grad()
     def judge_again(self, precision: Precision) -> None:
         """Evaluate the best variables again: losses of two precisions must not be compared."""
-        with self._tensor_float32(precision):
+        with tensor_float32_of_step(self.walk.precision, precision):
             exact = self.walk.objective(self.best, self.given, precision)["loss_total"]
         self.best_total.copy_(torch.where(torch.isfinite(exact), exact, torch.inf))
-
-    def _tensor_float32(self, precision: Precision) -> AbstractContextManager[None]:
-        """Return the context of a step, in which CUDA may use TF32.
-
-        A search in float32 has none. In one that begins in bfloat16 the convolutions that are left
-        in float32 use TF32, whose error of an image, 5e-4, is far below bfloat16's 8e-3; so do
-        all matrix products (the flow's above all) until the last steps, which decide.
-        """
-        rough = self.walk.precision != "float32"
-        return tensor_float32(rough, products=rough and precision != "float32")
 
     def _step(self, precision: Precision) -> None:
         """Move all variables by one step; nothing here waits for a GPU."""
         variables = tuple(x.detach().requires_grad_() for x in self.x)
-        with self._tensor_float32(precision):
+        with tensor_float32_of_step(self.walk.precision, precision):
             total = self.walk.objective(variables, self.given, precision)["loss_total"]
             gradients = torch.autograd.grad(total.sum(), variables)
         total = total.detach()
@@ -161,12 +151,14 @@ class Searches:
 
     Arguments:
         recorder: Records the steps where it can; None calls them as they are.
+        compile_setting: Whether long searches compile the generator: ``auto`` or ``off``.
 
     Attributes:
         event: Makes the marks from which progress tells what a GPU has finished; None on a CPU.
     """
 
-    def __init__(self, recorder: Recorder | None = None) -> None:
+    def __init__(self, recorder: Recorder | None = None, compile_setting: str = "off") -> None:
+        self.compile_setting = compile_setting
         self.recorder = recorder or Recorder(torch.device("cpu"))
         on_gpu = self.recorder.device.type == "cuda"
         self.event: Callable[[], Event] | None = torch.cuda.Event if on_gpu else None
@@ -193,6 +185,19 @@ class Searches:
     def forget(self) -> None:
         """Drop all steps, and with them the memory of their recordings."""
         self.kept.clear()
+
+
+def tensor_float32_of_step(
+    of_search: Precision, of_step: Precision
+) -> AbstractContextManager[None]:
+    """Return the context of a step, in which CUDA may use TF32.
+
+    A search in float32 has none. In one that begins in bfloat16 the convolutions that are left in
+    float32 use TF32, whose error of an image, 5e-4, is far below bfloat16's 8e-3; so do all matrix
+    products (the flow's above all) until the last steps, which decide.
+    """
+    rough = of_search != "float32"
+    return tensor_float32(rough, products=rough and of_step != "float32")
 
 
 def choose(mask: Tensor, yes: Tensor, no: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from rls.runtime.errors import first_line
+from rls.runtime.compiled import Computed, why_differ
 from rls.stylegan2.arithmetic import Arithmetic
 from rls.stylegan2.network_uses import CompiledNetworks, Networks
 from rls.stylegan2.phases import Phases
@@ -24,9 +24,6 @@ LEAST_HOURS = 1.0  # shorter trainings are not worth the minutes of compilation
 # Assumed speed of a GPU, for the length of a training. Only its order of magnitude counts.
 ASSUMED_GFLOP_PER_SECOND = 200e3
 ASSUMED_LEAST_STEP_S = 5e-3
-# The compiled form may round otherwise, and in bfloat16 more so. (Measured on a CPU in float32: a
-# largest difference of gradients of 7e-6.)
-LOSS_TOLERANCE, NORM_TOLERANCE, LEAST_COSINE = 2e-3, 2e-2, 0.999
 
 
 def why_not_compiled(trainer: Phases) -> str:
@@ -63,38 +60,16 @@ def compile_networks(trainer: Phases, backend: str = "inductor") -> str:
     They stay as they are where the compiler fails, or where a loss or a gradient of the compiled
     form differs from that of the plain form.
     """
+    plain = trainer.networks
     compiled = CompiledNetworks(trainer.generator, trainer.discriminator, backend)
-    try:
-        reason = difference(trainer, trainer.networks, compiled)
-    except Exception as error:  # a compiler fails in many ways
-        reason = f"the compiler failed ({type(error).__name__}: {first_line(error)})"
+    reason = why_differ(lambda: zip(losses(trainer, plain), losses(trainer, compiled), strict=True))
     if not reason:
         trainer.networks = compiled
     return reason
 
 
-def difference(trainer: Phases, plain: Networks, compiled: Networks) -> str:
-    """Return how the losses of one batch or their gradients differ; empty if they do not.
-
-    Nothing of the trainer changes.
-    """
-    pairs = zip(losses(trainer, plain), losses(trainer, compiled), strict=True)
-    for (name, loss, gradient), (_, loss_again, gradient_again) in pairs:
-        apart = abs(loss - loss_again) / max(abs(loss), 1.0)
-        norm, norm_again = float(gradient.norm()), float(gradient_again.norm())
-        cosine = float(gradient @ gradient_again) / max(norm * norm_again, 1e-300)
-        same = apart <= LOSS_TOLERANCE and cosine >= LEAST_COSINE
-        # Written so that a number that is not finite fails.
-        if not (same and abs(norm_again - norm) <= NORM_TOLERANCE * norm):
-            return (
-                f"compiled, {name} is {loss_again:.6g} in place of {loss:.6g}, with a gradient of "
-                f"length {norm_again:.4g} in place of {norm:.4g} and a cosine of {cosine:.5f}"
-            )
-    return ""
-
-
-def losses(trainer: Phases, networks: Networks) -> Iterator[tuple[str, float, Tensor]]:
-    """Yield name, value and flat gradient (float64) of each loss that the settings ask for."""
+def losses(trainer: Phases, networks: Networks) -> Iterator[Computed]:
+    """Yield each loss that the settings ask for, and its gradient; the trainer does not change."""
     settings = trainer.settings
     generator = list(trainer.generator.parameters())
     discriminator = trainer.discriminator_parameters
@@ -117,4 +92,5 @@ def losses(trainer: Phases, networks: Networks) -> Iterator[tuple[str, float, Te
             trainer.generator.w_mean.copy_(w_mean)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
         trainer.train_discriminator(True)
-        yield name, float(loss.detach()), torch.cat([g.flatten().double() for g in gradients])
+        flat = torch.cat([gradient.flatten().double() for gradient in gradients])
+        yield Computed(name, float(loss.detach()), flat)

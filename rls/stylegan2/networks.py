@@ -9,7 +9,7 @@ weights of the same sizes load with ``load_state_dict``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -218,6 +218,7 @@ class SynthesisNetwork(nn.Module):
 
     Attributes:
         noise_shapes: (1, 1, res, res) for every layer with noise, in order; given maps must match.
+        compiled: What computes images of which derivatives will be asked; None is the plain form.
     """
 
     def __init__(self, architecture: Architecture, precision: Precision = "float32") -> None:
@@ -228,6 +229,7 @@ class SynthesisNetwork(nn.Module):
             self.add_module(f"b{resolution}", SynthesisBlock(architecture, resolution))
         self.num_ws = 2 * len(self.resolutions)
         self.noise_shapes = [(1, 1, m.resolution, m.resolution) for m in self.layers()]
+        self.compiled: Callable[..., Tensor] | None = None
 
     def blocks(self) -> list[SynthesisBlock]:
         """Return the blocks from 4 px up."""
@@ -260,6 +262,18 @@ class SynthesisNetwork(nn.Module):
         Raises:
             ValueError: ``ws`` or the list of noise maps has another shape.
         """
+        form = self.compiled if torch.is_grad_enabled() else None
+        return (form or self.images)(ws, noise, random=random, precision=precision)
+
+    def images(
+        self,
+        ws: Tensor,
+        noise: Noise,
+        *,
+        random: torch.Generator | None,
+        precision: Precision | None,
+    ) -> Tensor:
+        """Return what :meth:`forward` returns, in the plain form."""
         if ws.ndim != 3 or ws.shape[1] != self.num_ws:
             raise ValueError(
                 f"Found ws of shape {tuple(ws.shape)}, expected (n, {self.num_ws}, w_dim)."

@@ -6,13 +6,20 @@ The backend is aot_eager, which traces and differentiates as for a GPU and gener
 from __future__ import annotations
 
 import dataclasses
+from unittest import mock
 
 import pytest
 import torch
 
+from rls.runtime.compiled import why_differ
 from rls.runtime.distributed import Processes
+from rls.search import compiling as searching
+from rls.search.forward import downscale
+from rls.search.problem import Problem
 from rls.stylegan2 import compiling
+from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.network_uses import CompiledNetworks
+from rls.stylegan2.networks import Generator
 from tests.rls.test_train_gan import SETTINGS
 from tests.rls.test_training_graphs import EAGER, make_trainer
 
@@ -69,6 +76,10 @@ def test_a_compiler_that_fails_is_named_and_the_plain_networks_stay(monkeypatch)
     assert torch.equal(trainer.generator.w_mean, w_mean)
 
 
+def difference(trainer, *forms):
+    return why_differ(lambda: zip(*(compiling.losses(trainer, x) for x in forms), strict=True))
+
+
 @pytest.mark.slow
 def test_compiled_networks_pass_the_check_and_wrong_ones_do_not():
     trainer = filled()
@@ -80,11 +91,11 @@ def test_compiled_networks_pass_the_check_and_wrong_ones_do_not():
     assert all(torch.equal(v, before[k]) for k, v in trainer.generator.state_dict().items())
     right = compiled._r1_gradient
     compiled._r1_gradient = lambda images: (1.1 * right(images)[0], right(images)[1])
-    assert "compiled, R1 is" in compiling.difference(trainer, plain, compiled)
+    assert "compiled, R1 is" in difference(trainer, plain, compiled)
     compiled._r1_gradient = right
     logits = compiled.logits
     compiled.logits = lambda images: logits(images.flip(0))
-    assert "the discriminator's loss" in compiling.difference(trainer, plain, compiled)
+    assert "the discriminator's loss" in difference(trainer, plain, compiled)
 
 
 @pytest.mark.slow
@@ -97,3 +108,44 @@ def test_a_compiled_training_follows_the_plain_one():
     a, b = plain.statistics(), compiled.statistics()
     for name, value in a.items():
         assert b[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+
+
+def search_batch():
+    """Return a batch of a search at 16 px and 4x, and its generator."""
+    torch.manual_seed(1)
+    generator = Generator(Architecture(16, 2, 8, 8, 2, 64, 8)).eval().requires_grad_(False)
+    forward = downscale(16, 4, "renormalize")
+    ids = tuple("abcd")
+    batch = Problem(
+        y=torch.rand(4, 2, 4, 4), image_ids=ids, generator=generator, flow=None, styles=None,
+        factor=4, forward=forward, seed=1, device=torch.device("cpu"), precision="bfloat16",
+        noise="shared",
+    )  # fmt: skip
+    return batch, generator
+
+
+def test_only_long_searches_compile_the_generator():
+    _, generator = search_batch()
+    assert searching.why_not_compiled("off", generator, 10**12) == "compile is off"
+    assert "too short" in searching.why_not_compiled("auto", generator, 200)
+    assert searching.why_not_compiled("auto", generator, 10**12) == ""
+
+
+@pytest.mark.slow
+def test_a_compiled_generator_passes_the_check_and_a_wrong_one_is_refused():
+    batch, generator = search_batch()
+    plain = generator.synthesis(batch.generator.mapping(torch.ones(4, 8)))
+    assert searching.compile_checked(batch, generator, "aot_eager") == ""
+    right = generator.synthesis.compiled
+    assert right is not None
+    with torch.no_grad():  # images that are returned are of the plain form
+        generator.synthesis.compiled = pytest.fail
+        assert torch.equal(generator.synthesis(generator.mapping(torch.ones(4, 8))), plain)
+    generator.synthesis.compiled = None
+
+    def wrong(function, **_):
+        return lambda *args, **kwargs: 1.1 * function(*args, **kwargs)
+
+    with mock.patch("torch.compile", wrong):
+        assert "the fidelity of a batch in bfloat16" in searching.compile_checked(batch, generator)
+    assert generator.synthesis.compiled is None
