@@ -48,7 +48,7 @@ def test_every_part_runs_on_a_cpu(name, report):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["small", "compiled_small", "compiled_article"])
+@pytest.mark.parametrize("name", ["small", "compiled_small", "compiled_search"])
 def test_long_parts_run_on_a_cpu(name, report):
     run(name, report)
     assert said(report, FAILED) == [] and said(report, OK) and report.rows

@@ -56,7 +56,8 @@ PARTS = {
     "article128": Part("article", "run_128", 45),
     "convolutions": Part("convolutions", "run", 30),
     "article32": Part("article", "run_32", 30),
-    "compiled_small": Part("compiled", "run_small", 240, True),
+    "compiled_small": Part("compiled", "run_small", 150, True),
+    "compiled_search": Part("compiled", "run_search", 130, True),
     "compiled_article": Part("compiled", "run_article", 300, True),
 }
 LIMIT_S = {False: 235.0, True: 590.0}  # of all parts, without and with --compiled

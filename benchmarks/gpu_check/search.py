@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from unittest import mock
 
 import torch
-from rls.search.batch_size import Unseen
-from rls.search.steps import Given, Searches, Walk
 from torch import Tensor
 
 from benchmarks.gpu_check.cases import Machine, architecture
@@ -20,10 +18,12 @@ from benchmarks.gpu_check.report import Report, Row
 from rls.runtime.device import tensor_float32
 from rls.runtime.graphs import WARM_UP, Recorder
 from rls.search import descent, steps
+from rls.search.batch_size import Unseen
 from rls.search.descent import Found, search
 from rls.search.forward import downscale
-from rls.search.problem import to_unit
+from rls.search.problem import Problem, Styles, to_unit
 from rls.search.rls import Equation5, Settings
+from rls.search.steps import Given, Searches, Walk
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.networks import Generator
 
@@ -76,6 +76,17 @@ class Case:
                 searches=searches,
             )  # fmt: skip
 
+    def problem(self) -> Problem:
+        """Return the same as the commands have it."""
+        styles = Styles(self.start[:, 0], self.start[0, 0])
+        return Problem(
+            y=self.given["y"][0], image_ids=tuple(map(str, range(len(self.start)))),
+            generator=self.objective.generator, flow=None, styles=styles,
+            factor=self.objective.generator.image_size // self.given["y"][0].shape[-1],
+            forward=self.objective.forward, seed=1, device=self.machine.device,
+            precision="bfloat16", noise="shared",
+        )  # fmt: skip
+
     def searches(self, recorded: bool) -> Searches:
         """Return a keeper of steps that are recorded, or are not."""
         return Searches(Recorder(self.machine.device, "auto" if recorded else "off"))
@@ -122,12 +133,12 @@ def one_step(machine: Machine, report: Report, case: Case, searches: Searches, f
         repeats = 2 if machine.tiny else 15
         with searches.recorder.stream():
             taken = seconds(step, device, repeats, WARM_UP - 1)
-            count = len(kernel_names(step, device)) or math.nan
+            count = len(kernel_names(step, device)) if machine.on_gpu else 0
         said = "a step in bfloat16" if precision == "bfloat16" else "a step in float32 with TF32"
-        row = Row(f"search, article, batch {n}, {said}", form, 1e3 * taken, math.nan)
-        if precision == "bfloat16" and not machine.tiny:
-            row = Row(row.work, form, row.ms, math.nan, FLOOR_MS * n, count)
-        report.row(row)
+        known = precision == "bfloat16" and not machine.tiny
+        floor = FLOOR_MS * n if known else math.nan
+        work = f"search, article, batch {n}, {said}"
+        report.row(Row(work, form, 1e3 * taken, math.nan, floor, count or math.nan))
 
 
 def equal(report: Report, name: str, one: Found, other: Found) -> None:

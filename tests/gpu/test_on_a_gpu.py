@@ -15,7 +15,6 @@ from benchmarks.gpu_check.search import Case
 from rls.runtime.device import tensor_float32
 from rls.search import batch_size
 from rls.search.methods import load_method
-from rls.search.problem import Problem, Styles
 from rls.stylegan2 import fir
 from rls.stylegan2.networks import Generator
 from tests.rls.test_stylegan2_fir import USES, by_definition
@@ -116,14 +115,7 @@ def test_crops_lie_on_the_device_and_are_those_of_the_data(machine):
 
 def test_the_batch_size_of_a_search_fits_the_memory(machine):
     case = Case.of(machine)
-    objective = case.objective
-    styles = Styles(case.start[:, 0], case.start[0, 0])
-    problem = Problem(
-        y=case.given["y"][0], image_ids=tuple("abcd"), generator=objective.generator, flow=None,
-        styles=styles, factor=2,
-        forward=objective.forward, seed=1, device=machine.device, precision="bfloat16",
-        noise="shared",
-    )  # fmt: skip
+    problem, objective = case.problem(), case.objective
     method = load_method("rls")
     found = method.super_resolve(problem, objective.settings, batch_size.Unseen())
     assert torch.isfinite(found.images).all()
