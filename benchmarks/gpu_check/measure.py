@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, supported_activities
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Function = Callable[[], object]
@@ -50,6 +50,8 @@ def kernel_names(function: Function, device: torch.device) -> list[str]:
         with operators:
             function()
         return operators.names
+    if ProfilerActivity.CUDA not in supported_activities():
+        return []
     wait_for(device)
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         function()
