@@ -12,6 +12,7 @@ that equals theirs, so one that holds something of its batch gets steps of its o
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -185,6 +186,7 @@ class Searches:
     def forget(self) -> None:
         """Drop all steps, and with them the memory of their recordings."""
         self.kept.clear()
+        gc.collect()  # Steps refer to themselves through the functions that they run.
 
 
 def tensor_float32_of_step(

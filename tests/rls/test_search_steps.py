@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import signal
+import weakref
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -255,6 +256,14 @@ def test_other_settings_and_sizes_get_steps_of_their_own_and_few_are_kept(tiny: 
     rls.super_resolve(select_rows(problem, np.arange(2)), short, quiet())
     rls.super_resolve(replace(problem, noise="shared"), short, quiet())
     assert len(kept) == 3 and len(kept[0].x[0]) == 6
+
+
+def test_steps_that_are_dropped_leave_no_memory_behind(tiny: Problem) -> None:
+    problem = replace(tiny, searches=Searches(RecordedOnCpu()))
+    rls.super_resolve(problem, replace(RLS, steps=1), quiet())
+    steps = weakref.ref(problem.searches.kept[0])
+    problem.searches.forget()
+    assert steps() is None
 
 
 # ---- what a GPU would refuse -------------------------------------------------------------------
