@@ -173,7 +173,8 @@ class BatchProgress:
     """Report the steps of one batch within the progress over all images.
 
     A step adds no finished image but refreshes the line. After a few steps the first batch prints
-    how long all batches will take.
+    how long all batches will take, by the time since its first report: on a GPU the steps before
+    that one also load and record kernels.
 
     Arguments:
         bar: Progress over all images.
@@ -183,7 +184,7 @@ class BatchProgress:
 
     def __init__(self, bar: Progress, n_batches: int, watch: Watch | None = None) -> None:
         self.bar, self.n_batches, self.watch = bar, n_batches, watch
-        self.started = time.monotonic()
+        self.first: tuple[int, float] | None = None  # steps of the first report, and its time
         self.told = self.bar.done > self.bar.done_at_start
 
     def step(self, done: int, steps: int) -> None:
@@ -195,9 +196,14 @@ class BatchProgress:
         if self.watch is not None:
             self.watch.stop_if_asked(f"after {self.bar.done} of {self.bar.total} images")
         self.bar.advance(0, f"step {done} of {steps}")
-        if not self.told and done >= max(3, steps // 20):
+        if self.told:
+            return
+        now = time.monotonic()
+        if self.first is None or done <= self.first[0]:
+            self.first = done, now
+        elif done >= max(3, steps // 20):
             self.told = True
-            batch = (time.monotonic() - self.started) / done * steps
+            batch = (now - self.first[1]) / (done - self.first[0]) * steps
             print(
                 f"{self.bar.label}: about {format_seconds(batch)} a batch, {self.n_batches} "
                 f"batches: about {format_seconds(batch * self.n_batches)} in all",

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from rls.runtime import progress
 from rls.runtime.progress import Finished, Progress, format_seconds
+from rls.search.problem import BatchProgress
 
 
 def test_seconds_read_well():
@@ -57,6 +62,26 @@ def test_steps_are_reported_when_a_gpu_has_finished_them_and_at_most_30_are_ahea
     assert told == [10, 20, 30] and max(ahead) == 30
     finished.wait(54)
     assert told == [10, 20, 30, 40, 50, 54] and gpu.finished == 54
+
+
+@pytest.mark.parametrize("interval", [1, 10])
+def test_the_time_of_all_batches_leaves_out_the_start_of_the_first(interval, monkeypatch, capsys):
+    """The first steps take half a minute, each other one a fiftieth of a second."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    reports = BatchProgress(Progress(12, "search", "img"), 3)
+    for done in range(interval, 201, interval):
+        clock[0] = 30.0 + 0.02 * done
+        reports.step(done, 200)
+    said = capsys.readouterr().out
+    assert said.count("a batch") == 1 and "about 4 s a batch, 3 batches: about 12 s" in said
+
+
+def test_a_search_that_begins_again_before_the_time_is_known_says_nothing(capsys):
+    reports = BatchProgress(Progress(12, "search", "img"), 3)
+    for _ in range(2):
+        reports.step(10, 10)
+    assert "a batch" not in capsys.readouterr().out
 
 
 def test_without_events_every_step_is_reported_at_once():
