@@ -73,15 +73,16 @@ def solve(
     size = max(1, min(size, most or size) // group) * group
     batches = [np.arange(first, min(first + size, n)) for first in range(0, n, size)]
     files = [state.folder / f"batch-{i:06d}.safetensors" for i in range(len(batches))]
-    done = [_read(file, label) for file in files]
+    done = [_read(file, label, len(rows)) for file, rows in zip(files, batches, strict=True)]
     n_done = sum(len(rows) for rows, part in zip(batches, done, strict=True) if part)
     if n_done:
         print(f"{label}: {n_done} of {n} images were found in {state.folder}", flush=True)
     problem.searches.forget()  # Steps of another method or factor are not needed any more.
     n_steps = (n - n_done) * getattr(settings, "steps", 0)
-    bar = Progress(n, label, "img", done=n_done)
-    with bar, Watch(label) as watch, problem.searches.recorder.stream():
+    stream = problem.searches.recorder.stream
+    with stream():  # before the watch, which would take the compilation for the time of a batch
         compile_generator(problem, size, n_steps, label)
+    with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch, stream():
         for i, rows in enumerate(batches):
             if done[i] is not None:
                 continue
@@ -157,14 +158,20 @@ def _write(path: Path, part: Solved) -> None:
     write_weights(path, tensors, {"kind": "batch", "texts": texts, "order": list(part.columns)})
 
 
-def _read(path: Path, label: str) -> Solved | None:
-    """Return a saved batch, or None if it is absent or damaged; print the damage."""
+def _read(path: Path, label: str, n: int) -> Solved | None:
+    """Return a saved batch of n images, or None if there is none or it is unfit; print why."""
     if not path.is_file():
         return None
     try:
         tensors, header = read_weights(path, kind="batch")
     except InputError as error:
         print(f"{label}: {error} This batch is searched again.", flush=True)
+        return None
+    if (found := len(tensors["images"])) != n:
+        print(
+            f"{label}: {path} holds {found} images, expected {n}. This batch is searched again.",
+            flush=True,
+        )
         return None
     columns = {
         name: np.asarray(header["texts"][name], dtype=object)

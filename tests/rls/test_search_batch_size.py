@@ -93,6 +93,18 @@ def test_a_state_goes_on_with_the_size_with_which_it_was_begun(
         assert not (state.folder / CHOSEN).exists()
 
 
+def test_a_batch_of_another_size_is_searched_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sweep gives all points the size of its first, whose state may have been lost."""
+    bicubic, problem = load_method("bicubic"), bicubic_problem(9)
+    with StateFolder(tmp_path, "t", {}) as state:
+        first = solve(bicubic, Bicubic(), problem, 4, state, "t")
+        second = solve(bicubic, Bicubic(), problem, 6, state, "t")
+    assert "holds 4 images, expected 6. This batch is searched again." in capsys.readouterr().out
+    assert second.batch_size == 6 and np.array_equal(first.images, second.images)
+
+
 def test_batches_hold_whole_groups(tmp_path: Path) -> None:
     bicubic, problem = load_method("bicubic"), bicubic_problem(9)
     for size, expected in ((7, 6), (2, 3), (AUTO, 3)):
