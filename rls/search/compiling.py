@@ -31,14 +31,17 @@ def compile_generator(problem: Problem, size: int, n_image_steps: int, label: st
         n_image_steps: Images to search times steps of each.
         label: Name of the command in what is printed.
     """
-    generator = problem.generator
-    if problem.device.type != "cuda" or generator is None or generator.synthesis.compiled:
+    generator, searches = problem.generator, problem.searches
+    if problem.device.type != "cuda" or generator is None or not n_image_steps:
         return
-    reason = why_not_compiled(problem.searches.compile_setting, generator, n_image_steps)
+    if generator.synthesis.compiled:
+        return
+    reason = searches.compiler_failed
+    reason = reason or why_not_compiled(searches.compile_setting, generator, n_image_steps)
     if not reason:
         print(f"{label}: compiling the generator, which takes minutes", flush=True)
         batch = select_rows(problem, np.resize(np.arange(len(problem.y)), size))
-        reason = compile_checked(batch, generator)
+        reason = searches.compiler_failed = compile_checked(batch, generator)
     print(f"{label}: generator compiled: {f'no, {reason}' if reason else 'yes'}", flush=True)
 
 
@@ -80,8 +83,9 @@ def computed(batch: Problem, generator: Generator, precision: Precision) -> Comp
     with torch.no_grad():
         ws = generator.mapping(z)
     ws.requires_grad_()
-    with tensor_float32_of_step(batch.precision, precision):  # or torch would compile once more
-        images = generator.synthesis(ws, noise_maps(batch), precision=precision)
+    # As in the steps: for another type of argument or of TF32, torch would compile once more.
+    with tensor_float32_of_step(batch.precision, precision):
+        images = generator.synthesis(ws, tuple(noise_maps(batch)), precision=precision)
         loss = fidelity(batch.y, batch.forward(to_unit(images))).sum()
         (gradient,) = torch.autograd.grad(loss, ws)
     name = f"the fidelity of a batch in {precision}"

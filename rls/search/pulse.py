@@ -155,7 +155,7 @@ class Pulse:
         """Return the styles (n, L, d) of variables and their images in [0, 1] units."""
         latent, *maps = variables
         w = to_styles(latent, *given["moments"]).expand(-1, self.generator.num_ws, -1)
-        noise = [*maps, *given["fixed noise"]]
+        noise = (*maps, *given["fixed noise"])
         return w, to_unit(self.generator.synthesis(w, noise=noise, precision=precision))
 
     def __call__(self, variables: Variables, given: Given, precision: Precision) -> Losses:

@@ -156,10 +156,11 @@ class Searches:
 
     Attributes:
         event: Makes the marks from which progress tells what a GPU has finished; None on a CPU.
+        compiler_failed: Why the compiled generator was refused, so that it is tried only once.
     """
 
     def __init__(self, recorder: Recorder | None = None, compile_setting: str = "off") -> None:
-        self.compile_setting = compile_setting
+        self.compile_setting, self.compiler_failed = compile_setting, ""
         self.recorder = recorder or Recorder(torch.device("cpu"))
         on_gpu = self.recorder.device.type == "cuda"
         self.event: Callable[[], Event] | None = torch.cuda.Event if on_gpu else None

@@ -262,8 +262,10 @@ class SynthesisNetwork(nn.Module):
         Raises:
             ValueError: ``ws`` or the list of noise maps has another shape.
         """
-        form = self.compiled if torch.is_grad_enabled() else None
-        return (form or self.images)(ws, noise, random=random, precision=precision)
+        if self.compiled is None or not torch.is_grad_enabled():
+            return self.images(ws, noise, random=random, precision=precision)
+        # Styles in another layout would be compiled once more.
+        return self.compiled(ws.contiguous(), noise, random=random, precision=precision)
 
     def images(
         self,

@@ -16,10 +16,13 @@ from rls.runtime.distributed import Processes
 from rls.search import compiling as searching
 from rls.search.forward import downscale
 from rls.search.problem import Problem
+from rls.search.steps import Searches
 from rls.stylegan2 import compiling
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.network_uses import CompiledNetworks
 from rls.stylegan2.networks import Generator
+from tests.rls.search_stand_ins import make_problem, quiet, tiny_flow, tiny_generator, tiny_styles
+from tests.rls.test_search_steps import METHODS
 from tests.rls.test_train_gan import SETTINGS
 from tests.rls.test_training_graphs import EAGER, make_trainer
 
@@ -129,6 +132,39 @@ def test_only_long_searches_compile_the_generator():
     assert searching.why_not_compiled("off", generator, 10**12) == "compile is off"
     assert "too short" in searching.why_not_compiled("auto", generator, 200)
     assert searching.why_not_compiled("auto", generator, 10**12) == ""
+
+
+def test_the_compiler_is_asked_once_and_not_without_steps(monkeypatch, capsys):
+    batch, generator = search_batch()
+    tries = []
+    monkeypatch.setattr(searching, "compile_checked", lambda *_: tries.append(1) or "it failed")
+    batch = dataclasses.replace(batch, device=torch.device("cuda"), searches=Searches(None, "auto"))
+    for n_steps in (0, 10**12, 10**12):
+        searching.compile_generator(batch, 4, n_steps, "sweep")
+    assert len(tries) == 1
+    assert capsys.readouterr().out.count("sweep: generator compiled: no, it failed") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rls", "robust_unsupervised", "variational"])
+def test_the_steps_of_a_search_compile_nothing_that_was_not_checked(name):
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    generator = tiny_generator()
+    styles = tiny_styles(generator)
+    problem = make_problem(
+        torch.rand(2, 2, 2, 2), 4, generator=generator, flow=tiny_flow(styles.w), styles=styles
+    )
+    problem = dataclasses.replace(problem, precision="bfloat16")
+    assert searching.compile_checked(problem, generator, backend) == ""
+    method, settings = METHODS[name]
+    method.super_resolve(problem, settings, quiet())
+    assert len(graphs) == 2  # in bfloat16 and in float32
 
 
 @pytest.mark.slow
