@@ -71,7 +71,9 @@ def _sentence(error: jsonschema.ValidationError) -> str:
         return _wrong_type(error, where, error.instance)
     if error.validator == "enum":
         choices = ", ".join(map(str, expected))
-        return f"{where} is {error.instance!r}, expected one of: {choices}."
+        bare = error.instance is False and "off" in expected
+        hint = ' YAML reads a bare off as false: write "off", in quotes.' if bare else ""
+        return f"{where} is {error.instance!r}, expected one of: {choices}.{hint}"
     return f"{where}: {error.message}."
 
 

@@ -87,6 +87,7 @@ def test_every_overlay_changes_something_at_every_key():
         ({"train_gan": {"learning_rate": "2e-3"}}, "write 5.0e-5, not 5e-5"),
         ({"train_gan": {"batch_size": 8.5}}, "train_gan.batch_size"),
         ({"device": "gpu"}, "expected one of: auto, cpu, cuda"),
+        ({"compile": False}, 'expected one of: auto, off. YAML reads a bare off as false'),
         ({"run": {"methods": ["pulze"]}}, "run.methods names 'pulze'"),
         ({"run": {"degraded_methods": ["pulze"]}}, "degraded_methods names 'pulze', which"),
         ({"run": {"degraded_methods": []}}, "run.degraded_methods .* none of run.methods"),
