@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan alone")
     args = parser.parse_args(argv)
+    if (least := min(args.cores, 1 if args.at_once is None else args.at_once)) < 1:
+        raise InputError(f"Found --cores or --at-once {least}, expected 1 or more. Set it higher.")
     generators, left_out = choose(read_list(args.list), args.only)
     print("\n".join([*left_out, ""] if left_out else []), end="", flush=True)
     # Imported here, so that --help does not wait for torch.

@@ -142,7 +142,7 @@ class Training:
         results = (self.folder / one.target).parent
         try:
             export(results, output, one.title, one.about, f"make generators ONLY={one.name}")
-        except InputError as error:
+        except (InputError, OSError) as error:  # as of a folder that cannot be written
             return str(error)
         print(f"{LABEL}: {one.name} is in {output}", flush=True)
         return ""

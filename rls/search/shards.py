@@ -70,8 +70,9 @@ def check_table(table: pd.DataFrame, paths: Sequence[Path]) -> None:
     other = digests.index[(digests["first"] != digests["first"].iloc[0]) | (digests["nunique"] > 1)]
     if len(other):
         raise InputError(
-            f"The shard {other[0]} was made with other settings, models or images than {paths[0]}. "
-            f"Delete the shards and run super_resolve again."
+            f"The shard {other[0]} was made with other settings, models or images than {paths[0]}, "
+            f"or at another batch size, which batch_size: auto chooses for each shard. Delete the "
+            f"shards, give batch_size a number if it is auto, and run super_resolve again."
         )
     counts = table["row"].value_counts().reindex(range(int(table["n_rows"].iloc[0])), fill_value=0)
     if (counts > 1).any() or table["image_id"].duplicated().any():
