@@ -87,7 +87,7 @@ def _unknown(where: str, found: set[str], known: Iterable[str]) -> str:
 def _wrong_type(error: jsonschema.ValidationError, where: str, text: str) -> str:
     expected: Any = error.validator_value
     either = expected if error.validator == "anyOf" else [{"type": expected}]  # a kind or null
-    kinds = [kind.get("type", "another value") for kind in either]
+    kinds = [x for kind in either for x in kind.get("enum", [kind.get("type", "another value")])]
     hint = ""
     with suppress(ValueError):
         float(text)

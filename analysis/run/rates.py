@@ -111,7 +111,8 @@ class Machine:
         """Return a machine of the file.
 
         Arguments:
-            name: The machine, or a part of its name that no other one has; '' for the first
+            name: The machine, or a part of its name that no other one has, whatever the case of
+                its letters; '' for the first
                 processor, and for the first GPU unless ``device`` is ``cpu``.
             device: The device of the configuration.
 
@@ -125,7 +126,8 @@ class Machine:
             raise InputError(f"{path} holds no rates of a processor, which every plan needs.")
         if not name:
             return Machine(processors[0], gpus[0] if gpus and device != "cpu" else None)
-        found = [m for m in machines if m == name] or [m for m in machines if name in m]
+        found = [m for m in machines if m == name]
+        found = found or [m for m in machines if name.lower() in m.lower()]
         if len(found) != 1:
             raise InputError(
                 f"Found {len(found)} machines named '{name}' in {path}, expected one of: "

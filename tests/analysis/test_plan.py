@@ -275,7 +275,7 @@ def test_the_rates_that_come_with_the_program_know_every_measured_kind():
 
 def test_the_rates_of_the_card_give_back_what_was_measured_on_it(paper):
     """Small network of 64 px: 104 to 123 ms a step; article: 243 images/s, search 5.4 images/s."""
-    card = Machine.read(name="H200").gpu
+    card = Machine.read(name="h200").gpu
     demo = Sizes(read_config([ROOT / "config" / "demo.yaml"]))
     small, article = demo.of("golgi").networks, Sizes(paper).of("translocation").networks
     training, search = card.gpu_rate("train_gan")[0], card.gpu_rate("super_resolve rls")[0]

@@ -107,6 +107,7 @@ def test_every_overlay_changes_something_at_every_key():
         ({"assays": {"translocation": {"plates": ["P1", "P1"]}}}, "names a plate twice"),
         ({"assays": {"translocation": {"source": "crops", "sheet": "s.csv"}}}, "no key 'crops'"),
         ({"crop_cells": {"on_broken_field": "ignore"}}, "expected one of: skip, stop"),
+        ({"super_resolve": {"batch_size": "most"}}, "the text 'most', expected integer or auto"),
         ({"assays": {"translocation": {"positive_control": "DMSO"}}}, "DMSO as both controls"),
         ({"assays": {"translocation": {"generator": "none"}}}, "generator is none, but 'pulse', "),
         ({"select_cells": {"plates_evaluation": ["P1", "P4"]}},
