@@ -235,6 +235,11 @@ def test_a_second_run_does_nothing(smoke):
     assert smoke.planned() == {}
 
 
+def test_another_way_to_compute_the_same_reruns_nothing(smoke):
+    smoke.overlay("otherwise.yaml", {"cuda_graphs": "off", "compile": "off"})
+    assert smoke.planned(configs=("config/smoke.yaml", "added.yaml", "otherwise.yaml")) == {}
+
+
 FIGURES = {"figure2", "figure3", "figure5", "figure6", "figure7", "figure_scatter"}
 TABLES = {"table1", "table2", "table_features"}
 RESULTS = {*TABLES, *FIGURES, "report", "all"}

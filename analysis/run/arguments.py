@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.run.files import NETWORKS, SWEPT, Files, Wildcards
 from analysis.run.values import Config, assay_factors, method_values, section_values
-from rls.runtime.command import flags
+from rls.runtime.command import VARIABLES, flags
 
 Input = Mapping[str, Any]  # the files of a job, by name: one path or a list
 Flags = Callable[[Wildcards], list[str]]
@@ -26,11 +26,14 @@ class Arguments:
         self.assays = config["assays"]
 
     def section(self, name: str, *keys: str) -> Flags:
-        """Return a function: flags of a section with the assay's own changes, all or some keys."""
+        """Return a function: flags of a section with the assay's own changes, all or some keys.
+
+        Left out are the keys that jobs find in their environment.
+        """
 
         def of_job(wildcards: Wildcards) -> list[str]:
             values = section_values(self.config, name, getattr(wildcards, "assay", ""))
-            return flags({key: values[key] for key in keys or values})
+            return flags({key: values[key] for key in keys or values if key not in VARIABLES})
 
         return of_job
 
@@ -105,6 +108,7 @@ class Arguments:
             **method_values(self.config, "rls"),
             **{name: degrade[name] for name in ("border", "quantise")},
         }
+        values = {name: value for name, value in values.items() if name not in VARIABLES}
         return ["--factors", *map(str, factors), *flags(values)]
 
     def of_figure(self, rule: str) -> Flags:

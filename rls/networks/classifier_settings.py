@@ -10,7 +10,7 @@ from rls.runtime.command import option
 MAY_CHANGE = ("epochs", "patience_epochs", "cuda_graphs", "device", "threads")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Training of the treatment classifier."""
 
@@ -25,6 +25,7 @@ class Settings:
         "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
         "the same.",
         choices=("auto", "off"),
+        default="auto",
     )
     seed: int = option("Seed of the weights, the order and the orientations.")
     device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))

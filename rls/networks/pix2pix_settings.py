@@ -12,7 +12,7 @@ NAME = "train_pix2pix"  # The command, its section, and the key of its random st
 MAY_CHANGE = ("checkpoint_epochs", "cuda_graphs", "device", "threads")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Training of the U-Net; the twins share all settings."""
 
@@ -34,6 +34,7 @@ class Settings:
         "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
         "the same.",
         choices=("auto", "off"),
+        default="auto",
     )
     seed: int = option("Seed of the weights, the order, the turns and the dropout.")
     device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))

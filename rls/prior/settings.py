@@ -11,7 +11,7 @@ FLOWS = ("maf", "realnvp")
 MAY_CHANGE = ("max_epochs", "device", "threads", "cuda_graphs")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The flow and how it is fitted."""
 
@@ -34,6 +34,7 @@ class Settings:
         "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
         "the same.",
         choices=("auto", "off"),
+        default="auto",
     )
     seed: int = option("Seed of the initial weights, the split and the order of the batches.")
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))

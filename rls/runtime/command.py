@@ -28,6 +28,9 @@ S = TypeVar("S", bound="DataclassInstance")
 T = TypeVar("T")
 MISSING = dataclasses.MISSING
 RUN = "RLS_RUN"  # Names one run of Snakemake in the environment of its jobs.
+# Settings that a run of Snakemake puts into the environment of its jobs, since no result depends on
+# them. It remembers the flags of a finished job, and for others it would compute everything anew.
+VARIABLES = {"cuda_graphs": "RLS_CUDA_GRAPHS", "compile": "RLS_COMPILE"}
 
 
 def option(
@@ -59,7 +62,8 @@ class Parser(argparse.ArgumentParser, Generic[S]):
     """An argument parser with one flag per field of ``settings``.
 
     Values come from the section ``section`` of the YAML file given as ``--config``; flags
-    override it. A key that ``settings`` does not have is refused by name.
+    override it. A key that ``settings`` does not have is refused by name. What neither names may
+    stand in the environment (:data:`VARIABLES`).
 
     Arguments:
         doc: The module's docstring, which ``--help`` shows.
@@ -107,7 +111,11 @@ class Parser(argparse.ArgumentParser, Generic[S]):
                 is writing the same output.
         """
         args = self.parse_args(argv)
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {
+            name: os.environ[variable]
+            for name, variable in VARIABLES.items()
+            if name in self.fields and variable in os.environ
+        }
         for name, value in self._section_values(args.config).items():
             if name not in self.fields:
                 known = ", ".join(self.fields)

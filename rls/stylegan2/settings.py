@@ -23,7 +23,7 @@ MAY_CHANGE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Settings of ``train_gan``; section train_gan of the configuration."""
 
@@ -91,11 +91,13 @@ class Settings:
         "auto: on a GPU the phases of a step are recorded once as CUDA graphs and replayed; off. "
         "The result is the same.",
         choices=("auto", "off"),
+        default="auto",
     )
     compile: str = option(
         "auto: in a training of hours on a GPU the networks are compiled by torch, which takes "
         "minutes; off. Results are equal but for rounding.",
         choices=("auto", "off"),
+        default="auto",
     )
     seed: int = option("Seed of weights, order, turns and noise.")
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))

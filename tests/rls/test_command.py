@@ -53,6 +53,24 @@ def test_flags_override_the_configuration(tmp_path):
     assert settings == Settings(9, 5e-5, "maf", False, ("a",), None)
 
 
+def test_what_changes_no_result_may_stand_in_the_environment(monkeypatch, tmp_path):
+    @dataclass(frozen=True)
+    class OnGpu:
+        compile: str = option("How.", choices=("auto", "off"), default="auto")
+
+    def chosen(*argv):
+        return Parser("Test.", OnGpu, "fit").parse(list(argv))[1].compile
+
+    (tmp_path / "c.yaml").write_text("fit: {compile: auto}")
+    assert chosen() == "auto"
+    monkeypatch.setenv("RLS_COMPILE", "off")
+    assert chosen() == "off"
+    assert chosen("--config", str(tmp_path / "c.yaml")) == chosen("--compile", "auto") == "auto"
+    monkeypatch.setenv("RLS_COMPILE", "always")
+    with pytest.raises(InputError, match="fit.compile is 'always', expected one of: auto, off"):
+        chosen()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -16,6 +16,7 @@ from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
 from rls.io.names import RESERVED_METHODS, SOLUTION_KINDS
+from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
 
 
@@ -37,10 +38,11 @@ os.environ.update(
     PYTHONUNBUFFERED="1",
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 )
-# workflow/README.md says how long jobs stop in time and go on. The limit stands in the environment
-# and not in params, since no result depends on it. Jobs inherit the name of the run, and those on a
-# cluster may be requeued.
+# workflow/README.md says how long jobs stop in time and go on. The limit and some settings stand in
+# the environment and not in params, since no result depends on them. Jobs inherit the name of the
+# run, and those on a cluster may be requeued.
 os.environ.setdefault("RLS_RUN", uuid.uuid4().hex)
+os.environ.update({variable: config[key] for key, variable in VARIABLES.items()})
 if config["stop_after_minutes"] is not None:
     os.environ.update(RLS_STOP_AFTER_MINUTES=str(config["stop_after_minutes"]))
 if workflow.remote_exec:

@@ -220,6 +220,26 @@ def test_a_command_reads_the_shared_section_of_its_config_file(tmp_path):
     assert len(GROUPS["quality_flags"]) == 7
 
 
+@pytest.mark.parametrize(
+    ("module", "section"),
+    [
+        ("rls.stylegan2.settings", "train_gan"),
+        ("rls.prior.settings", "fit_flow"),
+        ("rls.networks.classifier_settings", "train_classifier"),
+        ("rls.networks.pix2pix_settings", "train_pix2pix"),
+        ("rls.search.settings", "super_resolve"),
+    ],
+)
+def test_how_a_gpu_computes_need_not_be_said_by_hand(module, section):
+    """As in the README: neither the section nor the flags name cuda_graphs or compile."""
+    given = {"image_size": 64, "seed": 1, "device": "auto", "threads": 4}
+    kind = importlib.import_module(module).Settings
+    given = {name: value for name, value in given.items() if name in section_keys(section)}
+    config = ["--config", str(CONFIG / "config.yaml")]
+    _, settings = Parser(None, kind, section).parse([*config, *flags(given)])
+    assert settings.cuda_graphs == getattr(settings, "compile", "auto") == "auto"
+
+
 def crop_flags():
     """What stands in an assay and in the run."""
     values = section_values(load(), "crop_cells", "translocation")

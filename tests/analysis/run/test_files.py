@@ -73,6 +73,15 @@ def test_a_search_reads_the_networks_that_it_needs():
     assert arguments.search_model(job(), {"model": [], "network": ["n"]}) == ["--network", "n"]
 
 
+def test_what_changes_no_result_is_no_flag_that_snakemake_would_remember():
+    files = made()
+    arguments = Arguments(files.config, files)
+    for section in ("train_gan", "fit_flow", "train_classifier", "train_pix2pix", "super_resolve"):
+        given = arguments.section(section)(job())
+        assert "--seed" in given and not {"--cuda-graphs", "--compile"} & set(given), section
+    assert not {"--cuda-graphs", "--compile"} & set(arguments.trust(job()))
+
+
 def test_the_scale_of_acquired_cells_is_the_one_that_low_resolution_chose(monkeypatch):
     assert made().intensity_scale(job()) == "results/translocation/intensity.json"
     files = acquired(monkeypatch)
