@@ -230,6 +230,21 @@ def flags(values: Mapping[str, object]) -> list[str]:
     return result
 
 
+def advice(error: Exception) -> str:
+    """Return what was wrong and what to do about it, '' for a fault of the program."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and full_disk(error):
+        return f"The disk is full ({error}). Free space and run the same command again."
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be imported here
+        found = str(error).partition("\n")[0]
+        return (
+            f"The memory of the GPU is full ({found}). Set batch_size lower, or that of a search "
+            "to auto, and run the same command again."
+        )
+    return ""
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a command's ``main`` and exit with 0; print ``error: ...`` and exit with 1 on a fault.
 
@@ -238,20 +253,18 @@ def run(main: Callable[[], None]) -> NoReturn:
     locks.active = True
     try:
         main()
-    except (InputError, OSError) as error:
-        if "--traceback" in sys.argv or not (isinstance(error, InputError) or full_disk(error)):
-            raise
-        said = str(error)
-        if not isinstance(error, InputError):
-            said = f"The disk is full ({error}). Free space and run the same command again."
-        sys.stdout.flush()
-        print(f"error: {said}", file=sys.stderr, flush=True)
-        sys.exit(1)
     except Stopped as stop:
         print(f"stopped: {stop}{requeue(stop)}", file=sys.stderr, flush=True)
         sys.exit(STATUS)
     except GraphError as error:
         start_again(f"{error}; the command starts again without graphs, slower", str(error))
+    except (InputError, OSError, RuntimeError) as error:
+        said = advice(error)
+        if "--traceback" in sys.argv or not said:
+            raise
+        sys.stdout.flush()
+        print(f"error: {said}", file=sys.stderr, flush=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     if os.environ.get(RUN):

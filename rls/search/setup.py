@@ -75,8 +75,8 @@ def joint_digest(texts: Iterable[str]) -> str:
 def exact_device(settings: Settings) -> torch.device:
     """Return the device of a search, with full float32 and deterministic convolutions.
 
-    Deterministic convolutions buy that a search gives the same bits again on the same card, so that
-    one that was interrupted ends as if it had never stopped.
+    Deterministic convolutions buy that a search whose generator is not compiled gives the same bits
+    again on the same card, so that one that was interrupted ends as if it had never stopped.
     """
     device = choose_device(settings.device, settings.threads)
     # TF32 would round the inputs of "float32" convolutions and products to 10 bits of mantissa.

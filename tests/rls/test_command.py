@@ -2,8 +2,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
+import torch
 
-from rls.runtime.command import Parser, convert, option
+from rls.runtime.command import Parser, advice, convert, option
 from rls.runtime.errors import InputError
 from tests.flags import as_flags
 
@@ -30,6 +31,13 @@ def parse(*argv):
 
 def test_flags_become_typed_settings():
     assert parse(*FLAGS) == Settings(3, 5e-5, "maf", True, ("DMSO", "TNF-alpha"), None)
+
+
+def test_a_full_gpu_is_a_sentence_and_a_fault_of_the_program_is_none():
+    full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee more")
+    said = advice(full)
+    assert "is full (CUDA out of memory. Tried to allocate 2.00 GiB.). Set batch_size lower" in said
+    assert advice(RuntimeError("shapes differ")) == advice(OSError("no such device")) == ""
 
 
 def test_a_number_may_have_a_word_in_its_place():
