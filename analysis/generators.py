@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--runs", type=Path, default=ROOT / "runs" / "generators", help="folder of the run folders"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="of all together")
+    parser.add_argument(
+        "--cores", type=int, default=os.cpu_count() or 1, help="CPU cores of all together"
+    )
     parser.add_argument(
         "--at-once", type=int, help="trainings at a time; default: all on a GPU, else one"
     )

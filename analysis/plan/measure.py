@@ -43,10 +43,7 @@ from rls.runtime.errors import InputError
 USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
 ON_GPU = re.compile(r"^device: cuda", re.MULTILINE)  # printed by rls.runtime.device
 LEAST_MB = 1e-6
-FASTEST_GFLOP_S = {
-    "cpu": 100.0,
-    "cuda": 1e6,
-}  # the most that a fit may promise
+FASTEST_GFLOP_S = {"cpu": 100.0, "cuda": 1e6}  # the most that a fit may promise
 
 
 @dataclass(frozen=True)

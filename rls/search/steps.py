@@ -56,7 +56,7 @@ class Walk:
 
 
 class Steps:
-    """The steps of one search after the other, each of a batch of the same size.
+    """The steps of searches that follow each other, of batches of one size.
 
     Arguments:
         start, given: Tensors of the shapes of all batches.
