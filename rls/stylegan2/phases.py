@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -127,7 +128,8 @@ class Phases:
     def path_length_phase(self) -> None:
         """Update the generator by the path-length penalty."""
         loss, lengths, penalty, mean = self.path_length_loss()
-        self._update(self.generator_optimizer, loss)
+        with self._tensor_float32():
+            self._update(self.generator_optimizer, loss)
         self.path_mean.copy_(mean)
         self._add(path_steps=1, path_length=lengths.mean(), path_penalty=penalty.mean())
 
@@ -141,7 +143,8 @@ class Phases:
     def r1_phase(self) -> None:
         """Update the discriminator by the R1 penalty."""
         loss, logits, penalty = self.r1_loss()
-        self._update(self.discriminator_optimizer, loss)
+        with self._tensor_float32():
+            self._update(self.discriminator_optimizer, loss)
         self._add_signs(logits)
         self._add(r1_steps=1, r1=penalty)
 
@@ -222,15 +225,22 @@ class Phases:
     def _in_float32(self, network: SynthesisNetwork | Discriminator) -> Iterator[None]:
         """Run ``network`` in float32, because second derivatives in bfloat16 are too coarse.
 
-        Beside bfloat16 a GPU may round the factors of its convolutions to TF32, with 10 bits of
-        mantissa where bfloat16 has 7. The penalties are rare, so float32 costs little on a CPU.
+        The penalties are rare, so float32 costs little on a CPU.
         """
         before, network.precision = network.precision, "float32"
         try:
-            with tensor_float32(self.precision == "bfloat16"):
+            with self._tensor_float32():
                 yield
         finally:
             network.precision = before
+
+    def _tensor_float32(self) -> AbstractContextManager[None]:
+        """Return a context in which a GPU may round the factors of a penalty's convolutions.
+
+        Beside bfloat16, which has 7 bits of mantissa, they may have the 10 bits of TF32. The
+        backward pass of a penalty is most of its work, so it needs the context as the loss does.
+        """
+        return tensor_float32(self.precision == "bfloat16")
 
     def _fake(self, phase: str, synthesis: Synthesis) -> Tensor:
         """Return the generated images of a phase, the rows of this process."""
