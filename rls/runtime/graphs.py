@@ -139,10 +139,20 @@ class Replayed:
     def _recorded(self) -> Function:
         if self.before is not None:
             self.before()
+        cause: list[Exception] = []
+
+        def function() -> None:
+            try:
+                self.function()
+            except Exception as error:
+                cause.append(error)
+                raise
+
         try:
-            replay = self.recorder.record(self.function)
+            replay = self.recorder.record(function)
         except Exception as error:  # whatever it was, torch's allocator is in an unknown state
-            raise GraphError(self.name, first_line(error)) from error
+            # The end of a recording that failed fails, too, and does not say why.
+            raise GraphError(self.name, first_line((cause or [error])[0])) from error
         if self.after is not None:
             self.after()
         return replay

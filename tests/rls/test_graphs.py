@@ -85,6 +85,24 @@ def test_what_cuda_cannot_record_is_refused_by_name(function):
         replayed()
 
 
+class EndFails(RecordedOnCpu):
+    """As on a GPU, the end of a recording in which an operation was refused raises, too."""
+
+    def record(self, function):
+        try:
+            return super().record(function)
+        except RuntimeError:
+            raise RuntimeError("operation failed due to a previous error during capture") from None
+
+
+def test_the_reason_is_the_first_error_of_a_recording():
+    replayed = Replayed("f", lambda: torch.ones(1).item(), EndFails())
+    for _ in range(WARM_UP):
+        replayed()
+    with pytest.raises(GraphError, match="not permitted when stream is capturing: _local_scalar"):
+        replayed()
+
+
 PROGRAM = """
 import os, sys
 from pathlib import Path
