@@ -179,15 +179,3 @@ def test_files_of_the_small_networks_are_under_12_mb(tmp_path, model):
     for name, value in old.items():
         tolerance = 2**-8 if name.endswith("exp_avg_sq") else 0
         torch.testing.assert_close(new[name], value, rtol=tolerance, atol=0, msg=name)
-
-
-def test_moments_come_back_in_the_layout_of_the_weights(cells, tmp_path):
-    """The fused Adam of a CPU reads weights and moments in the order in which they lie."""
-    moved(cells, tmp_path)
-    state, _ = unpack(tmp_path / "m")
-    network = Generator(
-        Architecture(**read_weights(tmp_path / "here/generator.safetensors")[1]["architecture"])
-    )
-    for i, parameter in enumerate(network.parameters()):
-        for moment in ("exp_avg", "exp_avg_sq"):
-            assert state["generator_optimizer"][i][moment].stride() == parameter.stride()

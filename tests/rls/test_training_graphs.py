@@ -19,6 +19,7 @@ from rls.stylegan2 import augment
 from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.augment_draws import Draws, draw
 from rls.stylegan2.augment_warp import warp
+from rls.stylegan2.optimisation import MOMENTS
 from rls.stylegan2.pipelines import PIPELINES
 from rls.stylegan2.step_inputs import AUGMENTED, StepInputs
 from rls.stylegan2.trainer import Trainer
@@ -88,6 +89,22 @@ def test_a_training_that_stops_within_a_block_goes_on_bit_for_bit():
         for _ in range(9):
             trainer.run_step()
         assert_equal(whole, trainer)
+
+
+def test_moments_in_another_memory_layout_are_taken_by_their_place():
+    """As a state comes from a file, or from a machine that stores weights otherwise."""
+    trainer = make_trainer(EAGER)
+    for _ in range(3):
+        trainer.run_step()
+    state = copy.deepcopy(trainer.state())
+    for name in ("generator_optimizer", "discriminator_optimizer"):
+        for own in state[name].values():
+            own |= {key: own[key].contiguous() for key in MOMENTS}
+    other = make_trainer(EAGER)
+    other.load_state(state)
+    for one in (trainer, other):
+        one.run_step()
+    assert_equal(trainer, other)
 
 
 def test_a_recording_is_foreseen_one_step_ahead():
