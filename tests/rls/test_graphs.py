@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -83,6 +84,35 @@ def test_what_cuda_cannot_record_is_refused_by_name(function):
     assert replayed.is_due
     with pytest.raises(GraphError, match="graph of the phase R1 could not be made .*not permitted"):
         replayed()
+
+
+class FakeStream:
+    """A CUDA stream that only notes which streams it waited for."""
+
+    def __init__(self, *_):
+        self.waited = []
+
+    def wait_stream(self, other):
+        self.waited.append(other)
+
+
+@pytest.mark.parametrize("error", [None, GraphError])
+def test_work_on_the_recorders_stream_stands_between_what_comes_before_and_after(
+    monkeypatch, error
+):
+    """Every time it is entered, and a failure leaves the broken stream alone."""
+    outside = FakeStream()
+    monkeypatch.delenv(GRAPHS_OFF, raising=False)
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: outside)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    recorder = Recorder(CUDA)
+    for _ in range(2):
+        with contextlib.suppress(GraphError), recorder.stream():
+            if error:
+                raise error("R1", "a reason")
+    assert recorder._stream.waited == [outside] * 2
+    assert outside.waited == ([] if error else [recorder._stream] * 2)
 
 
 class EndFails(RecordedOnCpu):
