@@ -189,6 +189,7 @@ def train(
     first = trainer.processes.is_first
     rows = resume(trainer, state, settings)
     trainer.compile()
+    state.machine |= trainer.machine()  # whether they are compiled is certain only now
     trainer.processes.wait()  # the checkpoint may be replaced only after all have read it
     total, batch = n_steps(settings), settings.batch_size
     monitor = Monitor(state.folder, resumed_at_kimg=trainer.images_seen / 1000)

@@ -13,6 +13,7 @@ from rls.runtime import device
 from rls.runtime.checkpoint import StateFolder, identity_digest
 from rls.runtime.errors import InputError
 from rls.runtime.siblings import read_identity
+from rls.stylegan2 import trainer
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.networks import Generator
@@ -50,6 +51,18 @@ def test_a_training_goes_on_where_auto_is_another_precision(cells, tmp_path, cap
     assert "train_gan: precision is bfloat16, was float32 at the last" in capsys.readouterr().out
     trained(cells, tmp_path, total_kimg=0.004, precision="float32")
     assert "begins anew: precision is float32, was auto in" in capsys.readouterr().out
+
+
+def test_a_checkpoint_says_whether_the_networks_were_compiled_in_the_end(
+    cells, tmp_path, capsys, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "why_not_compiled", lambda _: "")
+        patch.setattr(trainer, "compile_networks", lambda _: "R1 differs")
+        trained(cells, tmp_path, total_kimg=0.008)
+    assert "networks compiled: no, R1 differs" in capsys.readouterr().out
+    trained(cells, tmp_path, total_kimg=0.012)
+    assert "compiled is" not in capsys.readouterr().out
 
 
 def test_a_training_that_begins_anew_says_what_differs(cells, tmp_path, capsys):
