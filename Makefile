@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-ranges test-cluster lint schema unlock clean
+.PHONY: plan help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-slow test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -38,11 +38,17 @@ bbbc021-demonstration: .venv/installed  ## real cells, classifiers trained on on
 	@cd runs/bbbc021_demonstration && python -m analysis.headline --results results --report results/report.html
 
 test: lint  ## lint, types, unit and workflow tests
-	@python -m pytest -n $(CORES) --dist loadfile --durations=10
+	@python -m pytest -m "not slow" -n $(CORES) --dist loadfile --durations=10
 
-test-ranges: .venv/installed  ## all tests without lint: VERSIONS=oldest or newest of pyproject.toml, before .venv is made
+test-slow: .venv/installed  ## the tests that make test leaves out: networks as torch compiles them (minutes)
+	@python -m pytest -m slow -n $(CORES) --durations=10
+
+test-gpu:  ## the tests that need a GPU, with any Python that has torch and pytest (two minutes)
+	@python -m pytest -m gpu tests/gpu --durations=10
+
+test-ranges: .venv/installed  ## the tests of make test without lint: VERSIONS=oldest or newest of pyproject.toml, before .venv is made
 	@test "$$(cat .venv/versions)" = "$(VERSIONS)" || { echo "error: .venv has the $$(cat .venv/versions) versions. Remove it, or move it away, and run this again." >&2; exit 1; }
-	@python -m pytest -n $(CORES) --dist loadfile --durations=10
+	@python -m pytest -m "not slow" -n $(CORES) --dist loadfile --durations=10
 
 test-cluster: .venv/installed  ## the smoke run and three faults on a real Slurm of three nodes (Debian, root)
 	@python -m tests.cluster.smoke $(IF_POSSIBLE) --faults 3 $(if $(SEED),--seed $(SEED))

@@ -6,7 +6,8 @@ for real and for generated images, and memory as the C library and torch give it
 are timed one by one, alternating between both forms, and added up as in a training: path length
 every 4 steps, R1 every 16. Each form has a process of its own. The ratio of medians, the images per
 second, GFLOP/s beside the best that a bare convolution reached, and the peak memory of each form
-are printed.
+are printed. On a GPU phases are launched one by one, so whole steps are timed as well: ours as a
+training runs them, in CUDA graphs.
 
     python -m benchmarks.training_step                      # 64 px, batch 8, bgc at p 0.5
     python -m benchmarks.training_step --image-size 128 --channel-base 16384 --channel-max 512 \
@@ -35,6 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.augment import textbook_warp
 from rls.io import Intensity, Stack
 from rls.runtime.device import choose_device, choose_precision
+from rls.runtime.graphs import WARM_UP
 from rls.stylegan2 import augment, fir, networks, operators
 from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.cost import memory_gib
@@ -113,7 +115,7 @@ def noise_images(n_channels: int, image_size: int, n: int) -> tuple[Stack, Inten
     side = -(-image_size * 3 // 4) * 2
     images = np.random.default_rng(1).integers(0, 4096, (n, n_channels, side, side))
     names = tuple(f"channel{i}" for i in range(n_channels))
-    table = pd.DataFrame({"image_id": map(str, range(n)), "image_digest": "", "split": "gan"})
+    table = pd.DataFrame({"image_id": list(map(str, range(n))), "image_digest": "", "split": "gan"})
     levels = (0.0,) * n_channels, (4095.0,) * n_channels
     return Stack(images.astype(np.uint16), table, names, 1.0, ""), Intensity(names, *levels)
 
@@ -177,7 +179,8 @@ def make_trainer(args: argparse.Namespace, device: torch.device, precision: Prec
         mbstd_group_size=4, style_mixing_probability=0.9, augmentations=args.augmentations,
         augment_p=args.augment_p, augment_target=0.6, augment_kimg=500, augment_interval=4,
         freeze_discriminator=0, precision=precision, checkpoint_kimg=1.0, tick_kimg=1.0,
-        evaluate_kimg=1.0, evaluate_images=0, cuda_graphs="auto", compile="auto", seed=1,
+        evaluate_kimg=1.0, evaluate_images=0,
+        cuda_graphs="off" if args.only == "textbook" else "auto", compile="auto", seed=1,
         device=device.type, threads=args.threads,
     )  # fmt: skip
     stack, scale = noise_images(args.n_channels, args.image_size, 2 * args.batch_size)
@@ -208,6 +211,28 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], object]]:
     return dict(zip(PHASES, parts, strict=True))
 
 
+def warm_up(trainer: Trainer) -> None:
+    """Run the first step, in which every phase is due, until every phase is recorded."""
+    with trainer.recorder.stream():
+        for _ in range(WARM_UP + 1):
+            trainer.step = 0
+            trainer.run_step()
+        trainer.step = 0
+
+
+def step_seconds(trainer: Trainer) -> float:
+    """Return the mean seconds of the steps between two R1 phases, as a training runs them."""
+    warm_up(trainer)
+    n = trainer.settings.r1_interval
+
+    def steps() -> None:
+        for _ in range(n):
+            trainer.run_step()
+
+    with trainer.recorder.stream():
+        return seconds(steps, trainer.device) / n
+
+
 SHARES = {
     "inputs": 1 / 4,
     "path length": 1 / 4,
@@ -223,12 +248,15 @@ def amortised(values: Mapping[str, float]) -> float:
 def work(args: argparse.Namespace, device: torch.device, precision: Precision) -> None:
     """Answer questions about one form, in a process of its own.
 
-    The answer to "time PHASE" is its seconds, to "gflop PHASE" its arithmetic, and to "memory" the
-    peak in GiB.
+    The answer to "time PHASE" is its seconds, to "gflop PHASE" its arithmetic, to "memory" the peak
+    in GiB, and to "step" the seconds of a whole step.
     """
     plain = args.only == "textbook"
-    with textbook() if plain else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if plain:
+            stack.enter_context(textbook())
         trainer = make_trainer(args, device, "float32" if plain else precision)
+        stack.enter_context(trainer.recorder.stream())
         by_name = phases(trainer)
         for phase in by_name.values():
             phase()
@@ -237,6 +265,8 @@ def work(args: argparse.Namespace, device: torch.device, precision: Precision) -
             what, _, name = line.strip().partition(" ")
             if what == "memory":
                 print(memory_gib(device), flush=True)
+            elif what == "step":
+                print(step_seconds(trainer), flush=True)
             elif what == "gflop":
                 with FlopCounterMode(display=False) as counter:
                     by_name[name]()
@@ -293,6 +323,12 @@ def main() -> None:
             for form, worker in workers.items():
                 times[form].setdefault(name, []).append(worker.ask(f"time {name}"))
     memory = {form: worker.ask("memory") for form, worker in workers.items()}
+    if device.type == "cuda":
+        whole = {form: worker.ask("step") for form, worker in workers.items()}
+        print(
+            f"whole steps: {1e3 * whole['ours']:.2f} ms in CUDA graphs, textbook "
+            f"{1e3 * whole['textbook']:.2f} ms, {args.batch_size / whole['ours']:.1f} images/s"
+        )
     peak = peak_gflops(device, networks.convolution_dtype(precision, torch.ones(1)), 16)
     report(args, times, gflop, memory, peak)
     for worker in workers.values():

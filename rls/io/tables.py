@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rls.io.digests import check_digest, leave_digest, rerun
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 from rls.runtime.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FOOTER_BYTES = 1 << 20  # More than the metadata of any table of ours takes.
 SECOND_FORM = "2:"  # Prefix of a digest of kinds. Older digests cover dtypes and have no prefix.
@@ -33,11 +36,16 @@ def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> No
         written_by: The rule that writes it; a reader that finds a fault names it.
     """
     path = Path(path)
+    if path.suffix == ".parquet":
+        _need_pyarrow(path)
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
             table.to_csv(temporary, index=False)
             leave_digest(path, temporary, written_by)
         elif path.suffix == ".parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
             content = pa.Table.from_pandas(table, preserve_index=False)
             metadata = {
                 **(content.schema.metadata or {}),
@@ -62,6 +70,8 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
         InputError: The file is missing, damaged, or lacks a column.
     """
     path = need_file(path, "table")
+    if path.suffix != ".csv":
+        _need_pyarrow(path)
     try:
         if path.suffix == ".csv":
             written_by = check_digest(path)
@@ -85,12 +95,27 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
     return table
 
 
+def _need_pyarrow(path: Path) -> None:
+    """Raise InputError unless parquet tables can be read and written.
+
+    A machine for training alone may lack pyarrow, and CSVs do not need it. So it is imported where
+    it is used.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise InputError(
+            f"Found no package pyarrow, expected it for the table {path}. Run 'pip install "
+            "pyarrow' and the same command again."
+        )
+
+
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
     """Return (table, rule).
 
     Raises:
         ValueError: The table does not agree with its digest.
     """
+    import pyarrow.parquet as pq
+
     content = pq.read_table(path, page_checksum_verification=True)
     metadata = content.schema.metadata or {}
     # A key with a damaged name must not pass for a missing key.
@@ -127,6 +152,8 @@ def _agrees(table: pd.DataFrame, written_by: str, digest: str) -> bool:
 
 def _digest(table: pd.DataFrame, written_by: str) -> str:
     """Return the digest of a table's rule and of the name, kind and values of every column."""
+    import pyarrow as pa
+
     # It is the same for every dtype, and every version of pandas, that holds the same values.
     digest = hashlib.blake2b(written_by.encode(), digest_size=DIGEST_BYTES)
     content = pa.Table.from_pandas(table, preserve_index=False)
@@ -138,6 +165,8 @@ def _digest(table: pd.DataFrame, written_by: str) -> str:
 
 def _plain(column: pa.ChunkedArray) -> tuple[str, bytes]:
     """Return (kind, values) of a column, whatever its width, encoding and missing values are."""
+    import pyarrow as pa
+
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):

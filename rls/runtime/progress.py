@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
 STEPS_BETWEEN_EVENTS, EVENTS_AHEAD = 10, 2
@@ -31,15 +33,19 @@ class Progress:
         self.bar: tqdm | None = None
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
-            self.bar = tqdm(
-                total=self.total,
-                initial=self.done,
-                desc=self.label,
-                unit=self.unit,
-                dynamic_ncols=True,
-                smoothing=0.1,
-            )
+        # Without a terminal, or without tqdm, lines take the place of the bar.
+        with contextlib.suppress(ImportError):
+            if sys.stderr.isatty():
+                from tqdm import tqdm
+
+                self.bar = tqdm(
+                    total=self.total,
+                    initial=self.done,
+                    desc=self.label,
+                    unit=self.unit,
+                    dynamic_ncols=True,
+                    smoothing=0.1,
+                )
         return self
 
     def advance(self, n: int, note: str = "") -> None:

@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rls.io import atomic_path
-from rls.runtime.errors import InputError
 from rls.stylegan2.grid import write_grid
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ class Monitor:
     def __init__(self, folder: Path, *, resumed_at_kimg: float = 0.0) -> None:
         self.folder, self.grids, self.resumed_at_kimg = folder, folder / "grids", resumed_at_kimg
         self._writer: SummaryWriter | None = None
+        self._opened = False
 
     def tick(self, row: Mapping[str, float]) -> None:
         """Write the finite numbers of a tick to TensorBoard, each under its name.
@@ -49,6 +49,8 @@ class Monitor:
         The step in TensorBoard is the number of images seen, from ``row["kimg"]``.
         """
         writer, step = self._open(), round(row["kimg"] * 1000)
+        if writer is None:
+            return
         for name, value in row.items():
             if name != "kimg" and math.isfinite(value):
                 writer.add_scalar(name, value, step)
@@ -64,6 +66,8 @@ class Monitor:
         writer = self._open()
         path = self.grids / f"kimg-{kimg:010.3f}.png"
         write_grid(path, images, GRID_COLUMNS)
+        if writer is None:
+            return
         few = first_rows(path, TENSORBOARD_ROWS)
         writer.add_image("samples", few, round(kimg * 1000), dataformats="HWC")
         writer.flush()
@@ -98,26 +102,29 @@ class Monitor:
         """Close the file of curves; a later tick opens a new one."""
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
+        self._writer, self._opened = None, False
 
-    def _open(self) -> SummaryWriter:
-        """Return the writer of curves; on first use, remove what lies beyond the checkpoint."""
-        if self._writer is None:
-            for grid in self.grids.glob("kimg-*.png"):
-                if kimg_of(grid) > float(f"{self.resumed_at_kimg:.3f}"):
-                    grid.unlink(missing_ok=True)
-            try:
-                # Imported here, because it takes seconds and few processes draw curves.
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise InputError(
-                    "Found no package tensorboard, expected it beside torch. Run "
-                    "'pip install -r requirements.lock' and the same command again."
-                ) from error
-            # Keep the tick of the checkpoint; from 0 images on, discard the whole earlier attempt.
-            seen = round(self.resumed_at_kimg * 1000)
-            purge = seen + 1 if seen else 0
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge)
+    def _open(self) -> SummaryWriter | None:
+        """Return the writer of curves, None without the package tensorboard.
+
+        On first use, what lies beyond the checkpoint is removed.
+        """
+        if self._opened:
+            return self._writer
+        self._opened = True
+        for grid in self.grids.glob("kimg-*.png"):
+            if kimg_of(grid) > float(f"{self.resumed_at_kimg:.3f}"):
+                grid.unlink(missing_ok=True)
+        try:
+            # Imported here, because it takes seconds and few processes draw curves.
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            print("TensorBoard curves: no, the package tensorboard is not installed", flush=True)
+            return None
+        # Keep the tick of the checkpoint; from 0 images on, discard the whole earlier attempt.
+        seen = round(self.resumed_at_kimg * 1000)
+        purge = seen + 1 if seen else 0
+        self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge)
         return self._writer
 
 

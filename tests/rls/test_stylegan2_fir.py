@@ -233,28 +233,6 @@ def test_the_kernel_compiles_for_a_gpu_with_wide_loads_and_without_spills(
     assert " 0 bytes spill stores, 0 bytes spill loads" in said
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("choice", ["triton", "pooling"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_on_a_gpu_values_and_gradients_are_those_of_the_definition(choice, dtype, monkeypatch):
-    monkeypatch.setattr(fir, "choose_fir", lambda device: choice)
-    bfloat16 = 3e-3 if choice == "triton" else 5e-3  # averages round three times
-    tolerance = 1e-6 if dtype == torch.float32 else bfloat16
-    # The last shape is large enough for tiles of the larger size.
-    for shape in ((1, 3, 9, 7), (2, 48, 16, 17), (3, 512, 33, 33), (64, 64, 64, 64)):
-        for use in USES.values():
-            x = torch.randn(shape, device="cuda").to(dtype).requires_grad_()
-            wide = x.detach().double().requires_grad_()
-            found, expected = fir.low_pass(x, **use), by_definition(wide, **use)
-            g = torch.randn(*found.shape, device="cuda").to(dtype)
-            (by_x,) = torch.autograd.grad(found, x, g)
-            (wanted,) = torch.autograd.grad(expected, wide, g.double())
-            for a, b in ((found, expected), (by_x, wanted)):
-                assert a.dtype == dtype
-                assert (a.double() - b).norm() < tolerance * b.norm()
-
-
 # ---- the choice -------------------------------------------------------------------------------
 
 CHOOSE = """
