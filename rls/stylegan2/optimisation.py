@@ -31,8 +31,8 @@ def lazy_adam(
 def load_adam(optimizer: torch.optim.Adam, state: Mapping[int, Mapping[str, Tensor]]) -> None:
     """Load the state of an Adam, with every moment in the memory layout of its parameter.
 
-    The fused Adam reads parameters and moments in the order of memory: on a CPU it would take the
-    numbers of another layout in the wrong order, without a word.
+    The fused Adam reads both in the order of memory. A GPU refuses moments in another layout, and
+    a CPU takes their numbers in the wrong order without a word.
 
     Arguments:
         state: ``step`` and moments of each parameter by its number, on any device.
