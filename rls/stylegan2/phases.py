@@ -63,6 +63,8 @@ class Phases:
         processes: This process among those of one training.
 
     Attributes:
+        networks: How the phases use both networks, plain or compiled.
+        inputs: What the present step shows and draws.
         real: The real images of the step (n, c, y, x), in [-1, 1].
         path_mean: Running mean () of the path lengths.
         signs: Count and sum of the signs of D(real) since the last change of p.
@@ -154,7 +156,11 @@ class Phases:
         return generator_loss(self.networks.frozen_logits(self._augmented(fake, "generator")))
 
     def path_length_loss(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the weighted path-length penalty; and lengths, penalties and the new mean."""
+        """Return the weighted path-length penalty.
+
+        Returns:
+            The loss (), path lengths (n,), their penalties (n,) and the new running mean ().
+        """
         settings = self.settings
         inputs = self.inputs.fake["path length"]
         with self._in_float32(self.generator.synthesis):
@@ -168,7 +174,7 @@ class Phases:
         return loss, lengths.detach(), penalty.detach(), mean.detach()
 
     def discriminator_loss(self) -> tuple[Tensor, Tensor]:
-        """Return the discriminator's adversarial loss, and D(real).
+        """Return the discriminator's adversarial loss () and D(real) (n, 1).
 
         Generated and real images alternate in one pass where no group of the minibatch standard
         deviation mixes them: image i belongs to group i mod (n / g), so that each group has images
@@ -185,7 +191,7 @@ class Phases:
         return discriminator_loss(fake_logits, real_logits), real_logits
 
     def r1_loss(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weighted R1 penalty; and D(real) and the penalty."""
+        """Return the weighted R1 penalty (), D(real) (n, 1) and the mean penalty ()."""
         settings = self.settings
         assert settings.r1_gamma is not None  # because fill_auto has set it
         with self._in_float32(self.discriminator):
