@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from rls.runtime.graphs import WARM_UP, Recorder
 from rls.stylegan2 import augment
@@ -24,7 +22,7 @@ from rls.stylegan2.pipelines import PIPELINES
 from rls.stylegan2.step_inputs import AUGMENTED, StepInputs
 from rls.stylegan2.trainer import Trainer
 from rls.stylegan2.training_images import TrainingImages
-from tests.rls.recorded_on_cpu import RecordedOnCpu
+from tests.rls.recorded_on_cpu import OneDevice, RecordedOnCpu
 from tests.rls.test_stylegan2_training import CPU, SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS
 
@@ -133,17 +131,6 @@ def test_style_mixing_by_a_mask_has_the_gradients_of_slices():
             for x in (sliced, ws)
         ]
         assert all(torch.equal(a, b) for a, b in zip(*pairs, strict=True))
-
-
-class OneDevice(TorchDispatchMode):
-    """Refuses operators that read tensors of several devices, as a recording on a GPU does."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        devices = {
-            leaf.device.type for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)
-        }
-        assert len(devices) < 2, f"{func} has tensors of {devices}"
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("augmentations", ["none", "bgcfnc"])
