@@ -35,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.augment import textbook_warp
 from rls.io import Intensity, Stack
-from rls.runtime.device import choose_device
+from rls.runtime.device import choose_device, choose_precision
 from rls.runtime.graphs import WARM_UP
 from rls.stylegan2 import augment, fir, networks, operators
 from rls.stylegan2.architecture import architecture_of
@@ -45,7 +45,6 @@ from rls.stylegan2.optimisation import update_average
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
 from rls.stylegan2.training_images import TrainingImages
-from rls.stylegan2.training_loop import set_precision
 
 
 def textbook_modulated_conv2d(
@@ -312,7 +311,7 @@ def main() -> None:
             device = choose_device(args.device, args.threads)
     else:
         device = choose_device(args.device, args.threads)
-    precision = set_precision(args.precision, device)
+    precision = choose_precision(args.precision, device, "training")
     if args.only:
         return work(args, device, precision)
     workers = {form: Worker(form) for form in ("ours", "textbook")}

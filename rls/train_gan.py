@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch.
     from rls.io import read_intensity, read_stack
     from rls.runtime.checkpoint import StateFolder
-    from rls.runtime.device import choose_device, computed_on
+    from rls.runtime.device import choose_device, choose_precision, computed_on
     from rls.runtime.distributed import started
     from rls.stylegan2 import training_loop
     from rls.stylegan2.architecture import architecture_of
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         processes = resources.enter_context(started(device))
         resources.enter_context(training_loop.only_first_prints(processes))
         check_share(settings, processes.count)
-        precision = training_loop.set_precision(settings.precision, device)
+        precision = choose_precision(settings.precision, device, "training")
         stack = read_stack(args.cells, memory_map=True)
         intensity = read_intensity(args.intensity)
         data = TrainingImages(stack, intensity, settings.image_size, settings.seed)

@@ -19,7 +19,7 @@ import yaml
 from rls.io.files import full_disk
 from rls.runtime import locks
 from rls.runtime.errors import GRAPHS_OFF, GraphError, InputError
-from rls.runtime.stopping import STATUS, Stopped, requeue
+from rls.runtime.stopping import STATUS, Stopped, environment_to_start_again, requeue
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -276,15 +276,14 @@ def run(main: Callable[[], None]) -> NoReturn:
 def start_again(sentence: str, reason: str) -> NoReturn:
     """Print ``sentence`` and replace this process by the same command, without CUDA graphs.
 
-    It resumes from its checkpoint. Locks of outputs are given back first, because the new process
-    takes them again.
+    It resumes from its checkpoint and has what is left of a time limit. Locks of outputs are given
+    back first, because the new process takes them again.
     """
     print(f"warning: {sentence}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     locks.release_outputs()
-    os.execve(
-        sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, GRAPHS_OFF: reason}
-    )
+    environment = {**environment_to_start_again(), GRAPHS_OFF: reason}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
 def used() -> str:

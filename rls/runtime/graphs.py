@@ -12,8 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -68,18 +67,25 @@ class Recorder:
         """Return a line that says whether ``what`` runs in CUDA graphs."""
         return f"{what} in CUDA graphs" + (f": no, {self.reason}" if self.reason else "")
 
-    def stream(self) -> AbstractContextManager[object]:
-        """Return a context in which all work of a recorded computation must run.
+    @contextlib.contextmanager
+    def stream(self) -> Iterator[None]:
+        """Open a context in which all work of a recorded computation must run.
 
         A recording is not allowed on the default stream, and parts of autograd remember the stream
-        on which they were made.
+        on which they were made. Work within waits for what was given to the GPU before, and what
+        comes after waits for it.
         """
         if not self.active:
-            return contextlib.nullcontext()
+            yield
+            return
+        outside = torch.cuda.current_stream(self.device)
         if self._stream is None:
             self._stream = torch.cuda.Stream(self.device)
-            self._stream.wait_stream(torch.cuda.current_stream(self.device))
-        return torch.cuda.stream(self._stream)
+        self._stream.wait_stream(outside)
+        with torch.cuda.stream(self._stream):
+            yield
+        # Not after an error: a stream whose recording failed cannot be waited for.
+        outside.wait_stream(self._stream)
 
     def record(self, function: Function) -> Function:
         """Return a function that launches what ``function`` launches; nothing is run now."""
@@ -139,10 +145,20 @@ class Replayed:
     def _recorded(self) -> Function:
         if self.before is not None:
             self.before()
+        cause: list[Exception] = []
+
+        def function() -> None:
+            try:
+                self.function()
+            except Exception as error:
+                cause.append(error)
+                raise
+
         try:
-            replay = self.recorder.record(self.function)
+            replay = self.recorder.record(function)
         except Exception as error:  # whatever it was, torch's allocator is in an unknown state
-            raise GraphError(self.name, first_line(error)) from error
+            # The end of a recording that failed fails, too, and does not say why.
+            raise GraphError(self.name, first_line((cause or [error])[0])) from error
         if self.after is not None:
             self.after()
         return replay

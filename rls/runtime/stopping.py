@@ -34,6 +34,7 @@ RESERVE_SHARE = 0.1  # The reserve's largest share of the time until the limit.
 SLACK = 1.5  # Safety factor over the slowest piece of work so far.
 STARTED = time.monotonic()
 ASK_TIMEOUT_S = 30
+LEAST_MINUTES = 0.01  # A limit that has passed; 0 would be refused.
 
 
 class Stopped(Exception):
@@ -180,6 +181,18 @@ def seconds_left(environment: Mapping[str, str] | None = None) -> tuple[float | 
         if left is not None:
             limits.append((left, f"time limit of Slurm job {job}"))
     return min(limits, default=(None, ""))
+
+
+def environment_to_start_again() -> dict[str, str]:
+    """Return the environment for a process that takes the place of this one.
+
+    It counts the minutes of its limit anew, so it gets those that are left.
+    """
+    environment = dict(os.environ)
+    if text := environment.get(MINUTES, ""):
+        left = float(text) - (time.monotonic() - STARTED) / 60
+        environment[MINUTES] = f"{max(left, LEAST_MINUTES):.3f}"
+    return environment
 
 
 def slurm_seconds_left(job: str, end: str) -> float | None:

@@ -46,6 +46,13 @@ def upload(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def send(values: np.ndarray, target: Tensor) -> None:
+    """Copy ``values`` into ``target``, as :func:`upload` does into a new tensor."""
+    source = torch.from_numpy(values)
+    # The allocator of pinned memory keeps the source until the copy has been made.
+    target.copy_(source.pin_memory() if target.is_cuda else source, non_blocking=True)
+
+
 class Gathered:
     """Results of batches, on their way to the host's memory.
 

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from rls.runtime.transfer import fits
+from rls.runtime.transfer import fits, send
 from rls.stylegan2.training_images import TrainingImages
-
-
-def send(values: np.ndarray, target: Tensor) -> None:
-    """Copy values of the host into ``target`` without waiting for the device."""
-    source = torch.from_numpy(values)
-    # The allocator of pinned memory keeps the source until the copy has been made.
-    target.copy_(source.pin_memory() if target.is_cuda else source, non_blocking=True)
 
 
 class Crops:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from rls.runtime.checkpoint import KEPT
+from rls.runtime.graphs import why_not
 from rls.runtime.progress import format_seconds
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.cost import (
@@ -198,6 +199,8 @@ def describe_time(
         f"{device.type} process: {flops / 1e9:.4g} GFLOP/s",
         f"from {basis(settings, timing)}; evaluations and checkpoints not counted",
     ]
+    if not why_not(device, settings.cuda_graphs, 1):
+        lines.append("the training replays CUDA graphs, and so loses less time between its kernels")
     if device.type == "cpu" and timing.cpu_share < BUSY:
         lines.append(
             f"this process had {timing.cpu_share:.0%} of its threads' time: other programs slow "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 ADAM_BETAS = (0.0, 0.99)  # StyleGAN2, appendix B
 ADAM_EPSILON = 1e-8
+MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names of the moments
 
 
 def lazy_adam(
@@ -25,6 +26,22 @@ def lazy_adam(
     share = 1.0 if interval is None else interval / (interval + 1)
     betas = (ADAM_BETAS[0] ** share, ADAM_BETAS[1] ** share)
     return torch.optim.Adam(parameters, learning_rate * share, betas, ADAM_EPSILON, fused=True)
+
+
+def load_adam(optimizer: torch.optim.Adam, state: Mapping[int, Mapping[str, Tensor]]) -> None:
+    """Load the state of an Adam, with every moment in the memory layout of its parameter.
+
+    The fused Adam reads both in the order of memory. A GPU refuses moments in another layout, and
+    a CPU takes their numbers in the wrong order without a word.
+
+    Arguments:
+        state: ``step`` and moments of each parameter by its number, on any device.
+    """
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, own in optimizer.state.items():
+        for name in MOMENTS:
+            own[name] = torch.empty_like(parameter).copy_(own[name])
 
 
 def ema_decay(

@@ -26,11 +26,11 @@ from rls.runtime.checkpoint import (
 )
 from rls.runtime.errors import InputError
 from rls.runtime.siblings import named, read_identity
-from rls.stylegan2.operators import MEMORY_FORMAT
+from rls.stylegan2.optimisation import MOMENTS
 from rls.stylegan2.training_identity import unlike
 
 KIND = "training_state"
-LEFT_OUT, ROUNDED = "exp_avg", "exp_avg_sq"  # the names of Adam's moments
+LEFT_OUT, ROUNDED = MOMENTS
 FILE_BYTES = 12_000_000  # A file stays under this, as long as each tensor does.
 SPARE_BYTES = 300_000  # for the names of tensors and what write_weights adds to a header
 
@@ -151,8 +151,6 @@ def unflatten(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> dict[
             inner = inner.setdefault(int(step) if step.isdecimal() else step, {})
         if key == ROUNDED:
             value = value.float()
-            if value.ndim == 4:  # The fused Adam misreads moments in another layout than weights.
-                value = value.contiguous(memory_format=MEMORY_FORMAT)
             inner[LEFT_OUT] = torch.zeros_like(value)
         inner[key] = value
     return state

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -62,6 +63,8 @@ class Phases:
         processes: This process among those of one training.
 
     Attributes:
+        networks: How the phases use both networks, plain or compiled.
+        inputs: What the present step shows and draws.
         real: The real images of the step (n, c, y, x), in [-1, 1].
         path_mean: Running mean () of the path lengths.
         signs: Count and sum of the signs of D(real) since the last change of p.
@@ -127,7 +130,8 @@ class Phases:
     def path_length_phase(self) -> None:
         """Update the generator by the path-length penalty."""
         loss, lengths, penalty, mean = self.path_length_loss()
-        self._update(self.generator_optimizer, loss)
+        with self._tensor_float32():
+            self._update(self.generator_optimizer, loss)
         self.path_mean.copy_(mean)
         self._add(path_steps=1, path_length=lengths.mean(), path_penalty=penalty.mean())
 
@@ -141,7 +145,8 @@ class Phases:
     def r1_phase(self) -> None:
         """Update the discriminator by the R1 penalty."""
         loss, logits, penalty = self.r1_loss()
-        self._update(self.discriminator_optimizer, loss)
+        with self._tensor_float32():
+            self._update(self.discriminator_optimizer, loss)
         self._add_signs(logits)
         self._add(r1_steps=1, r1=penalty)
 
@@ -151,7 +156,11 @@ class Phases:
         return generator_loss(self.networks.frozen_logits(self._augmented(fake, "generator")))
 
     def path_length_loss(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the weighted path-length penalty; and lengths, penalties and the new mean."""
+        """Return the weighted path-length penalty.
+
+        Returns:
+            The loss (), path lengths (n,), their penalties (n,) and the new running mean ().
+        """
         settings = self.settings
         inputs = self.inputs.fake["path length"]
         with self._in_float32(self.generator.synthesis):
@@ -165,7 +174,7 @@ class Phases:
         return loss, lengths.detach(), penalty.detach(), mean.detach()
 
     def discriminator_loss(self) -> tuple[Tensor, Tensor]:
-        """Return the discriminator's adversarial loss, and D(real).
+        """Return the discriminator's adversarial loss () and D(real) (n, 1).
 
         Generated and real images alternate in one pass where no group of the minibatch standard
         deviation mixes them: image i belongs to group i mod (n / g), so that each group has images
@@ -182,7 +191,7 @@ class Phases:
         return discriminator_loss(fake_logits, real_logits), real_logits
 
     def r1_loss(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weighted R1 penalty; and D(real) and the penalty."""
+        """Return the weighted R1 penalty (), D(real) (n, 1) and the mean penalty ()."""
         settings = self.settings
         assert settings.r1_gamma is not None  # because fill_auto has set it
         with self._in_float32(self.discriminator):
@@ -222,15 +231,22 @@ class Phases:
     def _in_float32(self, network: SynthesisNetwork | Discriminator) -> Iterator[None]:
         """Run ``network`` in float32, because second derivatives in bfloat16 are too coarse.
 
-        Beside bfloat16 a GPU may round the factors of its convolutions to TF32, with 10 bits of
-        mantissa where bfloat16 has 7. The penalties are rare, so float32 costs little on a CPU.
+        The penalties are rare, so float32 costs little on a CPU.
         """
         before, network.precision = network.precision, "float32"
         try:
-            with tensor_float32(self.precision == "bfloat16"):
+            with self._tensor_float32():
                 yield
         finally:
             network.precision = before
+
+    def _tensor_float32(self) -> AbstractContextManager[None]:
+        """Return a context in which a GPU may round the factors of a penalty's convolutions.
+
+        Beside bfloat16, which has 7 bits of mantissa, they may have the 10 bits of TF32. The
+        backward pass of a penalty is most of its work, so it needs the context as the loss does.
+        """
+        return tensor_float32(self.precision == "bfloat16")
 
     def _fake(self, phase: str, synthesis: Synthesis) -> Tensor:
         """Return the generated images of a phase, the rows of this process."""

@@ -70,7 +70,9 @@ class Settings:
         "Adaptive p: p rises while the mean sign of D(real) is above this value."
     )
     augment_kimg: float = option("Adaptive p: thousands of images in which it can rise by 1.")
-    augment_interval: int = option("Adaptive p: steps between its changes.")
+    augment_interval: int = option(
+        "Adaptive p: steps between its changes. Random augmentations are drawn for as many steps."
+    )
     freeze_discriminator: int = option(
         "Freeze-D: number of layers, counted from the image, that keep the weights of init_from; "
         "0 for none."

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from rls.runtime.distributed import Processes
 from rls.runtime.streams import stream, stream_seed, torch_stream
+from rls.runtime.transfer import send
 from rls.stylegan2.augment_draws import Draws, draw
-from rls.stylegan2.crops import Crops, send
+from rls.stylegan2.crops import Crops
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.pipelines import PIPELINES
 from rls.stylegan2.settings import Settings

@@ -24,7 +24,7 @@ from rls.runtime.graphs import Recorder, Replayed
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.compiling import compile_networks, why_not_compiled
 from rls.stylegan2.networks import Precision
-from rls.stylegan2.optimisation import ema_decay, update_average
+from rls.stylegan2.optimisation import ema_decay, load_adam, update_average
 from rls.stylegan2.phases import ALONE, STATISTICS, Phases
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.training_images import TrainingImages
@@ -240,8 +240,6 @@ class Trainer(Phases):
         for name in ("generator", "discriminator", "average"):
             getattr(self, name).load_state_dict(state[name])
         for name in ("generator_optimizer", "discriminator_optimizer"):
-            optimizer = getattr(self, name)
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": state[name], "param_groups": groups})
+            load_adam(getattr(self, name), state[name])
         self.inputs.forget()
         self._replayed.clear()  # the optimisers' tensors are new

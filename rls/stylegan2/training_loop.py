@@ -17,7 +17,6 @@ from torch import Tensor
 
 from rls.io import write_table
 from rls.runtime.checkpoint import StateFolder
-from rls.runtime.device import choose_precision
 from rls.runtime.distributed import Processes
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
@@ -29,7 +28,7 @@ from rls.stylegan2.generator_io import write_generator, write_training_weights
 from rls.stylegan2.grid import write_grid
 from rls.stylegan2.held_out import HeldOut
 from rls.stylegan2.monitor import GRID_COLUMNS, Monitor
-from rls.stylegan2.networks import Generator, Precision
+from rls.stylegan2.networks import Generator
 from rls.stylegan2.settings import Settings
 from rls.stylegan2.trainer import Trainer
 
@@ -46,16 +45,6 @@ FIGURES = (
 STOP_STEPS = 16  # interval in steps at which several processes agree on whether to stop
 # A recording that fails costs the steps since the last checkpoint. Save first if they are as many.
 KEEP_STEPS = 100
-
-
-def set_precision(setting: str, device: torch.device) -> Precision:
-    """Return the precision of the convolutions that a setting names, and print it.
-
-    "auto" is bfloat16 where the device is fast at it. Convolutions of a GPU in float32 keep all
-    digits, except in the penalties beside bfloat16 (see ``Phases``).
-    """
-    torch.backends.cudnn.allow_tf32 = False
-    return choose_precision(setting, device, "training")
 
 
 @contextlib.contextmanager
@@ -200,6 +189,7 @@ def train(
     first = trainer.processes.is_first
     rows = resume(trainer, state, settings)
     trainer.compile()
+    state.machine |= trainer.machine()  # whether they are compiled is certain only now
     trainer.processes.wait()  # the checkpoint may be replaced only after all have read it
     total, batch = n_steps(settings), settings.batch_size
     monitor = Monitor(state.folder, resumed_at_kimg=trainer.images_seen / 1000)

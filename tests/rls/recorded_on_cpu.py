@@ -117,3 +117,24 @@ class RecordedOnCpu(Recorder):
                     step()
 
         return replay
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operators whose tensors lie on two devices: on a GPU they copy from the host.
+
+    A function is tried on the meta device, once without this mode, so that it makes its constants.
+
+    Attributes:
+        count: Operators that made something.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        devices = {x.device.type for x in tensors((args, kwargs, result))}
+        assert len(devices) < 2, f"{func} has tensors on {devices}"
+        self.count += bool(tensors(result)) and not func.is_view
+        return result

@@ -102,12 +102,14 @@ def test_compiled_networks_pass_the_check_and_wrong_ones_do_not():
 
 
 @pytest.mark.slow
-def test_a_compiled_training_follows_the_plain_one():
+def test_a_compiled_training_follows_the_plain_one_and_is_never_compiled_again():
+    """A recording cannot compile."""
     plain, compiled = filled(), filled()
     assert compiling.compile_networks(compiled, "aot_eager") == ""
-    for _ in range(4):
-        plain.run_step()
-        compiled.run_step()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(4):
+            plain.run_step()
+            compiled.run_step()
     a, b = plain.statistics(), compiled.statistics()
     for name, value in a.items():
         assert b[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name

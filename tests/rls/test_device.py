@@ -5,16 +5,24 @@ import pytest
 import torch
 
 from rls.device import main
-from rls.runtime.device import choose_device, tensor_float32
+from rls.runtime.device import choose_device, choose_precision, has_fast_bfloat16, tensor_float32
 from rls.runtime.errors import InputError
 
 
 def test_the_choice_is_printed_and_sets_the_threads(capsys):
     before = torch.get_num_threads()
     assert choose_device("cpu", 1).type == "cpu"
-    assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 1 and not torch.backends.cudnn.allow_tf32
     assert "device: cpu (1 threads)" in capsys.readouterr().out
     torch.set_num_threads(before)
+
+
+def test_precision_auto_follows_the_device(capsys):
+    cpu = torch.device("cpu")
+    assert choose_precision("bfloat16", cpu, "training") == "bfloat16"
+    chosen = choose_precision("auto", cpu, "training")
+    assert (chosen == "bfloat16") == has_fast_bfloat16(cpu)
+    assert f"precision of the training: {chosen}" in capsys.readouterr().out
 
 
 def test_cuda_without_a_device_fails_in_a_sentence(monkeypatch):

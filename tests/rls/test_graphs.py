@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -82,6 +83,53 @@ def test_what_cuda_cannot_record_is_refused_by_name(function):
         replayed()
     assert replayed.is_due
     with pytest.raises(GraphError, match="graph of the phase R1 could not be made .*not permitted"):
+        replayed()
+
+
+class FakeStream:
+    """A CUDA stream that only notes which streams it waited for."""
+
+    def __init__(self, *_):
+        self.waited = []
+
+    def wait_stream(self, other):
+        self.waited.append(other)
+
+
+@pytest.mark.parametrize("error", [None, GraphError])
+def test_work_on_the_recorders_stream_stands_between_what_comes_before_and_after(
+    monkeypatch, error
+):
+    """Every time it is entered, and a failure leaves the broken stream alone."""
+    outside = FakeStream()
+    monkeypatch.delenv(GRAPHS_OFF, raising=False)
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: outside)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    recorder = Recorder(CUDA)
+    for _ in range(2):
+        with contextlib.suppress(GraphError), recorder.stream():
+            if error:
+                raise error("R1", "a reason")
+    assert recorder._stream.waited == [outside] * 2
+    assert outside.waited == ([] if error else [recorder._stream] * 2)
+
+
+class EndFails(RecordedOnCpu):
+    """As on a GPU, the end of a recording in which an operation was refused raises, too."""
+
+    def record(self, function):
+        try:
+            return super().record(function)
+        except RuntimeError:
+            raise RuntimeError("operation failed due to a previous error during capture") from None
+
+
+def test_the_reason_is_the_first_error_of_a_recording():
+    replayed = Replayed("f", lambda: torch.ones(1).item(), EndFails())
+    for _ in range(WARM_UP):
+        replayed()
+    with pytest.raises(GraphError, match="not permitted when stream is capturing: _local_scalar"):
         replayed()
 
 

@@ -2,7 +2,7 @@
 
 Each loop runs a few batches and then many, with the same number of looks. Three loops do look now
 and then: a fit of the flow every 100 steps and Pix2Pix every 50, for losses that are not finite,
-and the determinants of Jacobians once a style.
+and the determinants of Jacobians once a style. Nor does a recorded step copy from the host.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,8 +35,9 @@ from rls.stylegan2.settings import JacobianSettings, SampleSettings
 from rls.stylegan2.training_images import TrainingImages
 from tests.rls import test_fit_flow, test_train_classifier, test_train_pix2pix
 from tests.rls.looks import counted
-from tests.rls.recorded_on_cpu import RecordedOnCpu
+from tests.rls.recorded_on_cpu import OneDevice, RecordedOnCpu
 from tests.rls.search_stand_ins import tiny_generator
+from tests.rls.test_search_steps import on_meta
 
 CPU = torch.device("cpu")
 FEW, MANY = 3, 9  # batches
@@ -49,11 +51,15 @@ def bar(n: int) -> Progress:
     return Progress(n, "looks", "img")
 
 
-def epoch_of_flow(n: int) -> Callable[[], object]:
+def training_of_flow(n: int) -> tuple[fitting.Fit, fitting.Steps]:
     settings = replace(test_fit_flow.SMALL, batch_size=20)
     train = test_fit_flow.correlated_gaussian(20 * n)[0]
     fit = fitting.start_fit(train, settings)
-    steps = fitting.Steps(fit, train, settings, RecordedOnCpu())
+    return fit, fitting.Steps(fit, train, settings, RecordedOnCpu())
+
+
+def epoch_of_flow(n: int) -> Callable[[], object]:
+    fit, steps = training_of_flow(n)
     return lambda: fitting.run_epoch(fit, steps, Watch("looks"))
 
 
@@ -88,11 +94,15 @@ def judging_of_classifier(n: int) -> Callable[[], object]:
     return lambda: classifier.evaluate(state.net, steps.cells, 8)
 
 
-def epoch_of_pix2pix(n: int) -> Callable[[], object]:
+def training_of_pix2pix(n: int) -> tuple[pix2pix.Training, pix2pix.Steps]:
     settings = replace(test_train_pix2pix.SETTINGS, batch_size=2)
     data, pairing = pix2pix_data("gan", 2 * n)
     state = pix2pix.start(2, 1.0, settings, CPU)
-    steps = pix2pix.Steps(state, data, pairing, settings, RecordedOnCpu())
+    return state, pix2pix.Steps(state, data, pairing, settings, RecordedOnCpu())
+
+
+def epoch_of_pix2pix(n: int) -> Callable[[], object]:
+    state, steps = training_of_pix2pix(n)
     return lambda: pix2pix.train_epoch(state, steps, bar(2 * n), Watch("looks"))
 
 
@@ -187,6 +197,31 @@ def test_losses_are_looked_at_now_and_then(
     with counted() as looks:
         loop()
     assert MANY // 2 <= looks["__bool__"] <= MANY // 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("training", "networks"),
+    [
+        (training_of_flow, {"optimiser": "flow"}),
+        (lambda n: training_of_classifier(n, True), {"optimiser": "net"}),
+        (training_of_pix2pix, {"optimiser": "unet", "patch_optimiser": "patch"}),
+    ],
+)
+def test_a_recorded_step_copies_nothing_from_the_host(
+    training: Callable[[int], tuple[Any, Any]], networks: dict[str, str]
+) -> None:
+    state, steps = training(FEW)
+    for part in (state, steps):
+        for name, value in vars(part).items():
+            if isinstance(value, torch.Tensor | torch.nn.Module | dict):
+                setattr(part, name, on_meta(value))
+    for optimiser, network in networks.items():  # another Adam needs numbers
+        weights = getattr(state, network).train().parameters()
+        setattr(state, optimiser, torch.optim.SGD(weights, 0.0))
+    steps._step()  # makes constants
+    with OneDevice() as mode:
+        steps._step()
+    assert mode.count > 20
 
 
 @pytest.mark.parametrize(

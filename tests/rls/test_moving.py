@@ -13,6 +13,7 @@ from rls.runtime import device
 from rls.runtime.checkpoint import StateFolder, identity_digest
 from rls.runtime.errors import InputError
 from rls.runtime.siblings import read_identity
+from rls.stylegan2 import trainer
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.networks import Generator
@@ -50,6 +51,18 @@ def test_a_training_goes_on_where_auto_is_another_precision(cells, tmp_path, cap
     assert "train_gan: precision is bfloat16, was float32 at the last" in capsys.readouterr().out
     trained(cells, tmp_path, total_kimg=0.004, precision="float32")
     assert "begins anew: precision is float32, was auto in" in capsys.readouterr().out
+
+
+def test_a_checkpoint_says_whether_the_networks_were_compiled_in_the_end(
+    cells, tmp_path, capsys, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "why_not_compiled", lambda _: "")
+        patch.setattr(trainer, "compile_networks", lambda _: "R1 differs")
+        trained(cells, tmp_path, total_kimg=0.008)
+    assert "networks compiled: no, R1 differs" in capsys.readouterr().out
+    trained(cells, tmp_path, total_kimg=0.012)
+    assert "compiled is" not in capsys.readouterr().out
 
 
 def test_a_training_that_begins_anew_says_what_differs(cells, tmp_path, capsys):
@@ -179,15 +192,3 @@ def test_files_of_the_small_networks_are_under_12_mb(tmp_path, model):
     for name, value in old.items():
         tolerance = 2**-8 if name.endswith("exp_avg_sq") else 0
         torch.testing.assert_close(new[name], value, rtol=tolerance, atol=0, msg=name)
-
-
-def test_moments_come_back_in_the_layout_of_the_weights(cells, tmp_path):
-    """The fused Adam of a CPU reads weights and moments in the order in which they lie."""
-    moved(cells, tmp_path)
-    state, _ = unpack(tmp_path / "m")
-    network = Generator(
-        Architecture(**read_weights(tmp_path / "here/generator.safetensors")[1]["architecture"])
-    )
-    for i, parameter in enumerate(network.parameters()):
-        for moment in ("exp_avg", "exp_avg_sq"):
-            assert state["generator_optimizer"][i][moment].stride() == parameter.stride()

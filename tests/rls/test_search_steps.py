@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from rls.io.names import NON_FINITE, OK, RESTARTED, SOLUTION_KINDS
 from rls.runtime.device import tensor_float32
@@ -28,7 +27,7 @@ from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need
 from rls.search.schedule import SCHEDULES
 from rls.search.steps import Given, Losses, Searches, Steps
-from tests.rls.recorded_on_cpu import RecordedOnCpu, tensors
+from tests.rls.recorded_on_cpu import OneDevice, RecordedOnCpu
 from tests.rls.search_stand_ins import (
     Mark,
     make_problem,
@@ -267,21 +266,6 @@ def test_steps_that_are_dropped_leave_no_memory_behind(tiny: Problem) -> None:
 
 
 # ---- what a GPU would refuse -------------------------------------------------------------------
-
-
-class OneDevice(TorchDispatchMode):
-    """Refuses operators whose tensors lie on two devices: on a GPU they copy from the host."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        devices = {x.device.type for x in tensors((args, kwargs, result))}
-        assert len(devices) < 2, f"{func} has tensors on {devices}"
-        self.count += bool(tensors(result)) and not func.is_view
-        return result
 
 
 class Caught(Exception):

@@ -72,6 +72,18 @@ def test_a_limit_that_is_none_is_refused(text):
         seconds_left({stopping.MINUTES: text})
 
 
+def test_a_process_in_the_place_of_another_has_the_minutes_that_are_left(monkeypatch):
+    monkeypatch.setattr(stopping, "STARTED", time.monotonic() - 120)
+    monkeypatch.delenv(stopping.MINUTES, raising=False)
+    assert stopping.environment_to_start_again() == dict(os.environ)
+    for given, left in (("10", 8 * 60), ("1", 0.6)):
+        monkeypatch.setenv(stopping.MINUTES, given)
+        environment = stopping.environment_to_start_again()
+        monkeypatch.setattr(stopping, "STARTED", time.monotonic())
+        assert seconds_left(environment)[0] == pytest.approx(left, abs=0.1)
+        monkeypatch.setattr(stopping, "STARTED", time.monotonic() - 120)
+
+
 def test_older_slurm_is_asked_what_time_is_left(tmp_path, monkeypatch, capsys):
     of_slurm(tmp_path, monkeypatch, squeue='[ "$3" = 7 ] && echo 1:10')
     assert seconds_left({"SLURM_JOB_ID": "7"}) == (70.0, "time limit of Slurm job 7")

@@ -12,8 +12,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.training_step import textbook
+from rls.runtime.device import tensor_float32
 from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import Architecture, architecture_of
 from rls.stylegan2.losses import path_length_penalty, path_lengths
@@ -219,3 +221,29 @@ def test_one_step_is_finite_and_its_length_near_what_the_textbook_measures():
         plain = path_lengths(generator.synthesis(ws), ws, noise, create_graph=False)
     torch.testing.assert_close(ours, plain)
     assert math.isfinite(ours.sum().item())
+
+
+class Roundings(TorchDispatchMode):
+    """Notes for every convolution in float32 whether a GPU could round its factors to TF32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[bool, int] = {False: 0, True: 0}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "convolution" in func.__name__ and args[0].dtype == torch.float32:
+            self.found[torch.backends.cudnn.allow_tf32] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_penalties_beside_bfloat16_may_round_to_tf32_from_the_loss_to_the_last_gradient(precision):
+    data = TrainingImages(make_stack(n=12, side=24), SCALE, 16, seed=3)
+    trainer = Trainer(PLAIN, architecture_of(PLAIN, 2), data, CPU, precision)
+    trainer.fill_inputs()
+    trainer.image_phase()
+    for phase in ("generator", "path_length", "discriminator", "r1"):
+        with tensor_float32(False), Roundings() as seen:  # as choose_device leaves it
+            getattr(trainer, f"{phase}_phase")()
+        rounds = precision == "bfloat16" and phase in ("path_length", "r1")
+        assert seen.found[rounds] > 0 and seen.found[not rounds] == 0, phase

@@ -24,7 +24,6 @@ from rls.runtime import stopping
 from rls.runtime.errors import InputError
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.settings import Settings, fill_auto
-from rls.stylegan2.training_loop import set_precision
 from tests.flags import as_flags
 
 SETTINGS = Settings(
@@ -259,12 +258,6 @@ def test_a_generator_of_other_sizes_or_channels_is_refused(finished):
 def test_impossible_settings_are_refused(change, words):
     with pytest.raises(InputError, match=words):
         dataclasses.replace(SETTINGS, **change)
-
-
-def test_precision_auto_follows_the_device(capsys):
-    assert set_precision("bfloat16", torch.device("cpu")) == "bfloat16"
-    chosen = set_precision("auto", torch.device("cpu"))
-    assert f"precision of the training: {chosen}" in capsys.readouterr().out
 
 
 def test_bfloat16_trains(cells, tmp_path):

@@ -11,19 +11,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from rls.runtime.graphs import WARM_UP, Recorder
 from rls.stylegan2 import augment
 from rls.stylegan2.architecture import architecture_of
 from rls.stylegan2.augment_draws import Draws, draw
 from rls.stylegan2.augment_warp import warp
+from rls.stylegan2.optimisation import MOMENTS
 from rls.stylegan2.pipelines import PIPELINES
 from rls.stylegan2.step_inputs import AUGMENTED, StepInputs
 from rls.stylegan2.trainer import Trainer
 from rls.stylegan2.training_images import TrainingImages
-from tests.rls.recorded_on_cpu import RecordedOnCpu
+from tests.rls.recorded_on_cpu import OneDevice, RecordedOnCpu
 from tests.rls.test_stylegan2_training import CPU, SCALE, make_stack
 from tests.rls.test_train_gan import SETTINGS
 
@@ -90,6 +89,22 @@ def test_a_training_that_stops_within_a_block_goes_on_bit_for_bit():
         assert_equal(whole, trainer)
 
 
+def test_moments_in_another_memory_layout_are_taken_by_their_place():
+    """As a state comes from a file, or from a machine that stores weights otherwise."""
+    trainer = make_trainer(EAGER)
+    for _ in range(3):
+        trainer.run_step()
+    state = copy.deepcopy(trainer.state())
+    for name in ("generator_optimizer", "discriminator_optimizer"):
+        for own in state[name].values():
+            own |= {key: own[key].contiguous() for key in MOMENTS}
+    other = make_trainer(EAGER)
+    other.load_state(state)
+    for one in (trainer, other):
+        one.run_step()
+    assert_equal(trainer, other)
+
+
 def test_a_recording_is_foreseen_one_step_ahead():
     trainer = make_trainer(RecordedOnCpu(), augmentations="none")
     foreseen = []
@@ -116,17 +131,6 @@ def test_style_mixing_by_a_mask_has_the_gradients_of_slices():
             for x in (sliced, ws)
         ]
         assert all(torch.equal(a, b) for a, b in zip(*pairs, strict=True))
-
-
-class OneDevice(TorchDispatchMode):
-    """Refuses operators that read tensors of several devices, as a recording on a GPU does."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        devices = {
-            leaf.device.type for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)
-        }
-        assert len(devices) < 2, f"{func} has tensors of {devices}"
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("augmentations", ["none", "bgcfnc"])
