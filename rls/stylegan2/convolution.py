@@ -119,6 +119,9 @@ class _Adjoint(torch.autograd.Function):
         kernels = zip(g.shape[2:], shape.kernel, strict=True)
         least = [(n - 1) * stride - 2 * padding + k for n, k in kernels]
         missing = [n - m for n, m in zip(shape.size, least, strict=True)]
+        slow = g.dtype == torch.bfloat16 and g.device.type == "cpu" and stride > 1
+        if slow and shape.groups == len(w) and padding < min(shape.kernel):
+            return _filter_adjoint(g, w, shape)
         return F.conv_transpose2d(g, w, None, stride, padding, missing, shape.groups)
 
     @staticmethod
@@ -168,6 +171,27 @@ class _WeightGradient(torch.autograd.Function):
             _Convolution.apply(x, w, None, ctx.shape) if needs_g else None,
             None,
         )
+
+
+def _filter_adjoint(g: Tensor, w: Tensor, shape: _Shape) -> Tensor:
+    """Return the transposed convolution of each channel, as a convolution of g between zeros.
+
+    In bfloat16 on a CPU torch's own takes about ten times as long; the results are the same bits.
+
+    Arguments:
+        g: (n, c, y', x').
+        w: (c, 1, k, k).
+    """
+    n, c = g.shape[:2]
+    size = [m + k - 1 for m, k in zip(shape.size, shape.kernel, strict=True)]
+    wide = g.new_zeros((n, *size, c)).permute(0, 3, 1, 2)
+    firsts = [k - 1 - shape.padding for k in shape.kernel]
+    rows, columns = (
+        slice(first, first + (m - 1) * shape.stride + 1, shape.stride)
+        for first, m in zip(firsts, g.shape[2:], strict=True)
+    )
+    wide[:, :, rows, columns] = g
+    return F.conv2d(wide, w.flip(2, 3), groups=shape.groups)
 
 
 def _weight_gradient_by_products(x: Tensor, g: Tensor, shape: _Shape) -> Tensor:

@@ -115,3 +115,22 @@ def test_second_derivatives_are_whole_where_the_first_was_by_images_alone():
     assert found[0].abs().max() > 0
     with only_image_gradients():
         assert torch.autograd.grad(convolve(x, w).sum(), w, allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize(("side", "padding"), [(16, 1), (15, 1), (17, 2), (12, 0)])
+def test_adjoints_of_filters_in_bfloat16_have_torchs_bits(side, padding):
+    """At stride 2 they are computed as convolutions between zeros."""
+    torch.manual_seed(1)
+    x = torch.randn(2, 5, side, side + 1).bfloat16().requires_grad_()
+    w = torch.randn(1, 1, 4, 4).bfloat16().expand(5, 1, 4, 4)
+    options = {"stride": 2, "padding": padding, "groups": 5}
+    plain = F.conv2d(x, w, **options)
+    g = torch.randn_like(plain)
+    (expected,) = torch.autograd.grad(plain, x, g)
+    missing = [
+        n - (m - 1) * 2 + 2 * padding - 4 for n, m in zip(x.shape[2:], g.shape[2:], strict=True)
+    ]
+    transposed = F.conv_transpose2d(g, w, None, 2, padding, missing, 5)
+    (found,) = torch.autograd.grad(convolve(x, w, **options), x, g)
+    assert torch.equal(found, transposed)
+    torch.testing.assert_close(found, expected)
