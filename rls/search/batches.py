@@ -81,7 +81,7 @@ def solve(
     n_steps = (n - n_done) * getattr(settings, "steps", 0)
     stream = problem.searches.recorder.stream
     with stream():  # before the watch, which would take the compilation for the time of a batch
-        compile_generator(problem, size, n_steps, label)
+        compile_generator(problem, size, n_steps, label, getattr(method, "NOT_COMPILED", ""))
     with Progress(n, label, "img", done=n_done) as bar, Watch(label) as watch, stream():
         for i, rows in enumerate(batches):
             if done[i] is not None:

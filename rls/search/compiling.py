@@ -23,20 +23,23 @@ LEAST_MINUTES = 20.0  # shorter searches are not worth the minutes of compilatio
 ASSUMED_GFLOP_PER_SECOND = 100e3
 
 
-def compile_generator(problem: Problem, size: int, n_image_steps: int, label: str) -> None:
+def compile_generator(
+    problem: Problem, size: int, n_image_steps: int, label: str, unfit: str = ""
+) -> None:
     """Compile the generator of a search if that is worth its time; print whether, on a GPU.
 
     Arguments:
         size: Images of a batch.
         n_image_steps: Images to search times steps of each.
         label: Name of the command in what is printed.
+        unfit: Why the method cannot use a compiled generator; empty if it can.
     """
     generator, searches = problem.generator, problem.searches
     if problem.device.type != "cuda" or generator is None or not n_image_steps:
         return
     if generator.synthesis.compiled:
         return
-    reason = searches.compiler_failed
+    reason = unfit or searches.compiler_failed
     reason = reason or why_not_compiled(searches.compile_setting, generator, n_image_steps)
     if not reason:
         print(f"{label}: compiling the generator, which takes minutes", flush=True)

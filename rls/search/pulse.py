@@ -52,6 +52,9 @@ from rls.stylegan2.networks import Generator, Precision
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
 
+# The check of a compiled generator does not cover derivatives by noise maps.
+NOT_COMPILED = "noise maps are searched"
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -14,6 +14,7 @@ import torch
 from rls.runtime.compiled import why_differ
 from rls.runtime.distributed import Processes
 from rls.search import compiling as searching
+from rls.search import pulse
 from rls.search.forward import downscale
 from rls.search.problem import Problem
 from rls.search.steps import Searches
@@ -186,4 +187,14 @@ def test_a_compiled_generator_passes_the_check_and_a_wrong_one_is_refused():
 
     with mock.patch("torch.compile", wrong):
         assert "the fidelity of a batch in bfloat16" in searching.compile_checked(batch, generator)
+    assert generator.synthesis.compiled is None
+
+
+def test_a_search_of_noise_maps_is_not_compiled(capsys):
+    batch, generator = search_batch()
+    on_gpu = dataclasses.replace(batch, device=torch.device("cuda"))
+    searching.compile_generator(on_gpu, 4, 10**12, "super_resolve", pulse.NOT_COMPILED)
+    assert capsys.readouterr().out == (
+        "super_resolve: generator compiled: no, noise maps are searched\n"
+    )
     assert generator.synthesis.compiled is None
