@@ -134,3 +134,16 @@ def test_adjoints_of_filters_in_bfloat16_have_torchs_bits(side, padding):
     (found,) = torch.autograd.grad(convolve(x, w, **options), x, g)
     assert torch.equal(found, transposed)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("size", [(16, 17), (5, 4), (1, 3)])
+def test_transposed_convolutions_in_bfloat16_equal_torchs(size, monkeypatch):
+    """At stride 2 each parity of rows and columns is a convolution of its own."""
+    monkeypatch.setattr(convolution, "LEAST_SIDE", 1)
+    torch.manual_seed(1)
+    g, w = torch.randn(2, 6, *size).bfloat16(), torch.randn(6, 4, 3, 3).bfloat16()
+    found = convolve_transposed(g, w, stride=2)
+    plain = F.conv_transpose2d(g.double(), w.double(), stride=2)
+    assert found.shape == plain.shape
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.double(), plain, rtol=8e-3, atol=8e-3)  # one rounding
