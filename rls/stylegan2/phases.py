@@ -112,6 +112,8 @@ class Phases:
         self.path_mean = torch.zeros((), device=device)
         self.signs = torch.zeros(2, dtype=torch.float64, device=device)
         self.sums = torch.zeros(len(STATISTICS), dtype=torch.float64, device=device)
+        # Count and sum of the signs of D(real) in one batch.
+        self._of_batch = self.signs.new_tensor([len(self.real), 0.0])
 
     def image_phase(self) -> None:
         """Make the real images of the step."""
@@ -290,7 +292,8 @@ class Phases:
 
     def _add_signs(self, real_logits: Tensor) -> None:
         """Add the signs of D(real) to the statistics and, if p is adaptive, to those for p."""
-        signs = real_logits.detach().sign().sum()
-        self._add(logits=len(real_logits), r_t=signs)
+        self._of_batch[1].copy_(real_logits.detach().sign().sum())
+        first = STATISTICS.index("logits")  # and r_t behind it
+        self.sums[first : first + 2].add_(self._of_batch)
         if self.settings.adaptive:
-            self.signs += torch.stack([torch.full_like(signs, len(real_logits)), signs])
+            self.signs.add_(self._of_batch)

@@ -197,6 +197,13 @@ def _turned_pixels(side: int, device: torch.device) -> Tensor:
     return torch.stack(turned).to(device)
 
 
+@functools.cache
+def _centred_pixels(side: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return x (1, side) and y (side, 1) of the pixels of an image, counted from its centre."""
+    axis = torch.arange(side, device=device, dtype=torch.float32) - (side - 1) / 2
+    return axis[None], axis[:, None]
+
+
 def rotated_crop(images: Tensor, angles: Tensor, size: int) -> Tensor:
     """Return central crops (n, c, size, size) of rotated images, by bicubic interpolation.
 
@@ -208,8 +215,7 @@ def rotated_crop(images: Tensor, angles: Tensor, size: int) -> Tensor:
         angles: (n,), in radians.
     """
     height, width = images.shape[-2:]
-    axis = torch.arange(size, device=images.device, dtype=torch.float32) - (size - 1) / 2
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    x, y = _centred_pixels(size, images.device)
     cos, sin = torch.cos(angles)[:, None, None], torch.sin(angles)[:, None, None]
     from_x, from_y = cos * x - sin * y, sin * x + cos * y
     grid = torch.stack([from_x * (2 / width), from_y * (2 / height)], dim=3)
