@@ -78,7 +78,8 @@ class StepInputs:
         self.settings, self.data, self.device = settings, data, device
         self.processes = processes
         self.names = PIPELINES[settings.augmentations]
-        self.shape = (settings.batch_size, generator.n_channels, *[generator.image_size] * 2)
+        side = generator.image_size
+        self.shape = (settings.batch_size, generator.n_channels, side, side)
         n_mine = len(range(settings.batch_size)[processes.rows])
         self.steps = settings.augment_interval
         self.crops = Crops(data, device, self.steps * n_mine)
@@ -182,10 +183,10 @@ class StepInputs:
 
     def _augment(self, block: int, p: float) -> None:
         """Draw the augmentations of a block for the joint batch, and keep those of this process."""
-        n, *rest = self.shape
+        n, c, height, width = self.shape
         random = torch_stream(self.settings.seed, f"block {block}", f"{NAME} draws", self.device)
-        shape = (self.steps * len(AUGMENTED) * n, *rest)
-        drawn = draw(shape, p, self.names, random)  # type: ignore[arg-type]  # four numbers
+        n_drawn = self.steps * len(AUGMENTED) * n
+        drawn = draw((n_drawn, c, height, width), p, self.names, random)
         drawn = drawn.view(self.steps, len(AUGMENTED), n)
         self._draws_of_block = drawn[:, :, self.processes.rows]
         if not self.draws:

@@ -80,6 +80,14 @@ def test_a_compiler_that_fails_is_named_and_the_plain_networks_stay(monkeypatch)
     assert torch.equal(trainer.generator.w_mean, w_mean)
 
 
+def test_a_compiler_that_fails_at_once_leaves_the_discriminator_trained(monkeypatch):
+    """The generator's loss, which comes first, needs it frozen."""
+    trainer = filled()
+    monkeypatch.setattr(torch, "compile", lambda function, **_: lambda *args: 1 / 0)
+    assert "ZeroDivisionError" in compiling.compile_networks(trainer)
+    assert all(p.requires_grad for p in trainer.discriminator_parameters)
+
+
 def difference(trainer, *forms):
     return why_differ(lambda: zip(*(compiling.losses(trainer, x) for x in forms), strict=True))
 
