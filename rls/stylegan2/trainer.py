@@ -102,7 +102,9 @@ class Trainer(Phases):
         }
 
     def compile(self) -> None:
-        """Compile the networks if that is worth its time, and print whether it was done."""
+        """Compile the networks if that is worth its time; print whether, unless on a CPU."""
+        if self.uncompiled and self.device.type == "cpu":
+            return
         started = time.monotonic()
         if not self.uncompiled:
             print("train_gan: compiling the networks, which takes minutes", flush=True)
