@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.features.settings import Measurement, add_measurement_flags, settings_class
-from rls.io.names import TUNE
+from rls.io.splits import CHOOSE
 from rls.runtime.command import Parser, run
 
 NAME = "check_thresholds"
@@ -44,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_table(args.output_csv, table, written_by=NAME)
     named = ", ".join(thresholds.decisive(table)) or "none"
     print(
-        f"{NAME}: {len(stack)} HR cells of split {TUNE}; a quarter more or less moves AUC by over "
-        f"{thresholds.MOVED_AUC} or the cells measured by over {thresholds.MOVED_SHARE:.0%} "
+        f"{NAME}: {len(stack)} HR cells of split {CHOOSE}; a quarter more or less moves AUC by "
+        f"over {thresholds.MOVED_AUC} or the cells measured by over {thresholds.MOVED_SHARE:.0%} "
         f"for: {named}"
     )
 

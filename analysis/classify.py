@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.classification.settings import Settings
-from rls.io.names import EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.splits import REPORT
 from rls.runtime.command import Parser, run
 
 NAME = "classify"
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if is_low:
         low = cells_of(stack, intensity, controls, None, columns)
         check_splits(low, args.stack)
-        evaluation = low.of(EVALUATION)
+        evaluation = low.of(REPORT)
         verdicts = classifiers.judge_cells(low, evaluation, network, settings, "pixels")
     else:
         needed = ("image_id", *columns)
@@ -64,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         high_stack = stack if args.method == HIGH_RESOLUTION else read_stack(args.high_resolution)
         high = cells_of(high_stack, intensity, controls, high_features, columns)
         check_splits(high, args.high_resolution)
-        evaluation = cells_of(stack, intensity, controls, own_features, columns).of(EVALUATION)
+        evaluation = cells_of(stack, intensity, controls, own_features, columns).of(REPORT)
         paths = (args.stack, args.high_resolution)
-        check_same_cells(evaluation.table, high.of(EVALUATION).table, paths, "degrade")
+        check_same_cells(evaluation.table, high.of(REPORT).table, paths, "degrade")
         verdicts = classifiers.judge_cells(high, evaluation, network, settings, "features")
     table = classifiers.verdict_table(evaluation, verdicts, args.method)
     write_table(args.output, table, written_by=NAME)

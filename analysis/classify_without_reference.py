@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.classification.settings import Settings
-from rls.io.names import EVALUATION, LOW_RESOLUTION, OK, not_measurable
+from rls.io.names import LOW_RESOLUTION, OK, not_measurable
+from rls.io.splits import REPORT
 from rls.runtime.command import Parser, run
 
 NAME = "classify_without_reference"
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     intensity, low_stack = read_intensity(args.intensity), read_stack(args.low_resolution)
     low = cells_of(low_stack, intensity, controls, None, settings.feature_columns)
     check_splits(low, args.low_resolution)
-    evaluation = low.of(EVALUATION)
+    evaluation = low.of(REPORT)
     if args.method == LOW_RESOLUTION:
         path = args.low_resolution_classifier
         network = classifiers.load_network(path, low_stack, device, settings, controls)
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         stack = read_stack(args.stack)
         cells = cells_of(stack, intensity, controls, None, settings.feature_columns)
-        own, paths = cells.of(EVALUATION), (args.stack, args.low_resolution)
+        own, paths = cells.of(REPORT), (args.stack, args.low_resolution)
         check_same_cells(own.table, evaluation.table, paths, "low_resolution")
         probability, status = None, NO_TRAINING
         if args.classifier is not None:

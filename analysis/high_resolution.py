@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> None:
     import numpy as np
 
     from analysis.cells.geometry import centre_crop
-    from analysis.cells.split import HELD_OUT
     from rls.io import read_stack, write_stack
+    from rls.io.names import HELD_OUT
 
     cells = read_stack(args.cells, memory_map=True)
     if "split" not in cells.table:

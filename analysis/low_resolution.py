@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rls.io.names import BORDERS, LOW_RESOLUTION
+from rls.io.names import BORDERS, HELD_OUT, LOW_RESOLUTION
 from rls.runtime.command import Parser, option, run
 
 
@@ -44,7 +44,6 @@ def main(argv: list[str] | None = None) -> None:
     import numpy as np
 
     from analysis.cells.acquired import check_cells, choose_scale, read_reference
-    from analysis.cells.split import HELD_OUT
     from rls.io import read_intensity, read_stack, read_weights, write_intensity, write_stack
     from rls.pretrained import trust
 

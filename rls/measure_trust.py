@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rls.io.names import BORDERS, CLASSIFIER, TUNE
+from rls.io.names import BORDERS
+from rls.io.splits import COMPARE
 from rls.pretrained.files import SEARCH, TRUST
 from rls.runtime.command import Parser, option, run
 from rls.runtime.errors import InputError
@@ -46,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--splits",
         nargs="+",
-        default=[TUNE, CLASSIFIER],
-        help="splits of the stack that the generator has not seen",
+        default=list(COMPARE.splits),
+        choices=COMPARE.splits,
+        help="splits of the stack that stand for cells of users",
     )
     parser.add_argument("--factors", type=int, nargs="+", required=True, help="such as 8 16")
     parser.add_argument("--output", type=Path, help="folder to write; the model's by default")

@@ -1,10 +1,11 @@
 """Several solutions for each low-resolution image: article, section 4.5 and Fig. 8.
 
-Images are drawn from the splits tune and evaluation, in equal parts of the treatments as far as
-possible. ``--kind`` says how their solutions are found (see ``rls/search/posterior.py``), and
-``--method`` names the RLS row whose objective and course of search they share. The stack has a row
-for each (image, solution). Finished batches are kept under ``--state``, as in super_resolve: after
-an interruption the same command continues from there.
+Images are drawn from the splits calibration and evaluation, in equal parts of the treatments as far
+as possible: intervals are learnt on the one and judged on the other. ``--kind`` says how their
+solutions are found (see ``rls/search/posterior.py``), and ``--method`` names the RLS row whose
+objective and course of search they share. The stack has a row for each (image, solution). Finished
+batches are kept under ``--state``, as in super_resolve: after an interruption the same command
+continues from there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from rls.io.names import EVALUATION, SOLUTION_KINDS, TUNE
+from rls.io.names import SOLUTION_KINDS
+from rls.io.splits import CALIBRATE, REPORT
 from rls.runtime.command import Parser, need_at_least, option, run
 from rls.runtime.errors import InputError
 from rls.search.arguments import add_files, inputs_of, parse
@@ -44,7 +46,7 @@ class Settings(SearchSettings):
         choices=("shared", "per_image"),
     )
     seed: int = option("Seed of the choice of images and of every draw.")
-    cells_per_split: int = option("Images of each of tune and evaluation, at most.")
+    cells_per_split: int = option("Images of each of calibration and evaluation, at most.")
     n_solutions: int = option("Solutions an image (Fig. 8: 5).")
     temperature: float = option("log p(w | y) is minus Eq. 5 over this; article and variational.")
     sigma_start: float = option("Start of sigma, in sd of w; article and variational.")
@@ -77,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.search.batches import remove_batches, result_digest, solve
     from rls.search.posterior import Options, Sampler, solution_ids
     from rls.search.results import status_counts
-    from rls.search.setup import exact_device, read_split, set_up
+    from rls.search.setup import exact_device, read_for, set_up
     from rls.search.solutions import choose_rows, write_solutions
 
     own = method.settings
@@ -87,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"Eq. 5, the search 'rls'. Name a method with 'search: rls'."
         )
     device = exact_device(settings)
-    everything = read_split(args.low_resolution, TUNE, EVALUATION)
+    everything = read_for(args.low_resolution, CALIBRATE, REPORT)
     rows = choose_rows(everything.table, settings.cells_per_split, settings.seed)
     task = set_up(inputs_of(args), settings, everything.select(rows), device)
     facts = task.facts() | {

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rls.io.names import EVALUATION
+from rls.io.splits import REPORT
 from rls.pretrained.command_line import is_for_files, super_resolve_files
 from rls.runtime.command import Parser, run
 from rls.search.arguments import add_files, inputs_of, parse
@@ -41,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.runtime.checkpoint import StateFolder
     from rls.search.batches import remove_batches, result_digest, solve
     from rls.search.results import status_counts, write_results
-    from rls.search.setup import exact_device, joint_digest, read_split, set_up
+    from rls.search.setup import exact_device, joint_digest, read_for, set_up
     from rls.search.shards import Shard
 
     shard = Shard.parse(args.shard)
     device = exact_device(settings)
-    everything = read_split(args.low_resolution, EVALUATION)
+    everything = read_for(args.low_resolution, REPORT)
     rows = shard.rows(len(everything))
     task = set_up(inputs_of(args), settings, everything.select(rows), device)
     own = {"precision": task.problem.precision} | asdict(method.settings)

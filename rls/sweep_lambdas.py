@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from rls.io.names import TUNE
+from rls.io.splits import CHOOSE
 from rls.runtime.command import Parser, option, run
 from rls.search.arguments import add_files, inputs_of, parse
 from rls.search.settings import Settings as SearchSettings
@@ -42,12 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch.
     from rls.runtime.checkpoint import StateFolder
     from rls.search.batches import remove_batches
-    from rls.search.setup import exact_device, read_split, set_up
+    from rls.search.setup import exact_device, read_for, set_up
     from rls.search.sweep import choose_cells, own_point, search_points, sweep_points, write_points
 
     points = sweep_points(own_point(method), settings.lambdas_w, settings.lambdas_c)
     device = exact_device(settings)
-    tune = read_split(args.low_resolution, TUNE)
+    tune = read_for(args.low_resolution, CHOOSE)
     stack = tune.select(choose_cells(tune.table, settings.n_cells, settings.seed))
     task = set_up(inputs_of(args), settings, stack, device)
     facts = task.facts() | {
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "noise": settings.noise,
     }
     print(
-        f"{NAME}: {len(stack)} cells of split {TUNE}, {len(points)} points, {args.factor}x",
+        f"{NAME}: {len(stack)} cells of split {CHOOSE}, {len(points)} points, {args.factor}x",
         flush=True,
     )
     own = asdict(method.settings)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rls.io.names import CLASSIFIER, TUNE
+from rls.io.splits import CHOOSE, CLASSIFY
 from rls.networks.classifier_settings import MAY_CHANGE, Settings
 from rls.runtime.command import Parser, run
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     stack, intensity = cells.read_assay(args.stack, args.intensity)
     controls = (args.negative_control, args.positive_control)
     training, tune = (
-        cells.cells_of_split(stack, intensity, split, controls) for split in (CLASSIFIER, TUNE)
+        cells.cells_for(use, stack, intensity, controls) for use in (CLASSIFY, CHOOSE)
     )
     data = classifier.describe_data(stack, intensity, controls)
     known = identity(settings, MAY_CHANGE, data=data["data_digest"], controls=controls)

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rls.io.names import BORDERS, TUNE
+from rls.io.names import BORDERS
+from rls.io.splits import CHOOSE
 from rls.networks.pix2pix_settings import MAY_CHANGE, NAME, Settings
 from rls.runtime.command import Parser, run
 from rls.runtime.errors import InputError
@@ -58,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     stack = read_stack(args.cells, memory_map=True)
     intensity = read_intensity(args.intensity)
     data = TrainingImages(stack, intensity, settings.image_size, settings.seed)
-    tune = TrainingImages(stack, intensity, settings.image_size, settings.seed, split=TUNE)
+    tune = TrainingImages(stack, intensity, settings.image_size, settings.seed, use=CHOOSE)
     pairing = Pairing(settings.image_size, args.factor, args.border, args.quantise).to(device)
     state = start(len(stack.channels), args.adversarial_weight, settings, device)
-    counts = f"{len(data)} images, {len(tune)} of {TUNE}"
+    counts = f"{len(data)} images, {len(tune)} of {CHOOSE}"
     recorder = Recorder(device, settings.cuda_graphs)
     print(f"{NAME}: {counts}; {describe(state)}; {recorder.describe('steps')}", flush=True)
     facts = {

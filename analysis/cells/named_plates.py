@@ -1,9 +1,9 @@
 """Decide which plates serve which split where the configuration names them.
 
-``select_cells.plates_gan``, ``plates_tune``, ``plates_classifier`` and ``plates_evaluation`` name
-plates, so that an assay can be trained on some plates and tested on others. A plate serves the
-splits that name it; a plate that no split names serves the splits that name no plate. A plate of
-evaluation serves no other split, because the test must be on plates of its own.
+``select_cells.plates_gan`` to ``plates_evaluation``, one key for each split, name plates, so that
+an assay can be trained on some plates and tested on others. A plate serves the splits that name it;
+a plate that no split names serves the splits with a share that name no plate. A plate of evaluation
+serves no other split, because the test must be on plates of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ def faults(named: Mapping[str, Sequence[str]], plates: Sequence[str]) -> Iterato
             )
 
 
-def splits_of_plate(named: Mapping[str, Sequence[str]], plate: str) -> tuple[str, ...]:
-    """Return the splits that ``plate`` serves; all splits where ``named`` names no plate."""
+def splits_of_plate(
+    named: Mapping[str, Sequence[str]], shares: Mapping[str, float], plate: str
+) -> tuple[str, ...]:
+    """Return the splits that ``plate`` serves.
+
+    Arguments:
+        shares: {split: share}; a split without a share takes only plates that it names.
+    """
     own = tuple(split for split, names in named.items() if plate in names)
-    return own or tuple(split for split, names in named.items() if not names)
+    return own or tuple(split for split, names in named.items() if not names and shares[split] > 0)

@@ -18,10 +18,14 @@ class Settings:
     )
     share_gan: float = option("Share of the units for the generator.")
     share_tune: float = option("Share of the units for choosing settings.")
+    share_calibration: float = option(
+        "Share of the units for calibrating the intervals of Fig. 8; 0: no such intervals."
+    )
     share_classifier: float = option("Share of the units for the classifiers.")
     share_evaluation: float = option("Share of the units for the evaluation.")
     cells_gan: int = option("Cells per treatment for the generator.")
     cells_tune: int = option("Cells per treatment for choosing settings.")
+    cells_calibration: int = option("Cells per treatment for calibrating intervals.")
     cells_classifier: int = option("Cells per treatment for the classifiers.")
     cells_evaluation: int = option("Cells per treatment for the evaluation.")
     on_few_cells: str = option(
@@ -51,6 +55,9 @@ class Settings:
         "Plates of split tune; plates_classifier may name the same plates, which split_by then "
         "divides in the proportion of the shares. None: those that no split names.",
         default=(),
+    )
+    plates_calibration: tuple[str, ...] = option(
+        "Plates of split calibration. None: those that no split names.", default=()
     )
     plates_classifier: tuple[str, ...] = option(
         "Plates of split classifier. None: those that no split names.", default=()

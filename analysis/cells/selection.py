@@ -31,6 +31,7 @@ from rls.io import (
     write_stack,
 )
 from rls.io.names import GAN, OK, TUNE
+from rls.io.splits import SCALE, rows_for
 from rls.runtime.errors import InputError
 
 NEEDED = (
@@ -103,7 +104,10 @@ def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
         )
     if found:
         raise InputError(" ".join(found))
-    served = {plate: named_plates.splits_of_plate(settings.named, plate) for plate in plates}
+    served = {
+        plate: named_plates.splits_of_plate(settings.named, settings.shares, plate)
+        for plate in plates
+    }
     for plate, names in served.items():
         text = ", ".join(names) or "no split names it and each names others: left out"
         print(f"select_cells: plate {plate}: {text}", flush=True)
@@ -148,12 +152,7 @@ def scale_of_assay(cells: Stack, settings: Settings) -> Intensity:
         InputError: The split has no cell.
     """
     split = GAN if settings.share_gan > 0 or settings.plates_gan else TUNE
-    rows = np.flatnonzero(cells.table["split"] == split)
-    if not len(rows):
-        raise InputError(
-            f"Found no cell for {split}, which sets the intensity scale, expected some. Raise "
-            f"select_cells.cells_{split}, or name a plate for it in select_cells.plates_{split}."
-        )
+    rows = rows_for(SCALE, cells.table, "The selection", split=split)
     images = (cells.images[row] for row in rows)
     percentiles = settings.black_percentile, settings.white_percentile
     return intensity_scale(images, cells.channels, *percentiles)

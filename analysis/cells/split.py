@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rls.io.names import CLASSIFIER, EVALUATION, GAN, SPLITS, TUNE
+from rls.io.names import GAN, SPLITS, TUNE
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
 
 LEVELS = ("plate", "well", "field", "tile")  # From the strictest to the finest.
 OPEN_TO_ALL = (GAN, TUNE)  # The splits of cells off the measured plates and treatments.
-HELD_OUT = (TUNE, CLASSIFIER, EVALUATION)  # The splits on which no generator is trained.
 DROPPED = ""
 
 

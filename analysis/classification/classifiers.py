@@ -8,7 +8,7 @@ accuracy that needs no resolution.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from analysis.classification.controls import Cells
+from analysis.classification.controls import Cells, Parts
 from analysis.classification.settings import Settings
 from rls.io import Stack
-from rls.io.names import CLASSIFIER, MAJORITY_CLASS, OK, TUNE, not_measurable
+from rls.io.names import MAJORITY_CLASS, OK, not_measurable
+from rls.io.splits import CHOOSE, CLASSIFY
 from rls.networks.classifier import Classifier, load_classifier
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
@@ -89,6 +90,11 @@ def pixel_features(unit: np.ndarray) -> np.ndarray:
     return np.concatenate([part.reshape(len(unit), -1) for part in parts], axis=1)
 
 
+def channel_means(cells: Cells) -> np.ndarray:
+    """Return the mean of each channel (n, c), all that is left of an image at 1 x 1 px."""
+    return cells.unit.mean(axis=(2, 3), dtype=np.float64)
+
+
 def logistic(settings: Settings) -> Pipeline:
     """Return a logistic regression on standardised inputs."""
     model = LogisticRegression(C=settings.logistic_c, max_iter=MAX_ITERATIONS)
@@ -113,27 +119,27 @@ def accuracy(probability: np.ndarray, labels: np.ndarray) -> float:
 def fit_and_judge(
     name: str,
     model: Pipeline | RandomForestClassifier,
-    inputs: Sequence[np.ndarray],
-    labels: tuple[np.ndarray, np.ndarray],
+    parts: Parts,
+    inputs: Callable[[Cells], np.ndarray],
     *,
     candidate: bool = True,
 ) -> Verdict:
     """Fit ``model``, and return its verdict on the evaluation cells.
 
     Arguments:
-        inputs: (n, d) each, for the training, tune and evaluation cells. Rows with NaN are left
-            out of training; elsewhere their probability is the share of the positive control in
-            training, so they are given the majority class (at 1/2 the negative control).
-        labels: Labels of the training and tune cells.
+        inputs: Returns the inputs (n, d) of cells. Rows with NaN are left out of training;
+            elsewhere their probability is the share of the positive control in training, so they
+            are given the majority class (at 1/2 the negative control).
     """
-    training, tune, evaluation = inputs
+    training, tune, evaluation = (inputs(part) for part in parts.in_order)
+    labels = parts.training.labels
     known = np.isfinite(training).all(axis=1)
-    if len(np.unique(labels[0][known])) < 2:
+    if len(np.unique(labels[known])) < 2:
         return _no_verdict(name, len(evaluation), "too_few_training_cells", len(tune), candidate)
-    model.fit(training[known], labels[0][known])
+    model.fit(training[known], labels[known])
     if isinstance(model, RandomForestClassifier):
         model.n_jobs = 1  # Threads add up the trees in any order, so the last bit would differ.
-    prior = float(labels[0].mean())
+    prior = float(labels.mean())
 
     def probability(values: np.ndarray) -> np.ndarray:
         result = np.full(len(values), prior)
@@ -147,7 +153,7 @@ def fit_and_judge(
         name,
         probability(evaluation),
         np.where(good, OK, MAJORITY_CLASS).astype(object),
-        accuracy(probability(tune), labels[1]),
+        accuracy(probability(tune), parts.tune.labels),
         len(tune),
         candidate,
     )
@@ -161,17 +167,18 @@ def judge_cells(
     No feature can be measured on LR, so the classifiers on features have no verdict there.
 
     Arguments:
-        reference: HR or LR cells; the classifiers are trained on their split ``classifier``.
+        reference: HR or LR cells, on which the classifiers are trained and chosen.
         evaluation: Cells of the same size as those of ``reference``.
         network: Trained on the same cells.
         kind: Inputs of the logistic regression and the forest, ``features`` (HR) or ``pixels``
             (LR).
     """
-    training, tune = reference.of(CLASSIFIER), reference.of(TUNE)
-    splits, labels = (training, tune, evaluation), (training.labels, tune.labels)
-    inputs = [part.features if kind == "features" else pixel_features(part.unit) for part in splits]
-    # The mean of each channel is all that is left of an image at 1 x 1 px.
-    means = [part.unit.mean(axis=(2, 3), dtype=np.float64) for part in splits]
+    parts = Parts(reference.of(CLASSIFY), reference.of(CHOOSE), evaluation)
+    tune = parts.tune
+
+    def inputs(cells: Cells) -> np.ndarray:
+        return cells.features if kind == "features" else pixel_features(cells.unit)
+
     n, n_tune, forest_name = len(evaluation.labels), len(tune.labels), f"forest_on_{kind}"
     by_network = Verdict(
         NETWORK,
@@ -183,9 +190,9 @@ def judge_cells(
     )
     verdicts = [
         by_network,
-        fit_and_judge(f"logistic_on_{kind}", logistic(settings), inputs, labels),
-        fit_and_judge(forest_name, forest(settings, forest_name), inputs, labels),
-        fit_and_judge(CHANNEL_MEANS, logistic(settings), means, labels, candidate=False),
+        fit_and_judge(f"logistic_on_{kind}", logistic(settings), parts, inputs),
+        fit_and_judge(forest_name, forest(settings, forest_name), parts, inputs),
+        fit_and_judge(CHANNEL_MEANS, logistic(settings), parts, channel_means, candidate=False),
     ]
     if kind == "pixels":
         for name in ("logistic_on_features", "forest_on_features"):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rls.io import Intensity, Stack
-from rls.io.names import CLASSIFIER, EVALUATION, TUNE
+from rls.io.splits import CHOOSE, CLASSIFY, REPORT, Use, check, rows_for
 from rls.runtime.errors import InputError
 
 KEPT = ("image_id", "plate", "well", "site", "treatment", "split")
@@ -32,11 +32,37 @@ class Cells:
     labels: np.ndarray
     features: np.ndarray
 
-    def of(self, split: str) -> Cells:
-        """Return the cells of ``split``."""
-        here = (self.table["split"] == split).to_numpy()
-        table = self.table[here].reset_index(drop=True)
-        return Cells(table, self.unit[here], self.labels[here], self.features[here])
+    def of(self, use: Use) -> Cells:
+        """Return the cells that may serve ``use``.
+
+        Raises:
+            InputError: There is none.
+        """
+        rows = rows_for(use, self.table, "The table of the controls")
+        table = self.table.iloc[rows].reset_index(drop=True)
+        return Cells(table, self.unit[rows], self.labels[rows], self.features[rows])
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The cells that classifiers are fitted on, chosen on and judged on.
+
+    Raises:
+        InputError: Cells are of a split that must not serve so.
+    """
+
+    training: Cells
+    tune: Cells
+    evaluation: Cells
+
+    def __post_init__(self) -> None:
+        for use, cells in zip((CLASSIFY, CHOOSE, REPORT), self.in_order, strict=True):
+            check(use, cells.table["split"])
+
+    @property
+    def in_order(self) -> tuple[Cells, Cells, Cells]:
+        """Return training, tune and evaluation."""
+        return self.training, self.tune, self.evaluation
 
 
 def cells_of(
@@ -79,14 +105,14 @@ def cells_of(
 
 
 def check_splits(
-    cells: Cells, path: Path, splits: Sequence[str] = (CLASSIFIER, TUNE, EVALUATION)
+    cells: Cells, path: Path, uses: Sequence[Use] = (CLASSIFY, CHOOSE, REPORT)
 ) -> None:
-    """Raise InputError unless both controls are in every one of ``splits``."""
-    for split in splits:
-        counts = np.bincount(cells.of(split).labels, minlength=2)
+    """Raise InputError unless both controls have cells for every one of ``uses``."""
+    for use in uses:
+        counts = np.bincount(cells.of(use).labels, minlength=2)
         if counts.min() == 0:
             raise InputError(
-                f"The split '{split}' of {path} has {counts[0]} cells of the negative and "
+                f"The split '{use}' of {path} has {counts[0]} cells of the negative and "
                 f"{counts[1]} of the positive control; both are needed. Give cells to the split "
                 f"in the section select_cells."
             )

@@ -14,7 +14,7 @@ from analysis.comparison.long_table import Row
 from analysis.numbers.statistics import WELLS_FOR_SCREENING
 from analysis.run.description import Comparison
 from rls.io import read_table, table_path
-from rls.io.names import CLASSIFIER, EVALUATION, TUNE
+from rls.io.splits import CHOOSE, CLASSIFY, REPORT
 
 COLUMNS = ("image_id", "plate", "well", "treatment", "split")
 WELLS = ("n_wells_negative_control", "n_wells_positive_control")
@@ -40,8 +40,8 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
         controls: The negative and the positive control.
     """
     cells = cells[cells["treatment"].isin(controls)]
-    training = cells[cells["split"].isin((CLASSIFIER, TUNE))]
-    evaluation = cells[cells["split"] == EVALUATION]
+    training = cells[cells["split"].isin((*CLASSIFY.splits, *CHOOSE.splits))]
+    evaluation = cells[cells["split"].isin(REPORT.splits)]
     for metric, control in zip(WELLS, controls, strict=True):
         here = evaluation[evaluation["treatment"] == control]
         yield {

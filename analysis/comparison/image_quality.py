@@ -6,8 +6,6 @@ Frechet distance (FD) between sets of features; on Inception features they are K
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -28,7 +26,8 @@ from analysis.numbers.metrics import frechet_distance, kernel_distance_interval
 from analysis.numbers.statistics import replication_unit
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
-from rls.io.names import CLASSIFIER, EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION, TUNE
+from rls.io.names import EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.splits import COMPARE, COMPARE_BY_CLASSIFIER, REPORT, Use, check
 from rls.networks.kernel_distance import standardise
 from rls.runtime.streams import stream
 
@@ -39,12 +38,7 @@ DISTANCES = {
     "inception": ("kid_x1000", "fid"),
 }
 KD_SCALE = 1000.0
-# Splits whose HR cells may stand against evaluation; the classifier was fitted on its own split.
-FLOOR_SPLITS = {
-    "classifier": (TUNE,),
-    "random": (CLASSIFIER, TUNE),
-    "inception": (CLASSIFIER, TUNE),
-}
+FLOOR_USES = {"classifier": COMPARE_BY_CLASSIFIER, "random": COMPARE, "inception": COMPARE}
 EVERY_METRIC = (
     *IMAGE_METRICS,
     *(name for names in DISTANCES.values() for name in names),
@@ -175,10 +169,10 @@ def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:
 
 def floor_rows(at: Comparison, reference: pd.DataFrame, settings: BootstrapSettings) -> Rows:
     """Return HR against other HR cells: what a perfect method would reach."""
-    all_cells = read_table(at.measured(HIGH_RESOLUTION, "features"), columns=[*KEYS])
+    all_cells = read_table(at.measured(HIGH_RESOLUTION, "features"), columns=[*KEYS, "split"])
     rows = []
-    for kind, splits in FLOOR_SPLITS.items():
-        here, there, note = floor_sets(all_cells, reference, splits, settings.seed)
+    for kind, use in FLOOR_USES.items():
+        here, there, note = floor_sets(all_cells, reference, use, settings.seed)
         for fact in distance_facts(kind, here, there, reference, settings):
             reason = "; ".join(filter(None, (fact.get("reason", ""), note)))
             rows.append(long_row(at, FLOOR, **{**fact, "reason": reason}))
@@ -192,16 +186,17 @@ def floor_rows(at: Comparison, reference: pd.DataFrame, settings: BootstrapSetti
 
 
 def floor_sets(
-    all_cells: pd.DataFrame, reference: pd.DataFrame, splits: Sequence[str], seed: int
+    all_cells: pd.DataFrame, reference: pd.DataFrame, use: Use, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Return two disjoint sets of HR cells, and a note that says which they are.
 
-    They are evaluation and the first of ``splits`` that has as many cells of every treatment; else
-    the two halves of evaluation, divided by wells where every treatment has two, with half the
+    They are evaluation and the first split of ``use`` that has as many cells of every treatment;
+    else the two halves of evaluation, divided by wells where every treatment has two, with half the
     cells each.
     """
     counts = reference["treatment"].value_counts()
-    for split in splits if "split" in all_cells.columns else ():
+    check(REPORT, reference["split"])
+    for split in use.splits:
         other = all_cells[all_cells["split"] == split]
         if (other["treatment"].value_counts().reindex(counts.index).fillna(0) >= counts).all():
             parts = [

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.features.registry import find_feature
 from rls.io import read_table
-from rls.io.names import EVALUATION
+from rls.io.splits import REPORT, rows_for
 from rls.runtime.errors import InputError
 
 SETTINGS_COLUMN = "feature_settings"  # measure writes a digest of the features' thresholds there
@@ -23,10 +23,7 @@ def read_evaluation(path: Path, *, columns: Sequence[str] = ()) -> pd.DataFrame:
         InputError: The file is missing or damaged, or has no row of the evaluation split.
     """
     table = read_table(path, columns=[*KEYS, *columns])
-    if "split" in table.columns:
-        table = table[table["split"] == EVALUATION]
-    if table.empty:
-        raise InputError(f"{path} has no row of the split '{EVALUATION}'. Run its stage again.")
+    table = table.iloc[rows_for(REPORT, table, str(path))]
     return table.sort_values("image_id").reset_index(drop=True)
 
 

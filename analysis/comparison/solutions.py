@@ -24,12 +24,13 @@ from analysis.numbers.conformal import (
 from analysis.numbers.statistics import Estimate, bootstrap
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
-from rls.io.names import CLASSIFIER, EVALUATION, HIGH_RESOLUTION, TUNE
+from rls.io.names import CLASSIFIER, HIGH_RESOLUTION
+from rls.io.splits import CALIBRATE, COMPARE, REPORT, Use, rows_for
 from rls.runtime.errors import InputError
 
 RAW = "raw"
 EXPECTED = 0.99  # probability of the range that a right coverage falls into
-FEW_CELLS = "infinite: too few tune cells for this level"
+FEW_CELLS = "infinite: too few cells of calibration for this level"
 NOT_EXPECTED: Row = {"expected_low": np.nan, "expected_high": np.nan}
 
 Statistic = Callable[[np.ndarray], float]  # takes row positions of the cells
@@ -59,12 +60,20 @@ class Cells:
     floor: float
     hr_range: float
 
-    def split(self, name: str) -> Cells:
-        """Return the cells of a split."""
-        rows = (self.table["split"] == name).to_numpy()
+    def of(self, use: Use) -> Cells:
+        """Return the cells that may serve ``use``.
+
+        Raises:
+            InputError: There is none.
+        """
+        rows = rows_for(use, self.table, "The table of solutions")
         arrays = ("truth", "values", "single", "fidelity")
         found = {name: getattr(self, name)[rows] for name in arrays}
-        return replace(self, table=self.table[rows].reset_index(drop=True), **found)
+        return replace(self, table=self.table.iloc[rows].reset_index(drop=True), **found)
+
+    def summary(self, level: float) -> Summary:
+        """Return the summary of the solutions, which knows the splits of the cells."""
+        return summarise(self.values, level, self.table["split"].to_numpy())
 
 
 def read_cells(at: Comparison, kind: str, feature: str, settings: Settings) -> Cells:
@@ -105,7 +114,8 @@ def _hr_range(high: pd.DataFrame, column: str, path: str) -> float:
     Raises:
         InputError: It is 0.
     """
-    outside = high.loc[high["split"] == CLASSIFIER, column].dropna()
+    rows = rows_for(COMPARE, high, path, split=CLASSIFIER, stage="measure")
+    outside = high[column].iloc[rows].dropna()
     low, high_end = np.percentile(outside, [5.0, 95.0]) if len(outside) else (0.0, 0.0)
     if not high_end > low:
         raise InputError(
@@ -134,12 +144,12 @@ def _single_search(at: Comparison, method: str, column: str, ids: pd.Index) -> n
 
 def intervals_of(cells: Cells, settings: Settings) -> dict[str, Intervals]:
     """Return the intervals of the evaluation cells: raw, and calibrated in every variant."""
-    tune, evaluation = cells.split(TUNE), cells.split(EVALUATION)
-    learnt, summary = (summarise(part.values, settings.level) for part in (tune, evaluation))
+    known = cells.of(CALIBRATE)
+    learnt, summary = known.summary(settings.level), cells.of(REPORT).summary(settings.level)
     found = {RAW: Intervals(summary.low, summary.high)}
     for variant in VARIANTS:
         found[variant] = calibrated_intervals(
-            summary, learnt, tune.truth, level=settings.level, variant=variant, floor=cells.floor
+            summary, learnt, known.truth, level=settings.level, variant=variant, floor=cells.floor
         )
     return found
 
@@ -166,20 +176,20 @@ def kind_facts(cells: Cells, settings: Settings) -> Iterator[tuple[Row, Row]]:
     Yields:
         The columns of this table alone, and the arguments of ``long_row``.
     """
-    evaluation = cells.split(EVALUATION)
-    summary = summarise(evaluation.values, settings.level)
+    evaluation = cells.of(REPORT)
+    summary = evaluation.summary(settings.level)
     yield from count_facts(evaluation, summary)
     treatments = ("", *sorted(set(evaluation.table["treatment"])))
-    tune = cells.split(TUNE)
-    n_tune = int((np.isfinite(tune.truth) & np.isfinite(tune.values).any(axis=1)).sum())
+    known = cells.of(CALIBRATE)
+    n_known = int((np.isfinite(known.truth) & np.isfinite(known.values).any(axis=1)).sum())
     for name, intervals in intervals_of(cells, settings).items():
         for treatment in treatments:
             here = (evaluation.table["treatment"] == treatment).to_numpy() | (treatment == "")
-            for own, facts in interval_facts(evaluation, intervals, name, here, n_tune, settings):
+            for own, facts in interval_facts(evaluation, intervals, name, here, n_known, settings):
                 yield own, {**facts, "treatment": treatment}
     yield from error_facts(evaluation, summary, settings)
-    known = np.isfinite(evaluation.fidelity)
-    yield _fact("fidelity_l1", evaluation, known, settings, _mean_of(evaluation.fidelity))
+    here = np.isfinite(evaluation.fidelity)
+    yield _fact("fidelity_l1", evaluation, here, settings, _mean_of(evaluation.fidelity))
 
 
 def count_facts(cells: Cells, summary: Summary) -> Iterator[tuple[Row, Row]]:
@@ -203,7 +213,7 @@ def interval_facts(
     intervals: Intervals,
     name: str,
     here: np.ndarray,
-    n_tune: int,
+    n_known: int,
     settings: Settings,
 ) -> Iterator[tuple[Row, Row]]:
     """Yield coverage and mean relative width of the cells ``here``, (n,) bool.
@@ -216,7 +226,7 @@ def interval_facts(
     n = int(known.sum())
     own, coverage = _fact(f"coverage_{name}", cells, known, settings, _mean_of(inside))
     if name != RAW:
-        low, high = expected_coverage(n_tune, n, settings.level, EXPECTED)
+        low, high = expected_coverage(n_known, n, settings.level, EXPECTED)
         own = {**own, "expected_low": low, "expected_high": high}
     yield own, coverage
     if np.isinf(width[known]).any():

@@ -25,7 +25,8 @@ from analysis.drawing.settings import Settings
 from analysis.drawing.style import DOUBLE_COLUMN
 from analysis.run.description import Comparison, Run
 from rls.io import Stack, read_intensity, read_stack, read_table, table_path
-from rls.io.names import BICUBIC, EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.splits import REPORT, rows_for
 from rls.runtime.errors import InputError
 
 DIFFERENCE = "mean_absolute_difference_to_HR"
@@ -119,10 +120,7 @@ def evaluation_table(at: Comparison) -> pd.DataFrame:
     """Return the rows that every method has super-resolved: evaluation, of HR or else of LR."""
     path = table_path(at.stack(at.reference))
     table = read_table(path, columns=["image_id", "treatment", "split"])
-    table = table[table["split"] == EVALUATION]
-    if table.empty:
-        raise InputError(f"{path} has no cell of the evaluation split. Run select_cells again.")
-    return table
+    return table.iloc[rows_for(REPORT, table, str(path), stage="select_cells")]
 
 
 def read_shown(

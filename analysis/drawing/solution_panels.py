@@ -13,7 +13,7 @@ from analysis.comparison.solutions import RAW, Cells
 from analysis.drawing.grids import choose_cells
 from analysis.drawing.settings import Figure8Settings
 from analysis.drawing.style import Look, label_panel
-from analysis.numbers.conformal import Intervals, summarise
+from analysis.numbers.conformal import Intervals
 
 POINTS_PER_TREATMENT = 40
 HELD, MISSED, GREY = "#0072B2", "#D55E00", "#7F7F7F"
@@ -36,7 +36,7 @@ def draw_cells(
         intervals, raw: The calibrated and the raw intervals of the cells.
     """
     inside = intervals.contain(cells.truth)
-    centre = summarise(cells.values, settings.level).centre
+    centre = cells.summary(settings.level).centre
     known = np.isfinite(inside) & np.isfinite(intervals.width)
     drawn = known & _chosen(cells, known, settings.seed)
     at = cells.truth[drawn]

@@ -27,10 +27,11 @@ from analysis.drawing.solution_panels import (
     draw_widths,
 )
 from analysis.drawing.style import DOUBLE_COLUMN, MM, axes_at, in_style, label_panel, new_stack
-from analysis.numbers.conformal import Intervals, summarise
+from analysis.numbers.conformal import Intervals
 from analysis.run.description import Comparison, Run
 from rls.io import read_intensity, read_stack
-from rls.io.names import EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.splits import REPORT
 from rls.runtime.errors import InputError
 
 MOST_ROWS, MOST_SOLUTIONS = 8, 5
@@ -89,7 +90,7 @@ def read_shown(at: Comparison, table: pd.DataFrame, settings: Figure8Settings) -
     feature = at.assay.features[0]
     cells = read_cells(at, settings.kind_shown, feature, settings)
     intervals = intervals_of(cells, settings)
-    evaluation = cells.split(EVALUATION)
+    evaluation = cells.of(REPORT)
     treatments = choose_treatments(evaluation.table, at.assay.treatments, settings.treatments_shown)
     treatments = treatments[:MOST_ROWS]
     count = max(1, min(settings.cells_per_treatment, MOST_ROWS // len(treatments)))
@@ -137,7 +138,7 @@ def read_images(
 def numbers_of(shown: Shown, settings: Figure8Settings) -> Rows:
     """Return the numbers behind the panels: (b) one row per cell, then those of the table."""
     cells, rows = shown.cells, []
-    centre = summarise(cells.values, settings.level).centre
+    centre = cells.summary(settings.level).centre
     for i, name in enumerate(cells.table["image_id"]):
         facts: Row = {
             "value": centre[i],

@@ -10,7 +10,8 @@ import pandas as pd
 
 from analysis.measuring.columns import NEEDED
 from rls.io import Intensity, Stack, read_intensity, read_stack
-from rls.io.names import EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
+from rls.io.splits import REPORT, rows_for
 from rls.runtime.errors import InputError
 from rls.search.forward import Resize, downscale
 
@@ -126,7 +127,7 @@ def check_cells(method: str, stack: Stack, high: Stack, path: Path | None) -> No
             )
     expected = high.table
     if method not in RESERVED_METHODS:
-        expected = expected[expected["split"] == EVALUATION]
+        expected = expected.iloc[rows_for(REPORT, expected, "The high-resolution stack")]
     different = set(expected["image_id"]) ^ set(stack.table["image_id"])
     if different:
         raise InputError(

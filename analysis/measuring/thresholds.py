@@ -15,8 +15,8 @@ from analysis.features.settings import Measurement, MeasureSettings, feature_dig
 from analysis.measuring.columns import FEATURE_SETTINGS
 from analysis.numbers.statistics import auc
 from rls.io import Intensity, Stack
-from rls.io.names import OK, TUNE
-from rls.runtime.errors import InputError
+from rls.io.names import OK
+from rls.io.splits import CHOOSE, rows_for
 from rls.runtime.progress import Progress
 
 STEP = 1.25  # Each constant is tried multiplied and divided by this.
@@ -49,13 +49,9 @@ def controls_of_tune(stack: Stack, controls: tuple[str, str]) -> Stack:
     """
     chosen = []
     for name in controls:
-        table = stack.table
-        rows = np.flatnonzero((table["split"] == TUNE) & (table["treatment"] == name))
-        if len(rows) == 0:
-            raise InputError(
-                f"The high-resolution stack has no cell of {name} in split {TUNE}, on which "
-                f"thresholds are looked at. Give select_cells a share_tune and cells_tune."
-            )
+        here = np.flatnonzero(stack.table["treatment"] == name)
+        own = stack.table.iloc[here]
+        rows = here[rows_for(CHOOSE, own, f"Treatment {name} of the high-resolution stack")]
         steps = np.linspace(0, len(rows) - 1, min(CELLS, len(rows))).round().astype(int)
         chosen.append(rows[steps])
     return stack.select(np.concatenate(chosen))

@@ -1,7 +1,8 @@
 """Intervals that hold for single cells: split-conformal prediction from several solutions.
 
 The n solutions for the image of a cell give n values of a feature, with a centre and a spread. How
-far the HR value lies from the centre, in units of the spread, is learnt on cells of another split.
+far the HR value lies from the centre, in units of the spread, is learnt on cells of the split
+calibration, on which nothing else was chosen.
 If those cells and a new one are exchangeable, the interval holds with at least the probability
 ``level``, whatever the solutions are worth: bad ones only make it wide. It holds over all cells
 together, not within every treatment.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from rls.io.splits import CALIBRATE, REPORT, check
 from rls.runtime.errors import InputError
 
 NORMALISED, QUANTILE, CONSTANT = VARIANTS = ("normalised", "quantile", "constant")
@@ -54,6 +56,7 @@ class Summary:
         spread: Their standard deviation (ddof 1; 0 where only one was measured).
         low, high: Their outer quantiles at the level; between them, coverage is not guaranteed.
         measured: Their number.
+        split: The split of each cell.
     """
 
     centre: np.ndarray
@@ -61,14 +64,19 @@ class Summary:
     low: np.ndarray
     high: np.ndarray
     measured: np.ndarray
+    split: np.ndarray
 
     def take(self, rows: np.ndarray) -> Summary:
         """Return the cells in ``rows``."""
         return Summary(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def summarise(values: np.ndarray, level: float) -> Summary:
-    """Return the summary of values (cells, solutions); quantiles are interpolated linearly."""
+def summarise(values: np.ndarray, level: float, split: np.ndarray) -> Summary:
+    """Return the summary of values (cells, solutions); quantiles are interpolated linearly.
+
+    Arguments:
+        split: (cells,) the split of each cell.
+    """
     values = np.asarray(values, dtype=float)
     finite = np.isfinite(values)
     measured = finite.sum(axis=1)
@@ -81,7 +89,7 @@ def summarise(values: np.ndarray, level: float) -> Summary:
     tail = 0.5 * (1.0 - level)
     low, high = (_quantile(ordered, counted, share) for share in (tail, 1.0 - tail))
     centre, spread, low, high = (np.where(none, np.nan, x) for x in (centre, spread, low, high))
-    return Summary(centre, spread, low, high, measured)
+    return Summary(centre, spread, low, high, measured, np.asarray(split))
 
 
 def _quantile(ordered: np.ndarray, counted: np.ndarray, share: float) -> np.ndarray:
@@ -181,8 +189,11 @@ def calibrated_intervals(
         floor: Smallest spread of a cell, in units of the feature; not to be chosen on these cells.
 
     Raises:
-        InputError: Unknown variant, or a level or floor out of its range.
+        InputError: Unknown variant, a level or floor out of its range, or cells of a split that may
+            not be calibrated on or judged.
     """
+    check(CALIBRATE, calibration.split)
+    check(REPORT, summary.split)
     if variant not in VARIANTS:
         raise InputError(f"There is no variant '{variant}'; there are {', '.join(VARIANTS)}.")
     q = conformal_quantile(scores_of(calibration, truth, variant, floor), level)

@@ -14,7 +14,7 @@ from typing import Any
 from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
 from analysis.run.values import Config, section_values
-from rls.io.names import CLASSIFIER, EVALUATION, GAN, HIGH_RESOLUTION, SPLITS, TUNE
+from rls.io.names import CLASSIFIER, EVALUATION, GAN, HELD_OUT, HIGH_RESOLUTION, SPLITS, TUNE
 from rls.search.settings import AUTO, MOST_AT_ONCE
 from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
 
@@ -77,7 +77,7 @@ class AssaySizes:
     @cached_property
     def n_images(self) -> int:
         """The number of high-resolution images: all cells except the generator's training cells."""
-        return self.cells(TUNE, CLASSIFIER, EVALUATION)
+        return self.cells(*HELD_OUT)
 
     def megapixels(self, n: float, *, cropped: bool = False) -> float:
         """Return the megapixels of n images, or of n crops with their margin for rotation."""
@@ -90,7 +90,7 @@ class AssaySizes:
 
     @cached_property
     def n_solutions(self) -> int:
-        """The number of solutions of one kind, on the splits tune and evaluation."""
+        """The number of solutions of one kind, on the splits calibration and evaluation."""
         values = self.section("sample_solutions")
         return int(2 * values["cells_per_split"] * values["n_solutions"])
 

@@ -1,12 +1,12 @@
 """Several solutions an image (section 4.5): what their spread is worth, and what their mean is.
 
 For every assay, factor, kind of solutions and feature, on evaluation cells: how often HR lies
-inside the raw quantiles of the solutions and inside intervals calibrated on tune, how wide they
-are, and the error of one solution, of the mean over them, and of the method's single search. Wells
-are resampled. Only the clean degradation has solutions.
+inside the raw quantiles of the solutions and inside intervals calibrated on split calibration, how
+wide they are, and the error of one solution, of the mean over them, and of the method's single
+search. Wells are resampled. Only the clean degradation has solutions.
 
 Width is relative to the 5-95 % range of HR, and the least spread is a share of that range. The
-range comes from the split classifier, so that neither tune nor evaluation decides it. In
+range comes from the split classifier, so that neither calibration nor evaluation decides it. In
 expectation, the mean errs less than one solution (Jensen's inequality), so that is no discovery;
 a smaller error than the single search's would be one. The numbers are computed in
 analysis.comparison.solutions.

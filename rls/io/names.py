@@ -5,9 +5,11 @@ Each word is written here once; everything else imports it.
 
 from __future__ import annotations
 
-# The splits of an assay's cells, in the order of every table.
-GAN, TUNE, CLASSIFIER, EVALUATION = "gan", "tune", "classifier", "evaluation"
-SPLITS = (GAN, TUNE, CLASSIFIER, EVALUATION)
+# The splits of an assay's cells, in the order of every table; splits.py says what each may serve.
+GAN, TUNE, CALIBRATION = "gan", "tune", "calibration"
+CLASSIFIER, EVALUATION = "classifier", "evaluation"
+SPLITS = (GAN, TUNE, CALIBRATION, CLASSIFIER, EVALUATION)
+HELD_OUT = SPLITS[1:]  # Those on which no generator is trained.
 
 # Rows of the tables whose names no method of the configuration may have.
 HIGH_RESOLUTION, LOW_RESOLUTION = "high_resolution", "low_resolution"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rls.io import Intensity, Stack, read_intensity, read_stack
+from rls.io.splits import Use, rows_for
 from rls.networks.classifier import SMALLEST_SIDE
 from rls.runtime.errors import InputError
 from rls.runtime.transfer import as_floats, fits, signed, upload
@@ -23,11 +24,13 @@ class Cells:
         images: (n, c, y, x) in counts.
         labels: (n,), 0 for the negative and 1 for the positive control.
         intensity: The scale of the counts.
+        split: The split that they are of.
     """
 
     images: np.ndarray
     labels: np.ndarray
     intensity: Intensity
+    split: str
 
 
 class Batches:
@@ -83,39 +86,31 @@ def read_assay(stack_path: Path, intensity_path: Path) -> tuple[Stack, Intensity
     return stack, intensity
 
 
-def cells_of_split(
-    stack: Stack, intensity: Intensity, split: str, controls: tuple[str, str]
-) -> Cells:
-    """Return the cells of the two controls in ``split``.
+def cells_for(use: Use, stack: Stack, intensity: Intensity, controls: tuple[str, str]) -> Cells:
+    """Return the cells of the two controls that may serve ``use``, a use of one split.
 
     Raises:
-        InputError: The stack has no split, or one of the controls has fewer than two cells in it.
+        InputError: The stack has no split or no treatment, or one of the controls has fewer than
+            two cells.
     """
-    for column in ("split", "treatment"):
-        if column not in stack.table:
-            raise InputError(
-                f"The table of the stack has no column '{column}'; it has "
-                f"{', '.join(stack.table.columns)}. Run the rule that writes the stack again."
-            )
-    here = (stack.table["split"] == split).to_numpy()
-    if not here.any():
-        found = ", ".join(sorted(stack.table["split"].astype(str).unique()))
+    if "treatment" not in stack.table:
         raise InputError(
-            f"The stack has no cells of the split '{split}' (found: {found}). "
-            f"Give cells to it in the section select_cells."
+            f"The table of the stack has no column 'treatment'; it has "
+            f"{', '.join(stack.table.columns)}. Run the rule that writes the stack again."
         )
-    treatments = stack.table["treatment"].to_numpy()
+    here, (split,) = rows_for(use, stack.table, "The stack"), use.splits
+    treatments = stack.table["treatment"].to_numpy()[here]
     for name in controls:
-        count = int((here & (treatments == name)).sum())
+        count = int((treatments == name).sum())
         if count < 2:
             raise InputError(
                 f"The split '{split}' has {count} cells of the treatment '{name}', expected at "
-                f"least 2. Treatments there: {', '.join(sorted(set(treatments[here])))}. Give it "
+                f"least 2. Treatments there: {', '.join(sorted(set(treatments)))}. Give it "
                 f"cells of both controls in the section select_cells (counts, shares or plates)."
             )
-    rows = np.flatnonzero(here & np.isin(treatments, controls))
-    labels = (treatments[rows] == controls[1]).astype(np.int64)
-    return Cells(stack.images[rows], labels, intensity)
+    kept = np.isin(treatments, controls)
+    labels = (treatments[kept] == controls[1]).astype(np.int64)
+    return Cells(stack.images[here[kept]], labels, intensity, split)
 
 
 def channel_moments(cells: Cells, batch_size: int) -> tuple[np.ndarray, np.ndarray]:

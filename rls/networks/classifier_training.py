@@ -14,6 +14,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from rls.io import Intensity, Stack, write_weights
+from rls.io.splits import CHOOSE, CLASSIFY, check
 from rls.networks.classifier import FEATURES, TreatmentNet, oriented, pixels_of_views
 from rls.networks.classifier_cells import Batches, Cells, channel_moments
 from rls.networks.classifier_settings import Settings
@@ -174,9 +175,11 @@ def train(
         recorder: Records the step, within its own stream; None to record nothing.
 
     Raises:
-        InputError: The loss is not finite.
+        InputError: The loss is not finite, or cells are of a split that must not serve.
         Stopped: Before a time limit or on a signal.
     """
+    check(CLASSIFY, [training.split])
+    check(CHOOSE, [tune.split])
     state = start(training, settings, device)
     if (payload := folder.load()) is not None:
         state.restore(payload)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from rls import __version__
 from rls.io import Stack
-from rls.io.names import GAN
+from rls.io.splits import COMPARE, check
 from rls.pretrained.files import TRUST, read_json, write_json
 from rls.pretrained.model_folder import Model
 from rls.pretrained.trust import (
@@ -33,7 +33,7 @@ from rls.search.batches import Solved, solve
 from rls.search.degradation import degrade
 from rls.search.methods import AnySettings, ChosenMethod
 from rls.search.settings import Settings
-from rls.search.setup import joint_digest, network_digest, read_split
+from rls.search.setup import joint_digest, network_digest, read_for
 
 NAME = "measure_trust"
 
@@ -42,15 +42,11 @@ def reference_cells(path: Path, splits: Sequence[str], model: Model, most: int) 
     """Return the reference cells, shuffled so that neighbours are apart.
 
     Raises:
-        InputError: They have other channels or another size than the generator's, or belong to the
-            split on which it was trained.
+        InputError: They have other channels or another size than the generator's, or belong to a
+            split that it has learned or that is reported.
     """
-    if GAN in splits:
-        raise InputError(
-            "Found split gan, which the generator has learned; give splits it has not seen, such "
-            "as tune and classifier."
-        )
-    stack = read_split(path, *splits)
+    check(COMPARE, splits)
+    stack = read_for(path, replace(COMPARE, splits=tuple(splits)))
     size = model.generator.image_size
     if stack.channels != model.generator.channels or stack.images.shape[-2:] != (size, size):
         raise InputError(

@@ -66,8 +66,16 @@ def squared_norms(
         ``leaky_relu_whitened`` (LeakyReLU(5), then full whitening); ``flow`` (F(w), ours).
 
     Raises:
-        InputError: There are too few styles for a full covariance.
+        InputError: There are too few styles for a full covariance, or a style that was fitted on
+            is shown.
     """
+    if len(np.unique(np.concatenate([styles_fit, styles_shown]), axis=0)) < (
+        len(np.unique(styles_fit, axis=0)) + len(np.unique(styles_shown, axis=0))
+    ):
+        raise InputError(
+            "Some styles are both fitted on and shown, so that every transform would look better "
+            "than it is. Draw other styles to show."
+        )
     import torch  # Imported here, because only the flow needs it and it takes seconds.
 
     fit, shown = styles_fit.astype(np.float64), styles_shown.astype(np.float64)

@@ -13,6 +13,7 @@ import torch
 
 from rls.io import Intensity, Stack, read_intensity, read_stack, read_weights
 from rls.io.names import BORDERS
+from rls.io.splits import Use, rows_for
 from rls.networks.pix2pix import check_assay
 from rls.runtime.checkpoint import identity_digest
 from rls.runtime.device import choose_device, choose_precision
@@ -94,19 +95,14 @@ def searches_of(settings: Settings, device: torch.device) -> Searches:
     return Searches(recorder, compile_setting=settings.compile)
 
 
-def read_split(path: Path, *splits: str) -> Stack:
-    """Return the rows of some splits of a stack, sorted by image id.
+def read_for(path: Path, *uses: Use) -> Stack:
+    """Return the rows of a stack that may serve any of ``uses``, sorted by image id.
 
     Raises:
-        InputError: The table has no column ``split``, or no such row.
+        InputError: The table has no column ``split``, or no row for one of the uses.
     """
     stack = read_stack(path)
-    if "split" not in stack.table.columns:
-        raise InputError(f"The table of {path} has no column 'split'. Run degrade again.")
-    rows = np.flatnonzero(stack.table["split"].isin(splits))
-    if not len(rows):
-        named = " or ".join(splits)
-        raise InputError(f"{path} has no image of split '{named}'. Check selection.csv.")
+    rows = np.unique(np.concatenate([rows_for(use, stack.table, str(path)) for use in uses]))
     return stack.select(rows[np.argsort(stack.table["image_id"].to_numpy()[rows], kind="stable")])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rls.io.names import TUNE
+from rls.io.splits import CHOOSE
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
@@ -83,9 +83,9 @@ def choose_cells(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
         wanted = share + (place < rest)
         if not 0 < wanted <= len(here):
             raise InputError(
-                f"{count} cells of split {TUNE} are {wanted} of treatment '{treatment}', which "
+                f"{count} cells of split {CHOOSE} are {wanted} of treatment '{treatment}', which "
                 f"has {len(here)} (of {len(treatments)} treatments). Set sweep_lambdas.n_cells to "
-                f"fit, or select_cells.cells_tune."
+                f"fit, or select_cells.cells_{CHOOSE}."
             )
         ids = table["image_id"].to_numpy()[here]
         rank = [stream(seed, str(name), "sweep_lambdas").random() for name in ids]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rls.io.names import TUNE
+from rls.io.splits import CHOOSE
 from rls.networks.batches import in_batches
 from rls.networks.kernel_distance import kernel_distance, polynomial_kernel, standardise
 from rls.networks.perceptual import RandomFeatures
@@ -107,16 +107,16 @@ def make_held_out(data: TrainingImages, settings: Settings, device: torch.device
     Held-out and training crops are rotated and cut as in training; the floor is their distance.
     None is returned, and the reason printed, if there are too few held-out crops.
     """
-    held_out = int((data.stack.table["split"] == TUNE).sum())
+    held_out = int(data.stack.table["split"].isin(CHOOSE.splits).sum())
     n = min(held_out, len(data), settings.evaluate_images)
     if n < 2:
-        reason = f"{held_out} cells of split {TUNE}"
+        reason = f"{held_out} cells of split {CHOOSE}"
         if not settings.evaluate_images:
             reason = "evaluate_images is 0"
         print(f"train_gan: no kernel distance ({reason})", flush=True)
         return None
     size, seed = settings.image_size, settings.seed
-    other = TrainingImages(data.stack, data.intensity, size, seed, split=TUNE)
+    other = TrainingImages(data.stack, data.intensity, size, seed, use=CHOOSE)
     cpu = torch.device("cpu")
     unit, floor = ((x.batch(0, n, cpu).numpy() + 1) / 2 for x in (other, data))
     batch = settings.batch_size

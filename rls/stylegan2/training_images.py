@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rls.io import Intensity, Stack
-from rls.io.names import GAN
+from rls.io.splits import TRAIN, Use, rows_for
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 from rls.runtime.transfer import as_floats, signed
@@ -50,7 +50,7 @@ class TrainingImages:
         intensity: Scale of the channels.
         image_size: Side of the training images in px.
         seed: Seed of order, rotations and flips.
-        split: Split to train on.
+        use: What the images serve; it decides their split.
 
     Raises:
         InputError: There is no image of the split, the crops are smaller than ``image_size``, or
@@ -64,7 +64,7 @@ class TrainingImages:
         image_size: int,
         seed: int,
         *,
-        split: str = GAN,
+        use: Use = TRAIN,
     ) -> None:
         if tuple(stack.channels) != tuple(intensity.channels):
             raise InputError(
@@ -72,13 +72,7 @@ class TrainingImages:
                 f"{', '.join(intensity.channels)} in the intensity scale, expected the same. Run "
                 "select_cells again."
             )
-        self.rows = np.flatnonzero((stack.table["split"] == split).to_numpy())
-        if len(self.rows) == 0:
-            counts = dict(stack.table["split"].value_counts())
-            raise InputError(
-                f"Found no image of split '{split}' among {len(stack.table)} cells ({counts}), "
-                f"expected some to train on. Run select_cells again with a share for '{split}'."
-            )
+        self.rows = rows_for(use, stack.table, "The stack of cells", stage="select_cells")
         side = min(stack.images.shape[-2:])
         if side < image_size:
             raise InputError(

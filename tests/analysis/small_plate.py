@@ -44,10 +44,11 @@ CROP = {
     "seed": 0,
 }  # fmt: skip
 SELECT = {
-    "split_by": "well", "share_gan": 0.25, "share_tune": 0.25, "share_classifier": 0.25,
-    "share_evaluation": 0.25, "cells_gan": 12, "cells_tune": 4, "cells_classifier": 6,
-    "cells_evaluation": 5, "on_few_cells": "stop", "exclude_flags": ["noise", "blank", "border"],
-    "tile_px": 50, "black_percentile": 0.1, "white_percentile": 99.9, "seed": 0,
+    "split_by": "well", "share_gan": 0.25, "share_tune": 0.25, "share_calibration": 0.0,
+    "share_classifier": 0.25, "share_evaluation": 0.25, "cells_gan": 12, "cells_tune": 4,
+    "cells_calibration": 0, "cells_classifier": 6, "cells_evaluation": 5, "on_few_cells": "stop",
+    "exclude_flags": ["noise", "blank", "border"], "tile_px": 50, "black_percentile": 0.1,
+    "white_percentile": 99.9, "seed": 0,
 }  # fmt: skip
 
 

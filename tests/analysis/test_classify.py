@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import classify
@@ -13,9 +15,10 @@ from analysis.classification.classifiers import (
     pixel_features,
     verdict_table,
 )
-from analysis.classification.controls import cells_of, check_splits
+from analysis.classification.controls import Cells, Parts, cells_of, check_splits
 from analysis.classification.settings import Settings
 from rls.io import read_intensity, read_stack, read_table, write_table
+from rls.io.splits import CHOOSE, REPORT, TRAIN
 from rls.runtime.errors import InputError
 from tests.analysis.test_measure import call, evaluation_images, flags, small_run, write_method
 from tests.analysis.test_measure import run as run_measure
@@ -72,7 +75,7 @@ def test_hr_is_told_apart_by_the_network_and_by_the_feature_on_cells_of_evaluati
 def test_one_is_chosen_by_its_accuracy_on_tune_whatever_evaluation_says(folder):
     stack = read_stack(folder / "high_resolution.ome.tif")
     intensity = read_intensity(folder / "intensity.json")
-    cells = cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",)).of("evaluation")
+    cells = cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",)).of(REPORT)
     good, n = cells.labels.astype(float), len(cells.labels)
     verdicts = [
         Verdict(name, probability, np.full(n, "ok"), on_tune, 10, candidate)
@@ -116,13 +119,42 @@ def test_two_runs_are_equal(folder):
     assert run(folder, "high_resolution").equals(run(folder, "high_resolution"))
 
 
+def made_up_cells(features, labels, split) -> Cells:
+    """Cells that only features tell apart."""
+    table = pd.DataFrame({"image_id": [f"{split}{i}" for i in range(len(labels))], "split": split})
+    return Cells(table, np.zeros((len(labels), 1, 4, 4)), labels, features)
+
+
+def parts_of(training, tune, evaluation) -> Parts:
+    """Parts with these features, each (n, d); labels alternate."""
+    named = {"classifier": training, "tune": tune, "evaluation": evaluation}
+    return Parts(*(made_up_cells(x, np.arange(len(x)) % 2, name) for name, x in named.items()))
+
+
+def features_of(cells: Cells) -> np.ndarray:
+    return cells.features
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("split", ["gan", "tune", "calibration", "classifier", "evaluation"])
+def test_cells_serve_the_part_of_their_own_split_alone(place, split):
+    own = ("classifier", "tune", "evaluation")
+    values, labels = np.zeros((4, 1)), np.arange(4) % 2
+    given = [made_up_cells(values, labels, name) for name in own]
+    given[place] = made_up_cells(values, labels, split)
+    if split == own[place]:
+        assert Parts(*given).in_order[place] is given[place]
+        return
+    with pytest.raises(InputError, match=f"cells of split {split} to"):
+        Parts(*given)
+
+
 def test_the_seed_moves_forests():
-    random = np.random.default_rng(0)
-    values, labels = random.normal(size=(60, 2)), np.arange(60) % 2
+    values = np.random.default_rng(0).normal(size=(60, 2))
 
     def probability(seed):
         model = forest(dataclasses.replace(SETTINGS, seed=seed), "f")
-        return fit_and_judge("f", model, (values,) * 3, (labels, labels)).probability
+        return fit_and_judge("f", model, parts_of(values, values, values), features_of).probability
 
     np.testing.assert_array_equal(probability(0), probability(0))
     assert not np.array_equal(probability(0), probability(1))
@@ -135,7 +167,7 @@ def test_evaluation_cells_change_nothing_that_was_learnt():
     evaluation = random.normal(size=(10, 2))
     verdicts = [
         fit_and_judge(
-            "f", forest(SETTINGS, "f"), (training, training[:10], part), (labels, labels[:10])
+            "f", forest(SETTINGS, "f"), parts_of(training, training[:10], part), features_of
         )
         for part in (evaluation, np.concatenate([evaluation, evaluation + 100]))
     ]
@@ -153,9 +185,8 @@ def test_sorted_pixels_do_not_know_a_turn_and_normalised_ones_no_brightness():
 
 def test_without_training_cells_that_can_be_measured_there_is_no_verdict():
     nothing = np.full((20, 1), np.nan)
-    verdict = fit_and_judge(
-        "f", forest(SETTINGS, "f"), (nothing, nothing, nothing), (np.arange(20) % 2,) * 2
-    )
+    parts = parts_of(nothing, nothing, nothing)
+    verdict = fit_and_judge("f", forest(SETTINGS, "f"), parts, features_of)
     assert np.isnan(verdict.probability).all()
     assert (verdict.status == "not_measurable:too_few_training_cells").all()
 
@@ -180,9 +211,12 @@ def test_a_split_without_one_of_the_controls_is_named(folder):
     stack = read_stack(folder / "high_resolution.ome.tif")
     intensity = read_intensity(folder / "intensity.json")
     cells = cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",))
-    check_splits(cells, folder, ("tune",))
-    with pytest.raises(InputError, match="'gan' of .* has 0 cells"):
-        check_splits(cells, folder, ("gan",))
+    check_splits(cells, folder, (CHOOSE,))
+    with pytest.raises(InputError, match="no cell of split 'gan'"):
+        check_splits(cells, folder, (TRAIN,))
+    one = replace(cells, labels=np.zeros_like(cells.labels))
+    with pytest.raises(InputError, match="'tune' of .* and 0 of the positive control"):
+        check_splits(one, folder, (CHOOSE,))
     bare = type(stack)(
         stack.images, stack.table.drop(columns="split"), stack.channels, stack.pixel_size_um
     )

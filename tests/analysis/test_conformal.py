@@ -33,11 +33,16 @@ def cells(random, n, quality=1.0, solutions=5):
     return truth, centre[:, None] + 0.2 * width[:, None] * random.normal(size=(n, solutions))
 
 
-def intervals(truth, values, tune, variant=NORMALISED, level=LEVEL):
-    summary = summarise(values, level)
+def summary_of(values, level, split):
+    return summarise(values, level, np.full(len(values), split))
+
+
+def intervals(truth, values, known, variant=NORMALISED, level=LEVEL):
+    """The intervals of the cells that are not ``known``, calibrated on those that are."""
     return calibrated_intervals(
-        summary.take(~tune), summary.take(tune), truth[tune], level=level, variant=variant,
-        floor=FLOOR,
+        summary_of(values[~known], level, "evaluation"),
+        summary_of(values[known], level, "calibration"), truth[known], level=level,
+        variant=variant, floor=FLOOR,
     )  # fmt: skip
 
 
@@ -46,12 +51,13 @@ def test_coverage_of_exchangeable_cells_lies_in_the_binomial_range(variant):
     """One new cell for each of 2,000 calibrations: independent trials of the stated probability."""
     n, trials = 39, 2000  # 40 x 0.9 is whole: the coverage is 0.9 and not a little above
     truth, values = cells(np.random.default_rng(1), (n + 1) * trials)
-    summary = summarise(values, LEVEL)
+    summary = summary_of(values, LEVEL, "calibration")
+    new_ones = summary_of(values, LEVEL, "evaluation")
     inside = 0.0
     for first in range(0, len(truth), n + 1):
-        tune, new = np.arange(first, first + n), np.array([first + n])
+        known, new = np.arange(first, first + n), np.array([first + n])
         found = calibrated_intervals(
-            summary.take(new), summary.take(tune), truth[tune], level=LEVEL, variant=variant,
+            new_ones.take(new), summary.take(known), truth[known], level=LEVEL, variant=variant,
             floor=FLOOR,
         )  # fmt: skip
         inside += found.contain(truth[new])[0]
@@ -153,11 +159,12 @@ def test_cells_that_cannot_be_measured_have_no_interval_and_calibrate_nothing():
 
 def test_the_summary_is_of_the_solutions_that_were_measured():
     values = np.random.default_rng(7).normal(size=(50, 5))
-    full = summarise(values, 0.8)
+    full = summary_of(values, 0.8, "evaluation")
     assert full.low == pytest.approx(np.quantile(values, 0.1, axis=1))
     assert full.high == pytest.approx(np.quantile(values, 0.9, axis=1))
     assert full.spread == pytest.approx(values.std(axis=1, ddof=1))
-    found = summarise(np.array([[1.0, 3.0, np.nan], [np.nan] * 3, [2.0, np.nan, np.nan]]), 0.9)
+    few = np.array([[1.0, 3.0, np.nan], [np.nan] * 3, [2.0, np.nan, np.nan]])
+    found = summary_of(few, 0.9, "evaluation")
     assert found.measured.tolist() == [2, 0, 1]
     assert found.centre[0] == 2.0 and np.isnan(found.centre[1]) and found.centre[2] == 2.0
     assert found.spread[0] == pytest.approx(math.sqrt(2.0)) and found.spread[2] == 0.0
@@ -165,7 +172,8 @@ def test_the_summary_is_of_the_solutions_that_were_measured():
 
 
 def test_a_quantile_score_is_negative_inside():
-    summary = summarise(np.tile(np.linspace(0, 1, 11), (3, 1)), 0.8)  # 0.1 to 0.9
+    values = np.tile(np.linspace(0, 1, 11), (3, 1))  # their quantiles are 0.1 and 0.9
+    summary = summary_of(values, 0.8, "evaluation")
     scores = scores_of(summary, np.array([0.5, 0.95, -0.2]), QUANTILE, FLOOR)
     assert scores == pytest.approx([-0.4, 0.05, 0.3])
 
@@ -176,7 +184,19 @@ def test_a_quantile_score_is_negative_inside():
 )  # fmt: skip
 def test_what_cannot_be_is_refused(change, said):
     truth, values = cells(np.random.default_rng(0), 20)
-    summary = summarise(values, LEVEL)
+    known, new = (summary_of(values, LEVEL, name) for name in ("calibration", "evaluation"))
     options = {"level": LEVEL, "floor": FLOOR, "variant": NORMALISED, **change}
     with pytest.raises(InputError, match=said):
-        calibrated_intervals(summary, summary, truth, **options)
+        calibrated_intervals(new, known, truth, **options)
+
+
+@pytest.mark.parametrize(
+    ("of_known", "of_new", "said"), [("evaluation", "evaluation", "evaluation to calibrate"),
+                                     ("tune", "evaluation", "tune to calibrate"),
+                                     ("calibration", "calibration", "calibration to report")],
+)  # fmt: skip
+def test_intervals_are_learnt_on_calibration_and_judged_on_evaluation(of_known, of_new, said):
+    truth, values = cells(np.random.default_rng(0), 20)
+    known, new = (summary_of(values, LEVEL, name) for name in (of_known, of_new))
+    with pytest.raises(InputError, match=said):
+        calibrated_intervals(new, known, truth, level=LEVEL, floor=FLOOR)

@@ -27,8 +27,8 @@ def test_the_nucleus_stays_in_the_middle():
 
 def test_the_splits_but_gan_are_cut(tmp_path):
     table = made_up_cells(plates=1, cells=2)[["image_id", "treatment"]]
-    names = ("gan", "tune", "classifier", "evaluation")
-    table["split"] = [names[i % 4] for i in range(len(table))]
+    names = ("gan", "tune", "calibration", "classifier", "evaluation")
+    table["split"] = [names[i % 5] for i in range(len(table))]
     images = np.random.default_rng(0).integers(0, 4000, (len(table), 2, 24, 24)).astype(np.uint16)
     write_stack(tmp_path / "cells.ome.tif", images, table, channels=CHANNELS, pixel_size_um=0.5,
                 written_by="select_cells", compress=False)  # fmt: skip
@@ -39,7 +39,7 @@ def test_the_splits_but_gan_are_cut(tmp_path):
     stack = read_stack(tmp_path / "hr.ome.tif")
     kept = (table["split"] != "gan").to_numpy()
     assert list(stack.table["image_id"]) == list(table["image_id"][kept])
-    assert set(stack.table["split"]) == {"tune", "classifier", "evaluation"}
+    assert set(stack.table["split"]) == {"tune", "calibration", "classifier", "evaluation"}
     np.testing.assert_array_equal(stack.images, images[kept][:, :, 4:20, 4:20])
     assert stack.pixel_size_um == 0.5 and stack.channels == CHANNELS
 

@@ -69,8 +69,9 @@ def test_a_plate_that_no_split_names_is_left_out_where_each_names_others(capsys)
     assert "plate P3: no split names it" in capsys.readouterr().out
 
 
-def test_without_names_every_plate_serves_every_split():
-    assert named_plates.splits_of_plate({split: () for split in SPLITS}, "P1") == SPLITS
+def test_without_names_every_plate_serves_every_split_with_a_share():
+    shares = {split: 1.0 for split in SPLITS[:-1]} | {SPLITS[-1]: 0.0}
+    assert named_plates.splits_of_plate(dict.fromkeys(SPLITS, ()), shares, "P1") == SPLITS[:-1]
     cells = made_up_cells(plates=3)
     plain = selected(cells, {split: () for split in SPLITS}, cells_classifier=6)
     assert plain.equals(select(cells, TREATMENTS, replace(SETTINGS, cells_classifier=6)))
@@ -103,7 +104,7 @@ def test_the_command_takes_them_and_writes_nothing_when_they_are_wrong(tmp_path)
     small_plate.crop(tmp_path, small_plate.simulate(tmp_path))
     with pytest.raises(InputError, match="plates_evaluation names P2, which is no plate"):
         small_plate.select(tmp_path, ["P1"], "--plates-evaluation", "P2")
-    with pytest.raises(InputError, match="no cell for gan, which sets the intensity scale"):
+    with pytest.raises(InputError, match="no cell of split 'gan' to set the intensity scale"):
         small_plate.select(
             tmp_path, ["P1"], "--plates-gan", "P1", "--plates-tune", "P1", "--plates-classifier",
             "P1", "--cells-gan", "0", "--on-few-cells", "take_all",

@@ -18,7 +18,7 @@ from rls.io.names import SPLITS
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import TREATMENTS, made_up_cells
 
-SHARES = {"gan": 0.4, "tune": 0.1, "classifier": 0.25, "evaluation": 0.25}
+SHARES = {"gan": 0.3, "tune": 0.1, "calibration": 0.1, "classifier": 0.25, "evaluation": 0.25}
 
 
 def assign(cells, level, seed=0, tile_px=100, crop_size=40):
@@ -27,7 +27,7 @@ def assign(cells, level, seed=0, tile_px=100, crop_size=40):
 
 @pytest.mark.parametrize("level", ["plate", "well", "field", "tile"])
 def test_no_two_splits_share_a_unit_and_every_treatment_is_in_every_split(level):
-    cells = made_up_cells(plates=5)
+    cells = made_up_cells(plates=5, wells=5)
     splits = assign(cells, level)
     kept = splits != DROPPED
     names = unit_names(cells, level, 100)
@@ -39,7 +39,7 @@ def test_no_two_splits_share_a_unit_and_every_treatment_is_in_every_split(level)
 
 
 def test_a_unit_of_a_coarse_level_holds_whole_units_of_the_finer_ones():
-    cells = made_up_cells(plates=5)
+    cells = made_up_cells(plates=5, wells=5)
     splits = assign(cells, "plate")
     for level in ("well", "field"):
         assert (splits.groupby(unit_names(cells, level, 100)).nunique() == 1).all()
@@ -73,7 +73,7 @@ def test_a_new_treatment_does_not_move_the_others():
     assert assign(cells, "well").loc[two.index].equals(assign(two, "well"))
 
 
-@pytest.mark.parametrize("n", [4, 5, 7, 12, 40])
+@pytest.mark.parametrize("n", [5, 6, 7, 12, 40])
 def test_units_are_shared_out_by_their_shares_and_none_is_forgotten(n):
     units = {f"w{i}": 1 for i in range(n)}
     chosen = allocate(units, SHARES, 0, "test")
@@ -86,7 +86,7 @@ def test_units_are_shared_out_by_their_shares_and_none_is_forgotten(n):
 def test_a_split_with_share_zero_gets_no_unit():
     units = {f"w{i}": 1 for i in range(6)}
     chosen = allocate(units, SHARES | {"tune": 0.0}, 0, "test")
-    assert set(chosen.values()) == {"gan", "classifier", "evaluation"}
+    assert set(chosen.values()) == {"gan", "calibration", "classifier", "evaluation"}
 
 
 def test_too_few_units_are_an_error_that_names_the_level_that_would_do():
@@ -119,7 +119,7 @@ def test_cells_are_drawn_within_treatment_and_split():
 
 
 def test_too_few_cells_stop_or_are_all_taken(capsys):
-    cells = made_up_cells(plates=1, cells=10)
+    cells = made_up_cells(plates=1, wells=5, cells=10)
     splits = assign(cells, "well")
     counts = {"gan": 5, "tune": 5, "classifier": 5, "evaluation": 1000}
     with pytest.raises(InputError, match="DMSO evaluation 10 of 1000; TNF-alpha evaluation 10 of"):
@@ -139,7 +139,7 @@ def assign_measured(cells, level="field", seed=0, **changes):
 
 
 def test_what_is_not_measured_goes_to_gan_and_tune_alone():
-    cells = made_up_cells(plates=5)
+    cells = made_up_cells(plates=5, wells=5)
     splits = assign_measured(cells)
     assert (splits.groupby(unit_names(cells, "field", 100)).nunique() == 1).all()
     seen = cells[splits.isin(["classifier", "evaluation"])]
@@ -149,7 +149,7 @@ def test_what_is_not_measured_goes_to_gan_and_tune_alone():
 
 
 def test_every_split_has_a_large_unit_of_each_measured_plate():
-    cells = made_up_cells(plates=5)
+    cells = made_up_cells(plates=5, wells=5)
     crumb = cells[cells["well"] == "B02"].groupby("plate").head(1).assign(well="B09")
     cells = pd.concat([cells, crumb], ignore_index=True)
     for seed in range(10):
@@ -160,12 +160,12 @@ def test_every_split_has_a_large_unit_of_each_measured_plate():
 
 
 def test_a_unit_that_is_measured_in_part_is_refused():
-    cells = made_up_cells(plates=5)
+    cells = made_up_cells(plates=5, wells=5)
     with pytest.raises(InputError, match="plate P3 with cells that select_cells.measured"):
         assign_measured(cells, level="plate")
 
 
 def test_all_cells_measured_is_the_plain_split():
-    cells = made_up_cells(plates=5)
+    cells = made_up_cells(plates=5, wells=5)
     whole = assign_measured(cells, measured=pd.Series(True, index=cells.index))
     assert whole.equals(assign(cells, "field"))

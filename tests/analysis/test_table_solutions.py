@@ -29,10 +29,10 @@ SD = 0.1  # of what a solution gets wrong
 
 
 def cells_of_splits() -> pd.DataFrame:
-    """A third of the wells each for classifier, tune and evaluation."""
+    """A third of the wells each for classifier, calibration and evaluation."""
     table = made_up.cells_table(WELLS, CELLS)
     well = table["well"].str[1:].astype(int) - 2
-    names = np.array(["classifier", "tune", "evaluation"])
+    names = np.array(["classifier", "calibration", "evaluation"])
     return table.assign(split=names[(well // 2) % 3])
 
 
@@ -41,7 +41,7 @@ def folder_of(root):
 
 
 def write_solutions(root, kind: str, values: np.ndarray, table: pd.DataFrame) -> None:
-    """Write the features of the solutions of tune and evaluation cells, values (n, k)."""
+    """Write the features of the solutions of calibration and evaluation cells, values (n, k)."""
     k = values.shape[1]
     long = table.loc[table.index.repeat(k)].reset_index(drop=True)
     long = long.rename(columns={"image_id": "source_image_id"}).assign(
@@ -147,13 +147,13 @@ def test_every_number_has_the_agreed_columns_and_an_empty_one_its_reason(rows) -
 def test_cells_that_could_not_be_measured_are_counted(tmp_path) -> None:
     cells = write_run(tmp_path, blind=60)
     blind = int((cells["split"].iloc[:60] == "evaluation").sum())
-    lost_tune = 60 - blind
+    lost = 60 - blind
     rows = solution_rows(run_of(tmp_path), SETTINGS)
     share = value_of(rows, "variational", "measured_share")
     assert share["value"] == pytest.approx((200 - blind) / 200)
     assert f"every solution of {blind} " in share["reason"] or not blind
     assert value_of(rows, "variational", "coverage_normalised")["n_cells"] == 200 - blind
-    assert lost_tune > 0 and value_of(rows, "restarts", "measured_share")["reason"] == ""
+    assert lost > 0 and value_of(rows, "restarts", "measured_share")["reason"] == ""
 
 
 def test_the_command_writes_the_long_table(tmp_path, capsys) -> None:

@@ -23,14 +23,14 @@ N = 3  # Solutions for each image.
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight low-resolution images of tune and evaluation, one of another split, and models."""
+    """Eight images of calibration and evaluation, one of another split, and models."""
     path = tmp_path_factory.mktemp("run")
     write_intensity(path / "intensity.json", INTENSITY, written_by="test")
     unit = np.random.default_rng(0).random((9, 2, 2, 2), dtype=np.float32)
     table = pd.DataFrame(
         {
             "image_id": [f"p_B02_s1_y{i}_x0" for i in range(9)],
-            "split": ["tune"] * 4 + ["evaluation"] * 4 + ["classifier"],
+            "split": ["calibration"] * 4 + ["evaluation"] * 4 + ["classifier"],
             "treatment": ["DMSO", "TNF-alpha"] * 4 + ["DMSO"],
             "plate": "p", "well": "B02", "site": 1, "factor": 4, "border": "renormalize",
         }
@@ -67,7 +67,7 @@ def test_there_is_one_row_a_solution_and_it_says_whose_it_is(
     stack, low = read_stack(output), read_stack(folder / "low.ome.tif")
     table = stack.table
     assert len(stack) == 8 * N and stack.images.shape[1:] == (2, 8, 8)
-    assert table["image_id"].is_unique and set(table["split"]) == {"tune", "evaluation"}
+    assert table["image_id"].is_unique and set(table["split"]) == {"calibration", "evaluation"}
     assert list(table["image_id"]) == [
         f"{source}_k{j}"
         for source, j in zip(table["source_image_id"], table["solution"], strict=True)
@@ -114,7 +114,7 @@ def test_images_are_drawn_by_seed_in_equal_parts_of_the_treatments() -> None:
     table = pd.DataFrame(
         {
             "image_id": [f"cell {i}" for i in range(60)],
-            "split": ["tune", "evaluation"] * 30,
+            "split": ["calibration", "evaluation"] * 30,
             "treatment": ["a"] * 40 + ["b"] * 16 + ["c"] * 4,
         }
     )

@@ -176,7 +176,7 @@ def test_the_digest_of_the_data_changes_with_an_image_and_with_the_scale():
     ("stack", "words"),
     [
         (make_stack(side=15), "15 px"),
-        (make_stack(split="tune"), "no image of split 'gan'"),
+        (make_stack(split="tune"), "no cell of split 'gan'"),
         (make_stack(channels=("dna", "golgi")), "dna, golgi"),
     ],
 )

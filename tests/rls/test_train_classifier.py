@@ -7,8 +7,9 @@ import torch
 
 from rls import train_classifier
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack
+from rls.io.splits import CHOOSE, CLASSIFY
 from rls.networks.classifier import load_classifier
-from rls.networks.classifier_cells import Batches, Cells, cells_of_split, read_assay
+from rls.networks.classifier_cells import Batches, Cells, cells_for, read_assay
 from rls.networks.classifier_settings import Settings
 from rls.networks.classifier_training import train
 from rls.runtime import graphs
@@ -135,7 +136,7 @@ def test_labels_without_meaning_are_not_learnt(tmp_path):
 def test_a_missing_split_or_treatment_is_named(tmp_path):
     images, table = cells(64)
     write(tmp_path, images, table.assign(split="classifier"))
-    with pytest.raises(InputError, match="no cells of the split 'tune' .found: classifier"):
+    with pytest.raises(InputError, match="no cell of split 'tune' .*found: 64 of classifier"):
         command(tmp_path)
     write(tmp_path, images, table)
     with pytest.raises(InputError, match="0 cells of the treatment 'wortmannin'"):
@@ -167,13 +168,27 @@ def test_images_under_four_pixels_and_blank_channels_are_refused(tmp_path):
         command(tmp_path)
 
 
+def test_a_training_takes_cells_of_its_own_splits_alone(tmp_path):
+    images, table = cells(64)
+    write(tmp_path, images, table)
+    stack, scale = read_assay(tmp_path / "cells.ome.tif", tmp_path / "intensity.json")
+    fit, choose = (cells_for(use, stack, scale, ("DMSO", "TNF")) for use in (CLASSIFY, CHOOSE))
+    for wrong in ((choose, choose), (fit, fit)):
+        with (
+            StateFolder(tmp_path, "x", {}) as folder,
+            pytest.raises(InputError, match="Found cell"),
+        ):
+            train(*wrong, Settings(**SETTINGS), torch.device("cpu"), folder)
+
+
 # ---- on a GPU ---------------------------------------------------------------------------------
 
 
 def test_counts_kept_on_the_device_give_the_same_images():
     images, _ = cells(12)
     images[0, 0, 0, :2] = 0, 65535
-    few = Cells(images, np.zeros(12, np.int64), Intensity(CHANNELS, (3.0, 7.0), (900.0, 2000.0)))
+    scale = Intensity(CHANNELS, (3.0, 7.0), (900.0, 2000.0))
+    few = Cells(images, np.zeros(12, np.int64), scale, "classifier")
     here, there = (Batches(few, torch.device("cpu"), store=store) for store in (True, False))
     rows = np.array([0, 5, 5, 11])
     assert here.stored is not None and torch.equal(here.images(rows), there.images(rows))
@@ -183,7 +198,7 @@ def test_a_recorded_training_is_equal_bit_for_bit(tmp_path, monkeypatch):
     images, table = cells()
     write(tmp_path, images, table)
     stack, scale = read_assay(tmp_path / "cells.ome.tif", tmp_path / "intensity.json")
-    parts = [cells_of_split(stack, scale, s, ("DMSO", "TNF")) for s in ("classifier", "tune")]
+    parts = [cells_for(use, stack, scale, ("DMSO", "TNF")) for use in (CLASSIFY, CHOOSE)]
     settings = Settings(**{**SETTINGS, "epochs": 3})
 
     def run(name):

@@ -18,6 +18,7 @@ import torch
 from analysis.run.values import read_config, section_values
 from rls import train_pix2pix
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
+from rls.io.splits import CHOOSE, TRAIN
 from rls.networks import pix2pix_training
 from rls.networks.pix2pix import Pairing, load_unet
 from rls.networks.pix2pix_settings import Settings
@@ -105,8 +106,8 @@ def assert_equal(one, other):
         assert torch.equal(one[name], other[name]), name
 
 
-def data_of(folder, split="gan"):
-    return TrainingImages(read_stack(folder / "cells.ome.tif"), INTENSITY, 16, 1, split=split)
+def data_of(folder, use=TRAIN):
+    return TrainingImages(read_stack(folder / "cells.ome.tif"), INTENSITY, 16, 1, use=use)
 
 
 # ---- what a step computes ---------------------------------------------------------------------
@@ -219,7 +220,7 @@ def test_the_weights_kept_are_the_last_or_those_with_the_least_l1_on_tune(
 def test_the_l1_on_tune_is_that_of_what_the_method_will_show(folder, whole, tmp_path):
     write_weights(tmp_path / "net.safetensors", *whole)
     net, _ = load_unet(tmp_path / "net.safetensors")
-    tune = data_of(folder, "tune")
+    tune = data_of(folder, CHOOSE)
     unit = torch.from_numpy(INTENSITY.to_unit(tune.stack.images[tune.rows]))[..., 4:20, 4:20]
     low = Pairing(16, 4, "renormalize", "8bit").low_resolution(unit)
     problem = make_problem(low, 4, network=tmp_path / "net.safetensors")
@@ -343,7 +344,7 @@ def test_a_recorded_training_is_equal_bit_for_bit(folder, tmp_path, monkeypatch,
     def run(name):
         recorder, state = RecordedOnCpu(), start(2, weight, SETTINGS, CPU)
         with StateFolder(tmp_path, name, {}) as into:
-            data = data_of(folder), data_of(folder, "tune")
+            data = data_of(folder), data_of(folder, CHOOSE)
             train(state, *data, pairing, SETTINGS, into, recorder)
         return state, recorder.n_operators
 
@@ -367,7 +368,7 @@ def test_without_cells_to_train_on_or_to_watch_it_stops(tmp_path):
     images, table = cells()
     for split in ("gan", "tune"):
         there = table.assign(split=table["split"].replace(split, "classifier"))
-        with pytest.raises(InputError, match=f"no image of split '{split}'"):
+        with pytest.raises(InputError, match=f"no cell of split '{split}'"):
             trained(write(tmp_path / split, images, there), tmp_path)
 
 
