@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rls.io.names import GAN, SPLITS, TUNE
+from rls.io.splits import serves
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
 
@@ -272,7 +273,7 @@ def _inside_own_split(
 def summarise(
     cells: pd.DataFrame, level: str, treatments: Sequence[str], counts: Mapping[str, int]
 ) -> pd.DataFrame:
-    """Return one row per treatment and split: numbers of units, cells, and cells asked for."""
+    """Return one row per treatment and split: what it serves, numbers of units and cells."""
     rows = []
     for treatment in treatments:
         for split in SPLITS:
@@ -281,6 +282,7 @@ def summarise(
                 {
                     "treatment": treatment,
                     "split": split,
+                    "serves": serves(split),
                     "split_by": level,
                     "n_plates": part["plate"].nunique(),
                     "n_wells": unit_names(part, "well", 1).nunique(),

@@ -39,7 +39,8 @@ from analysis.report.facts import (
 )
 from analysis.run.description import Assay, Run
 from rls.io import read_weights
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, SPLITS
+from rls.io.splits import serves
 from rls.runtime.errors import InputError
 
 REFERENCES = (HIGH_RESOLUTION, LOW_RESOLUTION, FLOOR, LOW_RESOLUTION_MEANS)
@@ -48,6 +49,7 @@ ROW_LABELS = {
     LOW_RESOLUTION_MEANS: "LR, channel means only",
     LOW_RESOLUTION: "LR",
 }
+SERVE = " ".join(f"Cells of {split} serve to {serves(split)}." for split in SPLITS)
 DATA_PROCESSING = (
     "SR holds no more class information than LR plus the prior (data processing): a reconstruction "
     "is computed from the LR image and from what the generator learned of other cells."
@@ -170,13 +172,13 @@ def selection(sources: Sources) -> str:
 
 def _selection(assay: Assay, results: Path) -> str:
     found = read_selection(results, assay)
-    table = found.table.drop(columns=["split_by"]).rename(
+    table = found.table.drop(columns=["split_by", "serves"]).rename(
         columns=lambda name: name.replace("n_", "").replace("_", " ")
     )
     numbers = [name for name in table.columns if name not in ("treatment", "split")]
     pieces = [
         html.heading(assay.label, f"selection-{assay.name}", 3),
-        html.paragraph(f"Splits share no {found.split_by}."),
+        html.paragraph(f"Splits share no {found.split_by}. {SERVE}"),
         html.paragraph(TILE, "warning") if "tile" in found.split_by else "",
         html.table(table.astype(str), numbers=numbers),
     ]

@@ -50,6 +50,11 @@ COMPARE_BY_CLASSIFIER = Use("stand for other cells before a classifier", (TUNE,)
 USES = (TRAIN, SCALE, CHOOSE, CALIBRATE, CLASSIFY, REPORT, COMPARE, COMPARE_BY_CLASSIFIER)
 
 
+def serves(split: str) -> str:
+    """Return what the cells of a split may serve, such as ``choose a setting; ...``."""
+    return "; ".join(use.doing for use in USES if split in use.splits)
+
+
 def check(use: Use, splits: Iterable[str]) -> None:
     """Raise InputError unless all of ``splits`` may serve ``use``; no cell is no error.
 

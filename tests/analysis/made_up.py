@@ -12,6 +12,8 @@ from analysis.cells.flagged_cells import count_flags, draw_examples
 from analysis.cells.quality_settings import FLAGS
 from analysis.run.description import Assay, Condition, Run
 from rls.io import Intensity, write_intensity, write_stack, write_table, write_weights
+from rls.io.names import SPLITS
+from rls.io.splits import serves
 from rls.search.forward import resize_matrix
 
 CONTROLS = ("DMSO", "TNF-alpha")
@@ -233,13 +235,14 @@ def write_selection(root: Path, *, assay: str = "translocation", split_by: str =
         {
             "treatment": treatment,
             "split": split,
+            "serves": serves(split),
             "split_by": split_by,
             "n_wells": 3,
             "n_fields": 6,
             "n_cells": 300 if split == "gan" else 30,
         }
         for treatment in CONTROLS
-        for split in ("gan", "tune", "classifier", "evaluation")
+        for split in SPLITS
     ]
     write_table(root / assay / "selection.csv", pd.DataFrame(rows), written_by="test")
     fields = pd.DataFrame(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rls.io.names import EVALUATION, GAN, HELD_OUT, SPLITS
-from rls.io.splits import CHOOSE, REPORT, TRAIN, USES, Use, check, rows_for
+from rls.io.splits import CHOOSE, REPORT, TRAIN, USES, Use, check, rows_for, serves
 from rls.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[3]
@@ -34,6 +34,13 @@ def test_no_cell_is_reported_that_anything_was_fitted_to() -> None:
     assert not any(EVALUATION in use.splits for use in USES if use is not REPORT)
     assert TRAIN.splits == (GAN,) and GAN not in HELD_OUT
     assert {split for use in USES for split in use.splits} == set(SPLITS)
+
+
+def test_the_page_on_splits_says_what_the_program_does() -> None:
+    lines = (ROOT / "docs" / "splits.md").read_text("utf-8").splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    assert [tuple(row) for row in cells[2:]] == [(u.doing, ", ".join(u.splits)) for u in USES]
+    assert serves("calibration") == "calibrate intervals"
 
 
 def test_rows_keep_their_order_and_none_is_an_error() -> None:
