@@ -1,0 +1,157 @@
+"""Plant each fault of the lists into a copy of the program, and see its tests fail.
+
+It says for every fault whether the tests that must fail do. A fault whose text is no longer in the
+code is named too: then the list must follow the code. Without faults all tests must pass, or they
+show nothing. It takes a few minutes, so `make test` does not run it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from tests.planted import Fault
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTS = ("training",)
+# Slow to import and the same for every fault, so they are imported once, before the forks.
+SHARED = (
+    *("torch", "pandas", "scipy.stats", "skimage.metrics", "sklearn.ensemble", "sklearn.pipeline"),
+    *("matplotlib.pyplot", "torchmetrics", "nflows.flows.autoregressive", "safetensors.torch"),
+)
+
+
+class Outcomes:
+    """A plugin of pytest that notes which tests failed and how many ran."""
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+        self.ran = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the outcome of one phase of a test."""
+        self.ran += report.when == "call"
+        if report.failed:
+            self.failed.add(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a file that cannot be imported, so that it does not count as a failed test."""
+        if report.failed:
+            raise RuntimeError(f"{report.nodeid} cannot be collected: {report.longrepr}")
+
+
+def all_faults(words: Sequence[str]) -> list[Fault]:
+    """Return the faults of all lists whose name or file has one of ``words``, or all."""
+    found = [f for name in LISTS for f in importlib.import_module(f"tests.planted.{name}").FAULTS]
+    return [f for f in found if not words or any(w in f"{f.file} {f.name}" for w in words)]
+
+
+def copy_program(folder: Path) -> None:
+    """Copy all files that git knows or would add into ``folder``."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    for name in listed.decode().rstrip("\0").split("\0"):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+def run_tests(folder: Path, tests: Iterable[str]) -> Outcomes | None:
+    """Return what the tests say of the program in ``folder``; None if pytest cannot run them."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_in_child, args=(folder, list(tests), there))
+    child.start()
+    there.close()
+    try:
+        return here.recv()
+    except EOFError:
+        return None
+    finally:
+        child.join()
+
+
+def _in_child(
+    folder: Path, tests: list[str], answer: multiprocessing.connection.Connection
+) -> None:
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = str(folder)
+    sys.dont_write_bytecode = True  # A fault may have the size and the second of another.
+    sys.path[:] = [str(folder), *(p for p in sys.path if Path(p or ".").resolve() != ROOT)]
+    for name in [n for n in sys.modules if n == "tests" or n.startswith("tests.")]:
+        del sys.modules[name]
+    outcomes = Outcomes()
+    with open(folder / "pytest.log", "w") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        code = pytest.main(["-q", "-p", "no:cacheprovider", *tests], plugins=[outcomes])
+    if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        answer.send(outcomes)
+
+
+def missed(outcomes: Outcomes, tests: Sequence[str]) -> list[str]:
+    """Return the tests that should have failed and did not."""
+    return [t for t in tests if not any(n == t or n.startswith(f"{t}[") for n in outcomes.failed)]
+
+
+def verdict(folder: Path, fault: Fault) -> str:
+    """Return why a fault is not caught, empty if it is."""
+    path = folder / fault.file
+    text = path.read_text()
+    if text.count(fault.old) != 1:
+        return f"its text stands {text.count(fault.old)} times in {fault.file}, expected once"
+    path.write_text(text.replace(fault.old, fault.new))
+    try:
+        outcomes = run_tests(folder, fault.tests)
+    finally:
+        path.write_text(text)
+    if outcomes is None:
+        return "the tests cannot be run with it"
+    passed = missed(outcomes, fault.tests)
+    return f"passed with it: {', '.join(passed)}" if passed else ""
+
+
+def faulty(folder: Path, faults: Sequence[Fault]) -> Iterator[str]:
+    """Print a line for every fault, and yield the names of those that are not caught."""
+    tests = sorted({test for fault in faults for test in fault.tests})
+    outcomes = run_tests(folder, tests)
+    if outcomes is None or outcomes.failed or not outcomes.ran:
+        log = (folder / "pytest.log").read_text()[-3000:]
+        raise SystemExit(f"{log}\nThe tests fail without any fault; mend them first.")
+    for fault in faults:
+        why = verdict(folder, fault)
+        print(
+            f"{'NOT CAUGHT' if why else 'caught':<10} {fault.name}{why and f': {why}'}", flush=True
+        )
+        if why:
+            yield fault.name
+
+
+def main() -> None:
+    """Plant the faults, one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m tests.planted", description=__doc__)
+    parser.add_argument("words", nargs="*", help="parts of names or files; all faults without")
+    faults = all_faults(parser.parse_args().words)
+    for name in SHARED:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        copy_program(folder)
+        lost = list(faulty(folder, faults))
+    print(f"{len(faults) - len(lost)} of {len(faults)} faults are caught")
+    sys.exit(bool(lost))
+
+
+if __name__ == "__main__":
+    main()
