@@ -82,9 +82,7 @@ def run_tests(folder: Path, tests: Iterable[str]) -> Outcomes | None:
         child.join()
 
 
-def _in_child(
-    folder: Path, tests: list[str], answer: multiprocessing.connection.Connection
-) -> None:
+def _in_child(folder: Path, tests: list[str], answer: Connection) -> None:
     os.chdir(folder)
     os.environ["PYTHONPATH"] = str(folder)
     sys.dont_write_bytecode = True  # A fault may have the size and the second of another.
