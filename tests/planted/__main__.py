@@ -24,7 +24,7 @@ import pytest
 from tests.planted import Fault
 
 ROOT = Path(__file__).resolve().parents[2]
-LISTS = ("prior", "training")
+LISTS = ("classification", "numbers", "prior", "search", "training")
 # Slow to import and the same for every fault, so they are imported once, before the forks.
 SHARED = (
     *("torch", "pandas", "scipy.stats", "skimage.metrics", "sklearn.ensemble", "sklearn.pipeline"),
