@@ -340,3 +340,13 @@ def test_a_method_keeps_its_own_numbers_whatever_the_order_of_the_methods(tmp_pa
             points = np.concatenate([np.asarray(c.get_offsets()) for c in upper.collections])
             shift = np.median(points[:, 1] - points[:, 0])
             assert shift == pytest.approx(0.3 if method == "rls" else -0.4, abs=0.02)
+
+
+def test_fig_7_names_each_panel_by_its_metric():
+    titles = {panel.metric: panel.title for panel in ablations.PANELS}
+    words = {
+        "psnr_db": "PSNR", "ms_ssim": "MS-SSIM", "kernel_distance_random_x1000": "KD random",
+        "fidelity_l1": "|D(SR)", "log_prior": "log p_F", "mean_pair_distance": "pair distance",
+    }  # fmt: skip
+    assert set(titles) == set(words)
+    assert all(word in titles[metric] for metric, word in words.items())

@@ -23,8 +23,9 @@ import pytest
 
 from tests.planted import Fault
 
+LIMIT_S = 600  # A fault may keep a test from ending.
 ROOT = Path(__file__).resolve().parents[2]
-LISTS = ("classification", "numbers", "prior", "search", "training")
+LISTS = ("classification", "figures", "numbers", "prior", "search", "training")
 # Slow to import and the same for every fault, so they are imported once, before the forks.
 SHARED = (
     *("torch", "pandas", "scipy.stats", "skimage.metrics", "sklearn.ensemble", "sklearn.pipeline"),
@@ -32,23 +33,16 @@ SHARED = (
 )
 
 
-class Outcomes:
-    """A plugin of pytest that notes which tests failed and how many ran."""
+class Failures:
+    """A plugin of pytest that notes which tests failed."""
 
     def __init__(self) -> None:
-        self.failed: set[str] = set()
-        self.ran = 0
+        self.names: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note the outcome of one phase of a test."""
-        self.ran += report.when == "call"
+        """Note a test of which any part failed."""
         if report.failed:
-            self.failed.add(report.nodeid)
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note a file that cannot be imported, so that it does not count as a failed test."""
-        if report.failed:
-            raise RuntimeError(f"{report.nodeid} cannot be collected: {report.longrepr}")
+            self.names.add(report.nodeid)
 
 
 def all_faults(words: Sequence[str]) -> list[Fault]:
@@ -67,18 +61,19 @@ def copy_program(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
-def run_tests(folder: Path, tests: Iterable[str]) -> Outcomes | None:
-    """Return what the tests say of the program in ``folder``; None if pytest cannot run them."""
+def run_tests(folder: Path, tests: Iterable[str]) -> set[str] | None:
+    """Return which tests of the program in ``folder`` fail; None if pytest cannot run them all."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=_in_child, args=(folder, list(tests), there))
     child.start()
     there.close()
     try:
-        return here.recv()
+        return here.recv() if here.poll(LIMIT_S) else None
     except EOFError:
         return None
     finally:
+        child.kill()
         child.join()
 
 
@@ -89,18 +84,13 @@ def _in_child(folder: Path, tests: list[str], answer: Connection) -> None:
     sys.path[:] = [str(folder), *(p for p in sys.path if Path(p or ".").resolve() != ROOT)]
     for name in [n for n in sys.modules if n == "tests" or n.startswith("tests.")]:
         del sys.modules[name]
-    outcomes = Outcomes()
+    failures = Failures()
     with open(folder / "pytest.log", "w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-        code = pytest.main(["-q", "-p", "no:cacheprovider", *tests], plugins=[outcomes])
+        code = pytest.main(["-q", "-p", "no:cacheprovider", *tests], plugins=[failures])
     if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        answer.send(outcomes)
-
-
-def missed(outcomes: Outcomes, tests: Sequence[str]) -> list[str]:
-    """Return the tests that should have failed and did not."""
-    return [t for t in tests if not any(n == t or n.startswith(f"{t}[") for n in outcomes.failed)]
+        answer.send(failures.names)
 
 
 def verdict(folder: Path, fault: Fault) -> str:
@@ -111,20 +101,20 @@ def verdict(folder: Path, fault: Fault) -> str:
         return f"its text stands {text.count(fault.old)} times in {fault.file}, expected once"
     path.write_text(text.replace(fault.old, fault.new))
     try:
-        outcomes = run_tests(folder, fault.tests)
+        failed = run_tests(folder, fault.tests)
     finally:
         path.write_text(text)
-    if outcomes is None:
+    if failed is None:
         return "the tests cannot be run with it"
-    passed = missed(outcomes, fault.tests)
+    passed = [t for t in fault.tests if not any(f"{f}[".startswith(f"{t}[") for f in failed)]
     return f"passed with it: {', '.join(passed)}" if passed else ""
 
 
 def faulty(folder: Path, faults: Sequence[Fault]) -> Iterator[str]:
     """Print a line for every fault, and yield the names of those that are not caught."""
     tests = sorted({test for fault in faults for test in fault.tests})
-    outcomes = run_tests(folder, tests)
-    if outcomes is None or outcomes.failed or not outcomes.ran:
+    failed = run_tests(folder, tests)
+    if failed is None or failed:
         log = (folder / "pytest.log").read_text()[-3000:]
         raise SystemExit(f"{log}\nThe tests fail without any fault; mend them first.")
     for fault in faults:

@@ -126,7 +126,8 @@ FAULTS = [
     Fault(
         "lambda_w is divided by the batch", RLS,
         'total = total - settings.lambda_w * terms["log_prior"]',
-        'total = total - settings.lambda_w / len(w) * terms["log_prior"]', ("tests/rls/test_search_start.py::"
+        'total = total - settings.lambda_w / len(w) * terms["log_prior"]',
+        ("tests/rls/test_search_start.py::"
          "test_the_weights_of_the_terms_do_not_depend_on_the_size_of_the_batch",),
     ),
     Fault(
