@@ -7,6 +7,9 @@ from tests.planted import Fault
 NORMS, BOXES = "analysis/drawing/style_norms.py", "analysis/drawing/boxes.py"
 DOTS, SCATTER = "analysis/drawing/dots.py", "analysis/drawing/scatter.py"
 ABLATIONS, DEGRADATIONS = "analysis/drawing/ablations.py", "analysis/drawing/degradations.py"
+GRIDS, CELLS = "analysis/drawing/grids.py", "analysis/drawing/example_cells.py"
+PANELS = "tests/analysis/test_figure_cells.py::test_every_panel_shows_its_cell_by_its_method"
+TREATMENTS = "tests/analysis/test_figure_cells.py::test_rows_have_the_cells_of_their_treatment"
 TESTS = "tests/analysis/test_figure_marks.py"
 CURVES = f"{TESTS}::test_curves_and_spreads_of_fig_1_are_those_of_their_names"
 INTERVALS = f"{TESTS}::test_the_intervals_of_fig_1_hold_the_numbers_of_their_transforms"
@@ -168,5 +171,26 @@ FAULTS = [
         'upper.set_ylabel(_axis_label("SR", feature))',
         'upper.set_ylabel(_axis_label("HR", feature))',
         (CLOUDS,),
+    ),
+    Fault(
+        "columns of images stand under another heading", GRIDS,
+        "axes.set_title(grid.columns[column], fontsize=size, pad=2)",
+        "axes.set_title(grid.columns[-1 - column], fontsize=size, pad=2)", (PANELS,),
+    ),
+    Fault(
+        "a method's images are taken in the order of its stack", CELLS,
+        "stack.images[[position[name] for name in ids]]", "stack.images[: len(ids)]", (PANELS,),
+    ),
+    Fault(
+        "every column shows HR", CELLS,
+        "tuple(composite(shown.unit[m][name],",
+        "tuple(composite(shown.unit[HIGH_RESOLUTION][name],",
+        (PANELS,),
+    ),
+    Fault(
+        "images stand beside the other treatment's name", CELLS,
+        "        for row in grid_rows(treatment, names, shown, columns, colours, across)",
+        "        for row in grid_rows(next(t for t in reversed(by_treatment) if t != treatment), "
+        "names, shown, columns, colours, across)", (TREATMENTS,),
     ),
 ]  # fmt: skip
