@@ -119,7 +119,7 @@ FAULTS = [
     ),
     Fault(
         "the cross term of KD counts once", KERNEL,
-        "within - 2.0 * (times_x", "within - 1.0 * (times_x", (PAIRS, AROUND),
+        "within - 2.0 * (times_x", "within - 1.0 * (times_x", (PAIRS,),
     ),
     Fault(
         "Cohen's d has the other sign", STATISTICS,
