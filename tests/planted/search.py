@@ -56,9 +56,7 @@ FAULTS = [
     ),
     Fault(
         "rows and columns of D exchanged where both fit", FORWARD,
-        'for name, n_in, n_out in zip(("rows", "columns"), size_in, size_out, strict=True):',
-        'for name, n_in, n_out in zip(("columns", "rows"), size_in, size_out, strict=True):',
-        (PLAIN,),
+        "return rows @ (images @ columns.T)", "return columns @ (images @ rows.T)", (PLAIN,),
     ),
     Fault(
         "a = -0.75 in D", FORWARD, "A = -0.5 ", "A = -0.75 ", (PLAIN, REFLECT),
@@ -68,7 +66,7 @@ FAULTS = [
     ),
     Fault(
         "D lies half a pixel aside", FORWARD,
-        "        centre = (row + 0.5) * scale\n", "        centre = (row + 0.5) * scale + 0.5\n",
+        "centre = (row + 0.5) * scale", "centre = 0.5 + (row + 0.5) * scale",
         (PLAIN, REFLECT),
     ),
     Fault(

@@ -8,6 +8,7 @@ import torch
 
 from rls.search.degradation import degrade
 from rls.search.forward import downscale, upscale
+from tests.rls.test_degrade import FLOAT
 
 SIZES = {"renormalize": [((24, 40), 4), ((40, 24), 8), ((64, 32), 16), ((16, 16), 2)],
          "reflect": [((24, 40), 4), ((40, 24), 8), ((48, 96), 16), ((16, 16), 2)]}  # fmt: skip
@@ -94,7 +95,7 @@ def test_the_enlargement_puts_rows_and_columns_where_they_belong():
 
 def low_resolution(unit, quantise="8bit", chain=(), seed=0, ids=None):
     ids = ids or [f"c{i}" for i in range(len(unit))]
-    return degrade(unit, ids, 4, chain, border="renormalize", quantise=quantise, seed=seed)
+    return degrade(unit, ids, 4, chain, **{**FLOAT, "quantise": quantise, "seed": seed})
 
 
 def test_low_resolution_images_are_rounded_to_the_nearest_of_256_levels():
