@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-slow test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: plan help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-slow test-planted test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -42,6 +42,9 @@ test: lint  ## lint, types, unit and workflow tests
 
 test-slow: .venv/installed  ## the tests that make test leaves out: networks as torch compiles them (minutes)
 	@python -m pytest -m slow -n $(CORES) --durations=10
+
+test-planted: .venv/installed  ## known faults planted one by one; the tests named for each must fail (half an hour)
+	@python -m tests.planted
 
 test-gpu:  ## the tests that need a GPU, with any Python that has torch and pytest (two minutes)
 	@python -m pytest -m gpu tests/gpu --durations=10

@@ -1,0 +1,109 @@
+"""Faults of Table 2 and of the intervals of solutions: cells that see what they must not."""
+
+from __future__ import annotations
+
+from tests.planted import Fault
+
+CLASSIFIERS, SOLUTIONS = (
+    "analysis/classification/classifiers.py",
+    "analysis/comparison/solutions.py",
+)
+TESTS = "tests/analysis/test_judged_elsewhere.py"
+EVALUATION = f"{TESTS}::test_evaluation_cells_fit_and_choose_nothing"
+TUNE = f"{TESTS}::test_tune_cells_choose_and_do_not_fit"
+CHOSEN = f"{TESTS}::test_the_chosen_one_is_the_candidate_with_the_highest_accuracy_on_tune"
+MEANS = f"{TESTS}::test_channel_means_are_not_chosen_where_they_are_better_than_every_candidate"
+FITTED = f"{TESTS}::test_the_cells_of_the_split_classifier_fit"
+CALIBRATED = f"{TESTS}::test_intervals_are_calibrated_on_other_cells_than_those_that_judge_them"
+WIDE = f"{TESTS}::test_intervals_are_as_wide_as_the_cells_that_calibrate_them_need"
+SPLITS = "training, tune = reference.of(CLASSIFIER), reference.of(TUNE)"
+
+FAULTS = [
+    Fault(
+        "the classifiers of LR are fitted on evaluation cells", CLASSIFIERS, SPLITS,
+        f'{SPLITS}\n    if kind == "pixels":\n        training = evaluation',
+        (f"{EVALUATION}[low_resolution]", f"{FITTED}[low_resolution]"),
+    ),
+    Fault(
+        "the classifiers of HR are fitted on evaluation cells too", CLASSIFIERS, SPLITS,
+        "tune = reference.of(TUNE)\n"
+        "    rows = reference.table['split'].isin((CLASSIFIER, 'evaluation')).to_numpy()\n"
+        "    training = Cells(reference.table[rows], reference.unit[rows], "
+        "reference.labels[rows], reference.features[rows])",
+        (f"{EVALUATION}[high_resolution]",),
+    ),
+    Fault(
+        "the classifiers are fitted on tune", CLASSIFIERS, SPLITS,
+        "training, tune = reference.of(TUNE), reference.of(TUNE)",
+        (f"{TUNE}[high_resolution]", f"{FITTED}[high_resolution]"),
+    ),
+    Fault(
+        "the choice is made on training cells", CLASSIFIERS,
+        "accuracy(probability(tune), labels[1])", "accuracy(probability(training), labels[0])",
+        (f"{TUNE}[high_resolution]", f"{TUNE}[low_resolution]"),
+    ),
+    Fault(
+        "the network's accuracy on tune is that on training cells", CLASSIFIERS,
+        "accuracy(network.probabilities(tune.unit)[:, 1], tune.labels)",
+        "accuracy(network.probabilities(training.unit)[:, 1], training.labels)",
+        (f"{TUNE}[high_resolution]",),
+    ),
+    Fault(
+        "the choice is made on evaluation", CLASSIFIERS,
+        "accuracy(network.probabilities(tune.unit)[:, 1], tune.labels)",
+        "accuracy(network.probabilities(evaluation.unit)[:, 1], evaluation.labels)",
+        (f"{EVALUATION}[high_resolution]",),
+    ),
+    Fault(
+        "channel means are a candidate", CLASSIFIERS,
+        "means, labels, candidate=False)", "means, labels)",
+        (f"{MEANS}[low_resolution]", f"{MEANS}[high_resolution]"),
+    ),
+    Fault(
+        "the worst on tune is chosen", CLASSIFIERS,
+        "best = max(candidates, key=lambda", "best = min(candidates, key=lambda",
+        ("tests/analysis/test_classify.py::"
+         "test_one_is_chosen_by_its_accuracy_on_tune_whatever_evaluation_says",),
+    ),
+    Fault(
+        "the probability is that of the negative control", CLASSIFIERS,
+        "model.predict_proba(values[good])[:, 1]", "model.predict_proba(values[good])[:, 0]",
+        (f"{EVALUATION}[high_resolution]",),
+    ),
+    Fault(
+        "intervals are calibrated on evaluation", SOLUTIONS,
+        "tune, evaluation = cells.split(TUNE), cells.split(EVALUATION)",
+        "tune, evaluation = cells.split(EVALUATION), cells.split(EVALUATION)", (CALIBRATED, WIDE),
+    ),
+    Fault(
+        "intervals are calibrated on all cells", SOLUTIONS,
+        "tune, evaluation = cells.split(TUNE), cells.split(EVALUATION)",
+        "tune, evaluation = cells, cells.split(EVALUATION)", (CALIBRATED,),
+    ),
+    Fault(
+        "the range of HR is that of evaluation", SOLUTIONS,
+        'high.loc[high["split"] == CLASSIFIER, column]', "high.loc[:, column]", (CALIBRATED,),
+    ),
+    Fault(
+        "the scores of calibration have no rank of n + 1", "analysis/numbers/conformal.py",
+        "math.ceil((n + 1) * level - 1e-9)", "math.ceil(n * level - 1e-9)",
+        ("tests/analysis/test_formulas.py::test_the_conformal_quantile_has_the_rank_of_n_plus_1"
+         "[19-0.9-18]",
+         "tests/analysis/test_formulas.py::test_conformal_intervals_cover_new_cells_as_often_as_"
+         "they_say_at_few_calibration_cells"),
+    ),
+    Fault(
+        "Table 2 chooses the classifier on features by evaluation",
+        "analysis/comparison/accuracy.py",
+        'name: float(found[name]["accuracy_tune"].iloc[0])',
+        'name: float(found[name]["correct"].mean())',
+        ("tests/analysis/test_tables.py::"
+         "test_the_best_is_the_one_that_was_chosen_on_tune_and_is_named",),
+    ),
+    Fault(
+        "the intensity scale is that of evaluation cells", "analysis/cells/selection.py",
+        "split = GAN if settings.share_gan > 0 or settings.plates_gan else TUNE",
+        'split = "evaluation"',
+        ("tests/analysis/test_select_cells.py::test_intensity_comes_from_the_gan_split_alone",),
+    ),
+]  # fmt: skip
