@@ -23,9 +23,9 @@ from analysis.comparison.image_metrics import (
 )
 from analysis.comparison.long_table import NO_HIGH_RESOLUTION, Row, Rows, estimate_facts, long_row
 from analysis.comparison.measured import KEYS, read_evaluation, same_cells
-from analysis.comparison.settings import BootstrapSettings
+from analysis.comparison.settings import IntervalSettings
 from analysis.numbers.metrics import frechet_distance, kernel_distance_interval
-from analysis.numbers.statistics import replication_unit
+from analysis.numbers.statistics import replication
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
 from rls.io.names import CLASSIFIER, EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION, TUNE
@@ -54,7 +54,7 @@ OTHER_GRID = "LR lies on another pixel grid than HR; row Bicubic is LR enlarged"
 SAME_CELL = "another cell has no pixel in common"
 
 
-def quality_rows(run: Run, settings: BootstrapSettings) -> Rows:
+def quality_rows(run: Run, settings: IntervalSettings) -> Rows:
     """Return every row of Table 1, methods in the order of the configuration."""
     rows: Rows = []
     for at in run.comparisons():
@@ -70,7 +70,7 @@ def quality_rows(run: Run, settings: BootstrapSettings) -> Rows:
     return rows
 
 
-def unreferenced_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
+def unreferenced_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     """Return the rows of an assay without HR: only fidelity to the LR images has values."""
     rows: Rows = []
     for method in (FLOOR, LOW_RESOLUTION, *at.methods):
@@ -92,7 +92,7 @@ def read_sets(at: Comparison, method: str) -> pd.DataFrame:
     return pd.concat([metrics, features[own]], axis=1)
 
 
-def low_resolution_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
+def low_resolution_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     """Return the rows of LR: empty with their reason, except its distance to the clean LR."""
     rows = [long_row(at, LOW_RESOLUTION, metric, reason=OTHER_GRID) for metric in EVERY_METRIC]
     if not at.clean:
@@ -102,7 +102,7 @@ def low_resolution_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
 
 
 def method_rows(
-    at: Comparison, method: str, reference: pd.DataFrame, settings: BootstrapSettings
+    at: Comparison, method: str, reference: pd.DataFrame, settings: IntervalSettings
 ) -> Rows:
     """Return the rows of one method."""
     table = same_cells(reference, read_sets(at, method), at.measured(method, "metrics"))
@@ -112,7 +112,7 @@ def method_rows(
     return [long_row(at, method, **fact) for fact in facts]
 
 
-def image_facts(at: Comparison, table: pd.DataFrame, settings: BootstrapSettings) -> Rows:
+def image_facts(at: Comparison, table: pd.DataFrame, settings: IntervalSettings) -> Rows:
     """Return the mean of every image metric with its interval over wells."""
     names = [*IMAGE_METRICS, *PERCEPTUAL_METRICS, *([] if at.clean else [FIDELITY_CLEAN])]
     return [mean_fact(table, name, settings) for name in names]
@@ -123,7 +123,7 @@ def distance_facts(
     table: pd.DataFrame,
     other: pd.DataFrame,
     reference: pd.DataFrame,
-    settings: BootstrapSettings,
+    settings: IntervalSettings,
 ) -> Rows:
     """Return KD x 1e3 with its interval over wells, and FD where there are enough images.
 
@@ -140,15 +140,12 @@ def distance_facts(
     if here is None or there is None:
         reason = NO_NETWORK.get(kind, f"measure wrote no features of kind '{kind}'")
         return [{"metric": name, "reason": reason} for name in (kernel_name, frechet_name)]
-    unit, labels = replication_unit(table)
-    other_unit, other_labels = replication_unit(other)
     kernel = kernel_distance_interval(
         here,
         there,
-        units_x=labels,
-        units_y=other_labels,
-        unit=unit if unit == other_unit else f"{unit} and {other_unit}",
-        **settings.draws,
+        units_x=replication(table),
+        units_y=replication(other),
+        confidence=settings.confidence_level,
     )
     return [
         {"metric": kernel_name, **estimate_facts(kernel, KD_SCALE)},
@@ -173,7 +170,7 @@ def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:
 # The floor: HR against other HR cells ------------------------------------------------------------
 
 
-def floor_rows(at: Comparison, reference: pd.DataFrame, settings: BootstrapSettings) -> Rows:
+def floor_rows(at: Comparison, reference: pd.DataFrame, settings: IntervalSettings) -> Rows:
     """Return HR against other HR cells: what a perfect method would reach."""
     all_cells = read_table(at.measured(HIGH_RESOLUTION, "features"), columns=[*KEYS])
     rows = []

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from analysis.numbers.statistics import Estimate
+from analysis.numbers.statistics import Estimate, Replication, t_interval
 from rls.networks.kernel_distance import distance_of_sums, feature_sets, kernel_sums
 from rls.runtime.errors import InputError
-from rls.runtime.streams import stream
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2.
 SMALLEST_SCALE_PX = 8  # The smallest scale of the article: 128 px halved four times.
@@ -117,51 +116,47 @@ def kernel_distance_interval(
     x: np.ndarray,
     y: np.ndarray,
     *,
-    units_x: np.ndarray,
-    units_y: np.ndarray,
-    unit: str,
-    n_resamples: int,
+    units_x: Replication,
+    units_y: Replication,
     confidence: float,
-    seed: int,
 ) -> Estimate:
-    """Return KD with a percentile interval over resampled wells (or fields) of both sets.
+    """Return KD with Student's interval over wells (or fields) of both sets, each left out once.
 
-    A cell drawn twice is never paired with itself, so resampling adds no bias. Where both sets
-    have the same wells (the units share labels), these are resampled together, so that SR and HR
-    images of one well stay paired. An image and its own reconstruction are then not independent
-    draws, and a perfect reconstruction has a distance below 0: compare it with the floor of other
-    HR images.
+    Where both sets have the same wells, a well is left out of both, so that SR and HR images of one
+    well stay paired. An image and its own reconstruction are then not independent draws, and a
+    perfect reconstruction has a distance below 0: compare it with the floor of other HR images.
 
     Arguments:
         x, y: Features (n, d) and (m, d).
-        units_x, units_y: The unit of replication of each row, as labelled by
-            :func:`analysis.numbers.statistics.replication_unit`.
-        unit: Name of this unit, for the table.
+        units_x, units_y: The units of their rows, from
+            :func:`analysis.numbers.statistics.replication`.
     """
     x, y = feature_sets(x, y)
-    names = np.unique(np.concatenate([units_x, units_y]).astype(str))
-    codes_x, codes_y = (np.searchsorted(names, u.astype(str)) for u in (units_x, units_y))
-    sums = kernel_sums(x, y, codes_x, codes_y, n_units=len(names))
-    ones = np.ones(len(names))
-    point = distance_of_sums(*sums, ones, ones)
-    if len(names) < 2:
-        return Estimate(point, n=len(names), unit=unit, reason=f"one {unit}, so no interval")
-    paired = set(codes_x) == set(codes_y)
-    random = stream(seed, "kernel_distance", unit)
-    values = np.empty(n_resamples)
-    for i in range(n_resamples):
-        drawn_x = _multiplicity(random, np.unique(codes_x), len(names))
-        drawn_y = drawn_x if paired else _multiplicity(random, np.unique(codes_y), len(names))
-        values[i] = distance_of_sums(*sums, drawn_x, drawn_y)
-    tail = 50.0 * (1.0 - confidence)
-    low, high = np.nanpercentile(values, [tail, 100.0 - tail])
-    return Estimate(point, float(low), float(high), len(names), unit)
+    units, codes_y = units_x, units_y.codes
+    if not np.array_equal(units_x.labels, units_y.labels):
+        units, codes_y = _apart(units_x, units_y)
+    n_units = len(units.strata)
+    sums = kernel_sums(x, y, units_x.codes, codes_y, n_units=n_units)
+    point = distance_of_sums(*sums, np.ones(n_units), np.ones(n_units))
+    if (np.bincount(units.strata) < 2).any():
+        reason = f"a stratum has fewer than two {units.unit}s, so there is no interval"
+        return Estimate(point, n=n_units, unit=units.unit, reason=reason)
+    without = np.array([distance_of_sums(*sums, one, one) for one in 1.0 - np.eye(n_units)])
+    return t_interval(point, without, units, confidence=confidence, kind="number")
 
 
-def _multiplicity(random: np.random.Generator, present: np.ndarray, n_units: int) -> np.ndarray:
-    """Return how often each of ``n_units`` is drawn in one resample of those ``present``."""
-    drawn = present[random.integers(len(present), size=len(present))]
-    return np.bincount(drawn, minlength=n_units).astype(float)
+def _apart(x: Replication, y: Replication) -> tuple[Replication, np.ndarray]:
+    """Return the units of two sets that are left out one by one, and those of the rows of y."""
+    codes_y = y.codes + len(x.strata)
+    names = dict.fromkeys((x.unit, y.unit))
+    both = Replication(
+        " and ".join(names),
+        np.concatenate([x.codes, codes_y]),
+        np.concatenate([x.labels, y.labels]),
+        np.concatenate([x.strata, y.strata + x.strata.max() + 1]),
+        x.reason or y.reason,
+    )
+    return both, codes_y
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> Estimate:

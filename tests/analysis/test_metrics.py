@@ -3,12 +3,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from skimage.metrics import structural_similarity
 
 from analysis.numbers import metrics
-from rls.networks.kernel_distance import kernel_distance
+from analysis.numbers.statistics import replication
+from rls.networks.kernel_distance import (
+    distance_of_sums,
+    kernel_distance,
+    kernel_sums,
+    polynomial_kernel,
+)
 from rls.runtime.errors import InputError
 
 
@@ -131,41 +138,87 @@ def test_torchmetrics_computes_the_same_kernel_distance():
     assert kernel_distance(x, y) == pytest.approx(float(expected))
 
 
-def interval(x, y, units_x, units_y, unit="well"):
-    return metrics.kernel_distance_interval(
-        x, y, units_x=units_x, units_y=units_y, unit=unit,
-        n_resamples=300, confidence=0.95, seed=0,
-    )  # fmt: skip
+def units_of(wells, treatments="DMSO", unit="well"):
+    table = pd.DataFrame({"plate": "P", "well": wells, "site": 1, "treatment": treatments})
+    return replication(table)._replace(unit=unit)
 
 
-def test_the_interval_of_kernel_distance_is_not_pushed_up_by_repeats():
+def interval(x, y, units_x, units_y):
+    return metrics.kernel_distance_interval(x, y, units_x=units_x, units_y=units_y, confidence=0.95)
+
+
+def test_kernel_sums_of_blocks_are_the_sums_over_pairs(monkeypatch):
+    monkeypatch.setattr("rls.networks.kernel_distance.BLOCK", 4)
+    random = np.random.default_rng(9)
+    x, y = random.normal(size=(11, 3)), random.normal(size=(9, 3))
+    codes = random.integers(4, size=11), random.integers(4, size=9)
+    kernels = [(a @ b.T / 3 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+    for kernel in kernels[:2]:
+        np.fill_diagonal(kernel, 0.0)  # no cell is paired with itself
+    ones = [np.eye(4)[code] for code in codes]
+    sides = ((ones[0], ones[0]), (ones[1], ones[1]), (ones[0], ones[1]))
+    expected = [a.T @ k @ b for (a, b), k in zip(sides, kernels, strict=True)]
+    found = kernel_sums(x, y, *codes, n_units=4)
+    for one, other in zip(found[:3], expected, strict=True):
+        np.testing.assert_allclose(one, other)
+    np.testing.assert_array_equal(found[3], np.bincount(codes[0], minlength=4))
+    np.testing.assert_array_equal(found[4], np.bincount(codes[1], minlength=4))
+
+
+@pytest.mark.parametrize("times", [(1, 1, 1), (0, 1, 2), (2, 0, 1)])
+def test_a_distance_of_units_is_that_of_their_cells_without_pairs_of_a_cell_and_itself(times):
+    """A repeated cell that was paired with itself would push the distance up."""
+    random = np.random.default_rng(10)
+    x, y = random.normal(size=(2, 12, 4))
+    codes = np.repeat([0, 1, 2], [3, 5, 4])
+    times = np.array(times, dtype=float)
+    found = distance_of_sums(*kernel_sums(x, y, codes, codes, n_units=3), times, times)
+    rows = np.repeat(np.arange(12), times[codes].astype(int))
+    apart = rows[:, None] != rows[None]  # pairs of different cells, repeats counted
+    within = [polynomial_kernel(z[rows], z[rows])[apart].mean() for z in (x, y)]
+    assert found == pytest.approx(sum(within) - 2 * polynomial_kernel(x[rows], y[rows]).mean())
+
+
+def test_the_interval_of_kernel_distance_covers_zero_where_both_sets_are_alike():
     random = np.random.default_rng(3)
     wells = np.repeat([f"w{i}" for i in range(12)], 10)
-    lower, covered = [], 0
-    for _ in range(30):
+    covered = 0
+    for _ in range(60):
         x, y = random.normal(size=(2, 120, 6))
-        found = interval(x, y, wells, np.char.add(wells, "b"))
+        found = interval(x, y, units_of(wells), units_of(np.char.add(wells, "b")))
         assert found.value == pytest.approx(kernel_distance(x, y))
-        lower.append(found.low)
+        assert found.n == 24 and found.unit == "well"
         covered += found.low <= 0 <= found.high
-    assert covered >= 25
+    assert covered >= 54
 
 
-def test_wells_shared_by_both_sets_are_drawn_together():
+def test_wells_shared_by_both_sets_are_left_out_together():
     random = np.random.default_rng(4)
     wells = np.repeat([f"w{i}" for i in range(8)], 15)
     well_effect = random.normal(0, 1.5, size=(8, 5))[np.repeat(np.arange(8), 15)]
     x = well_effect + random.normal(size=(120, 5))
     y = well_effect + random.normal(size=(120, 5))
-    paired = interval(x, y, wells, wells)
-    apart = interval(x, y, wells, np.char.add(wells, "b"))
+    paired = interval(x, y, units_of(wells), units_of(wells))
+    apart = interval(x, y, units_of(wells), units_of(np.char.add(wells, "b")))
+    assert paired.n == 8 and apart.n == 16
     assert (paired.high - paired.low) < 0.5 * (apart.high - apart.low)
+
+
+def test_treatments_far_apart_do_not_widen_the_interval():
+    """How many wells of each treatment there are is fixed, so treatments are strata."""
+    random = np.random.default_rng(5)
+    wells, sides = np.repeat([f"w{i}" for i in range(8)], 15), np.repeat(["a", "b"], 60)
+    x, y = random.normal(size=(2, 120, 4))
+    y += 2.0 * (sides == "b")[:, None]  # the method fails on one treatment alone
+    known = interval(x, y, units_of(wells, sides), units_of(wells, sides))
+    ignored = interval(x, y, units_of(wells), units_of(wells))
+    assert known.high - known.low < 0.8 * (ignored.high - ignored.low)
 
 
 def test_one_well_gives_no_interval():
     x, y = np.random.default_rng(5).normal(size=(2, 20, 3))
     wells = np.full(20, "w")
-    found = interval(x, y, wells, wells)
+    found = interval(x, y, units_of(wells), units_of(wells))
     assert math.isnan(found.low) and "no interval" in found.reason
 
 

@@ -18,7 +18,7 @@ from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.flags import as_flags
 
-SETTINGS = Settings(n_bootstrap=60, confidence_level=0.95, seed=0)
+SETTINGS = Settings(confidence_level=0.95, seed=0)
 METHODS = ("oracle", "by_class", "flat", "shuffled", "biased")
 COLUMN = "nucleocytoplasmic_ratio"
 TRIPLE = ("shift_kept", "sd_ratio", "correlation_within_treatment")
