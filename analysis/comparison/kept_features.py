@@ -27,7 +27,14 @@ from analysis.comparison.measured import feature_column, primary_column, read_ev
 from analysis.comparison.settings import IntervalSettings
 from analysis.features.registry import columns_of
 from analysis.numbers.agreement import Agreement, agreement
-from analysis.numbers.statistics import auc_interval, cohens_d, ssmd, well_values, z_prime
+from analysis.numbers.statistics import (
+    WELLS_PER_STRATUM,
+    auc_interval,
+    cohens_d,
+    ssmd,
+    well_values,
+    z_prime,
+)
 from analysis.run.description import Comparison, Run
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.progress import Progress
@@ -45,6 +52,7 @@ AGREEMENT = {
 }
 OF_CELLS = "correlation_within_treatment_cells_as_units"
 SEPARATION = ("cohens_d", "auc", "ssmd", "z_prime", "robust_z_prime")
+CELLS_ENOUGH, SHARE_ENOUGH = 30, 0.5  # of a control, that a feature needs without a caution
 ABOVE_ZERO, IN_BOTH = "triple_above_zero", "cells_in_both"
 MEASURED, NOT_MEASURED = "cells_measured", "cells_not_measurable"
 
@@ -101,7 +109,23 @@ def feature_rows(feature: FeatureValues, method: str, settings: IntervalSettings
     facts += separation_facts(feature, method, settings)
     if method == HIGH_RESOLUTION and not has_high:
         facts = [_without_reference(fact) for fact in facts]
-    return [{**long_row(feature.at, method, **fact), "feature": feature.column} for fact in facts]
+    own = {"feature": feature.column, "caution": caution(feature, method)}
+    return [{**long_row(feature.at, method, **fact), **own} for fact in facts]
+
+
+def caution(feature: FeatureValues, method: str) -> str:
+    """Return what the wells and cells of a method cannot carry; '' where they are enough."""
+    notes = []
+    for treatment in feature.controls:
+        wells, n = feature.wells(method, treatment), len(feature.of(method, treatment))
+        share = n / max(int((feature.cells["treatment"] == treatment).sum()), 1)
+        if wells < WELLS_PER_STRATUM:
+            notes.append(f"{wells} well{'s' * (wells != 1)} of {treatment}")
+        if n < CELLS_ENOUGH:
+            notes.append(f"{n} cells of {treatment}")
+        if share < SHARE_ENOUGH:
+            notes.append(f"{100 * share:.0f} % of {treatment} measured")
+    return "; ".join(notes)
 
 
 def _without_reference(fact: Row) -> Row:

@@ -52,7 +52,8 @@ def kernel_sums(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the sums of the kernel between units, and the number of cells per unit.
 
-    The distance of a resample of units is then a quadratic form in how often each was drawn.
+    The distance without a unit, or with one twice, is then a quadratic form in how often each
+    counts.
 
     Arguments:
         x: Features (n, d).
@@ -115,13 +116,13 @@ def distance_of_sums(
     times_x: np.ndarray,
     times_y: np.ndarray,
 ) -> float:
-    """Return the squared MMD of a resample of units, NaN if it has too few pairs of cells.
+    """Return the squared MMD with each unit some times, NaN if there are too few pairs of cells.
 
     Pairs of a cell with itself are left out.
 
     Arguments:
         xx, yy, xy, cells_x, cells_y: What :func:`kernel_sums` returns.
-        times_x, times_y: How often each unit was drawn (u,).
+        times_x, times_y: How often each unit counts (u,): 0 leaves it out.
     """
     n, m = times_x @ cells_x, times_y @ cells_y
     pairs_x = n * n - (times_x**2) @ cells_x

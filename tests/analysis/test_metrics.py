@@ -222,20 +222,32 @@ def test_one_well_gives_no_interval():
     assert math.isnan(found.low) and "no interval" in found.reason
 
 
-def test_frechet_distance_of_gaussians_has_its_closed_forms():
+def with_moments(n, mean, covariance, seed):
+    """Features (n, d) whose sample mean and covariance are exactly these."""
+    z = np.random.default_rng(seed).normal(size=(n, len(mean)))
+    z = np.linalg.qr(z - z.mean(axis=0))[0] * math.sqrt(n - 1)
+    return z @ np.linalg.cholesky(covariance).T + mean
+
+
+def frechet_of(mean_x, cov_x, mean_y, cov_y):
+    sets = (with_moments(20 + i, np.asarray(m, float), np.asarray(c, float), i)
+            for i, (m, c) in enumerate([(mean_x, cov_x), (mean_y, cov_y)]))  # fmt: skip
+    return metrics.frechet_distance(*sets).value
+
+
+def test_frechet_distance_has_its_closed_forms():
     m, eye = np.zeros(3), np.eye(3)
-    assert metrics.frechet_of_gaussians(m, eye, m + 2, eye) == pytest.approx(12.0)
+    assert frechet_of(m, eye, m + 2, eye) == pytest.approx(12.0)
     # commuting covariances: sum of (s1 - s2)^2
-    assert metrics.frechet_of_gaussians(
-        m, np.diag([1.0, 4.0, 9.0]), m, np.diag([4.0, 4.0, 1.0])
-    ) == pytest.approx(1 + 0 + 4)
+    found = frechet_of(m, np.diag([1.0, 4.0, 9.0]), m, np.diag([4.0, 4.0, 1.0]))
+    assert found == pytest.approx(1 + 0 + 4)
     # not commuting: against scipy's matrix root
     from scipy.linalg import sqrtm
 
     random = np.random.default_rng(6)
     a, b = (q @ q.T for q in random.normal(size=(2, 3, 3)))
     expected = np.trace(a + b - 2 * np.real(sqrtm(a @ b)))
-    assert metrics.frechet_of_gaussians(m, a, m, b) == pytest.approx(expected)
+    assert frechet_of(m, a, m, b) == pytest.approx(expected)
 
 
 def test_frechet_distance_does_not_change_under_a_rotation_of_the_features():
@@ -247,11 +259,47 @@ def test_frechet_distance_does_not_change_under_a_rotation_of_the_features():
     )
 
 
-def test_frechet_distance_of_too_few_images_is_empty_with_a_reason():
-    x, y = np.random.default_rng(8).normal(size=(2, 100, 32))
+@pytest.mark.parametrize(("n", "m"), [(60, 60), (60, 30), (30, 60), (20, 25)])
+def test_frechet_distance_with_singular_covariances_is_that_of_the_definition(n, m):
+    from scipy.linalg import sqrtm
+
+    random = np.random.default_rng(11)
+    x, y = random.normal(size=(n, 40)), random.normal(0.3, 1.2, size=(m, 40))
+    c, d = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = sqrtm(c)
+    values = np.linalg.eigvalsh(np.real(root) @ d @ np.real(root))
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(c + d)
+    expected -= 2 * np.sqrt(values.clip(0)).sum()
     found = metrics.frechet_distance(x, y)
-    assert math.isnan(found.value) and "100 images for 32 features" in found.reason
-    assert math.isfinite(metrics.frechet_distance(x[:, :5], y[:, :5]).value)
+    assert found.value == pytest.approx(expected, rel=2e-4)  # the matrix root errs where singular
+    assert ("singular" in found.reason) == (min(n, m) <= 40)
+
+
+def test_fid_of_few_images_of_realistic_width_has_a_value_with_n_and_its_bias():
+    """2,048 features of 100 images, as in the article: a value, never bare."""
+    x, y = np.random.default_rng(8).normal(size=(2, 100, 2048))
+    found = metrics.frechet_distance(x, y)
+    assert found.n == 100 and "100 images, 2048 features" in found.reason
+    assert found.value > 3000  # one distribution: all of it is bias
+    assert metrics.frechet_distance(x, x).value == pytest.approx(0.0, abs=1e-6)
+    far = metrics.frechet_extrapolated(x, y, seed=0)
+    assert math.isnan(far.value) and "10240 for 2048 features" in far.reason
+
+
+def test_frechet_distance_extrapolated_to_infinite_n_is_that_of_the_distributions():
+    random = np.random.default_rng(12)
+    found, raw = [], []
+    for seed in range(6):
+        x, y = random.normal(size=(2, 600, 16))
+        y += 0.5  # 16 x 0.25 apart
+        raw.append(metrics.frechet_distance(x, y).value)
+        far = metrics.frechet_extrapolated(x, y, seed=seed)
+        assert far.n == 600 and far == metrics.frechet_extrapolated(x, y, seed=seed)
+        found.append(far.value)
+    assert np.mean(raw) > 4.2
+    assert np.mean(found) == pytest.approx(4.0, abs=0.2)
+    assert math.isnan(metrics.frechet_extrapolated(x[:79], y[:79], seed=0).value)
+    assert math.isfinite(metrics.frechet_extrapolated(x[:80], y[:80], seed=0).value)
 
 
 def test_feature_sets_of_other_width_are_refused():
