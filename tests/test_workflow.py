@@ -249,7 +249,7 @@ SEARCHED = {"super_resolve", "gather_shards", "measure", "classify"}
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"bootstrap": {"confidence_level": 0.9}}, {"figure1", *RESULTS}),
+        ({"intervals": {"confidence_level": 0.9}}, {"figure1", *RESULTS}),
         ({"figures": {"cells_per_treatment": 1}}, {"figure1", *RESULTS} - TABLES),
         ({"methods": {"rls": {"steps": 3}}}, {*SEARCHED, *RESULTS}),
         (

@@ -12,7 +12,7 @@ from analysis.comparison.design import design_facts, read_cells
 from analysis.comparison.image_metrics import mean_of_cells
 from analysis.comparison.long_table import Row, Rows, estimate_facts, long_row
 from analysis.comparison.measured import read_evaluation, same_cells
-from analysis.comparison.settings import BootstrapSettings
+from analysis.comparison.settings import IntervalSettings
 from analysis.numbers.statistics import mcnemar_exact, wilson
 from analysis.run.description import Comparison, Run
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, MAJORITY_CLASS, NOT_MEASURABLE
@@ -29,13 +29,13 @@ NO_FEATURES = "not measurable: no feature can be measured on LR images"
 NO_TRAINING = "not measurable: no high resolution to train a classifier on"
 
 
-def accuracy_rows(run: Run, settings: BootstrapSettings) -> Rows:
+def accuracy_rows(run: Run, settings: IntervalSettings) -> Rows:
     """Return every row of Table 2, which compares the clean degradation alone."""
     found = (comparison_rows(at, settings) for at in run.comparisons(clean_only=True))
     return [row for rows in found for row in rows]
 
 
-def comparison_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
+def comparison_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     """Return LR, LR channel means, the methods in order and HR, then the facts of the design."""
     low = verdicts(at.measured(LOW_RESOLUTION, "classification"), at.assay.treatments)
     baseline = low[chosen_verdict(low)]
@@ -94,7 +94,7 @@ def features_verdict(found: Mapping[str, pd.DataFrame]) -> str | None:
 # Numbers -----------------------------------------------------------------------------------------
 
 
-def method_facts(found: Mapping[str, pd.DataFrame], settings: BootstrapSettings) -> Iterator[Row]:
+def method_facts(found: Mapping[str, pd.DataFrame], settings: IntervalSettings) -> Iterator[Row]:
     """Yield the accuracies of the chosen classifier, of the network and of the one on features."""
     chosen, on_features = chosen_verdict(found), features_verdict(found)
     yield from accuracy_facts(found[chosen], CHOSEN, settings, chosen)
@@ -107,7 +107,7 @@ def method_facts(found: Mapping[str, pd.DataFrame], settings: BootstrapSettings)
 
 
 def accuracy_facts(
-    table: pd.DataFrame, metric: str, settings: BootstrapSettings, classifier: str
+    table: pd.DataFrame, metric: str, settings: IntervalSettings, classifier: str
 ) -> Iterator[Row]:
     """Yield an accuracy with its interval over wells, then with Wilson's over cells."""
     correct = table["correct"].to_numpy(dtype=float)
@@ -115,7 +115,7 @@ def accuracy_facts(
     if not len(judged):
         yield {"metric": metric, "reason": _why_none(table, classifier)}
         return
-    found = mean_of_cells(correct, table, settings)
+    found = mean_of_cells(correct, table, settings, "share")
     notes = [found.reason, _note(table, metric, classifier)]
     yield {"metric": metric, **estimate_facts(found), "reason": "; ".join(filter(None, notes))}
     interval = wilson(int(judged.sum()), len(judged), confidence=settings.confidence_level)

@@ -12,13 +12,14 @@ import pandas as pd
 
 from analysis.comparison.long_table import Row
 from analysis.numbers.statistics import WELLS_FOR_SCREENING
-from analysis.run.description import Comparison
+from analysis.run.description import Comparison, Run
 from rls.io import read_table, table_path
 from rls.io.splits import CHOOSE, CLASSIFY, REPORT
 
 COLUMNS = ("image_id", "plate", "well", "treatment", "split")
 WELLS = ("n_wells_negative_control", "n_wells_positive_control")
 PLATES_SHARED = "n_plates_shared_with_training"
+WELLS_SHARED = "n_wells_shared_with_training"  # a row of Table 2, and a column of every table
 WELL_CONFOUNDED = "well_confounded_with_treatment"
 POSITION_CONFOUNDED = "position_confounded_with_treatment"
 WARNINGS = (WELL_CONFOUNDED, POSITION_CONFOUNDED)
@@ -31,7 +32,7 @@ def read_cells(at: Comparison) -> pd.DataFrame:
 
 
 def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
-    """Yield arguments of ``long_row``: wells of each control, shared plates, confounding.
+    """Yield arguments of ``long_row``: wells of each control, shared plates and wells, confounding.
 
     A warning has the value 1 where it applies, with a sentence as its reason, and otherwise 0.
 
@@ -39,7 +40,7 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
         cells: One row per cell with :data:`COLUMNS`.
         controls: The negative and the positive control.
     """
-    cells = cells[cells["treatment"].isin(controls)]
+    cells = _of_controls(cells, controls)
     training = cells[cells["split"].isin((*CLASSIFY.splits, *CHOOSE.splits))]
     evaluation = cells[cells["split"].isin(REPORT.splits)]
     for metric, control in zip(WELLS, controls, strict=True):
@@ -62,8 +63,53 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
         "unit": "plate",
         "reason": text,
     }
+    wells = shared_wells(cells)
+    yield {
+        "metric": WELLS_SHARED,
+        "value": float(len(wells)),
+        "n": len(wells_of(evaluation)),
+        "unit": "well",
+        "reason": _named(wells) if wells else "",
+    }
     yield _well_warning(training, evaluation, controls)
     yield _position_warning(training, evaluation, controls)
+
+
+def shared_wells(cells: pd.DataFrame) -> list[str]:
+    """Return the wells of evaluation that the classifiers' training or choice saw too, sorted."""
+    evaluation = cells["split"] == EVALUATION
+    trained = cells["split"].isin((CLASSIFIER, TUNE))
+    return sorted(set(wells_of(cells[evaluation])) & set(wells_of(cells[trained])))
+
+
+def with_shared_wells(table: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """Return a long table with the column :data:`WELLS_SHARED`.
+
+    Splits by field or tile may put cells of one well into training and evaluation. Such cells are
+    more alike than those of another well, so numbers of evaluation look better than of new wells.
+
+    Arguments:
+        table: Rows of the run's comparisons.
+    """
+    firsts = {at.assay.name: at for at in reversed([*run.comparisons(clean_only=True)])}
+    cells = {name: _of_controls(read_cells(at), at.assay.treatments) for name, at in firsts.items()}
+    counts = {name: len(shared_wells(part)) for name, part in cells.items()}
+    return table.assign(**{WELLS_SHARED: table["assay"].map(counts)})
+
+
+def shared_sentence(part: pd.DataFrame) -> str:
+    """Return what the wells shared with training mean, for the rows of a comparison; '' for 0."""
+    if WELLS_SHARED not in part or not (part[WELLS_SHARED] > 0).any():
+        return ""
+    return (
+        f"{int(part[WELLS_SHARED].max())} wells of evaluation hold cells that classifiers were "
+        f"fitted or chosen on too (split_by: {part['split_by'].iloc[0]}): numbers of new wells "
+        "would be worse."
+    )
+
+
+def _of_controls(cells: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
+    return cells[cells["treatment"].isin(controls)]
 
 
 def wells_of(cells: pd.DataFrame) -> list[str]:

@@ -15,8 +15,8 @@ from analysis.comparison.measured import (
     read_evaluation,
     same_cells,
 )
-from analysis.comparison.settings import BootstrapSettings
-from analysis.numbers.statistics import bootstrap
+from analysis.comparison.settings import IntervalSettings
+from analysis.numbers.statistics import jackknife
 from analysis.run.description import Comparison
 from rls.io.names import HIGH_RESOLUTION
 
@@ -96,7 +96,7 @@ def read_features(
     return found
 
 
-def distribution_facts(feature: FeatureValues, method: str, settings: BootstrapSettings) -> Rows:
+def distribution_facts(feature: FeatureValues, method: str, settings: IntervalSettings) -> Rows:
     """Return measured share, median, wells, quartiles and sd of one method in each treatment."""
     measured = np.isfinite(feature.values[method])
     table = feature.cells[measured].reset_index(drop=True)
@@ -121,11 +121,13 @@ def _measured_facts(
     table: pd.DataFrame,
     here: np.ndarray,
     common: Row,
-    settings: BootstrapSettings,
+    settings: IntervalSettings,
 ) -> Rows:
     """Return the numbers of the values ``here``, which are one treatment's."""
-    median = bootstrap(
-        lambda rows: float(np.median(values[rows][here[rows]])), table, **settings.draws
+    median = jackknife(
+        lambda rows: float(np.median(values[rows][here[rows]])),
+        table,
+        confidence=settings.confidence_level,
     )
     wells = table[here].groupby(["plate", "well"]).ngroups
     own = values[here]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison.long_table import Row, estimate_facts
-from analysis.comparison.settings import BootstrapSettings
-from analysis.numbers.statistics import Estimate, bootstrap
+from analysis.comparison.settings import IntervalSettings
+from analysis.numbers.statistics import Estimate, jackknife
 
 # Columns of {method}.metrics.parquet, one value a cell.
 FIDELITY = "fidelity_l1"
@@ -24,24 +24,28 @@ NO_NETWORK = {
 }
 
 
-def mean_of_cells(values: np.ndarray, cells: pd.DataFrame, settings: BootstrapSettings) -> Estimate:
+def mean_of_cells(
+    values: np.ndarray, cells: pd.DataFrame, settings: IntervalSettings, kind: str = "number"
+) -> Estimate:
     """Return the mean of the finite values, (n,), with its interval over wells.
 
     Arguments:
         cells: One row per value, with plate, well, site and treatment.
+        kind: Scale of the interval, see :data:`analysis.numbers.statistics.SCALES`.
     """
     finite = np.isfinite(values)
     if not finite.any():
         return Estimate.empty("no cell has a finite value")
     kept = values[finite]
-    return bootstrap(
+    return jackknife(
         lambda rows: float(kept[rows].mean()),
         cells[finite].reset_index(drop=True),
-        **settings.draws,
+        confidence=settings.confidence_level,
+        kind=kind,
     )
 
 
-def mean_fact(table: pd.DataFrame, column: str, settings: BootstrapSettings) -> Row:
+def mean_fact(table: pd.DataFrame, column: str, settings: IntervalSettings) -> Row:
     """Return the mean of a column with its interval over wells, or why there is none."""
     if column not in table.columns:
         reason = NO_NETWORK.get(column, f"measure wrote no column {column}")

@@ -6,6 +6,10 @@ Frechet distance (FD) between sets of features; on Inception features they are K
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -21,9 +25,13 @@ from analysis.comparison.image_metrics import (
 )
 from analysis.comparison.long_table import NO_HIGH_RESOLUTION, Row, Rows, estimate_facts, long_row
 from analysis.comparison.measured import KEYS, read_evaluation, same_cells
-from analysis.comparison.settings import BootstrapSettings
-from analysis.numbers.metrics import frechet_distance, kernel_distance_interval
-from analysis.numbers.statistics import replication_unit
+from analysis.comparison.settings import IntervalSettings
+from analysis.numbers.metrics import (
+    frechet_distance,
+    frechet_extrapolated,
+    kernel_distance_interval,
+)
+from analysis.numbers.statistics import Estimate, replication
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
 from rls.io.names import EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION
@@ -37,18 +45,39 @@ DISTANCES = {
     "random": (KERNEL_DISTANCE, "frechet_distance_random"),
     "inception": ("kid_x1000", "fid"),
 }
+# FD beside its bias: extrapolated to infinite n, and to the floor's other HR cells, at one n in all
+# rows.
+EXTRAPOLATED, OTHER_CELLS = "_extrapolated", "_against_other_cells"
 KD_SCALE = 1000.0
 FLOOR_USES = {"classifier": COMPARE_BY_CLASSIFIER, "random": COMPARE, "inception": COMPARE}
 EVERY_METRIC = (
     *IMAGE_METRICS,
     *(name for names in DISTANCES.values() for name in names),
+    *(fd + suffix for _, fd in DISTANCES.values() for suffix in (EXTRAPOLATED, OTHER_CELLS)),
     *PERCEPTUAL_METRICS,
 )
 OTHER_GRID = "LR lies on another pixel grid than HR; row Bicubic is LR enlarged"
 SAME_CELL = "another cell has no pixel in common"
 
 
-def quality_rows(run: Run, settings: BootstrapSettings) -> Rows:
+class Floor(NamedTuple):
+    """Two disjoint sets of HR cells.
+
+    Attributes:
+        here, there: Cells of evaluation, and the others, one row per image.
+        note: Which cells they are.
+    """
+
+    here: pd.DataFrame
+    there: pd.DataFrame
+    note: str
+
+    def like(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of ``table`` that are the cells ``here``."""
+        return table[table["image_id"].isin(self.here["image_id"])].reset_index(drop=True)
+
+
+def quality_rows(run: Run, settings: IntervalSettings) -> Rows:
     """Return every row of Table 1, methods in the order of the configuration."""
     rows: Rows = []
     for at in run.comparisons():
@@ -56,15 +85,16 @@ def quality_rows(run: Run, settings: BootstrapSettings) -> Rows:
             rows += unreferenced_rows(at, settings)
             continue
         reference = read_sets(at, HIGH_RESOLUTION)
-        rows += floor_rows(at, reference, settings)
+        floors = read_floors(at, reference, settings.seed)
+        rows += floor_rows(at, reference, floors, settings)
         rows += low_resolution_rows(at, settings)
         for method in at.methods:
             if method != HIGH_RESOLUTION:
-                rows += method_rows(at, method, reference, settings)
+                rows += method_rows(at, method, reference, floors, settings)
     return rows
 
 
-def unreferenced_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
+def unreferenced_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     """Return the rows of an assay without HR: only fidelity to the LR images has values."""
     rows: Rows = []
     for method in (FLOOR, LOW_RESOLUTION, *at.methods):
@@ -86,7 +116,7 @@ def read_sets(at: Comparison, method: str) -> pd.DataFrame:
     return pd.concat([metrics, features[own]], axis=1)
 
 
-def low_resolution_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
+def low_resolution_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     """Return the rows of LR: empty with their reason, except its distance to the clean LR."""
     rows = [long_row(at, LOW_RESOLUTION, metric, reason=OTHER_GRID) for metric in EVERY_METRIC]
     if not at.clean:
@@ -96,17 +126,22 @@ def low_resolution_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
 
 
 def method_rows(
-    at: Comparison, method: str, reference: pd.DataFrame, settings: BootstrapSettings
+    at: Comparison,
+    method: str,
+    reference: pd.DataFrame,
+    floors: Mapping[str, Floor],
+    settings: IntervalSettings,
 ) -> Rows:
     """Return the rows of one method."""
     table = same_cells(reference, read_sets(at, method), at.measured(method, "metrics"))
     facts = image_facts(at, table, settings)
-    for kind in DISTANCES:
+    for kind, floor in floors.items():
         facts += distance_facts(kind, table, reference, reference, settings)
+        facts += frechet_facts(kind, table, reference, floor, settings.seed)
     return [long_row(at, method, **fact) for fact in facts]
 
 
-def image_facts(at: Comparison, table: pd.DataFrame, settings: BootstrapSettings) -> Rows:
+def image_facts(at: Comparison, table: pd.DataFrame, settings: IntervalSettings) -> Rows:
     """Return the mean of every image metric with its interval over wells."""
     names = [*IMAGE_METRICS, *PERCEPTUAL_METRICS, *([] if at.clean else [FIDELITY_CLEAN])]
     return [mean_fact(table, name, settings) for name in names]
@@ -117,9 +152,9 @@ def distance_facts(
     table: pd.DataFrame,
     other: pd.DataFrame,
     reference: pd.DataFrame,
-    settings: BootstrapSettings,
+    settings: IntervalSettings,
 ) -> Rows:
-    """Return KD x 1e3 with its interval over wells, and FD where there are enough images.
+    """Return KD x 1e3 with its interval over wells.
 
     Arguments:
         kind: Key of :data:`DISTANCES`.
@@ -129,25 +164,56 @@ def distance_facts(
             none of its own, and one large feature would decide it. Inception features keep their
             scale, because KID is defined on it.
     """
-    kernel_name, frechet_name = DISTANCES[kind]
+    name, _ = DISTANCES[kind]
     here, there = (standardised(part, reference, kind) for part in (table, other))
     if here is None or there is None:
-        reason = NO_NETWORK.get(kind, f"measure wrote no features of kind '{kind}'")
-        return [{"metric": name, "reason": reason} for name in (kernel_name, frechet_name)]
-    unit, labels = replication_unit(table)
-    other_unit, other_labels = replication_unit(other)
+        return [{"metric": name, "reason": _not_measured(kind)}]
     kernel = kernel_distance_interval(
         here,
         there,
-        units_x=labels,
-        units_y=other_labels,
-        unit=unit if unit == other_unit else f"{unit} and {other_unit}",
-        **settings.draws,
+        units_x=replication(table),
+        units_y=replication(other),
+        confidence=settings.confidence_level,
     )
+    return [{"metric": name, **estimate_facts(kernel, KD_SCALE)}]
+
+
+def frechet_facts(
+    kind: str, table: pd.DataFrame, reference: pd.DataFrame, floor: Floor, seed: int
+) -> Rows:
+    """Return FD to the HR images of the same cells, extrapolated, and FD to the floor's others.
+
+    FD is biased upwards, so each value names n and the distance of two disjoint HR sets. FD to the
+    floor's other cells has the same n and design in every row, the floor's included.
+
+    Arguments:
+        table: The images of a method, one row per image; the HR cells of evaluation for the floor.
+    """
+    _, name = DISTANCES[kind]
+    parts = (table, reference, floor.like(table), floor.here, floor.there)
+    images, high, here, first, there = (standardised(part, reference, kind) for part in parts)
+    if images is None or high is None or here is None or first is None or there is None:
+        names = (name, name + EXTRAPOLATED, name + OTHER_CELLS)
+        return [{"metric": metric, "reason": _not_measured(kind)} for metric in names]
+    apart = frechet_distance(first, there)
+    bias = f"; two disjoint sets of {apart.n} HR images are {apart.value:.3g} apart"
+    same = (here, there) if table is reference else (images, high)
+    plain, other = (frechet_distance(*sets) for sets in (same, (here, there)))
+    plain, other = (replace(found, reason=found.reason + bias) for found in (plain, other))
+    if table is reference and apart.n < len(reference):
+        reason = f"HR has no two disjoint sets of {len(reference)} images: {floor.note}"
+        plain = Estimate.empty(reason, n=apart.n)
+    far = frechet_extrapolated(*same, seed=seed)
+    if not far.reason:
+        far = replace(far, reason=f"extrapolated in 1/n, from {far.n // 2} and {far.n} images")
     return [
-        {"metric": kernel_name, **estimate_facts(kernel, KD_SCALE)},
-        {"metric": frechet_name, **estimate_facts(frechet_distance(here, there))},
+        {"metric": name + suffix, **estimate_facts(found)}
+        for suffix, found in (("", plain), (EXTRAPOLATED, far), (OTHER_CELLS, other))
     ]
+
+
+def _not_measured(kind: str) -> str:
+    return NO_NETWORK.get(kind, f"measure wrote no features of kind '{kind}'")
 
 
 def standardised(table: pd.DataFrame, reference: pd.DataFrame, kind: str) -> np.ndarray | None:
@@ -167,14 +233,27 @@ def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:
 # The floor: HR against other HR cells ------------------------------------------------------------
 
 
-def floor_rows(at: Comparison, reference: pd.DataFrame, settings: BootstrapSettings) -> Rows:
-    """Return HR against other HR cells: what a perfect method would reach."""
+def read_floors(at: Comparison, reference: pd.DataFrame, seed: int) -> dict[str, Floor]:
+    """Return the floor's sets of HR cells for every kind of features."""
     all_cells = read_table(at.measured(HIGH_RESOLUTION, "features"), columns=[*KEYS, "split"])
+    return {
+        kind: Floor(*floor_sets(all_cells, reference, use, seed))
+        for kind, use in FLOOR_USES.items()
+    }
+
+
+def floor_rows(
+    at: Comparison,
+    reference: pd.DataFrame,
+    floors: Mapping[str, Floor],
+    settings: IntervalSettings,
+) -> Rows:
+    """Return HR against other HR cells: what a perfect method would reach."""
     rows = []
-    for kind, use in FLOOR_USES.items():
-        here, there, note = floor_sets(all_cells, reference, use, settings.seed)
-        for fact in distance_facts(kind, here, there, reference, settings):
-            reason = "; ".join(filter(None, (fact.get("reason", ""), note)))
+    for kind, floor in floors.items():
+        facts = distance_facts(kind, floor.here, floor.there, reference, settings)
+        for fact in facts + frechet_facts(kind, reference, reference, floor, settings.seed):
+            reason = "; ".join(dict.fromkeys(filter(None, (fact.get("reason", ""), floor.note))))
             rows.append(long_row(at, FLOOR, **{**fact, "reason": reason}))
     for fact in image_facts(at, reference, settings):
         if fact["metric"] in (FIDELITY, FIDELITY_CLEAN):

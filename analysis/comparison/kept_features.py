@@ -24,10 +24,17 @@ from analysis.comparison.long_table import (
     rows_of,
 )
 from analysis.comparison.measured import feature_column, primary_column, read_evaluation
-from analysis.comparison.settings import BootstrapSettings
+from analysis.comparison.settings import IntervalSettings
 from analysis.features.registry import columns_of
 from analysis.numbers.agreement import Agreement, agreement
-from analysis.numbers.statistics import auc_interval, cohens_d, ssmd, well_values, z_prime
+from analysis.numbers.statistics import (
+    WELLS_PER_STRATUM,
+    auc_interval,
+    cohens_d,
+    ssmd,
+    well_values,
+    z_prime,
+)
 from analysis.run.description import Comparison, Run
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.progress import Progress
@@ -45,16 +52,17 @@ AGREEMENT = {
 }
 OF_CELLS = "correlation_within_treatment_cells_as_units"
 SEPARATION = ("cohens_d", "auc", "ssmd", "z_prime", "robust_z_prime")
+CELLS_ENOUGH, SHARE_ENOUGH = 30, 0.5  # of a control, that a feature needs without a caution
 ABOVE_ZERO, IN_BOTH = "triple_above_zero", "cells_in_both"
 MEASURED, NOT_MEASURED = "cells_measured", "cells_not_measurable"
 
 
-def kept_rows(run: Run, settings: BootstrapSettings) -> Rows:
+def kept_rows(run: Run, settings: IntervalSettings) -> Rows:
     """Return every row: features in the order of the assay, in each LR, the methods and HR."""
     return [row for at in run.comparisons() for row in comparison_rows(at, settings)]
 
 
-def comparison_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
+def comparison_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     """Return every row of one assay, factor and degradation."""
     if not at.assay.features:
         return []
@@ -90,7 +98,7 @@ def methods_of(at: Comparison) -> list[str]:
     return [*low, *named, HIGH_RESOLUTION]
 
 
-def feature_rows(feature: FeatureValues, method: str, settings: BootstrapSettings) -> Rows:
+def feature_rows(feature: FeatureValues, method: str, settings: IntervalSettings) -> Rows:
     """Return every number of one method and feature; HR has no triple with itself."""
     has_high = feature.at.assay.has_high_resolution
     facts = measured_facts(feature, method)
@@ -101,7 +109,23 @@ def feature_rows(feature: FeatureValues, method: str, settings: BootstrapSetting
     facts += separation_facts(feature, method, settings)
     if method == HIGH_RESOLUTION and not has_high:
         facts = [_without_reference(fact) for fact in facts]
-    return [{**long_row(feature.at, method, **fact), "feature": feature.column} for fact in facts]
+    own = {"feature": feature.column, "caution": caution(feature, method)}
+    return [{**long_row(feature.at, method, **fact), **own} for fact in facts]
+
+
+def caution(feature: FeatureValues, method: str) -> str:
+    """Return what the wells and cells of a method cannot carry; '' where they are enough."""
+    notes = []
+    for treatment in feature.controls:
+        wells, n = feature.wells(method, treatment), len(feature.of(method, treatment))
+        share = n / max(int((feature.cells["treatment"] == treatment).sum()), 1)
+        if wells < WELLS_PER_STRATUM:
+            notes.append(f"{wells} well{'s' * (wells != 1)} of {treatment}")
+        if n < CELLS_ENOUGH:
+            notes.append(f"{n} cells of {treatment}")
+        if share < SHARE_ENOUGH:
+            notes.append(f"{100 * share:.0f} % of {treatment} measured")
+    return "; ".join(notes)
 
 
 def _without_reference(fact: Row) -> Row:
@@ -110,11 +134,16 @@ def _without_reference(fact: Row) -> Row:
 
 
 def agreement_with_high(
-    feature: FeatureValues, method: str, settings: BootstrapSettings
+    feature: FeatureValues, method: str, settings: IntervalSettings
 ) -> Agreement:
     """Return the triple and the limits of agreement of one method."""
     pairs, (negative, positive) = feature.pairs(method), feature.controls
-    return agreement(pairs, negative_control=negative, positive_control=positive, **settings.draws)
+    return agreement(
+        pairs,
+        negative_control=negative,
+        positive_control=positive,
+        confidence=settings.confidence_level,
+    )
 
 
 def triple_facts(found: Agreement) -> Rows:
@@ -141,7 +170,7 @@ def agreement_facts(found: Agreement) -> Rows:
     ]
 
 
-def separation_facts(feature: FeatureValues, method: str, settings: BootstrapSettings) -> Rows:
+def separation_facts(feature: FeatureValues, method: str, settings: IntervalSettings) -> Rows:
     """Return how far the controls are apart on one method, with cells and with wells as units."""
     negative, positive = feature.controls
     table = feature.cells.assign(value=feature.values[method])
@@ -153,7 +182,11 @@ def separation_facts(feature: FeatureValues, method: str, settings: BootstrapSet
     effect = cohens_d(*(side["value"].to_numpy() for side in sides))
     reason = "" if np.isfinite(effect) else "fewer than two cells of a control, or all alike"
     area = auc_interval(
-        table, "value", negative_control=negative, positive_control=positive, **settings.draws
+        table,
+        "value",
+        negative_control=negative,
+        positive_control=positive,
+        confidence=settings.confidence_level,
     )
     wells = [well_values(side, "value") for side in sides]
     of_wells = (ssmd(*wells), z_prime(*wells), z_prime(*wells, robust=True))

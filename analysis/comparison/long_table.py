@@ -17,6 +17,7 @@ NO_HIGH_RESOLUTION = "no high-resolution image of these cells exists: they were 
 LONG_COLUMNS = (
     "assay",
     "simulated",
+    "split_by",
     "factor",
     "degradation",
     "method",
@@ -30,7 +31,7 @@ LONG_COLUMNS = (
     "reason",
 )
 NUMBERS = ("value", "low", "high")
-TEXTS = ("method", "treatment", "unit_of_replication", "reason", "feature")
+TEXTS = ("method", "treatment", "unit_of_replication", "reason", "feature", "caution")
 
 Row = dict[str, Any]  # one row of a long CSV: texts, numbers and flags by column
 Rows = list[Row]
@@ -55,6 +56,7 @@ def long_row(
     return {
         "assay": at.assay.name,
         "simulated": at.assay.simulated,
+        "split_by": at.assay.split_by,
         "factor": at.factor,
         "degradation": at.degradation,
         "method": method,

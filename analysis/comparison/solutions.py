@@ -21,7 +21,7 @@ from analysis.numbers.conformal import (
     expected_coverage,
     summarise,
 )
-from analysis.numbers.statistics import Estimate, bootstrap
+from analysis.numbers.statistics import Estimate, jackknife
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
 from rls.io.names import CLASSIFIER, HIGH_RESOLUTION
@@ -224,7 +224,7 @@ def interval_facts(
     inside, width = intervals.contain(cells.truth), intervals.width / cells.hr_range
     known = here & np.isfinite(inside)
     n = int(known.sum())
-    own, coverage = _fact(f"coverage_{name}", cells, known, settings, _mean_of(inside))
+    own, coverage = _fact(f"coverage_{name}", cells, known, settings, _mean_of(inside), "share")
     if name != RAW:
         low, high = expected_coverage(n_known, n, settings.level, EXPECTED)
         own = {**own, "expected_low": low, "expected_high": high}
@@ -268,6 +268,7 @@ def error_facts(cells: Cells, summary: Summary, settings: Settings) -> Iterator[
         known & (summary.measured > 1),
         settings,
         lambda rows: _spearman(summary.spread[rows], absolute["mean_of_solutions"][rows]),
+        "correlation",
     )
 
 
@@ -295,16 +296,18 @@ def _fact(
     here: np.ndarray,
     settings: Settings,
     function: Statistic,
+    kind: str = "number",
 ) -> tuple[Row, Row]:
     """Return a number of the cells ``here`` with its interval over wells."""
     positions = np.flatnonzero(here)
     own = {"n_cells": len(positions), **NOT_EXPECTED}
     if not len(positions):
         return own, {"metric": metric, "reason": "no cell was measured in both"}
-    found: Estimate = bootstrap(
+    found: Estimate = jackknife(
         lambda rows: function(positions[rows]),
         cells.table.iloc[positions].reset_index(drop=True),
-        **settings.draws,
+        confidence=settings.confidence_level,
+        kind=kind,
     )
     return own, {"metric": metric, **estimate_facts(found)}
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.comparison.settings import BootstrapSettings
+from analysis.comparison.settings import IntervalSettings
 from rls.runtime.command import option
 
 
 @dataclass(frozen=True)
-class Settings(BootstrapSettings):
+class Settings(IntervalSettings):
     """Section 'solutions': what is sampled, and how it is judged."""
 
     method: str = option("RLS row whose objective the solutions share.")

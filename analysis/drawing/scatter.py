@@ -86,7 +86,9 @@ def numbers_of(block: Kept, settings: Settings) -> Rows:
     for method, one in block.agreements.items():
         facts = [*triple_facts(one), *agreement_facts(one)]
         for treatment in feature.controls:
-            r = correlation_of(feature.pairs(method), treatment, **settings.draws)
+            r = correlation_of(
+                feature.pairs(method), treatment, confidence=settings.confidence_level
+            )
             facts.append({"metric": "correlation", "treatment": treatment, **estimate_facts(r)})
         rows += [long_row(feature.at, method, **fact) for fact in facts]
     return [{**row, "feature": feature.column} for row in rows]

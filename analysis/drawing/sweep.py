@@ -143,7 +143,7 @@ def _draw_block(figure: Figure, block: Block, top: float) -> None:
     title = f"{block.at.assay.label}, {block.at.factor}x: {what}"
     y = (top - 1.5 * MM) / total
     figure.text(2 * MM / width, y, title, fontsize=8, weight="bold", va="top")
-    figure.text(0.99, y, f"intervals resample {units}", fontsize=6, va="top", ha="right")
+    figure.text(0.99, y, f"intervals over {units}", fontsize=6, va="top", ha="right")
     colour = method_colours([block.method])[block.method]
     for group, swept in enumerate(CLAIMED):
         part = block.numbers[block.numbers["swept"] == swept]

@@ -12,13 +12,12 @@ triple, and each is 1 for a reconstruction that equals the HR image:
 
 Bland and Altman's numbers are in the unit of the feature: bias = mean of SR - HR, and limits =
 bias -+ 1.96 sd, between which 95 % of cells should lie (Bland & Altman 1986, Lancet 327:307; 1999,
-Stat. Methods Med. Res. 8:135 for intervals of the limits). All intervals are a bootstrap over
-wells.
+Stat. Methods Med. Res. 8:135 for intervals of the limits). All intervals are Student's
+over wells (:func:`analysis.numbers.statistics.jackknife_many`).
 
-With few wells a percentile bootstrap is too narrow: for values shuffled within treatments the 95 %
-interval of r lay above 0 in 15, 7 and 5 % of 120 trials with 3, 6 and 10 wells per treatment, where
-2.5 % were expected. So r counts as different from 0 only if Fisher's interval with cells as units,
-which holds where cells are exchangeable, lies above 0 too.
+An interval over few wells has few degrees of freedom and may miss: r counts as different from 0
+only if Fisher's interval with cells as units, which holds where cells are exchangeable, lies above
+0 too.
 """
 
 from __future__ import annotations
@@ -29,14 +28,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis.numbers.statistics import Estimate, bootstrap, bootstrap_many, finite, fisher, ratio
+from analysis.numbers.statistics import Estimate, finite, fisher, jackknife, jackknife_many, ratio
 from rls.io.names import HIGH_RESOLUTION
 
 CELLS_NEEDED = 3  # Minimum number of cells per treatment that are measured in both HR and SR.
 LIMIT_SDS = 1.96
 SMALLEST = 1e-6  # Up to this, the lower end of an interval is 0 but for rounding.
 COLUMNS = (HIGH_RESOLUTION, "super_resolution")
-# For each of the six bootstrapped numbers, why it may have no value although cells were measured.
+KINDS = ("number", "size", "correlation", "number", "number", "number")
+# For each of these six numbers, why it may have no value although cells were measured.
 REASONS = (
     "the medians of HR do not differ",
     "HR is constant within treatments",
@@ -80,11 +80,9 @@ def agreement(
     *,
     negative_control: str,
     positive_control: str,
-    n_resamples: int,
     confidence: float,
-    seed: int,
 ) -> Agreement:
-    """Return the triple and the limits of one method and feature, wells (or fields) resampled.
+    """Return the triple and the limits of one method and feature, with intervals over wells.
 
     Arguments:
         pairs: One row per cell with both values: plate, well, site, treatment, ``high_resolution``
@@ -109,9 +107,7 @@ def agreement(
         correlation = _correlation_within(hr, sr, side)
         return (ratio(*shifts), sd_ratio, correlation, *bland_altman(hr, sr))
 
-    found = bootstrap_many(
-        numbers, table, n_resamples=n_resamples, confidence=confidence, seed=seed
-    )
+    found = jackknife_many(numbers, table, confidence=confidence, kinds=KINDS)
     shift, spread, r, bias, lower, upper = (
         replace(one, reason=why) if math.isnan(one.value) else one
         for one, why in zip(found, REASONS, strict=True)
@@ -122,10 +118,8 @@ def agreement(
     return Agreement(shift, spread, r, bias, lower, upper, of_cells, n_cells=len(table))
 
 
-def correlation_of(
-    pairs: pd.DataFrame, treatment: str, *, n_resamples: int, confidence: float, seed: int
-) -> Estimate:
-    """Return Pearson's r of SR and HR over the cells of one treatment, wells (or fields) resampled.
+def correlation_of(pairs: pd.DataFrame, treatment: str, *, confidence: float) -> Estimate:
+    """Return Pearson's r of SR and HR over the cells of one treatment, with intervals over wells.
 
     Arguments:
         pairs: As for :func:`agreement`.
@@ -134,12 +128,11 @@ def correlation_of(
     if len(table) < CELLS_NEEDED:
         return Estimate.empty(f"{len(table)} cells of {treatment} were measured in both")
     high, super_ = (table[name].to_numpy(dtype=float) for name in COLUMNS)
-    found = bootstrap(
+    found = jackknife(
         lambda rows: _correlation_within(high[rows], super_[rows], np.zeros(len(rows), bool)),
         table,
-        n_resamples=n_resamples,
         confidence=confidence,
-        seed=seed,
+        kind="correlation",
     )
     if math.isnan(found.value):
         return replace(found, reason="one of the two is constant")

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from analysis.numbers.statistics import Estimate
+from analysis.numbers.statistics import Estimate, Replication, t_interval
 from rls.networks.kernel_distance import distance_of_sums, feature_sets, kernel_sums
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
@@ -23,7 +23,8 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, se
 SMALLEST_SCALE_PX = 8  # The smallest scale of the article: 128 px halved four times.
 WINDOW_PX, WINDOW_SD_PX = 11, 1.5
 K1, K2 = 0.01, 0.03  # Wang et al. 2004, section III.C.
-IMAGES_PER_DIMENSION = 20  # With fewer, FD is biased: between equal sets 21 at n = 100, d = 64.
+IMAGES_PER_DIMENSION = 5  # From here on FD of subsets falls along a line in 1/n.
+SUBSET_SIZES, SUBSETS = 4, 4  # Sizes of subsets, and subsets of each size, that the line fits.
 
 
 def psnr(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
@@ -117,89 +118,102 @@ def kernel_distance_interval(
     x: np.ndarray,
     y: np.ndarray,
     *,
-    units_x: np.ndarray,
-    units_y: np.ndarray,
-    unit: str,
-    n_resamples: int,
+    units_x: Replication,
+    units_y: Replication,
     confidence: float,
-    seed: int,
 ) -> Estimate:
-    """Return KD with a percentile interval over resampled wells (or fields) of both sets.
+    """Return KD with Student's interval over wells (or fields) of both sets, each left out once.
 
-    A cell drawn twice is never paired with itself, so resampling adds no bias. Where both sets
-    have the same wells (the units share labels), these are resampled together, so that SR and HR
-    images of one well stay paired. An image and its own reconstruction are then not independent
-    draws, and a perfect reconstruction has a distance below 0: compare it with the floor of other
-    HR images.
+    Where both sets have the same wells, a well is left out of both, so that SR and HR images of one
+    well stay paired. An image and its own reconstruction are then not independent draws, and a
+    perfect reconstruction has a distance below 0: compare it with the floor of other HR images.
 
     Arguments:
         x, y: Features (n, d) and (m, d).
-        units_x, units_y: The unit of replication of each row, as labelled by
-            :func:`analysis.numbers.statistics.replication_unit`.
-        unit: Name of this unit, for the table.
+        units_x, units_y: The units of their rows, from
+            :func:`analysis.numbers.statistics.replication`.
     """
     x, y = feature_sets(x, y)
-    names = np.unique(np.concatenate([units_x, units_y]).astype(str))
-    codes_x, codes_y = (np.searchsorted(names, u.astype(str)) for u in (units_x, units_y))
-    sums = kernel_sums(x, y, codes_x, codes_y, n_units=len(names))
-    ones = np.ones(len(names))
-    point = distance_of_sums(*sums, ones, ones)
-    if len(names) < 2:
-        return Estimate(point, n=len(names), unit=unit, reason=f"one {unit}, so no interval")
-    paired = set(codes_x) == set(codes_y)
-    random = stream(seed, "kernel_distance", unit)
-    values = np.empty(n_resamples)
-    for i in range(n_resamples):
-        drawn_x = _multiplicity(random, np.unique(codes_x), len(names))
-        drawn_y = drawn_x if paired else _multiplicity(random, np.unique(codes_y), len(names))
-        values[i] = distance_of_sums(*sums, drawn_x, drawn_y)
-    tail = 50.0 * (1.0 - confidence)
-    low, high = np.nanpercentile(values, [tail, 100.0 - tail])
-    return Estimate(point, float(low), float(high), len(names), unit)
+    units, codes_y = units_x, units_y.codes
+    if not np.array_equal(units_x.labels, units_y.labels):
+        units, codes_y = _apart(units_x, units_y)
+    n_units = len(units.strata)
+    sums = kernel_sums(x, y, units_x.codes, codes_y, n_units=n_units)
+    point = distance_of_sums(*sums, np.ones(n_units), np.ones(n_units))
+    if (np.bincount(units.strata) < 2).any():
+        reason = f"a stratum has fewer than two {units.unit}s, so there is no interval"
+        return Estimate(point, n=n_units, unit=units.unit, reason=reason)
+    without = np.array([distance_of_sums(*sums, one, one) for one in 1.0 - np.eye(n_units)])
+    return t_interval(point, without, units, confidence=confidence, kind="number")
 
 
-def _multiplicity(random: np.random.Generator, present: np.ndarray, n_units: int) -> np.ndarray:
-    """Return how often each of ``n_units`` is drawn in one resample of those ``present``."""
-    drawn = present[random.integers(len(present), size=len(present))]
-    return np.bincount(drawn, minlength=n_units).astype(float)
+def _apart(x: Replication, y: Replication) -> tuple[Replication, np.ndarray]:
+    """Return the units of two sets that are left out one by one, and those of the rows of y."""
+    codes_y = y.codes + len(x.strata)
+    names = dict.fromkeys((x.unit, y.unit))
+    both = Replication(
+        " and ".join(names),
+        np.concatenate([x.codes, codes_y]),
+        np.concatenate([x.labels, y.labels]),
+        np.concatenate([x.strata, y.strata + x.strata.max() + 1]),
+        x.reason or y.reason,
+    )
+    return both, codes_y
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> Estimate:
     """Return ||m_x - m_y||^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)) of two feature sets (n, d).
 
-    It is NaN with a reason where there are fewer than 20 images per dimension: two equal sets of
-    100 images with 64 features are 21 apart. n is the size of the smaller set.
+    It is biased upwards: two sets of 100 images of one distribution with 64 features are 21 apart.
+    So it always carries a reason that names n and d, and its place is beside the distance of two
+    HR sets of as many images. n is the size of the smaller set.
 
     Source: Heusel et al. 2017, eq. 6; Dowson & Landau 1982.
     """
     x, y = feature_sets(x, y)
     n, dimensions = min(len(x), len(y)), x.shape[1]
-    if n < IMAGES_PER_DIMENSION * dimensions:
-        reason = (
-            f"{n} images for {dimensions} features; FD is biased under "
-            f"{IMAGES_PER_DIMENSION * dimensions}"
-        )
-        return Estimate.empty(reason, n=n)
-    moments = [(z.mean(axis=0), np.atleast_2d(np.cov(z, rowvar=False))) for z in (x, y)]
-    return Estimate(frechet_of_gaussians(*moments[0], *moments[1]), n=n)
+    reason = f"biased upwards: {n} images, {dimensions} features"
+    if n <= dimensions:
+        reason += ", so that covariances are singular"
+    return Estimate(_frechet(x, y), n=n, reason=reason)
 
 
-def frechet_of_gaussians(
-    mean_x: np.ndarray, cov_x: np.ndarray, mean_y: np.ndarray, cov_y: np.ndarray
-) -> float:
-    """Return the squared Frechet (2-Wasserstein) distance of two Gaussians.
+def frechet_extrapolated(x: np.ndarray, y: np.ndarray, *, seed: int) -> Estimate:
+    """Return FD extrapolated to infinite n: the intercept of a line in 1/n through FD of subsets.
 
-    tr (C_x C_y)^(1/2) is computed as the sum of the square roots of the eigenvalues of the
-    symmetric matrix C_x^(1/2) C_y C_x^(1/2), so that no complex matrix root is needed.
+    Subsets have from half of the images to all of them; between half and all, FD falls along the
+    line only where there are several images a feature, so it is NaN with a reason under five. Sets
+    of one size are taken to be the same cells, and lose the same ones. It may be below 0.
 
-    Arguments:
-        mean_x, mean_y: (d,).
-        cov_x, cov_y: (d, d).
+    Source: Chong & Forsyth 2020, CVPR, section 4.
     """
-    values, vectors = np.linalg.eigh(cov_x)
-    root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
-    cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_y @ root), 0.0, None)).sum()
-    return float(((mean_x - mean_y) ** 2).sum() + np.trace(cov_x) + np.trace(cov_y) - 2.0 * cross)
+    x, y = feature_sets(x, y)
+    n, least = min(len(x), len(y)), IMAGES_PER_DIMENSION * x.shape[1]
+    if n < least:
+        return Estimate.empty(f"{n} images; extrapolation needs {least} for {x.shape[1]} features")
+    random = stream(seed, "subsets", "frechet_extrapolated")
+    sizes, values = [], []
+    for size in np.linspace(n / 2, n, SUBSET_SIZES).astype(int):
+        for _ in range(SUBSETS if size < n else 1):
+            rows = random.permutation(len(x))[:size]
+            others = rows if len(x) == len(y) else random.permutation(len(y))[:size]
+            sizes.append(size)
+            values.append(_frechet(x[rows], y[others]))
+    return Estimate(float(np.polyfit(1.0 / np.array(sizes), values, 1)[1]), n=n)
+
+
+def _frechet(x: np.ndarray, y: np.ndarray) -> float:
+    """Return FD of features (n, d) and (m, d).
+
+    tr (C_x C_y)^(1/2) is the nuclear norm of X Y^T / sqrt((n - 1) (m - 1)) of centred features X,
+    whose n x m entries are few where there are fewer images than features. With more images, X is
+    replaced by R of X = Q R, which has the same X^T X and d rows.
+    """
+    means = x.mean(axis=0), y.mean(axis=0)
+    a, b = ((z - m) / math.sqrt(len(z) - 1) for z, m in zip((x, y), means, strict=True))
+    shift = float(((means[0] - means[1]) ** 2).sum() + (a**2).sum() + (b**2).sum())
+    a, b = (np.asarray(np.linalg.qr(z, "r")) if len(z) > z.shape[1] else z for z in (a, b))
+    return shift - 2.0 * float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:

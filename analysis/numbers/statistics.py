@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from rls.runtime.errors import InputError
-from rls.runtime.streams import stream
 
-WELLS_FOR_BOOTSTRAP = 6  # With fewer wells in all, fields are resampled in their place.
+WELLS_PER_STRATUM = 3  # With fewer wells of a treatment, fields are the units in their place.
+WELLS_TOGETHER = 6  # So many wells of treatments with fewer than three each are one stratum.
+ROUNDING = 1e-12  # Relative differences below it are rounding errors.
 WELLS_FOR_SCREENING = 3  # Z' and SSMD need a standard deviation over wells on either side.
 MAD_TO_SD = 1.4826  # Standard deviation of a Gaussian over its median absolute deviation.
 
@@ -45,93 +47,159 @@ class Estimate:
         return Estimate(math.nan, n=n, unit=unit, reason=reason)
 
 
-def replication_unit(table: pd.DataFrame) -> tuple[str, np.ndarray]:
-    """Return the unit that is resampled, ``well`` or ``field``, and its label of each row.
+class Replication(NamedTuple):
+    """The units that are left out in turn, and the strata that keep their place.
+
+    Attributes:
+        unit: ``well`` or ``field``.
+        codes: (n,) unit of each row, from 0 to u - 1.
+        labels: (u,) name of each unit.
+        strata: (u,) number of the stratum of each unit.
+        reason: Why the interval is narrower than it should be; '' where the unit is the well.
+    """
+
+    unit: str
+    codes: np.ndarray
+    labels: np.ndarray
+    strata: np.ndarray
+    reason: str = ""
+
+
+def replication(table: pd.DataFrame, strata: str | None = "treatment") -> Replication:
+    """Return the unit of replication of every row: wells, or fields where wells are too few.
 
     Cells of one well are not independent (at an intra-class correlation of 0.02 to 0.05, 250 cells
-    count as 20 to 40), so wells are resampled. With fewer than six wells in all, fields are; their
-    interval is too narrow, because it leaves out the variation between wells.
+    count as 20 to 40), so wells are the units wherever every stratum has three. Strata with fewer
+    count as one together if they have six wells, which can only widen an interval. Otherwise fields
+    are the units; their interval is too narrow, because it leaves out the variation between wells,
+    and its reason says so.
 
     Arguments:
-        table: One row per cell; columns plate, well, site.
+        table: One row per cell; columns plate, well, site and ``strata``.
+        strata: Column whose values are fixed by design, such as the treatment; None for none.
     """
+    keys = table[strata].astype(str) if strata else pd.Series("", index=table.index)
     wells = table["plate"].astype(str) + "/" + table["well"].astype(str)
-    if wells.nunique() >= WELLS_FOR_BOOTSTRAP:
-        return "well", wells.to_numpy(dtype=object)
-    return "field", (wells + "/" + table["site"].astype(str)).to_numpy(dtype=object)
+    counts = wells.groupby(keys).nunique()
+    few = counts[counts < WELLS_PER_STRATUM]
+    if few.empty or few.sum() >= WELLS_TOGETHER:
+        return _units("well", wells, keys.where(~keys.isin(few.index), "\0"))
+    reason = (
+        f"{few.min()} well{'s' * int(few.min() != 1)} of {few.idxmin() or 'all'}, fewer than "
+        f"{WELLS_PER_STRATUM}: fields are the units, and the interval leaves out how wells differ"
+    )
+    return _units("field", wells + "/" + table["site"].astype(str), keys, reason)
 
 
-def bootstrap(
+def _units(unit: str, names: pd.Series, keys: pd.Series, reason: str = "") -> Replication:
+    """Return the units of these names, each within its stratum."""
+    pairs = pd.MultiIndex.from_arrays([keys, names])
+    codes, known = pd.factorize(pairs, sort=True)
+    strata = pd.factorize(known.get_level_values(0))[0]
+    return Replication(unit, codes, known.get_level_values(1).to_numpy(str), strata, reason)
+
+
+def jackknife(
     function: Callable[[np.ndarray], float],
     table: pd.DataFrame,
     *,
-    n_resamples: int,
     confidence: float,
-    seed: int,
+    kind: str = "number",
     strata: str | None = "treatment",
 ) -> Estimate:
-    """Return ``function`` of all rows with a percentile interval over resampled wells.
-
-    Arguments:
-        function: Takes integer row positions of ``table`` (with repeats) and returns a number.
-        table: One row per cell; columns plate, well, site and ``strata``.
-        strata: Units are resampled within each value of this column, so that no resample lacks
-            a treatment; None resamples all together.
-
-    Returns:
-        n counts wells, or fields where there are fewer than six wells; ``unit`` says which.
-
-    Source: Efron & Tibshirani 1993, chapter 13; cluster bootstrap, Davison & Hinkley 1997, 3.8.
-    """
-    (found,) = bootstrap_many(
-        lambda rows: (function(rows),),
-        table,
-        n_resamples=n_resamples,
-        confidence=confidence,
-        seed=seed,
-        strata=strata,
+    """Return ``function`` of all rows with its interval over wells; see :func:`jackknife_many`."""
+    (found,) = jackknife_many(
+        lambda rows: (function(rows),), table, confidence=confidence, kinds=(kind,), strata=strata
     )
     return found
 
 
-def bootstrap_many(
+def jackknife_many(
     function: Callable[[np.ndarray], Sequence[float]],
     table: pd.DataFrame,
     *,
-    n_resamples: int,
     confidence: float,
-    seed: int,
+    kinds: Sequence[str],
     strata: str | None = "treatment",
 ) -> list[Estimate]:
-    """Return the estimates of several numbers, all on the same resamples; see :func:`bootstrap`."""
-    unit, labels = replication_unit(table)
+    """Return several numbers of all rows, each with its :func:`t_interval` over wells.
+
+    Every well is left out once, so the intervals need no random numbers. A percentile bootstrap is
+    too narrow at few wells: ``benchmarks/interval_coverage.py`` measures both.
+
+    Arguments:
+        function: Takes integer row positions of ``table`` and returns a number for each of
+            ``kinds``.
+        table: One row per cell; columns plate, well, site and ``strata``.
+        kinds: The scale of each number, see :data:`SCALES`.
+
+    Returns:
+        n counts wells, or fields where there are too few wells; ``unit`` says which.
+    """
     rows = np.arange(len(table))
     points = [float(value) for value in function(rows)]
-    keys = table[strata].to_numpy(dtype=object) if strata else np.zeros(len(table), dtype=int)
-    frame = pd.DataFrame({"stratum": keys, "unit": labels, "row": rows})
-    groups = [  # For each stratum, the row positions of each unit.
-        [part["row"].to_numpy() for _, part in group.groupby("unit", sort=True)]
-        for _, group in frame.groupby("stratum", sort=True)
+    units = replication(table, strata)
+    if (np.bincount(units.strata) < 2).any():
+        reason = f"a stratum has fewer than two {units.unit}s, so there is no interval"
+        return [
+            Estimate(point, n=len(units.strata), unit=units.unit, reason=reason) for point in points
+        ]
+    without = np.array([function(rows[units.codes != u]) for u in range(len(units.strata))])
+    return [
+        t_interval(point, column, units, confidence=confidence, kind=kind)
+        for point, column, kind in zip(points, without.T, kinds, strict=True)
     ]
-    n_units = sum(len(group) for group in groups)
-    if not groups or min(len(group) for group in groups) < 2:
-        reason = f"a stratum has fewer than two {unit}s, so there is no interval"
-        return [Estimate(point, n=n_units, unit=unit, reason=reason) for point in points]
-    random = stream(seed, "bootstrap", unit)
-    values = np.empty((n_resamples, len(points)))
-    for i in range(n_resamples):
-        drawn = [group[k] for group in groups for k in random.integers(len(group), size=len(group))]
-        values[i] = function(np.concatenate(drawn))
-    tail = 50.0 * (1.0 - confidence)
-    estimates = []
-    for point, column in zip(points, values.T, strict=True):
-        if np.isfinite(column).any():
-            low, high = np.percentile(finite(column), [tail, 100.0 - tail])
-            estimates.append(Estimate(point, float(low), float(high), n_units, unit))
-        else:
-            reason = "no resample gave a finite value"
-            estimates.append(Estimate(point, n=n_units, unit=unit, reason=reason))
-    return estimates
+
+
+class Scale(NamedTuple):
+    """A scale on which an interval is symmetric, its slope at a value, and the way back."""
+
+    there: Callable[[float], float]
+    slope: Callable[[float], float]
+    back: Callable[[float], float]
+
+
+SCALES = {
+    "number": Scale(lambda x: x, lambda x: 1.0, lambda y: y),
+    "size": Scale(lambda x: x, lambda x: 1.0, lambda y: max(y, 0.0)),  # never below 0
+    "correlation": Scale(math.atanh, lambda r: 1.0 / (1.0 - r * r), math.tanh),
+    "share": Scale(special.logit, lambda p: 1.0 / (p * (1.0 - p)), special.expit),  # in [0, 1]
+}
+
+
+def t_interval(
+    point: float, without: np.ndarray, units: Replication, *, confidence: float, kind: str
+) -> Estimate:
+    """Return a number with Student's interval from its values without each unit.
+
+    The variance is the sum over strata of (u - 1) / u sum_i (without_i - their mean)^2, where u
+    is the number of units in the stratum. Its degrees of freedom are Satterthwaite's, as in Welch's
+    test. The interval is symmetric on the scale of its kind, which the delta method gives.
+
+    Arguments:
+        point: The number with all units.
+        without: (u,) the number without each unit.
+        kind: One of :data:`SCALES`.
+
+    Source: Efron & Tibshirani 1993, chapter 11; Satterthwaite 1946, Biometrics Bull. 2:110.
+    """
+    found = Estimate(point, n=len(without), unit=units.unit, reason=units.reason)
+    if math.isnan(point):
+        return replace(found, reason="")
+    if not np.isfinite(without).all():
+        return replace(found, reason=f"without one {units.unit} it has no value, so no interval")
+    parts = [without[units.strata == s] for s in np.unique(units.strata)]
+    variances = [(len(p) - 1) * float(p.var()) for p in parts]
+    variance = sum(variances)
+    if variance <= (ROUNDING * abs(point)) ** 2:
+        width = math.nan if kind == "share" else point
+        reason = f"it is the same without any {units.unit}, which does not make it certain"
+        return replace(found, low=width, high=width, reason=reason)
+    freedom = variance**2 / sum(v**2 / (len(p) - 1) for v, p in zip(variances, parts, strict=True))
+    scale = SCALES[kind]
+    half = stats.t.ppf(0.5 + confidence / 2, freedom) * math.sqrt(variance) * scale.slope(point)
+    low, high = (float(scale.back(scale.there(point) + side)) for side in (-half, half))
+    return replace(found, low=low, high=high)
 
 
 # Effect sizes ------------------------------------------------------------------------------------
@@ -212,21 +280,17 @@ def auc_interval(
     *,
     negative_control: str,
     positive_control: str,
-    n_resamples: int,
     confidence: float,
-    seed: int,
 ) -> Estimate:
-    """Return the AUC of ``column`` between two treatments, wells (or fields) resampled."""
+    """Return the AUC of ``column`` between two treatments with its interval over wells."""
     table = table[table["treatment"].isin((negative_control, positive_control))]
     values = table[column].to_numpy(dtype=float)
     is_positive = (table["treatment"] == positive_control).to_numpy()
-
-    return bootstrap(
+    return jackknife(
         lambda rows: auc(values[rows[~is_positive[rows]]], values[rows[is_positive[rows]]]),
         table,
-        n_resamples=n_resamples,
         confidence=confidence,
-        seed=seed,
+        kind="share",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparison.accuracy import LOW_RESOLUTION_MEANS
-from analysis.comparison.design import PLATES_SHARED, WARNINGS
+from analysis.comparison.design import PLATES_SHARED, WARNINGS, shared_sentence
 from analysis.comparison.headline import headlines, number
 from analysis.comparison.image_metrics import FLOOR
 from analysis.comparison.labels import method_label
@@ -56,9 +56,9 @@ DATA_PROCESSING = (
 )
 LIMITS = (
     DATA_PROCESSING,
-    "The unit of replication is the well; intervals resample wells, or fields where there are "
-    "under six wells, and each table says which. Wilson intervals and McNemar's test take cells "
-    "as units and are labelled so: they are too narrow.",
+    "The unit of replication is the well; each is left out once, or each field where a treatment "
+    "has under three wells, and each table says which. Wilson intervals and McNemar's test take "
+    "cells as units and are labelled so: they are too narrow.",
     "An effect size alone can be large with no information per cell. Whether biology survived is "
     "the triple shift kept, sd ratio and within-treatment correlation, read together.",
     "The share of treated cells in the generator's training images is part of the prior, and the "
@@ -160,7 +160,7 @@ def headline(sources: Sources) -> str:
     return html.table(pd.DataFrame(rows), numbers=[*TRIPLE, ACCURACY]) + html.paragraph(
         "Shift kept: SR over HR difference of medians; sd ratio: spread within treatments, SR over "
         "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three; "
-        "intervals resample wells. Every method is in Fig. 5 and Table 2.",
+        "intervals are over wells. Every method is in Fig. 5 and Table 2.",
         "note",
     )
 
@@ -282,7 +282,9 @@ def _wide(title: str, part: pd.DataFrame, columns: Mapping[str, Column]) -> str:
     frame, notes = wide_table(part, columns, labels)
     reference = [i for i, method in enumerate(methods) if method in REFERENCES]
     shown = html.table(frame, caption=title, numbers=list(frame.columns[1:]), reference=reference)
-    return shown + html.paragraph(" ".join([*_units(part), *notes]), "note")
+    return shown + html.paragraph(
+        " ".join([*_units(part), *filter(None, [shared_sentence(part)]), *notes]), "note"
+    )
 
 
 def _design(part: pd.DataFrame) -> list[str]:
@@ -295,14 +297,14 @@ def _design(part: pd.DataFrame) -> list[str]:
 
 
 def _units(part: pd.DataFrame) -> list[str]:
-    """Return a sentence on what intervals resample, and how many of them there are."""
+    """Return a sentence on what intervals are over, and how many of them there are."""
     here = part[part["low"].notna() & ~part["unit_of_replication"].isin(["", "cell"])]
     found = []
     for unit, rows in here.groupby("unit_of_replication"):
         counts = sorted(set(rows["n"].astype(int)))
         many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         found.append(f"{many} {unit}s")
-    return [f"Intervals in brackets resample {' or '.join(found)}."] if found else []
+    return [f"Intervals in brackets are over {' or '.join(found)}."] if found else []
 
 
 def limits(sources: Sources) -> str:

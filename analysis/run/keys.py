@@ -48,7 +48,7 @@ SECTIONS = {
 # Section that several commands share -> the class whose fields they inherit.
 SHARED = {
     "quality_flags": ("analysis/cells/quality_settings.py", "QualityLimits"),
-    "bootstrap": ("analysis/comparison/settings.py", "BootstrapSettings"),
+    "intervals": ("analysis/comparison/settings.py", "IntervalSettings"),
 }
 # Keys of the whole run or of an assay, handed to every command that has a field of the name.
 OF_RUN = ("seed", "device", "threads", "cuda_graphs", "compile")

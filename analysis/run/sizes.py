@@ -24,6 +24,7 @@ FIELD_PX = 1024 * 1280  # an unknown camera
 REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
 COMPARE = ("report", "solutions", "sweep")  # beside tables and figures
+KINDS_OF_FEATURES = 2  # of a KD: the classifier's, and random convolutions
 MIB = 2**20
 Units = dict[str, float]
 Wildcards = Mapping[str, str]
@@ -113,8 +114,8 @@ class Sizes:
     def units(self, rule: str, wildcards: Wildcards) -> Units:
         """Return the amount of each unit of a job; empty where its time is its start."""
         if reads_all(rule):
-            n_draws = self.config["bootstrap"]["n_bootstrap"]
-            return {"images": self.compared, "draws": self.compared * n_draws / 1000}
+            pairs = {"gigapairs": self.gigapairs} if rule == "table1" else {}
+            return {"images": self.compared, **pairs}
         if "assay" not in wildcards:
             return {}
         assay = self.of(wildcards["assay"])
@@ -160,6 +161,21 @@ class Sizes:
                 self.of(at.assay.name).cells(EVALUATION) * (2 + len(at.methods))
                 for at in Run.of(self.config).comparisons()
             )
+        )
+
+    @cached_property
+    def gigapairs(self) -> float:
+        """1e9 pairs of cells whose kernel KD needs: two sets of each method and of the floor."""
+        return (
+            sum(
+                KINDS_OF_FEATURES
+                * 2
+                * (1 + len(at.methods))
+                * self.of(at.assay.name).cells(EVALUATION) ** 2
+                for at in Run.of(self.config).comparisons()
+                if at.assay.has_high_resolution
+            )
+            / 1e9
         )
 
     def raw_mb(self, rule: str, wildcards: Wildcards) -> float:

@@ -6,11 +6,13 @@ For every column of the assay's features, on the same evaluation cells of both c
   within-treatment correlation of SR and HR; 1 is right in all three. ``triple_above_zero`` is 0,
   with the reason, where one of them cannot be told from 0. That is a minimum, and no proof that a
   feature is well kept;
-* how far the controls are apart: Cohen's d and AUC over cells (AUC with wells resampled), SSMD, Z'
-  and robust Z' over well medians, which are empty under three wells per side;
-* agreement in the feature's own unit: Bland-Altman bias SR - HR and its limits over cells, wells
-  resampled;
-* the number of cells that could be measured, and why others could not.
+* how far the controls are apart: Cohen's d and AUC over cells (AUC with its interval over wells),
+  SSMD, Z' and robust Z' over well medians, which are empty under three wells per side;
+* agreement in the feature's own unit: Bland-Altman bias SR - HR and its limits over cells, with
+  intervals over wells;
+* the number of cells that could be measured, and why others could not;
+* ``caution``: what the number of wells or cells cannot carry (fewer than three wells or thirty
+  cells of a control, or less than half of its cells measured).
 
 Each is compared with the row of HR, and none alone says that biology survived. A row of LR stands
 beside the methods to show that nothing can be measured there. The numbers are computed in
@@ -35,10 +37,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output-csv", type=Path, required=True, help="the long table")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for scikit-image.
+    from analysis.comparison.design import with_shared_wells
     from analysis.comparison.kept_features import kept_rows
     from analysis.comparison.long_table import long_table
 
-    table = long_table(kept_rows(Run.read(args.run), settings))
+    described = Run.read(args.run)
+    table = with_shared_wells(long_table(kept_rows(described, settings)), described)
     write_table(args.output_csv, table, written_by="table_features")
     print(f"table_features: {len(table)} numbers, {args.output_csv}")
 

@@ -149,6 +149,7 @@ def write_features(
     """Write ``{method}.features.parquet`` with the given values."""
     table = cells_table(wells, cells)
     folder = root / assay / f"{FACTOR}x" / DEGRADATION
+    write_cells(root, table, assay)
     for method, numbers in values.items():
         frame = table.assign(**{column: numbers})
         write_table(folder / f"{method}.features.parquet", frame, written_by="test")
@@ -170,6 +171,7 @@ def write_metrics(
     ``features`` are values of the assay's feature by method; default all 1.
     """
     table = cells_table(wells, cells)
+    write_cells(root, table, assay)
     folder = root / assay / f"{FACTOR}x" / degradation
     random = np.random.default_rng(5)
     base = random.normal(size=(len(table), dimensions))
@@ -192,6 +194,12 @@ def write_metrics(
     write_table(folder / "low_resolution.metrics.parquet", low, written_by="test")
 
 
+def write_cells(root: Path, table: pd.DataFrame, assay: str) -> None:
+    """Write the table of HR, unless write_results wrote it with the images."""
+    if not (root / assay / "high_resolution.parquet").exists():
+        write_table(root / assay / "high_resolution.parquet", table, written_by="test")
+
+
 def write_classification(
     root: Path,
     accuracy: dict[str, float],
@@ -202,8 +210,7 @@ def write_classification(
 ) -> None:
     """Write classifications that are right in the first ``accuracy`` of the cells of each well."""
     table = cells_table(wells, cells)
-    if not (root / assay / "high_resolution.parquet").exists():  # else write_results wrote it
-        write_table(root / assay / "high_resolution.parquet", table, written_by="test")
+    write_cells(root, table, assay)
     rank = table.groupby("well").cumcount()
     folder = root / assay / f"{FACTOR}x" / DEGRADATION
     for method, share in accuracy.items():

@@ -36,8 +36,8 @@ SMALL = {
     "import_crops": {"treatment_by": "compound"},
     "sample_styles": {"n_styles": 400, "n_mean": 200, "batch_size": 200},
     "train_classifier": {"epochs": 2, "width": 4},
-    "classify": {"forest_trees": 5}, "bootstrap": {"n_bootstrap": 20},
-    "figures": {"cells_per_treatment": 2},
+    "classify": {"forest_trees": 5},
+    "figures": {"n_bootstrap": 20, "cells_per_treatment": 2},
     "methods": {"rls": {"steps": 2}},
     "super_resolve": {"batch_size": 24},
 }  # fmt: skip

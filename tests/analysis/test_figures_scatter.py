@@ -84,7 +84,7 @@ def test_r_of_each_treatment_is_that_of_its_cells_with_wells_as_units(tmp_path):
         row = numbers.loc[("rls", "correlation", treatment)]
         assert row["value"] == pytest.approx(np.corrcoef(high[side], noisy[side])[0, 1])
         assert row["low"] < row["value"] < row["high"]
-        assert row["n"] == WELLS // 2 and row["unit_of_replication"] == "field"  # under six
+        assert row["n"] == WELLS // 2 and row["unit_of_replication"] == "well"
     assert (numbers["feature"] == COLUMN).all()
 
 

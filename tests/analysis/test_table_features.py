@@ -18,7 +18,7 @@ from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.flags import as_flags
 
-SETTINGS = Settings(n_bootstrap=60, confidence_level=0.95, seed=0)
+SETTINGS = Settings(confidence_level=0.95, seed=0)
 METHODS = ("oracle", "by_class", "flat", "shuffled", "biased")
 COLUMN = "nucleocytoplasmic_ratio"
 TRIPLE = ("shift_kept", "sd_ratio", "correlation_within_treatment")
@@ -227,7 +227,8 @@ def test_the_command_writes_the_agreed_columns(tmp_path):
     output = tmp_path / "features.csv"
     features.main(["--run", str(run), *as_flags(SETTINGS), "--output-csv", str(output)])
     table = pd.read_csv(output)
-    assert list(table.columns) == [*LONG_COLUMNS, "feature"]
+    own = ["feature", "caution", "n_wells_shared_with_training"]
+    assert list(table.columns) == [*LONG_COLUMNS, *own]
     assert set(table["method"]) == {"rls", "high_resolution"} and table["simulated"].all()
 
 
@@ -242,3 +243,28 @@ def test_the_agreement_is_read_back_from_the_table_as_it_was_computed(tmp_path):
         computed = kept_features.agreement_with_high(kept.feature, method, SETTINGS)
         assert agreement.not_above_zero == computed.not_above_zero
         np.testing.assert_equal(asdict(agreement), asdict(computed))
+
+
+def test_what_wells_and_cells_cannot_carry_is_marked(tmp_path):
+    """Three wells and thirty cells a control are enough; one fewer is marked, and half measured."""
+
+    def marks(wells, cells, missing=0):
+        n = wells * cells
+        values = np.random.default_rng(0).normal(1.0, 0.2, n)
+        lost = values.copy()
+        lost[np.flatnonzero(made_up.cells_table(wells, cells)["treatment"] == "DMSO")[:missing]] = (
+            np.nan
+        )
+        folder = tmp_path / f"{wells}_{cells}_{missing}"
+        made_up.write_features(
+            folder, {"high_resolution": values, "rls": lost}, wells=wells, cells=cells
+        )
+        table = long_table(kept_features.kept_rows(made_up.run_of(folder, ("rls",)), SETTINGS))
+        return table[table["method"] == "rls"]["caution"]
+
+    assert set(marks(6, 10)) == {""}
+    assert set(marks(4, 15)) == {"2 wells of DMSO; 2 wells of TNF-alpha"}
+    assert set(marks(6, 10, 1)) == {"29 cells of DMSO"}
+    assert set(marks(6, 30, 45)) == {""}
+    found = set(marks(6, 30, 46))
+    assert len(found) == 1 and "49 % of DMSO measured" in found.pop()

@@ -21,9 +21,10 @@ rule describe_assays:
 
 # Name of the rule -> its command, what it reads, and the section of its settings. One loop makes the
 # rules of all tables but Table 2, which has two outputs.
+MEASURED = {"measured": files.measured(), "cells": files.measured_cells()}
 TABLES = {
-    "table1": ("table1", {"measured": files.measured()}, "tables"),
-    "table_features": ("features", {"measured": files.measured()}, "tables"),
+    "table1": ("table1", MEASURED, "tables"),
+    "table_features": ("features", MEASURED, "tables"),
     "solutions": (
         "solutions",
         {

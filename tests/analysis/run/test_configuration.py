@@ -8,7 +8,7 @@ import yaml
 
 from analysis.cells.crop_settings import Settings as CropSettings
 from analysis.cells.quality_settings import QualityLimits
-from analysis.comparison.settings import BootstrapSettings
+from analysis.comparison.settings import IntervalSettings
 from analysis.run import reference, schema
 from analysis.run.checks import check
 from analysis.run.keys import (
@@ -190,13 +190,13 @@ def test_a_shared_section_reaches_its_commands_and_an_assay_may_change_it():
     for section in ("crop_cells", "import_crops"):
         assert section_values(config, section, "golgi")["blur_max_nd"] == 0.3
         assert section_values(config, section, "translocation")["blur_max_nd"] == 0.13
-    assert section_values(config, "tables")["n_bootstrap"] == 2000
+    assert section_values(config, "tables")["confidence_level"] == 0.95
     assert "blur_max_nd" not in section_values(config, "select_cells", "golgi")
 
 
 def test_a_key_that_moved_into_a_shared_section_is_sent_there():
-    with pytest.raises(InputError, match="n_bootstrap stands in bootstrap"):
-        check(merge(load(), {"tables": {"n_bootstrap": 7}}))
+    with pytest.raises(InputError, match="confidence_level stands in intervals"):
+        check(merge(load(), {"tables": {"confidence_level": 0.9}}))
     with pytest.raises(InputError, match="blur_max_nd stands in quality_flags"):
         check(merge(load(), {"crop_cells": {"blur_max_nd": 0.2}}))
 
@@ -215,8 +215,8 @@ def test_a_command_reads_the_shared_section_of_its_config_file(tmp_path):
     assert settings.blur_max_nd == 0.13 and settings.cells_per_field == 80
     _, settings = Parser(None, CropSettings, "crop_cells").parse([*given, "--blur-max-nd", "0.5"])
     assert settings.blur_max_nd == 0.5
-    assert {QualityLimits.SECTION, BootstrapSettings.SECTION} == set(GROUPS)
-    assert GROUPS["bootstrap"] == ("n_bootstrap", "confidence_level")
+    assert {QualityLimits.SECTION, IntervalSettings.SECTION} == set(GROUPS)
+    assert GROUPS["intervals"] == ("confidence_level",)
     assert len(GROUPS["quality_flags"]) == 7
 
 

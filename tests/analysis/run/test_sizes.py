@@ -147,6 +147,9 @@ def test_tables_read_every_condition_that_runs_and_no_other():
     compared = units(change, "table1")["images"]
     assert compared == 4 * 2000 * (2 + 2)  # four degradations; HR, LR and two methods
     assert units(change, "figure5")["images"] == units(change, "report")["images"] == compared
+    # KD: each of two sets and both together, of two methods and the floor, on two kinds of features
+    assert units(change, "table1")["gigapairs"] == pytest.approx(4 * 3 * 2 * 2 * 2000**2 / 1e9)
+    assert "gigapairs" not in units(change, "table2")
     assert units(change, "figure1") == {}  # it reads the model alone
     assert Sizes(PAPER).raw_mb("table1", {}) == 0
 
