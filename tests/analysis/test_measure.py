@@ -26,9 +26,7 @@ FACTOR = 8
 N = 96  # cells, of which a quarter each are tune and evaluation
 INTENSITY = Intensity(CHANNELS, (100.0, 100.0), (700.0, 500.0))
 OPTIONS = {
-    **SETTINGS, "batch_size": 32, "random_features_seed": 0, "inception_path": "none",
-    "inception_sha256": "none", "vgg_path": "none", "vgg_sha256": "none", "device": "cpu",
-    "threads": 1,
+    **SETTINGS, "batch_size": 32, "random_features_seed": 0, "device": "cpu", "threads": 1,
 }  # fmt: skip
 
 

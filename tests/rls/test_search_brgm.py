@@ -13,6 +13,7 @@ import yaml
 from torch import Tensor
 
 from rls.io.names import OK
+from rls.networks.lpips import TorchScriptVgg
 from rls.runtime.command import make_settings
 from rls.runtime.errors import InputError
 from rls.search.brgm import Settings, super_resolve, vgg_features
@@ -173,12 +174,12 @@ def test_any_size_and_number_of_channels_will_do(size: int, channels: int) -> No
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_features_take_colour_as_it_is_and_other_channels_one_by_one(channels: int) -> None:
-    module = torch.jit.script(Stub())
+    module = TorchScriptVgg(torch.jit.script(Stub()))
     images = 255 * torch.rand(2, channels, 8, 8)
     found = vgg_features(module, images)
     if channels == 3:
         big = torch.nn.functional.interpolate(images, size=(256, 256), mode="area")
-        assert torch.equal(found, module(big, resize_images=False, return_lpips=True))
+        assert torch.equal(found, Stub()(big, resize_images=False, return_lpips=True))
         return
     gray = [vgg_features(module, images[:, [c]].expand(-1, 3, -1, -1)) for c in range(channels)]
     assert torch.allclose(found, torch.cat(gray, dim=1))
@@ -188,10 +189,10 @@ def test_features_take_colour_as_it_is_and_other_channels_one_by_one(channels: i
 
 def test_the_perceptual_term_counts_and_is_reported(tiny: Problem, stub: tuple[str, str]) -> None:
     path, sha256 = stub
-    settings = replace(BASE, vgg_path=path, vgg_sha256=sha256, lambda_perceptual=1e7, steps=5)
+    settings = replace(BASE, vgg16_path=path, vgg16_sha256=sha256, lambda_perceptual=1e7, steps=5)
     found = solve(tiny, settings)
     low, y = 255 * tiny.forward(found.images), 255 * tiny.y
-    module = torch.jit.script(Stub())
+    module = TorchScriptVgg(torch.jit.script(Stub()))
     expected = 1e7 * (vgg_features(module, low) - vgg_features(module, y)).square().mean(1)
     c = found.columns
     assert np.allclose(c["loss_perceptual"], expected.detach().numpy(), rtol=1e-3)
@@ -206,12 +207,12 @@ def test_without_the_file_of_vgg_the_row_stops_before_anything_is_read(
 ) -> None:
     with pytest.raises(InputError, match="brgm_no_perceptual"):
         make_settings(Settings, row("brgm"), "brgm")
-    with pytest.raises(InputError, match="vgg_sha256"):
-        make_settings(Settings, row("brgm") | {"vgg_path": stub[0]}, "brgm")
-    wrong = row("brgm") | {"vgg_path": stub[0], "vgg_sha256": "0" * 64}
+    with pytest.raises(InputError, match="vgg16_sha256"):
+        make_settings(Settings, row("brgm") | {"vgg16_path": stub[0]}, "brgm")
+    wrong = row("brgm") | {"vgg16_path": stub[0], "vgg16_sha256": "0" * 64}
     with pytest.raises(InputError, match="SHA-256"):
         solve(tiny, make_settings(Settings, wrong, "brgm"))
-    absent = wrong | {"vgg_path": str(tmp_path / "absent.pt")}
+    absent = wrong | {"vgg16_path": str(tmp_path / "absent.pt")}
     with pytest.raises(InputError, match="absent.pt"):
         solve(tiny, make_settings(Settings, absent, "brgm"))
 
