@@ -1,12 +1,13 @@
 """The numbers of Table 1: image metrics as means over cells, and distances between sets of images.
 
 Fidelity is the mean |D(SR) - LR| over pixels. The distances are the kernel distance (KD) and the
-Frechet distance (FD) between sets of features; on Inception features they are KID and FID.
+Frechet distance (FD) between sets of features; on Inception features they are KID and FID. On VGG16
+there is KD alone, which is no FID.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,18 +25,22 @@ from analysis.comparison.image_metrics import (
 from analysis.comparison.long_table import NO_HIGH_RESOLUTION, Row, Rows, estimate_facts, long_row
 from analysis.comparison.measured import KEYS, read_evaluation, same_cells
 from analysis.comparison.settings import BootstrapSettings
+from analysis.measuring.columns import WEIGHTS
 from analysis.numbers.metrics import frechet_distance, kernel_distance_interval
 from analysis.numbers.statistics import replication_unit
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
 from rls.io.names import CLASSIFIER, EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION, TUNE
 from rls.networks.kernel_distance import standardise
+from rls.networks.weights_settings import as_text
+from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
-# Kind of features -> names of (KD x 1e3, FD). Their columns are {kind}_feature_{number}.
-DISTANCES = {
+# Kind of features -> names of (KD x 1e3, FD or none). Their columns are {kind}_feature_{number}.
+DISTANCES: Mapping[str, tuple[str, ...]] = {
     "classifier": ("kernel_distance_classifier_x1000", "frechet_distance_classifier"),
     "random": (KERNEL_DISTANCE, "frechet_distance_random"),
+    "vgg16": ("kernel_distance_vgg16_x1000",),
     "inception": ("kid_x1000", "fid"),
 }
 KD_SCALE = 1000.0
@@ -43,8 +48,11 @@ KD_SCALE = 1000.0
 FLOOR_SPLITS = {
     "classifier": (TUNE,),
     "random": (CLASSIFIER, TUNE),
+    "vgg16": (CLASSIFIER, TUNE),
     "inception": (CLASSIFIER, TUNE),
 }
+# Numbers of networks for colour images.
+OF_COLOURS = (*DISTANCES["vgg16"], *DISTANCES["inception"], *PERCEPTUAL_METRICS)
 EVERY_METRIC = (
     *IMAGE_METRICS,
     *(name for names in DISTANCES.values() for name in names),
@@ -61,6 +69,7 @@ def quality_rows(run: Run, settings: BootstrapSettings) -> Rows:
         if not at.assay.has_high_resolution:
             rows += unreferenced_rows(at, settings)
             continue
+        check_weights(at, run.weights)
         reference = read_sets(at, HIGH_RESOLUTION)
         rows += floor_rows(at, reference, settings)
         rows += low_resolution_rows(at, settings)
@@ -68,6 +77,26 @@ def quality_rows(run: Run, settings: BootstrapSettings) -> Rows:
             if method != HIGH_RESOLUTION:
                 rows += method_rows(at, method, reference, settings)
     return rows
+
+
+def check_weights(at: Comparison, weights: Mapping[str, str]) -> None:
+    """Check that HR and all methods were measured with the weights that the run uses.
+
+    Raises:
+        InputError: A table was measured with other weights, or without.
+    """
+    expected = as_text(weights)
+    for method in (HIGH_RESOLUTION, *at.methods):
+        for kind in ("features", "metrics"):
+            path = at.measured(method, kind)
+            table = read_table(path)
+            found = set(table[WEIGHTS]) if WEIGHTS in table else {""}
+            if found != {expected}:
+                raise InputError(
+                    f"{path} was measured with the weights '{', '.join(sorted(found))}', and the "
+                    f"run uses '{expected}'. All methods are measured with the same: run the "
+                    "workflow again, which repeats measure."
+                )
 
 
 def unreferenced_rows(at: Comparison, settings: BootstrapSettings) -> Rows:
@@ -109,7 +138,19 @@ def method_rows(
     facts = image_facts(at, table, settings)
     for kind in DISTANCES:
         facts += distance_facts(kind, table, reference, reference, settings)
-    return [long_row(at, method, **fact) for fact in facts]
+    return [long_row(at, method, **with_colours(at, fact)) for fact in facts]
+
+
+def with_colours(at: Comparison, fact: Row) -> Row:
+    """Return a fact; where networks for colour images gave it, its note says what they saw."""
+    if fact["metric"] not in OF_COLOURS or pd.isna(fact.get("value", np.nan)):
+        return fact
+    names = (at.assay.network_rgb_channels or at.assay.channels)[:3]
+    colours = [*names, "empty"][:3] if len(names) > 1 else [*names] * 3
+    note = f"red, green, blue are {', '.join(colours)}; images under 64 px are enlarged to 64 px"
+    if fact["metric"] in DISTANCES["inception"]:
+        note = f"red, green, blue are {', '.join(colours)}"
+    return {**fact, "reason": "; ".join(filter(None, (fact.get("reason", ""), note)))}
 
 
 def image_facts(at: Comparison, table: pd.DataFrame, settings: BootstrapSettings) -> Rows:
@@ -135,11 +176,11 @@ def distance_facts(
             none of its own, and one large feature would decide it. Inception features keep their
             scale, because KID is defined on it.
     """
-    kernel_name, frechet_name = DISTANCES[kind]
+    kernel_name = DISTANCES[kind][0]
     here, there = (standardised(part, reference, kind) for part in (table, other))
     if here is None or there is None:
         reason = NO_NETWORK.get(kind, f"measure wrote no features of kind '{kind}'")
-        return [{"metric": name, "reason": reason} for name in (kernel_name, frechet_name)]
+        return [{"metric": name, "reason": reason} for name in DISTANCES[kind]]
     unit, labels = replication_unit(table)
     other_unit, other_labels = replication_unit(other)
     kernel = kernel_distance_interval(
@@ -150,10 +191,10 @@ def distance_facts(
         unit=unit if unit == other_unit else f"{unit} and {other_unit}",
         **settings.draws,
     )
-    return [
-        {"metric": kernel_name, **estimate_facts(kernel, KD_SCALE)},
-        {"metric": frechet_name, **estimate_facts(frechet_distance(here, there))},
-    ]
+    facts = [{"metric": kernel_name, **estimate_facts(kernel, KD_SCALE)}]
+    for name in DISTANCES[kind][1:]:
+        facts.append({"metric": name, **estimate_facts(frechet_distance(here, there))})
+    return facts
 
 
 def standardised(table: pd.DataFrame, reference: pd.DataFrame, kind: str) -> np.ndarray | None:
@@ -181,7 +222,8 @@ def floor_rows(at: Comparison, reference: pd.DataFrame, settings: BootstrapSetti
         here, there, note = floor_sets(all_cells, reference, splits, settings.seed)
         for fact in distance_facts(kind, here, there, reference, settings):
             reason = "; ".join(filter(None, (fact.get("reason", ""), note)))
-            rows.append(long_row(at, FLOOR, **{**fact, "reason": reason}))
+            fact = with_colours(at, {**fact, "reason": reason})
+            rows.append(long_row(at, FLOOR, **fact))
     for fact in image_facts(at, reference, settings):
         if fact["metric"] in (FIDELITY, FIDELITY_CLEAN):
             note = fact.get("reason") or "|D(HR) - LR| of the same cell: what degradation leaves"

@@ -3,8 +3,11 @@
 Per assay, factor, degradation and method: MS-SSIM, PSNR and fidelity |D(SR) - LR| as means over
 cells, and |D(SR) - clean LR| where LR is degraded; kernel distance (KD) between the sets and, from
 20 images per dimension on, Frechet distance (FD), both on features of the treatment classifier and
-on random convolutions that know nothing of treatments. The floor row is HR against other HR cells.
-The numbers are computed in analysis.comparison.image_quality.
+on random convolutions that know nothing of treatments. With the weights of make weights there are
+LPIPS by VGG16 and AlexNet, and KD on VGG16's middle layers; with those of Inception, FID and KID.
+The floor row is HR against other HR cells. A second file has the numbers in the article's form: one
+line per method, the best two marked, beside the article's own numbers. The numbers are computed in
+analysis.comparison.image_quality.
 """
 
 from __future__ import annotations
@@ -23,14 +26,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(__doc__, Settings, "tables")
     add_run(parser)
     parser.add_argument("--output-csv", type=Path, required=True, help="the long table")
+    parser.add_argument("--output-article", type=Path, required=True, help="the article's form")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch.
+    from analysis.comparison.article_quality import article_quality
     from analysis.comparison.image_quality import quality_rows
     from analysis.comparison.long_table import long_table
 
-    table = long_table(quality_rows(Run.read(args.run), settings))
+    described = Run.read(args.run)
+    table = long_table(quality_rows(described, settings))
     write_table(args.output_csv, table, written_by="table1")
-    print(f"table1: {len(table)} numbers, {args.output_csv}")
+    write_table(args.output_article, article_quality(table, described), written_by="table1")
+    print(f"table1: {len(table)} numbers, {args.output_csv}, {args.output_article}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ user's cache, and for none where there is no such file.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,6 @@ def located(net: str, path: str | None, sha256: str | None) -> tuple[Path, str] 
     return None if path is None or sha256 is None else (Path(path), sha256.lower())
 
 
-def as_text(digests: dict[str, str]) -> str:
+def as_text(digests: Mapping[str, str]) -> str:
     """Return networks and the first digits of their SHA-256 as one text; '' without networks."""
     return " ".join(f"{net}:{digests[net][:16]}" for net in sorted(digests))

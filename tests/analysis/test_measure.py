@@ -132,7 +132,9 @@ def test_every_cell_of_hr_has_a_row_with_keys_feature_and_embeddings(folder, hig
     assert (features["status"] == "ok").all()
     embedding = features.filter(regex=r"^(classifier|random)_feature_\d\d$")
     assert embedding.shape[1] == 32 + 96 and np.isfinite(embedding.to_numpy()).all()
-    assert not features.columns.str.startswith("inception").any() and "lpips" not in metrics
+    for kind in ("inception", "vgg16", "lpips"):
+        assert not [name for name in (*features, *metrics) if name.startswith(kind)]
+    assert set(features["weights"]) == set(metrics["weights"]) == {""}
 
 
 def test_the_table_bears_the_thresholds_and_nothing_else_of_the_settings(high):
