@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from rls.io.weights import load_state, read_weights
 from rls.networks.batches import in_batches
 from rls.networks.perceptual import as_rgb_bytes, check_sha256, load_torchscript
+from rls.networks.weights_settings import SMALLEST
 from rls.runtime.errors import InputError
 
 KIND = "lpips"  # kind of the weights file
-SMALLEST = 64  # px
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # for RGB on [-1, 1]
 LENGTH_FLOOR = 1e-20  # added to squared lengths, so that a position without features has length 0
 EMBEDDED = (2, 3)  # the compared layers of VGG16 that embed images: relu3_3 and relu4_3

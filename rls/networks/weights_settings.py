@@ -18,6 +18,7 @@ from rls.runtime.errors import InputError
 AUTO = "auto"
 FOLDER = "RLS_WEIGHTS"  # environment variable that names another folder than the user's cache
 NETS = ("inception", "vgg16", "alexnet")
+SMALLEST = 64  # px; smaller images are enlarged for VGG16 and AlexNet, see rls/networks/lpips.py
 
 
 @dataclass(frozen=True, kw_only=True)
