@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-slow test-planted test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: plan weights help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-slow test-planted test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -65,6 +65,9 @@ schema: .venv/installed  ## write the config's schema and its description anew, 
 
 plan: .venv/installed  ## what a run would cost, running nothing: make plan CONFIG=config/demo.yaml MACHINE=H200
 	@python -m analysis.plan $(if $(CONFIG),--configfile $(CONFIG)) $(if $(MACHINE),--machine "$(MACHINE)")
+
+weights: .venv/installed  ## weights of LPIPS (VGG16, AlexNet) into your cache, for Table 1 and published BRGM (64 MB); says what cannot be fetched
+	@python -m analysis.fetch_weights --config config/config.yaml $(if $(ARCHIVE),--archive $(ARCHIVE))
 
 unlock: .venv/installed  ## after a killed Snakemake: make unlock RUN=demo
 	@snakemake --snakefile Snakefile --configfile $(or $(wildcard config/$(RUN).yaml),config/config.yaml) --directory runs/$(RUN) --unlock

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rls.io.splits import REPORT
@@ -49,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     everything = read_for(args.low_resolution, REPORT)
     rows = shard.rows(len(everything))
     task = set_up(inputs_of(args), settings, everything.select(rows), device)
-    own = {"precision": task.problem.precision} | asdict(method.settings)
+    own = {"precision": task.problem.precision} | method.identity()
     # What determines the result, the same for all shards of a method.
     facts = task.facts() | {
         "method": method.name,

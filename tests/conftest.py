@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from rls.networks.weights_settings import FOLDER, weights_folder
+
 ROOT = Path(__file__).resolve().parent.parent
+REAL_WEIGHTS = weights_folder()
+# No result of a test depends on what the user fetched; what needs it asks for the fixture.
+os.environ[FOLDER] = str(ROOT / "tests" / "no_weights")
 
 
 def _folder(variable: str) -> Path:
@@ -19,6 +24,15 @@ def _folder(variable: str) -> Path:
 def real_data() -> Path:
     """The folder of real images (BBBC014 fields, BBBC021 crops), or a visible skip."""
     return _folder("RLS_REAL_DATA")
+
+
+@pytest.fixture
+def real_weights(monkeypatch) -> Path:
+    """The folder of the weights that make weights fetched, or a visible skip."""
+    if not (REAL_WEIGHTS / "vgg16.safetensors").is_file():
+        pytest.skip(f"no weights of LPIPS in {REAL_WEIGHTS}: run make weights, or set {FOLDER}")
+    monkeypatch.setenv(FOLDER, str(REAL_WEIGHTS))
+    return REAL_WEIGHTS
 
 
 @pytest.fixture

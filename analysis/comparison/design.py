@@ -77,8 +77,8 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
 
 def shared_wells(cells: pd.DataFrame) -> list[str]:
     """Return the wells of evaluation that the classifiers' training or choice saw too, sorted."""
-    evaluation = cells["split"] == EVALUATION
-    trained = cells["split"].isin((CLASSIFIER, TUNE))
+    evaluation = cells["split"].isin(REPORT.splits)
+    trained = cells["split"].isin((*CLASSIFY.splits, *CHOOSE.splits))
     return sorted(set(wells_of(cells[evaluation])) & set(wells_of(cells[trained])))
 
 

@@ -12,15 +12,18 @@ from analysis.numbers.statistics import Estimate, jackknife
 # Columns of {method}.metrics.parquet, one value a cell.
 FIDELITY = "fidelity_l1"
 IMAGE_METRICS = ("ms_ssim", "psnr_db", FIDELITY)
-PERCEPTUAL_METRICS = ("lpips",)
+LPIPS = "lpips_vgg16"  # the one that figures show
+PERCEPTUAL_METRICS = (LPIPS, "lpips_alexnet")
 # Shown only where LR is degraded: on clean LR it equals FIDELITY.
 FIDELITY_CLEAN = "fidelity_clean_l1"
 # Kernel distance on features that know nothing of treatments.
 KERNEL_DISTANCE = "kernel_distance_random_x1000"
 FLOOR = "high_resolution_floor"  # the row that compares HR with other HR cells
 NO_NETWORK = {
-    "inception": "no file of Inception weights was given, and none is downloaded",
-    "lpips": "no file of VGG weights was given, and none is downloaded",
+    "inception": "no file of Inception weights is named in the block weights",
+    "vgg16": "no weights of VGG16 as safetensors: run make weights",
+    LPIPS: "no weights of VGG16: run make weights, or name a file in the block weights",
+    "lpips_alexnet": "no weights of AlexNet: run make weights",
 }
 
 

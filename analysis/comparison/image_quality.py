@@ -1,7 +1,8 @@
 """The numbers of Table 1: image metrics as means over cells, and distances between sets of images.
 
 Fidelity is the mean |D(SR) - LR| over pixels. The distances are the kernel distance (KD) and the
-Frechet distance (FD) between sets of features; on Inception features they are KID and FID.
+Frechet distance (FD) between sets of features; on Inception features they are KID and FID. On VGG16
+there is KD alone, which is no FID.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from analysis.comparison.image_metrics import (
 from analysis.comparison.long_table import NO_HIGH_RESOLUTION, Row, Rows, estimate_facts, long_row
 from analysis.comparison.measured import KEYS, read_evaluation, same_cells
 from analysis.comparison.settings import IntervalSettings
+from analysis.measuring.columns import WEIGHTS
 from analysis.numbers.metrics import (
     frechet_distance,
     frechet_extrapolated,
@@ -37,19 +39,26 @@ from rls.io import read_table
 from rls.io.names import EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.io.splits import COMPARE, COMPARE_BY_CLASSIFIER, REPORT, Use, check
 from rls.networks.kernel_distance import standardise
+from rls.networks.weights_settings import as_text
+from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
 
-# Kind of features -> names of (KD x 1e3, FD). Their columns are {kind}_feature_{number}.
-DISTANCES = {
+# Kind of features -> names of (KD x 1e3, FD or none). Their columns are {kind}_feature_{number}.
+DISTANCES: Mapping[str, tuple[str, ...]] = {
     "classifier": ("kernel_distance_classifier_x1000", "frechet_distance_classifier"),
     "random": (KERNEL_DISTANCE, "frechet_distance_random"),
+    "vgg16": ("kernel_distance_vgg16_x1000",),
     "inception": ("kid_x1000", "fid"),
 }
 # FD beside its bias: extrapolated to infinite n, and to the floor's other HR cells, at one n in all
 # rows.
 EXTRAPOLATED, OTHER_CELLS = "_extrapolated", "_against_other_cells"
 KD_SCALE = 1000.0
-FLOOR_USES = {"classifier": COMPARE_BY_CLASSIFIER, "random": COMPARE, "inception": COMPARE}
+FLOOR_USES = {"classifier": COMPARE_BY_CLASSIFIER} | dict.fromkeys(
+    ("random", "vgg16", "inception"), COMPARE
+)
+# Numbers of networks for colour images.
+OF_COLOURS = (*DISTANCES["vgg16"], *DISTANCES["inception"], *PERCEPTUAL_METRICS)
 EVERY_METRIC = (
     *IMAGE_METRICS,
     *(name for names in DISTANCES.values() for name in names),
@@ -84,6 +93,7 @@ def quality_rows(run: Run, settings: IntervalSettings) -> Rows:
         if not at.assay.has_high_resolution:
             rows += unreferenced_rows(at, settings)
             continue
+        check_weights(at, run.weights)
         reference = read_sets(at, HIGH_RESOLUTION)
         floors = read_floors(at, reference, settings.seed)
         rows += floor_rows(at, reference, floors, settings)
@@ -92,6 +102,26 @@ def quality_rows(run: Run, settings: IntervalSettings) -> Rows:
             if method != HIGH_RESOLUTION:
                 rows += method_rows(at, method, reference, floors, settings)
     return rows
+
+
+def check_weights(at: Comparison, weights: Mapping[str, str]) -> None:
+    """Check that HR and all methods were measured with the weights that the run uses.
+
+    Raises:
+        InputError: A table was measured with other weights, or without.
+    """
+    expected = as_text(weights)
+    for method in (HIGH_RESOLUTION, *at.methods):
+        for kind in ("features", "metrics"):
+            path = at.measured(method, kind)
+            table = read_table(path)
+            found = set(table[WEIGHTS]) if WEIGHTS in table else {""}
+            if found != {expected}:
+                raise InputError(
+                    f"{path} was measured with the weights '{', '.join(sorted(found))}', and the "
+                    f"run uses '{expected}'. All methods are measured with the same: run the "
+                    "workflow again, which repeats measure."
+                )
 
 
 def unreferenced_rows(at: Comparison, settings: IntervalSettings) -> Rows:
@@ -138,7 +168,19 @@ def method_rows(
     for kind, floor in floors.items():
         facts += distance_facts(kind, table, reference, reference, settings)
         facts += frechet_facts(kind, table, reference, floor, settings.seed)
-    return [long_row(at, method, **fact) for fact in facts]
+    return [long_row(at, method, **with_colours(at, fact)) for fact in facts]
+
+
+def with_colours(at: Comparison, fact: Row) -> Row:
+    """Return a fact; where networks for colour images gave it, its note says what they saw."""
+    if fact["metric"] not in OF_COLOURS or pd.isna(fact.get("value", np.nan)):
+        return fact
+    names = (at.assay.network_rgb_channels or at.assay.channels)[:3]
+    colours = [*names, "empty"][:3] if len(names) > 1 else [*names] * 3
+    note = f"red, green, blue are {', '.join(colours)}; images under 64 px are enlarged to 64 px"
+    if fact["metric"] in DISTANCES["inception"]:
+        note = f"red, green, blue are {', '.join(colours)}"
+    return {**fact, "reason": "; ".join(filter(None, (fact.get("reason", ""), note)))}
 
 
 def image_facts(at: Comparison, table: pd.DataFrame, settings: IntervalSettings) -> Rows:
@@ -164,7 +206,7 @@ def distance_facts(
             none of its own, and one large feature would decide it. Inception features keep their
             scale, because KID is defined on it.
     """
-    name, _ = DISTANCES[kind]
+    name = DISTANCES[kind][0]
     here, there = (standardised(part, reference, kind) for part in (table, other))
     if here is None or there is None:
         return [{"metric": name, "reason": _not_measured(kind)}]
@@ -189,7 +231,9 @@ def frechet_facts(
     Arguments:
         table: The images of a method, one row per image; the HR cells of evaluation for the floor.
     """
-    _, name = DISTANCES[kind]
+    if len(DISTANCES[kind]) < 2:
+        return []
+    name = DISTANCES[kind][1]
     parts = (table, reference, floor.like(table), floor.here, floor.there)
     images, high, here, first, there = (standardised(part, reference, kind) for part in parts)
     if images is None or high is None or here is None or first is None or there is None:
@@ -254,7 +298,7 @@ def floor_rows(
         facts = distance_facts(kind, floor.here, floor.there, reference, settings)
         for fact in facts + frechet_facts(kind, reference, reference, floor, settings.seed):
             reason = "; ".join(dict.fromkeys(filter(None, (fact.get("reason", ""), floor.note))))
-            rows.append(long_row(at, FLOOR, **{**fact, "reason": reason}))
+            rows.append(long_row(at, FLOOR, **with_colours(at, {**fact, "reason": reason})))
     for fact in image_facts(at, reference, settings):
         if fact["metric"] in (FIDELITY, FIDELITY_CLEAN):
             note = fact.get("reason") or "|D(HR) - LR| of the same cell: what degradation leaves"

@@ -32,6 +32,7 @@ class Column:
 TABLE1: Mapping[str, Column] = {
     "kernel_distance_classifier_x1000": Column("KD classifier, x1e3 ↓", 2),
     "kernel_distance_random_x1000": Column("KD random conv., x1e3 ↓", 3),
+    "kernel_distance_vgg16_x1000": Column("KD VGG16, x1e3 ↓", 2),
     "frechet_distance_classifier": Column("FD classifier ↓", 2),
     "frechet_distance_classifier_against_other_cells": Column("FD classifier, other cells ↓", 2),
     "frechet_distance_random": Column("FD random conv. ↓", 3),
@@ -44,7 +45,8 @@ TABLE1: Mapping[str, Column] = {
     "fid_against_other_cells": Column("FID, other cells ↓", 2),
     "fid_extrapolated": Column("FID extrapolated to infinite n ↓", 2),
     "kid_x1000": Column("KID, x1e3 ↓", 2),
-    "lpips": Column("LPIPS ↓", 3),
+    "lpips_vgg16": Column("LPIPS (VGG16) ↓", 3),
+    "lpips_alexnet": Column("LPIPS (AlexNet) ↓", 3),
 }
 # Metric -> how Table 2 shows it.
 TABLE2: Mapping[str, Column] = {

@@ -18,6 +18,7 @@ from analysis.comparison.image_metrics import (
     FIDELITY_CLEAN,
     FLOOR,
     KERNEL_DISTANCE,
+    LPIPS,
     mean_fact,
 )
 from analysis.comparison.kept_features import triple_rows
@@ -136,7 +137,7 @@ def numbers_of(
         first = FIDELITY if at.clean else FIDELITY_CLEAN
         quality = rows_at(table1, at, "table1")
         for method in methods:
-            own = rows_of(quality, method, (first, FIDELITY, "lpips", KERNEL_DISTANCE))
+            own = rows_of(quality, method, (first, FIDELITY, LPIPS, KERNEL_DISTANCE))
             rows += [{**own[0], "metric": FIDELITY_CLEAN}, *own[1:]]
         rows += triple_rows(features, at, methods)
     rows += rows_of(rows_at(table1, conditions[0], "table1"), FLOOR, (KERNEL_DISTANCE,))
@@ -186,7 +187,7 @@ def _draw_panels(figure: Figure, block: Block, top: float) -> None:
     panels = [
         (FIDELITY_CLEAN, "", "mean |D(SR) − clean LR|, x1e3 ↓"),
         (KERNEL_DISTANCE, "", "KD to HR, random convolutions, x1e3 ↓"),
-        ("lpips", "", "LPIPS to HR ↓"),
+        (LPIPS, "", "LPIPS (VGG16) to HR ↓"),
         *(("shift_kept", name, f"shift kept: {feature_label(name)}") for name in block.features),
     ]
     for index, (metric, feature, title) in enumerate(panels):
@@ -200,7 +201,7 @@ def _draw_panels(figure: Figure, block: Block, top: float) -> None:
                 method: estimate_of(here, method, metric, feature=feature)
                 for method in block.methods
             }
-        from_zero = metric in (FIDELITY_CLEAN, "lpips")
+        from_zero = metric in (FIDELITY_CLEAN, LPIPS)
         scale = 1000.0 if metric == FIDELITY_CLEAN else 1.0
         draw_groups(axes, numbers, colours, title, scale=scale, from_zero=from_zero)
         label_panel(axes, "abcdefgh"[index])

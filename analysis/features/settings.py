@@ -9,23 +9,25 @@ from dataclasses import dataclass, fields, make_dataclass
 
 from analysis.features.nuclei import NucleusSettings
 from analysis.features.registry import all_features
+from rls.networks.weights_settings import WeightsSettings
 from rls.runtime.command import option
 
 
-@dataclass(frozen=True)
-class MeasureSettings(NucleusSettings):
+@dataclass(frozen=True, kw_only=True)
+class MeasureSettings(NucleusSettings, WeightsSettings):
     """The settings of the commands that measure, whatever the features are."""
 
     batch_size: int = option("Number of images measured at once.")
     random_features_seed: int = option(
         "Seed of the random convolutions; features of two seeds cannot be compared."
     )
-    inception_path: str | None = option("TorchScript file of Inception, for FID and KID; or none.")
-    inception_sha256: str | None = option("SHA-256 of the file of Inception.")
-    vgg_path: str | None = option("TorchScript file of VGG16 with LPIPS; or none.")
-    vgg_sha256: str | None = option("SHA-256 of the file of VGG16.")
     device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
     threads: int = option("CPU threads of torch.")
+    network_rgb_channels: tuple[str, ...] = option(
+        "Channels that Inception, AlexNet and VGG16 get as red, green and blue, at most three; "
+        "none: the first three. One is repeated; with two, blue is empty.",
+        default=(),
+    )
 
 
 @dataclass(frozen=True)

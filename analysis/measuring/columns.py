@@ -18,5 +18,8 @@ KEPT = (
 # Digest of the thresholds with which the features of a cell were measured.
 FEATURE_SETTINGS = "feature_settings"
 
+# Networks of other people that measured a cell, with the first digits of their SHA-256.
+WEIGHTS = "weights"
+
 # In the table of a sweep: suffix of a feature's name where it was measured on the HR image.
 HIGH = "_high_resolution"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,37 +13,50 @@ import torch
 from analysis.features.settings import MeasureSettings
 from rls.io import Stack
 from rls.networks.classifier import FEATURES, Classifier, load_classifier
-from rls.networks.perceptual import inception_features, load_torchscript, random_features
+from rls.networks.lpips import LAYERS, AnyLpips, Lpips, load_lpips, vgg16_features
+from rls.networks.perceptual import (
+    inception_features,
+    load_torchscript,
+    random_features,
+    rgb_indices,
+)
+from rls.networks.weights_settings import NETS, located
 from rls.runtime.device import choose_device
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks that embed or compare images; None where no file is given."""
+    """The networks that embed or compare images; None or missing where no file is given.
+
+    Attributes:
+        lpips: LPIPS by each network whose weights are given.
+        weights: SHA-256 of the file of each network of other people.
+        rgb: Positions of the channels that are red, green and blue for these networks.
+    """
 
     device: torch.device
     classifier: Classifier | None = None
     inception: torch.jit.ScriptModule | None = None
-    vgg: torch.jit.ScriptModule | None = None
+    lpips: Mapping[str, AnyLpips] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    rgb: tuple[int, ...] = ()
 
 
 def load_networks(classifier: Path, high: Stack, settings: MeasureSettings) -> Networks:
-    """Load the classifier that was trained on ``high``, and Inception and VGG where they are given.
+    """Load the classifier that was trained on ``high``, and the networks whose files are given.
 
-    Prints the columns that will be missing without Inception or VGG.
+    Prints the networks that are missing.
 
     Raises:
         InputError: The classifier is for other images, or a file has another SHA-256.
     """
     device = choose_device(settings.device, settings.threads)
     size = high.images.shape[-2:]
-    loaded: dict[str, torch.jit.ScriptModule] = {}
-    for name, columns in (("inception", "FID and KID"), ("vgg", "LPIPS")):
-        path, sha256 = getattr(settings, f"{name}_path"), getattr(settings, f"{name}_sha256")
-        if path is None:
-            print(f"measure: no {name}_path in the settings, so no {columns}", flush=True)
-        else:
-            loaded[name] = load_torchscript(path, sha256 or "", device)
+    files = given_weights(settings)
+    for net in NETS:
+        if net not in files:
+            print(f"measure: no weights of {net}, so none of its columns", flush=True)
+    inception = files.get("inception")
     return Networks(
         device,
         load_classifier(
@@ -52,8 +66,24 @@ def load_networks(classifier: Path, high: Stack, settings: MeasureSettings) -> N
             device=device,
             batch_size=settings.batch_size,
         ),
-        **loaded,
+        None if inception is None else load_torchscript(*inception, device),
+        {net: load_lpips(net, *files[net], device) for net in LAYERS if net in files},
+        {net: sha256 for net, (_, sha256) in files.items()},
+        rgb_indices(high.channels, settings.network_rgb_channels),
     )
+
+
+def given_weights(settings: MeasureSettings) -> dict[str, tuple[Path, str]]:
+    """Return the file and the SHA-256 of every network whose weights are given, by its name.
+
+    Raises:
+        InputError: A path is given without its SHA-256, or the other way round.
+    """
+    pairs = {
+        net: located(net, getattr(settings, f"{net}_path"), getattr(settings, f"{net}_sha256"))
+        for net in NETS
+    }
+    return {net: pair for net, pair in pairs.items() if pair is not None}
 
 
 def embedding_table(
@@ -61,7 +91,8 @@ def embedding_table(
 ) -> pd.DataFrame:
     """Return the embeddings of images (n, c, y, x) in unit intensity, one column per dimension.
 
-    Those of the classifier are NaN for images of another size than it was trained on, such as LR.
+    Images of another size than the classifier was trained on, such as LR, have NaN for it and none
+    of VGG16.
     """
     device, batch_size = networks.device, settings.batch_size
     found = {
@@ -69,13 +100,17 @@ def embedding_table(
             unit, seed=settings.random_features_seed, device=device, batch_size=batch_size
         )
     }
+    size = networks.classifier.header["image_size"] if networks.classifier is not None else ()
+    fits = list(unit.shape[-2:]) == list(size)
     if networks.classifier is not None:
         missing = np.full((len(unit), FEATURES), np.nan, np.float32)
-        fits = list(unit.shape[-2:]) == list(networks.classifier.header["image_size"])
         found["classifier_feature_"] = networks.classifier.features(unit) if fits else missing
+    vgg16 = networks.lpips.get("vgg16")
+    if fits and isinstance(vgg16, Lpips):
+        found["vgg16_feature_"] = vgg16_features(vgg16, unit, device, batch_size, networks.rgb)
     if networks.inception is not None:
         found["inception_feature_"] = inception_features(
-            networks.inception, unit, device, batch_size
+            networks.inception, unit, device, batch_size, networks.rgb
         )
     parts = []
     for prefix, values in found.items():

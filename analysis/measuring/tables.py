@@ -16,13 +16,14 @@ from torch import Tensor
 
 from analysis.features.registry import columns_of, measure_features
 from analysis.features.settings import Measurement, MeasureSettings, feature_digest
-from analysis.measuring.columns import FEATURE_SETTINGS, KEPT
-from analysis.measuring.embeddings import Networks, embedding_table
+from analysis.measuring.columns import FEATURE_SETTINGS, KEPT, WEIGHTS
+from analysis.measuring.embeddings import Networks, embedding_table, given_weights
 from analysis.measuring.reference import AlignedStacks
 from analysis.numbers.metrics import fidelity_l1, ms_ssim, psnr
 from rls.io import Intensity, Stack, write_table
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, OK, RESERVED_METHODS, not_measurable
-from rls.networks.perceptual import lpips_distances
+from rls.networks.lpips import AnyLpips, lpips_distances
+from rls.networks.weights_settings import as_text
 from rls.runtime.device import choose_device
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
@@ -99,13 +100,16 @@ def write_tables(
     """Write both tables, each beginning with the columns that identify its cells.
 
     ``feature_settings`` is one of them: the tables of results refuse a method whose features were
-    measured with other thresholds than those of HR.
+    measured with other thresholds than those of HR. ``weights`` names the networks of other people
+    that measured it, and tables refuse a method measured with others than the run's.
 
     Arguments:
         cells: The table of the stack that was measured, row by row.
     """
     keys = cells[[name for name in KEPT if name in cells]].reset_index(drop=True)
-    keys = keys.assign(method=method, **{FEATURE_SETTINGS: feature_digest(settings)})
+    weights = as_text({net: sha256 for net, (_, sha256) in given_weights(settings).items()})
+    said = {FEATURE_SETTINGS: feature_digest(settings), WEIGHTS: weights}
+    keys = keys.assign(method=method, **said)
     for path, table in tables.items():
         write_table(path, pd.concat([keys, table], axis=1), written_by=written_by)
 
@@ -196,7 +200,7 @@ def metrics_of_rows(
     from quantisation and degradation and is the floor of every search. For ``low_resolution`` only
     ``fidelity_clean_l1`` is a number: the distance of LR to the clean LR.
     """
-    names = ["psnr_db", "ms_ssim", *(["lpips"] if networks.vgg is not None else []), "fidelity_l1"]
+    names = ["psnr_db", "ms_ssim", *lpips_columns(networks), "fidelity_l1"]
     table = pd.DataFrame(np.nan, index=range(len(rows)), columns=names)
     stacks = inputs.stack, inputs.low, inputs.clean
     arrays = [inputs.intensity.to_unit(one.images[rows]) for one in stacks]
@@ -210,11 +214,16 @@ def metrics_of_rows(
         return table.assign(status=IS_REFERENCE)
     high = inputs.intensity.to_unit(inputs.high.images[rows])
     table = table.assign(**similarity(unit, upload(high, networks.device)))
-    if networks.vgg is not None:
-        table["lpips"] = lpips_distances(
-            networks.vgg, arrays[0], high, networks.device, settings.batch_size
+    for column, network in lpips_columns(networks).items():
+        table[column] = lpips_distances(
+            network, arrays[0], high, networks.device, settings.batch_size, networks.rgb
         )
     return table.assign(status=OK)
+
+
+def lpips_columns(networks: Networks) -> dict[str, AnyLpips]:
+    """Return LPIPS by every network that is given, by the name of its column."""
+    return {f"lpips_{net}": network for net, network in networks.lpips.items()}
 
 
 def metrics_without_reference(

@@ -18,8 +18,10 @@ from pathlib import Path
 
 from analysis.plan.costs import costs_by_rule, describe
 from analysis.plan.jobs import planned_jobs
+from analysis.run.keys import ROOT
 from analysis.run.rates import FILE, Machine
 from analysis.run.values import read_config
+from analysis.run.weights import settle
 from rls.runtime.command import run
 
 
@@ -40,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     config = read_config(args.configfile)
+    settle(config, ROOT, {})
     machine = Machine.read(args.rates, args.machine, config["device"])
     with tempfile.TemporaryDirectory() as empty:
         folder, everything = args.directory or Path(empty), args.directory is None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import http.client
 import json
 import re
@@ -131,12 +130,6 @@ def size_of(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hexadecimal digits."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def read_checksums(path: Path) -> dict[str, str]:
     """Return {file name: SHA-256} of a file as ``sha256sum`` writes it.
 
@@ -211,7 +204,7 @@ def _judge_status(error: urllib.error.HTTPError, url: str, folder: Path) -> NoRe
         ) from error
     raise InputError(
         f"The server answered {error.code} {error.reason} for {url}. Correct the plate's name or "
-        "the assay's archives; nothing was fetched."
+        "the address; nothing was fetched."
     ) from error
 
 

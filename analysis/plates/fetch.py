@@ -21,12 +21,12 @@ from analysis.plates.download import (
     download,
     one_writer,
     read_checksums,
-    sha256,
     size_of,
 )
 from analysis.plates.fetch_settings import Settings
 from analysis.plates.folder import whole_folder
 from rls.io import atomic_path, leave_digest, write_table, write_text
+from rls.io.files import file_sha256
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 
@@ -198,7 +198,7 @@ def fetch_plate(
         expected, source = expected_sum(place.name, checksums, recorded)
         archive = obtain(place, folder, share, n_plates, settings)
         try:
-            found = sha256(archive)
+            found = file_sha256(archive)
             if found != (expected or found):
                 raise ArchiveFault(
                     f"Found the SHA-256 {found} of {place.name}, expected {expected} as {source} "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run.files import NETWORKS, SWEPT, Files, Wildcards
+from analysis.run.keys import NEEDED_WEIGHTS, needs_weights
 from analysis.run.values import Config, assay_factors, method_values, section_values
 from rls.runtime.command import VARIABLES, flags
 
@@ -39,9 +40,12 @@ class Arguments:
 
     def method(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of a search from its method's block."""
-        search = self.config["methods"][wildcards.method]["search"]
-        own = flags(method_values(self.config, wildcards.method))
-        return ["--search", search, *own]
+        block = self.config["methods"][wildcards.method]
+        own = method_values(self.config, wildcards.method)
+        if needs_weights(block):
+            own |= {key: self.config["weights"][key] for key in NEEDED_WEIGHTS}
+        own = {key: value for key, value in own.items() if key not in VARIABLES}
+        return ["--search", block["search"], *flags(own)]
 
     def of_assay(self, *keys: str) -> Flags:
         """Return a function: flags of the assay's own values, such as its channels."""

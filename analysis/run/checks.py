@@ -12,7 +12,14 @@ from typing import Any
 import jsonschema
 
 from analysis.cells import named_plates
-from analysis.run.keys import GROUP_OF, method_keys, needs_generator, search_names, trained_by
+from analysis.run.keys import (
+    GROUP_OF,
+    MOVED,
+    method_keys,
+    needs_generator,
+    search_names,
+    trained_by,
+)
 from analysis.run.schema import full_schema, object_schema
 from analysis.run.values import (
     Config,
@@ -79,7 +86,8 @@ def _sentence(error: jsonschema.ValidationError) -> str:
 
 def _unknown(where: str, found: set[str], known: Iterable[str]) -> str:
     unknown = sorted(found - set(known))
-    moved = [f" {key} stands in {GROUP_OF[key]}." for key in unknown if key in GROUP_OF]
+    places = {**GROUP_OF, **MOVED}
+    moved = [f" {key} stands in {places[key]}." for key in unknown if key in places]
     said = f"known keys are {', '.join(sorted(known))}" if known else "it has no keys of its own"
     return f"Unknown key {_quoted(unknown)} in {where}; {said}." + "".join(moved)
 
@@ -178,6 +186,9 @@ def _role_misfits(name: str, block: Config) -> Iterator[str]:
     for role, kind in ROLES.items():
         if block[role] not in block[kind]:
             yield f"assays.{name}.{role} '{block[role]}' is not among its {kind}."
+    for channel in block.get("network_rgb_channels", []):
+        if channel not in block["channels"]:
+            yield f"assays.{name}.network_rgb_channels '{channel}' is not among its channels."
     if block["positive_control"] == block["negative_control"]:
         yield (
             f"assays.{name} has {block['negative_control']} as both controls; classifiers need two "

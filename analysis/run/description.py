@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from analysis.run.values import (
 )
 from rls.io.digests import check_digest
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.networks.weights_settings import NETS
 from rls.runtime.errors import InputError
 
 
@@ -46,6 +47,8 @@ class Assay:
     Attributes:
         split_by: The unit that splits never share: plate, well, field or tile.
         conditions: Factors in their order, and at each the degradations.
+        network_rgb_channels: The channels that networks for colour images get as red, green and
+            blue; none: the first three.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Assay:
     has_high_resolution: bool
     split_by: str
     conditions: tuple[Condition, ...]
+    network_rgb_channels: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -135,6 +139,7 @@ class Run:
     Attributes:
         results: The folder of results.
         methods: All methods, in the order of tables.
+        weights: The networks of other people that the run uses: {name: SHA-256 of the file}.
     """
 
     seed: int
@@ -142,6 +147,7 @@ class Run:
     methods: tuple[str, ...]
     assays: tuple[Assay, ...]
     results: Path = Path("results")
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -159,7 +165,10 @@ class Run:
         """Return the run of a configuration."""
         run = config["run"]
         assays = tuple(_described(config, name) for name in run["assays"])
-        return cls(config["seed"], config["device"], tuple(run["methods"]), assays)
+        block = config["weights"]
+        weights = {net: block[f"{net}_sha256"] for net in NETS if block[f"{net}_sha256"]}
+        methods = tuple(run["methods"])
+        return cls(config["seed"], config["device"], methods, assays, weights=weights)
 
     def comparisons(self, *, clean_only: bool = False) -> Iterator[Comparison]:
         """Walk over assay, factor and degradation in the order of the configuration."""
@@ -241,6 +250,7 @@ def _described(config: Config, name: str) -> Assay:
         has_high_resolution=has_high_resolution(block),
         split_by=section_values(config, "select_cells", name)["split_by"],
         conditions=tuple(_conditions(config["run"], block)),
+        network_rgb_channels=tuple(block.get("network_rgb_channels", ())),
     )
 
 

@@ -7,16 +7,18 @@ nothing heavy is loaded while Snakemake starts.
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rls.runtime.errors import InputError
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 SEARCHES = ROOT / "rls" / "search"
+CONSTANTS = ("NEEDS_GENERATOR", "TRAINED_BY", "WEIGHTED_FEATURES")  # of a search's source
 FEATURES = ROOT / "analysis" / "features"
 
 # Section -> the file that holds its Settings, one line per command.
@@ -49,6 +51,13 @@ SECTIONS = {
 SHARED = {
     "quality_flags": ("analysis/cells/quality_settings.py", "QualityLimits"),
     "intervals": ("analysis/comparison/settings.py", "IntervalSettings"),
+    "weights": ("rls/networks/weights_settings.py", "WeightsSettings"),
+}
+NEEDED_WEIGHTS = ("vgg16_path", "vgg16_sha256")  # the keys of a method that compares features
+# Keys of earlier versions -> where they stand now.
+MOVED = {
+    "vgg_path": "weights as vgg16_path",
+    "vgg_sha256": "weights as vgg16_sha256",
 }
 # Keys of the whole run or of an assay, handed to every command that has a field of the name.
 OF_RUN = ("seed", "device", "threads", "cuda_graphs", "compile")
@@ -61,6 +70,7 @@ OF_ASSAY = (
     "pixel_size_um",
     "bit_depth",
     "resolution",
+    "network_rgb_channels",
 )
 
 
@@ -138,14 +148,15 @@ def search_names() -> list[str]:
 
 
 def method_keys(search: str) -> dict[str, Key]:
-    """Return the keys of a method whose block says ``search: NAME``.
+    """Return the keys of a method's block that says ``search: NAME``.
 
     Raises:
         InputError: There is no such search.
     """
     if not (SEARCHES / f"{search}.py").is_file():
         raise InputError(f"There is no search '{search}': rls/search/{search}.py does not exist.")
-    return keys_of(f"rls/search/{search}.py")
+    keys = keys_of(f"rls/search/{search}.py")
+    return {name: key for name, key in keys.items() if name not in GROUP_OF}
 
 
 @cache
@@ -157,13 +168,22 @@ def _constants(search: str) -> dict[str, object]:
         for node in body
         if isinstance(node, ast.Assign)
         for target in node.targets
-        if isinstance(target, ast.Name) and target.id in ("NEEDS_GENERATOR", "TRAINED_BY")
+        if isinstance(target, ast.Name) and target.id in CONSTANTS
     }
 
 
 def needs_generator(search: str) -> bool:
     """Return whether a search uses a generator, unless its source says NEEDS_GENERATOR = False."""
     return bool(_constants(search).get("NEEDS_GENERATOR", True))
+
+
+def needs_weights(block: Mapping[str, Any]) -> bool:
+    """Return whether a method compares features of VGG16.
+
+    Its source names the setting that weights them: WEIGHTED_FEATURES. With 0 none are compared.
+    """
+    weighted = _constants(block.get("search", "")).get("WEIGHTED_FEATURES")
+    return bool(weighted and block.get(str(weighted)))
 
 
 def trained_by(search: str) -> str | None:

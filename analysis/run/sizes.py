@@ -15,6 +15,7 @@ from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
 from analysis.run.values import Config, section_values
 from rls.io.names import CLASSIFIER, EVALUATION, GAN, HELD_OUT, HIGH_RESOLUTION, SPLITS, TUNE
+from rls.networks.weights_settings import SMALLEST
 from rls.search.settings import AUTO, MOST_AT_ONCE
 from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
 
@@ -26,6 +27,7 @@ PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `step
 COMPARE = ("report", "solutions", "sweep")  # beside tables and figures
 KINDS_OF_FEATURES = 2  # of a KD: the classifier's, and random convolutions
 MIB = 2**20
+VGG16_GFLOP_PX = 6.12e-4  # of the convolutions, 30.7 at 224 px
 Units = dict[str, float]
 Wildcards = Mapping[str, str]
 
@@ -138,7 +140,8 @@ class Sizes:
             case "measure" | "measure_without_reference":
                 whole = wildcards.get("stack") == HIGH_RESOLUTION
                 n = assay.n_images if whole else assay.cells(EVALUATION, TUNE)
-                return {"images": n, "megapixels": assay.megapixels(n)}
+                units = {"images": n, "megapixels": assay.megapixels(n)}
+                return units | self._vgg16(rule, assay, n, 1 if whole else 3)
             case "check_thresholds":
                 return {"images": assay.cells(TUNE, CLASSIFIER, n_treatments=2)}
             case "measure_solutions":
@@ -195,6 +198,16 @@ class Sizes:
             case "sample_solutions":
                 return 4 * assay.megapixels(assay.n_solutions)
         return 0.0
+
+    def _vgg16(self, rule: str, assay: AssaySizes, n: float, passes: int) -> Units:
+        """Return the units of VGG16 where measure has weights of it: passes over n images.
+
+        One pass embeds an image; LPIPS takes another, and one over the HR image.
+        """
+        if rule != "measure" or not self.config["weights"]["vgg16_sha256"]:
+            return {}
+        side = max(assay.block["image_size"], SMALLEST)
+        return {"vgg16_gflop": n * passes * side**2 * VGG16_GFLOP_PX}
 
     def _search(self, rule: str, assay: AssaySizes, method: str) -> Units:
         """Return the units of a job that searches; methods with steps compute a network."""

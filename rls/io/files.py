@@ -72,6 +72,12 @@ def write_text(path: Path | str, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def file_sha256(path: Path | str) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def file_digest(path: Path | str) -> str:
     """Return the blake2b digest of a file's bytes, 32 hexadecimal digits."""
     with open(path, "rb") as handle:

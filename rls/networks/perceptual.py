@@ -1,4 +1,4 @@
-"""Features that know nothing of treatments: random convolutions, and Inception or VGG from a file.
+"""Features that know nothing of treatments: random convolutions, and Inception from a file.
 
 Distances on the treatment classifier's features reward class signal; distances on these features
 do not. The random network has three layers of convolutions with weights that are drawn once from a
@@ -8,14 +8,14 @@ does it take to generate natural textures?", ICLR) and compare sets of images wi
 the training data of a network (Naeem et al. 2020, "Reliable fidelity and diversity metrics for
 generative models", ICML, section 4.3).
 
-Nothing is downloaded. A TorchScript file (Inception for FID and KID, VGG16 for LPIPS) is loaded by
-path and SHA-256, because such a file can run code.
+Nothing is downloaded here. A TorchScript file (Inception for FID and KID, VGG16 for LPIPS) is
+loaded by path and SHA-256, because such a file can run code.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,14 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from rls.io.files import need_file
+from rls.io.files import file_sha256, need_file
 from rls.networks.batches import in_batches
 from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
 
 LAYERS, FILTERS, KERNEL = 3, 16, 5
 RANDOM_FEATURES = 2 * LAYERS * FILTERS  # Mean and sd of every filter.
-VGG_CHANNELS = 3
+RGB = 3  # channels
 
 
 class RandomFeatures(nn.Module):
@@ -85,37 +85,63 @@ def load_torchscript(path: Path | str, sha256: str, device: torch.device) -> tor
     Raises:
         InputError: The file is missing, has another digest, or is not TorchScript.
     """
-    path = need_file(path, "TorchScript file")
-    with open(path, "rb") as handle:
-        found = hashlib.file_digest(handle, "sha256").hexdigest()
-    if found != sha256.lower():
-        raise InputError(
-            f"{path} has the SHA-256 {found}, expected {sha256 or 'one in the settings'}. "
-            f"It can run code when loaded: check where it comes from, then correct the setting."
-        )
+    check_sha256(path, sha256)
     try:
         return torch.jit.load(str(path), map_location=device).eval()
     except RuntimeError as error:
         raise InputError(f"{path} is not a TorchScript file.") from error
 
 
-def as_rgb_bytes(images_unit: Tensor) -> Tensor:
-    """Return images (n, 3, y, x) as whole floats in [0, 255], as Inception and VGG files take them.
+def check_sha256(path: Path | str, sha256: str) -> None:
+    """Raise InputError unless the file exists and has this SHA-256."""
+    found = file_sha256(need_file(path, "file of weights"))
+    if found != sha256.lower():
+        raise InputError(
+            f"{path} has the SHA-256 {found}, expected {sha256 or 'one in the settings'}. Files of "
+            "weights may hold code: check where it comes from, then correct the section weights."
+        )
 
-    One channel is repeated, two channels get an empty third, and of more than three the first
-    three are kept. Values are clipped and rounded, as in the 8-bit images of the article.
+
+def rgb_indices(channels: Sequence[str], named: Sequence[str]) -> tuple[int, ...]:
+    """Return the positions among ``channels`` of the channels named as red, green and blue.
+
+    Raises:
+        InputError: More than three are named, or one that the images do not have.
     """
+    if len(named) > RGB or not set(named) <= set(channels):
+        raise InputError(
+            f"Found network_rgb_channels {', '.join(named)}, expected up to three of "
+            f"{', '.join(channels)}. Correct them in the assay's block."
+        )
+    return tuple(channels.index(name) for name in named)
+
+
+def as_rgb_bytes(images_unit: Tensor, rgb: tuple[int, ...] = ()) -> Tensor:
+    """Return images (n, 3, y, x) as whole floats in [0, 255], as these networks take them.
+
+    Values are clipped and rounded, as in the 8-bit images of the article.
+
+    Arguments:
+        images_unit: (n, c, y, x) in unit intensity.
+        rgb: Positions of the channels that become red, green and blue; none: the first three. One
+            channel is repeated, and two channels get an empty third.
+    """
+    images_unit = images_unit[:, list(rgb or range(min(RGB, images_unit.shape[1])))]
     n, channels, height, width = images_unit.shape
     if channels == 1:
-        images_unit = images_unit.expand(n, VGG_CHANNELS, height, width)
+        images_unit = images_unit.expand(n, RGB, height, width)
     elif channels == 2:
         empty = torch.zeros_like(images_unit[:, :1])
         images_unit = torch.cat([images_unit, empty], dim=1)
-    return (images_unit[:, :VGG_CHANNELS].clamp(0.0, 1.0) * 255.0).round()
+    return (images_unit.clamp(0.0, 1.0) * 255.0).round()
 
 
 def inception_features(
-    module: torch.jit.ScriptModule, images_unit: np.ndarray, device: torch.device, batch_size: int
+    module: torch.jit.ScriptModule,
+    images_unit: np.ndarray,
+    device: torch.device,
+    batch_size: int,
+    rgb: tuple[int, ...] = (),
 ) -> np.ndarray:
     """Return (n, d) features of a module that is called ``module(images, return_features=True)``.
 
@@ -123,34 +149,8 @@ def inception_features(
     Values from other Inception files are not comparable.
     """
     return in_batches(
-        lambda images: module(as_rgb_bytes(images), return_features=True),
+        lambda images: module(as_rgb_bytes(images, rgb), return_features=True),
         images_unit,
         device,
         batch_size,
     )
-
-
-def lpips_distances(
-    module: torch.jit.ScriptModule,
-    a: np.ndarray,
-    b: np.ndarray,
-    device: torch.device,
-    batch_size: int,
-) -> np.ndarray:
-    """Return LPIPS (n,) between pairs of images in unit intensity, by a VGG16 file.
-
-    The module is called ``module(images, resize_images=False, return_lpips=True)``, as that of
-    StyleGAN2-ADA; the squared L2 distance of its features is LPIPS with the net VGG.
-
-    Source: Zhang et al. 2018, eq. 1.
-    """
-    of_a, of_b = (
-        in_batches(
-            lambda x: module(as_rgb_bytes(x), resize_images=False, return_lpips=True),
-            images,
-            device,
-            batch_size,
-        )
-        for images in (a, b)
-    )
-    return ((of_a - of_b) ** 2).sum(axis=1)

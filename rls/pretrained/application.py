@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +82,7 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     problem = model.problem(y, cells.image_ids, factor, settings, device, request.network)
     shared = settings.identity() | {"precision": problem.precision}
     identity = {
-        "settings": shared | asdict(method.settings),
+        "settings": shared | method.identity(),
         "method": method.name,
         "search": method.search,
         "factor": factor,

@@ -27,6 +27,7 @@ from rls.pretrained.trust import (
     image_facts,
 )
 from rls.runtime.checkpoint import StateFolder
+from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
 from rls.search.batches import Solved, solve
@@ -74,7 +75,8 @@ def search_facts(solved: Solved) -> Facts:
 
 def search_settings(own: AnySettings, settings: Settings) -> dict[str, Any]:
     """Return what determines the misfit and the prior with which a search ends."""
-    return {**asdict(own), "noise": settings.noise, "border": settings.border}
+    deciding = {name: value for name, value in asdict(own).items() if name not in VARIABLES}
+    return {**deciding, "noise": settings.noise, "border": settings.border}
 
 
 def measure(
@@ -101,9 +103,7 @@ def measure(
     problem = model.problem(low, ids, factor, settings, model.generator.w_mean.device, network)
     digests = model.digests | network_digest(network, model.intensity)
     identity = {
-        "settings": settings.identity()
-        | {"precision": problem.precision}
-        | asdict(method.settings),
+        "settings": settings.identity() | {"precision": problem.precision} | method.identity(),
         "search": method.search,
         "factor": factor,
         "models": digests,

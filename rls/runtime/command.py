@@ -30,7 +30,13 @@ MISSING = dataclasses.MISSING
 RUN = "RLS_RUN"  # Names one run of Snakemake in the environment of its jobs.
 # Settings that a run of Snakemake puts into the environment of its jobs, since no result depends on
 # them. It remembers the flags of a finished job, and for others it would compute everything anew.
-VARIABLES = {"cuda_graphs": "RLS_CUDA_GRAPHS", "compile": "RLS_COMPILE"}
+VARIABLES = {
+    "cuda_graphs": "RLS_CUDA_GRAPHS",
+    "compile": "RLS_COMPILE",
+    "inception_path": "RLS_INCEPTION_PATH",
+    "vgg16_path": "RLS_VGG16_PATH",
+    "alexnet_path": "RLS_ALEXNET_PATH",
+}
 
 
 def option(
@@ -111,11 +117,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
                 is writing the same output.
         """
         args = self.parse_args(argv)
-        values: dict[str, Any] = {
-            name: os.environ[variable]
-            for name, variable in VARIABLES.items()
-            if name in self.fields and variable in os.environ
-        }
+        values = values_of_environment(self.hints)
         for name, value in self._section_values(args.config).items():
             if name not in self.fields:
                 known = ", ".join(self.fields)
@@ -146,6 +148,15 @@ class Parser(argparse.ArgumentParser, Generic[S]):
             # A class whose fields several commands inherit names the section that they share.
             values |= content.get(vars(base).get("SECTION"), {})
         return {**values, **content.get(self.shared, {}), **content[self.section]}
+
+
+def values_of_environment(hints: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that stand in the environment, among those with these types."""
+    return {
+        name: convert(os.environ[variable], hints[name], variable)
+        for name, variable in VARIABLES.items()
+        if name in hints and variable in os.environ
+    }
 
 
 def make_settings(settings: type[S], values: Mapping[str, Any], section: str) -> S:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from rls.runtime.command import Parser, convert, make_settings
+from rls.networks.weights_settings import Vgg16Settings
+from rls.runtime.command import Parser, convert, make_settings, values_of_environment
 from rls.runtime.errors import InputError
 from rls.search.methods import AnySettings, ChosenMethod, load_method, method_names
 
@@ -93,16 +94,26 @@ def parse(parser: Parser[S], argv: Sequence[str]) -> tuple[argparse.Namespace, S
             f"The search '{search}' has no setting {', '.join(unknown)}; it has "
             f"{', '.join(hints)}. Correct methods.{known.method} in {known.config}."
         )
+    values |= {k: v for k, v in _weights(known.config).items() if k in hints}
     given = {field.name: getattr(args, "search_" + field.name) for field in fields}
     values |= {key: value for key, value in given.items() if value is not None}
     values = {key: convert(value, hints[key], f"{search}.{key}") for key, value in values.items()}
+    values = {**values_of_environment(hints), **values}
     own = make_settings(method.Settings, values, f"search {search}")
     return args, settings, ChosenMethod(args.method, search, method, own)
 
 
 def _block(config: str | None, method: str | None) -> Mapping[str, Any]:
     """Return the method's block of a configuration file, empty where there is none."""
-    if config is None or method is None or not Path(config).is_file():
+    return {} if method is None else (_content(config).get("methods") or {}).get(method) or {}
+
+
+def _weights(config: str | None) -> Mapping[str, Any]:
+    """Return the section of weights of a configuration file, empty where there is none."""
+    return _content(config).get(Vgg16Settings.SECTION) or {}
+
+
+def _content(config: str | None) -> Mapping[str, Any]:
+    if config is None or not Path(config).is_file():
         return {}
-    content = yaml.safe_load(Path(config).read_text("utf-8")) or {}
-    return (content.get("methods") or {}).get(method) or {}
+    return yaml.safe_load(Path(config).read_text("utf-8")) or {}

@@ -6,10 +6,11 @@ styles. With images in 0 to 255 it minimises
     0.001 mean (y - D(x))^2 + 1e7 mean (V(y) - V(D(x)))^2
     + 100 mean ((w - w_mean) / s)^2 + lambda_c sum over pairs (1 - cos(w_i, w_j))
 
-V are the VGG16 features of LPIPS; both low-resolution images are enlarged to 256 px for them. They
-come from a TorchScript file given by path and SHA-256; with ``lambda_perceptual`` 0 no file is
-needed. VGG16 expects colour images: three channels are treated as colour, as published. With any
-other number, each channel is passed as a grey image and the terms of the channels are averaged.
+V are the VGG16 features of LPIPS, whose squared Euclidean distance is LPIPS; both low-resolution
+images are enlarged to 256 px for them. Their weights come from a file given by path and SHA-256
+(section ``weights``); with ``lambda_perceptual`` 0 no file is needed. VGG16 expects colour images:
+three channels are treated as colour, as published. With any other number, each channel is passed as
+a grey image and the terms of the channels are averaged.
 
 The published program returns the last iterate. This one returns the iterate of least total loss, as
 every method here does. The published bicubic is not antialiased, unlike the images of the article's
@@ -20,13 +21,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from rls.networks.perceptual import VGG_CHANNELS, load_torchscript
+from rls.networks.lpips import AnyLpips, Lpips, load_lpips
+from rls.networks.perceptual import RGB
+from rls.networks.weights_settings import Vgg16Settings, located
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.descent import exactly, loss_columns, search
@@ -50,6 +54,7 @@ from rls.stylegan2.networks import Generator, Precision
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
 
+WEIGHTED_FEATURES = "lambda_perceptual"  # the setting that weights features of VGG16; 0: none
 WHITE = 255.0
 VGG_SIZE = 256
 # The published lambda_c: 0.1, and 1 for factors above 16.
@@ -57,7 +62,7 @@ LAMBDA_C, LAMBDA_C_LARGE, LARGE_FACTOR = 0.1, 1.0, 16
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Vgg16Settings):
     """Weights of the objective, and course of the search."""
 
     steps: int = option("Iterations of Adam.")
@@ -75,18 +80,18 @@ class Settings:
         "shared: the workflow's D; interpolate_noaa: bicubic without antialiasing, as published.",
         choices=("shared", "interpolate_noaa"),
     )
-    vgg_path: str | None = option(
-        "TorchScript file of VGG16 for LPIPS (StyleGAN2-ADA's vgg16.pt), or null."
-    )
-    vgg_sha256: str | None = option("SHA-256 of that file.")
 
     def __post_init__(self) -> None:
-        if self.lambda_perceptual and not (self.vgg_path and self.vgg_sha256):
+        found = located("vgg16", self.vgg16_path, self.vgg16_sha256)
+        if self.lambda_perceptual and found is None:
             raise InputError(
-                f"Found lambda_perceptual {self.lambda_perceptual:g} and no vgg_path with its "
-                f"vgg_sha256, expected the file of VGG16. Give both, or run the row "
-                f"brgm_no_perceptual, whose lambda_perceptual is 0."
+                f"Found lambda_perceptual {self.lambda_perceptual:g} and no weights of VGG16, "
+                "expected vgg16_path with its vgg16_sha256. Run make weights and set vgg16_path "
+                "to auto, or run the row brgm_no_perceptual, whose lambda_perceptual is 0."
             )
+        path, sha256 = (str(found[0]), found[1]) if found else (None, None)
+        object.__setattr__(self, "vgg16_path", path)
+        object.__setattr__(self, "vgg16_sha256", sha256)
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
@@ -133,7 +138,7 @@ def given_of(problem: Problem, settings: Settings) -> Given:
         "prior": (styles.mean / radius, radius),
     }
     if settings.lambda_perceptual:
-        vgg = _load(settings.vgg_path or "", settings.vgg_sha256 or "", problem.device)
+        vgg = _load(settings.vgg16_path or "", settings.vgg16_sha256 or "", problem.device)
         with torch.no_grad():
             given["features"] = (vgg_features(vgg, problem.y * WHITE),)
     return given
@@ -149,7 +154,7 @@ def objective_of(common: Common, settings: Settings) -> Brgm:
     if settings.forward_op == "interpolate_noaa":
         operator = _published(operator.size_in, common.factor, common.device)
     if settings.lambda_perceptual:
-        vgg = _load(settings.vgg_path or "", settings.vgg_sha256 or "", common.device)
+        vgg = _load(settings.vgg16_path or "", settings.vgg16_sha256 or "", common.device)
     if lambda_c is None:
         lambda_c = LAMBDA_C_LARGE if common.factor > LARGE_FACTOR else LAMBDA_C
     generator = need(common.generator, "generator")
@@ -170,7 +175,7 @@ class Brgm:
     flow: StyleFlow | None
     forward: Resize
     operator: Resize
-    vgg: torch.jit.ScriptModule | None
+    vgg: AnyLpips | None
     lambda_c: float
     settings: Settings
 
@@ -178,7 +183,8 @@ class Brgm:
     def not_recorded(self) -> str:
         """Return why steps are not recorded, or an empty text."""
         # TorchScript compiles and chooses kernels anew in its first calls, when it sees fit.
-        return "VGG16 is a TorchScript module" if self.vgg is not None else ""
+        plain = self.vgg is None or isinstance(self.vgg, Lpips)
+        return "" if plain else "VGG16 is a TorchScript module"
 
     def images(self, w: Tensor, given: Given, precision: Precision) -> Tensor:
         """Return the images of w, (n, L, d), in [0, 1] units."""
@@ -204,7 +210,7 @@ class Brgm:
         return {"loss_total": total, **terms}
 
 
-def vgg_features(module: torch.jit.ScriptModule, images: Tensor) -> Tensor:
+def vgg_features(network: AnyLpips, images: Tensor) -> Tensor:
     """Return the features (n, k) of images (n, c, y, x) in 0 to 255, resized to 256 px by area.
 
     Three channels are treated as colour. With any other number every channel is a grey image, and
@@ -212,20 +218,17 @@ def vgg_features(module: torch.jit.ScriptModule, images: Tensor) -> Tensor:
     over channels.
     """
     n, channels = images.shape[:2]
-    if channels != VGG_CHANNELS:
+    if channels != RGB:
         images = images.flatten(0, 1).unsqueeze(1)
     images = functional.interpolate(images, size=(VGG_SIZE, VGG_SIZE), mode="area")
-    images = images.expand(-1, VGG_CHANNELS, -1, -1)
-    return module(images, resize_images=False, return_lpips=True).reshape(n, -1)
+    images = images.expand(-1, RGB, -1, -1)
+    return network.features(images).reshape(n, -1)
 
 
 # All batches of a run share the module and the operator, as a recorded step demands.
 @lru_cache(maxsize=1)
-def _load(path: str, sha256: str, device: torch.device) -> torch.jit.ScriptModule:
-    module = load_torchscript(path, sha256, device)
-    for weight in module.parameters():
-        weight.requires_grad = False
-    return module
+def _load(path: str, sha256: str, device: torch.device) -> AnyLpips:
+    return load_lpips("vgg16", Path(path), sha256, device)
 
 
 @lru_cache(maxsize=1)

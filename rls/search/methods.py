@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import rls.search
+from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
 
 if TYPE_CHECKING:  # These import torch, for which --help need not wait.
@@ -48,6 +49,11 @@ class ChosenMethod:
     search: str
     module: Method[AnySettings]
     settings: AnySettings
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the result."""
+        own = {field.name for field in dataclasses.fields(self.settings)} - set(VARIABLES)
+        return {name: getattr(self.settings, name) for name in sorted(own)}
 
 
 def method_names() -> list[str]:

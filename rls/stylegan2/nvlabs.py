@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 from torch import nn
 
 from rls.io import Intensity, file_digest
+from rls.io.inert_pickle import ADVICE, excerpt, plain_number, read_inert
 from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator, DiscriminatorBlock, DiscriminatorEpilogue
 from rls.stylegan2.generator_io import write_generator, write_training_weights
-from rls.stylegan2.inert_pickle import ADVICE, excerpt, plain_number, read_inert
 from rls.stylegan2.networks import Generator, SynthesisBlock, SynthesisLayer, ToRGBLayer
 from rls.stylegan2.operators import (
     FILTER_TAPS,

@@ -1,7 +1,7 @@
 """A network as a pickle of NVlabs' stylegan2-ada-pytorch records it: attributes and tensors.
 
 Every module in such a pickle carries the source text of its class, which NVlabs' own reader
-executes. Here only attributes and tensors are read (``rls.stylegan2.inert_pickle``).
+executes. Here only attributes and tensors are read (``rls.io.inert_pickle``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rls.runtime.errors import InputError
-from rls.stylegan2.inert_pickle import (
+from rls.io.inert_pickle import (
     ADVICE,
     MODULE,
     Recorded,
@@ -22,6 +21,7 @@ from rls.stylegan2.inert_pickle import (
     plain_number,
     read_tensor,
 )
+from rls.runtime.errors import InputError
 
 MOST_COPIED = 4  # largest size of all tensors in float32, in sizes of the file
 MOST_MODULES = 1000  # largest number of modules in a network; one of 1024 px has about 100

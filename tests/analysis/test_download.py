@@ -16,9 +16,9 @@ from analysis.plates.download import (
     download,
     one_writer,
     read_checksums,
-    sha256,
 )
 from analysis.plates.fetch_settings import Settings
+from rls.io.files import file_sha256
 from rls.runtime.errors import InputError
 from tests.analysis.odd_server import SILENCE_S, odd_server
 
@@ -221,7 +221,7 @@ def test_one_writer_at_a_time(tmp_path):
 def test_checksums_are_read_as_sha256sum_prints_them(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4, B.1
-    assert sha256(tmp_path / "a.zip") == digest
+    assert file_sha256(tmp_path / "a.zip") == digest
     sums = tmp_path / "SUMS"
     sums.write_text(f"# archives\n{digest}  a.zip\n{digest.upper()} *Week1/b.zip\n\n")
     assert read_checksums(sums) == {"a.zip": digest, "b.zip": digest}

@@ -80,7 +80,7 @@ def test_figure_6_shows_the_same_cells_under_every_degradation(degraded):
 
 def test_a_panel_without_its_network_says_why(degraded):
     figure, rows = drawn(degradations, degraded)
-    assert "VGG" in table_of(rows).loc[(NOISE, "rls", "lpips"), "reason"]
+    assert "VGG" in table_of(rows).loc[(NOISE, "rls", "lpips_vgg16"), "reason"]
     assert any("VGG" in text.get_text().replace("\n", " ") for text in all_texts(figure))
 
 

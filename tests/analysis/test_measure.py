@@ -26,9 +26,7 @@ FACTOR = 8
 N = 96  # cells, of which a quarter each are tune and evaluation
 INTENSITY = Intensity(CHANNELS, (100.0, 100.0), (700.0, 500.0))
 OPTIONS = {
-    **SETTINGS, "batch_size": 32, "random_features_seed": 0, "inception_path": "none",
-    "inception_sha256": "none", "vgg_path": "none", "vgg_sha256": "none", "device": "cpu",
-    "threads": 1,
+    **SETTINGS, "batch_size": 32, "random_features_seed": 0, "device": "cpu", "threads": 1,
 }  # fmt: skip
 
 
@@ -134,7 +132,9 @@ def test_every_cell_of_hr_has_a_row_with_keys_feature_and_embeddings(folder, hig
     assert (features["status"] == "ok").all()
     embedding = features.filter(regex=r"^(classifier|random)_feature_\d\d$")
     assert embedding.shape[1] == 32 + 96 and np.isfinite(embedding.to_numpy()).all()
-    assert not features.columns.str.startswith("inception").any() and "lpips" not in metrics
+    for kind in ("inception", "vgg16", "lpips"):
+        assert not [name for name in (*features, *metrics) if name.startswith(kind)]
+    assert set(features["weights"]) == set(metrics["weights"]) == {""}
 
 
 def test_the_table_bears_the_thresholds_and_nothing_else_of_the_settings(high):

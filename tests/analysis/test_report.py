@@ -42,7 +42,7 @@ def write_run(root, *, split_by="well"):
             first.append(long_row(at, method, "psnr_db", reason="another grid"))
             continue
         first.append(long_row(at, method, "psnr_db", **fact))
-        first.append(long_row(at, method, "lpips", reason="no VGG weights"))
+        first.append(long_row(at, method, "lpips_vgg16", reason="no VGG weights"))
         for side, treatment in enumerate(made_up.CONTROLS):
             fifth.append(long_row(at, method, "median", treatment=treatment,
                                   **{**fact, "value": value + side}))  # fmt: skip
@@ -103,7 +103,7 @@ def test_every_method_has_a_row_in_every_table_with_its_interval(tmp_path):
         for method in ("Bicubic", "RLS", "my search", "LR", "HR"):
             assert f"<td>{method}</td>" in part[: part.index("</table>")], (name, method)
     assert re.search(r'[\d.]+ <span class="interval">\[[\d.]+, [\d.]+\]</span>', tables)
-    assert "LPIPS ↓ is empty: no VGG weights." in tables
+    assert "LPIPS (VGG16) ↓ is empty: no VGG weights." in tables
     assert "(1) another grid." in tables
 
 

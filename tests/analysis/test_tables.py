@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.comparison import accuracy, image_quality
+from analysis.comparison.article_quality import ARTICLE, article_quality, best_two
 from analysis.comparison.design import shared_sentence
 from analysis.comparison.image_metrics import FLOOR
 from analysis.comparison.long_table import LONG_COLUMNS, long_table, read_long
@@ -107,7 +110,7 @@ def test_every_empty_cell_carries_a_reason(tmp_path):
     numbers = numbers_of(tmp_path, QUALITY, ("bicubic", "rls"))
     empty = numbers[numbers["value"].isna()]
     assert len(empty) > 0 and (empty["reason"].str.len() > 10).all()
-    assert "VGG" in empty.loc[("rls", "lpips"), "reason"]
+    assert "VGG" in empty.loc[("rls", "lpips_vgg16"), "reason"]
     assert "Inception" in empty.loc[("rls", "fid"), "reason"]
     assert "grid" in empty.loc[("low_resolution", "psnr_db"), "reason"]
 
@@ -147,7 +150,8 @@ def test_the_command_writes_the_agreed_columns(tmp_path):
     made_up.write_metrics(tmp_path, QUALITY)
     run = made_up.write_run(tmp_path, ("bicubic", "rls"))
     output = tmp_path / "table1.csv"
-    table1.main(["--run", str(run), *as_flags(SETTINGS), "--output-csv", str(output)])
+    given = ["--run", str(run), *as_flags(SETTINGS), "--output-csv", str(output)]
+    table1.main([*given, "--output-article", str(tmp_path / "table1_article.csv")])
     table = read_long(output)
     assert list(table.columns) == [*LONG_COLUMNS, "n_wells_shared_with_training"]
     assert table["simulated"].all() and set(table["split_by"]) == {"well"}
@@ -235,7 +239,7 @@ def test_the_wide_table_keeps_every_method_and_says_why_a_column_is_gone(tmp_pat
     numbers = numbers_of(tmp_path, QUALITY, ("bicubic", "rls")).reset_index()
     frame, notes = wide_table(numbers, TABLE1, {"rls": "RLS"})
     assert list(frame[""])[-1] == "RLS" and len(frame) == 4
-    assert "LPIPS ↓" not in frame.columns
+    assert not any("LPIPS" in column for column in frame.columns)
     assert any(note.startswith("LPIPS") and "VGG" in note for note in notes)
     low = frame[frame[""] == "low_resolution"].iloc[0]
     assert low["PSNR, dB ↑"].startswith("–") and any("grid" in note for note in notes)
@@ -338,3 +342,94 @@ def test_the_scale_of_a_feature_does_not_decide_the_kernel_distance():
     np.testing.assert_allclose(
         image_quality.standardised(reference, reference, "random").std(axis=0), 1.0, rtol=1e-9
     )
+
+
+# ---- table 1 as the article prints it ----------------------------------------------------------
+
+
+def test_the_best_two_methods_are_marked_and_hr_and_lr_never():
+    values = {FLOOR: 0.0, "low_resolution": 0.5, "high_resolution": 0.1, "a": 3.0, "b": 1.0, "c": 2}
+    assert best_two(values, higher=False) == {"b": "**", "c": "*"}
+    assert best_two(values, higher=True) == {"a": "**", "c": "*"}
+    assert best_two({"a": 1.0, "b": 1.0, "c": 2.0}, higher=False) == {
+        "a": "**",
+        "b": "**",
+        "c": "*",
+    }
+    assert best_two({FLOOR: 0.0, "a": 1.0}, higher=False) == {}
+
+
+def test_the_articles_form_has_marks_their_caution_and_the_articles_own_numbers(tmp_path):
+    methods = ("bicubic", "rls", "brgm_no_perceptual")
+    made_up.write_metrics(tmp_path, QUALITY | {"brgm_no_perceptual": 0.5})
+    run = made_up.run_of(tmp_path, methods)
+    table = long_table(image_quality.quality_rows(run, SETTINGS))
+    form = article_quality(table, run).set_index("method")
+    assert list(form.index) == ["HR against other HR", "LR", "Bicubic", "RLS", "BRGM (L2)"]
+    psnr, distance = form["PSNR, dB ↑"], form["KD random conv., x1e3 ↓"]
+    assert psnr["RLS"].startswith("**26.00** [") and psnr["BRGM (L2)"].startswith("*2")
+    assert not psnr["Bicubic"].startswith("*") and psnr["HR against other HR"] == ""
+    assert distance["RLS"].startswith("**") and "*" not in distance["HR against other HR"] != ""
+    assert all("know no intervals" in text for text in form["caution"])
+    own = "FID in the article, BBBC021"
+    assert set(form[own]) == {""}, "the article has no numbers at 8x"
+    form = article_quality(table.assign(factor=32), run).set_index("method")
+    assert form.loc["RLS", own] == "7.571" and form.loc["BRGM (L2)", own] == ""
+    assert form.loc["RLS", "PSNR, dB in the article, BBBC021"] == "16.536"
+
+
+def test_the_articles_numbers_are_those_of_its_table():
+    """Its marks are ours on its numbers: the best in bold, as far as its Table 1 has them."""
+    for factor, best in ((32, "rls"), (16, "rls")):
+        fid = {method: own[0] for (f, method), own in ARTICLE.items() if f == factor}
+        assert best_two(fid, higher=False)[best] == "**" and len(fid) == 4
+    psnr = {method: own[4] for (f, method), own in ARTICLE.items() if f == 16}
+    assert best_two(psnr, higher=True) == {"pulse": "**", "pix2pix": "*"}
+
+
+# ---- other people's networks -------------------------------------------------------------------
+
+
+def with_vgg16(root, methods, text):
+    """Write tables as measure does with weights of VGG16."""
+    for method in methods:
+        for kind in ("features", "metrics"):
+            path = root / "translocation" / "8x" / "bicubic" / f"{method}.{kind}.parquet"
+            table = read_table(path).assign(weights=text)
+            if kind == "features":
+                shown = table.filter(regex="^random").to_numpy()[:, :3]
+                for i in range(shown.shape[1]):
+                    table[f"vgg16_feature_{i:03d}"] = shown[:, i].astype(np.float32)
+            elif method != "high_resolution":
+                table["lpips_vgg16"] = 0.25
+            write_table(path, table, written_by="test")
+
+
+def test_numbers_of_vgg16_name_their_colours_and_are_never_called_fid(tmp_path):
+    made_up.write_metrics(tmp_path, QUALITY)
+    sha256 = "ab" * 32
+    with_vgg16(tmp_path, ("high_resolution", "bicubic", "rls"), f"vgg16:{sha256[:16]}")
+    run = replace(made_up.run_of(tmp_path, ("bicubic", "rls")), weights={"vgg16": sha256})
+    table = long_table(image_quality.quality_rows(run, SETTINGS))
+    numbers = table.set_index(["method", "metric"])
+    kernel, distance = "kernel_distance_vgg16_x1000", "lpips_vgg16"
+    for method, metric in (("rls", kernel), ("rls", distance), (FLOOR, kernel)):
+        row = numbers.loc[(method, metric)]
+        assert np.isfinite(row["value"]) and "blue are dna, nfkb, empty" in row["reason"]
+    assert numbers.loc[("rls", distance), "value"] == pytest.approx(0.25)
+    assert "AlexNet" in numbers.loc[("rls", "lpips_alexnet"), "reason"]
+    assert np.isnan(numbers.loc[("rls", "fid"), "value"])
+    chosen = [replace(run.assays[0], network_rgb_channels=("nfkb",))]
+    grey = long_table(image_quality.quality_rows(replace(run, assays=chosen), SETTINGS))
+    assert grey["reason"].str.contains("blue are nfkb, nfkb, nfkb").sum() == 5
+
+
+def test_a_method_measured_with_other_weights_than_the_run_is_refused(tmp_path):
+    made_up.write_metrics(tmp_path, QUALITY)
+    run = made_up.run_of(tmp_path, ("bicubic", "rls"))
+    fetched = replace(run, weights={"vgg16": "ab" * 32})
+    with pytest.raises(InputError, match=r"high_resolution.features.parquet was measured"):
+        image_quality.quality_rows(fetched, SETTINGS)
+    with_vgg16(tmp_path, ("rls",), f"vgg16:{'ab' * 8}")
+    with pytest.raises(InputError, match=r"rls.features.parquet was measured .*vgg16:abab"):
+        image_quality.quality_rows(run, SETTINGS)

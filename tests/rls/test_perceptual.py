@@ -94,8 +94,19 @@ def test_a_torchscript_file_is_loaded_by_its_sha256_and_refused_by_any_other(stu
     )  # Clipped, and the third channel is empty.
 
 
-def test_lpips_is_the_squared_distance_of_the_files_features(stub):
-    module = perceptual.load_torchscript(*stub, CPU)
-    a = np.zeros((2, 1, 4, 4), np.float32)
-    found = perceptual.lpips_distances(module, a, a + 1.0, CPU, 2)
-    np.testing.assert_allclose(found, [3.0, 3.0], rtol=1e-6)
+def test_channels_become_colours_by_name_or_in_their_order():
+    x = torch.arange(4.0).view(1, 4, 1, 1) / 10
+    as_rgb = perceptual.as_rgb_bytes
+
+    def colours(*names):
+        rgb = perceptual.rgb_indices(("dna", "actin", "tubulin", "er"), names)
+        return (as_rgb(x, rgb).flatten() / 25.5).round().tolist()
+
+    assert colours() == [0, 1, 2]
+    assert colours("er", "dna", "actin") == [3, 0, 1]
+    assert colours("tubulin") == [2, 2, 2]
+    assert colours("tubulin", "actin") == [2, 1, 0]
+    assert as_rgb(x[:, :1]).shape == as_rgb(x[:, :2]).shape == (1, 3, 1, 1)
+    for names in (("dna", "nfkb"), ("dna", "actin", "tubulin", "er")):
+        with pytest.raises(InputError, match="expected up to three of dna, actin"):
+            colours(*names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,12 +14,16 @@ import yaml
 from torch import Tensor
 
 from rls.io.names import OK
+from rls.networks.lpips import LAYERS, TorchScriptVgg, load_lpips
 from rls.runtime.command import make_settings
 from rls.runtime.errors import InputError
 from rls.search.brgm import Settings, super_resolve, vgg_features
 from rls.search.geometry import style_radius
+from rls.search.methods import ChosenMethod
 from rls.search.problem import Problem, Reconstruction, Styles
+from rls.search.steps import Searches
 from tests.conftest import ROOT
+from tests.rls.recorded_on_cpu import RecordedOnCpu
 from tests.rls.search_stand_ins import (
     LinearGenerator,
     make_problem,
@@ -27,6 +32,7 @@ from tests.rls.search_stand_ins import (
     tiny_generator,
     tiny_styles,
 )
+from tests.rls.small_weights import write_random
 
 
 class Stub(torch.nn.Module):
@@ -173,12 +179,12 @@ def test_any_size_and_number_of_channels_will_do(size: int, channels: int) -> No
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_features_take_colour_as_it_is_and_other_channels_one_by_one(channels: int) -> None:
-    module = torch.jit.script(Stub())
+    module = TorchScriptVgg(torch.jit.script(Stub()))
     images = 255 * torch.rand(2, channels, 8, 8)
     found = vgg_features(module, images)
     if channels == 3:
         big = torch.nn.functional.interpolate(images, size=(256, 256), mode="area")
-        assert torch.equal(found, module(big, resize_images=False, return_lpips=True))
+        assert torch.equal(found, Stub()(big, resize_images=False, return_lpips=True))
         return
     gray = [vgg_features(module, images[:, [c]].expand(-1, 3, -1, -1)) for c in range(channels)]
     assert torch.allclose(found, torch.cat(gray, dim=1))
@@ -188,10 +194,10 @@ def test_features_take_colour_as_it_is_and_other_channels_one_by_one(channels: i
 
 def test_the_perceptual_term_counts_and_is_reported(tiny: Problem, stub: tuple[str, str]) -> None:
     path, sha256 = stub
-    settings = replace(BASE, vgg_path=path, vgg_sha256=sha256, lambda_perceptual=1e7, steps=5)
+    settings = replace(BASE, vgg16_path=path, vgg16_sha256=sha256, lambda_perceptual=1e7, steps=5)
     found = solve(tiny, settings)
     low, y = 255 * tiny.forward(found.images), 255 * tiny.y
-    module = torch.jit.script(Stub())
+    module = TorchScriptVgg(torch.jit.script(Stub()))
     expected = 1e7 * (vgg_features(module, low) - vgg_features(module, y)).square().mean(1)
     c = found.columns
     assert np.allclose(c["loss_perceptual"], expected.detach().numpy(), rtol=1e-3)
@@ -206,12 +212,12 @@ def test_without_the_file_of_vgg_the_row_stops_before_anything_is_read(
 ) -> None:
     with pytest.raises(InputError, match="brgm_no_perceptual"):
         make_settings(Settings, row("brgm"), "brgm")
-    with pytest.raises(InputError, match="vgg_sha256"):
-        make_settings(Settings, row("brgm") | {"vgg_path": stub[0]}, "brgm")
-    wrong = row("brgm") | {"vgg_path": stub[0], "vgg_sha256": "0" * 64}
+    with pytest.raises(InputError, match="vgg16_sha256"):
+        make_settings(Settings, row("brgm") | {"vgg16_path": stub[0]}, "brgm")
+    wrong = row("brgm") | {"vgg16_path": stub[0], "vgg16_sha256": "0" * 64}
     with pytest.raises(InputError, match="SHA-256"):
         solve(tiny, make_settings(Settings, wrong, "brgm"))
-    absent = wrong | {"vgg_path": str(tmp_path / "absent.pt")}
+    absent = wrong | {"vgg16_path": str(tmp_path / "absent.pt")}
     with pytest.raises(InputError, match="absent.pt"):
         solve(tiny, make_settings(Settings, absent, "brgm"))
 
@@ -227,3 +233,32 @@ def test_a_missing_part_is_named(tiny: Problem) -> None:
     for name, flag in (("generator", "--generator"), ("styles", "--styles")):
         with pytest.raises(InputError, match=flag):
             solve(replace(tiny, **{name: None}), BASE)
+
+
+def test_published_brgm_runs_by_our_weights_and_its_steps_are_recorded(
+    tiny: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a VGG16 of a sixteenth of the filters: recorded and eager steps give the same bits."""
+    small = tuple(one._replace(filters=one.filters // 16) for one in LAYERS["vgg16"])
+    monkeypatch.setitem(LAYERS, "vgg16", small)
+    path = tmp_path / "vgg16.safetensors"
+    write_random(path, "vgg16")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    settings = replace(
+        BASE, vgg16_path=str(path), vgg16_sha256=sha256, lambda_perceptual=1e7, steps=4
+    )
+    eager = solve(replace(tiny, searches=Searches()), settings)
+    recorder = RecordedOnCpu()
+    recorded = solve(replace(tiny, searches=Searches(recorder)), settings)
+    assert torch.equal(recorded.images, eager.images) and len(recorder.n_operators) == 1
+    network = load_lpips("vgg16", path, sha256, torch.device("cpu"))
+    low, y = 255 * tiny.forward(eager.images), 255 * tiny.y
+    misfit = (vgg_features(network, low) - vgg_features(network, y)).square().mean(1)
+    assert np.allclose(eager.columns["loss_perceptual"], 1e7 * misfit.numpy(), rtol=1e-3)
+    start = solve(tiny, replace(settings, steps=1)).columns["loss_total"]
+    assert (eager.columns["loss_total"] < start).all()
+    monkeypatch.setenv("RLS_WEIGHTS", str(tmp_path))
+    by_auto = replace(settings, vgg16_path="auto", vgg16_sha256=None)
+    assert by_auto == settings, "auto is settled, so that what was used can be named"
+    identity = ChosenMethod("brgm", "brgm", cast(Any, None), by_auto).identity()
+    assert identity["vgg16_sha256"] == sha256 and "vgg16_path" not in identity

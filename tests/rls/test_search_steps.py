@@ -49,7 +49,6 @@ PULSE = pulse.Settings(
 BRGM = brgm.Settings(
     steps=25, learning_rate=0.1, schedule="one_cycle_drop", lambda_pixel=0.001,
     lambda_perceptual=0.0, lambda_w=100.0, lambda_c=None, forward_op="interpolate_noaa",
-    vgg_path=None, vgg_sha256=None,
 )  # fmt: skip
 ROBUST = robust_unsupervised.Settings(
     steps=25, learning_rate_w=0.08, learning_rate_w_plus=0.02, learning_rate_w_plus_plus=0.005,

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from rls.import_nvlabs import main
+from rls.io import inert_pickle
 from rls.runtime.errors import InputError
-from rls.stylegan2 import inert_pickle, nvlabs
+from rls.stylegan2 import nvlabs
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.recorded_network import read_network
 from tests.rls.nvlabs_stand_ins import SIZES, install_reference, snapshot_of

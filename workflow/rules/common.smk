@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
-from analysis.run import checks
+from analysis.run import checks, weights
 from analysis.run.arguments import Arguments, given
 from analysis.run.files import SWEPT, Files, table_beside
 from analysis.run.rates import Machine
@@ -26,9 +26,12 @@ envvars:
 
 try:
     checks.check(config)
+    decided = weights.settle(config, workflow.basedir, os.environ)
     files = Files(config, workflow.basedir)
 except InputError as error:
     raise WorkflowError(str(error))
+for sentence in decided:
+    print(sentence, file=sys.stderr)
 arguments = Arguments(config, files)
 asks = Requests(config, Sizes(config), Machine.read(device=config["device"]))
 
@@ -42,7 +45,7 @@ os.environ.update(
 # the environment and not in params, since no result depends on them. Jobs inherit the name of the
 # run, and those on a cluster may be requeued.
 os.environ.setdefault("RLS_RUN", uuid.uuid4().hex)
-os.environ.update({variable: config[key] for key, variable in VARIABLES.items()})
+os.environ.update({VARIABLES[key]: config[key] for key in ("cuda_graphs", "compile")})
 if config["stop_after_minutes"] is not None:
     os.environ.update(RLS_STOP_AFTER_MINUTES=str(config["stop_after_minutes"]))
 if workflow.remote_exec:

@@ -20,10 +20,9 @@ rule describe_assays:
 
 
 # Name of the rule -> its command, what it reads, and the section of its settings. One loop makes the
-# rules of all tables but Table 2, which has two outputs.
+# rules of all tables but Tables 1 and 2, which have two outputs.
 MEASURED = {"measured": files.measured(), "cells": files.measured_cells()}
 TABLES = {
-    "table1": ("table1", MEASURED, "tables"),
     "table_features": ("features", MEASURED, "tables"),
     "solutions": (
         "solutions",
@@ -66,33 +65,45 @@ for rule_name, (table, read, settings) in TABLES.items():
             " {params.settings:q} 2>&1 | tee {log:q}"
 
 
-# Table 2 is also written in the form that the article prints.
-rule table2:
-    input:
-        code=sources("analysis.tables.table2"),
-        run="results/run.json",
-        cells=files.measured_cells(),
-        measured=files.measured(clean_only=True),
-    output:
-        long=report(
-            "results/tables/table2.csv",
-            caption="../report/table2.rst",
-            category="Tables",
-        ),
-        article="results/tables/table2_article.csv",
-    log:
-        "logs/table2.log",
-    benchmark:
-        "benchmarks/table2.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        **asks("table2"),
-    params:
-        settings=arguments.section("tables"),
-    shell:
-        "python -m analysis.tables.table2 --run {input.run:q} --output-csv {output.long:q}"
-        " --output-article {output.article:q} {params.settings:q} 2>&1 | tee {log:q}"
+# Tables 1 and 2 are also written in the form that the article prints.
+ARTICLE_TABLES = {
+    "table1": MEASURED,
+    "table2": {
+        "cells": files.measured_cells(),
+        "measured": files.measured(clean_only=True),
+    },
+}
+
+for table, read in ARTICLE_TABLES.items():
+
+    rule:
+        name:
+            table
+        input:
+            **read,
+            code=sources(f"analysis.tables.{table}"),
+            run="results/run.json",
+        output:
+            long=report(
+                f"results/tables/{table}.csv",
+                caption=f"../report/{table}.rst",
+                category="Tables",
+            ),
+            article=f"results/tables/{table}_article.csv",
+        log:
+            f"logs/{table}.log",
+        benchmark:
+            f"benchmarks/{table}.tsv"
+        conda:
+            "../../environment.yml"
+        resources:
+            **asks(table),
+        params:
+            command=f"analysis.tables.{table}",
+            settings=arguments.section("tables"),
+        shell:
+            "python -m {params.command} --run {input.run:q} --output-csv {output.long:q}"
+            " --output-article {output.article:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
 # Name of the rule -> its command, what it reads, and which of these files flags hand over; the others

@@ -30,6 +30,7 @@ from analysis.run.values import (
     read_config,
     section_values,
 )
+from rls.networks.weights_settings import WeightsSettings
 from rls.runtime.command import Parser, flags
 from rls.runtime.errors import InputError
 from rls.search.methods import method_names
@@ -199,13 +200,20 @@ def test_a_key_that_moved_into_a_shared_section_is_sent_there():
         check(merge(load(), {"tables": {"confidence_level": 0.9}}))
     with pytest.raises(InputError, match="blur_max_nd stands in quality_flags"):
         check(merge(load(), {"crop_cells": {"blur_max_nd": 0.2}}))
+    with pytest.raises(InputError, match="inception_path stands in weights"):
+        check(merge(load(), {"measure": {"inception_path": None}}))
+    for change in ({"measure": {"vgg_path": "a.pt"}}, {"methods": {"brgm": {"vgg_path": "a.pt"}}}):
+        with pytest.raises(InputError, match="vgg_path stands in weights as vgg16_path"):
+            check(merge(load(), change))
 
 
 def test_every_key_of_a_shared_section_belongs_to_two_commands():
     for group, keys in GROUPS.items():
         for key in keys:
             users = [section for section in SECTIONS if key in section_keys(section)]
-            assert len(users) >= 2, f"{group}.{key}"
+            # The methods share weights of VGG16 with measure, and one block holds all weights.
+            assert len(users) >= (1 if group == "weights" else 2), f"{group}.{key}"
+    assert "vgg16_path" in keys_of("rls/search/brgm.py") and "vgg16_path" not in method_keys("brgm")
 
 
 def test_a_command_reads_the_shared_section_of_its_config_file(tmp_path):
@@ -215,7 +223,8 @@ def test_a_command_reads_the_shared_section_of_its_config_file(tmp_path):
     assert settings.blur_max_nd == 0.13 and settings.cells_per_field == 80
     _, settings = Parser(None, CropSettings, "crop_cells").parse([*given, "--blur-max-nd", "0.5"])
     assert settings.blur_max_nd == 0.5
-    assert {QualityLimits.SECTION, IntervalSettings.SECTION} == set(GROUPS)
+    sections = {QualityLimits.SECTION, IntervalSettings.SECTION, WeightsSettings.SECTION}
+    assert sections == set(GROUPS)
     assert GROUPS["intervals"] == ("confidence_level",)
     assert len(GROUPS["quality_flags"]) == 7
 

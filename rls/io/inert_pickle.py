@@ -2,9 +2,9 @@
 
 Nothing that a file names is imported or called. Each global of a short list is replaced by a record
 of its arguments, and any other global is refused by name; the numbers of a tensor are read by
-torch's weights-only reader. A malicious file, for example with deeply nested tuples as keys,
-can still waste time or make Python crash. But it cannot run code, and the sizes that it claims
-are compared with its own size.
+torch's weights-only reader, and those of a NumPy array are taken from its bytes. A malicious file,
+for example with deeply nested tuples as keys, can still waste time or make Python crash. But it
+cannot run code, and the sizes that it claims are compared with its own size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pickletools
 import re
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -31,7 +31,9 @@ PARAMETER = "torch._utils._rebuild_parameter"
 DTYPE = "numpy.dtype"
 SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # numpy 1 and 2
 SETS = ("builtins.set", "__builtin__.set")
+ARRAYS = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
 RECORDED = (MODULE, STORAGE, TENSOR, PARAMETER, DTYPE, *SCALARS, *SETS)
+RECORDED_OF_ARRAYS = (*ARRAYS, "numpy.ndarray", DTYPE)
 MAPPINGS = ("collections.OrderedDict", "dnnlib.util.EasyDict")
 MOST_DIMENSIONS = 8  # largest number of dimensions of a tensor
 # The bytes before a storage: the magic number of torch's format without a zip archive.
@@ -74,6 +76,24 @@ class _Global:
 
     def __setstate__(self, state: object) -> None:
         raise pickle.UnpicklingError("a function with a state")
+
+
+class _ArrayReader(pickle.Unpickler):
+    """An unpickler that knows NumPy's arrays and nothing else."""
+
+    def find_class(self, module_name: str, global_name: str) -> _Global:
+        """Return the stand-in of a global; refuse any global that arrays do not need."""
+        name = f"{module_name}.{global_name}"
+        if name in RECORDED_OF_ARRAYS:
+            return _Global(name)
+        raise InputError(
+            f"Found the global {name!r}, expected only what NumPy's arrays need. Nothing of the "
+            "file was run. Do not load it elsewhere."
+        )
+
+    def persistent_load(self, pid: object) -> NoReturn:
+        """Refuse references to objects outside the pickle."""
+        raise InputError(f"Found a reference to outside the pickle ({excerpt(pid)!r}).")
 
 
 class _Reader(pickle.Unpickler):
@@ -139,6 +159,68 @@ def _check_lengths(content: bytes) -> None:
             raise ValueError(f"an integer of more than 64 bits at byte {position}")
 
 
+def _load(reader: type[pickle.Unpickler], content: bytes, where: str) -> object:
+    """Return what a pickle holds, with records in place of its objects; InputError for a fault."""
+    try:
+        _check_lengths(content)
+        return reader(io.BytesIO(content)).load()
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    except Exception as error:  # a pickle can try any operation on any stand-in
+        raise InputError(
+            f"Found a truncated or damaged pickle in {where} ({type(error).__name__}: "
+            f"{str(error)[:200]}), expected a whole one. Fetch the file again."
+        ) from error
+
+
+def read_arrays(content: bytes, where: str) -> dict[str, np.ndarray]:
+    """Return the float32 arrays of a pickle of nested mappings, by their keys joined with ``/``.
+
+    Arguments:
+        content: The bytes of the pickle.
+        where: What errors call it.
+
+    Raises:
+        InputError: It is no such pickle, it is damaged, or it names a global that arrays do not
+            need.
+    """
+    found: dict[str, np.ndarray] = {}
+    waiting: list[tuple[str, object]] = [("", _load(_ArrayReader, content, where))]
+    while waiting:
+        name, item = waiting.pop()
+        if isinstance(item, dict) and name.count("/") < MOST_DIMENSIONS:
+            waiting += [(f"{name}/{key}" if name else str(key), item[key]) for key in item]
+        else:
+            found[name] = _array(item, f"{name or 'the top'} of {where}")
+    return found
+
+
+def _array(record: object, where: str) -> np.ndarray:
+    """Return the float32 array of a record of NumPy's; every fault is an InputError."""
+    try:
+        if not isinstance(record, Recorded) or record.name not in ARRAYS:
+            raise TypeError(excerpt(record))
+        if not isinstance(record.state, tuple) or len(record.state) != 5:
+            raise TypeError("an array without its values")
+        _, shape, dtype, fortran, data = record.state
+        if dtype.name != DTYPE or dtype.args[0] != "f4" or dtype.state[1] != "<":
+            raise TypeError("values that are not float32")
+        if type(data) is not bytes or any(type(n) is not int or n < 0 for n in shape):
+            raise TypeError("values that are no bytes, or sides that are no numbers")
+        if len(shape) > MOST_DIMENSIONS or math.prod(shape) * 4 != len(data):
+            raise ValueError(f"{len(data)} bytes for an array of {shape}")
+        order: Literal["C", "F"] = "F" if fortran is True else "C"
+        values = np.frombuffer(data, "<f4").reshape(shape, order=order)
+    except Exception as error:  # any object can stand in place of an array
+        raise InputError(
+            f"Found no usable array at {where} ({type(error).__name__}: {str(error)[:200]}), "
+            "expected float32 values. Fetch the file again."
+        ) from error
+    if not np.isfinite(values).all():
+        raise InputError(f"Found values at {where} that are not finite. Fetch the file again.")
+    return values.copy()
+
+
 def read_inert(path: Path | str) -> dict[Any, Any]:
     """Return the mapping that a pickle holds, with records in place of its objects.
 
@@ -153,16 +235,7 @@ def read_inert(path: Path | str) -> dict[Any, Any]:
     if content[:1] != b"\x80":
         what = "a zip archive (of torch.save?)" if content[:2] == b"PK" else "no binary pickle"
         raise InputError(f"Found {what} in {path}, expected a pickle. {ADVICE}")
-    try:
-        _check_lengths(content)
-        snapshot = _Reader(io.BytesIO(content)).load()
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except Exception as error:  # a pickle can try any operation on any stand-in
-        raise InputError(
-            f"Found a truncated or damaged pickle in {path} ({type(error).__name__}: "
-            f"{str(error)[:200]}), expected a whole one. Fetch the file again."
-        ) from error
+    snapshot = _load(_Reader, content, str(path))
     if not isinstance(snapshot, dict):
         raise InputError(
             f"Found a pickle of a {type(snapshot).__name__} in {path}, expected the networks G, D "
