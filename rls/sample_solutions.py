@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = exact_device(settings)
     everything = read_split(args.low_resolution, TUNE, EVALUATION)
     rows = choose_rows(everything.table, settings.cells_per_split, settings.seed)
-    task = set_up(inputs_of(args), settings, everything.select(rows), device)
+    task = set_up(inputs_of(args), settings, everything.select(rows), device, method.settings)
     facts = task.facts() | {
         "method": method.name,
         "kind": args.kind,

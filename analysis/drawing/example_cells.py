@@ -170,7 +170,7 @@ def _pick(stack: Stack, ids: Sequence[str], path: str) -> np.ndarray:
 
 
 def _bicubic(unit: np.ndarray, size: int) -> np.ndarray:
-    from rls.search.forward import resize_matrix  # torch is imported only where bicubic is shown
+    from rls.search.forward_weights import resize_matrix  # scipy is slow to import
 
     matrix = resize_matrix(unit.shape[-1], size, "renormalize")
     return (matrix @ unit @ matrix.T).astype(np.float32)

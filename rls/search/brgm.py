@@ -30,7 +30,7 @@ from rls.networks.perceptual import VGG_CHANNELS, load_torchscript
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.descent import exactly, loss_columns, search
-from rls.search.forward import Resize, interpolate_noaa
+from rls.search.forward import Forward, interpolate_noaa
 from rls.search.geometry import cosine_distance, mean_square, style_radius
 from rls.search.objective import reported_terms
 from rls.search.optimisers import Variables
@@ -168,8 +168,8 @@ class Brgm:
 
     generator: Generator
     flow: StyleFlow | None
-    forward: Resize
-    operator: Resize
+    forward: Forward
+    operator: Forward
     vgg: torch.jit.ScriptModule | None
     lambda_c: float
     settings: Settings
@@ -229,5 +229,5 @@ def _load(path: str, sha256: str, device: torch.device) -> torch.jit.ScriptModul
 
 
 @lru_cache(maxsize=1)
-def _published(size: tuple[int, int], factor: int, device: torch.device) -> Resize:
+def _published(size: tuple[int, int], factor: int, device: torch.device) -> Forward:
     return interpolate_noaa(size, factor).to(device)

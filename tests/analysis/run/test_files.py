@@ -151,9 +151,10 @@ def test_flags_are_those_of_the_section_the_assay_and_the_method():
     assert arguments.of_method("steps")(job()) == ["--steps", "200"]
     degrade = arguments.section("degrade", "border")(job())
     assert degrade == ["--border", "renormalize"]
-    assert arguments.degradation(job()) == []
+    clean = arguments.degradation(job())
+    assert clean[:2] == ["--operator", "bicubic"] and "--chain" not in clean
     blur = arguments.degradation(job(degradation="gaussian_blur"))
-    assert blur == ["--chain", "gaussian_blur:1.0"]
+    assert blur == [*clean, "--chain", "gaussian_blur:1.0"]
     settings = arguments.section("tables")(SimpleNamespace())
     assert settings == ["--seed", "1", "--n-bootstrap", "2000", "--confidence-level", "0.95"] or (
         set(settings) == {"--seed", "1", "--n-bootstrap", "2000", "--confidence-level", "0.95"}
