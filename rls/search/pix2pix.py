@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rls.io.names import OK
+from rls.io.names import BORDERS, OK
 from rls.networks.pix2pix import UNet, enlarged, load_unet
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
@@ -77,7 +77,10 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
 
 def _check_forward(path: Path, header: Mapping[str, Any], problem: Problem) -> None:
     """Refuse a network whose pairs were made by another D than the problem's."""
-    made_by, model = ForwardModel.from_text(header["forward"]), problem.forward.model
+    text, model = header.get("forward"), problem.forward.model
+    # Networks of earlier versions name the border alone, or nothing.
+    older = ForwardModel(border=header.get("border", BORDERS[0]))
+    made_by = ForwardModel.from_text(text) if text else older
     if model is not None and made_by != model:
         raise InputError(
             f"{path} was trained on images of {made_by.describe()}, and these were made by "

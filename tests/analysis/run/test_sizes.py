@@ -145,7 +145,8 @@ def test_a_classifier_is_trained_on_the_two_controls_alone():
 def test_tables_read_every_condition_that_runs_and_no_other():
     change = {"run": {"assays": ["golgi"], "methods": ["bicubic", "rls"]}}
     compared = units(change, "table1")["images"]
-    assert compared == 4 * 2000 * (2 + 2)  # four degradations; HR, LR and two methods
+    # Five degradations, each with HR, LR and two methods; three have a method of their own.
+    assert compared == 2000 * (5 * (2 + 2) + 3)
     assert units(change, "figure5")["images"] == units(change, "report")["images"] == compared
     assert units(change, "figure1") == {}  # it reads the model alone
     assert Sizes(PAPER).raw_mb("table1", {}) == 0
