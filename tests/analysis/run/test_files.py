@@ -155,6 +155,11 @@ def test_flags_are_those_of_the_section_the_assay_and_the_method():
     assert clean[:2] == ["--operator", "bicubic"] and "--chain" not in clean
     blur = arguments.degradation(job(degradation="gaussian_blur"))
     assert blur == [*clean, "--chain", "gaussian_blur:1.0"]
+    binned = arguments.degradation(job(degradation="binning"))
+    assert binned == ["--operator", "binning", *clean[2:]]
+    # Networks and model folders are those of the first degradation.
+    assert arguments.quantise(job(degradation="binning"))[:2] == ["--operator", "binning"]
+    assert arguments.trust(SimpleNamespace(assay="translocation"))[-2:] == ["--quantise", "8bit"]
     settings = arguments.section("tables")(SimpleNamespace())
     assert settings == ["--seed", "1", "--n-bootstrap", "2000", "--confidence-level", "0.95"] or (
         set(settings) == {"--seed", "1", "--n-bootstrap", "2000", "--confidence-level", "0.95"}
