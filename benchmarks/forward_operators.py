@@ -39,14 +39,14 @@ PAIRS = (
         (("true D", ()), ("bicubic", ("--forward-op", "bicubic"))),
     ),
     Pair(
-        "blur of 1 LR px",
-        ("--chain", "gaussian_blur:1.0"),
-        (("true D", ("--forward-op", "with_blur")), ("bicubic", ())),
-    ),
-    Pair(
         "salt and pepper, 5 %",
         ("--chain", "salt_and_pepper:0.05"),
         (("L1", ()), ("L2", ("--likelihood", "gaussian", "--noise-sd", "0.1"))),
+    ),
+    Pair(
+        "blur of 1 LR px",
+        ("--chain", "gaussian_blur:1.0"),
+        (("true D", ("--forward-op", "with_blur")), ("bicubic", ())),
     ),
 )
 
@@ -126,7 +126,7 @@ def measured(
             "--clean-low-resolution", str(clean), *files,
             "--classifier", str(results / "classifier.safetensors"),
             "--output-features", str(tables[0]), "--output-metrics", str(tables[1]),
-            *flags(assay), *flags({n: v for n, v in settings.items() if v is not None}),
+            *flags(assay), *flags(settings),
         ])  # fmt: skip
     features, metrics = (read_table(path).set_index("image_id") for path in tables)
     searched = read_table(stack.with_name(f"{name}.parquet")).set_index("image_id")

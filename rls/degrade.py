@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rls.runtime.command import Parser, option, run
@@ -59,23 +60,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{args.high_resolution} has the channels {', '.join(stack.channels)} and "
             f"{args.intensity} has {', '.join(intensity.channels)}. Give the scale of this assay."
         )
+    reduce = partial(
+        degrade,
+        forward=forward,
+        pixel_size_um=stack.pixel_size_um,
+        quantise=settings.quantise,
+        seed=settings.seed,
+    )
     low = []
     with Progress(len(stack), "degrade", "img") as bar:
         for first in range(0, len(stack), IMAGES_AT_ONCE):
             rows = slice(first, first + IMAGES_AT_ONCE)
             unit, ids = intensity.to_unit(stack.images[rows]), list(stack.table["image_id"][rows])
-            low.append(
-                degrade(
-                    unit,
-                    ids,
-                    args.factor,
-                    chain,
-                    forward=forward,
-                    pixel_size_um=stack.pixel_size_um,
-                    quantise=settings.quantise,
-                    seed=settings.seed,
-                )
-            )
+            low.append(reduce(unit, ids, args.factor, chain))
             bar.advance(len(unit))
     table = stack.table.rename(columns={"image_digest": "high_resolution_digest"}).assign(
         factor=args.factor,
