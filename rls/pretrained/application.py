@@ -83,16 +83,9 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
         model, factor, method.name, forward, own, digests.get("network", "")
     )
     scale = choose_scale(cells, model.intensity, request.intensity, request.percentiles, pixels)
-    y = scale.to_unit(cells.images)
+    y, ids = scale.to_unit(cells.images), cells.image_ids
     problem = model.problem(
-        y,
-        cells.image_ids,
-        factor,
-        searched,
-        settings,
-        device,
-        intensity=scale,
-        network=request.network,
+        y, ids, factor, searched, settings, device, intensity=scale, network=request.network
     )
     shared = settings.identity() | {"precision": problem.precision}
     identity = {
@@ -104,7 +97,7 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
         "models": digests,
         "scale": scale.as_dict(),
         "images": joint_digest(image_digests(cells.images)),
-        "image_ids": joint_digest(cells.image_ids),
+        "image_ids": joint_digest(ids),
     }
     size = model.generator.image_size
     print(f"{NAME}: {len(cells)} cells by {method.name}, {factor}x, to {size} px", flush=True)
@@ -117,13 +110,23 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
         facts = trust.image_facts(y, scale.channels) | (search_facts(solved) if same else {})
         judged = trust.judge(facts, reference)
         write(request, cells, y, solved, scale, model, method, searched, judged)
-    shutil.rmtree(state.folder, ignore_errors=True)
+    clear(state.folder, root)
+    warn(solved)
+    trust.print_trust(*judged)
+
+
+def clear(folder: Path, root: Path) -> None:
+    """Remove the state of a finished search, and the folder of all states if it is empty."""
+    shutil.rmtree(folder, ignore_errors=True)
     if not any(root.iterdir()):
         root.rmdir()
+
+
+def warn(solved: Solved) -> None:
+    """Print how many searches did not end well."""
     for status, count in status_counts(solved).items():
         if status != OK:
             print(f"warning: {count} cells ended with search_status {status}", flush=True)
-    trust.print_trust(*judged)
 
 
 def check(cells: Cells, model: Model, factor: int, method: ChosenMethod) -> None:
