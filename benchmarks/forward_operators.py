@@ -171,7 +171,7 @@ def draw(results: Path, work: Path, path: Path) -> None:
     from rls.io import read_intensity, read_stack
 
     scale = read_intensity(results / "intensity.json")
-    figure = Figure(figsize=(7.0, 5.4), layout="constrained")
+    figure = Figure(figsize=(7.0, 1.9 * len(PAIRS)), layout="constrained")
     axes = figure.subplots(len(PAIRS) * 2, 8)
     for number, pair in enumerate(PAIRS):
         names = [row[0].replace(" ", "_") for row in pair.rows]
