@@ -3,7 +3,8 @@
 Their counts stay as they are. The scale on which [0, 1] lies is the model's, or one that puts two
 percentiles of all these cells on those of the model's reference cells. Where the model has
 statistics of its own cells (trust.json), the columns trust and trust_why say how similar each of
-these cells is to them, judged by its image alone; see rls.pretrained.trust.
+these cells is to them, judged by its image alone; see rls.pretrained.trust. The flags of D say how
+the microscope and the camera made these cells from high resolution: every search takes its D here.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rls.io.names import BORDERS, HELD_OUT, LOW_RESOLUTION
+from rls.io.names import HELD_OUT, LOW_RESOLUTION
 from rls.runtime.command import Parser, option, run
+from rls.search.forward_model import add_operator, columns_of, model_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model-intensity", type=Path, required=True, help="its intensity.json")
     parser.add_argument("--trust", type=Path, help="its trust.json")
     parser.add_argument("--factor", type=int, required=True, help="side of SR over side of these")
-    parser.add_argument("--border", choices=BORDERS, required=True, help="border rule of D")
+    add_operator(parser)
     parser.add_argument("--degradation", required=True, help="name of the folder, for the table")
     parser.add_argument("--output", type=Path, required=True, help="low-resolution stack")
     parser.add_argument("--intensity", type=Path, required=True, help="the scale that is used")
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     from rls.io import read_intensity, read_stack, read_weights, write_intensity, write_stack
     from rls.pretrained import trust
 
-    cells = read_stack(args.cells)
+    forward, cells = model_of(args), read_stack(args.cells)
     header = read_weights(args.generator, kind="generator")[1]
     check_cells(cells, header, args.factor, str(args.cells))
     kept = cells.select(cells.table["split"].isin(HELD_OUT).to_numpy())
@@ -61,11 +63,11 @@ def main(argv: list[str] | None = None) -> None:
         factor=args.factor,
         degradation=args.degradation,
         chain="",
-        border=args.border,
+        **columns_of(forward),
         trust=np.nan,
         trust_why="",
     )
-    if reference is not None:
+    if reference is not None and trust.is_of_same_forward(reference, forward):
         facts = trust.image_facts(scale.to_unit(kept.images), kept.channels)
         values, why = trust.judge(facts, trust.Reference.from_dict(reference))
         table = table.assign(trust=values, trust_why=why)

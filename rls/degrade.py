@@ -1,6 +1,7 @@
 """Make low-resolution images from high-resolution ones: y = D(x) + delta (Eq. 1, section 4.1).
 
-D acts on images scaled to [0, 1]. A chain of further degradations (section 4.3) may follow, each
+D, which ``operator`` and the settings after it choose (rls/search/forward_model.py), acts on images
+scaled to [0, 1]. A chain of further degradations (section 4.3) may follow, each
 named ``name:value``. Every image has its own random stream, so that its noise depends neither on
 the other images of the stack nor on their order. With ``quantise: 8bit`` the result is rounded to
 256 levels of [0, 1], as Pillow left the article's images; the file again holds counts.
@@ -10,23 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from rls.io.names import BORDERS
 from rls.runtime.command import Parser, option, run
 from rls.runtime.errors import InputError
+from rls.search.forward_model import OperatorSettings
 
 IMAGES_AT_ONCE = 256
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(OperatorSettings):
     """Settings of D and of the chain."""
 
-    border: str = option(
-        "Rule of D at the border: renormalize (Pillow) or reflect (PULSE).",
-        choices=BORDERS,
-    )
     quantise: str = option(
         "8bit rounds to 256 levels of [0, 1]; none keeps floats.", choices=("8bit", "none")
     )
@@ -51,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.runtime.device import choose_device
     from rls.runtime.progress import Progress
     from rls.search.degradation import degrade, parse_chain
+    from rls.search.forward_model import columns_of, model_of
 
-    chain = parse_chain(args.chain)
+    chain, forward = parse_chain(args.chain), model_of(settings)
     choose_device("cpu", settings.threads)  # D of a whole stack takes seconds on a CPU.
     stack = read_stack(args.high_resolution)
     intensity = read_intensity(args.intensity)
@@ -61,28 +60,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{args.high_resolution} has the channels {', '.join(stack.channels)} and "
             f"{args.intensity} has {', '.join(intensity.channels)}. Give the scale of this assay."
         )
+    reduce = partial(
+        degrade,
+        forward=forward,
+        pixel_size_um=stack.pixel_size_um,
+        quantise=settings.quantise,
+        seed=settings.seed,
+    )
     low = []
     with Progress(len(stack), "degrade", "img") as bar:
         for first in range(0, len(stack), IMAGES_AT_ONCE):
             rows = slice(first, first + IMAGES_AT_ONCE)
             unit, ids = intensity.to_unit(stack.images[rows]), list(stack.table["image_id"][rows])
-            low.append(
-                degrade(
-                    unit,
-                    ids,
-                    args.factor,
-                    chain,
-                    border=settings.border,
-                    quantise=settings.quantise,
-                    seed=settings.seed,
-                )
-            )
+            low.append(reduce(unit, ids, args.factor, chain))
             bar.advance(len(unit))
     table = stack.table.rename(columns={"image_digest": "high_resolution_digest"}).assign(
         factor=args.factor,
         degradation=args.degradation,
         chain=" ".join(args.chain),
-        border=settings.border,  # Every search takes its D from here.
+        **columns_of(forward),  # Every search takes its D from here.
     )
     write_stack(
         args.output,
@@ -91,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         channels=stack.channels,
         pixel_size_um=stack.pixel_size_um * args.factor,
         written_by="degrade",
-        description=f"reduced {args.factor}x by bicubic D ({settings.border}), "
+        description=f"reduced {args.factor}x by D {forward.describe()}, "
         f"degradation {args.degradation}",
     )
 

@@ -14,22 +14,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rls.io.names import BORDERS
 from rls.io.splits import COMPARE
 from rls.pretrained.files import SEARCH, TRUST
 from rls.runtime.command import Parser, option, run
-from rls.runtime.errors import InputError
 from rls.search.arguments import parse
+from rls.search.forward_model import OperatorSettings, model_of, operator_values
 from rls.search.settings import Settings as SearchSettings
 
 NAME = "measure_trust"
 # The settings of super_resolve that the model's users should share.
-KEPT = ("batch_size", "precision", "noise", "border")
+KEPT = ("batch_size", "precision", "noise")
 
 
-@dataclass(frozen=True)
-class Settings(SearchSettings):
-    """Settings that all searches share, and the choice of cells."""
+@dataclass(frozen=True, kw_only=True)
+class Settings(SearchSettings, OperatorSettings):
+    """Settings that all searches share, D, and the choice of cells."""
 
     quantise: str = option(
         "Quantisation of the low-resolution images: 8bit or none, as in degrade.",
@@ -56,14 +55,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--state", type=Path, help="folder of finished batches")
     parser.add_argument("--network", type=Path, help="the method's own network, where it has one")
     args, settings, method = parse(parser, sys.argv[1:] if argv is None else argv)
-    if settings.border not in BORDERS:
-        raise InputError(
-            f"The border rule of D is '{settings.border}', expected {' or '.join(BORDERS)}: here "
-            "images are made. Give --border."
-        )
     # Imported here, so that --help does not wait for torch.
     import shutil
 
+    from rls.pretrained.forwards import searched_by
     from rls.pretrained.model_folder import read_model
     from rls.pretrained.reference import measure, reference_cells, write_entry
     from rls.search.setup import exact_device
@@ -72,13 +67,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     output = args.output or args.model
     state = args.state or output / "state"
     stack = reference_cells(args.high_resolution, args.splits, model, settings.most_cells)
-    shared = {name: getattr(settings, name) for name in KEPT}
+    forward = model_of(settings)
+    searched = searched_by(forward, settings.forward, method.settings)
+    shared = {name: getattr(settings, name) for name in KEPT} | operator_values(settings)
     chosen = {"search": method.search, **asdict(method.settings), "super_resolve": shared}
     finished = []
     for factor in args.factors:
         print(f"{NAME}: {len(stack)} cells by {method.name}, {factor}x", flush=True)
         entry, folder = measure(
-            model, stack, factor, method, settings, settings.quantise, state, args.network
+            model,
+            stack,
+            factor,
+            method,
+            settings,
+            (forward, searched),
+            settings.quantise,
+            state,
+            args.network,
         )
         finished.append(folder)
         if "log_prior" not in entry["facts"] and method.search == "rls":

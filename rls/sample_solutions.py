@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = exact_device(settings)
     everything = read_for(args.low_resolution, CALIBRATE, REPORT)
     rows = choose_rows(everything.table, settings.cells_per_split, settings.seed)
-    task = set_up(inputs_of(args), settings, everything.select(rows), device)
+    task = set_up(inputs_of(args), settings, everything.select(rows), device, method.settings)
     facts = task.facts() | {
         "method": method.name,
         "kind": args.kind,

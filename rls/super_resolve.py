@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = exact_device(settings)
     everything = read_for(args.low_resolution, REPORT)
     rows = shard.rows(len(everything))
-    task = set_up(inputs_of(args), settings, everything.select(rows), device)
+    task = set_up(inputs_of(args), settings, everything.select(rows), device, method.settings)
     own = {"precision": task.problem.precision} | method.identity()
     # What determines the result, the same for all shards of a method.
     facts = task.facts() | {
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "row": rows,
             "n_rows": len(everything),
         }
-        write_results(args.output, task, solved, method.name, columns)
+        write_results(args.output, task, solved, method, columns)
         remove_batches(state)
     for status, count in status_counts(solved).items():
         print(f"{NAME}: {count} images {status}", flush=True)

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = exact_device(settings)
     tune = read_for(args.low_resolution, CHOOSE)
     stack = tune.select(choose_cells(tune.table, settings.n_cells, settings.seed))
-    task = set_up(inputs_of(args), settings, stack, device)
+    task = set_up(inputs_of(args), settings, stack, device, method.settings)
     facts = task.facts() | {
         "search": method.search,
         "seed": settings.seed,

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rls.io.names import BORDERS
 from rls.io.splits import CHOOSE
 from rls.networks.pix2pix_settings import MAY_CHANGE, NAME, Settings
 from rls.runtime.command import Parser, run
 from rls.runtime.errors import InputError
+from rls.search.forward_model import add_operator, model_of
 
 
 def make_parser() -> Parser[Settings]:
@@ -32,7 +32,7 @@ def make_parser() -> Parser[Settings]:
         required=True,
         help="weight of the adversarial loss; 0: no discriminator, L1 alone",
     )
-    parser.add_argument("--border", choices=BORDERS, required=True, help="as in degrade")
+    add_operator(parser)
     parser.add_argument("--quantise", choices=("8bit", "none"), required=True, help="as in degrade")
     parser.add_argument("--output", type=Path, required=True, help="*.safetensors to write")
     parser.add_argument("--state", type=Path, required=True, help="folder of checkpoints")
@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.runtime.checkpoint import StateFolder, identity
     from rls.runtime.device import choose_device, computed_on
     from rls.runtime.graphs import Recorder
+    from rls.search.forward import forward_operator
     from rls.stylegan2.training_images import TrainingImages
 
     device = choose_device(settings.device, settings.threads)
@@ -60,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     intensity = read_intensity(args.intensity)
     data = TrainingImages(stack, intensity, settings.image_size, settings.seed)
     tune = TrainingImages(stack, intensity, settings.image_size, settings.seed, use=CHOOSE)
-    pairing = Pairing(settings.image_size, args.factor, args.border, args.quantise).to(device)
+    forward = model_of(args)
+    down = forward_operator(forward, settings.image_size, args.factor, stack.pixel_size_um)
+    pairing = Pairing(down, args.quantise).to(device)
     state = start(len(stack.channels), args.adversarial_weight, settings, device)
     counts = f"{len(data)} images, {len(tune)} of {CHOOSE}"
     recorder = Recorder(device, settings.cuda_graphs)
@@ -68,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = {
         "factor": args.factor,
         "adversarial_weight": args.adversarial_weight,
-        "border": args.border,
+        "forward": forward.to_text(with_file=False),
         "quantise": args.quantise,
         "data_digest": data.digest,
         "tune_digest": tune.digest,

@@ -65,7 +65,7 @@ class Block:
 
     Attributes:
         conditions: Its degradations, the clean one first.
-        methods: The methods that ran on all of them.
+        methods: The methods that ran on any degradation after the first.
         numbers: Long table with a column ``feature``.
     """
 
@@ -95,7 +95,7 @@ def draw(
             empty = long_row(conditions[0], "", FIDELITY_CLEAN, reason=ONE_DEGRADATION)
             rows.append({**empty, "feature": ""})
             continue
-        methods = conditions[1].methods
+        methods = tuple(dict.fromkeys(m for at in conditions[1:] for m in at.methods))
         numbers = numbers_of(conditions, methods, table1, features, settings)
         grid = images_of(conditions, methods, settings)
         blocks.append(Block(conditions, methods, grid, long_table(numbers)))
@@ -136,10 +136,11 @@ def numbers_of(
         # On clean LR the two fidelities are one number, which Table 1 has once.
         first = FIDELITY if at.clean else FIDELITY_CLEAN
         quality = rows_at(table1, at, "table1")
-        for method in methods:
+        ran = [method for method in methods if method in at.methods]
+        for method in ran:
             own = rows_of(quality, method, (first, FIDELITY, LPIPS, KERNEL_DISTANCE))
             rows += [{**own[0], "metric": FIDELITY_CLEAN}, *own[1:]]
-        rows += triple_rows(features, at, methods)
+        rows += triple_rows(features, at, ran)
     rows += rows_of(rows_at(table1, conditions[0], "table1"), FLOOR, (KERNEL_DISTANCE,))
     return [{"feature": "", **row} for row in rows]
 
@@ -153,7 +154,8 @@ def images_of(conditions: Sequence[Comparison], methods: Sequence[str], settings
     across = cells_across(len(columns), len(ids), DOUBLE_COLUMN)
     rows: list[GridRow] = []
     for at in conditions:
-        shown = read_shown(at, columns, chosen)
+        ran = [name for name in columns if name not in methods or name in at.methods]
+        shown = read_shown(at, ran, chosen)
         colours = shown_colours(at, shown, settings)
         label = at.degradation.replace("_", " ")
         rows += grid_rows(label, ids, shown, columns, colours, across)
@@ -183,7 +185,7 @@ def _draw_blocks(blocks: Sequence[Block]) -> Figure:
 
 def _draw_panels(figure: Figure, block: Block, top: float) -> None:
     """Draw legend and panels under ``top`` inches."""
-    colours = method_colours([LOW_RESOLUTION, *block.conditions[0].methods])
+    colours = method_colours([LOW_RESOLUTION, *block.conditions[0].methods, *block.methods])
     panels = [
         (FIDELITY_CLEAN, "", "mean |D(SR) − clean LR|, x1e3 ↓"),
         (KERNEL_DISTANCE, "", "KD to HR, random convolutions, x1e3 ↓"),
@@ -200,6 +202,7 @@ def _draw_panels(figure: Figure, block: Block, top: float) -> None:
             numbers[at.degradation] = {
                 method: estimate_of(here, method, metric, feature=feature)
                 for method in block.methods
+                if method in at.methods
             }
         from_zero = metric in (FIDELITY_CLEAN, LPIPS)
         scale = 1000.0 if metric == FIDELITY_CLEAN else 1.0
@@ -230,7 +233,6 @@ def _draw_references(axes: Axes, block: Block, metric: str, colour: str) -> None
 def _symmetric_scale(axes: Axes, floor: float) -> None:
     """Make an axis of KD linear around 0 and logarithmic beyond the decade above the floor."""
     # Blurred images are hundreds of times as far from HR as clean ones, and KD may be negative.
-    # Blurred images are hundreds of times as far from HR as clean ones, and KD may be negative.
     low, high = axes.get_ylim()
     linear = 10.0 ** math.ceil(math.log10(max(abs(floor), 1.0)))
     axes.set_yscale("symlog", linthresh=linear)
@@ -255,7 +257,7 @@ def _legend(figure: Figure, methods: Sequence[str], colours: Mapping[str, str], 
         loc="upper left",
         bbox_to_anchor=(8 * MM / width, (top + MM) / height),
         ncol=len(handles),
-        handlelength=1.6,
-        columnspacing=1.4,
-        fontsize=6.5,
+        handlelength=1.6 if len(handles) < 8 else 1.0,
+        columnspacing=1.4 if len(handles) < 8 else 0.8,
+        fontsize=6.5 if len(handles) < 8 else 5.5,
     )

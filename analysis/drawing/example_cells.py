@@ -168,7 +168,7 @@ def _pick(stack: Stack, ids: Sequence[str], path: str) -> np.ndarray:
 
 
 def _bicubic(unit: np.ndarray, size: int) -> np.ndarray:
-    from rls.search.forward import resize_matrix  # torch is imported only where bicubic is shown
+    from rls.search.forward_weights import resize_matrix  # scipy is slow to import
 
     matrix = resize_matrix(unit.shape[-1], size, "renormalize")
     return (matrix @ unit @ matrix.T).astype(np.float32)
@@ -218,10 +218,19 @@ def grid_rows(
     colours: Mapping[str, tuple[float, float, float]],
     across: int,
 ) -> Iterable[GridRow]:
-    """Yield rows of at most ``across`` cells, each shown in every method of ``columns``."""
+    """Yield rows of at most ``across`` cells, each shown in every method of ``columns``.
+
+    The panel of a method that did not run here is white.
+    """
+    empty = np.ones((1, 1, 3))
+
+    def panel(method: str, name: str) -> np.ndarray:
+        ran = method in shown.unit
+        return composite(shown.unit[method][name], shown.channels, colours) if ran else empty
+
     for start in range(0, len(names), across):
         cells = tuple(
-            tuple(composite(shown.unit[m][name], shown.channels, colours) for m in columns)
+            tuple(panel(method, name) for method in columns)
             for name in names[start : start + across]
         )
         yield GridRow(label, cells)

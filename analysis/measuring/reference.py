@@ -13,7 +13,8 @@ from rls.io import Intensity, Stack, read_intensity, read_stack
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
 from rls.io.splits import REPORT, rows_for
 from rls.runtime.errors import InputError
-from rls.search.forward import Resize, downscale
+from rls.search.forward import Forward, forward_operator
+from rls.search.forward_model import model_of_table
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,11 @@ class StackPaths:
 
 @dataclass(frozen=True)
 class AlignedStacks:
-    """The stack that is measured and, row by row, the HR, the LR and the clean LR images."""
+    """The stack that is measured and, row by row, the HR, the LR and the clean LR images.
+
+    Attributes:
+        downscale, downscale_clean: The D that made LR, and that of the clean LR.
+    """
 
     method: str
     stack: Stack
@@ -42,7 +47,8 @@ class AlignedStacks:
     low: Stack
     clean: Stack
     intensity: Intensity
-    downscale: Resize
+    downscale: Forward
+    downscale_clean: Forward
 
 
 def read_aligned(method: str, paths: StackPaths, factor: int) -> AlignedStacks:
@@ -65,12 +71,12 @@ def read_aligned(method: str, paths: StackPaths, factor: int) -> AlignedStacks:
                 f"{path} has the channels {', '.join(one.channels)}, {paths.high_resolution} has "
                 f"{', '.join(high.channels)}. Give files of one assay."
             )
-    size = high.images.shape[-2:]
-    operator = downscale((size[0], size[1]), factor, border_of(low, paths.low_resolution))
+    operator = operator_of(high, low, factor, paths.low_resolution)
     if low.images.shape[-2:] != operator.size_out:
         raise InputError(
-            f"{paths.low_resolution} has images of {low.images.shape[-1]} px; {size[1]} px reduced "
-            f"{factor} times is {operator.size_out[1]} px. Give the right --factor."
+            f"{paths.low_resolution} has images of {low.images.shape[-1]} px; "
+            f"{operator.size_in[1]} px reduced {factor} times is {operator.size_out[1]} px. Give "
+            "the right --factor."
         )
     if method != LOW_RESOLUTION and stack.images.shape[-2:] != operator.size_in:
         raise InputError(
@@ -88,6 +94,7 @@ def read_aligned(method: str, paths: StackPaths, factor: int) -> AlignedStacks:
         align(ids, clean, (paths.stack, paths.clean_low_resolution)),
         intensity,
         operator,
+        operator_of(high, clean, factor, paths.clean_low_resolution or paths.low_resolution),
     )
 
 
@@ -137,15 +144,17 @@ def check_cells(method: str, stack: Stack, high: Stack, path: Path | None) -> No
         )
 
 
-def border_of(low: Stack, path: Path) -> str:
-    """Return the border rule of the D that made LR; fidelity is measured with the same D.
+def operator_of(high: Stack, low: Stack, factor: int, path: Path | str) -> Forward:
+    """Return the D that made ``low`` from images as large as those of ``high``.
+
+    Fidelity is measured with the D that made the images, whatever a search was told.
 
     Raises:
-        InputError: The table does not say.
+        InputError: The table of ``low``, which lies at ``path``, does not say.
     """
-    if "border" not in low.table:
-        raise InputError(f"The table of {path} has no column 'border'. Run the rule degrade again.")
-    return str(low.table["border"].iloc[0])
+    size = high.images.shape[-2:]
+    model = model_of_table(low.table, path)
+    return forward_operator(model, (size[0], size[1]), factor, high.pixel_size_um)
 
 
 def _read_method(method: str, paths: StackPaths, high: Stack, low: Stack) -> Stack:

@@ -8,12 +8,12 @@ import torch
 
 from analysis.features.settings import Measurement
 from analysis.measuring.columns import HIGH, KEPT
-from analysis.measuring.reference import StackPaths, align, border_of
+from analysis.measuring.reference import StackPaths, align, operator_of
 from analysis.measuring.tables import batches, features_of_stack, similarity
 from analysis.numbers.metrics import fidelity_l1
 from rls.io import read_intensity, read_stack
 from rls.runtime.errors import InputError
-from rls.search.forward import Resize, downscale
+from rls.search.forward import Forward
 
 # Columns that the search writes for each image.
 SEARCHED = (
@@ -47,8 +47,7 @@ def sweep_table(
     all_high, all_low = read_stack(paths.high_resolution), read_stack(paths.low_resolution)
     high = align(ids, all_high, (paths.stack, paths.high_resolution))
     low = align(ids, all_low, (paths.stack, paths.low_resolution))
-    size = stack.images.shape[-2:]
-    operator = downscale((size[0], size[1]), factor, border_of(low, paths.low_resolution))
+    operator = operator_of(stack, low, factor, paths.low_resolution)
     units = (intensity.to_unit(one.images) for one in (stack, high, low))
     metrics = image_metrics(*units, operator=operator, batch_size=measurement.settings.batch_size)
     features = features_of_stack(stack, intensity, measurement, label)
@@ -62,7 +61,7 @@ def sweep_table(
 
 
 def image_metrics(
-    unit: np.ndarray, high: np.ndarray, low: np.ndarray, *, operator: Resize, batch_size: int
+    unit: np.ndarray, high: np.ndarray, low: np.ndarray, *, operator: Forward, batch_size: int
 ) -> pd.DataFrame:
     """Return PSNR and MS-SSIM against HR, and the fidelity mean |D(SR) - LR|, one row per image.
 

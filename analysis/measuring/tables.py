@@ -18,7 +18,7 @@ from analysis.features.registry import columns_of, measure_features
 from analysis.features.settings import Measurement, MeasureSettings, feature_digest
 from analysis.measuring.columns import FEATURE_SETTINGS, KEPT, WEIGHTS
 from analysis.measuring.embeddings import Networks, embedding_table, given_weights
-from analysis.measuring.reference import AlignedStacks
+from analysis.measuring.reference import AlignedStacks, operator_of
 from analysis.numbers.metrics import fidelity_l1, ms_ssim, psnr
 from rls.io import Intensity, Stack, write_table
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, OK, RESERVED_METHODS, not_measurable
@@ -28,7 +28,6 @@ from rls.runtime.device import choose_device
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.transfer import upload
-from rls.search.forward import downscale
 
 UNIT_RANGE = 1.0
 IS_REFERENCE = not_measurable("is_the_reference")
@@ -46,6 +45,7 @@ def measure_aligned(
     """
     settings = measurement.settings
     inputs.downscale.to(networks.device)
+    inputs.downscale_clean.to(networks.device)
     features, metrics = [], []
     with Progress(len(inputs.stack), label, "img") as bar:
         for rows in batches(len(inputs.stack), settings.batch_size):
@@ -209,7 +209,7 @@ def metrics_of_rows(
         table["fidelity_clean_l1"] = fidelity_l1(low, clean, lambda same: same).cpu().numpy()
         return table.assign(status=OTHER_GRID)
     table["fidelity_l1"] = fidelity_l1(unit, low, inputs.downscale).cpu().numpy()
-    table["fidelity_clean_l1"] = fidelity_l1(unit, clean, inputs.downscale).cpu().numpy()
+    table["fidelity_clean_l1"] = fidelity_l1(unit, clean, inputs.downscale_clean).cpu().numpy()
     if inputs.method == HIGH_RESOLUTION:
         return table.assign(status=IS_REFERENCE)
     high = inputs.intensity.to_unit(inputs.high.images[rows])
@@ -246,7 +246,7 @@ def metrics_without_reference(
                 f"Found images of {size[1]} px from low resolution of {low.images.shape[-1]} px, "
                 f"expected {factor} times as many. Run the stages from low_resolution on again."
             )
-        operator = downscale((size[0], size[1]), factor, str(low.table["border"].iloc[0]))
+        operator = operator_of(stack, low, factor, "the low-resolution images")
         unit, given = (torch.as_tensor(intensity.to_unit(one.images)) for one in (stack, low))
         values = fidelity_l1(unit, given, operator).numpy()
         table = table.assign(fidelity_l1=values, fidelity_clean_l1=values)

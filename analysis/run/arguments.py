@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run.files import NETWORKS, SWEPT, Files, Wildcards
-from analysis.run.keys import NEEDED_WEIGHTS, needs_weights
-from analysis.run.values import Config, assay_factors, method_values, section_values
+from analysis.run.keys import NEEDED_WEIGHTS, OPERATOR, needs_weights
+from analysis.run.values import (
+    Config,
+    assay_factors,
+    degradation_values,
+    method_values,
+    operator_values,
+    section_values,
+)
 from rls.runtime.command import VARIABLES, flags
 
 Input = Mapping[str, Any]  # the files of a job, by name: one path or a list
@@ -57,9 +64,29 @@ class Arguments:
         return lambda wildcards: flags({key: methods[wildcards.method][key] for key in keys})
 
     def degradation(self, wildcards: Wildcards) -> list[str]:
-        """Return the chain that follows the bicubic operator; nothing when it is empty."""
-        chain = self.config["degradations"][wildcards.degradation]
-        return ["--chain", *chain] if chain else []
+        """Return D and the chain that follows it, and the other settings of ``degrade``."""
+        chain = degradation_values(self.config, wildcards.degradation)["chain"]
+        found = self.operator(wildcards) + flags(self.rest_of_degrade(wildcards))
+        return found + (["--chain", *chain] if chain else [])
+
+    def rest_of_degrade(self, wildcards: Wildcards) -> Mapping[str, Any]:
+        """Return the settings of ``degrade`` that do not choose D."""
+        values = section_values(self.config, "degrade", wildcards.assay)
+        return {n: v for n, v in values.items() if n not in OPERATOR and n not in VARIABLES}
+
+    def operator(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags that choose D; without a degradation, that of the first one."""
+        name = getattr(wildcards, "degradation", self.files.clean)
+        values = operator_values(self.config, wildcards.assay, name)
+        for key in ("psf_file", "kernel_file"):
+            if values[key]:
+                values[key] = self.files.in_program(values[key])
+        return flags(values)
+
+    def quantise(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of the first degradation's D and of the quantisation after it."""
+        quantise = section_values(self.config, "degrade", wildcards.assay)["quantise"]
+        return [*self.operator(wildcards), "--quantise", quantise]
 
     def plate_source(self, wildcards: Wildcards, input: Input) -> list[str]:
         """Return the flags that say where list_plate finds the plate."""
@@ -106,14 +133,13 @@ class Arguments:
     def trust(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of a search with the assay's model: the settings of rls, and D."""
         factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
-        degrade = section_values(self.config, "degrade", wildcards.assay)
         values = {
             **section_values(self.config, "super_resolve", wildcards.assay),
             **method_values(self.config, "rls"),
-            **{name: degrade[name] for name in ("border", "quantise")},
         }
         values = {name: value for name, value in values.items() if name not in VARIABLES}
-        return ["--factors", *map(str, factors), *flags(values)]
+        own = [*flags(values), *self.quantise(wildcards)]
+        return ["--factors", *map(str, factors), *own]
 
     def of_figure(self, rule: str) -> Flags:
         """Return a function: the flags of a figure's settings, by the name of its rule."""

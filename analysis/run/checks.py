@@ -24,12 +24,15 @@ from analysis.run.schema import full_schema, object_schema
 from analysis.run.values import (
     Config,
     assay_factors,
+    degradation_values,
     has_high_resolution,
     method_values,
+    operator_values,
     section_values,
 )
 from rls.io.names import RESERVED_METHODS, SOLUTION_KINDS
 from rls.runtime.errors import InputError
+from rls.search.forward_model import faults
 
 # Source of an assay -> a key that it must have, for the files or the place of its cells.
 FILES_OF_SOURCE = (
@@ -125,6 +128,7 @@ def _misfits(config: Config) -> Iterator[str]:
             if not has_high_resolution(assays[name]):
                 yield from _low_resolution_misfits(name, config)
     yield from _solutions_misfits(config)
+    yield from _degradation_misfits(config)
 
 
 def _run_misfits(config: Config) -> Iterator[str]:
@@ -142,6 +146,19 @@ def _run_misfits(config: Config) -> Iterator[str]:
                 f"run.degradations only the first would run. Name one of "
                 f"{', '.join(map(str, run[kind]))}, or that degradation alone."
             )
+
+
+def _degradation_misfits(config: Config) -> Iterator[str]:
+    for name in config["degradations"]:
+        values = degradation_values(config, name)
+        for method in values["methods"]:
+            if method not in config["methods"]:
+                yield f"degradations.{name}.methods names '{method}', which is not in methods."
+    for assay in config["run"]["assays"]:
+        for name in config["run"]["degradations"]:
+            if name in config["degradations"] and assay in config["assays"]:
+                for fault in faults(operator_values(config, assay, name)):
+                    yield f"D of assay {assay}, degradation {name}: {fault}"
 
 
 def _assay_misfits(name: str, config: Config) -> Iterator[str]:

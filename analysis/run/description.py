@@ -16,6 +16,7 @@ from typing import Any
 from analysis.run.values import (
     Config,
     assay_factors,
+    degradation_values,
     has_high_resolution,
     section_values,
 )
@@ -249,22 +250,25 @@ def _described(config: Config, name: str) -> Assay:
         features=tuple(block["features"]),
         has_high_resolution=has_high_resolution(block),
         split_by=section_values(config, "select_cells", name)["split_by"],
-        conditions=tuple(_conditions(config["run"], block)),
+        conditions=tuple(_conditions(config, block)),
         network_rgb_channels=tuple(block.get("network_rgb_channels", ())),
     )
 
 
-def _conditions(run: Config, block: Config) -> Iterator[Condition]:
+def _conditions(config: Config, block: Config) -> Iterator[Condition]:
     """Walk over an assay's factors and degradations; low-resolution cells face none.
 
-    All methods run on the first degradation. Only ``run.degraded_methods`` run on the others, and
-    only at ``run.degraded_factors``.
+    All methods run on the first degradation. Only ``run.degraded_methods`` run on the others, with
+    those that a degradation names itself, and only at ``run.degraded_factors``.
     """
+    run = config["run"]
     for factor in assay_factors(block, run["factors"]):
         few = run["degraded_methods"] if factor in run["degraded_factors"] else ()
         for degradation in run["degradations"]:
             clean = degradation == run["degradations"][0]
-            methods = tuple(name for name in run["methods"] if clean or name in few)
+            own = degradation_values(config, degradation)["methods"] if clean or few else ()
+            shared = (name for name in run["methods"] if clean or name in few)
+            methods = tuple(dict.fromkeys((*shared, *own)))
             if methods and (clean or has_high_resolution(block)):
                 yield Condition(factor, degradation, methods, clean)
 

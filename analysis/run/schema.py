@@ -10,7 +10,16 @@ from typing import Any
 
 import yaml
 
-from analysis.run.keys import ELSEWHERE, GROUPS, ROOT, SECTIONS, Key, group_keys, section_keys
+from analysis.run.keys import (
+    ELSEWHERE,
+    GROUPS,
+    OPERATOR,
+    ROOT,
+    SECTIONS,
+    Key,
+    group_keys,
+    section_keys,
+)
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 WRITTEN, DERIVED = SCHEMAS / "config.schema.yaml", SCHEMAS / "sections.schema.yaml"
@@ -31,6 +40,10 @@ def full_schema() -> Schema:
     }
     assay = schema["properties"]["assays"]["additionalProperties"]
     assay["properties"]["settings"]["properties"] = partial
+    # A degradation may change D.
+    of_degrade = sections["degrade"]["properties"]
+    own = schema["properties"]["degradations"]["additionalProperties"]["properties"]
+    own.update({name: of_degrade[name] for name in OPERATOR})
     return schema
 
 

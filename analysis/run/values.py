@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from analysis.run.keys import GROUP_OF, OF_ASSAY, OF_RUN, ROOT, section_keys
+from analysis.run.keys import GROUP_OF, OF_ASSAY, OF_RUN, OPERATOR, ROOT, section_keys
 from rls.runtime.errors import InputError
 
 Config = Mapping[str, Any]
@@ -67,6 +67,20 @@ def section_values(config: Config, section: str, assay: str = "") -> dict[str, A
 def method_values(config: Config, method: str) -> dict[str, Any]:
     """Return the settings of a method, without the name of its search."""
     return {name: value for name, value in config["methods"][method].items() if name != "search"}
+
+
+def degradation_values(config: Config, name: str) -> dict[str, Any]:
+    """Return what a degradation says: ``chain``, ``methods``, and changes to D by their keys."""
+    said = config["degradations"][name]
+    block = {"chain": said} if isinstance(said, list) else said
+    return {"chain": [], "methods": [], **block}
+
+
+def operator_values(config: Config, assay: str, degradation: str) -> dict[str, Any]:
+    """Return the settings of D under a degradation: section ``degrade`` with its changes."""
+    values = section_values(config, "degrade", assay)
+    own = degradation_values(config, degradation)
+    return {name: own.get(name, values[name]) for name in OPERATOR}
 
 
 def expand_folder(path: str) -> str:

@@ -24,7 +24,7 @@ from rls.io import Intensity, read_weights
 from rls.io.weights import load_state
 from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
-from rls.search.forward import downscale, upscale
+from rls.search.forward import Forward, upscale
 
 KIND = "pix2pix"
 SMALLEST_SIZE = 16  # px; the smallest patch does not fit into smaller images.
@@ -151,16 +151,14 @@ class Pairing(nn.Module):
     """Make inputs of the U-Net: y = D(x), rounded to 256 levels as in ``degrade``, and enlarged.
 
     Arguments:
-        image_size: Side of x in px.
-        factor: Side of x over side of y.
-        border: Border rule of D.
+        down: D.
         quantise: ``8bit`` rounds y to 256 levels of [0, 1]; ``none`` keeps floats.
     """
 
-    def __init__(self, image_size: int, factor: int, border: str, quantise: str) -> None:
+    def __init__(self, down: Forward, quantise: str) -> None:
         super().__init__()
-        self.down = downscale(image_size, factor, border)
-        self.up = upscale(image_size // factor, factor)
+        self.down = down
+        self.up = upscale(down.size_out, down.size_in[0] // down.size_out[0])
         self.quantise = quantise
 
     def low_resolution(self, unit: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from rls.io import Intensity, image_digests, table_path, write_stack, write_tabl
 from rls.io.names import OK
 from rls.pretrained import trust
 from rls.pretrained.files import FLOW
+from rls.pretrained.forwards import Settings, made_by, searched_by
 from rls.pretrained.intensity_scale import choose_scale
 from rls.pretrained.model_folder import Model, read_model
 from rls.pretrained.reference import find_reference, search_facts, search_settings
@@ -23,9 +24,10 @@ from rls.pretrained.user_cells import Cells, check_pixel_size, check_size, read_
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.errors import InputError
 from rls.search.batches import Solved, solve
+from rls.search.forward_model import ForwardModel
 from rls.search.methods import ChosenMethod
-from rls.search.results import latents_path, status_counts, write_latents
-from rls.search.settings import AUTO, Settings
+from rls.search.results import latents_path, likelihood_of, status_counts, write_latents
+from rls.search.settings import AUTO
 from rls.search.setup import exact_device, joint_digest, network_digest
 
 NAME = "super_resolve"
@@ -73,23 +75,29 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     if settings.batch_size != AUTO:
         settings = replace(settings, batch_size=min(settings.batch_size, len(cells)))
     digests = model.digests | network_digest(request.network, model.intensity)
-    own = search_settings(method.settings, settings)
+    forward = made_by(request.files, settings)
+    searched = searched_by(forward, settings.forward, method.settings)
+    print(f"D in the search: {searched.describe()}", flush=True)
+    own = search_settings(method.settings, settings, searched)
     reference, pixels, same = find_reference(
-        model, factor, method.name, own, digests.get("network", "")
+        model, factor, method.name, forward, own, digests.get("network", "")
     )
     scale = choose_scale(cells, model.intensity, request.intensity, request.percentiles, pixels)
-    y = scale.to_unit(cells.images)
-    problem = model.problem(y, cells.image_ids, factor, settings, device, request.network)
+    y, ids = scale.to_unit(cells.images), cells.image_ids
+    problem = model.problem(
+        y, ids, factor, searched, settings, device, intensity=scale, network=request.network
+    )
     shared = settings.identity() | {"precision": problem.precision}
     identity = {
         "settings": shared | method.identity(),
         "method": method.name,
         "search": method.search,
+        "forward": searched.to_text(with_file=False),
         "factor": factor,
         "models": digests,
         "scale": scale.as_dict(),
         "images": joint_digest(image_digests(cells.images)),
-        "image_ids": joint_digest(cells.image_ids),
+        "image_ids": joint_digest(ids),
     }
     size = model.generator.image_size
     print(f"{NAME}: {len(cells)} cells by {method.name}, {factor}x, to {size} px", flush=True)
@@ -101,14 +109,24 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
         )
         facts = trust.image_facts(y, scale.channels) | (search_facts(solved) if same else {})
         judged = trust.judge(facts, reference)
-        write(request, cells, y, solved, scale, model, method, judged)
-    shutil.rmtree(state.folder, ignore_errors=True)
+        write(request, cells, y, solved, scale, model, method, searched, judged)
+    clear(state.folder, root)
+    warn(solved)
+    trust.print_trust(*judged)
+
+
+def clear(folder: Path, root: Path) -> None:
+    """Remove the state of a finished search, and the folder of all states if it is empty."""
+    shutil.rmtree(folder, ignore_errors=True)
     if not any(root.iterdir()):
         root.rmdir()
+
+
+def warn(solved: Solved) -> None:
+    """Print how many searches did not end well."""
     for status, count in status_counts(solved).items():
         if status != OK:
             print(f"warning: {count} cells ended with search_status {status}", flush=True)
-    trust.print_trust(*judged)
 
 
 def check(cells: Cells, model: Model, factor: int, method: ChosenMethod) -> None:
@@ -155,6 +173,7 @@ def write(
     scale: Intensity,
     model: Model,
     method: ChosenMethod,
+    searched: ForwardModel,
     judged: tuple[np.ndarray, list[str]],
 ) -> None:
     """Write images, table, picture and latents."""
@@ -169,6 +188,8 @@ def write(
         "factor": request.factor,
         "method": method.name,
         "search": method.search,
+        "search_forward": searched.to_text(),
+        "likelihood": likelihood_of(method.settings),
         "generator_digest": generator,
         "low_resolution_digest": image_digests(cells.images),
         "program_version": __version__,
@@ -188,9 +209,9 @@ def write(
         pixel_size_um=model.generator.pixel_size_um,
         written_by=NAME,
         description=f"Synthesised, not acquired: super-resolved {request.factor}x by "
-        f"{method.name} (search {method.search}) with the model {name}, generator {generator}, "
-        f"rls {__version__}. Detail beyond the low-resolution pixels is what the generator has "
-        "learned.",
+        f"{method.name} (search {method.search}, D {searched.describe()}) with the model {name}, "
+        f"generator {generator}, rls {__version__}. Detail beyond the low-resolution pixels is "
+        "what the generator has learned.",
     )
     for kind, path in paths.items():
         print(f"{NAME}: {kind:8s} {path}", flush=True)

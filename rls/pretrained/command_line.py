@@ -4,8 +4,11 @@
 
 Takes TIFF, OME-TIFF, ImageJ stacks and PNG, several files or a folder; each image is one cell,
 cropped around its nucleus. Writes beside --out a table (.parquet, and .csv to open), a picture
-(.png) and the latents. The model's own settings are used; any flag of the method overrides one.
-Column trust says how much each cell is like the model's own cells: see rls/pretrained/trust.py.
+(.png) and the latents. --operator and the settings after it say how your microscope and camera see
+a cell of the model: bicubic is how the article reduced its images; a camera is --operator
+psf_binning with --psf-sd-um S, the blur that your images have beyond the model's. The model's own
+settings are used; any flag of the method overrides one. Column trust says how much each cell is
+like the model's own cells: see rls/pretrained/trust.py.
 """
 
 # This docstring is the help of the tool. Two commands run it: rls.super_resolve_files, and
@@ -17,16 +20,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rls.io.names import BORDERS
 from rls.pretrained.files import SEARCH, need_folder, read_json
+from rls.pretrained.forwards import Settings
 from rls.runtime.command import Parser, flags
 from rls.runtime.errors import InputError
 from rls.search.arguments import parse
-from rls.search.settings import AS_DEGRADED, Settings
 
 SCALES = ("model", "percentiles")
 MOST_THREADS = 8
@@ -42,8 +43,6 @@ def super_resolve_files(argv: Sequence[str] | None = None) -> None:
     """Super-resolve the cells of a user's own files."""
     argv = sys.argv[1:] if argv is None else argv
     args, settings, method = parse(make_parser(), [*model_flags(argv), *argv])
-    if settings.border == AS_DEGRADED:
-        settings = replace(settings, border=BORDERS[0])
     # Imported here, so that --help does not wait for torch.
     from rls.pretrained.application import Request, apply_model
 
@@ -116,7 +115,6 @@ def model_flags(argv: Sequence[str]) -> list[str]:
         "batch_size": 16,
         "precision": "auto",
         "noise": "shared",
-        "border": "renormalize",
     }
     base += flags(defaults | common)
     if known.search and known.search != block.get("search"):

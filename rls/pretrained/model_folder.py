@@ -15,7 +15,8 @@ from rls.pretrained.files import FLOW, INTENSITY, STYLES, need_folder
 from rls.prior.styles import styles_and_mean
 from rls.runtime.device import choose_precision
 from rls.runtime.errors import InputError
-from rls.search.forward import downscale
+from rls.search.forward import forward_operator
+from rls.search.forward_model import ForwardModel
 from rls.search.problem import Problem, Styles
 from rls.search.settings import Settings
 from rls.search.setup import searches_of
@@ -50,16 +51,24 @@ class Model:
         y: np.ndarray,
         ids: tuple[str, ...],
         factor: int,
+        forward: ForwardModel,
         settings: Settings,
         device: torch.device,
+        *,
+        intensity: Intensity | None = None,
         network: Path | None = None,
     ) -> Problem:
         """Return the problem of images y (n, c, m, m) in [0, 1] units.
 
+        Arguments:
+            forward: The choice of D in the search.
+            intensity: The scale of y; None for the model's own.
+
         Raises:
-            InputError: The border rule of D is unknown.
+            InputError: The factor does not divide the size of the model's images.
         """
-        forward = downscale(self.generator.image_size, factor, settings.border)
+        size, pixel_size_um = self.generator.image_size, self.generator.pixel_size_um
+        operator = forward_operator(forward, size, factor, pixel_size_um)
         return Problem(
             y=torch.as_tensor(y, dtype=torch.float32).to(device),
             image_ids=ids,
@@ -67,7 +76,8 @@ class Model:
             flow=self.flow,
             styles=self.styles,
             factor=factor,
-            forward=forward.to(device),
+            forward=operator.to(device),
+            intensity=intensity or self.intensity,
             seed=settings.seed,
             device=device,
             precision=choose_precision(settings.precision, device, "search"),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from rls.pretrained.trust import (
     Reference,
     fit,
     image_facts,
+    is_of_same_forward,
 )
 from rls.runtime.checkpoint import StateFolder
 from rls.runtime.command import VARIABLES
@@ -32,6 +33,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
 from rls.search.batches import Solved, solve
 from rls.search.degradation import degrade
+from rls.search.forward_model import ForwardModel
 from rls.search.methods import AnySettings, ChosenMethod
 from rls.search.settings import Settings
 from rls.search.setup import joint_digest, network_digest, read_for
@@ -73,10 +75,20 @@ def search_facts(solved: Solved) -> Facts:
     return {name: np.asarray(v, dtype=np.float64) for name, v in found.items() if v is not None}
 
 
-def search_settings(own: AnySettings, settings: Settings) -> dict[str, Any]:
-    """Return what determines the misfit and the prior with which a search ends."""
+def search_settings(own: AnySettings, settings: Settings, searched: ForwardModel) -> dict[str, Any]:
+    """Return what determines the misfit and the prior with which a search ends.
+
+    What is as a setting's default is left out, so that an entry stays true when settings are added.
+
+    Arguments:
+        searched: The D in the search.
+    """
+    defaults = {one.name: one.default for one in fields(own) if one.default is not MISSING}
     deciding = {name: value for name, value in asdict(own).items() if name not in VARIABLES}
-    return {**deciding, "noise": settings.noise, "border": settings.border}
+    given = {n: v for n, v in deciding.items() if n not in defaults or v != defaults[n]}
+    if searched != ForwardModel(border=searched.border):
+        given["forward"] = searched.to_text(with_file=False)
+    return {**given, "noise": settings.noise, "border": searched.border}
 
 
 def measure(
@@ -85,26 +97,35 @@ def measure(
     factor: int,
     method: ChosenMethod,
     settings: Settings,
+    forwards: tuple[ForwardModel, ForwardModel],
     quantise: str,
     state_root: Path,
     network: Path | None = None,
 ) -> tuple[dict[str, Any], Path]:
-    """Return the entry of trust.json for one factor and method, and the folder of its batches."""
+    """Return the entry of trust.json for one factor and method, and the folder of its batches.
+
+    Arguments:
+        forwards: The D that makes the images, and the one in the search.
+    """
+    forward, searched = forwards
     ids = tuple(stack.table["image_id"])
     low = degrade(
         model.intensity.to_unit(stack.images),
         ids,
         factor,
         (),
-        border=settings.border,
+        forward=forward,
+        pixel_size_um=model.generator.pixel_size_um,
         quantise=quantise,
         seed=settings.seed,
     )
-    problem = model.problem(low, ids, factor, settings, model.generator.w_mean.device, network)
+    device = model.generator.w_mean.device
+    problem = model.problem(low, ids, factor, searched, settings, device, network=network)
     digests = model.digests | network_digest(network, model.intensity)
     identity = {
         "settings": settings.identity() | {"precision": problem.precision} | method.identity(),
         "search": method.search,
+        "forwards": [one.to_text(with_file=False) for one in forwards],
         "factor": factor,
         "models": digests,
         "images": joint_digest(stack.table["image_digest"]),
@@ -115,7 +136,8 @@ def measure(
     # A search without a flow has no log p_F.
     known = {name: v for name, v in search_facts(solved).items() if np.isfinite(v).all()}
     entry = {
-        "settings": search_settings(method.settings, settings),
+        "forward": forward.to_text(),
+        "settings": search_settings(method.settings, settings, searched),
         "flow_digest": model.digests.get("flow", ""),
         "network_digest": digests.get("network", ""),
         "cells_digest": identity["images"],
@@ -146,13 +168,20 @@ def write_entry(
 
 
 def find_reference(
-    model: Model, factor: int, method: str, settings: dict[str, Any], network: str
+    model: Model,
+    factor: int,
+    method: str,
+    forward: ForwardModel,
+    settings: dict[str, Any],
+    network: str,
 ) -> tuple[Reference | None, dict[str, list[float]], bool]:
     """Return (reference, its pixel quantiles by channel, whether its search was the same).
 
-    A reference of another method or of other settings still serves for the facts of the images.
+    A reference of another method or of other settings still serves for the facts of the images; one
+    of another D only for the scale of intensities.
 
     Arguments:
+        forward: The D that made the images.
         settings: See :func:`search_settings`.
         network: Digest of the method's own network, '' without one.
 
@@ -173,6 +202,8 @@ def find_reference(
         raise InputError(
             f"{model.folder / TRUST} was measured with another generator. Run measure_trust again."
         )
+    if not is_of_same_forward(entry, forward):
+        return None, entry["pixels"], False
     same = (
         method in methods
         and entry["settings"] == settings

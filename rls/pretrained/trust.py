@@ -28,7 +28,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from rls.io.names import BORDERS
 from rls.runtime.errors import InputError
+from rls.search.forward_model import ForwardModel
 
 N_QUANTILES = 101
 FOLDS = 10
@@ -178,6 +180,26 @@ def fit(facts: Facts) -> Reference:
 def _fact(name: str, values: np.ndarray) -> Fact:
     quantiles = np.quantile(values, np.linspace(0.0, 1.0, N_QUANTILES))
     return Fact(name, SEARCH_SIDES.get(name, "both"), quantiles)
+
+
+def is_of_same_forward(entry: Mapping[str, Any], forward: ForwardModel) -> bool:
+    """Return whether the reference cells of trust.json were reduced by ``forward``; print if not.
+
+    Facts of cells that another D made tell nothing about these.
+    """
+    found = entry.get("forward")
+    made_by = (
+        ForwardModel.from_text(found)
+        if found
+        else ForwardModel(border=entry.get("settings", {}).get("border", BORDERS[0]))
+    )
+    if made_by != forward:
+        print(
+            f"trust: unknown, its reference cells were reduced by {made_by.describe()} and these "
+            f"by {forward.describe()}. python -m rls.measure_trust measures others.",
+            flush=True,
+        )
+    return made_by == forward
 
 
 def judge(facts: Facts, reference: Reference | None) -> tuple[np.ndarray, list[str]]:

@@ -34,7 +34,7 @@ from rls.networks.weights_settings import Vgg16Settings, located
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.descent import exactly, loss_columns, search
-from rls.search.forward import Resize, interpolate_noaa
+from rls.search.forward import Forward, interpolate_noaa
 from rls.search.geometry import cosine_distance, mean_square, style_radius
 from rls.search.objective import reported_terms
 from rls.search.optimisers import Variables
@@ -173,8 +173,8 @@ class Brgm:
 
     generator: Generator
     flow: StyleFlow | None
-    forward: Resize
-    operator: Resize
+    forward: Forward
+    operator: Forward
     vgg: AnyLpips | None
     lambda_c: float
     settings: Settings
@@ -232,5 +232,5 @@ def _load(path: str, sha256: str, device: torch.device) -> AnyLpips:
 
 
 @lru_cache(maxsize=1)
-def _published(size: tuple[int, int], factor: int, device: torch.device) -> Resize:
+def _published(size: tuple[int, int], factor: int, device: torch.device) -> Forward:
     return interpolate_noaa(size, factor).to(device)

@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
-from rls.search.forward import downscale
+from rls.search.forward import forward_operator
+from rls.search.forward_model import ForwardModel
 
 LEVELS = 255.0
 
@@ -85,7 +86,8 @@ def degrade(
     factor: int,
     chain: Chain,
     *,
-    border: str,
+    forward: ForwardModel,
+    pixel_size_um: float,
     quantise: str,
     seed: int,
 ) -> np.ndarray:
@@ -94,10 +96,12 @@ def degrade(
     Arguments:
         unit: Images (n, c, y, x) in [0, 1] units, not clipped.
         image_ids: n ids, which with the seed determine the noise.
-        border: Border rule of D.
+        forward: The choice of D.
+        pixel_size_um: Side of a pixel of ``unit``.
         quantise: ``8bit`` clips and rounds to 256 levels of [0, 1]; ``none`` keeps floats.
     """
-    operator = downscale((unit.shape[2], unit.shape[3]), factor, border)
+    size = (unit.shape[2], unit.shape[3])
+    operator = forward_operator(forward, size, factor, pixel_size_um)
     with torch.no_grad():
         low = operator(torch.as_tensor(unit, dtype=torch.float32)).numpy()
     for name, value in chain:

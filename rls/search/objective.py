@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from rls.search.optimisers import Variables
+
 if TYPE_CHECKING:
+    from rls.io import Intensity
     from rls.prior.flows import StyleFlow
 
 
@@ -28,6 +31,43 @@ def fidelity(y: Tensor, low: Tensor) -> Tensor:
         y, low: (n, c, m, m) in [0, 1] units.
     """
     return (y - low).abs().mean(dim=(1, 2, 3))
+
+
+def gaussian_misfit(y: Tensor, low: Tensor, sd: float) -> Tensor:
+    """Return mean r^2 / (2 sd) of r = y - D(G(w)), shape (n,): -log N(r; 0, sd^2) times sd.
+
+    Its slope at |r| = sd is that of |r|, so the lambdas of Eq. 5 keep their scale.
+    """
+    return (y - low).square().mean(dim=(1, 2, 3)) / (2.0 * sd)
+
+
+def poisson_gaussian_misfit(y: Tensor, low: Tensor, noise: Variables) -> Tensor:
+    """Return s mean r^2 / (2 v), shape (n,); where v is constant, :func:`gaussian_misfit`.
+
+    Arguments:
+        noise: Variances v of y (n, c, m, m) and s = sqrt(mean v) of each image, (n,), as
+            :func:`camera_noise` gives them.
+    """
+    variance, sd = noise
+    return ((y - low).square() / (2.0 * variance)).mean(dim=(1, 2, 3)) * sd
+
+
+def camera_noise(y: Tensor, intensity: Intensity, gain: float, read_noise: float) -> Variables:
+    """Return the variances of the values of y, (n, c, m, m), and the sd of each image, (n,).
+
+    A signal of k counts above the camera's offset has the variance gain k + read_noise^2, the sum
+    of shot noise and read noise. It is taken at y, since it must not move with the search.
+
+    Arguments:
+        intensity: The counts of 0 and 1 of each channel.
+        gain: Counts per electron.
+        read_noise: Sd of the read noise in counts.
+    """
+    black = y.new_tensor(intensity.black).view(1, -1, 1, 1)
+    span = y.new_tensor(intensity.white).view(1, -1, 1, 1) - black
+    counts = (black + span * y).clamp(min=0.0)
+    variance = (gain * counts + read_noise**2) / span.square()
+    return variance, variance.mean(dim=(1, 2, 3)).sqrt()
 
 
 def prior(flow: StyleFlow, w: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ random stream.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from rls.io.names import OK
+from rls.io.names import BORDERS, OK
 from rls.networks.pix2pix import UNet, enlarged, load_unet
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.forward import upscale
+from rls.search.forward_model import ForwardModel
 from rls.search.objective import fidelity
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need, to_unit
 
@@ -35,6 +37,11 @@ class Settings:
         "Weight of the discriminator's verdict in training; 0 trains on L1 alone."
     )
     dropout_at_test: bool = option("Leave dropout on, as published: it is the method's noise.")
+    forward_op: str = option(
+        "trained: only images of the D of its training are accepted; any: others, too (Fig. 6).",
+        choices=("trained", "any"),
+        default="trained",
+    )
 
 
 @torch.no_grad()
@@ -42,7 +49,8 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     """Return the network's images; ``loss_fidelity`` is mean |y - D(x)|, as for a search.
 
     Raises:
-        InputError: The network was trained for other images, or with another adversarial_weight.
+        InputError: The network was trained for other images, with another adversarial_weight, or
+            on images of another D.
     """
     path = need(problem.network, "network")
     modified_ns = path.stat().st_mtime_ns if path.exists() else 0
@@ -53,6 +61,8 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
             f"{path} was trained with adversarial_weight {header['adversarial_weight']:g}, and "
             f"this method has {settings.adversarial_weight:g}. Give the network of this method."
         )
+    if settings.forward_op == "trained":
+        _check_forward(path, header, problem)
     low_size = (int(problem.y.shape[2]), int(problem.y.shape[3]))
     source = enlarged(problem.y, upscale(low_size, problem.factor).to(problem.device))
     masks = None
@@ -63,6 +73,19 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     loss = fidelity(problem.y, problem.forward(images)).cpu().numpy()
     status = np.full(len(loss), OK, dtype=object)
     return Reconstruction(images, None, {"loss_fidelity": loss, "search_status": status})
+
+
+def _check_forward(path: Path, header: Mapping[str, Any], problem: Problem) -> None:
+    """Refuse a network whose pairs were made by another D than the problem's."""
+    text, model = header.get("forward"), problem.forward.model
+    # Networks of earlier versions name the border alone, or nothing.
+    older = ForwardModel(border=header.get("border", BORDERS[0]))
+    made_by = ForwardModel.from_text(text) if text else older
+    if model is not None and made_by != model:
+        raise InputError(
+            f"{path} was trained on images of {made_by.describe()}, and these were made by "
+            f"{model.describe()}. Train it on these, or set forward_op: any."
+        )
 
 
 @lru_cache(maxsize=1)

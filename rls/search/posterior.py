@@ -251,7 +251,7 @@ def solve_by_gaussians(
     """Return the solutions of a batch of rows by ``article`` or ``variational``."""
     styles = need(problem.styles, "styles")
     layers = need(problem.generator, "generator").num_ws
-    objective, given = rls.objective_of(problem, settings), rls.given_of(problem)
+    objective, given = rls.objective_of(problem, settings), rls.given_of(problem, settings)
     start = Start(
         styles.mean.expand(layers, -1), options.sigma_start * styles.sd.expand(layers, -1)
     )

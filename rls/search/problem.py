@@ -19,8 +19,9 @@ from rls.runtime.streams import torch_stream
 from rls.search.steps import Searches
 
 if TYPE_CHECKING:
+    from rls.io import Intensity
     from rls.prior.flows import StyleFlow
-    from rls.search.forward import Resize
+    from rls.search.forward import Forward
     from rls.stylegan2.networks import Generator, Precision
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ NEEDED = {
     "flow": "This search needs the flow p_F for its prior.",
     "styles": "This search starts from the mean style.",
     "network": "This method needs a network of its own.",
+    "intensity": "This likelihood needs the counts of 0 and 1.",
 }
 
 
@@ -60,6 +62,7 @@ class Common:
         forward: D, from (factor m) px to m px.
         precision: Precision of the convolutions during the search.
         noise: ``shared`` (one set of noise maps for all images) or ``per_image``.
+        intensity: The counts of 0 and 1; None where no likelihood needs them.
         network: File of the network that the method's own training wrote, or None.
         searches: Keeps the steps of a search from batch to batch.
     """
@@ -68,11 +71,12 @@ class Common:
     flow: StyleFlow | None
     styles: Styles | None
     factor: int
-    forward: Resize
+    forward: Forward
     seed: int
     device: torch.device
     precision: Precision
     noise: str
+    intensity: Intensity | None = None
     network: Path | None = None
     searches: Searches = field(default_factory=Searches)
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.descent import exactly, loss_columns, search
-from rls.search.forward import Resize
+from rls.search.forward import Forward
 from rls.search.geometry import (
     geocross,
     leaky_moments,
@@ -149,7 +149,7 @@ class Pulse:
 
     generator: Generator
     flow: StyleFlow | None
-    forward: Resize
+    forward: Forward
     settings: Settings
 
     def images(

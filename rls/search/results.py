@@ -12,6 +12,7 @@ import torch
 
 from rls.io import write_stack, write_weights
 from rls.search.batches import Solved
+from rls.search.methods import AnySettings, ChosenMethod
 from rls.search.setup import Task
 
 # Columns of the low-resolution table that describe its own pixels.
@@ -63,16 +64,31 @@ def write_images(
     )
 
 
+def likelihood_of(method: AnySettings) -> str:
+    """Return the likelihood of y in a method's objective; '' for a method that names none."""
+    return str(getattr(method, "likelihood", ""))
+
+
 def write_results(
-    output: Path, task: Task, solved: Solved, method: str, columns: Mapping[str, Any]
+    output: Path, task: Task, solved: Solved, method: ChosenMethod, columns: Mapping[str, Any]
 ) -> None:
-    """Write the stack, table and latents of a shard; ``columns`` stand before the losses."""
+    """Write the stack, table and latents of a shard; ``columns`` stand before the losses.
+
+    The D in the search is the column ``search_forward``; that of the images, ``forward``, is kept.
+    """
     generator = task.digests.get("generator", "")
-    said = f"synthesised by {method}"
+    said = f"synthesised by {method.name}"
     said += f", generator {generator}" if generator else ", no generator"
-    table = task.stack.table.rename(columns=RENAMED).assign(**columns, **solved.columns)
+    said += f"; D in the search: {task.forward.describe()}"
+    about = {
+        "search_forward": task.forward.to_text(),
+        "likelihood": likelihood_of(method.settings),
+    }
+    table = task.stack.table.rename(columns=RENAMED).assign(**columns, **about, **solved.columns)
     size = str(solved.batch_size)
-    write_latents(output, solved.latents, table["image_id"], method, generator, batch_size=size)
+    write_latents(
+        output, solved.latents, table["image_id"], method.name, generator, batch_size=size
+    )
     write_images(output, task, solved.images, table, written_by="super_resolve", description=said)
 
 

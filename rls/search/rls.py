@@ -2,6 +2,8 @@
 
 w^ = argmin over w in W+ of mean |y - D(G_s(w))| - lambda_w P_w + lambda_c cross
 
+The first term is that of Laplace noise (section 3.1.3). ``likelihood`` puts that of Gaussian noise
+or of a camera in its place (rls/search/objective.py), scaled so that the lambdas keep theirs.
 The authors' code adds lambda_n times a penalty on the norm of F(w); the article has none.
 """
 
@@ -13,9 +15,18 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from rls.runtime.command import option
+from rls.runtime.errors import InputError
 from rls.search.descent import exactly, loss_columns, search
-from rls.search.forward import Resize
-from rls.search.objective import CROSS, fidelity, norm_deviation, prior
+from rls.search.forward import Forward
+from rls.search.objective import (
+    CROSS,
+    camera_noise,
+    fidelity,
+    gaussian_misfit,
+    norm_deviation,
+    poisson_gaussian_misfit,
+    prior,
+)
 from rls.search.optimisers import Variables
 from rls.search.problem import (
     BatchProgress,
@@ -27,11 +38,20 @@ from rls.search.problem import (
     to_unit,
 )
 from rls.search.schedule import SCHEDULES
+from rls.search.settings import FORWARDS, SHARED
 from rls.search.steps import Given, Losses
 from rls.stylegan2.networks import Generator, Precision
 
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
+
+LAPLACE, GAUSSIAN, POISSON_GAUSSIAN = "laplace", "gaussian", "poisson_gaussian"
+# Likelihood -> the settings that it needs; the others must be left out.
+NOISE_SETTINGS = {
+    LAPLACE: (),
+    GAUSSIAN: ("noise_sd",),
+    POISSON_GAUSSIAN: ("gain", "read_noise"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,14 +76,49 @@ class Settings:
     cross: str = option(
         "mean_distance (released code) or sum_squares (as printed).", choices=tuple(CROSS)
     )
+    forward_op: str = option(
+        "D of this method: shared, as section super_resolve says (forward), or one of its choices.",
+        choices=(SHARED, *FORWARDS),
+        default=SHARED,
+    )
+    likelihood: str = option(
+        "Noise of y: laplace (L1, article), gaussian (L2) or poisson_gaussian (camera).",
+        choices=tuple(NOISE_SETTINGS),
+        default=LAPLACE,
+    )
+    noise_sd: float | None = option(
+        "Sd of the noise on the scale of [0, 1]; for gaussian.", default=None
+    )
+    gain: float | None = option(
+        "Counts per electron of the camera; for poisson_gaussian.", default=None
+    )
+    read_noise: float | None = option(
+        "Sd of the camera's read noise in counts; for poisson_gaussian.", default=None
+    )
+
+    def __post_init__(self) -> None:
+        needed = NOISE_SETTINGS[self.likelihood]
+        for name in ("noise_sd", "gain", "read_noise"):
+            value = getattr(self, name)
+            if name not in needed and value is not None:
+                raise InputError(
+                    f"Found {name} {value:g}, which the likelihood {self.likelihood} does not use. "
+                    f"Leave it out, or choose another likelihood."
+                )
+            if name in needed and not (value or 0.0) > 0:
+                raise InputError(
+                    f"Found {name} {value} with the likelihood {self.likelihood}, expected a "
+                    f"number above 0. Give it."
+                )
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
     """Return G_s(w^) for a batch; the search starts at the mean style in every layer.
 
     Columns, at the returned iterate in float32: ``loss_total``, ``loss_fidelity``, ``log_prior``
-    (nats, NaN without a flow), ``loss_cross``, ``loss_norm`` (where lambda_n is not 0), and
-    ``search_status``.
+    (nats, NaN without a flow), ``loss_cross``, ``loss_norm`` (where lambda_n is not 0),
+    ``loss_likelihood`` (where it is not laplace; ``loss_fidelity`` is mean |y - D(x)| with any),
+    and ``search_status``.
 
     Raises:
         InputError: Generator or styles are missing, or the flow where lambda_w or lambda_n is
@@ -78,7 +133,7 @@ def search_from(
     start: Tensor, problem: Problem, settings: Settings, progress: BatchProgress
 ) -> Reconstruction:
     """Return the reconstruction that a search from ``start``, (n, L, d), finds."""
-    objective, given = objective_of(problem, settings), given_of(problem)
+    objective, given = objective_of(problem, settings), given_of(problem, settings)
     found = search(
         (start,),
         objective,
@@ -97,9 +152,18 @@ def search_from(
     return Reconstruction(images, w, {**columns, "search_status": found.status})
 
 
-def given_of(problem: Problem) -> Given:
-    """Return what Eq. 5 takes from a batch: the images y and the noise maps of their layers."""
-    return {"y": (problem.y,), "noise": tuple(noise_maps(problem))}
+def given_of(problem: Problem, settings: Settings) -> Given:
+    """Return what Eq. 5 takes from a batch: the images y, their noise, and the noise maps.
+
+    Raises:
+        InputError: The likelihood needs counts, and no intensity scale was given.
+    """
+    given = {"y": (problem.y,), "noise": tuple(noise_maps(problem))}
+    if settings.likelihood != POISSON_GAUSSIAN:
+        return given
+    scale = need(problem.intensity, "intensity")
+    noise = camera_noise(problem.y, scale, settings.gain or 0.0, settings.read_noise or 0.0)
+    return {**given, "camera": noise}
 
 
 def learning_rate_of(problem: Problem, settings: Settings) -> float:
@@ -127,7 +191,7 @@ class Equation5:
 
     generator: Generator
     flow: StyleFlow | None
-    forward: Resize
+    forward: Forward
     settings: Settings
 
     def images(self, w: Tensor, given: Given, precision: Precision) -> Tensor:
@@ -135,12 +199,20 @@ class Equation5:
         noise = given["noise"]
         return to_unit(self.generator.synthesis(w, noise=noise, precision=precision))
 
+    def misfit(self, y: Tensor, low: Tensor, given: Given) -> Tensor:
+        """Return the term of noise that is not Laplace's, (n,)."""
+        if self.settings.likelihood == POISSON_GAUSSIAN:
+            return poisson_gaussian_misfit(y, low, given["camera"])
+        return gaussian_misfit(y, low, self.settings.noise_sd or 0.0)
+
     def __call__(self, variables: Variables, given: Given, precision: Precision) -> Losses:
         """Return the total and its terms, each (n,)."""
         (w,), (y,), flow, settings = variables, given["y"], self.flow, self.settings
         low = self.forward(self.images(w, given, precision))
         terms = {"loss_fidelity": fidelity(y, low)}
         total = terms["loss_fidelity"]
+        if settings.likelihood != LAPLACE:
+            total = terms["loss_likelihood"] = self.misfit(y, low, given)
         # Terms of weight 0 are evaluated only at the end, where no gradient is needed.
         if flow is not None and (settings.lambda_w or not w.requires_grad):
             terms["log_prior"] = prior(flow, w)

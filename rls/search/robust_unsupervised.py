@@ -27,7 +27,7 @@ from rls.runtime.command import option
 from rls.runtime.errors import InputError
 from rls.search.descent import exactly, loss_columns, search
 from rls.search.filterwise import filter_counts, mean_styles, split, synthesise
-from rls.search.forward import Resize
+from rls.search.forward import Forward
 from rls.search.objective import fidelity
 from rls.search.optimisers import NormalisedGradient, Variables
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
@@ -81,7 +81,7 @@ class Fidelity:
     """The objective of a phase, for the images y and the noise maps in ``given``."""
 
     generator: Generator
-    forward: Resize
+    forward: Forward
     images: ImagesOf
 
     def __call__(self, variables: Variables, given: Given, precision: Precision) -> Losses:

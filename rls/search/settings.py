@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from rls.io.names import BORDERS
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
 
-AS_DEGRADED = "as_degraded"
+AS_DEGRADED, WITH_BLUR, PLAIN = "as_degraded", "with_blur", "bicubic"
+SHARED = "shared"  # The choice of a method that keeps to these settings.
+FORWARDS = (AS_DEGRADED, WITH_BLUR, PLAIN)  # The D of a search.
 AUTO: Literal["auto"] = "auto"
 MOST_AT_ONCE, ON_A_CPU = 64, 4  # Images of batch_size auto; 200 at once are 3 % faster than 64.
-NOT_IN_RESULT = ("device", "threads", "cuda_graphs", "compile")
+NOT_IN_RESULT = ("device", "threads", "cuda_graphs", "compile", "psf_file", "kernel_file")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,11 @@ class Settings:
         "Noise maps of the generator: shared by all images, or per_image.",
         choices=("shared", "per_image"),
     )
-    border: str = option(
-        "Border rule of D in the search; as_degraded is the rule that made the images.",
-        choices=(AS_DEGRADED, *BORDERS),
+    forward: str = option(
+        "D in the search: as_degraded, the D that made the images; with_blur, that and the "
+        "gaussian_blur of their chain; bicubic, whatever made them.",
+        choices=FORWARDS,
+        default=AS_DEGRADED,
     )
     seed: int = option("Seed of noise maps and of random starts.")
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
@@ -57,5 +60,5 @@ class Settings:
             raise InputError(f"Found batch_size {self.batch_size}, expected 1 or more.")
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that determine the result."""
+        """Return the settings that determine the result; of files their digests stand elsewhere."""
         return {k: v for k, v in asdict(self).items() if k not in NOT_IN_RESULT}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 
 from rls.io import Intensity, Stack, read_intensity, read_stack, read_weights
-from rls.io.names import BORDERS
 from rls.io.splits import Use, rows_for
 from rls.networks.pix2pix import check_assay
 from rls.runtime.checkpoint import identity_digest
@@ -20,9 +19,11 @@ from rls.runtime.device import choose_device, choose_precision
 from rls.runtime.errors import InputError
 from rls.runtime.graphs import Recorder
 from rls.search.arguments import Inputs
-from rls.search.forward import downscale
+from rls.search.forward import forward_operator
+from rls.search.forward_model import BICUBIC, ForwardModel, blur_of_chain, model_of_table
+from rls.search.methods import AnySettings
 from rls.search.problem import Problem, Styles
-from rls.search.settings import AS_DEGRADED, Settings
+from rls.search.settings import FORWARDS, PLAIN, SHARED, WITH_BLUR, Settings
 from rls.search.steps import Searches
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Generator
@@ -49,19 +50,21 @@ class Task:
         stack: n low-resolution images in counts.
         intensity: The scale on which the problem's [0, 1] lies.
         problem: The problem of all n images.
+        forward: The choice of D in the search.
         digests: Digests of the networks, by name.
     """
 
     stack: Stack
     intensity: Intensity
     problem: Problem
+    forward: ForwardModel
     digests: dict[str, str]
 
     def facts(self) -> dict[str, Any]:
         """Return what determines the result besides the settings, as JSON can hold it."""
         return {
             "factor": self.problem.factor,
-            "border": self.problem.forward.border,
+            "forward": self.forward.to_text(with_file=False),
             "intensity": self.intensity.as_dict(),
             "models": self.digests,
             "images": joint_digest(self.stack.table["image_digest"]),
@@ -106,8 +109,18 @@ def read_for(path: Path, *uses: Use) -> Stack:
     return stack.select(rows[np.argsort(stack.table["image_id"].to_numpy()[rows], kind="stable")])
 
 
-def set_up(inputs: Inputs, settings: Settings, stack: Stack, device: torch.device) -> Task:
+def set_up(
+    inputs: Inputs,
+    settings: Settings,
+    stack: Stack,
+    device: torch.device,
+    method: AnySettings | None = None,
+) -> Task:
     """Return the search of all images of ``stack``, after checking every file against it.
+
+    Arguments:
+        method: The method's own settings, whose ``forward_op`` may name another D than the
+            settings that all searches share.
 
     Raises:
         InputError: Channels, sizes or networks do not fit together.
@@ -127,7 +140,11 @@ def set_up(inputs: Inputs, settings: Settings, stack: Stack, device: torch.devic
         )
     if inputs.generator and height != width:
         raise InputError(f"Images of {height} x {width} px are not square, as a generator's are.")
-    border = choose_border(settings.border, stack.table, inputs.low_resolution)
+    chosen = getattr(method, "forward_op", SHARED)
+    forward = choose_forward(
+        chosen if chosen in FORWARDS else settings.forward, stack.table, inputs.low_resolution
+    )
+    pixel_size_um = stack.pixel_size_um / factor
     models = read_models(inputs, height, stack.channels, device)
     problem = Problem(
         y=torch.as_tensor(intensity.to_unit(stack.images)).to(device),
@@ -136,7 +153,8 @@ def set_up(inputs: Inputs, settings: Settings, stack: Stack, device: torch.devic
         flow=models.flow,
         styles=models.styles,
         factor=factor,
-        forward=downscale((height, width), factor, border).to(device),
+        forward=forward_operator(forward, (height, width), factor, pixel_size_um).to(device),
+        intensity=intensity,
         seed=settings.seed,
         device=device,
         precision=choose_precision(settings.precision, device, "search"),
@@ -144,24 +162,24 @@ def set_up(inputs: Inputs, settings: Settings, stack: Stack, device: torch.devic
         network=inputs.network,
         searches=searches_of(settings, device),
     )
-    return Task(stack, intensity, problem, models.digests)
+    return Task(stack, intensity, problem, forward, models.digests)
 
 
-def choose_border(setting: str, table: pd.DataFrame, path: Path) -> str:
-    """Return the border rule of D: the setting, or the rule that made the images of ``table``.
+def choose_forward(choice: str, table: pd.DataFrame, path: Path) -> ForwardModel:
+    """Return the D of a search: what made the images of ``table``, or what is asked for by name.
 
     Raises:
-        InputError: The rule of the images is asked for, and the table does not name one.
+        InputError: The table does not name one D.
     """
-    if setting != AS_DEGRADED:
-        return setting
-    found = list(table["border"].unique()) if "border" in table.columns else []
-    if len(found) != 1:
-        raise InputError(
-            f"The table of {path} does not name one border rule of D (column 'border'). "
-            f"Set super_resolve.border to {' or '.join(BORDERS)}."
-        )
-    return str(found[0])
+    made_by = model_of_table(table, path)
+    if choice == PLAIN:
+        return ForwardModel(BICUBIC, made_by.border)
+    if choice == WITH_BLUR:
+        chains = set(table["chain"]) if "chain" in table.columns else {""}
+        if len(chains) != 1:
+            raise InputError(f"The images of {path} have several chains. Search them apart.")
+        return replace(made_by, blur_sd_px=blur_of_chain(chains.pop().split()))
+    return made_by
 
 
 def read_models(

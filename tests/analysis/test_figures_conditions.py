@@ -78,6 +78,21 @@ def test_figure_6_shows_the_same_cells_under_every_degradation(degraded):
     assert panels[1].shape[0] == made_up.SIZE // made_up.FACTOR
 
 
+def test_a_method_of_one_degradation_is_drawn_there_and_white_elsewhere(tmp_path):
+    write(tmp_path, CLEAN, METHODS, {"bicubic": 0.5, "rls": 0.9})
+    write(tmp_path, NOISE, ("rls", "rls_l2"), {"rls": 0.4, "rls_l2": 0.8})
+    few = ("rls", "rls_l2")
+    run = made_up.run_of(tmp_path, METHODS, degradations=(CLEAN, NOISE), degraded=few)
+    figure, rows = drawn(degradations, run)
+    numbers = table_of(rows)
+    assert numbers.loc[(NOISE, "rls_l2", "shift_kept"), "value"] == pytest.approx(0.8, abs=0.07)
+    assert (CLEAN, "rls_l2") not in {key[:2] for key in numbers.index}
+    panels = [axes.images[0].get_array() for axes in figure.axes if axes.get_gid() == "panel"]
+    # Two cells a degradation, each HR, LR, rls and rls_l2.
+    white = [bool((np.asarray(panel) == 1).all()) for panel in panels]
+    assert white == [False, False, False, True] * 2 + [False] * 8
+
+
 def test_a_panel_without_its_network_says_why(degraded):
     figure, rows = drawn(degradations, degraded)
     assert "VGG" in table_of(rows).loc[(NOISE, "rls", "lpips_vgg16"), "reason"]

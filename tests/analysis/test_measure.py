@@ -270,6 +270,20 @@ def test_distance_to_the_clean_image_is_told_from_distance_to_the_given_one(fold
     assert own["fidelity_l1"].isna().all()
 
 
+def test_each_fidelity_is_measured_with_the_d_that_made_its_images(folder):
+    call(
+        degrade.main, "--high-resolution", folder / "high_resolution.ome.tif",
+        "--intensity", folder / "intensity.json", "--factor", FACTOR, "--degradation", "binning",
+        "--output", folder / "binned_low.ome.tif", "--operator", "binning",
+        "--quantise", "none", "--seed", 0, "--threads", 1,
+    )  # fmt: skip
+    write_method(folder, "perfect", evaluation_images(folder).astype(np.float32))
+    _, here = run(folder, "perfect")
+    _, binned = run(folder, "perfect", low="binned_low", clean="low_resolution")
+    np.testing.assert_allclose(binned["fidelity_l1"], 0.0, atol=1e-6)  # HR explains its own LR
+    np.testing.assert_array_equal(binned["fidelity_clean_l1"], here["fidelity_clean_l1"])
+
+
 def test_ids_that_differ_are_refused_with_the_first_one_named(folder):
     images = evaluation_images(folder).astype(np.float32)
     high = read_stack(folder / "high_resolution.ome.tif")

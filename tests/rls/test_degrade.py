@@ -13,8 +13,9 @@ from rls.degrade import main
 from rls.io import Intensity, read_stack, write_intensity, write_stack
 from rls.runtime.errors import InputError
 from rls.search.degradation import degrade, parse_chain
+from rls.search.forward_model import ForwardModel
 
-FLOAT = {"border": "renormalize", "quantise": "none", "seed": 5}
+FLOAT = {"forward": ForwardModel(), "pixel_size_um": 1.0, "quantise": "none", "seed": 5}
 EIGHT_BIT = FLOAT | {"quantise": "8bit"}
 
 

@@ -29,6 +29,7 @@ from rls.prior import fitting, styles
 from rls.runtime import graphs
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
+from rls.search.forward import downscale
 from rls.stylegan2 import jacobian, sampling
 from rls.stylegan2.held_out import HeldOut
 from rls.stylegan2.settings import JacobianSettings, SampleSettings
@@ -117,7 +118,7 @@ def pix2pix_data(split: str, n: int) -> tuple[TrainingImages, Pairing]:
     table = table.assign(split=split)
     stack = Stack(shown, table, test_train_pix2pix.CHANNELS, 0.5)
     data = TrainingImages(stack, test_train_pix2pix.INTENSITY, 16, 1, split=split)
-    return data, Pairing(16, 4, "renormalize", "8bit")
+    return data, Pairing(downscale(16, 4, "renormalize"), "8bit")
 
 
 def distance_to_held_out(n: int) -> Callable[[], object]:

@@ -10,6 +10,8 @@ from rls.io import Intensity, write_weights
 from rls.networks.pix2pix import KIND, Pairing, PatchGAN, UNet, check_assay, load_unet
 from rls.runtime.errors import InputError
 from rls.search.degradation import degrade
+from rls.search.forward import downscale
+from rls.search.forward_model import ForwardModel
 from rls.search.methods import load_method
 from rls.search.pix2pix import Settings
 from tests.rls.search_stand_ins import make_problem, quiet
@@ -111,13 +113,15 @@ def test_the_dropout_of_an_image_is_its_own_in_any_company():
 @pytest.mark.parametrize("border", ["renormalize", "reflect"])
 def test_pairs_are_made_as_degrade_makes_them(border, quantise):
     unit = np.random.default_rng(0).normal(0.5, 3.0, (3, 2, 32, 32)).astype(np.float32)
-    low = degrade(unit, ["a", "b", "c"], 4, (), border=border, quantise=quantise, seed=1)
-    found = Pairing(32, 4, border, quantise).low_resolution(torch.from_numpy(unit))
+    forward = ForwardModel(border=border)
+    given = {"forward": forward, "pixel_size_um": 1.0, "quantise": quantise, "seed": 1}
+    low = degrade(unit, ["a", "b", "c"], 4, (), **given)
+    found = Pairing(downscale(32, 4, border), quantise).low_resolution(torch.from_numpy(unit))
     assert np.array_equal(found.numpy(), low)
 
 
 def test_the_input_of_a_grey_image_is_grey():
-    pairing = Pairing(32, 8, "renormalize", "8bit")
+    pairing = Pairing(downscale(32, 8, "renormalize"), "8bit")
     grey = torch.full((1, 2, 32, 32), 51 / 255 * 2 - 1)
     torch.testing.assert_close(pairing(grey), grey, atol=1e-5, rtol=0)
 

@@ -194,7 +194,7 @@ def test_an_images_solutions_differ_and_do_not_depend_on_its_company(problem, ki
     # The losses are those of each solution.
     objective = rls.objective_of(problem, SEARCH)
     with torch.no_grad():
-        losses = objective((found.latents,), rls.given_of(problem), "float32")
+        losses = objective((found.latents,), rls.given_of(problem, SEARCH), "float32")
     assert found.columns["loss_total"] == pytest.approx(losses["loss_total"].numpy(), rel=1e-4)
 
 

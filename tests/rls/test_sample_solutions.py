@@ -50,7 +50,7 @@ def arguments(folder: Path, output: Path, **other: object) -> list[str]:
         "cells-per-split": 4, "n-solutions": N, "temperature": 0.01, "sigma-start": 0.3,
         "sigma-learning-rate": 0.1, "inverse-gamma-alpha": 0.1, "inverse-gamma-beta": 0.95,
         "restart-spread": 0.4, "batch-size": 10, "precision": "float32", "noise": "shared",
-        "border": "as_degraded", "seed": 1, "device": "cpu", "threads": 1, "steps": 4,
+        "forward": "as_degraded", "seed": 1, "device": "cpu", "threads": 1, "steps": 4,
         "learning-rate": 0.5, "learning-rate-unit": "absolute", "schedule": "one_cycle_drop",
         "lambda-w": 5.0e-5, "lambda-c": 0.01, "cross": "mean_distance", "lambda-n": 0.0,
     }  # fmt: skip

@@ -82,7 +82,7 @@ def search_shard(folder: Path, name: str, output: Path, shard: str, noise: str) 
         "generator": folder / "generator.safetensors", "styles": folder / "styles.safetensors",
         "factor": 4, "method": "new row", "search": name, "output": output, "shard": shard,
         "state": output.parent / "state", "batch-size": BATCH, "precision": "float32",
-        "noise": noise, "border": "as_degraded", "seed": 1, "device": "cpu", "threads": 1,
+        "noise": noise, "forward": "as_degraded", "seed": 1, "device": "cpu", "threads": 1,
     }  # fmt: skip
     values |= COURSES[name] | {"steps": 3}
     flags = ((f"--{key.replace('_', '-')}", str(value)) for key, value in values.items())

@@ -8,13 +8,16 @@ import os
 import signal
 import weakref
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from torch import Tensor
 
+from rls.io import Intensity
 from rls.io.names import NON_FINITE, OK, RESTARTED, SOLUTION_KINDS
 from rls.runtime.device import tensor_float32
 from rls.runtime.errors import GraphError
@@ -23,6 +26,8 @@ from rls.runtime.stopping import Stopped, Watch
 from rls.search import brgm, posterior, pulse, rls, robust_unsupervised
 from rls.search.batches import select_rows
 from rls.search.descent import FLOAT32_SHARE, search
+from rls.search.forward import forward_operator
+from rls.search.forward_model import OperatorSettings, model_of
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need
 from rls.search.schedule import SCHEDULES
@@ -61,6 +66,7 @@ OPTIONS = posterior.Options(
 METHODS: dict[str, tuple[Any, Any]] = {
     "rls": (rls, RLS),
     "rls_unregularized": (rls, replace(RLS, lambda_w=0.0, lambda_c=0.0, lambda_n=0.0)),
+    "rls_camera": (rls, replace(RLS, likelihood="poisson_gaussian", gain=0.5, read_noise=3.0)),
     "pulse": (pulse, PULSE),
     "brgm": (brgm, BRGM),
     "robust_unsupervised": (robust_unsupervised, ROBUST),
@@ -79,9 +85,9 @@ def tiny() -> Problem:
     styles = tiny_styles(generator)
     y = torch.rand(6, 2, 2, 2, generator=torch.Generator().manual_seed(5))
     y[3] = math.nan
-    return make_problem(
-        y, 4, generator=generator, flow=tiny_flow(styles.w), styles=styles, noise="per_image"
-    )
+    flow, scale = tiny_flow(styles.w), Intensity(("a", "b"), (100.0, 50.0), (1100.0, 2050.0))
+    own = {"noise": "per_image", "intensity": scale}
+    return make_problem(y, 4, generator=generator, flow=flow, styles=styles, **own)
 
 
 def batches(problem: Problem, name: str, settings: Any = None) -> list[Reconstruction]:
@@ -118,6 +124,21 @@ def test_later_batches_and_recorded_steps_give_the_bits_of_a_fresh_search(
     phases = 3 if name == "robust_unsupervised" else 1
     assert len(recorder.n_operators) == phases * (1 if precision == "float32" else 2)
     assert len(kept.kept) == phases
+
+
+def test_a_measured_psf_is_recorded_with_the_same_bits(tiny: Problem, tmp_path: Path) -> None:
+    path = tmp_path / "psf.tif"
+    psf = np.random.default_rng(0).random((3, 5), dtype=np.float32)
+    tifffile.imwrite(path, psf, photometric="minisblack")
+    given = {"operator": "psf_binning", "psf_file": str(path), "shift_px": (0.5, -1.0)}
+    model = replace(model_of(OperatorSettings(**given)), blur_sd_px=0.5)
+    problem = replace(tiny, forward=forward_operator(model, 8, 4, 1.0))
+    recorder = RecordedOnCpu()
+    eager = batches(replace(problem, searches=Searches()), "rls")
+    recorded = batches(replace(problem, searches=Searches(recorder)), "rls")
+    assert all(same(b, a) for a, b in zip(eager, recorded, strict=True))
+    assert len(recorder.n_operators) == 1
+    assert not same(eager[0], batches(replace(tiny, searches=Searches()), "rls")[0])
 
 
 # ---- one search against a plain loop -----------------------------------------------------------

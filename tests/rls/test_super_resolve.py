@@ -20,6 +20,7 @@ from rls.prior.flows import StyleFlow, write_flow
 from rls.runtime.errors import InputError
 from rls.search.degradation import degrade
 from rls.search.forward import downscale
+from rls.search.forward_model import ForwardModel
 from rls.search.results import latents_path
 from rls.search.shards import Shard
 from rls.stylegan2.generator_io import write_generator
@@ -40,7 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     unit = rng.random((N + 2, 2, 8, 8), dtype=np.float32)
     ids = [f"p_B02_s1_y{i}_x0" for i in rng.permutation(N + 2)]
-    low = degrade(unit, ids, 4, (), border="renormalize", quantise="none", seed=0)
+    plain = {"forward": ForwardModel(), "pixel_size_um": 1.0}
+    low = degrade(unit, ids, 4, (), **plain, quantise="none", seed=0)
     table = pd.DataFrame({"image_id": ids, "split": "evaluation", "well": "B02", "factor": 4})
     table.loc[[3, 7], "split"] = "tune"
     table["border"] = "renormalize"
@@ -77,7 +79,7 @@ def arguments(folder: Path, output: Path, **other: str) -> list[str]:
         "generator": folder / "generator.safetensors", "flow": folder / "flow.safetensors",
         "styles": folder / "styles.safetensors", "factor": 4, "method": "rls", "search": "rls",
         "output": output, "state": output.parent / "state", "batch-size": 4,
-        "precision": "float32", "noise": "shared", "border": "as_degraded", "seed": 1,
+        "precision": "float32", "noise": "shared", "forward": "as_degraded", "seed": 1,
         "device": "cpu", "threads": 1, "steps": 12, "learning-rate": 0.5,
         "learning-rate-unit": "absolute", "schedule": "one_cycle_drop", "lambda-w": 5.0e-5,
         "lambda-c": 0.01, "lambda-n": 0.0, "cross": "mean_distance",
@@ -107,7 +109,8 @@ def test_the_evaluation_rows_are_written_in_order_with_what_was_found(
     assert high.images.shape == (N, 2, 8, 8) and high.images.dtype == np.float32
     assert high.pixel_size_um == 0.5
     digest = read_weights(folder / "generator.safetensors")[1]["digest"]
-    assert high.description == f"synthesised by rls, generator {digest}"
+    said = f"synthesised by rls, generator {digest}; D in the search: bicubic (renormalize)"
+    assert high.description == said
     assert set(high.table["search_status"]) == {"ok"} and set(high.table["well"]) == {"B02"}
     for name in ("loss_total", "loss_fidelity", "log_prior", "loss_cross"):
         assert np.isfinite(high.table[name]).all()
@@ -219,7 +222,7 @@ def test_a_method_that_was_just_written_runs_by_its_name(
     name = add_method(tmp_path, monkeypatch)
     files = ["--low-resolution", folder / "low.ome.tif", "--intensity", folder / "intensity.json"]
     base = [*files, "--factor", 4, "--state", tmp_path / "state", "--batch-size", 4, "--seed", 1]
-    base += ["--precision", "float32", "--noise", "shared", "--border", "as_degraded"]
+    base += ["--precision", "float32", "--noise", "shared", "--forward", "as_degraded"]
     base += ["--device", "cpu", "--threads", 1, "--output", tmp_path / "grey.ome.tif"]
     main([*map(str, base), "--method", "grey", "--search", name, "--grey", "0.25"])
     unit = INTENSITY.to_unit(read_stack(tmp_path / "grey.ome.tif").images)
@@ -231,7 +234,7 @@ def test_a_method_that_was_just_written_runs_by_its_name(
 def test_a_configuration_file_gives_the_methods_block(folder: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
-        "super_resolve: {batch_size: 4, precision: float32, noise: shared, border: as_degraded,\n"
+        "super_resolve: {batch_size: 4, precision: float32, noise: shared, forward: as_degraded,\n"
         "  seed: 1, device: cpu, threads: 1}\n"
         "methods:\n  grey: {search: bicubic}\n  wrong: {search: bicubic, steps: 3}\n"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from rls.pretrained.files import read_json, write_json
 from rls.pretrained.side_by_side import choose_rows
 from rls.pretrained.user_cells import read_cells
 from rls.runtime.errors import InputError
-from rls.search.forward import downscale
+from rls.search.forward import downscale, forward_operator
+from rls.search.forward_model import ForwardModel
 from rls.search.methods import load_method
 from rls.stylegan2.generator_io import write_generator
 from tests.conftest import ROOT
@@ -113,6 +115,44 @@ def test_a_file_gives_images_table_and_picture(model, low, tmp_path, capsys) -> 
         assert tiff.is_ome and tiff.series[0].axes == "TCYX"
     assert not (tmp_path / "high.state").exists()
     assert "trust: 0 of 7" in capsys.readouterr().out
+
+
+def loss_by(forward: ForwardModel, high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Return mean |y - D(x)| of images in counts."""
+    d = forward_operator(forward, SIZE, FACTOR, 0.5)
+    x, y = (torch.as_tensor(SCALE.to_unit(images)) for images in (high, low))
+    return (d(x) - y).abs().mean((1, 2, 3)).numpy()
+
+
+def test_the_flags_of_d_and_of_the_noise_reach_search_and_header(model, low, tmp_path, capsys):
+    out = tmp_path / "high.ome.tif"
+    camera = ["--likelihood", "poisson_gaussian", "--gain", "0.5", "--read-noise", "2"]
+    own = ["--operator", "psf_binning", "--psf-sd-um", "0.8", "--shift-px", "0.5", "0", *camera]
+    run(model, write(tmp_path / "low.ome.tif", low), "--out", out, *own)
+    stack, told = read_stack(out), ForwardModel("psf_binning", psf_sd_um=0.8, shift_px=(0.5, 0.0))
+    assert {ForwardModel.from_text(text) for text in stack.table["search_forward"]} == {told}
+    assert set(stack.table["likelihood"]) == {"poisson_gaussian"}
+    assert told.describe() in stack.description
+    loss = loss_by(told, stack.images, low)
+    assert np.allclose(loss, stack.table["loss_fidelity"], atol=1e-5)
+    # The reference cells were reduced by another D.
+    assert stack.table["trust"].isna().all() and "trust: unknown" in capsys.readouterr().out
+
+
+def test_a_model_folder_keeps_the_d_that_its_trust_was_measured_with(model, low, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    arguments = ["--model", folder, "--high-resolution", folder / "hr.ome.tif"]
+    arguments += ["--factors", FACTOR, "--method", "rls", "--search", "rls", "--quantise", "none"]
+    own = ["--operator", "binning", "--likelihood", "gaussian", "--noise-sd", "0.05"]
+    measure_trust.main([*map(str, arguments), *SHARED, *SEARCH, *own])
+    entry = read_json(folder / "search.json")["factors"][str(FACTOR)]["rls"]
+    assert entry["super_resolve"]["operator"] == "binning" and entry["likelihood"] == "gaussian"
+    run(folder, write(tmp_path / "low.ome.tif", low), "--out", tmp_path / "high.ome.tif")
+    stack = read_stack(tmp_path / "high.ome.tif")
+    loss = loss_by(ForwardModel("binning"), stack.images, low)
+    assert np.allclose(loss, stack.table["loss_fidelity"], atol=1e-5)
+    assert set(stack.table["likelihood"]) == {"gaussian"} and stack.table["trust"].notna().all()
 
 
 def test_the_stage_of_the_workflow_runs_the_tool_in_its_old_form(model, low, tmp_path) -> None:

@@ -13,6 +13,7 @@ from rls.io import read_stack, write_intensity, write_stack
 from rls.runtime.errors import InputError
 from rls.search import sweep
 from rls.search.degradation import degrade
+from rls.search.forward_model import ForwardModel
 from rls.search.sweep import Point, choose_cells, sweep_points
 from rls.sweep_lambdas import main
 from tests.rls.test_super_resolve import INTENSITY, write_models
@@ -36,7 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_intensity(path / "intensity.json", INTENSITY, written_by="test")
     unit = np.random.default_rng(0).random((10, 2, 8, 8), dtype=np.float32)
     ids = [f"p_B02_s1_y{i}_x0" for i in range(10)]
-    low = degrade(unit, ids, 4, (), border="renormalize", quantise="none", seed=0)
+    plain = {"forward": ForwardModel(), "pixel_size_um": 1.0}
+    low = degrade(unit, ids, 4, (), **plain, quantise="none", seed=0)
     table = pd.DataFrame({"image_id": ids, "split": ["tune"] * 8 + ["evaluation"] * 2, "factor": 4})
     table = table.assign(treatment=["DMSO", "TNF"] * 5, border="renormalize")
     write_stack(path / "low.ome.tif", INTENSITY.to_counts(low), table, channels=INTENSITY.channels,
@@ -51,7 +53,7 @@ def arguments(folder: Path, output: Path, **other: object) -> list[str]:
         "generator": folder / "generator.safetensors", "flow": folder / "flow.safetensors",
         "styles": folder / "styles.safetensors", "factor": 4, "method": "rls", "search": "rls",
         "output": output, "state": output.parent / "state", "batch-size": 3, "n-cells": 4,
-        "precision": "float32", "noise": "shared", "border": "as_degraded", "seed": 1,
+        "precision": "float32", "noise": "shared", "forward": "as_degraded", "seed": 1,
         "device": "cpu", "threads": 1, **SEARCH, **other,
     }  # fmt: skip
     flags = [text for name, value in values.items() for text in (f"--{name}", str(value))]

@@ -31,6 +31,7 @@ from rls.runtime.progress import Progress
 from rls.runtime.stopping import Stopped
 from rls.runtime.streams import torch_stream
 from rls.search import pix2pix
+from rls.search.forward import downscale
 from rls.stylegan2.training_images import TrainingImages
 from tests.conftest import ROOT
 from tests.flags import as_flags
@@ -117,7 +118,7 @@ def losses(weight, folder):
     """Take a first step; return (networks after it, before it, its losses, its tensors)."""
     state, before = (start(2, weight, SETTINGS, CPU) for _ in range(2))
     high = data_of(folder).batch(0, 8, CPU)
-    source = Pairing(16, 4, "renormalize", "8bit")(high)
+    source = Pairing(downscale(16, 4, "renormalize"), "8bit")(high)
     masks = state.unet.masks(8, torch_stream(1, "masks", "test"))
     told = step(state, source, high, masks, 100.0)
     return state, before, told, (source, high, before.unet(source, masks))
@@ -174,7 +175,7 @@ def test_four_cells_can_be_learnt_by_heart(weight, folder):
     for optimiser in filter(None, (state.optimiser, state.patch_optimiser)):
         optimiser.param_groups[0]["lr"] = 0.003
     high = data_of(folder).batch(0, 4, CPU)
-    source = Pairing(16, 4, "renormalize", "8bit")(high)
+    source = Pairing(downscale(16, 4, "renormalize"), "8bit")(high)
     mask = {level: torch.ones(4, *shape) for level, shape in state.unet.dropout_shapes.items()}
     l1 = [float(step(state, source, high, mask, 100.0)[0]) for _ in range(100)]
     enlarged = float((source - high).abs().mean()) / 2
@@ -222,12 +223,13 @@ def test_the_l1_on_tune_is_that_of_what_the_method_will_show(folder, whole, tmp_
     net, _ = load_unet(tmp_path / "net.safetensors")
     tune = data_of(folder, CHOOSE)
     unit = torch.from_numpy(INTENSITY.to_unit(tune.stack.images[tune.rows]))[..., 4:20, 4:20]
-    low = Pairing(16, 4, "renormalize", "8bit").low_resolution(unit)
+    low = Pairing(downscale(16, 4, "renormalize"), "8bit").low_resolution(unit)
     problem = make_problem(low, 4, network=tmp_path / "net.safetensors")
     shown = pix2pix.super_resolve(problem, pix2pix.Settings(1.0, False), quiet()).images
     told = whole[1]["curves"][-1]["l1_tune"]
     assert float((shown - unit).abs().mean()) == pytest.approx(told, rel=1e-4)
-    assert held_out_l1(net, tune, Pairing(16, 4, "renormalize", "8bit"), 4) == pytest.approx(told)
+    pairing = Pairing(downscale(16, 4, "renormalize"), "8bit")
+    assert held_out_l1(net, tune, pairing, 4) == pytest.approx(told)
 
 
 def test_the_header_says_what_the_network_is_for(whole, folder):
@@ -339,7 +341,7 @@ def test_another_weight_factor_or_length_starts_afresh(folder, tmp_path, monkeyp
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_a_recorded_training_is_equal_bit_for_bit(folder, tmp_path, monkeypatch, weight):
     """The rate falls in the last two of the four epochs, and the recording follows it."""
-    pairing = Pairing(16, 4, "renormalize", "8bit")
+    pairing = Pairing(downscale(16, 4, "renormalize"), "8bit")
 
     def run(name):
         recorder, state = RecordedOnCpu(), start(2, weight, SETTINGS, CPU)

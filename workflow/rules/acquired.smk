@@ -25,7 +25,7 @@ rule low_resolution:
         **asks("low_resolution"),
     params:
         trust=given("trust"),
-        degrade=arguments.section("degrade", "border"),
+        degrade=arguments.operator,
         settings=arguments.section("low_resolution"),
     shell:
         "python -m analysis.low_resolution --cells {input.cells:q} --generator {input.generator:q}"

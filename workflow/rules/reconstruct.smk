@@ -20,11 +20,10 @@ rule degrade:
     resources:
         **asks("degrade"),
     params:
-        chain=arguments.degradation,
-        settings=arguments.section("degrade"),
+        settings=arguments.degradation,
     shell:
         "python -m rls.degrade --high-resolution {input.stack:q} --intensity {input.intensity:q}"
-        " --factor {wildcards.factor} --degradation {wildcards.degradation:q} {params.chain:q}"
+        " --factor {wildcards.factor} --degradation {wildcards.degradation:q}"
         " --output {output.stack:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 

@@ -22,7 +22,7 @@ rule train_pix2pix:
         **asks("train_pix2pix"),
     params:
         method=arguments.of_method("adversarial_weight"),
-        degrade=arguments.section("degrade", "border", "quantise"),
+        degrade=arguments.quantise,
         settings=arguments.section("train_pix2pix"),
     shell:
         "python -m rls.train_pix2pix --cells {input.cells:q} --intensity {input.intensity:q}"

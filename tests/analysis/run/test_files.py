@@ -117,7 +117,7 @@ def test_a_plates_files_follow_its_source(monkeypatch):
 def test_classes_are_measured_where_all_methods_run():
     files = made({"run": {"assays": ["golgi"], "methods": ["bicubic", "rls"]}})
     measured = files.measured()
-    assert len(measured) == len(set(measured)) == 4 * 3 + 3 * (2 + 2) * 2
+    assert len(measured) == len(set(measured)) == 4 * 3 + (4 * (2 + 2) + 3) * 2
     folder = "results/golgi/16x"
     assert f"{folder}/clean/high_resolution.classification.parquet" in measured
     assert f"{folder}/gaussian_blur/rls.features.parquet" in measured
@@ -151,9 +151,15 @@ def test_flags_are_those_of_the_section_the_assay_and_the_method():
     assert arguments.of_method("steps")(job()) == ["--steps", "200"]
     degrade = arguments.section("degrade", "border")(job())
     assert degrade == ["--border", "renormalize"]
-    assert arguments.degradation(job()) == []
+    clean = arguments.degradation(job())
+    assert clean[:2] == ["--operator", "bicubic"] and "--chain" not in clean
     blur = arguments.degradation(job(degradation="gaussian_blur"))
-    assert blur == ["--chain", "gaussian_blur:1.0"]
+    assert blur == [*clean, "--chain", "gaussian_blur:1.0"]
+    binned = arguments.degradation(job(degradation="binning"))
+    assert binned == ["--operator", "binning", *clean[2:]]
+    # Networks and model folders are those of the first degradation.
+    assert arguments.quantise(job(degradation="binning"))[:2] == ["--operator", "binning"]
+    assert arguments.trust(SimpleNamespace(assay="translocation"))[-2:] == ["--quantise", "8bit"]
     settings = arguments.section("tables")(SimpleNamespace())
     assert set(settings) == {"--seed", "1", "--confidence-level", "0.95"}
     assert arguments.trust(job())[:2] == ["--factors", "32"]

@@ -145,7 +145,8 @@ def test_a_classifier_is_trained_on_the_two_controls_alone():
 def test_tables_read_every_condition_that_runs_and_no_other():
     change = {"run": {"assays": ["golgi"], "methods": ["bicubic", "rls"]}}
     compared = units(change, "table1")["images"]
-    assert compared == 4 * 2000 * (2 + 2)  # four degradations; HR, LR and two methods
+    # Five degradations, each with HR, LR and two methods; three have a method of their own.
+    assert compared == 2000 * (5 * (2 + 2) + 3)
     assert units(change, "figure5")["images"] == units(change, "report")["images"] == compared
     # KD: each of two sets and both together, of two methods and the floor, on two kinds of features
     assert units(change, "table1")["gigapairs"] == pytest.approx(4 * 3 * 2 * 2 * 2000**2 / 1e9)
