@@ -117,7 +117,7 @@ class Arguments:
             return lambda wildcards: (
                 self.section("figures")(wildcards) + self.section("solutions")(wildcards)
             )
-        if rule == "sweep":
+        if rule in ("sweep", "tradeoff"):
             return lambda wildcards: ["--method", SWEPT, *self.section("figures")(wildcards)]
         return self.section("figures")
 

@@ -144,6 +144,7 @@ FIGURES = {
         ("table",),
     ),
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
+    "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
 }
 
 for rule_name, (figure, read, handed) in FIGURES.items():
