@@ -1,4 +1,4 @@
-"""The trade-off figure: planted distances come back, in both panels, with the floor of HR."""
+"""The trade-off figure: planted distances come back, in both panels, beside those of HR itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison.image_metrics import FLOOR, KERNEL_DISTANCE
+from analysis.comparison import swept
+from analysis.comparison.image_metrics import KERNEL_DISTANCE
 from analysis.drawing import tradeoff
 from analysis.drawing.style import SMALLEST_FONT
 from analysis.figures import tradeoff as command
@@ -50,9 +51,9 @@ def test_the_distance_of_each_point_is_that_of_its_images_to_their_own_hr(drawn)
     kernel = numbers[(numbers["metric"] == KERNEL_DISTANCE) & (numbers["swept"] == "lambda_w")]
     values = kernel.set_index("weight")["value"]
     assert values[0.0] > values[1.0e-6] > values[5.0e-4] > values[5.0e-5]
-    # With the HR images of the same cells a perfect point is below the floor of other cells.
-    floor = numbers[numbers["method"] == FLOOR].iloc[0]
-    assert values[OWN[0]] < 0 and "two disjoint halves" in floor["reason"]
+    # HR is compared with the same cells, so that a perfect method lies below 0.
+    perfect = numbers[numbers["method"] == "high_resolution"].iloc[0]
+    assert perfect["value"] < values[OWN[0]] < 0 and perfect["metric"] == KERNEL_DISTANCE
     assert (kernel["low"] < kernel["high"]).all() and set(kernel["n"]) == {6}
     assert set(numbers.loc[numbers["own"], "weight"]) == set(OWN)
 
@@ -62,17 +63,29 @@ def test_a_point_stands_at_its_fidelity_and_its_realism(drawn):
     numbers = pd.DataFrame(rows).set_index(["swept", "weight", "metric"])
     assert len(figure.axes) == len(tradeoff.PANELS)
     for axes, metric in zip(figure.axes, tradeoff.PANELS, strict=True):
-        marks = {tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() in "os"}
-        for swept, weight in (("lambda_w", 0.0), ("lambda_c", 0.05)):
-            x = 1000 * numbers.loc[(swept, weight, "fidelity_l1"), "value"]
-            assert (x, numbers.loc[(swept, weight, metric), "value"]) in marks
+        dots = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+        marks = {tuple(line.get_xydata()[0]) for line in dots}
+        for weights in (("lambda_w", 0.0), ("lambda_c", 0.05)):
+            x = 1000 * numbers.loc[(*weights, "fidelity_l1"), "value"]
+            assert (x, numbers.loc[(*weights, metric), "value"]) in marks
     texts = all_texts(figure)
     assert min(text.get_fontsize() for text in texts) >= SMALLEST_FONT
     assert any("60 cells of tune" in text.get_text() for text in texts)
 
 
+def test_too_few_fields_give_a_distance_without_an_interval(tmp_path):
+    with_features(tmp_path)
+    path = tmp_path / "translocation" / "8x" / "sweep" / "rls.metrics.parquet"
+    table = read_table(path)
+    few = table[table["well"].isin(sorted(set(table["well"]))[:4])]
+    high = swept.high_resolution_of(few[few["own"]].reset_index(drop=True))
+    fact = swept.kernel_fact(few[few["own"]].reset_index(drop=True), high, SETTINGS)
+    assert np.isfinite(fact["value"]) and np.isnan([fact["low"], fact["high"]]).all()
+    assert fact["reason"] == "no interval of a kernel distance from 4 fields"
+
+
 def test_a_sweep_without_random_features_is_refused(tmp_path):
-    with pytest.raises(InputError, match="measure_sweep again"):
+    with pytest.raises(InputError, match="measured it again"):
         tradeoff.draw(planted(tmp_path), "rls", SETTINGS)
 
 
