@@ -111,13 +111,23 @@ class Arguments:
         values = {name: value for name, value in values.items() if name not in VARIABLES}
         return ["--factors", *map(str, factors), *flags(values)]
 
+    def prior_fit(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of the fit of a flow of the job's kind, all else as configured."""
+        values = section_values(self.config, "fit_flow", wildcards.assay)
+        values = {**values, "flow": wildcards.flow}
+        return flags({key: value for key, value in values.items() if key not in VARIABLES})
+
+    def own_lambdas(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of a sweep that searches the method's own weights alone."""
+        return [*self.section("sweep_lambdas", "n_cells")(wildcards), "--lambdas-w", "--lambdas-c"]
+
     def of_figure(self, rule: str) -> Flags:
         """Return a function: the flags of a figure's settings, by the name of its rule."""
         if rule == "figure8":
             return lambda wildcards: (
                 self.section("figures")(wildcards) + self.section("solutions")(wildcards)
             )
-        if rule in ("sweep", "tradeoff"):
+        if rule in ("sweep", "tradeoff", "priors"):
             return lambda wildcards: ["--method", SWEPT, *self.section("figures")(wildcards)]
         return self.section("figures")
 

@@ -145,6 +145,11 @@ FIGURES = {
     ),
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
     "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
+    "priors": (
+        "priors",
+        {"generator": MODEL["generator"], "styles": MODEL["styles"], **files.priors()},
+        ("generator", "styles"),
+    ),
 }
 
 for rule_name, (figure, read, handed) in FIGURES.items():
