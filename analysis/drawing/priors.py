@@ -24,18 +24,20 @@ from analysis.drawing.grids import (
 )
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import DOUBLE_COLUMN, MM, axes_at, in_style, new_stack
-from analysis.measuring.priors import GAUSSIAN, MAPPING, Priors
+from analysis.measuring.priors import GAUSSIAN, LEAKY, MAPPING, Priors
 from analysis.run.description import Assay
 
 SHOWN, ACROSS = 20, 10  # samples of each flow, and how many stand in a row
-PANEL_HEIGHT = 27 * MM
+PANEL_HEIGHT = 31 * MM
+LINEAR = 1000.0  # the axis of KD is linear up to here: a few odd samples decide it
 CORRELATION = "correlation_within_treatment"
 # Row of the table -> its name in the figure and its colour.
 NAMES: Mapping[str, tuple[str, str]] = {
     "maf": ("MAF", "#0072B2"),
     "realnvp": ("RealNVP", "#CC6600"),
     GAUSSIAN: ("Gaussian", "#999999"),
-    MAPPING: ("G_m(z)", "#4D4D4D"),
+    LEAKY: ("LeakyReLU, G.", "#CC79A7"),
+    MAPPING: ("mapping", "#4D4D4D"),
 }
 
 
@@ -73,7 +75,7 @@ def grid_of(assay: Assay, priors: Priors, settings: Settings) -> Grid:
     rows: list[GridRow] = []
     for name, images in priors.images.items():
         panels = [composite(image, priors.channels, colours) for image in images[:SHOWN]]
-        label = NAMES[name][0] if name == MAPPING else f"F⁻¹(z) {NAMES[name][0]}"
+        label = "mapping G_m(z)" if name == MAPPING else f"F⁻¹(z) {NAMES[name][0]}"
         starts = range(0, len(panels), ACROSS)
         rows += [GridRow(label, (tuple(panels[i : i + ACROSS]),)) for i in starts]
     title = f"{assay.label}: images of styles of the mapping network and of flows"
@@ -100,7 +102,7 @@ def search_panels(numbers: pd.DataFrame, factor: int) -> list[Panel]:
     ]
     features = [name for name in dict.fromkeys(numbers["feature"]) if name]
     for name in features[:1]:  # there is room for one
-        panels.append(Panel(CORRELATION, f"r within, {feature_label(name)}", 1.0, 2, feature=name))
+        panels.append(Panel(CORRELATION, f"r within,\n{feature_label(name)}", 1.0, 2, feature=name))
     return panels
 
 
@@ -115,7 +117,7 @@ def _draw_panels(
             label: estimate_of(numbers, name, panel.metric, feature=panel.feature)
             for name, (label, _) in names.items()
         }
-        left, bottom = (16 + 44 * index) * MM, top - PANEL_HEIGHT + 7 * MM
+        left, bottom = (17 + 44 * index) * MM, top - PANEL_HEIGHT + 7 * MM
         axes = axes_at(figure, left, bottom, 29 * MM, PANEL_HEIGHT - 15 * MM)
         draw_dots(
             axes,
@@ -126,3 +128,5 @@ def _draw_panels(
             digits=panel.digits,
             right=panel.right,
         )
+        if panel.metric == SAMPLES_DISTANCE:
+            axes.set_xscale("symlog", linthresh=LINEAR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ from rls.io import read_weights
 from rls.networks.perceptual import random_features
 from rls.prior.fitting import gaussian_log_probs
 from rls.prior.flows import StyleFlow, read_flow
-from rls.prior.gaussianize import fit_whiten
+from rls.prior.gaussianize import LEAKY_SLOPE, fit_whiten, leaky_relu
 from rls.runtime.errors import InputError
 from rls.runtime.streams import torch_stream
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Generator
 
-MAPPING, GAUSSIAN = "mapping", "gaussian_full"  # beside the names of the flows
+# Rows beside those of the flows. A Gaussian has the mean and the full covariance of the styles, or
+# of LeakyReLU(5) of the styles, which undoes the last activation of the mapping network (PULSE).
+MAPPING, GAUSSIAN, LEAKY = "mapping", "gaussian_full", "leaky_relu_gaussian_full"
 SAMPLES = 256  # images of each flow and of the mapping network
 SHARE = 0.99  # what is farther from the mean than this share of the styles counts as outside
 AT_ONCE = 1024  # styles
@@ -31,9 +34,9 @@ class Priors:
     """What was measured of the flows of one generator; every mapping is by the flow's name.
 
     Attributes:
-        log_densities: log p in nats (n,) of fresh styles, also of the Gaussian with the mean and
-            the full covariance of the fitted styles, unless that is singular.
-        norms: |F(w)|^2 (n,) of the same styles.
+        log_densities: log p in nats (n,) of fresh styles, also by the two Gaussians unless their
+            covariance is singular.
+        norms: |F(w)|^2 (n,) of the same styles; for a Gaussian F is its whitening.
         images: Images (m, c, y, x) in unit intensity of samples, also of the mapping network.
         outside: Whether a sample is farther from the mean of the styles, by their covariance, than
             99 % of them (m,).
@@ -78,9 +81,9 @@ def measure_priors(
     found = {name: read_flow(path)[0] for name, path in flows.items()}
     fresh = draw_fresh(network, n_fresh, seed, "fresh")
     densities = {name: log_densities(flow, fresh) for name, flow in found.items()}
-    gaussian = gaussian_log_probs(fitted, fresh, full=True)
-    if gaussian is not None:
-        densities[GAUSSIAN] = gaussian.numpy()
+    norms = {name: squared_norms(flow, fresh) for name, flow in found.items()}
+    for name, (log_density, norm) in by_gaussians(fitted, fresh).items():
+        densities[name], norms[name] = log_density, norm
     samples = {MAPPING: draw_fresh(network, SAMPLES, seed, "samples")}
     z = torch.randn(SAMPLES, network.w_dim, generator=torch_stream(seed, "noise", "priors"))
     samples |= {name: sample(flow, z) for name, flow in found.items()}
@@ -88,7 +91,7 @@ def measure_priors(
     reference = synthesise(network, draw_fresh(network, SAMPLES, seed, "reference"))
     return Priors(
         densities,
-        {name: squared_norms(flow, fresh) for name, flow in found.items()},
+        norms,
         images,
         find_outside(fitted, samples),
         {name: embed(unit) for name, unit in images.items()},
@@ -133,6 +136,33 @@ def synthesise(network: Generator, w: Tensor) -> np.ndarray:
     parts = w[:, None].expand(-1, network.num_ws, -1).split(32)
     images: np.ndarray = torch.cat([network.synthesis(part, "const") for part in parts]).numpy()
     return (images + 1) / 2
+
+
+def by_gaussians(fitted: Tensor, fresh: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return (log p in nats of styles w, squared norms after whitening), (m,) each, by Gaussians.
+
+    LeakyReLU(5) stretches a negative dimension five times, which adds its log 5 to log p of w.
+
+    Arguments:
+        fitted: Styles (n, d) that give means and covariances.
+        fresh: Other styles (m, d).
+
+    Returns:
+        Nothing of a Gaussian whose covariance is singular.
+    """
+    leaky = [leaky_relu(w.double().numpy()) for w in (fitted, fresh)]
+    stretched = math.log(LEAKY_SLOPE) * (fresh < 0).double().sum(1)
+    plain = [w.double().numpy() for w in (fitted, fresh)]
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for name, (of_fit, of_fresh), more in (
+        (GAUSSIAN, plain, torch.zeros_like(stretched)),
+        (LEAKY, leaky, stretched),
+    ):
+        log_p = gaussian_log_probs(torch.as_tensor(of_fit), torch.as_tensor(of_fresh), full=True)
+        if log_p is not None:
+            norms = (fit_whiten(of_fit)(of_fresh) ** 2).sum(axis=1)
+            found[name] = ((log_p + more).numpy(), norms)
+    return found
 
 
 def embed(unit: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from analysis.comparison import priors as numbers
 from analysis.drawing import priors as drawing
 from analysis.drawing.style import SMALLEST_FONT
-from analysis.measuring.priors import MAPPING, Priors, find_outside
+from analysis.measuring.priors import GAUSSIAN, LEAKY, MAPPING, Priors, by_gaussians, find_outside
 from rls.io import read_table, write_table
 from tests.analysis.test_figures import SETTINGS, all_texts
 from tests.analysis.test_sweep import FEATURE, TRUTH
@@ -119,3 +119,22 @@ def test_a_singular_covariance_leaves_the_gaussian_out(tmp_path):
         run.assays[0], dataclasses.replace(whole, log_densities=densities), SETTINGS
     )
     assert "gaussian_full" not in {row["method"] for row in rows}
+
+
+def test_the_gaussian_after_a_leaky_relu_has_a_density_of_w():
+    """Of Gaussian vectors through LeakyReLU(0.2) it is the true density, and integrates to 1."""
+    random = torch.Generator().manual_seed(1)
+    mix = torch.tensor([[1.0, 0.6], [0.0, 0.8]])
+    v = torch.randn(20000, 2, generator=random) @ mix
+    w = torch.where(v < 0, 0.2 * v, v)
+    found = by_gaussians(w[:10000], w[10000:])
+    covariance = (mix.T @ mix).double()
+    exact = torch.distributions.MultivariateNormal(torch.zeros(2).double(), covariance)
+    truth = exact.log_prob(v[10000:].double()) + np.log(5) * (v[10000:] < 0).sum(1)
+    np.testing.assert_allclose(found[LEAKY][0].mean(), truth.mean(), atol=0.01)
+    assert found[LEAKY][0].mean() > found[GAUSSIAN][0].mean() + 0.3
+    assert found[LEAKY][1].std() == pytest.approx(2.0, rel=0.05)
+    axis = torch.arange(-3.0, 6.0, 0.01)
+    mass = np.exp(by_gaussians(w, torch.cartesian_prod(axis, axis))[LEAKY][0]).sum() * 1e-4
+    assert mass == pytest.approx(1.0, abs=0.02)
+    assert by_gaussians(w[:2], w) == {}
