@@ -36,7 +36,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "maf": ("MAF", "#0072B2"),
     "realnvp": ("RealNVP", "#CC6600"),
     GAUSSIAN: ("Gaussian", "#999999"),
-    LEAKY: ("LeakyReLU, G.", "#CC79A7"),
+    LEAKY: ("Leaky, G.", "#CC79A7"),
     MAPPING: ("mapping", "#4D4D4D"),
 }
 
@@ -130,3 +130,4 @@ def _draw_panels(
         )
         if panel.metric == SAMPLES_DISTANCE:
             axes.set_xscale("symlog", linthresh=LINEAR)
+            axes.set_xticks([0.0, LINEAR, LINEAR**2])
