@@ -21,8 +21,8 @@ from rls.runtime.streams import torch_stream
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Generator
 
-# Rows beside those of the flows. A Gaussian has the mean and the full covariance of the styles, or
-# of LeakyReLU(5) of the styles, which undoes the last activation of the mapping network (PULSE).
+# Rows beside those of the flows. GAUSSIAN has the mean and the full covariance of the styles. LEAKY
+# has those after LeakyReLU(5), which undoes the last activation of the mapping network (PULSE).
 MAPPING, GAUSSIAN, LEAKY = "mapping", "gaussian_full", "leaky_relu_gaussian_full"
 SAMPLES = 256  # images of each flow and of the mapping network
 SHARE = 0.99  # what is farther from the mean than this share of the styles counts as outside
