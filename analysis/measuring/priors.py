@@ -67,7 +67,7 @@ def measure_priors(
         styles: The styles to which the flows were fitted.
         flows: Files by name.
         n_fresh: Styles whose densities and norms are taken.
-        seed: Seed of all samples.
+        seed: Seed of all samples, and of the random convolutions.
 
     Raises:
         InputError: The styles are not of the generator.
@@ -94,8 +94,8 @@ def measure_priors(
         norms,
         images,
         find_outside(fitted, samples),
-        {name: embed(unit) for name, unit in images.items()},
-        embed(reference),
+        {name: embed(unit, seed) for name, unit in images.items()},
+        embed(reference, seed),
         network.channels,
         network.image_size * network.pixel_size_um,
         network.w_dim,
@@ -165,9 +165,9 @@ def by_gaussians(fitted: Tensor, fresh: Tensor) -> dict[str, tuple[np.ndarray, n
     return found
 
 
-def embed(unit: np.ndarray) -> np.ndarray:
+def embed(unit: np.ndarray, seed: int) -> np.ndarray:
     """Return the random features (n, 96) of images in unit intensity."""
-    found = random_features(unit, seed=1, device=torch.device("cpu"), batch_size=64)
+    found = random_features(unit, seed=seed, device=torch.device("cpu"), batch_size=64)
     return found.astype(np.float64)
 
 
