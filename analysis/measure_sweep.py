@@ -1,8 +1,8 @@
 """Measure the images of sweep_lambdas, each against the HR image of the same cell.
 
 One row is written for each image and point of the sweep: PSNR, MS-SSIM, mean |D(SR) - LR|, the
-columns of the search (log prior, cross, status, mean pair distance of the styles), and the assay's
-features on SR and on HR.
+columns of the search (log prior, cross, status, mean pair distance of the styles), and on SR and on
+HR the assay's features and random convolutions, of which the kernel distance is made.
 """
 
 from __future__ import annotations

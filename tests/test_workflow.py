@@ -147,15 +147,27 @@ def test_after_the_first_degradation_only_the_methods_named_run(smoke):
 
 
 def test_the_sweep_is_a_target_of_its_own_and_searches_tune_alone(smoke):
-    planned = smoke.planned("sweep")
+    planned = smoke.planned("sweep", "tradeoff")
     assert planned["sweep_lambdas"] == 1 and planned["measure_sweep"] == 1
-    assert set(planned) == {"sweep_lambdas", "measure_sweep", "sweep"}
-    result = smoke.snakemake("sweep")
+    assert set(planned) == {"sweep_lambdas", "measure_sweep", "sweep", "tradeoff"}
+    result = smoke.snakemake("sweep", "tradeoff")
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
-    numbers = pd.read_csv(smoke.run_folder / "results" / "figures" / "sweep.csv")
-    assert set(numbers["swept"]) == {"lambda_w", "lambda_c"}
+    for name in ("sweep", "tradeoff"):
+        numbers = pd.read_csv(smoke.run_folder / "results" / "figures" / f"{name}.csv")
+        assert set(numbers["swept"].dropna()) == {"lambda_w", "lambda_c"}
     folder = smoke.run_folder / "results" / "translocation" / "4x" / "sweep"
     assert set(pd.read_parquet(folder / "rls.metrics.parquet")["split"]) == {"tune"}
+
+
+def test_the_priors_are_compared_by_a_target_of_its_own(smoke):
+    planned = smoke.planned("priors")
+    parts = {"fit_prior": 2, "search_with_prior": 2, "measure_prior": 2, "priors": 1}
+    assert planned == parts
+    result = smoke.snakemake("priors")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    numbers = pd.read_csv(smoke.run_folder / "results" / "figures" / "priors.csv")
+    assert {"maf", "realnvp", "gaussian_full", "mapping"} <= set(numbers["method"])
+    assert set(numbers["split"].dropna()) == {"tune"}
 
 
 def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp_path, monkeypatch):

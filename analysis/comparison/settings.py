@@ -17,5 +17,14 @@ class IntervalSettings:
 
 
 @dataclass(frozen=True)
+class StyleSettings(IntervalSettings):
+    """The settings of intervals over style vectors, which are drawn and have no wells."""
+
+    n_bootstrap: int = option(
+        "Draws of the bootstrap over style vectors (Fig. 1, path lengths, priors)."
+    )
+
+
+@dataclass(frozen=True)
 class Settings(IntervalSettings):
     """Section 'tables'."""

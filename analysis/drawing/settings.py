@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.comparison.settings import IntervalSettings
+from analysis.comparison.settings import StyleSettings
 from analysis.comparison.solutions_settings import Settings as SolutionsSettings
 from rls.runtime.command import option
 
 
 @dataclass(frozen=True)
-class Settings(IntervalSettings):
+class Settings(StyleSettings):
     """Section 'figures'."""
 
     cells_per_treatment: int = option("Cells shown per treatment in Fig. 2 and 3.")
@@ -22,7 +22,6 @@ class Settings(IntervalSettings):
     super_resolution: str = option("Method in the middle column of Fig. 3.")
     ablations: tuple[str, ...] = option("Methods of Fig. 7, in order, as far as they run.")
     norms_shown: int = option("Style vectors whose squared norms Fig. 1 shows (section 3.2).")
-    n_bootstrap: int = option("Draws of the bootstrap over style vectors (Fig. 1, path lengths).")
     seed: int = option("Seed of choices, samples and bootstrap.")
 
 

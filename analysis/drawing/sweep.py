@@ -29,6 +29,7 @@ from analysis.drawing.style import (
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
 from rls.io.names import HIGH_RESOLUTION
+from rls.io.splits import CHOOSE, check
 
 # Ranges in which the article says that results are best and stable (section 4.1).
 CLAIMED: Mapping[str, tuple[float, float]] = {
@@ -111,7 +112,8 @@ def numbers_of(at: Comparison, method: str, settings: Settings) -> Rows:
 def read_sweep(at: Comparison, method: str) -> tuple[pd.DataFrame, list[str]]:
     """Return the sweep's table with the error |SR - HR| of every feature, and its metrics."""
     path = at.sweep(method)
-    table = read_table(path, columns=["cell_id", "lambda_w", "lambda_c", "own", *METRICS])
+    table = read_table(path, columns=["cell_id", "lambda_w", "lambda_c", "own", "split", *METRICS])
+    check(CHOOSE, table["split"])
     metrics = list(METRICS)
     for feature in at.assay.features:
         column = feature_column(table, feature, path)

@@ -8,10 +8,12 @@ import torch
 
 from analysis.features.settings import Measurement
 from analysis.measuring.columns import HIGH, KEPT
+from analysis.measuring.embeddings import Networks, embedding_table
 from analysis.measuring.reference import StackPaths, align, operator_of
 from analysis.measuring.tables import batches, features_of_stack, similarity
 from analysis.numbers.metrics import fidelity_l1
-from rls.io import read_intensity, read_stack
+from rls.io import Intensity, Stack, read_intensity, read_stack
+from rls.runtime.device import choose_device
 from rls.runtime.errors import InputError
 from rls.search.forward import Forward
 
@@ -37,6 +39,8 @@ def sweep_table(
 ) -> pd.DataFrame:
     """Return one row for each image of a sweep: its keys, metrics, features and those of HR.
 
+    The features are the assay's, and the random convolutions that know nothing of treatments.
+
     Raises:
         InputError: The stack was not written by a sweep, or its cells are not in HR or LR.
     """
@@ -50,14 +54,24 @@ def sweep_table(
     operator = operator_of(stack, low, factor, paths.low_resolution)
     units = (intensity.to_unit(one.images) for one in (stack, high, low))
     metrics = image_metrics(*units, operator=operator, batch_size=measurement.settings.batch_size)
-    features = features_of_stack(stack, intensity, measurement, label)
+    features = all_features(stack, intensity, measurement, label)
     # Each HR image is measured once, however many points of the sweep have its cell.
     cells = align(dict.fromkeys(ids), all_high, (paths.stack, paths.high_resolution))
-    truth = features_of_stack(cells, intensity, measurement, label)
+    truth = all_features(cells, intensity, measurement, label)
     truth = truth.set_index(pd.Index(cells.table["image_id"])).loc[ids].reset_index(drop=True)
     kept = [name for name in (*KEPT, *SEARCHED) if name in stack.table.columns]
     keys = stack.table[kept].reset_index(drop=True)
     return pd.concat([keys, metrics, features, truth.add_suffix(HIGH)], axis=1)
+
+
+def all_features(
+    stack: Stack, intensity: Intensity, measurement: Measurement, label: str
+) -> pd.DataFrame:
+    """Return the assay's features and the random convolutions of every image of a stack."""
+    settings = measurement.settings
+    networks = Networks(choose_device(settings.device, settings.threads))
+    embedded = embedding_table(intensity.to_unit(stack.images), networks, settings)
+    return pd.concat([features_of_stack(stack, intensity, measurement, label), embedded], axis=1)
 
 
 def image_metrics(

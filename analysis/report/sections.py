@@ -52,7 +52,8 @@ ROW_LABELS = {
 SERVE = " ".join(f"Cells of {split} serve to {serves(split)}." for split in SPLITS)
 DATA_PROCESSING = (
     "SR holds no more class information than LR plus the prior (data processing): a reconstruction "
-    "is computed from the LR image and from what the generator learned of other cells."
+    "is computed from the LR image and from what the generator learned of other cells. This bounds "
+    "the best possible classifier of LR images, not the one of row LR, which SR may surpass."
 )
 LIMITS = (
     DATA_PROCESSING,

@@ -24,6 +24,9 @@ from rls.runtime.command import VARIABLES, flags
 
 Input = Mapping[str, Any]  # the files of a job, by name: one path or a list
 Flags = Callable[[Wildcards], list[str]]
+# The later of two --state counts. With the configured flow, a job of the comparison of priors does
+# what fit_flow or sweep_lambdas does, and both may run at once: they would hold one state folder.
+STATE_OF_PRIORS = ("--state", "state/priors")
 
 
 class Arguments:
@@ -141,13 +144,25 @@ class Arguments:
         own = [*flags(values), *self.quantise(wildcards)]
         return ["--factors", *map(str, factors), *own]
 
+    def prior_fit(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of the fit of a flow of the job's kind, all else as configured."""
+        values = section_values(self.config, "fit_flow", wildcards.assay)
+        values = {**values, "flow": wildcards.flow}
+        values = {key: value for key, value in values.items() if key not in VARIABLES}
+        return [*flags(values), *STATE_OF_PRIORS]
+
+    def own_lambdas(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of a sweep that searches the method's own weights alone."""
+        n_cells = self.section("sweep_lambdas", "n_cells")(wildcards)
+        return [*n_cells, "--lambdas-w", "--lambdas-c", *STATE_OF_PRIORS]
+
     def of_figure(self, rule: str) -> Flags:
         """Return a function: the flags of a figure's settings, by the name of its rule."""
         if rule == "figure8":
             return lambda wildcards: (
                 self.section("figures")(wildcards) + self.section("solutions")(wildcards)
             )
-        if rule == "sweep":
+        if rule in ("sweep", "tradeoff", "priors"):
             return lambda wildcards: ["--method", SWEPT, *self.section("figures")(wildcards)]
         return self.section("figures")
 

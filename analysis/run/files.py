@@ -18,6 +18,7 @@ from analysis.run.values import (
     section_values,
 )
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
+from rls.prior.settings import FLOWS
 
 KINDS = ("features", "metrics", "classification")  # the last where all methods run
 SWEPT = "rls"  # the method whose lambdas are swept
@@ -37,6 +38,7 @@ class Wildcards(Protocol):
     method: str
     stack: str
     real: str
+    flow: str
 
 
 class Files:
@@ -272,6 +274,20 @@ class Files:
     def sweeps(self) -> list[str]:
         """Return the measured sweep of every assay and factor, where HR says what is right."""
         return [str(at.sweep(SWEPT)) for at in self.with_reference]
+
+    def prior_model(self, wildcards: Wildcards) -> list[str]:
+        """Return generator, styles and a flow of the job's kind, fitted for the comparison."""
+        generator, styles, _ = self.search_model(wildcards)
+        return [generator, styles, f"results/{wildcards.assay}/priors/{wildcards.flow}.safetensors"]
+
+    def priors(self) -> dict[str, list[str]]:
+        """Return the flows of the first assay that are compared, and their measured searches."""
+        first = self.run.assays[0].name
+        ats = [at for at in self.with_reference if at.assay.name == first]
+        return {
+            "flows": [f"results/{first}/priors/{flow}.safetensors" for flow in FLOWS],
+            "searches": [str(at.prior(SWEPT, flow)) for at in ats for flow in FLOWS],
+        }
 
 
 def _any_of(names: Iterable[str]) -> str:

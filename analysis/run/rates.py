@@ -23,6 +23,9 @@ LIKE = "train_gan"  # networks without a measurement are assumed to be as fast a
 SAME = {  # kinds that no small run measures, and the measured kind that does the same work
     "sample_solutions rls": "super_resolve rls",
     "sweep_lambdas rls": "super_resolve rls",
+    "fit_prior": "fit_flow",
+    "search_with_prior": "super_resolve rls",
+    "measure_prior": "measure",
     "measure_trust": "super_resolve rls",
     "measure_without_reference": "measure",
     "measure_solutions": "measure",

@@ -70,8 +70,8 @@ def split_styles(w: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     return w[order[n_validation:]], w[order[:n_validation]]
 
 
-def gaussian_log_prob(train: Tensor, shown: Tensor, full: bool) -> float | None:
-    """Return the mean log density in nats of styles under the Gaussian of the training styles.
+def gaussian_log_probs(train: Tensor, shown: Tensor, full: bool) -> Tensor | None:
+    """Return the log density in nats of each style, (m,), under the Gaussian of other styles.
 
     Arguments:
         train: Styles (n, d) that give the mean and the covariance.
@@ -92,7 +92,13 @@ def gaussian_log_prob(train: Tensor, shown: Tensor, full: bool) -> float | None:
     z = torch.linalg.solve_triangular(factor, (shown - mean).T, upper=False)
     log_det = factor.diagonal().log().sum()
     constant = 0.5 * train.shape[1] * math.log(2 * math.pi)
-    return float(-0.5 * (z**2).sum(0).mean() - log_det - constant)
+    return -0.5 * (z**2).sum(0) - log_det - constant
+
+
+def gaussian_log_prob(train: Tensor, shown: Tensor, full: bool) -> float | None:
+    """Return the mean of :func:`gaussian_log_probs`, which has the arguments; None as there."""
+    found = gaussian_log_probs(train, shown, full)
+    return None if found is None else float(found.mean())
 
 
 @torch.no_grad()

@@ -89,6 +89,15 @@ class StyleFlow(nn.Module):
         self.need_fit()
         return self.flow.transform_to_noise(self.standardise(w))
 
+    def from_noise(self, z: Tensor) -> Tensor:
+        """Return w = F^-1(z), shape (n, d), the style that :meth:`to_noise` maps to z (n, d).
+
+        A masked autoregressive flow inverts one dimension after the other, so that this takes d
+        times as long as :meth:`to_noise`; RealNVP takes the same time both ways.
+        """
+        self.need_fit()
+        return self.flow._transform.inverse(z)[0] * self.sd + self.mean
+
     @torch.no_grad()
     def set_scale(self, w: Tensor) -> None:
         """Set mean and sd per dimension to those of the training styles (n, d).

@@ -12,6 +12,7 @@ from analysis.drawing.style import SMALLEST_FONT
 from analysis.figures import sweep as command
 from rls import degrade
 from rls.io import read_table, write_intensity, write_stack, write_table
+from rls.networks.perceptual import RANDOM_FEATURES
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.analysis.disc_cells import CHANNELS, stack_of_cells
@@ -125,6 +126,13 @@ def test_every_image_is_measured_against_its_own_cell(folder):
     assert (dim["psnr_db"] < 40).all() and (dim["fidelity_l1"] > 1e-3).all()
     assert list(dim["cell_id"]) == list(oracle["cell_id"])
     np.testing.assert_allclose(dim[TRUTH], oracle[TRUTH])
+    embedded = [name for name in table if name.startswith("random_feature_")]
+    high = [name for name in embedded if name.endswith("_high_resolution")]
+    images = [name.removesuffix("_high_resolution") for name in high]
+    assert len(high) == RANDOM_FEATURES and set(embedded) == {*high, *images}
+    np.testing.assert_allclose(oracle[images], oracle[high], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(dim[high], oracle[high])
+    assert not np.allclose(dim[images], dim[high], rtol=1e-2)
 
 
 def test_a_stack_that_is_no_sweep_is_refused(folder):

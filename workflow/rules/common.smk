@@ -16,6 +16,7 @@ from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
 from rls.io.names import RESERVED_METHODS, SOLUTION_KINDS
+from rls.prior.settings import FLOWS
 from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
 
@@ -60,6 +61,7 @@ wildcard_constraints:
     method="|".join(config["methods"]),
     stack="|".join([*RESERVED_METHODS, *config["methods"]]),
     kind="|".join(SOLUTION_KINDS),
+    flow="|".join(FLOWS),
 
 
 scattergather:

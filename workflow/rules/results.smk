@@ -156,6 +156,12 @@ FIGURES = {
         ("table",),
     ),
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
+    "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
+    "priors": (
+        "priors",
+        {"generator": MODEL["generator"], "styles": MODEL["styles"], **files.priors()},
+        ("generator", "styles"),
+    ),
 }
 
 for rule_name, (figure, read, handed) in FIGURES.items():

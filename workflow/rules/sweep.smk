@@ -1,5 +1,5 @@
 # The sweep over the lambdas of Eq. 5, on cells of split tune (article 4.1). It is no part of "all"; its
-# figure is the target sweep.
+# figures are the targets sweep and tradeoff.
 
 
 rule sweep_lambdas:

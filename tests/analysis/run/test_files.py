@@ -203,3 +203,19 @@ def test_a_command_depends_on_what_it_imports_in_analysis_and_on_nothing_else():
     figures = [path.removeprefix(f"{ROOT}/") for path in sources("analysis.figures.figure2")]
     assert "analysis/figures/figure2.py" in figures and "analysis/drawing/grids.py" in figures
     assert "analysis/run/description.py" in figures and "analysis/figures/figure5.py" not in figures
+
+
+def test_priors_differ_in_the_flow_alone_and_share_no_state_with_other_jobs():
+    files = made({"fit_flow": {"flow": "maf"}})
+    arguments, realnvp = Arguments(files.config, files), job(flow="realnvp")
+    own = arguments.section("fit_flow")(realnvp)
+    fit = arguments.prior_fit(realnvp)
+    assert fit[: len(own)] == ["realnvp" if text == "maf" else text for text in own]
+    search = arguments.own_lambdas(realnvp)
+    assert search[:4] == ["--n-cells", "40", "--lambdas-w", "--lambdas-c"]
+    assert fit[len(own) :] == search[4:] == ["--state", "state/priors"]
+    flow = "results/translocation/priors/realnvp.safetensors"
+    assert files.prior_model(realnvp) == [*files.search_model(realnvp)[:2], flow]
+    named = files.priors()
+    assert flow in named["flows"] and len(named["flows"]) == 2
+    assert all("/translocation/" in path for path in named["searches"])
