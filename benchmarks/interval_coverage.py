@@ -7,10 +7,10 @@ A feature on HR is well effect plus cell effect, with variance 1 and the intra-c
 (ICC) named; SR keeps a share of it and adds an error with well effects of its own. A classifier is
 right where a third variable of the same kind exceeds a threshold. KD compares two sets of images of
 the same wells: of the same cells, as Table 1 does, which lowers it a little (an image and its own
-reconstruction are no independent pair), or of other cells. Truth is the same number on a million cells of as many wells. Beside the intervals
-of the tables (Student's over wells left out, :func:`analysis.numbers.statistics.t_interval`) stands
-a percentile bootstrap over wells of the shift kept, and the same intervals over fields, as the
-tables have them at one or two wells a side.
+reconstruction are no independent pair), or of other cells. Truth is the same number on a million
+cells of as many wells. Beside the intervals of the tables (Student's over wells left out,
+:func:`analysis.numbers.statistics.t_interval`) stands a percentile bootstrap over wells of the
+shift kept, and the same intervals over fields, as the tables have them at one or two wells a side.
 """
 
 from __future__ import annotations
