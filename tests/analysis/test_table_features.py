@@ -252,9 +252,8 @@ def test_what_wells_and_cells_cannot_carry_is_marked(tmp_path):
         n = wells * cells
         values = np.random.default_rng(0).normal(1.0, 0.2, n)
         lost = values.copy()
-        lost[np.flatnonzero(made_up.cells_table(wells, cells)["treatment"] == "DMSO")[:missing]] = (
-            np.nan
-        )
+        negative = np.flatnonzero(made_up.cells_table(wells, cells)["treatment"] == "DMSO")
+        lost[np.random.default_rng(1).permutation(negative)[:missing]] = np.nan
         folder = tmp_path / f"{wells}_{cells}_{missing}"
         made_up.write_features(
             folder, {"high_resolution": values, "rls": lost}, wells=wells, cells=cells
