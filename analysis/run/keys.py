@@ -18,7 +18,7 @@ from rls.runtime.errors import InputError
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 SEARCHES = ROOT / "rls" / "search"
-CONSTANTS = ("NEEDS_GENERATOR", "TRAINED_BY", "WEIGHTED_FEATURES")  # of a search's source
+CONSTANTS = ("NEEDS_GENERATOR", "TRAINED_BY", "WEIGHTED_FEATURES")  # read off a search's source
 FEATURES = ROOT / "analysis" / "features"
 
 # Section -> the file that holds its Settings, one line per command.

@@ -74,32 +74,32 @@ ARTICLE_TABLES = {
     },
 }
 
-for table, read in ARTICLE_TABLES.items():
+for rule_name, read in ARTICLE_TABLES.items():
 
     rule:
         name:
-            table
+            rule_name
         input:
             **read,
-            code=sources(f"analysis.tables.{table}"),
+            code=sources(f"analysis.tables.{rule_name}"),
             run="results/run.json",
         output:
             long=report(
-                f"results/tables/{table}.csv",
-                caption=f"../report/{table}.rst",
+                f"results/tables/{rule_name}.csv",
+                caption=f"../report/{rule_name}.rst",
                 category="Tables",
             ),
-            article=f"results/tables/{table}_article.csv",
+            article=f"results/tables/{rule_name}_article.csv",
         log:
-            f"logs/{table}.log",
+            f"logs/{rule_name}.log",
         benchmark:
-            f"benchmarks/{table}.tsv"
+            f"benchmarks/{rule_name}.tsv"
         conda:
             "../../environment.yml"
         resources:
-            **asks(table),
+            **asks(rule_name),
         params:
-            command=f"analysis.tables.{table}",
+            command=f"analysis.tables.{rule_name}",
             settings=arguments.section("tables"),
         shell:
             "python -m {params.command} --run {input.run:q} --output-csv {output.long:q}"
