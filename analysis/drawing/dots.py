@@ -44,7 +44,9 @@ def draw_groups(
     """
     found = [one for group in numbers.values() for one in group.values()]
     axes.set_title(title, fontsize=7.5, loc="left")
-    axes.set_xticks(range(len(numbers)), [name.replace("_", " ") for name in numbers])
+    width = 99 if len(numbers) < 5 else 10  # letters a line, so that five names do not overlap
+    named = [textwrap.fill(name.replace("_", " "), width) for name in numbers]
+    axes.set_xticks(range(len(numbers)), named)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.5, len(numbers) - 0.5)
     if all(math.isnan(one.value) for one in found):
