@@ -7,9 +7,12 @@ import argparse
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from tests.conftest import ROOT
 from tests.mutation.campaign import COLUMNS, read, run
 from tests.mutation.mutants import Mutant, mutants_of, sample
 from tests.mutation.reach import record
+
+SURVIVORS = ROOT / "tests" / "mutation" / "survivors.csv"
 
 
 def main() -> None:
@@ -62,19 +65,28 @@ def named_in(table: Path) -> list[Mutant]:
 
 
 def print_table(folder: Path) -> None:
-    """Print per file how many mutants were killed, and how many survived."""
-    killed_wide = {
-        _name(row) for row in read(folder / "results_wide.csv") if row["outcome"] != "survived"
-    }
+    """Print per file how many mutants were killed, are equivalent by survivors.csv, or survived."""
+    equivalent = {_name(row) for row in read(SURVIVORS) if row["verdict"] == "equivalent"}
+    later = {_name(row): row["outcome"] for row in read(folder / "results_wide.csv")}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in read(folder / "results.csv"):
-        killed = row["outcome"] in ("killed", "timeout") or _name(row) in killed_wide
-        counts[row["file"]]["killed" if killed else "survived"] += 1
-    print("| File | Mutants | Killed | Survived |\n|---|---:|---:|---:|")
-    for file, found in counts.items():
-        print(f"| {file} | {found.total()} | {found['killed']} | {found['survived']} |")
+        outcome = later.get(_name(row), row["outcome"])
+        kind = "killed" if outcome in ("killed", "timeout") else "survived"
+        if kind == "survived" and _name(row) in equivalent:
+            kind = "equivalent"
+        counts[row["file"]][kind] += 1
+    print("| File | Mutants | Killed | Equivalent | Survived |\n|---|---:|---:|---:|---:|")
+    for file, found in sorted(counts.items()):
+        print(_line(f"`{file}`", found))
     total = sum(counts.values(), Counter())
-    print(f"| all | {total.total()} | {total['killed']} | {total['survived']} |")
+    print(_line("all", total))
+    share = total["killed"] / max(1, total["killed"] + total["survived"])
+    print(f"\n{100 * share:.1f} % of those that are not equivalent are killed.")
+
+
+def _line(name: str, found: Counter[str]) -> str:
+    numbers = (found.total(), found["killed"], found["equivalent"], found["survived"])
+    return f"| {name} | " + " | ".join(map(str, numbers)) + " |"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ COLUMNS = (
     *("file", "function", "source", "operator", "place", "line", "mutation"),
     *("outcome", "found_by", "n_tests", "seconds"),
 )
-NARROW_S = 25.0  # The quickest tests of a function, together, run first.
+UNIT_FILES = 2
+NARROW_S = 15.0  # The quickest unit tests of a function, together, run first.
 WIDE_S = 90.0  # A mutant that survives them meets further tests of the function and its file.
 EXIT_PASSED, EXIT_FAILED = 0, 1
 
@@ -58,7 +59,10 @@ class Planted(importlib.abc.MetaPathFinder):
 
 
 def choose_tests(mutant: Mutant, reach: Mapping[str, dict]) -> tuple[list[str], list[str]]:
-    """Return the tests to run first, and those to run if they all pass; quickest first."""
+    """Return the tests to run first, and those to run if they all pass; quickest first.
+
+    The first are of the files whose tests reach the function and little else: its unit tests.
+    """
     exact, near = [], []
     for test, found in sorted(reach.items(), key=lambda item: item[1]["seconds"]):
         functions = found["functions"]
@@ -68,7 +72,13 @@ def choose_tests(mutant: Mutant, reach: Mapping[str, dict]) -> tuple[list[str], 
             near.append(test)
     if mutant.function == MODULE:
         exact, near = near, []
-    first = _within(exact, reach, NARROW_S)
+    breadth: dict[str, int] = {}
+    for test in exact:
+        file, size = test.partition("::")[0], len(reach[test]["functions"])
+        breadth[file] = min(size, breadth.get(file, size))
+    units = sorted(breadth, key=lambda file: breadth[file])[:UNIT_FILES]
+    first = [test for test in exact if test.partition("::")[0] in units]
+    first = _within(first, reach, NARROW_S)
     rest = [test for test in exact if test not in first] + near
     return first, _within(rest, reach, WIDE_S)
 
@@ -107,7 +117,7 @@ def run(
             _append(table, mutant, "unreached" if not wide else "survived", "", 0, 0.0)
             continue
         log = folder / ("wide" if wide else "narrow") / f"{number}.log"
-        limit = 30 + 4 * sum(reach[test]["seconds"] for test in tests)
+        limit = 20 + 3 * sum(reach[test]["seconds"] for test in tests)
         tasks.append((mutant, partial(_work, mutant, tests, log), limit))
     for mutant, status, seconds in run_in_forks(tasks, jobs):
         number, tests = tests_of[mutant]

@@ -2,6 +2,7 @@
 
 import ast
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ MODULE = "<module>"
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow"}
 BITS = {"BitOr", "BitAnd", "BitXor"}
 IDENTITY = {"Is", "IsNot"}
+KEYWORDS_ONLY = re.compile(r"((def |\w+: ).*)?\*,")
 OTHERS = {
     *("AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr"),
     *("ReplaceOrWithAnd", "ReplaceBreakWithContinue", "ReplaceContinueWithBreak"),
@@ -46,7 +48,9 @@ class Mutant:
         return visitor.walk(_tree((ROOT / self.file).read_text())).get_code()
 
     def compiles(self) -> bool:
-        """Say whether the mutated source is a program at all."""
+        """Say whether the mutated source is a program; the * of keyword arguments is no product."""
+        if self.operator.startswith("ReplaceBinary") and KEYWORDS_ONLY.match(self.source):
+            return False
         try:
             return bool(compile(self.mutated(), self.file, "exec", dont_inherit=True))
         except SyntaxError:

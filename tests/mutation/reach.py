@@ -55,7 +55,7 @@ class Recorder:
     def pytest_runtest_protocol(self, item):
         if time.monotonic() - self.start > STOP_AFTER_S:
             item.session.shouldstop = "the time for this file is over"
-        self.current, start = set(), time.monotonic()
+        self.current, start = set(), time.process_time()
         threading.settrace(self.trace)
         sys.settrace(self.trace)
         yield
@@ -64,7 +64,7 @@ class Recorder:
         for name in item.fixturenames:
             self.current |= self.fixtures.get(name, set())
         self.calls[item.nodeid] = self.current
-        self.seconds[item.nodeid] = time.monotonic() - start
+        self.seconds[item.nodeid] = time.process_time() - start
 
     def pytest_sessionfinish(self):
         prefix = len(str(ROOT)) + 1
@@ -79,29 +79,30 @@ class Recorder:
 
 
 def record(folder: Path, jobs: int) -> dict:
-    """Return {test: seconds, functions}, from ``folder``'s file or by running every test file."""
-    whole = folder / "reach.json"
-    if whole.exists():
-        return json.loads(whole.read_text())
-    import_heavy()
+    """Return {test: seconds, functions} of all fast tests; run the files that changed since."""
     parts = folder / "reach"
     parts.mkdir(parents=True, exist_ok=True)
     files = [path for name in FOLDERS for path in sorted((ROOT / name).glob("test_*.py"))]
-    files = [path for path in files if not OTHERS.match(path.stem)]
+    part_of = {path: parts / f"{path.stem}.json" for path in files if not OTHERS.match(path.stem)}
 
-    def task(path: Path):
-        part = parts / f"{path.stem}.json"
+    def task(path: Path, part: Path):
         return (
             path.name,
-            lambda: run_pytest([str(path)], Recorder(part), parts / f"{path.stem}.log"),
+            lambda: run_pytest([str(path)], Recorder(part), part.with_suffix(".log")),
             LIMIT_S,
         )
 
-    left = [path for path in files if not (parts / f"{path.stem}.json").exists()]
-    for name, status, seconds in run_in_forks([task(path) for path in left], jobs):
+    left = [task(*pair) for pair in part_of.items() if not _is_newer(pair[1], pair[0])]
+    if left:
+        import_heavy()
+    for name, status, seconds in run_in_forks(left, jobs):
         print(f"{name}: status {status}, {seconds:.0f} s", flush=True)
     tests: dict = {}
-    for part in sorted(parts.glob("*.json")):
-        tests.update(json.loads(part.read_text()))
-    whole.write_text(json.dumps(tests))
+    for part in part_of.values():
+        if part.exists():  # A file that could not be run reaches nothing.
+            tests.update(json.loads(part.read_text()))
     return tests
+
+
+def _is_newer(part: Path, path: Path) -> bool:
+    return part.exists() and part.stat().st_mtime > path.stat().st_mtime
