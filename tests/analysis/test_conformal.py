@@ -169,6 +169,7 @@ def test_the_summary_is_of_the_solutions_that_were_measured():
     assert found.centre[0] == 2.0 and np.isnan(found.centre[1]) and found.centre[2] == 2.0
     assert found.spread[0] == pytest.approx(math.sqrt(2.0)) and found.spread[2] == 0.0
     assert found.low[0] == pytest.approx(1.1) and found.high[0] == pytest.approx(2.9)
+    assert found.low[2] == found.high[2] == 2.0
 
 
 def test_a_quantile_score_is_negative_inside():

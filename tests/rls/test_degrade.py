@@ -83,11 +83,18 @@ def test_eight_bit_clips_and_float_does_not(unit: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     ("entry", "said"),
-    [("motion:3", "motion"), ("gaussian_noise", "number"), ("salt_and_pepper:1.5", "outside")],
-)
+    [("motion:3", "motion"), ("gaussian_noise", "number"), ("salt_and_pepper:1.5", "outside"),
+     ("gaussian_noise:-0.1", "outside")],
+)  # fmt: skip
 def test_a_wrong_chain_is_refused(entry: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_chain([entry])
+
+
+def test_both_ends_of_a_range_are_allowed() -> None:
+    chain = ["salt_and_pepper:0", "gaussian_noise:0"]
+    assert parse_chain(chain) == (("salt_and_pepper", 0.0), ("gaussian_noise", 0.0))
+    assert parse_chain(["salt_and_pepper:1"]) == (("salt_and_pepper", 1.0),)
 
 
 def test_the_command_carries_the_table_on_and_scales_the_pixel(tmp_path: Path) -> None:

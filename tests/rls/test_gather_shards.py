@@ -69,10 +69,12 @@ def test_latents_of_other_images_are_refused(tmp_path: Path) -> None:
     paths = write_shards(tmp_path, 2)
     Path(latents_path(Path(paths[0]))).unlink()
     w = torch.zeros(4, 1, 1)
-    header = {"kind": "latents", "image_ids": ["cell 1", "cell 0", "cell 2", "cell 3"]}
-    write_weights(latents_path(Path(paths[0])), {"w": w}, header)
-    with pytest.raises(InputError, match="latents"):
-        main(["--shards", *paths, "--output", str(tmp_path / "m.ome.tif")])
+    for ids in (["cell 1", "cell 0"], ["cell 0", "cell -1"]):  # behind, before in the alphabet
+        header = {"kind": "latents", "image_ids": [*ids, "cell 2", "cell 3"]}
+        write_weights(latents_path(Path(paths[0])), {"w": w}, header)
+        with pytest.raises(InputError, match="latents"):
+            main(["--shards", *paths, "--output", str(tmp_path / "m.ome.tif")])
+        Path(latents_path(Path(paths[0]))).unlink()
 
 
 def test_stacks_that_no_search_wrote_are_refused(tmp_path: Path) -> None:

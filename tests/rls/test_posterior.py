@@ -169,6 +169,15 @@ def test_a_temperature_widens_the_posterior_by_its_root() -> None:
 # ---- rows, images, company ---------------------------------------------------------------------
 
 
+def test_the_logarithm_of_sigma_moves_by_the_rate_of_its_own() -> None:
+    """Adam's first step has the length of the rate, whatever the rate of mu is."""
+    start = Start(torch.zeros(2, 3), torch.full((2, 3), 0.7))
+    course = Course(steps=2, learning_rate=0.4, schedule="constant", precision="float32")
+    ids = solution_ids(["image"], OPTIONS.n_solutions)
+    found = fit_gaussians(flat, ids, start, OPTIONS, course, 0, quiet())
+    torch.testing.assert_close(found.sigma, torch.full((1, 2, 3), 0.7 * math.exp(0.1)))
+
+
 @pytest.fixture(scope="module")
 def problem():
     generator = tiny_generator()

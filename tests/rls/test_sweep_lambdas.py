@@ -102,6 +102,7 @@ def test_every_point_has_the_same_cells_of_tune_and_its_own_weights(swept):
     }
     assert set(table["split"]) == {"tune"} and len(table) == 4 * 5
     assert table["own"].sum() == 4
+    assert set(points.get_group((0.01, 0.02))["own"]) == {True}
     total = table["loss_fidelity"] - table["lambda_w"] * table["log_prior"]
     total += table["lambda_c"] * table["loss_cross"]
     np.testing.assert_allclose(table["loss_total"], total, rtol=1e-4)
