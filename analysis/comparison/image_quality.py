@@ -57,14 +57,19 @@ KD_SCALE = 1000.0
 FLOOR_USES = {"classifier": COMPARE_BY_CLASSIFIER} | dict.fromkeys(
     ("random", "vgg16", "inception"), COMPARE
 )
-# Numbers of networks for colour images.
-OF_COLOURS = (*DISTANCES["vgg16"], *DISTANCES["inception"], *PERCEPTUAL_METRICS)
+FURTHER = {  # kind of features -> the further FD of their kind
+    kind: [name + suffix for name in names[1:] for suffix in (EXTRAPOLATED, OTHER_CELLS)]
+    for kind, names in DISTANCES.items()
+}
 EVERY_METRIC = (
     *IMAGE_METRICS,
     *(name for names in DISTANCES.values() for name in names),
-    *(fd + suffix for _, fd in DISTANCES.values() for suffix in (EXTRAPOLATED, OTHER_CELLS)),
+    *(name for names in FURTHER.values() for name in names),
     *PERCEPTUAL_METRICS,
 )
+# Numbers of networks for colour images; Inception enlarges them by itself.
+OF_INCEPTION = (*DISTANCES["inception"], *FURTHER["inception"])
+OF_COLOURS = (*DISTANCES["vgg16"], *OF_INCEPTION, *PERCEPTUAL_METRICS)
 OTHER_GRID = "LR lies on another pixel grid than HR; row Bicubic is LR enlarged"
 SAME_CELL = "another cell has no pixel in common"
 
@@ -178,7 +183,7 @@ def with_colours(at: Comparison, fact: Row) -> Row:
     names = (at.assay.network_rgb_channels or at.assay.channels)[:3]
     colours = [*names, "empty"][:3] if len(names) > 1 else [*names] * 3
     note = f"red, green, blue are {', '.join(colours)}; images under 64 px are enlarged to 64 px"
-    if fact["metric"] in DISTANCES["inception"]:
+    if fact["metric"] in OF_INCEPTION:
         note = f"red, green, blue are {', '.join(colours)}"
     return {**fact, "reason": "; ".join(filter(None, (fact.get("reason", ""), note)))}
 

@@ -106,7 +106,7 @@ def _draw_block(figure: Figure, block: Block, top: float) -> None:
     title = f"{block.at.assay.label}, {block.at.factor}x: {what}"
     y = (top - 1.5 * MM) / total
     figure.text(2 * MM / width, y, title, fontsize=8, weight="bold", va="top")
-    figure.text(0.99, y, f"intervals resample {units}", fontsize=6, va="top", ha="right")
+    figure.text(0.99, y, f"intervals over {units}", fontsize=6, va="top", ha="right")
     for index, metric in enumerate(PANELS):
         left, bottom = (15 + 90 * index) * MM, top - PANEL_HEIGHT + 10 * MM
         axes = axes_at(figure, left, bottom, 74 * MM, PANEL_HEIGHT - 26 * MM)

@@ -19,6 +19,7 @@ from analysis.comparison.wide_table import TABLE1, article_form, format_estimate
 from analysis.tables import features, table1, table2
 from rls.io import read_table, write_table
 from rls.io.names import MAJORITY_CLASS
+from rls.io.splits import COMPARE, COMPARE_BY_CLASSIFIER
 from rls.networks.kernel_distance import kernel_distance
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
@@ -137,10 +138,11 @@ def test_the_floor_takes_as_many_cells_of_another_split_where_there_are_enough()
         image_id=evaluation["image_id"] + "_other", split="classifier", well="X1"
     )
     everything = pd.concat([evaluation, other])
-    here, there, note = image_quality.floor_sets(everything, evaluation, ("classifier",), seed=0)
+    here, there, note = image_quality.floor_sets(everything, evaluation, COMPARE, seed=0)
     assert len(here) == len(there) == len(evaluation) and "split classifier" in note
     assert here["treatment"].value_counts().equals(there["treatment"].value_counts())
-    here, there, note = image_quality.floor_sets(everything, evaluation, ("tune",), seed=0)
+    use = COMPARE_BY_CLASSIFIER
+    here, there, note = image_quality.floor_sets(everything, evaluation, use, seed=0)
     assert "halves" in note
     assert not set(here["well"]) & set(there["well"])
     assert set(here["treatment"]) == set(there["treatment"]) == set(made_up.CONTROLS)
@@ -171,7 +173,7 @@ def test_wells_that_training_and_evaluation_share_stand_in_every_table(tmp_path)
     run = made_up.write_run(tmp_path, ("bicubic", "rls"))
     flags = ["--run", str(run), *as_flags(SETTINGS), "--output-csv"]
     article = ["--output-article", str(tmp_path / "article.csv")]
-    table1.main([*flags, str(tmp_path / "1.csv")])
+    table1.main([*flags, str(tmp_path / "1.csv"), *article])
     table2.main([*flags, str(tmp_path / "2.csv"), *article])
     features.main([*flags, str(tmp_path / "3.csv")])
     for name in "123":

@@ -39,7 +39,7 @@ def test_all_methods_run_on_the_first_degradation_and_few_on_the_others():
     clean = [(at.assay.name, at.factor) for at in run.comparisons(clean_only=True)]
     assert clean == [("bbbc021", 16), ("bbbc021", 32), ("golgi", 16)]
     blurred = next(at for at in run.comparisons() if not at.clean)
-    assert blurred.methods == ("bicubic", "rls")  # in the order of run.methods
+    assert blurred.methods == ("bicubic", "rls", "rls_true_forward")  # in the order of run.methods
     assert blurred.title == "BBBC021, 16x, gaussian_blur"
 
 
