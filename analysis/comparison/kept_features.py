@@ -52,7 +52,7 @@ AGREEMENT = {
 }
 OF_CELLS = "correlation_within_treatment_cells_as_units"
 SEPARATION = ("cohens_d", "auc", "ssmd", "z_prime", "robust_z_prime")
-CELLS_ENOUGH, SHARE_ENOUGH = 30, 0.5  # of a control, that a feature needs without a caution
+CELLS_ENOUGH, SHARE_ENOUGH = 30, 0.5  # A control with less has a caution.
 ABOVE_ZERO, IN_BOTH = "triple_above_zero", "cells_in_both"
 MEASURED, NOT_MEASURED = "cells_measured", "cells_not_measurable"
 

@@ -73,7 +73,7 @@ def test_the_figure_has_a_panel_a_metric_and_weight_and_says_what_is_resampled(t
     assert len(figure.axes) == 2 * (len(sweep.METRICS) + 1)
     texts = all_texts(figure)
     assert min(text.get_fontsize() for text in texts) >= SMALLEST_FONT
-    assert any("over wells" in text.get_text() for text in texts)
+    assert any("intervals over wells" in text.get_text() for text in texts)
     assert any("60 cells of tune" in text.get_text() for text in texts)
 
 
