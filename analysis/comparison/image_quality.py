@@ -31,7 +31,7 @@ from analysis.numbers.statistics import replication_unit
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
 from rls.io.names import CLASSIFIER, EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION, TUNE
-from rls.networks.kernel_distance import standardise
+from rls.networks.kernel_distance import centre_and_scale, standardise
 from rls.networks.weights_settings import as_text
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
@@ -198,11 +198,14 @@ def distance_facts(
 
 
 def standardised(table: pd.DataFrame, reference: pd.DataFrame, kind: str) -> np.ndarray | None:
-    """Return the features (n, d) of a kind, in units of the sd of ``reference`` around its mean."""
+    """Return the features (n, d) of a kind, in units of the sd of ``reference`` around its mean.
+
+    Those of VGG16 share one unit, and those of Inception keep their scale.
+    """
     found, scale = embedding(table, kind), embedding(reference, kind)
     if found is None or scale is None or kind == "inception":
         return found
-    return standardise(found, scale)
+    return (centre_and_scale if kind == "vgg16" else standardise)(found, scale)
 
 
 def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:
