@@ -38,7 +38,7 @@ from analysis.run.description import Comparison, Run
 from rls.io import read_table
 from rls.io.names import EVALUATION, HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.io.splits import COMPARE, COMPARE_BY_CLASSIFIER, REPORT, Use, check
-from rls.networks.kernel_distance import standardise
+from rls.networks.kernel_distance import centre_and_scale, standardise
 from rls.networks.weights_settings import as_text
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream
@@ -266,11 +266,14 @@ def _not_measured(kind: str) -> str:
 
 
 def standardised(table: pd.DataFrame, reference: pd.DataFrame, kind: str) -> np.ndarray | None:
-    """Return the features (n, d) of a kind, in units of the sd of ``reference`` around its mean."""
+    """Return the features (n, d) of a kind, in units of the sd of ``reference`` around its mean.
+
+    Those of VGG16 share one unit, and those of Inception keep their scale.
+    """
     found, scale = embedding(table, kind), embedding(reference, kind)
     if found is None or scale is None or kind == "inception":
         return found
-    return standardise(found, scale)
+    return (centre_and_scale if kind == "vgg16" else standardise)(found, scale)
 
 
 def embedding(table: pd.DataFrame, kind: str) -> np.ndarray | None:

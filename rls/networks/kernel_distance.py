@@ -25,6 +25,17 @@ def standardise(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return (features - reference.mean(axis=0)) / np.where(sd > 0, sd, 1.0)
 
 
+def centre_and_scale(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return features (n, d), centred by the mean of ``reference`` (m, d) and divided by a number.
+
+    That number is the root of the mean variance of the reference. It is for features of a trained
+    network with ReLU: some are almost silent in the reference, and one of these, in units of its
+    own tiny sd, would decide the distance.
+    """
+    scale = np.sqrt(reference.var(axis=0).mean())
+    return (features - reference.mean(axis=0)) / (scale if scale > 0 else 1.0)
+
+
 def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the kernel (x.y / d + 1)^3, shape (n, m), of features (n, d) and (m, d)."""
     base = (x / x.shape[1]) @ y.T

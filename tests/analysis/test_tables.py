@@ -20,7 +20,7 @@ from analysis.tables import features, table1, table2
 from rls.io import read_table, write_table
 from rls.io.names import MAJORITY_CLASS
 from rls.io.splits import COMPARE, COMPARE_BY_CLASSIFIER
-from rls.networks.kernel_distance import kernel_distance
+from rls.networks.kernel_distance import centre_and_scale, kernel_distance, standardise
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.flags import as_flags
@@ -424,6 +424,21 @@ def test_numbers_of_vgg16_name_their_colours_and_are_never_called_fid(tmp_path):
     chosen = [replace(run.assays[0], network_rgb_channels=("nfkb",))]
     grey = long_table(image_quality.quality_rows(replace(run, assays=chosen), SETTINGS))
     assert grey["reason"].str.contains("blue are nfkb, nfkb, nfkb").sum() == 5
+
+
+def test_a_silent_feature_of_vgg16_does_not_decide_its_kernel_distance(tmp_path):
+    """A channel that HR hardly excites has its own sd of 1e-4, in which a method is 1e4 away."""
+    random = np.random.default_rng(0)
+    high, found = random.normal(0, 1, (2, 200, 8))
+    silent = np.full((200, 1), 0.0) + random.normal(0, 1e-4, (200, 1))
+    high, found = np.hstack([high, silent]), np.hstack([found, silent + 1.0])
+    own = kernel_distance(standardise(found, high), standardise(high, high))
+    shared = kernel_distance(centre_and_scale(found, high), centre_and_scale(high, high))
+    assert own > 1e6 and shared < 1
+    near = pd.DataFrame(high).add_prefix("vgg16_feature_")
+    scaled = image_quality.standardised(near, near, "vgg16")
+    np.testing.assert_allclose(scaled, centre_and_scale(high, high))
+    assert scaled.var(axis=0).mean() == pytest.approx(1) and scaled[:, -1].std() < 1e-3
 
 
 def test_a_method_measured_with_other_weights_than_the_run_is_refused(tmp_path):
