@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.comparison.accuracy import accuracy_rows
 from analysis.comparison.solutions import solution_rows
 from analysis.numbers.conformal import VARIANTS
 from rls.io import read_stack, read_table, write_stack, write_table
+from tests.analysis import made_up
 from tests.analysis import test_table_solutions as of_solutions
 from tests.analysis.test_classify import run as classify
+from tests.analysis.test_figures import SETTINGS
 from tests.analysis.test_measure import run as measure
 from tests.analysis.test_measure import small_run
 
@@ -116,6 +119,20 @@ def test_the_cells_of_the_split_classifier_fit(judged, name):
     fitted = sorted(CANDIDATES[name] - {"cnn"})
     assert (accuracies(after)[fitted] < 0.25).all()
     assert accuracies(after)["cnn"] == accuracies(before)["cnn"] > 0.75
+
+
+def test_table_2_shows_the_better_on_tune_of_the_classifiers_on_features(tmp_path):
+    """On evaluation the other one is right in more cells, which must not decide."""
+    accuracy = {"low_resolution": 0.7, "rls": 0.9, "high_resolution": 1.0}
+    made_up.write_classification(tmp_path, accuracy)
+    folder = of_solutions.folder_of(tmp_path)
+    path = folder / "rls.classification.parquet"
+    table = read_table(path)
+    table.loc[table["classifier"] == "logistic_on_features", "accuracy_tune"] = 0.8  # forest: 0.6
+    write_table(path, table, written_by="test")
+    rows = accuracy_rows(made_up.run_of(tmp_path, ("rls",)), SETTINGS)
+    (row,) = (r for r in rows if (r["method"], r["metric"]) == ("rls", "accuracy_features"))
+    assert row["value"] == 0.5 and "logistic on features" in row["reason"]
 
 
 # ---- intervals of solutions --------------------------------------------------------------------
