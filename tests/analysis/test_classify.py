@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from analysis.classification.classifiers import (
     Verdict,
     fit_and_judge,
     forest,
+    judge_cells,
     pixel_features,
     verdict_table,
 )
@@ -90,6 +92,19 @@ def test_one_is_chosen_by_its_accuracy_on_tune_whatever_evaluation_says(folder):
     table = verdict_table(cells, verdicts, "m")
     assert set(table.loc[table["chosen"], "classifier"]) == {"wrong_here"}
     assert by_name(table)["wrong_here"]["correct"].mean() == 0
+
+
+@pytest.mark.parametrize("kind", ["features", "pixels"])
+def test_the_candidates_are_the_network_and_both_that_learn_from_the_kind_of_input(folder, kind):
+    stack = read_stack(folder / "high_resolution.ome.tif")
+    intensity = read_intensity(folder / "intensity.json")
+    cells = cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",))
+    network = SimpleNamespace(probabilities=lambda unit: np.tile([0.4, 0.6], (len(unit), 1)))
+    cells = dataclasses.replace(cells, features=cells.unit.mean(axis=(2, 3)))
+    verdicts = judge_cells(cells, cells.of("evaluation"), network, SETTINGS, kind)
+    candidates = {verdict.name for verdict in verdicts if verdict.candidate}
+    assert candidates == {"cnn", f"logistic_on_{kind}", f"forest_on_{kind}"}
+    assert verdicts[0].probability.tolist() == [0.6] * 24
 
 
 def test_channel_means_are_a_row_and_never_chosen(folder):

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -153,6 +154,20 @@ def test_a_divergence_halves_the_rate_and_gives_up_in_a_sentence(
     monkeypatch.setattr(fitting, "run_epoch", lambda *args: False)
     with pytest.raises(InputError, match="diverged 4 times"):
         fit_flow(train, validation, SMALL)
+
+
+def test_an_epoch_ends_at_the_next_look_after_a_loss_that_was_not_finite() -> None:
+    def epoch(healthy: bool) -> tuple[bool, int]:
+        taken: list[int] = []
+        steps = SimpleNamespace(
+            order=range(3 * fitting.CHECK_STEPS), healthy=torch.tensor(healthy),
+            start_epoch=lambda: None, take=lambda: taken.append(1),
+        )  # fmt: skip
+        watch = SimpleNamespace(stop_if_asked=lambda where: None)
+        return fitting.run_epoch(SimpleNamespace(epoch=0), steps, watch), len(taken)
+
+    assert epoch(healthy=False) == (False, fitting.CHECK_STEPS)
+    assert epoch(healthy=True) == (True, 3 * fitting.CHECK_STEPS)
 
 
 def same(one: fitting.Fit, other: fitting.Fit) -> bool:

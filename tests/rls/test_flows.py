@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from nflows.transforms.made import MADE, MaskedFeedforwardBlock, MaskedLinear
 
 from rls.prior.flows import StyleFlow, read_flow, write_flow
 from rls.runtime.errors import InputError
@@ -68,6 +69,20 @@ def test_freezing_changes_no_value_and_stops_weight_gradients(kind: str) -> None
     after.sum().backward()
     assert w.grad is not None and bool(torch.isfinite(w.grad).all())
     assert not flow.training and all(not p.requires_grad for p in flow.parameters())
+    assert not any(isinstance(module, MaskedLinear) for module in flow.modules())
+
+
+def test_a_block_of_the_articles_flow_is_a_feedforward_made() -> None:
+    made = [m for m in StyleFlow("maf", 4, 8, 2).modules() if isinstance(m, MADE)]
+    assert len(made) == 2
+    assert all(isinstance(block, MaskedFeedforwardBlock) for m in made for block in m.blocks)
+    assert all(len(m.blocks) == 1 for m in made)
+
+
+def test_styles_of_a_small_spread_are_scaled_by_it() -> None:
+    flow = StyleFlow("maf", 3, 8, 1)
+    flow.set_scale(5.0 + 0.01 * torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(flow.sd, torch.full((3,), 0.01), rtol=0.05, atol=0)
 
 
 @KINDS

@@ -177,6 +177,10 @@ def test_strengths_follow_the_paper():
     assert offset.std().item() == pytest.approx(0.2, rel=0.03)
     linear, _ = colours_of(1, "contrast", n=n)
     assert linear.log2().std().item() == pytest.approx(0.5, rel=0.03)
+    # The offset is contrast times brightness, and each knows nothing of the other.
+    linear, offset = colours_of(1, "brightness", "contrast", n=n)
+    pair = torch.stack([linear.flatten().log2(), (offset.flatten() / linear.flatten())])
+    assert abs(torch.corrcoef(pair)[0, 1].item()) < 0.03
     drawn = draw((n, 1, 2, 2), 1.0, PIPELINES["bgcfnc"], stream())
     per_image = drawn.noise.square().mean().sqrt().item()
     assert per_image == pytest.approx(

@@ -93,6 +93,19 @@ def test_the_numbers_are_those_of_one_set_of_z():
     )
 
 
+def test_two_held_out_crops_are_enough_and_one_is_not():
+    def held(n: int) -> HeldOut:
+        return HeldOut(crops(n, 1), floor_images=crops(2, 2), seed=1, device=CPU, batch_size=8)
+
+    assert math.isfinite(held(2).floor)
+    with pytest.raises(InputError, match="1 held-out"):
+        held(1)
+
+
+def test_features_that_never_vary_are_whitened_to_0():
+    assert not Whitening(np.ones((4, 3)))(np.ones((2, 3))).any()
+
+
 def test_images_that_are_not_finite_give_no_number(held_out):
     broken = crops(120, 3)
     broken[7, 0, 3, 3] = np.nan

@@ -175,6 +175,14 @@ def test_p_moves_after_every_interval_and_not_before():
     assert seen == [False, False, True, True, True, True]
 
 
+def test_a_loss_that_is_not_finite_ends_a_training_on_a_cpu_at_once():
+    trainer = make_trainer()
+    trainer.run_step()
+    trainer.sums[1] = math.nan
+    with pytest.raises(InputError, match="not finite"):
+        trainer.run_step()
+
+
 def test_starting_the_mean_length_changes_nothing_else():
     trainer = make_trainer()
     before = {k: v.clone() for k, v in trainer.generator.state_dict().items()}

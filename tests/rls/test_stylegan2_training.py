@@ -163,6 +163,17 @@ def test_a_batch_is_a_function_of_seed_and_step():
     )
 
 
+def test_half_of_the_images_are_mirrored_and_every_turn_is_as_frequent():
+    for side in (16, 24):
+        data = TrainingImages(make_stack(side=side), SCALE, 16, seed=1)
+        chosen = data.choices(0, 4000)
+        assert abs(chosen.flips.mean() - 0.5) < 0.03
+        turns = chosen.turns / (math.pi / 2) if data.turns_freely else chosen.turns
+        assert turns.min() >= 0
+        shares = np.bincount(turns.astype(int)) / 4000
+        assert len(shares) == 4 and np.abs(shares - 0.25).max() < 0.03
+
+
 def test_the_digest_of_the_data_changes_with_an_image_and_with_the_scale():
     digest = TrainingImages(make_stack(), SCALE, 16, seed=1).digest
     other = make_stack()

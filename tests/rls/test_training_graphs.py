@@ -8,6 +8,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -176,6 +177,13 @@ def test_inputs_are_functions_of_seed_and_step():
     different = make_trainer(EAGER, augment_interval=4, seed=4)
     assert not torch.equal(inputs_of(different, 0)[0], in_order[0][0])
     assert not torch.equal(in_order[0][0], in_order[1][0])
+
+
+def test_mixed_styles_keep_their_first_layer_and_lose_their_last():
+    inputs = make_trainer(EAGER, style_mixing_probability=1.0).inputs
+    from_z = np.stack([inputs._mixing(step) for step in range(50)])
+    assert from_z[..., 0].all() and not from_z[..., -1].any()
+    assert from_z[..., 1].any() and not from_z[..., 1].all()
 
 
 def test_the_images_of_a_step_are_those_of_the_data(monkeypatch):
