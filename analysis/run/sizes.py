@@ -26,7 +26,7 @@ REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
 COMPARE = ("report", "solutions", "sweep")  # beside tables and figures
 MIB = 2**20
-VGG16_GFLOP_PX = 6.12e-4  # of the convolutions, 30.7 at 224 px
+VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px
 Units = dict[str, float]
 Wildcards = Mapping[str, str]
 
