@@ -29,8 +29,8 @@ ARTICLE = {
 }
 CAUTION = (
     "** is the best and * the second best method of a column by its value alone: the marks know no "
-    "intervals, and two methods whose intervals overlap may not differ. HR and LR are not ranked. table1.csv "
-    "says why a cell is empty."
+    "intervals, and two methods whose intervals overlap may not differ. HR and LR are not ranked. "
+    "table1.csv says why a cell is empty."
 )
 NO_METHODS = (FLOOR, *RESERVED_METHODS)
 

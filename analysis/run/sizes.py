@@ -27,7 +27,7 @@ PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `step
 COMPARE = ("report", "solutions", "sweep", "tradeoff", "priors")  # beside tables and figures
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
 MIB = 2**20
-VGG16_GFLOP_PX = 6.12e-4  # of the convolutions, 30.7 at 224 px
+VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px
 Units = dict[str, float]
 Wildcards = Mapping[str, str]
 

@@ -16,7 +16,7 @@ from rls.runtime.errors import InputError
 
 DEFAULT = "https://pypi.org/simple"
 JSON = "application/vnd.pypi.simple.v1+json"
-MOST_BYTES = 1 << 24  # of a page of the index
+MOST_BYTES = 1 << 24  # a page of the index may have
 
 
 def configured_index() -> str:

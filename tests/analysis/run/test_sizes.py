@@ -21,6 +21,7 @@ from rls.stylegan2.cost import META, Counter, costs, flop_per_image, n_parameter
 from rls.stylegan2.settings import Settings, fill_auto
 from rls.stylegan2.trainer import Trainer
 from rls.stylegan2.training_images import TrainingImages
+from tests.conftest import ROOT
 
 PAPER = read_config()
 WILDCARDS = {"assay": "translocation", "factor": "32", "degradation": "clean"}
@@ -167,3 +168,16 @@ def test_kinds_of_jobs_name_the_search_and_the_segmenter():
     assert kind_of("crop_cells", WILDCARDS, config) == "crop_cells cellpose"
     seconds, basis = Machine.read().processor.processor_seconds("crop_cells cellpose", one_field)
     assert seconds == pytest.approx(5.0 + 2.0 + 30.0) and basis == "assumed"
+
+
+def test_vgg16_is_work_for_measure_only_where_the_run_has_its_weights():
+    """At 16 px images are enlarged to 64 px: 15.35 G multiplications at 224 px, 1.253 G at 64."""
+    config = read_config([ROOT / "config" / "smoke.yaml"])
+    at = {"assay": "translocation", "stack": "rls"}
+    bare = Sizes(config).units("measure", at)
+    config["weights"]["vgg16_sha256"] = "ab" * 32
+    units = Sizes(config).units("measure", at)
+    assert "vgg16_gflop" not in bare and bare.items() <= units.items()
+    assert units["vgg16_gflop"] / units["images"] == pytest.approx(3 * 2 * 1.253, rel=0.01)
+    high = Sizes(config).units("measure", {**at, "stack": "high_resolution"})
+    assert high["vgg16_gflop"] / high["images"] == pytest.approx(2 * 1.253, rel=0.01)
