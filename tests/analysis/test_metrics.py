@@ -162,6 +162,16 @@ def test_wells_shared_by_both_sets_are_drawn_together():
     assert (paired.high - paired.low) < 0.5 * (apart.high - apart.low)
 
 
+def test_wells_that_only_one_set_has_are_drawn_too():
+    """The third well of y is far away, so that KD without it would lie far below."""
+    random = np.random.default_rng(6)
+    x, y = random.normal(size=(40, 4)), random.normal(size=(60, 4))
+    y[40:] += 3.0
+    few, many = np.repeat(["a", "b"], 20), np.repeat(["a", "b", "c"], 20)
+    for found in (interval(x, y, few, many), interval(y, x, many, few)):
+        assert found.low < found.value < found.high
+
+
 def test_one_well_gives_no_interval():
     x, y = np.random.default_rng(5).normal(size=(2, 20, 3))
     wells = np.full(20, "w")
