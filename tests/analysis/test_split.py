@@ -8,6 +8,7 @@ import pytest
 
 from analysis.cells.split import (
     DROPPED,
+    _inside_own_split,
     allocate,
     assign_splits,
     choose_cells,
@@ -87,6 +88,27 @@ def test_a_split_with_share_zero_gets_no_unit():
     units = {f"w{i}": 1 for i in range(6)}
     chosen = allocate(units, SHARES | {"tune": 0.0}, 0, "test")
     assert set(chosen.values()) == {"gan", "calibration", "classifier", "evaluation"}
+
+
+def test_every_split_begins_with_one_of_the_largest_units():
+    units = {f"w{i}": 1 + i for i in range(12)}
+    for seed in range(5):
+        chosen = allocate(units, SHARES, seed, "test", large_first=True)
+        assert {chosen[f"w{i}"] for i in (8, 9, 10, 11)} == set(SHARES)
+        assert set(chosen) == set(units)
+
+
+@pytest.mark.parametrize("axis", ["y_px", "x_px"])
+@pytest.mark.parametrize("crop_size", [10, 11])
+def test_a_crop_may_reach_the_last_pixel_of_its_tile_and_no_further(axis, crop_size):
+    """A crop of 10 px covers 5 px before its centre and 4 behind, one of 11 px 5 and 5."""
+    last = 100 - crop_size + crop_size // 2
+    at = [last, last + 1, 100 + crop_size // 2, 100 + crop_size // 2 - 1]
+    cells = pd.DataFrame({"plate": "P", "well": "W", "site": 1, "y_px": 50, "x_px": 50}, range(4))
+    cells[axis] = at
+    splits = pd.Series(["gan", "gan", "tune", "tune"])
+    found = _inside_own_split(cells, unit_names(cells, "tile", 100), splits, 100, crop_size)
+    assert found.tolist() == [True, False, True, False]
 
 
 def test_too_few_units_are_an_error_that_names_the_level_that_would_do():

@@ -153,6 +153,25 @@ def test_r_within_treatments_is_that_of_residuals_of_a_regression_on_treatment()
     assert found.correlation_of_cells.unit == "cell" and found.n_cells == len(table)
 
 
+def test_r_of_one_treatment_knows_no_cell_of_another():
+    table = plate()
+    random = np.random.default_rng(9)
+    table["super_resolution"] = table["high_resolution"] + random.normal(0, 0.2, len(table))
+    for treatment in ("DMSO", "TNF"):
+        here = table[table["treatment"] == treatment]
+        expected = stats.pearsonr(here["high_resolution"], here["super_resolution"]).statistic
+        assert ag.correlation_of(table, treatment, **BOOT).value == pytest.approx(expected)
+    none = ag.correlation_of(table, "nocodazole", **BOOT)
+    assert "0 cells of nocodazole" in none.reason
+
+
+def test_a_reason_stands_where_a_number_is_absent_and_nowhere_else():
+    table = plate()
+    found = triple(table, np.ones(len(table)))
+    assert math.isnan(found.correlation.value) and found.correlation.reason
+    assert not found.bias.reason and not found.shift_kept.reason
+
+
 def test_bias_and_limits_stand_with_an_interval_over_wells():
     """The bias of a method that errs by well is known to no more than its wells say."""
     table = plate(n_wells=6)
@@ -316,7 +335,7 @@ def test_mcnemar_equals_the_binomial_test_and_refuses_other_cells():
     b = np.array([True] * 30 + [False] * 10 + [False] * 9 + [True] * 2)
     found = st.mcnemar_exact(a, b)
     assert found.value == pytest.approx(stats.binomtest(2, 11, 0.5).pvalue) and found.n == 11
-    assert st.mcnemar_exact(a, a).value == 1.0
+    assert st.mcnemar_exact(a, a).value == 1.0 and st.mcnemar_exact(a, a).n == 0
     with pytest.raises(InputError, match="same cells"):
         st.mcnemar_exact(a, b[:-1])
 

@@ -125,7 +125,9 @@ def run(
         found_by = note.read_text() if note.exists() else ""
         outcome = {EXIT_PASSED: "survived", None: "timeout"}.get(status, "killed")
         _append(table, mutant, outcome, found_by, len(tests), seconds)
-        print(f"{outcome} {seconds:.0f} s {mutant.file}:{mutant.line} {mutant.change()}", flush=True)
+        print(
+            f"{outcome} {seconds:.0f} s {mutant.file}:{mutant.line} {mutant.change()}", flush=True
+        )
 
 
 def read(table: Path) -> list[dict[str, str]]:

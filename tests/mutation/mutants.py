@@ -118,34 +118,28 @@ def _draws_marks(file: str, function: str) -> bool:
 
 
 def _skipped(text: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Return the spans of annotations, messages, looks, asserts and fields of classes."""
-    spans = []
-    for node in ast.walk(ast.parse(text)):
-        found: list[ast.AST | None] = []
-        if isinstance(node, ast.FunctionDef):
-            found = [node.returns, *node.decorator_list]
-        elif isinstance(node, ast.ClassDef):
-            found = [n for n in node.body if not isinstance(n, ast.FunctionDef)]
-            found += node.decorator_list
-        elif isinstance(node, ast.If) and _last_name(node.test) == "TYPE_CHECKING":
-            found = [node]
-        elif isinstance(node, ast.arg):
-            found = [node.annotation]
-        elif isinstance(node, ast.AnnAssign):
-            found = [node.annotation]
-        elif isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr)):
-            found = [node]
-        elif isinstance(node, ast.Call) and _last_name(node.func) in WORDS:
-            found = [node]
-        elif isinstance(node, ast.keyword) and node.arg in LOOKS:
-            found = [node.value]
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp):
-            names = [n for n in node.targets if isinstance(n, ast.Name) and n.id[:2].istitle()]
-            found = [node.value] if names else []  # an alias of a type
-        spans += [
-            ((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in found if n
-        ]
-    return spans
+    """Return the spans (first, last) of what is no computation, each end (line, column)."""
+    nodes = [part for node in ast.walk(ast.parse(text)) for part in _no_computation(node) if part]
+    return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in nodes]
+
+
+def _no_computation(node: ast.AST) -> list[ast.AST | None]:
+    """Return the parts of a node that are annotations, messages, looks, asserts or fields."""
+    if isinstance(node, ast.FunctionDef):
+        return [node.returns, *node.decorator_list]
+    if isinstance(node, ast.ClassDef):
+        return [n for n in node.body if not isinstance(n, ast.FunctionDef)] + node.decorator_list
+    if isinstance(node, (ast.arg, ast.AnnAssign)):
+        return [node.annotation]
+    if isinstance(node, ast.keyword):
+        return [node.value] if node.arg in LOOKS else []
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp):
+        is_type = any(isinstance(n, ast.Name) and n.id[:2].istitle() for n in node.targets)
+        return [node.value] if is_type else []
+    whole = isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr))
+    whole |= isinstance(node, ast.Call) and _last_name(node.func) in WORDS
+    whole |= isinstance(node, ast.If) and _last_name(node.test) == "TYPE_CHECKING"
+    return [node] if whole else []
 
 
 def _last_name(node: ast.AST) -> str:

@@ -34,7 +34,7 @@ class Recorder:
         self.calls: dict[str, set[tuple[str, str]]] = {}
         self.seconds: dict[str, float] = {}
         self.fixtures: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        self.start = time.monotonic()
+        self.start = time.process_time()
 
     def trace(self, frame, event, argument):
         code = frame.f_code
@@ -53,7 +53,7 @@ class Recorder:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item):
-        if time.monotonic() - self.start > STOP_AFTER_S:
+        if time.process_time() - self.start > STOP_AFTER_S:
             item.session.shouldstop = "the time for this file is over"
         self.current, start = set(), time.process_time()
         threading.settrace(self.trace)
