@@ -16,36 +16,35 @@ MEANS = f"{TESTS}::test_channel_means_are_not_chosen_where_they_are_better_than_
 FITTED = f"{TESTS}::test_the_cells_of_the_split_classifier_fit"
 CALIBRATED = f"{TESTS}::test_intervals_are_calibrated_on_other_cells_than_those_that_judge_them"
 WIDE = f"{TESTS}::test_intervals_are_as_wide_as_the_cells_that_calibrate_them_need"
-SPLITS = "training, tune = reference.of(CLASSIFIER), reference.of(TUNE)"
+SPLITS = "Parts(reference.of(CLASSIFY), reference.of(CHOOSE), evaluation)"
 
 FAULTS = [
     Fault(
         "the classifiers of LR are fitted on evaluation cells", CLASSIFIERS, SPLITS,
-        f'{SPLITS}\n    if kind == "pixels":\n        training = evaluation',
+        'Parts(evaluation if kind == "pixels" else reference.of(CLASSIFY), '
+        "reference.of(CHOOSE), evaluation)",
         (f"{EVALUATION}[low_resolution]", f"{FITTED}[low_resolution]"),
     ),
     Fault(
-        "the classifiers of HR are fitted on evaluation cells too", CLASSIFIERS, SPLITS,
-        "tune = reference.of(TUNE)\n"
-        "    rows = reference.table['split'].isin((CLASSIFIER, 'evaluation')).to_numpy()\n"
-        "    training = Cells(reference.table[rows], reference.unit[rows], "
-        "reference.labels[rows], reference.features[rows])",
-        (f"{EVALUATION}[high_resolution]",),
+        "the classifiers of HR are fitted on evaluation cells", CLASSIFIERS, SPLITS,
+        "Parts(evaluation, reference.of(CHOOSE), evaluation)",
+        (f"{EVALUATION}[high_resolution]", f"{FITTED}[high_resolution]"),
     ),
     Fault(
         "the classifiers are fitted on tune", CLASSIFIERS, SPLITS,
-        "training, tune = reference.of(TUNE), reference.of(TUNE)",
+        "Parts(reference.of(CHOOSE), reference.of(CHOOSE), evaluation)",
         (f"{TUNE}[high_resolution]", f"{FITTED}[high_resolution]"),
     ),
     Fault(
         "the choice is made on training cells", CLASSIFIERS,
-        "accuracy(probability(tune), labels[1])", "accuracy(probability(training), labels[0])",
+        "accuracy(probability(tune), parts.tune.labels)",
+        "accuracy(probability(training), parts.in_order[0].labels)",
         (f"{TUNE}[high_resolution]", f"{TUNE}[low_resolution]"),
     ),
     Fault(
         "the network's accuracy on tune is that on training cells", CLASSIFIERS,
         "accuracy(network.probabilities(tune.unit)[:, 1], tune.labels)",
-        "accuracy(network.probabilities(training.unit)[:, 1], training.labels)",
+        "accuracy(network.probabilities(parts.in_order[0].unit)[:, 1], parts.in_order[0].labels)",
         (f"{TUNE}[high_resolution]",),
     ),
     Fault(
@@ -56,7 +55,7 @@ FAULTS = [
     ),
     Fault(
         "channel means are a candidate", CLASSIFIERS,
-        "means, labels, candidate=False)", "means, labels)",
+        "parts, channel_means, candidate=False)", "parts, channel_means)",
         (f"{MEANS}[low_resolution]", f"{MEANS}[high_resolution]"),
     ),
     Fault(
@@ -72,17 +71,17 @@ FAULTS = [
     ),
     Fault(
         "intervals are calibrated on evaluation", SOLUTIONS,
-        "tune, evaluation = cells.split(TUNE), cells.split(EVALUATION)",
-        "tune, evaluation = cells.split(EVALUATION), cells.split(EVALUATION)", (CALIBRATED, WIDE),
+        "known = cells.of(CALIBRATE)\n    learnt,", "known = cells.of(REPORT)\n    learnt,",
+        (CALIBRATED, WIDE),
     ),
     Fault(
         "intervals are calibrated on all cells", SOLUTIONS,
-        "tune, evaluation = cells.split(TUNE), cells.split(EVALUATION)",
-        "tune, evaluation = cells, cells.split(EVALUATION)", (CALIBRATED,),
+        "known = cells.of(CALIBRATE)\n    learnt,", "known = cells\n    learnt,", (CALIBRATED,),
     ),
     Fault(
-        "the range of HR is that of evaluation", SOLUTIONS,
-        'high.loc[high["split"] == CLASSIFIER, column]', "high.loc[:, column]", (CALIBRATED,),
+        "the range of HR is that of all cells", SOLUTIONS,
+        "outside = high[column].iloc[rows].dropna()", "outside = high[column].dropna()",
+        (CALIBRATED,),
     ),
     Fault(
         "the scores of calibration have no rank of n + 1", "analysis/numbers/conformal.py",
@@ -97,7 +96,7 @@ FAULTS = [
         "analysis/comparison/accuracy.py",
         'name: float(found[name]["accuracy_tune"].iloc[0])',
         'name: float(found[name]["correct"].mean())',
-        (f"{TESTS}::"
+        ("tests/analysis/test_judged_elsewhere.py::"
          "test_table_2_shows_the_better_on_tune_of_the_classifiers_on_features",),
     ),
     Fault(
