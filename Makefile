@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan weights help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-slow test-planted test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: plan weights help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-slow test-planted mutants test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -55,6 +55,10 @@ test-ranges: .venv/installed  ## the tests of make test without lint: VERSIONS=o
 
 test-cluster: .venv/installed  ## the smoke run and three faults on a real Slurm of three nodes (Debian, root)
 	@python -m tests.cluster.smoke $(IF_POSSIBLE) --faults 3 $(if $(SEED),--seed $(SEED))
+
+mutants: .venv/installed  ## small faults planted one at a time, each of which a test must find: FILES="rls/prior/flows.py" (an hour)
+	@python -c "import cosmic_ray" || { echo "error: cosmic-ray is not installed, expected it in .venv. Run pip install cosmic-ray." >&2; exit 1; }
+	@python -m tests.mutation --jobs $(CORES) --seed $(or $(SEED),1) $(if $(FILES),--files $(FILES))
 
 lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
 	@ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy

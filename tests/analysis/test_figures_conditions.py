@@ -64,6 +64,8 @@ def test_figure_6_shows_what_each_degradation_left_of_the_planted_shift(degraded
         )
         given = numbers.loc[(degradation, "low_resolution", "fidelity_clean_l1"), "value"]
         assert given == pytest.approx(0.08)
+    floor = numbers.xs(degradations.FLOOR, level="method")
+    assert set(floor.index.get_level_values("degradation")) == {CLEAN}
     assert "bicubic" not in set(numbers.index.get_level_values("method"))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert sum("clean LR" in title or "KD" in title for title in titles) == 2

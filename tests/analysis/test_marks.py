@@ -301,6 +301,29 @@ def test_widths_begin_at_0(axes):
     assert set(points(axes)) == {(-0.13, 0.5), (0.13, 0.7), (0.87, 0.6), (1.13, 0.8)}
 
 
+def test_an_interval_stands_at_the_hr_value_in_the_colour_of_whether_it_holds(axes):
+    truth = np.array([1.0, 2.0, 3.0, 4.0])
+    table = pd.DataFrame({"image_id": list("abcd"), "treatment": "DMSO"})
+    cells = SimpleNamespace(truth=truth, table=table, column="spots",
+                            values=np.stack([truth, truth + 2], axis=1))  # fmt: skip
+    half = np.array([2.0, 0.5, 2.0, math.nan])
+    held = np.array([1.0, 0.0, 1.0, math.nan])
+    intervals = SimpleNamespace(
+        low=truth + 1 - half, high=truth + 1 + half, width=2 * half, contain=lambda truth: held
+    )
+    raw = SimpleNamespace(low=truth + 0.9, high=truth + 1.1)
+    settings = SimpleNamespace(level=0.9, seed=0, kind_shown="variational")
+    panels.draw_cells(axes, cells, intervals, raw, settings)
+    drawn = {
+        to_hex(lines.get_color()[0]): np.round(lines.get_segments(), 6).tolist()
+        for lines in axes.collections
+    }
+    assert drawn[to_hex(panels.HELD)] == [[[1, 0], [1, 4]], [[3, 2], [3, 6]]]
+    assert drawn[to_hex(panels.MISSED)] == [[[2, 2.5], [2, 3.5]]]
+    assert [segment[0][0] for segment in drawn[to_hex(panels.GREY)]] == [1, 2, 3]
+    assert "67 % of 3 cells held (level 90 %)" in axes.get_title(loc="right")
+
+
 # ---- grids of cells ----------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ def main() -> None:
     run(mutants, reach, args.folder, args.jobs, wide=False)
     rows = read(args.folder / "results.csv")
     left = {_name(row) for row in rows if row["outcome"] in ("survived", "unreached")}
-    survivors = [mutant for mutant in mutants if mutant.name in left]
+    survivors = [mutant for mutant in mutants if mutant.name in left - equivalent()]
     if not args.narrow:
         run(survivors, reach, args.folder, args.jobs, wide=True)
     print_table(args.folder)
@@ -50,6 +50,11 @@ def _name(row: dict[str, str]) -> tuple[str, ...]:
     return tuple(row[name] for name in COLUMNS[:5])
 
 
+def equivalent() -> set[tuple[str, ...]]:
+    """Return the names of the mutants of survivors.csv that change nothing a test could see."""
+    return {_name(row) for row in read(SURVIVORS) if row["verdict"] == "equivalent"}
+
+
 def named_in(table: Path) -> list[Mutant]:
     """Return the mutants that a table names, and print those whose line is no longer there."""
     wanted = [_name(row) for row in read(table)]
@@ -66,13 +71,13 @@ def named_in(table: Path) -> list[Mutant]:
 
 def print_table(folder: Path) -> None:
     """Print per file how many mutants were killed, are equivalent by survivors.csv, or survived."""
-    equivalent = {_name(row) for row in read(SURVIVORS) if row["verdict"] == "equivalent"}
+    harmless = equivalent()
     later = {_name(row): row["outcome"] for row in read(folder / "results_wide.csv")}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in read(folder / "results.csv"):
         outcome = later.get(_name(row), row["outcome"])
         kind = "killed" if outcome in ("killed", "timeout") else "survived"
-        if kind == "survived" and _name(row) in equivalent:
+        if kind == "survived" and _name(row) in harmless:
             kind = "equivalent"
         counts[row["file"]][kind] += 1
     print("| File | Mutants | Killed | Equivalent | Survived |\n|---|---:|---:|---:|---:|")

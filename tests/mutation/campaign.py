@@ -21,7 +21,7 @@ COLUMNS = (
 )
 UNIT_FILES = 2
 NARROW_S = 15.0  # The quickest unit tests of a function, together, run first.
-WIDE_S = 90.0  # A mutant that survives them meets further tests of the function and its file.
+WIDE_S = 240.0  # A mutant that survives them meets further tests of the function and its file.
 EXIT_PASSED, EXIT_FAILED = 0, 1
 
 

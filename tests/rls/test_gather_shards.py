@@ -60,8 +60,12 @@ def test_a_missing_a_doubled_and_a_foreign_shard_are_named(tmp_path: Path) -> No
     stack = read_stack(other[1])
     write_stack(other[1], stack.images, stack.table.assign(result_digest="e"), channels=["dna"],
                 pixel_size_um=1.0, written_by="super_resolve")  # fmt: skip
-    with pytest.raises(InputError, match="foreign"):
-        main(["--shards", paths[0], other[1], paths[2], *output])
+    write_stack(other[2], read_stack(other[2]).images,
+                read_stack(other[2]).table.assign(result_digest="e"), channels=["dna"],
+                pixel_size_um=1.0, written_by="super_resolve")  # fmt: skip
+    for shards in ([paths[0], other[1], paths[2]], [*paths[:2], other[2]]):
+        with pytest.raises(InputError, match="The shard .*foreign"):
+            main(["--shards", *shards, *output])
     assert not (tmp_path / "m.ome.tif").exists()
 
 

@@ -17,7 +17,7 @@ from rls.io.names import OK
 from rls.networks.lpips import LAYERS, TorchScriptVgg, load_lpips
 from rls.runtime.command import make_settings
 from rls.runtime.errors import InputError
-from rls.search.brgm import Settings, super_resolve, vgg_features
+from rls.search.brgm import Settings, objective_of, super_resolve, vgg_features
 from rls.search.geometry import style_radius
 from rls.search.methods import ChosenMethod
 from rls.search.problem import Problem, Reconstruction, Styles
@@ -205,6 +205,15 @@ def test_the_perceptual_term_counts_and_is_reported(tiny: Problem, stub: tuple[s
     assert np.allclose(c["loss_total"], total, rtol=1e-5)
     without = solve(tiny, replace(settings, lambda_perceptual=0.0))
     assert not torch.allclose(without.images, found.images, atol=1e-4)
+
+
+def test_a_search_with_vgg_says_why_nothing_records_it(
+    tiny: Problem, stub: tuple[str, str]
+) -> None:
+    path, sha256 = stub
+    settings = replace(BASE, vgg_path=path, vgg_sha256=sha256, lambda_perceptual=1.0)
+    assert "TorchScript" in objective_of(tiny, settings).not_recorded
+    assert objective_of(tiny, BASE).not_recorded == ""
 
 
 def test_without_the_file_of_vgg_the_row_stops_before_anything_is_read(
