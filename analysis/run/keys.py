@@ -56,6 +56,9 @@ SHARED = {
 NEEDED_WEIGHTS = ("vgg16_path", "vgg16_sha256")  # the keys of a method that compares features
 # Keys of earlier versions -> where they stand now.
 MOVED = {
+    "bootstrap": "intervals and figures (confidence_level, n_bootstrap)",
+    "n_bootstrap": "figures",
+    "border": "degrade, and the D of a search in its key forward",
     "vgg_path": "weights as vgg16_path",
     "vgg_sha256": "weights as vgg16_sha256",
 }
