@@ -59,7 +59,7 @@ rule measure_without_reference:
     params:
         stack=given("stack"),
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
-        settings=arguments.section("measure"),
+        settings=arguments.features,
     shell:
         "python -m analysis.measure_without_reference {params.stack:q}"
         " --method {wildcards.stack:q} --low-resolution {input.low_resolution:q}"
