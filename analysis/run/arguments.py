@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run.files import NETWORKS, SWEPT, Files, Wildcards
-from analysis.run.keys import GROUPS, NEEDED_WEIGHTS, OPERATOR, needs_weights
+from analysis.run.keys import GROUPS, NEEDED_WEIGHTS, OPERATOR, OPERATOR_FILES, needs_weights
 from analysis.run.values import (
     Config,
     assay_factors,
@@ -90,7 +90,7 @@ class Arguments:
         """Return the flags that choose D; without a degradation, that of the first one."""
         name = getattr(wildcards, "degradation", self.files.clean)
         values = operator_values(self.config, wildcards.assay, name)
-        for key in ("psf_file", "kernel_file"):
+        for key in OPERATOR_FILES:
             if values[key]:
                 values[key] = self.files.in_program(values[key])
         return flags(values)

@@ -223,6 +223,7 @@ def _literal(node: ast.expr, otherwise: T) -> T:
 
 
 OPERATOR = tuple(keys_of("rls/search/forward_model.py", "OperatorSettings"))
+OPERATOR_FILES = ("psf_file", "kernel_file")
 GROUPS = {group: tuple(group_keys(group)) for group in SHARED}
 GROUP_OF = {key: group for group, keys in GROUPS.items() for key in keys}
 ELSEWHERE = {*OF_RUN, *OF_ASSAY, *GROUP_OF}  # keys that stand in no section of one command

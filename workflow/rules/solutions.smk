@@ -4,7 +4,7 @@
 
 rule sample_solutions:
     input:
-        stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
+        stack=files.to_calibrate,
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
         intensity=files.intensity_scale,
         model=files.search_model,
