@@ -115,7 +115,7 @@ class Files:
         ]
 
     def of_operator(self, wildcards: Wildcards) -> list[str]:
-        """Return the user's file of a PSF or kernel, if D has one; see :meth:`Arguments.operator`."""
+        """Return the user's file of a PSF or kernel, where D has one."""
         name = getattr(wildcards, "degradation", self.clean)
         values = operator_values(self.config, wildcards.assay, name)
         return [self.in_program(values[key]) for key in OPERATOR_FILES if values[key]]

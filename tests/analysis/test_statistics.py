@@ -172,6 +172,13 @@ def test_a_reason_stands_where_a_number_is_absent_and_nowhere_else():
     assert not found.bias.reason and "same without any well" in found.shift_kept.reason
 
 
+def test_a_number_with_cells_as_units_does_not_speak_of_fields():
+    table = plate(n_wells=2)
+    found = triple(table, table["high_resolution"] + np.linspace(0, 1, len(table)))
+    assert "fields are the units" in found.correlation.reason
+    assert found.correlation_of_cells.unit == "cell" and not found.correlation_of_cells.reason
+
+
 def test_bias_and_limits_stand_with_an_interval_over_wells():
     """The bias of a method that errs by well is known to no more than its wells say."""
     table = plate(n_wells=6)
