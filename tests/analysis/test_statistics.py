@@ -238,6 +238,12 @@ def test_wells_that_all_agree_do_not_make_a_share_certain():
     assert (same.low, same.high) == (4.0, 4.0) and "not make it certain" in same.reason
 
 
+def test_a_number_without_a_value_has_a_reason():
+    """The rank correlation of spread and error has none where all spreads are equal."""
+    found = st.jackknife(lambda rows: math.nan, plate(), **LEVEL)
+    assert math.isnan(found.value) and "no value" in found.reason
+
+
 def test_a_number_that_needs_every_well_has_no_interval():
     table = plate(n_wells=3)
     found = st.jackknife(lambda rows: 1.0 if len(rows) == len(table) else math.nan, table, **LEVEL)
