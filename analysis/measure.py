@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     label = f"{NAME} {args.method}"
     features, metrics = tables.measure_aligned(inputs, measurement, networks, label)
     outputs = {args.output_features: features, args.output_metrics: metrics}
-    tables.write_tables(outputs, inputs.high.table, args.method, settings, written_by=NAME)
+    cells, weights = inputs.high.table, networks.weights
+    tables.write_tables(outputs, cells, args.method, settings, weights=weights, written_by=NAME)
     print(f"{label}: {tables.measurable(features)}", flush=True)
 
 

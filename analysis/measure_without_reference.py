@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         stack, low, intensity, measurement, method=args.method, factor=args.factor
     )
     outputs = {args.output_features: features, args.output_metrics: metrics}
-    tables.write_tables(outputs, low.table, args.method, settings, written_by=NAME)
+    tables.write_tables(outputs, low.table, args.method, settings, weights={}, written_by=NAME)
     print(f"{NAME} {args.method}: {tables.measurable(features)}", flush=True)
 
 

@@ -1,7 +1,7 @@
 """Measure how often the intervals of the tables cover the truth, on simulated cells in wells.
 
-    python benchmarks/interval_coverage.py                     # 500 simulations each: 15 minutes
-    python benchmarks/interval_coverage.py --simulations 50 --wells 3 6
+    python -m benchmarks.interval_coverage                     # 500 simulations each: 15 minutes
+    python -m benchmarks.interval_coverage --simulations 50 --wells 3 6
 
 A feature on HR is well effect plus cell effect, with variance 1 and the intra-class correlation
 (ICC) named; SR keeps a share of it and adds an error with well effects of its own. A classifier is

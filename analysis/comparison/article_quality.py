@@ -14,8 +14,8 @@ from analysis.comparison.wide_table import TABLE1, Column, format_interval, form
 from analysis.run.description import Run
 from rls.io.names import RESERVED_METHODS
 
-# Article, Table 1 (BBBC021): (factor, method) -> FID, KID x 1e3, MS-SSIM, LPIPS, PSNR in dB. Its
-# Table 1 names neither the network of LPIPS nor an interval.
+# Article, Table 1 (BBBC021, without noise or blur): (factor, method) -> FID, KID x 1e3, MS-SSIM,
+# LPIPS, PSNR in dB. It names neither the network of LPIPS nor an interval.
 ARTICLE_COLUMNS = ("FID", "KID, x1e3", "MS-SSIM", "LPIPS", "PSNR, dB")
 ARTICLE = {
     (32, "pix2pix"): (67.141, 66.515, 0.507, 0.420, 15.846),
@@ -42,6 +42,7 @@ def article_quality(table: pd.DataFrame, run: Run) -> pd.DataFrame:
         table: The long Table 1.
     """
     labels = {FLOOR: "HR against other HR"}
+    clean = {at.degradation for at in run.comparisons(clean_only=True)}
     lines = []
     for name, factor, degradation, part in parts(table):
         columns = {column.heading: _marked(part, metric) for metric, column in TABLE1.items()}
@@ -53,7 +54,8 @@ def article_quality(table: pd.DataFrame, run: Run) -> pd.DataFrame:
                 "method": labels.get(method, method_label(method)),
             }
             line |= {heading: cells.get(method, "") for heading, cells in columns.items()}
-            own = ARTICLE.get((factor, method), ("",) * len(ARTICLE_COLUMNS))
+            printed = ARTICLE.get((factor, method)) if degradation in clean else None
+            own = printed or ("",) * len(ARTICLE_COLUMNS)
             said = (f"{column} in the article, BBBC021" for column in ARTICLE_COLUMNS)
             line |= dict(zip(said, map(str, own), strict=True))
             lines.append({**line, "caution": CAUTION})

@@ -16,6 +16,10 @@ LPIPS = "lpips_vgg16"  # the one that figures show
 PERCEPTUAL_METRICS = (LPIPS, "lpips_alexnet")
 # Shown only where LR is degraded: on clean LR it equals FIDELITY.
 FIDELITY_CLEAN = "fidelity_clean_l1"
+# Scale of their intervals where a mean cannot leave a range; see SCALES of statistics.
+KINDS = {"ms_ssim": "share"} | dict.fromkeys(
+    (FIDELITY, FIDELITY_CLEAN, *PERCEPTUAL_METRICS), "size"
+)
 # Kernel distance on features that know nothing of treatments.
 KERNEL_DISTANCE = "kernel_distance_random_x1000"
 FLOOR = "high_resolution_floor"  # the row that compares HR with other HR cells
@@ -53,7 +57,8 @@ def mean_fact(table: pd.DataFrame, column: str, settings: IntervalSettings) -> R
     if column not in table.columns:
         reason = NO_NETWORK.get(column, f"measure wrote no column {column}")
         return {"metric": column, "reason": reason}
-    found = mean_of_cells(table[column].to_numpy(dtype=float), table, settings)
+    values, kind = table[column].to_numpy(dtype=float), KINDS.get(column, "number")
+    found = mean_of_cells(values, table, settings, kind)
     if np.isnan(found.value):
         return {"metric": column, "reason": NO_NETWORK.get(column, found.reason)}
     return {"metric": column, **estimate_facts(found)}

@@ -250,7 +250,7 @@ def frechet_facts(
     plain, other = (frechet_distance(*sets) for sets in (same, (here, there)))
     plain, other = (replace(found, reason=found.reason + bias) for found in (plain, other))
     if table is reference and apart.n < len(reference):
-        reason = f"HR has no two disjoint sets of {len(reference)} images: {floor.note}"
+        reason = f"HR has no two disjoint sets of {len(reference)} images"
         plain = Estimate.empty(reason, n=apart.n)
     far = frechet_extrapolated(*same, seed=seed)
     if not far.reason:

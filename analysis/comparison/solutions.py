@@ -189,7 +189,7 @@ def kind_facts(cells: Cells, settings: Settings) -> Iterator[tuple[Row, Row]]:
                 yield own, {**facts, "treatment": treatment}
     yield from error_facts(evaluation, summary, settings)
     here = np.isfinite(evaluation.fidelity)
-    yield _fact("fidelity_l1", evaluation, here, settings, _mean_of(evaluation.fidelity))
+    yield _fact("fidelity_l1", evaluation, here, settings, _mean_of(evaluation.fidelity), "size")
 
 
 def count_facts(cells: Cells, summary: Summary) -> Iterator[tuple[Row, Row]]:
@@ -232,7 +232,7 @@ def interval_facts(
     if np.isinf(width[known]).any():
         yield {"n_cells": n, **NOT_EXPECTED}, {"metric": f"width_{name}", "reason": FEW_CELLS}
     else:
-        yield _fact(f"width_{name}", cells, known, settings, _mean_of(width))
+        yield _fact(f"width_{name}", cells, known, settings, _mean_of(width), "size")
 
 
 def error_facts(cells: Cells, summary: Summary, settings: Settings) -> Iterator[tuple[Row, Row]]:
@@ -258,7 +258,7 @@ def error_facts(cells: Cells, summary: Summary, settings: Settings) -> Iterator[
     ):
         for name, function in of.items():
             here = searched if name == "single_search" else known
-            yield _fact(f"{error}_{name}", cells, here, settings, function)
+            yield _fact(f"{error}_{name}", cells, here, settings, function, "size")
         for other, here in (("one_solution", known), ("single_search", searched)):
             gain = _difference(of["mean_of_solutions"], of[other])
             yield _fact(f"{error}_mean_minus_{other}", cells, here, settings, gain)

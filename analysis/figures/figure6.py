@@ -2,8 +2,8 @@
 
 Above, one cell of each control: HR, the degraded LR image that a method was given, and its
 reconstruction. Below, per degradation and method: mean |D(SR) - clean LR|, the kernel distance to
-HR on random convolutions, LPIPS where a VGG file is given, and the shift of each feature that was
-kept. The numbers are read from Table 1 and the table of features; the drawing is in
+HR on random convolutions, LPIPS where weights of VGG16 are given, and the shift of each feature
+that was kept. The numbers are read from Table 1 and the table of features; the drawing is in
 analysis.drawing.degradations.
 """
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from analysis.features.registry import columns_of, measure_features
 from analysis.features.settings import Measurement, MeasureSettings, feature_digest
 from analysis.measuring.columns import FEATURE_SETTINGS, KEPT, WEIGHTS
-from analysis.measuring.embeddings import Networks, embedding_table, given_weights
+from analysis.measuring.embeddings import Networks, embedding_table
 from analysis.measuring.reference import AlignedStacks, operator_of
 from analysis.numbers.metrics import fidelity_l1, ms_ssim, psnr
 from rls.io import Intensity, Stack, write_table
@@ -95,6 +95,7 @@ def write_tables(
     method: str,
     settings: MeasureSettings,
     *,
+    weights: Mapping[str, str],
     written_by: str,
 ) -> None:
     """Write both tables, each beginning with the columns that identify its cells.
@@ -105,10 +106,10 @@ def write_tables(
 
     Arguments:
         cells: The table of the stack that was measured, row by row.
+        weights: SHA-256 of the file of each network of other people that measured it.
     """
     keys = cells[[name for name in KEPT if name in cells]].reset_index(drop=True)
-    weights = as_text({net: sha256 for net, (_, sha256) in given_weights(settings).items()})
-    said = {FEATURE_SETTINGS: feature_digest(settings), WEIGHTS: weights}
+    said = {FEATURE_SETTINGS: feature_digest(settings), WEIGHTS: as_text(weights)}
     keys = keys.assign(method=method, **said)
     for path, table in tables.items():
         write_table(path, pd.concat([keys, table], axis=1), written_by=written_by)

@@ -114,7 +114,7 @@ def agreement(
     )
     # Two group means were subtracted, so there is one degree of freedom less than for plain r.
     of_cells = fisher(r.value, len(table) - 1, confidence=confidence)
-    of_cells = replace(of_cells, reason=r.reason)
+    of_cells = replace(of_cells, reason=r.reason if math.isnan(r.value) else "")
     return Agreement(shift, spread, r, bias, lower, upper, of_cells, n_cells=len(table))
 
 

@@ -185,7 +185,7 @@ def t_interval(
     """
     found = Estimate(point, n=len(without), unit=units.unit, reason=units.reason)
     if math.isnan(point):
-        return replace(found, reason="")
+        return replace(found, reason="it has no value for these cells")
     if not np.isfinite(without).all():
         return replace(found, reason=f"without one {units.unit} it has no value, so no interval")
     parts = [without[units.strata == s] for s in np.unique(units.strata)]

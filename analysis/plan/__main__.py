@@ -18,6 +18,7 @@ from pathlib import Path
 
 from analysis.plan.costs import costs_by_rule, describe
 from analysis.plan.jobs import planned_jobs
+from analysis.run.checks import check
 from analysis.run.keys import ROOT
 from analysis.run.rates import FILE, Machine
 from analysis.run.values import read_config
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     config = read_config(args.configfile)
+    check(config)
     settle(config, ROOT, {})
     machine = Machine.read(args.rates, args.machine, config["device"])
     with tempfile.TemporaryDirectory() as empty:

@@ -114,7 +114,7 @@ def read_selection(results: Path, assay: Assay) -> Selection:
     """Read what select_cells and crop_cells wrote of an assay."""
     table = read_table(
         results / assay.name / "selection.csv",
-        columns=["treatment", "split", "serves", "split_by", "n_wells", "n_fields", "n_cells"],
+        columns=["treatment", "split", "split_by", "n_wells", "n_fields", "n_cells"],
     )
     frames = [
         read_table(path, columns=["plate", "status", "reason"])

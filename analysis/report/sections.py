@@ -173,7 +173,7 @@ def selection(sources: Sources) -> str:
 
 def _selection(assay: Assay, results: Path) -> str:
     found = read_selection(results, assay)
-    table = found.table.drop(columns=["split_by", "serves"]).rename(
+    table = found.table.drop(columns=["split_by", "serves"], errors="ignore").rename(
         columns=lambda name: name.replace("n_", "").replace("_", " ")
     )
     numbers = [name for name in table.columns if name not in ("treatment", "split")]

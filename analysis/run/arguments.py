@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run.files import NETWORKS, SWEPT, Files, Wildcards
-from analysis.run.keys import NEEDED_WEIGHTS, OPERATOR, needs_weights
+from analysis.run.keys import GROUPS, NEEDED_WEIGHTS, OPERATOR, OPERATOR_FILES, needs_weights
 from analysis.run.values import (
     Config,
     assay_factors,
@@ -24,6 +24,7 @@ from rls.runtime.command import VARIABLES, flags
 
 Input = Mapping[str, Any]  # the files of a job, by name: one path or a list
 Flags = Callable[[Wildcards], list[str]]
+OF_NETWORKS = (*GROUPS["weights"], "network_rgb_channels")
 # The later of two --state counts. With the configured flow, a job of the comparison of priors does
 # what fit_flow or sweep_lambdas does, and both may run at once: they would hold one state folder.
 STATE_OF_PRIORS = ("--state", "state/priors")
@@ -47,6 +48,14 @@ class Arguments:
             return flags({key: values[key] for key in keys or values if key not in VARIABLES})
 
         return of_job
+
+    def features(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of section ``measure`` for jobs that load no network of other people.
+
+        So they are not repeated when the weights of such networks change.
+        """
+        values = section_values(self.config, "measure", wildcards.assay)
+        return flags({key: value for key, value in values.items() if key not in OF_NETWORKS})
 
     def method(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of a search from its method's block."""
@@ -81,7 +90,7 @@ class Arguments:
         """Return the flags that choose D; without a degradation, that of the first one."""
         name = getattr(wildcards, "degradation", self.files.clean)
         values = operator_values(self.config, wildcards.assay, name)
-        for key in ("psf_file", "kernel_file"):
+        for key in OPERATOR_FILES:
             if values[key]:
                 values[key] = self.files.in_program(values[key])
         return flags(values)

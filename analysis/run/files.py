@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Protocol
 
 from analysis.run.description import Run
-from analysis.run.keys import needs_generator, trained_by
+from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
 from analysis.run.values import (
     Config,
     expand_folder,
     has_high_resolution,
+    operator_values,
     section_values,
 )
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
 from rls.prior.settings import FLOWS
+from rls.runtime.errors import InputError
 
 KINDS = ("features", "metrics", "classification")  # the last where all methods run
 SWEPT = "rls"  # the method whose lambdas are swept
@@ -112,6 +114,12 @@ class Files:
             for name in self.assays[wildcards.assay]["plates"]
         ]
 
+    def of_operator(self, wildcards: Wildcards) -> list[str]:
+        """Return the user's file of a PSF or kernel, where D has one."""
+        name = getattr(wildcards, "degradation", self.clean)
+        values = operator_values(self.config, wildcards.assay, name)
+        return [self.in_program(values[key]) for key in OPERATOR_FILES if values[key]]
+
     def fetched_cells(self) -> list[str]:
         """Return the selected cells of every assay whose plates come over the network."""
         names = self.config["run"]["assays"]
@@ -186,6 +194,23 @@ class Files:
         block = self.assays[wildcards.assay]
         owner = wildcards.assay if has_high_resolution(block) else block["generator"]
         return [f"results/{owner}/{wildcards.factor}x/{wildcards.method}.network.safetensors"]
+
+    def to_calibrate(self, wildcards: Wildcards) -> str:
+        """Return the LR images whose several solutions get calibrated intervals.
+
+        Raises:
+            InputError: The assay gives no cell to split calibration. Else a run of hours would end
+                with that.
+        """
+        values = section_values(self.config, "select_cells", wildcards.assay)
+        if not values["share_calibration"] and not values["plates_calibration"]:
+            raise InputError(
+                f"Found share_calibration 0 of assay {wildcards.assay}, expected more: intervals "
+                "of several solutions are calibrated on that split. Set "
+                "select_cells.share_calibration, or take the assay out of run.assays."
+            )
+        folder = f"results/{wildcards.assay}/{wildcards.factor}x/{wildcards.degradation}"
+        return f"{folder}/{LOW_RESOLUTION}.ome.tif"
 
     def stack(self, wildcards: Wildcards) -> str | list[str]:
         """Return the stack that is measured; none for HR where no high-resolution image exists."""

@@ -56,6 +56,9 @@ SHARED = {
 NEEDED_WEIGHTS = ("vgg16_path", "vgg16_sha256")  # the keys of a method that compares features
 # Keys of earlier versions -> where they stand now.
 MOVED = {
+    "bootstrap": "intervals and figures (confidence_level, n_bootstrap)",
+    "n_bootstrap": "figures",
+    "border": "degrade, and the D of a search in its key forward",
     "vgg_path": "weights as vgg16_path",
     "vgg_sha256": "weights as vgg16_sha256",
 }
@@ -220,6 +223,7 @@ def _literal(node: ast.expr, otherwise: T) -> T:
 
 
 OPERATOR = tuple(keys_of("rls/search/forward_model.py", "OperatorSettings"))
+OPERATOR_FILES = ("psf_file", "kernel_file")
 GROUPS = {group: tuple(group_keys(group)) for group in SHARED}
 GROUP_OF = {key: group for group, keys in GROUPS.items() for key in keys}
 ELSEWHERE = {*OF_RUN, *OF_ASSAY, *GROUP_OF}  # keys that stand in no section of one command

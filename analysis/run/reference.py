@@ -19,6 +19,7 @@ from analysis.run.keys import (
     SECTIONS,
     Key,
     group_keys,
+    keys_of,
     method_keys,
     search_names,
     section_keys,
@@ -76,6 +77,7 @@ def _tables() -> Iterator[str]:
         yield from _table(rows, values, sources, at)
     for group in GROUPS:
         users = [f"`{s}`" for s in SECTIONS if set(GROUPS[group]) & set(section_keys(s))]
+        users += [f"methods with `search: {s}`" for s in search_names() if _shares(s, group)]
         yield from _section(group, group_keys(group), config, sources, ", ".join(users))
     for section in SECTIONS:
         yield from _section(section, section_keys(section), config, sources, _command(section))
@@ -84,6 +86,11 @@ def _tables() -> Iterator[str]:
         at = ("methods", search)
         yield from (f"### A method with `search: {search}`", "")
         yield from _table(schemas(keys), config["methods"].get(search, {}), sources, at)
+
+
+def _shares(search: str, group: str) -> bool:
+    """Return whether the settings of a search have keys of a shared section."""
+    return bool(set(GROUPS[group]) & set(keys_of(f"rls/search/{search}.py")))
 
 
 def _contents(lines: Iterable[str]) -> Iterator[str]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, MutableMapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from analysis.run.keys import NEEDED_WEIGHTS, needs_weights
-from analysis.run.values import Config, expand_folder
+from analysis.run.values import Config, degradation_values, expand_folder
 from rls.networks.weights_settings import AUTO, NETS, located
 from rls.runtime.command import RUN, VARIABLES
 from rls.runtime.errors import InputError
@@ -22,7 +23,7 @@ from rls.runtime.errors import InputError
 DECIDED = "RLS_WEIGHTS_OF_RUN"  # holds the decision, as JSON, in the environment of jobs
 USES = {
     "inception": "FID and KID",
-    "vgg16": "LPIPS, the kernel distance on VGG16 and BRGM",
+    "vgg16": "LPIPS, kernel distance and published BRGM",
     "alexnet": "LPIPS",
 }
 
@@ -67,16 +68,20 @@ def settle(
 def _sentences(block: Config) -> Iterator[str]:
     for net in NETS:
         path, sha256 = block[f"{net}_path"], block[f"{net}_sha256"]
-        said = f"from {path}, SHA-256 {sha256}" if path else "not used: no file of weights"
-        yield f"weights: {USES[net]} by {net} {said}"
+        if path:
+            yield f"weights: {USES[net]} by {net} from {path}, SHA-256 {sha256}"
+        else:
+            yield f"weights: no file of {net}, so no {USES[net]} by it"
 
 
 def _check_methods(config: Config) -> None:
-    for name in config["run"]["methods"]:
+    run = config["run"]
+    rows = [degradation_values(config, name)["methods"] for name in run["degradations"]]
+    for name in dict.fromkeys(chain(run["methods"], *rows)):
         block = config["methods"].get(name, {})
         if needs_weights(block) and not config["weights"][NEEDED_WEIGHTS[0]]:
             raise InputError(
                 f"methods.{name} compares features of VGG16, and there are no weights of it. Run "
                 "make weights, name a file in weights.vgg16_path, or take the method out of "
-                "run.methods (brgm_no_perceptual needs none)."
+                "run.methods and degradations (brgm_no_perceptual needs none)."
             )

@@ -3,9 +3,10 @@
 Classifiers were fitted on HR (for HR and every method) or on LR (rows LR), on cells of another
 split; which one is best was decided on the split tune. Intervals are over wells; Wilson's interval
 and McNemar's exact test against LR take cells as units and are named so. SR holds no more class
-information than LR plus the prior (data processing): a row above LR has a better classifier or a
-helpful prior, not more information. The last rows of an assay say how many wells of each control
-were evaluated, how many hold training cells too, and what its design confounds with the treatment.
+information than LR plus the prior (data processing): a row above LR has a better classifier, a
+helpful prior or luck, not more information. The last rows of an assay say how many wells of each
+control were evaluated, how many hold training cells too, and what its design confounds with the
+treatment.
 A second file has the accuracies in the article's form: one line per assay, one column per method.
 Only the clean degradation is compared. The numbers are computed in analysis.comparison.accuracy.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from analysis.comparison.image_quality import standardised
 from analysis.numbers import conformal, metrics
 from analysis.numbers import statistics as st
-from rls.networks import perceptual
+from rls.networks import lpips, perceptual
 from rls.networks.kernel_distance import distance_of_sums, kernel_distance, kernel_sums
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -102,7 +103,7 @@ def test_images_are_rounded_to_8_bits_before_inception_and_vgg():
         return images.flatten(1)
 
     perceptual.inception_features(module, unit, CPU, 4)
-    perceptual.lpips_distances(module, unit, unit, CPU, 4)
+    lpips.lpips_distances(SimpleNamespace(features=module), unit, unit, CPU, 4)
     assert len(seen) == 6 and all(torch.equal(x, x.round()) for x in seen)
     assert torch.cat(seen[:2])[:, 2, 1, 1].tolist() == expected
 

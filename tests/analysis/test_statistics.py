@@ -172,6 +172,13 @@ def test_a_reason_stands_where_a_number_is_absent_and_nowhere_else():
     assert not found.bias.reason and "same without any well" in found.shift_kept.reason
 
 
+def test_a_number_with_cells_as_units_does_not_speak_of_fields():
+    table = plate(n_wells=2)
+    found = triple(table, table["high_resolution"] + np.linspace(0, 1, len(table)))
+    assert "fields are the units" in found.correlation.reason
+    assert found.correlation_of_cells.unit == "cell" and not found.correlation_of_cells.reason
+
+
 def test_bias_and_limits_stand_with_an_interval_over_wells():
     """The bias of a method that errs by well is known to no more than its wells say."""
     table = plate(n_wells=6)
@@ -229,6 +236,12 @@ def test_wells_that_all_agree_do_not_make_a_share_certain():
     assert found.value == 1.0 and math.isnan(found.low) and "not make it certain" in found.reason
     same = st.jackknife(lambda rows: 4.0, table, **LEVEL)
     assert (same.low, same.high) == (4.0, 4.0) and "not make it certain" in same.reason
+
+
+def test_a_number_without_a_value_has_a_reason():
+    """The rank correlation of spread and error has none where all spreads are equal."""
+    found = st.jackknife(lambda rows: math.nan, plate(), **LEVEL)
+    assert math.isnan(found.value) and "no value" in found.reason
 
 
 def test_a_number_that_needs_every_well_has_no_interval():

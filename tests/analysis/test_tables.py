@@ -11,7 +11,7 @@ import pytest
 from analysis.comparison import image_quality
 from analysis.comparison.article_quality import ARTICLE, article_quality, best_two
 from analysis.comparison.design import shared_sentence
-from analysis.comparison.image_metrics import FLOOR
+from analysis.comparison.image_metrics import FLOOR, mean_fact
 from analysis.comparison.long_table import LONG_COLUMNS, long_table, read_long
 from analysis.comparison.measured import feature_column, same_cells
 from analysis.comparison.settings import Settings
@@ -54,13 +54,23 @@ def test_means_and_distances_are_those_of_the_cells(tmp_path):
     assert worse > row["value"]
 
 
+def test_the_interval_of_a_mean_stays_where_means_can_lie():
+    cells = pd.DataFrame({"plate": "P1", "well": list("ABCDEF"), "site": 1, "treatment": "DMSO"})
+    cells["ms_ssim"] = cells["fidelity_l1"] = [0.0, 0.0, 0.01, 0.0, 0.02, 0.9]
+    for metric in ("ms_ssim", "fidelity_l1"):
+        fact = mean_fact(cells, metric, SETTINGS)
+        assert 0 <= fact["low"] < fact["value"] < fact["high"]
+    assert mean_fact(cells, "ms_ssim", SETTINGS)["high"] < 1
+
+
 def test_an_oracle_lies_at_or_under_the_floor_of_other_hr_cells(tmp_path):
     numbers = numbers_of(tmp_path, {"high_resolution": 1.0, "rls": 1.0}, ("rls",))
     for kind in ("classifier", "random"):
         metric = f"kernel_distance_{kind}_x1000"
         floor = numbers.loc[(FLOOR, metric)]
         assert numbers.loc[("rls", metric), "value"] <= floor["value"]
-        assert "halves" in floor["reason"]
+        assert floor["reason"].count("halves") == 1
+        assert numbers.loc[(FLOOR, f"frechet_distance_{kind}"), "reason"].count("halves") == 1
 
 
 def test_frechet_distance_never_stands_without_n_and_the_distance_of_two_hr_sets(tmp_path):
@@ -292,6 +302,8 @@ def test_the_articles_form_has_marks_their_caution_and_the_articles_own_numbers(
     form = article_quality(table.assign(factor=32), run).set_index("method")
     assert form.loc["RLS", own] == "7.571" and form.loc["BRGM (L2)", own] == ""
     assert form.loc["RLS", "PSNR, dB in the article, BBBC021"] == "16.536"
+    noisy = article_quality(table.assign(factor=32, degradation="noise"), run)
+    assert set(noisy[own]) == {""}, "the article's Table 1 is without noise"
 
 
 def test_the_articles_numbers_are_those_of_its_table():

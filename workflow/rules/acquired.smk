@@ -8,6 +8,7 @@ rule low_resolution:
         generator=files.model("generator.safetensors"),
         intensity=files.model("intensity.json"),
         trust=files.known_trust,
+        operator=files.of_operator,
     output:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
@@ -59,7 +60,7 @@ rule measure_without_reference:
     params:
         stack=given("stack"),
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
-        settings=arguments.section("measure"),
+        settings=arguments.features,
     shell:
         "python -m analysis.measure_without_reference {params.stack:q}"
         " --method {wildcards.stack:q} --low-resolution {input.low_resolution:q}"

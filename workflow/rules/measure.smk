@@ -61,7 +61,7 @@ rule check_thresholds:
             "positive_control",
             "features",
         ),
-        settings=arguments.section("measure"),
+        settings=arguments.features,
     shell:
         "python -m analysis.check_thresholds --high-resolution {input.stack:q}"
         " --intensity {input.intensity:q} {params.assay:q}"

@@ -123,6 +123,7 @@ rule measure_trust:
         intensity="results/{assay}/intensity.json",
         styles="results/{assay}/styles.safetensors",
         flow="results/{assay}/flow.safetensors",
+        operator=files.of_operator,
     output:
         trust="results/{assay}/trust.json",
         search="results/{assay}/search.json",

@@ -4,7 +4,7 @@
 
 rule sample_solutions:
     input:
-        stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
+        stack=files.to_calibrate,
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
         intensity=files.intensity_scale,
         model=files.search_model,
@@ -51,7 +51,7 @@ rule measure_solutions:
         **asks("measure_solutions"),
     params:
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
-        settings=arguments.section("measure"),
+        settings=arguments.features,
     shell:
         "python -m analysis.measure_solutions --stack {input.stack:q}"
         " --intensity {input.intensity:q} {params.assay:q}"

@@ -51,7 +51,7 @@ rule measure_sweep:
         **asks("measure_sweep"),
     params:
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
-        settings=arguments.section("measure"),
+        settings=arguments.features,
     shell:
         "python -m analysis.measure_sweep --stack {input.stack:q}"
         " --high-resolution {input.high_resolution:q} --low-resolution {input.low_resolution:q}"

@@ -213,6 +213,10 @@ def test_a_key_that_moved_into_a_shared_section_is_sent_there():
     for change in ({"measure": {"vgg_path": "a.pt"}}, {"methods": {"brgm": {"vgg_path": "a.pt"}}}):
         with pytest.raises(InputError, match="vgg_path stands in weights as vgg16_path"):
             check(merge(load(), change))
+    with pytest.raises(InputError, match="bootstrap stands in intervals and figures"):
+        check(merge(load(), {"bootstrap": {"n_bootstrap": 9}}))
+    with pytest.raises(InputError, match="border stands in degrade, .* forward"):
+        check(merge(load(), {"super_resolve": {"border": "reflect"}}))
 
 
 def test_every_key_of_a_shared_section_belongs_to_two_commands():

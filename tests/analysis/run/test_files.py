@@ -219,3 +219,23 @@ def test_priors_differ_in_the_flow_alone_and_share_no_state_with_other_jobs():
     named = files.priors()
     assert flow in named["flows"] and len(named["flows"]) == 2
     assert all("/translocation/" in path for path in named["searches"])
+
+
+def test_a_file_of_d_is_an_input_so_that_new_numbers_in_it_are_seen(tmp_path):
+    blurred = {"operator": "psf_binning", "psf_file": str(tmp_path / "psf.tif")}
+    files = made({"degradations": {"binning": blurred}})
+    assert files.of_operator(job(degradation="binning")) == [str(tmp_path / "psf.tif")]
+    assert files.of_operator(job()) == []
+    own = {"degrade": {"operator": "kernel", "kernel_file": "kernels/k.tif"}}
+    files = made(own)
+    assert files.of_operator(SimpleNamespace(assay="translocation")) == [f"{ROOT}/kernels/k.tif"]
+
+
+def test_an_assay_without_cells_to_calibrate_has_no_solutions():
+    """The workflow says so before any job runs, and only where solutions are asked for."""
+    low = made({}).to_calibrate(job())
+    assert low == "results/translocation/32x/clean/low_resolution.ome.tif"
+    with pytest.raises(InputError, match="share_calibration 0 of assay translocation"):
+        made({"select_cells": {"share_calibration": 0}}).to_calibrate(job())
+    named = {"select_cells": {"share_calibration": 0, "plates_calibration": ["P1"]}}
+    assert made(named).to_calibrate(job()) == low

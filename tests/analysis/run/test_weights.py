@@ -52,7 +52,7 @@ def test_what_is_in_the_cache_is_used_named_and_written_into_the_run(cache):
     said = settle(found, ROOT, environ)
     path, sha256 = cache / "vgg16.safetensors", file_sha256(cache / "vgg16.safetensors")
     assert len(said) == 3 and f"by vgg16 from {path}, SHA-256 {sha256}" in " ".join(said)
-    assert sum("not used" in one for one in said) == 2
+    assert sum("no file of" in one for one in said) == 2
     assert environ["RLS_VGG16_PATH"] == str(path) and environ["RLS_ALEXNET_PATH"] == "none"
     run = Run.of(found)
     assert run.weights == {"vgg16": sha256}
@@ -117,3 +117,19 @@ def test_published_brgm_is_refused_at_the_start_without_weights(cache):
     lay_over(bare, methods)
     with pytest.raises(InputError, match=r"methods.brgm compares features.*make weights"):
         settle(bare, ROOT, {})
+    lay_over(bare, {"run": {"methods": ["bicubic"]}})
+    settle(bare, ROOT, {})
+    bare["degradations"]["gaussian_noise"] = {"methods": ["brgm"]}
+    with pytest.raises(InputError, match=r"methods.brgm compares features.*make weights"):
+        settle(bare, ROOT, {})
+
+
+def test_jobs_that_load_no_such_network_do_not_depend_on_its_weights(cache):
+    """Else all plates' thresholds, sweeps and solutions would be measured again after a fetch."""
+    with_weights, without = config(), config(vgg16_path=None)
+    for one in (with_weights, without):
+        settle(one, ROOT, {})
+    at = SimpleNamespace(assay="translocation")
+    found, bare = (arguments(one).features(at) for one in (with_weights, without))
+    assert found == bare and "--nucleus-diameter-um" in found
+    assert measure_flags(with_weights) != measure_flags(without)
