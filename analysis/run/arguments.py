@@ -22,6 +22,7 @@ from analysis.run.values import (
 )
 from rls.runtime.command import VARIABLES, flags
 
+OPERATOR_FILES = ("psf_file", "kernel_file")
 Input = Mapping[str, Any]  # the files of a job, by name: one path or a list
 Flags = Callable[[Wildcards], list[str]]
 # The later of two --state counts. With the configured flow, a job of the comparison of priors does
@@ -79,12 +80,18 @@ class Arguments:
 
     def operator(self, wildcards: Wildcards) -> list[str]:
         """Return the flags that choose D; without a degradation, that of the first one."""
+        return flags(self._operator_values(wildcards))
+
+    def operator_files(self, wildcards: Wildcards) -> list[str]:
+        """Return the files of D, so that a job runs again when their content changes."""
+        values = self._operator_values(wildcards)
+        return [values[key] for key in OPERATOR_FILES if values[key]]
+
+    def _operator_values(self, wildcards: Wildcards) -> dict[str, Any]:
         name = getattr(wildcards, "degradation", self.files.clean)
         values = operator_values(self.config, wildcards.assay, name)
-        for key in ("psf_file", "kernel_file"):
-            if values[key]:
-                values[key] = self.files.in_program(values[key])
-        return flags(values)
+        own = {key: self.files.in_program(values[key]) for key in OPERATOR_FILES if values[key]}
+        return {**values, **own}
 
     def quantise(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of the first degradation's D and of the quantisation after it."""

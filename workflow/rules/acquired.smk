@@ -8,6 +8,7 @@ rule low_resolution:
         generator=files.model("generator.safetensors"),
         intensity=files.model("intensity.json"),
         trust=files.known_trust,
+        weights=arguments.operator_files,
     output:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",

@@ -123,6 +123,7 @@ rule measure_trust:
         intensity="results/{assay}/intensity.json",
         styles="results/{assay}/styles.safetensors",
         flow="results/{assay}/flow.safetensors",
+        weights=arguments.operator_files,
     output:
         trust="results/{assay}/trust.json",
         search="results/{assay}/search.json",

@@ -6,6 +6,7 @@ rule degrade:
         stack="results/{assay}/high_resolution.ome.tif",
         table="results/{assay}/high_resolution.parquet",
         intensity=files.model("intensity.json"),
+        weights=arguments.operator_files,
     output:
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",

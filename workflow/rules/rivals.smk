@@ -6,6 +6,7 @@ rule train_pix2pix:
         cells="results/{assay}/cells.ome.tif",
         table="results/{assay}/cells.parquet",
         intensity=files.model("intensity.json"),
+        weights=arguments.operator_files,
     output:
         network="results/{assay}/{factor}x/{method}.network.safetensors",
         curves="results/{assay}/{factor}x/{method}.network.training.csv",

@@ -166,6 +166,15 @@ def test_flags_are_those_of_the_section_the_assay_and_the_method():
     assert "--search" not in arguments.trust(job())
 
 
+def test_the_file_of_a_psf_is_read_by_the_jobs_that_apply_d():
+    files = made({"degrade": {"operator": "psf_binning", "psf_file": "optics/psf.tif"}})
+    arguments = Arguments(files.config, files)
+    assert arguments.operator_files(job()) == [str(ROOT / "optics/psf.tif")]
+    assert str(ROOT / "optics/psf.tif") in arguments.degradation(job())
+    # The degradation binning has none.
+    assert arguments.operator_files(job(degradation="binning")) == []
+
+
 def test_what_a_job_reads_is_handed_over_by_flags():
     files = made()
     arguments = Arguments(files.config, files)
