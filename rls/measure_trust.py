@@ -19,6 +19,7 @@ from rls.pretrained.files import SEARCH, TRUST
 from rls.runtime.command import Parser, option, run
 from rls.search.arguments import parse
 from rls.search.forward_model import OperatorSettings, model_of, operator_values
+from rls.search.settings import AS_DEGRADED, WITH_BLUR
 from rls.search.settings import Settings as SearchSettings
 
 NAME = "measure_trust"
@@ -68,8 +69,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     state = args.state or output / "state"
     stack = reference_cells(args.high_resolution, args.splits, model, settings.most_cells)
     forward = model_of(settings)
-    searched = searched_by(forward, settings.forward, method.settings)
+    # No chain follows D here, so with_blur is D alone.
+    choice = AS_DEGRADED if settings.forward == WITH_BLUR else settings.forward
+    searched = searched_by(forward, choice, method.settings)
     shared = {name: getattr(settings, name) for name in KEPT} | operator_values(settings)
+    shared |= {"forward": choice} if choice != AS_DEGRADED else {}
     chosen = {"search": method.search, **asdict(method.settings), "super_resolve": shared}
     finished = []
     for factor in args.factors:

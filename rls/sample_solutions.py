@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         solved = solve(sampler, own, problem, settings.batch_size, state, NAME, group=n)
         digest = result_digest(facts, solved)
-        write_solutions(args.output, task, solved, n, method.name, args.kind, digest)
+        write_solutions(args.output, task, solved, n, method, args.kind, digest)
         remove_batches(state)
     for status, count in status_counts(solved).items():
         print(f"{NAME}: {count} solutions {status}", flush=True)

@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "data_digest": data.digest,
         "tune_digest": tune.digest,
     }
-    known = identity(settings, MAY_CHANGE, **facts)
+    of_state = {**facts, "forward": forward.identity(stack.pixel_size_um)}
+    known = identity(settings, MAY_CHANGE, **of_state)
     with (
         recorder.stream(),
         StateFolder(

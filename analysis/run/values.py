@@ -11,6 +11,7 @@ import yaml
 
 from analysis.run.keys import GROUP_OF, OF_ASSAY, OF_RUN, OPERATOR, ROOT, section_keys
 from rls.runtime.errors import InputError
+from rls.search.forward_model import OperatorSettings, kept_under
 
 Config = Mapping[str, Any]
 # The Snakefile reads these files before any overlay.
@@ -78,9 +79,10 @@ def degradation_values(config: Config, name: str) -> dict[str, Any]:
 
 def operator_values(config: Config, assay: str, degradation: str) -> dict[str, Any]:
     """Return the settings of D under a degradation: section ``degrade`` with its changes."""
-    values = section_values(config, "degrade", assay)
-    own = degradation_values(config, degradation)
-    return {name: own.get(name, values[name]) for name in OPERATOR}
+    values, plain = section_values(config, "degrade", assay), vars(OperatorSettings())
+    changes = {n: v for n, v in degradation_values(config, degradation).items() if n in OPERATOR}
+    found = {**plain, **kept_under(values, changes), **changes}
+    return {name: found[name] for name in OPERATOR}
 
 
 def expand_folder(path: str) -> str:

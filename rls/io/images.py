@@ -70,7 +70,7 @@ def read_planes(path: Path, n_channels: int, axes: str | None = None) -> Planes:
         bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
         raise InputError(
             f"{path} has values that are not finite (NaN or infinite) in {len(bad)} of "
-            f"{len(images)} cells, first in number {bad[0] + 1}. Leave these cells out."
+            f"{len(images)} images, first in number {bad[0] + 1}. Leave these out, or correct them."
         )
     return planes
 

@@ -92,7 +92,7 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
         "settings": shared | method.identity(),
         "method": method.name,
         "search": method.search,
-        "forward": searched.to_text(with_file=False),
+        "forward": searched.identity(model.generator.pixel_size_um),
         "factor": factor,
         "models": digests,
         "scale": scale.as_dict(),

@@ -21,13 +21,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rls.pretrained.files import SEARCH, need_folder, read_json
 from rls.pretrained.forwards import Settings
 from rls.runtime.command import Parser, flags
 from rls.runtime.errors import InputError
 from rls.search.arguments import parse
+from rls.search.forward_model import WEIGHTS, kept_under
 
 SCALES = ("model", "percentiles")
 MOST_THREADS = 8
@@ -98,6 +98,8 @@ def model_flags(argv: Sequence[str]) -> list[str]:
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in ("--model", "--factor", "--method", "--search", "--config"):
         early.add_argument(flag)
+    for name in ("operator", *WEIGHTS):
+        early.add_argument("--" + name.replace("_", "-"), nargs="?")
     known, _ = early.parse_known_args(list(argv))
     method = known.method or known.search or "rls"
     shared = {"seed": "1", "device": "auto", "threads": str(min(MOST_THREADS, os.cpu_count() or 1))}
@@ -108,7 +110,7 @@ def model_flags(argv: Sequence[str]) -> list[str]:
     content = read_json(Path(known.model) / SEARCH)
     factors = content.get("factors", {})
     block = dict(factors.get(known.factor, {}).get(method, {}))
-    common: dict[str, Any] = block.pop("super_resolve", {})
+    common = kept_under(block.pop("super_resolve", {}), vars(known))
     if known.config:
         return ["--method", method]
     defaults = {

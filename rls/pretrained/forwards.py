@@ -16,7 +16,7 @@ from rls.search.forward_model import (
     model_of_table,
 )
 from rls.search.methods import AnySettings
-from rls.search.settings import AS_DEGRADED, PLAIN, SHARED, WITH_BLUR
+from rls.search.settings import AS_DEGRADED, PLAIN, SHARED, WITH_BLUR, forward_choice
 from rls.search.settings import Settings as SearchSettings
 
 AS_TOLD = "as_told"
@@ -44,7 +44,8 @@ def made_by(files: Sequence[Path], settings: Settings) -> ForwardModel:
     from rls.io import read_table, table_path
 
     told = model_of(settings)
-    for file in files if settings.forward == AS_DEGRADED else ():
+    stacks = [f for path in files for f in (path.glob("*.ome.tif") if path.is_dir() else [path])]
+    for file in sorted(stacks) if settings.forward == AS_DEGRADED else ():
         table = table_path(file) if file.name.endswith(".ome.tif") else None
         if table is None or not table.is_file():
             continue
@@ -68,8 +69,7 @@ def searched_by(told: ForwardModel, shared: str, method: AnySettings) -> Forward
     Raises:
         InputError: The blur of a chain is asked for, and a user's cells have no chain.
     """
-    own = getattr(method, "forward_op", SHARED)
-    choice = own if own in (AS_DEGRADED, WITH_BLUR, PLAIN) else shared
+    choice = forward_choice(getattr(method, "forward_op", SHARED), shared)
     if choice == WITH_BLUR:
         raise InputError(
             "Found forward with_blur, which takes a blur from the chain of degraded images; these "

@@ -125,7 +125,7 @@ def measure(
     identity = {
         "settings": settings.identity() | {"precision": problem.precision} | method.identity(),
         "search": method.search,
-        "forwards": [one.to_text(with_file=False) for one in forwards],
+        "forwards": [one.identity(model.generator.pixel_size_um) for one in forwards],
         "factor": factor,
         "models": digests,
         "images": joint_digest(stack.table["image_digest"]),

@@ -29,6 +29,7 @@ from rls.search.forward_weights import (
     axis_matrix,
     blur_matrix,
     extension,
+    on_image,
     placed,
     plain_matrix,
     resize_matrix,
@@ -127,6 +128,9 @@ class Convolution(Forward):
         super().__init__()
         self.model, self.factor, self.size_in = model, factor, size_in
         self.size_out = (size_in[0] // factor, size_in[1] // factor)
+        least = LEAST_WEIGHT * np.abs(weights).sum()
+        if model.border == BORDERS[0]:
+            weights, first = on_image(weights, first, size_in, factor)
         extended = [
             extension(size, size - factor + n, start, model.border)
             for size, n, start in zip(size_in, weights.shape, first, strict=True)
@@ -135,7 +139,7 @@ class Convolution(Forward):
             np.outer(*(matrix.sum(axis=1) for matrix in extended)), weights.shape
         )[::factor, ::factor]
         total = np.einsum("ijkl,kl->ij", seen, weights)
-        if not (np.abs(total) > LEAST_WEIGHT * np.abs(weights).sum()).all():
+        if not (np.abs(total) > least).all():
             raise InputError(sees_nothing(min(size_in)))
         after = [blur_after(size, model) for size in self.size_out]
         self._keep(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 BICUBIC, BINNING, PSF_BINNING, KERNEL = "bicubic", "binning", "psf_binning", "kernel"
 OPERATORS = (BICUBIC, BINNING, PSF_BINNING, KERNEL)
 BLUR = "gaussian_blur"  # The linear step of a chain of degradations.
+WEIGHTS = ("psf_sd_um", "psf_file", "kernel_file")  # The settings of a PSF or kernel.
 TRUNCATE = 4.0  # A Gaussian PSF ends at so many sd, as in scipy.
 
 
@@ -103,6 +104,11 @@ class ForwardModel:
         if not with_file:
             values.pop("file", None)
         return json.dumps(values)
+
+    def identity(self, pixel_size_um: float) -> str:
+        """Return what names this D at a size of an HR pixel, which a PSF in micrometres needs."""
+        text = self.to_text(with_file=False)
+        return f"{text} at {pixel_size_um:.9g} um" if self.psf_sd_um else text
 
     @classmethod
     def from_text(cls, text: str) -> ForwardModel:
@@ -193,6 +199,17 @@ def operator_values(settings: OperatorSettings) -> dict[str, Any]:
     return {n: v for n, v in values.items() if n == "border" or v != getattr(plain, n)}
 
 
+def kept_under(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of D that stay as they are under changes, such as flags over a file.
+
+    The PSF or the kernel stays only where the changes name neither another nor another operator.
+    """
+    operator = settings.get("operator", BICUBIC)
+    other = changes.get("operator") or operator
+    replaced = other != operator or any(changes.get(name) for name in WEIGHTS)
+    return {n: v for n, v in settings.items() if not (replaced and n in WEIGHTS)}
+
+
 def faults(values: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with settings of D, each a sentence."""
     operator, shift = values.get("operator", BICUBIC), values.get("shift_px", (0.0, 0.0))
@@ -260,11 +277,16 @@ def read_weights_file(path: Path) -> np.ndarray:
     # tifffile takes a third of a second to import, and most choices of D have no file.
     from rls.io.images import read_planes
 
+    if not path.is_file():
+        raise InputError(
+            f"The file {path} of a PSF or kernel does not exist. Name one that does; if D was "
+            f"chosen with this one, put it back there."
+        )
     images = np.asarray(read_planes(path, 1).images, dtype=np.float64)
     if images.shape[:2] != (1, 1):
         raise InputError(
             f"{path} holds {images.shape[0]} x {images.shape[1]} images, expected one: the "
-            f"weights of a PSF or kernel in a plane."
+            f"weights of a PSF or kernel in a plane. Save them as one grey plane."
         )
     total = images.sum()
     if not total > 0:

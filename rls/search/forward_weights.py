@@ -25,7 +25,13 @@ def axis_matrix(
         return resize_matrix(size, size // factor, model.border, shift)
     taps = np.full(factor, 1.0 / factor)
     if model.operator == PSF_BINNING:
-        taps = np.convolve(gaussian_taps(round(model.psf_sd_um / pixel_size_um, 9)), taps)
+        sd_px = round(model.psf_sd_um / pixel_size_um, 9)
+        if sd_px > size:
+            raise InputError(
+                f"Found psf_sd_um {model.psf_sd_um:g}, a PSF wider than the whole image of "
+                f"{size * pixel_size_um:g} um. Give it in micrometres of the sample."
+            )
+        taps = np.convolve(gaussian_taps(sd_px), taps)
     spread, first = placed(len(taps), factor, shift)
     return strided_matrix(size, factor, np.convolve(taps, spread), first, model.border)
 
@@ -140,6 +146,22 @@ def extension(size: int, length: int, first: int, border: str) -> np.ndarray:
     if len(rows):
         matrix[rows, mirrored(pixels[rows], size)] = 1.0
     return matrix
+
+
+def on_image(
+    weights: np.ndarray, first: tuple[int, int], size: tuple[int, int], factor: int
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the weights that lie on the image for some LR pixel, and the pixel of the first.
+
+    A file of a PSF may be much larger than the image, and where nothing is mirrored the rest of it
+    weighs nothing.
+    """
+    low = [max(0, factor - n - one) for n, one in zip(size, first, strict=True)]
+    high = [max(n - one, 0) for n, one in zip(size, first, strict=True)]
+    seen = weights[low[0] : high[0], low[1] : high[1]]
+    if not seen.size:
+        raise InputError(sees_nothing(min(size)))
+    return seen, (first[0] + low[0], first[1] + low[1])
 
 
 def sees_nothing(size: int) -> str:

@@ -52,7 +52,9 @@ def poisson_gaussian_misfit(y: Tensor, low: Tensor, noise: Variables) -> Tensor:
     return ((y - low).square() / (2.0 * variance)).mean(dim=(1, 2, 3)) * sd
 
 
-def camera_noise(y: Tensor, intensity: Intensity, gain: float, read_noise: float) -> Variables:
+def camera_noise(
+    y: Tensor, intensity: Intensity, gain: float, read_noise: float, offset: float = 0.0
+) -> Variables:
     """Return the variances of the values of y, (n, c, m, m), and the sd of each image, (n,).
 
     A signal of k counts above the camera's offset has the variance gain k + read_noise^2, the sum
@@ -62,10 +64,11 @@ def camera_noise(y: Tensor, intensity: Intensity, gain: float, read_noise: float
         intensity: The counts of 0 and 1 of each channel.
         gain: Counts per electron.
         read_noise: Sd of the read noise in counts.
+        offset: Counts of the camera without light.
     """
     black = y.new_tensor(intensity.black).view(1, -1, 1, 1)
     span = y.new_tensor(intensity.white).view(1, -1, 1, 1) - black
-    counts = (black + span * y).clamp(min=0.0)
+    counts = (black + span * y - offset).clamp(min=0.0)
     variance = (gain * counts + read_noise**2) / span.square()
     return variance, variance.mean(dim=(1, 2, 3)).sqrt()
 

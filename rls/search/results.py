@@ -69,6 +69,11 @@ def likelihood_of(method: AnySettings) -> str:
     return str(getattr(method, "likelihood", ""))
 
 
+def about_search(task: Task, method: AnySettings) -> dict[str, str]:
+    """Return the columns that name the D in a search and the likelihood of y."""
+    return {"search_forward": task.forward.to_text(), "likelihood": likelihood_of(method)}
+
+
 def write_results(
     output: Path, task: Task, solved: Solved, method: ChosenMethod, columns: Mapping[str, Any]
 ) -> None:
@@ -80,11 +85,8 @@ def write_results(
     said = f"synthesised by {method.name}"
     said += f", generator {generator}" if generator else ", no generator"
     said += f"; D in the search: {task.forward.describe()}"
-    about = {
-        "search_forward": task.forward.to_text(),
-        "likelihood": likelihood_of(method.settings),
-    }
-    table = task.stack.table.rename(columns=RENAMED).assign(**columns, **about, **solved.columns)
+    columns = {**columns, **about_search(task, method.settings)}
+    table = task.stack.table.rename(columns=RENAMED).assign(**columns, **solved.columns)
     size = str(solved.batch_size)
     write_latents(
         output, solved.latents, table["image_id"], method.name, generator, batch_size=size

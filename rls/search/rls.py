@@ -52,6 +52,7 @@ NOISE_SETTINGS = {
     GAUSSIAN: ("noise_sd",),
     POISSON_GAUSSIAN: ("gain", "read_noise"),
 }
+MAY_BE_LEFT_OUT = {POISSON_GAUSSIAN: ("camera_offset",)}  # 0 without it
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,18 @@ class Settings:
     read_noise: float | None = option(
         "Sd of the camera's read noise in counts; for poisson_gaussian.", default=None
     )
+    camera_offset: float | None = option(
+        "Counts of the camera without light, which have no shot noise; for poisson_gaussian. "
+        "Without it 0.",
+        default=None,
+    )
 
     def __post_init__(self) -> None:
         needed = NOISE_SETTINGS[self.likelihood]
-        for name in ("noise_sd", "gain", "read_noise"):
+        used = (*needed, *MAY_BE_LEFT_OUT.get(self.likelihood, ()))
+        for name in ("noise_sd", "gain", "read_noise", "camera_offset"):
             value = getattr(self, name)
-            if name not in needed and value is not None:
+            if name not in used and value is not None:
                 raise InputError(
                     f"Found {name} {value:g}, which the likelihood {self.likelihood} does not use. "
                     f"Leave it out, or choose another likelihood."
@@ -162,7 +169,8 @@ def given_of(problem: Problem, settings: Settings) -> Given:
     if settings.likelihood != POISSON_GAUSSIAN:
         return given
     scale = need(problem.intensity, "intensity")
-    noise = camera_noise(problem.y, scale, settings.gain or 0.0, settings.read_noise or 0.0)
+    values = (settings.gain, settings.read_noise, settings.camera_offset)
+    noise = camera_noise(problem.y, scale, *(value or 0.0 for value in values))
     return {**given, "camera": noise}
 
 

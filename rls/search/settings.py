@@ -11,9 +11,12 @@ from rls.runtime.errors import InputError
 AS_DEGRADED, WITH_BLUR, PLAIN = "as_degraded", "with_blur", "bicubic"
 SHARED = "shared"  # The choice of a method that keeps to these settings.
 FORWARDS = (AS_DEGRADED, WITH_BLUR, PLAIN)  # The D of a search.
+OF_TRAINED = ("trained", "any")  # The choices of a trained network, which is told no D.
 AUTO: Literal["auto"] = "auto"
 MOST_AT_ONCE, ON_A_CPU = 64, 4  # Images of batch_size auto; 200 at once are 3 % faster than 64.
-NOT_IN_RESULT = ("device", "threads", "cuda_graphs", "compile", "psf_file", "kernel_file")
+# D is named by what it is, not by the settings that choose it.
+OF_FORWARD = ("forward", "operator", "border", "psf_sd_um", "psf_file", "kernel_file", "shift_px")
+NOT_IN_RESULT = ("device", "threads", "cuda_graphs", "compile", *OF_FORWARD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,5 +63,15 @@ class Settings:
             raise InputError(f"Found batch_size {self.batch_size}, expected 1 or more.")
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that determine the result; of files their digests stand elsewhere."""
+        """Return the settings that determine the result, but for D, which stands beside them."""
         return {k: v for k, v in asdict(self).items() if k not in NOT_IN_RESULT}
+
+
+def forward_choice(own: str, shared: str) -> str:
+    """Return which D a method is told: its own choice, else the shared one.
+
+    The images of a trained network are compared by the D that made them.
+    """
+    if own in OF_TRAINED:
+        return AS_DEGRADED
+    return own if own in FORWARDS else shared

@@ -23,7 +23,7 @@ from rls.search.forward import forward_operator
 from rls.search.forward_model import BICUBIC, ForwardModel, blur_of_chain, model_of_table
 from rls.search.methods import AnySettings
 from rls.search.problem import Problem, Styles
-from rls.search.settings import FORWARDS, PLAIN, SHARED, WITH_BLUR, Settings
+from rls.search.settings import PLAIN, SHARED, WITH_BLUR, Settings, forward_choice
 from rls.search.steps import Searches
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.networks import Generator
@@ -64,7 +64,7 @@ class Task:
         """Return what determines the result besides the settings, as JSON can hold it."""
         return {
             "factor": self.problem.factor,
-            "forward": self.forward.to_text(with_file=False),
+            "forward": self.forward.identity(self.stack.pixel_size_um / self.problem.factor),
             "intensity": self.intensity.as_dict(),
             "models": self.digests,
             "images": joint_digest(self.stack.table["image_digest"]),
@@ -140,10 +140,8 @@ def set_up(
         )
     if inputs.generator and height != width:
         raise InputError(f"Images of {height} x {width} px are not square, as a generator's are.")
-    chosen = getattr(method, "forward_op", SHARED)
-    forward = choose_forward(
-        chosen if chosen in FORWARDS else settings.forward, stack.table, inputs.low_resolution
-    )
+    choice = forward_choice(getattr(method, "forward_op", SHARED), settings.forward)
+    forward = choose_forward(choice, stack.table, inputs.low_resolution)
     pixel_size_um = stack.pixel_size_um / factor
     models = read_models(inputs, height, stack.channels, device)
     problem = Problem(

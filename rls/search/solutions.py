@@ -9,8 +9,9 @@ import pandas as pd
 
 from rls.runtime.streams import stream_seed
 from rls.search.batches import Solved
+from rls.search.methods import ChosenMethod
 from rls.search.posterior import solution_ids
-from rls.search.results import RENAMED, write_images, write_latents
+from rls.search.results import RENAMED, about_search, write_images, write_latents
 from rls.search.setup import Task
 
 
@@ -32,7 +33,7 @@ def choose_rows(table: pd.DataFrame, most: int, seed: int) -> np.ndarray:
 
 
 def write_solutions(
-    output: Path, task: Task, solved: Solved, n: int, method: str, kind: str, digest: str
+    output: Path, task: Task, solved: Solved, n: int, method: ChosenMethod, kind: str, digest: str
 ) -> None:
     """Write the stack, table and latents of n solutions for each image of ``task``.
 
@@ -47,15 +48,16 @@ def write_solutions(
     table = table.assign(
         solution=np.tile(np.arange(1, n + 1), len(task.stack)),
         n_solutions=n,
-        method=method,
+        method=method.name,
         kind=kind,
         result_digest=digest,
+        **about_search(task, method.settings),
         **solved.columns,
     )
-    said = f"synthesised by {method}, {n} solutions an image ({kind})"
+    said = f"synthesised by {method.name}, {n} solutions an image ({kind})"
     facts = {"solutions": kind, "description": said, "batch_size": str(solved.batch_size)}
-    write_latents(output, solved.latents, ids, method, generator, **facts)
-    description = f"{said}, generator {generator}"
+    write_latents(output, solved.latents, ids, method.name, generator, **facts)
+    description = f"{said}, generator {generator}; D in the search: {task.forward.describe()}"
     write_images(
         output, task, solved.images, table, written_by="sample_solutions", description=description
     )

@@ -18,7 +18,7 @@ from rls.search.batches import BatchSize, Solved, solve
 from rls.search.methods import ChosenMethod
 from rls.search.objective import mean_distance
 from rls.search.problem import Problem
-from rls.search.results import RENAMED, write_images
+from rls.search.results import RENAMED, about_search, write_images
 from rls.search.setup import Task
 
 LAMBDAS = ("lambda_w", "lambda_c")
@@ -141,8 +141,10 @@ def write_points(
         output,
         task,
         np.concatenate([part.images for part in found]),
-        everything.assign(method=method.name, search=method.search),
+        everything.assign(
+            method=method.name, search=method.search, **about_search(task, method.settings)
+        ),
         written_by="sweep_lambdas",
         description=f"synthesised by {method.name} at {len(points)} pairs of weights, generator "
-        f"{task.digests['generator']}",
+        f"{task.digests['generator']}; D in the search: {task.forward.describe()}",
     )

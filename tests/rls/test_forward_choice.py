@@ -17,6 +17,7 @@ from rls.runtime.errors import InputError
 from rls.search.forward import forward_operator
 from rls.search.forward_model import ForwardModel, model_of_table
 from rls.search.methods import load_method
+from rls.search.settings import forward_choice
 from rls.search.setup import choose_forward
 from rls.super_resolve import main
 from tests.rls.test_super_resolve import INTENSITY, arguments, write_models
@@ -99,6 +100,9 @@ def test_a_user_s_flags_must_be_the_d_that_a_file_names(folder: Path) -> None:
     # By name any D may be used.
     assert made_by(files, user(forward="as_told")) == ForwardModel()
     assert made_by([folder / "cells.tif"], user()) == ForwardModel()
+    # A folder is asked for each of its files.
+    with pytest.raises(InputError, match=r"low\.ome\.tif was made by psf_binning"):
+        made_by([folder], user())
 
 
 def test_a_method_s_own_choice_comes_before_the_shared_one() -> None:
@@ -110,6 +114,10 @@ def test_a_method_s_own_choice_comes_before_the_shared_one() -> None:
     assert searched_by(BINNED, "as_degraded", own("bicubic")) == ForwardModel()
     assert searched_by(BINNED, "bicubic", own("as_degraded")) == BINNED
     assert searched_by(BINNED, "as_degraded", own("interpolate_noaa")) == BINNED
+    # A trained network is told no D: its images are those of the D that made y.
+    for choice in ("trained", "any"):
+        assert searched_by(BINNED, "bicubic", own(choice)) == BINNED
+        assert forward_choice(choice, "bicubic") == "as_degraded"
     with pytest.raises(InputError, match="with_blur"):
         searched_by(BINNED, "as_degraded", own("with_blur"))
 
@@ -134,7 +142,7 @@ def test_a_network_of_another_d_is_refused_unless_any_is_asked_for(tmp_path: Pat
 
 LIKELIHOOD = {
     "gaussian": {"noise_sd": "0.05"},
-    "poisson_gaussian": {"gain": "0.5", "read_noise": "3"},
+    "poisson_gaussian": {"gain": "0.5", "read_noise": "3", "camera_offset": "20"},
 }
 
 
@@ -153,7 +161,7 @@ def test_the_likelihood_stands_in_the_result_and_in_its_loss(folder, tmp_path, n
     if name == "gaussian":
         expected = (r**2 / (2 * 0.05)).mean(axis=(1, 2, 3))
     else:
-        variance = (0.5 * np.maximum(low, 0) + 3.0**2) / span**2
+        variance = (0.5 * np.maximum(low - 20.0, 0) + 3.0**2) / span**2
         sd = np.sqrt(variance.mean(axis=(1, 2, 3)))
         expected = (r**2 / (2 * variance)).mean(axis=(1, 2, 3)) * sd
     assert np.allclose(found.table["loss_likelihood"], expected, rtol=1e-3)
@@ -169,6 +177,7 @@ def test_the_likelihood_stands_in_the_result_and_in_its_loss(folder, tmp_path, n
         ({"likelihood": "gaussian", "noise_sd": "0"}, "above 0"),
         ({"likelihood": "poisson_gaussian", "gain": "1"}, "read_noise"),
         ({"noise_sd": "0.1"}, "does not use"),
+        ({"camera_offset": "20"}, "does not use"),
     ],
 )
 def test_noise_settings_that_do_not_fit_the_likelihood_are_refused(folder, tmp_path, values, said):

@@ -18,6 +18,7 @@ from rls.search.forward_model import (
     OperatorSettings,
     blur_of_chain,
     faults,
+    kept_under,
     model_of,
 )
 
@@ -198,6 +199,39 @@ def test_the_text_gives_the_choice_back_and_a_path_is_no_part_of_it(tmp_path: Pa
         ForwardModel.from_text("renormalize")
 
 
+def test_a_psf_much_larger_than_the_image_costs_no_more_than_what_lies_on_it(tmp_path) -> None:
+    x, line = array(24, 40), np.exp(-0.5 * (np.arange(-150, 151) / 6.0) ** 2)
+    chosen = model(tmp_path, "psf_binning", np.outer(line, line), shift_px=(1.25, -3.0))
+    d = forward_operator(chosen, x.shape, 4, HR_UM)
+    assert max(d.extend_rows.shape[0], d.extend_columns.shape[0]) < 3 * 40
+    psf = np.outer(line, line) / line.sum() ** 2
+    moved = ndimage.shift(np.pad(x, 60), (1.25, -3.0), order=1)
+    there = ndimage.shift(np.pad(np.ones_like(x), 60), (1.25, -3.0), order=1)
+    blurred, share = (
+        signal.fftconvolve(one, psf, "same")[60:-60, 60:-60] for one in (moved, there)
+    )
+    blocks = [one.reshape(6, 4, 10, 4).mean(axis=(1, 3)) for one in (blurred, share)]
+    assert np.allclose(low(chosen, x), blocks[0] / blocks[1], atol=1e-5)
+
+
+def test_changes_of_the_operator_leave_no_psf_of_another_one() -> None:
+    said = {"operator": "psf_binning", "psf_sd_um": 1.2, "border": "reflect"}
+    rest = {"operator": "psf_binning", "border": "reflect"}
+    assert kept_under(said, {}) == kept_under(said, {"operator": "psf_binning"}) == said
+    assert kept_under(said, {"border": "renormalize", "psf_file": None}) == said
+    for changes in ({"operator": "binning"}, {"psf_file": "a.tif"}, {"psf_sd_um": 2.0}):
+        assert kept_under(said, changes) == rest
+    assert kept_under({"batch_size": 4}, {"operator": "binning"}) == {"batch_size": 4}
+
+
+def test_what_names_a_d_holds_the_size_of_a_pixel_where_the_psf_needs_it(tmp_path) -> None:
+    found = kinds(tmp_path)
+    assert found["gaussian"].identity(0.5) != found["gaussian"].identity(0.65)
+    for kind in ("bicubic", "measured"):
+        assert found[kind].identity(0.5) == found[kind].identity(0.65)
+        assert str(tmp_path) not in found[kind].identity(0.5)
+
+
 def test_a_file_that_changed_is_refused_and_a_scaled_one_is_the_same(tmp_path: Path) -> None:
     weights = array(5, 5)
     chosen = model(tmp_path, "psf_binning", weights)
@@ -231,8 +265,14 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         low(model(tmp_path, "kernel", array(5, 5)), array(16, 16))
     with pytest.raises(InputError, match="sum"):
         model(tmp_path, "kernel", np.zeros((4, 4)))
+    with pytest.raises(InputError, match=r"moved\.tif of a PSF or kernel does not exist"):
+        model_of(OperatorSettings(operator="kernel", kernel_file=str(tmp_path / "moved.tif")))
+    with pytest.raises(InputError, match="not finite"):
+        model(tmp_path, "kernel", np.where(array(4, 4) > 0.5, np.nan, 1.0))
     with pytest.raises(InputError, match="expected one"):
         model(tmp_path, "kernel", array(3, 4, 4))
+    with pytest.raises(InputError, match="wider than the whole image"):
+        low(model_of(OperatorSettings(operator="psf_binning", psf_sd_um=330.0)), array(16, 16))
     with pytest.raises(InputError, match="nothing of an image"):
         low(model(tmp_path, "binning", shift_px=(40.0, 0.0)), array(16, 16))
     with pytest.raises(InputError, match="nothing of an image"):

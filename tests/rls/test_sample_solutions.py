@@ -14,6 +14,7 @@ from rls.io.names import SOLUTION_KINDS
 from rls.runtime.errors import InputError
 from rls.sample_solutions import main
 from rls.search.forward import downscale
+from rls.search.forward_model import ForwardModel
 from rls.search.results import latents_path
 from rls.search.solutions import choose_rows
 from tests.rls.test_super_resolve import INTENSITY, write_models
@@ -76,6 +77,8 @@ def test_there_is_one_row_a_solution_and_it_says_whose_it_is(
         table.groupby("source_image_id")["solution"].apply(sorted).map(tuple) == (1, 2, 3)
     ).all()
     assert "synthesised by rls, 3 solutions an image" in stack.description
+    assert ForwardModel.from_text(table["search_forward"].iloc[0]).describe() in stack.description
+    assert set(table["likelihood"]) == {"laplace"}
     assert kind in stack.description and stack.pixel_size_um == 0.5
     tensors, header = read_weights(latents_path(output), kind="latents")
     assert tensors["w"].shape == (8 * N, 4, 16)

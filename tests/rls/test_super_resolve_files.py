@@ -15,6 +15,7 @@ from PIL import Image
 
 from rls import measure_trust, super_resolve, super_resolve_files
 from rls.io import Intensity, read_stack, read_weights, write_intensity, write_stack, write_weights
+from rls.pretrained.command_line import model_flags
 from rls.pretrained.files import read_json, write_json
 from rls.pretrained.side_by_side import choose_rows
 from rls.pretrained.user_cells import read_cells
@@ -153,6 +154,18 @@ def test_a_model_folder_keeps_the_d_that_its_trust_was_measured_with(model, low,
     loss = loss_by(ForwardModel("binning"), stack.images, low)
     assert np.allclose(loss, stack.table["loss_fidelity"], atol=1e-5)
     assert set(stack.table["likelihood"]) == {"gaussian"} and stack.table["trust"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("own", "kept"),
+    [([], True), (["--operator", "binning"], False), (["--psf-sd-um=1.5"], False)],
+)
+def test_flags_of_d_take_the_place_of_a_model_s_psf(tmp_path, own, kept) -> None:
+    shared = {"operator": "psf_binning", "psf_file": "psf.tif", "border": "reflect"}
+    entry = {"8": {"rls": {"search": "rls", "super_resolve": shared}}}
+    write_json(tmp_path / "search.json", {"factors": entry})
+    found = model_flags(["low.tif", "--model", str(tmp_path), "--factor", "8", *own])
+    assert ("--psf-file" in found) is kept and "--border" in found
 
 
 def test_the_stage_of_the_workflow_runs_the_tool_in_its_old_form(model, low, tmp_path) -> None:
@@ -373,7 +386,7 @@ def test_the_picture_shows_the_least_trusted() -> None:
 def test_learned_cells_are_no_reference(model, tmp_path) -> None:
     arguments = ["--model", model, "--high-resolution", model / "hr.ome.tif", "--factors", FACTOR,
                  "--method", "rls", "--search", "rls", "--splits", "gan"]  # fmt: skip
-    with pytest.raises(InputError, match="has learned"):
+    with pytest.raises(InputError, match="choose from .classifier., .tune."):
         measure_trust.main([*map(str, arguments), *SHARED, *SEARCH, "--output", str(tmp_path)])
 
 

@@ -95,6 +95,9 @@ def test_more_cells_than_a_treatment_has_and_less_than_one_are_refused(count):
 
 def test_every_point_has_the_same_cells_of_tune_and_its_own_weights(swept):
     table = swept.table
+    # The table names the D in the search and the likelihood, as that of super_resolve does.
+    assert {ForwardModel.from_text(text) for text in table["search_forward"]} == {ForwardModel()}
+    assert set(table["likelihood"]) == {"laplace"} and "bicubic" in swept.description
     points = table.groupby(["lambda_w", "lambda_c"])
     assert set(points.groups) == {(0.01, 0.02), (0, 0.02), (1, 0.02), (0.01, 0), (0.01, 0.5)}
     assert {tuple(sorted(part["cell_id"])) for _, part in points} == {

@@ -27,6 +27,7 @@ from analysis.run.keys import (
 from analysis.run.values import (
     expand_folder,
     lay_over,
+    operator_values,
     read_config,
     section_values,
 )
@@ -302,3 +303,15 @@ def test_an_environment_variable_that_is_not_set_is_named(monkeypatch):
         expand_folder("$PLATES/fields")
     monkeypatch.setenv("PLATES", "/p")
     assert expand_folder("$PLATES/fields") == "/p/fields"
+
+
+def test_a_degradation_of_another_operator_drops_the_psf_of_the_run() -> None:
+    config = read_config()
+    config["degrade"] |= {"operator": "psf_binning", "psf_sd_um": 1.2, "shift_px": [0.5, 0.0]}
+    config["degradations"]["own"] = {"psf_file": "psf.tif"}
+    found = {n: operator_values(config, "translocation", n) for n in ("clean", "binning", "own")}
+    assert found["clean"]["psf_sd_um"] == 1.2
+    assert found["binning"]["operator"] == "binning" and found["binning"]["psf_sd_um"] == 0.0
+    assert found["own"]["operator"] == "psf_binning" and found["own"]["psf_file"] == "psf.tif"
+    assert found["own"]["psf_sd_um"] == 0.0
+    assert all(values["shift_px"] == [0.5, 0.0] for values in found.values())
