@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from analysis import measure
 from analysis.features.settings import feature_digest, settings_class
+from analysis.measuring.embeddings import Networks, embedding_table
+from analysis.measuring.reference import StackPaths, read_aligned
+from analysis.measuring.tables import metrics_of_rows
 from analysis.numbers.agreement import agreement
 from rls import degrade, train_classifier
 from rls.io import (
@@ -18,6 +23,7 @@ from rls.io import (
     write_stack,
 )
 from rls.networks.kernel_distance import kernel_distance
+from rls.networks.lpips import Lpips
 from rls.runtime.errors import InputError
 from rls.search.forward import downscale
 from tests.analysis.disc_cells import CHANNELS, SETTINGS, stack_of_cells
@@ -330,3 +336,37 @@ def test_a_file_of_weights_without_its_sha256_is_refused(folder, tmp_path):
     path.write_bytes(b"x")
     with pytest.raises(InputError, match="SHA-256"):
         run(folder, "high_resolution", inception_path=path)
+
+
+class Seen(Lpips):
+    """Stands in for all networks for colour images: its features are the means of what it gets."""
+
+    def __init__(self):
+        super().__init__("alexnet")
+
+    def features(self, images):
+        return images.mean(dim=(2, 3))
+
+    def forward(self, images, return_features):
+        return self.features(images)
+
+    embedding = features
+
+
+def test_networks_for_colour_images_get_the_channels_that_the_assay_names(folder):
+    images = evaluation_images(folder).astype(np.float32)
+    images[:, 0] = 100.0
+    write_method(folder, "without_dna", images)
+    names = ("without_dna", "high_resolution", "low_resolution")
+    stacks = [folder / f"{name}.ome.tif" for name in names]
+    inputs = read_aligned("without_dna", StackPaths(*stacks, folder / "intensity.json"), FACTOR)
+    settings, rows, unit = settings_class()(**OPTIONS), np.arange(4), INTENSITY.to_unit(images[:4])
+    size = SimpleNamespace(header={"image_size": [32, 32]}, features=lambda x: np.zeros((4, 32)))
+    for rgb, position in (((0,), 0), ((1,), 1), ((1, 0), 1)):
+        networks = Networks(torch.device("cpu"), size, Seen(), {"vgg16": Seen()}, rgb=rgb)
+        differ = metrics_of_rows(inputs, rows, networks, settings)["lpips_vgg16"] > 0
+        assert (differ == (0 in rgb)).all()
+        found = embedding_table(unit, networks, settings)
+        expected = (unit[:, position].clip(0, 1) * 255).round().mean(axis=(1, 2))
+        for kind in ("vgg16", "inception"):
+            np.testing.assert_allclose(found[f"{kind}_feature_00"], expected, rtol=1e-5)

@@ -12,13 +12,30 @@ import torch
 from analysis.comparison import priors as numbers
 from analysis.drawing import priors as drawing
 from analysis.drawing.style import SMALLEST_FONT
-from analysis.measuring.priors import GAUSSIAN, LEAKY, MAPPING, Priors, by_gaussians, find_outside
+from analysis.measuring.priors import (
+    GAUSSIAN,
+    LEAKY,
+    MAPPING,
+    SAMPLES,
+    Priors,
+    by_gaussians,
+    embed,
+    find_outside,
+    measure_priors,
+    synthesise,
+)
 from rls.io import read_table, write_table
+from rls.prior.flows import StyleFlow, write_flow
+from rls.prior.styles import styles_and_mean, write_styles
+from rls.stylegan2.architecture import Architecture
+from rls.stylegan2.generator_io import load_generator, write_generator
+from rls.stylegan2.networks import Generator
 from tests.analysis.test_figures import SETTINGS, all_texts
 from tests.analysis.test_sweep import FEATURE, TRUTH
 from tests.analysis.test_tradeoff import with_features
 
 D = 8
+HEADER = {"channels": ["dna", "nfkb"], "pixel_size_um": 1.0}
 
 
 def planted_priors(n=400):
@@ -138,3 +155,22 @@ def test_the_gaussian_after_a_leaky_relu_has_a_density_of_w():
     mass = np.exp(by_gaussians(w, torch.cartesian_prod(axis, axis))[LEAKY][0]).sum() * 1e-4
     assert mass == pytest.approx(1.0, abs=0.02)
     assert by_gaussians(w[:2], w) == {}
+
+
+def test_samples_fitted_styles_and_reference_images_are_all_of_different_styles(tmp_path):
+    torch.manual_seed(1)
+    generator, styles, flow = (tmp_path / f"{n}.safetensors" for n in ("g", "styles", "maf"))
+    write_generator(generator, Generator(Architecture(8, 2, 6, 5, 2, 32, 4)), HEADER)
+    network = load_generator(generator)
+    fitted, mean = styles_and_mean(network, 400, 10, seed=5, batch_size=400, label="test")
+    write_styles(styles, fitted, mean, network, {"seed": 5})
+    own = StyleFlow("maf", 5, 8, 1)
+    own.set_scale(fitted)
+    own.recompute_batch_norm(fitted)
+    write_flow(flow, own, {})
+    found = measure_priors(generator, styles, {"maf": flow}, 50, seed=5)
+    assert set(found.features) == {MAPPING, "maf"} and len(found.log_densities["maf"]) == 50
+    of_styles = embed(synthesise(network, fitted), seed=5)
+    sets = [*found.features.values(), found.reference, of_styles]
+    everything = np.concatenate(sets)
+    assert len(np.unique(everything, axis=0)) == len(everything) == 3 * SAMPLES + 400

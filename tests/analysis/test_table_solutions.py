@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from analysis.comparison.long_table import LONG_COLUMNS
-from analysis.comparison.solutions import solution_rows
+from analysis.comparison.solutions import EXPECTED, read_cells, solution_rows
 from analysis.comparison.solutions_settings import Settings
-from analysis.numbers.conformal import VARIANTS
+from analysis.numbers.conformal import VARIANTS, expected_coverage
 from analysis.run.description import Run
 from analysis.tables import solutions
 from rls.io import read_table, write_table
@@ -179,3 +179,21 @@ def test_solutions_of_other_cells_are_refused(tmp_path) -> None:
 def test_every_variant_of_calibrated_intervals_can_be_shown() -> None:
     (field,) = [one for one in fields(Settings) if one.name == "interval_shown"]
     assert field.metadata["choices"] == VARIANTS
+
+
+def test_the_unit_of_widths_and_the_floor_come_from_cells_without_solutions(tmp_path) -> None:
+    write_run(tmp_path)
+    (at,) = run_of(tmp_path).comparisons(clean_only=True)
+    cells = read_cells(at, "variational", FEATURE, SETTINGS)
+    high = read_table(at.measured("high_resolution", "features"))
+    outside = high.loc[high["split"] == "classifier", FEATURE]
+    expected = np.diff(np.percentile(outside, [5, 95]))[0]
+    assert cells.hr_range == pytest.approx(expected)
+    assert cells.floor == pytest.approx(SETTINGS.spread_floor * expected)
+
+
+def test_the_range_of_a_right_coverage_is_that_of_new_cells_after_calibration(rows) -> None:
+    for treatment, n in (("", 200), *((name, 100) for name in made_up.CONTROLS)):
+        found = value_of(rows, "variational", "coverage_normalised", treatment)
+        expected = expected_coverage(200, n, SETTINGS.level, EXPECTED)
+        assert (found["expected_low"], found["expected_high"]) == pytest.approx(expected)

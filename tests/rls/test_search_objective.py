@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 import pytest
 import torch
 
+from rls.io import Intensity
 from rls.search.geometry import geocross
 from rls.search.objective import (
     CROSS,
+    camera_noise,
     fidelity,
+    gaussian_misfit,
     mean_distance,
     norm_deviation,
+    poisson_gaussian_misfit,
     prior,
     sum_squares,
 )
@@ -87,3 +92,23 @@ def test_no_gradient_is_added_up_in_an_order_that_threads_decide(term: Any) -> N
     kinds = {type(node).__name__ for node in nodes}
     assert "AccumulateGrad" in kinds
     assert not [kind for kind in kinds if re.match("Index|Gather|Scatter|Take|Put", kind)]
+
+
+def test_the_variance_of_a_camera_is_shot_noise_and_the_square_of_the_read_noise() -> None:
+    scale = Intensity(("dna", "nfkb"), (10.0, 0.0), (110.0, 50.0))
+    y = torch.tensor([0.5, 0.2]).view(1, 2, 1, 1)
+    variance, sd = camera_noise(y, scale, gain=2.0, read_noise=3.0)
+    expected = [(2.0 * 60 + 9) / 100**2, (2.0 * 10 + 9) / 50**2]
+    assert variance.flatten().tolist() == pytest.approx(expected)
+    assert sd.tolist() == pytest.approx([(sum(expected) / 2) ** 0.5])
+
+
+def test_misfits_of_noise_are_minus_its_log_density_times_its_sd() -> None:
+    y, low = torch.rand(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    for sd in (0.1, 2.0):
+        density = -torch.distributions.Normal(0.0, sd).log_prob(y - low)
+        constant = math.log(sd) + 0.5 * math.log(2 * math.pi)
+        expected = sd * (density - constant).mean(dim=(1, 2, 3))
+        torch.testing.assert_close(gaussian_misfit(y, low, sd), expected)
+        noise = (torch.full_like(y, sd**2), torch.full((3,), sd))
+        torch.testing.assert_close(poisson_gaussian_misfit(y, low, noise), expected)

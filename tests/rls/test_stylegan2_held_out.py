@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from rls.io import Intensity, Stack
 from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import Architecture
-from rls.stylegan2.held_out import HeldOut, Whitening, distance_floor, mean_pairwise_distance
+from rls.stylegan2.held_out import (
+    HeldOut,
+    Whitening,
+    distance_floor,
+    make_held_out,
+    mean_pairwise_distance,
+)
 from rls.stylegan2.networks import Generator
+from rls.stylegan2.training_images import TrainingImages
 
 CPU = torch.device("cpu")
 
@@ -155,3 +165,17 @@ def test_the_mean_pairwise_distance_is_over_different_rows():
 def test_one_crop_is_refused():
     with pytest.raises(InputError, match="at least 2"):
         HeldOut(crops(1, 1), floor_images=crops(1, 2), seed=1, device=CPU, batch_size=4)
+
+
+def test_distances_are_to_cells_that_are_not_trained_on():
+    """Training crops have twice the brightness of those of split tune."""
+    tune, learned = crops(40, 1), 2 * crops(40, 2)
+    images = np.concatenate([learned, tune])
+    table = pd.DataFrame({"split": ["gan"] * 40 + ["tune"] * 40})
+    stack = Stack(images, table.assign(image_id=[f"c{i}" for i in range(80)]), ("a", "b"), 1.0)
+    data = TrainingImages(stack, Intensity(("a", "b"), (0.0, 0.0), (1.0, 1.0)), 16, 0)
+    settings = SimpleNamespace(evaluate_images=40, image_size=16, seed=0, batch_size=20)
+    found = make_held_out(data, settings, CPU)
+    assert found is not None
+    near, far = (found.distance(StandIn(x))["kd"] for x in (crops(40, 3), 2 * crops(40, 4)))
+    assert near < 0.1 * far

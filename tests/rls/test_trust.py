@@ -127,3 +127,10 @@ def test_a_warning_comes_when_chance_is_no_reason() -> None:
     assert more_than_expected(np.array([0.001]))
     assert not more_than_expected(np.append(np.full(99, 0.5), 0.001))
     assert more_than_expected(np.append(np.full(95, 0.5), np.full(5, 0.001)))
+
+
+def test_a_reference_cell_is_judged_by_the_others_and_never_by_itself() -> None:
+    """A cell far beyond all others would be within a reference that contains it."""
+    bright = np.append(np.linspace(0.0, 1.0, 199), 50.0)
+    scores = fit({"dna_mean": bright}).scores["image"]
+    assert scores[0] < -50 and scores[1] > -10
