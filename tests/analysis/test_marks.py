@@ -14,9 +14,16 @@ from matplotlib.figure import Figure
 
 from analysis.drawing import ablations, boxes, degradations, dots, path_lengths, scatter, sweep
 from analysis.drawing import solution_panels as panels
-from analysis.drawing.grids import choose_treatments, composite, draw_scale_bar
+from analysis.drawing.grids import (
+    PALETTES,
+    channel_colours,
+    choose_treatments,
+    composite,
+    draw_scale_bar,
+)
 from analysis.numbers.agreement import Agreement
 from analysis.numbers.statistics import Estimate
+from rls.runtime.errors import InputError
 
 COLOURS = {"bicubic": "#112233", "rls": "#445566"}
 NOTHING = Estimate.empty("not measured")
@@ -332,6 +339,12 @@ def test_a_composite_adds_the_clipped_channels_in_their_colours():
     colours = {"dna": (1.0, 0.0, 0.5), "actin": (0.0, 1.0, 1.0)}
     expected = [[[0.25, 0.5, 0.625], [1.0, 0.0, 0.5]]]
     np.testing.assert_allclose(composite(unit, ["dna", "actin"], colours), expected)
+
+
+def test_a_role_without_a_channel_has_no_colour():
+    for roles in (("x", "actin"), ("dna", "x")):
+        with pytest.raises(InputError, match="channel 'x' is not among the channels dna, actin"):
+            channel_colours(("dna", "actin"), *roles, next(iter(PALETTES)))
 
 
 def test_the_scale_bar_lies_within_the_lower_right_corner(axes):
