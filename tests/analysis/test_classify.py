@@ -17,7 +17,7 @@ from analysis.classification.classifiers import (
     pixel_features,
     verdict_table,
 )
-from analysis.classification.controls import Cells, Parts, cells_of, check_splits
+from analysis.classification.controls import KEPT, Cells, Parts, cells_of, check_splits
 from analysis.classification.settings import Settings
 from rls.io import read_intensity, read_stack, read_table, write_table
 from rls.io.splits import CHOOSE, REPORT, TRAIN
@@ -64,6 +64,7 @@ def by_name(table):
 def test_hr_is_told_apart_by_the_network_and_by_the_feature_on_cells_of_evaluation(folder):
     table = run(folder, "high_resolution")
     assert set(table["split"]) == {"evaluation"} and (table["method"] == "high_resolution").all()
+    assert list(table.columns[: len(KEPT)]) == list(KEPT)
     found = by_name(table)
     for name in ("cnn", "logistic_on_features", "forest_on_features"):
         rows = found[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -69,6 +69,8 @@ def test_every_row_holds_one_cells_own_images_and_only_of_evaluation(root):
         own = stack.images[(stack.table["source_image_id"] == name).to_numpy()]
         assert np.allclose(images[2:], made_up.INTENSITY.to_unit(own))
     assert set(shown.cells.table["split"]) == {"evaluation"}
+    few = replace(SETTINGS, cells_per_treatment=1)
+    assert len(read_shown(comparison(root), table_of(root), few).images) == 2
 
 
 def test_the_numbers_are_each_cells_interval_and_the_tables(root):

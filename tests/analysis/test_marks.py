@@ -12,11 +12,31 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.drawing import ablations, boxes, degradations, dots, path_lengths, scatter, sweep
+from analysis.drawing import (
+    ablations,
+    boxes,
+    degradations,
+    dots,
+    path_lengths,
+    scatter,
+    style_norms,
+    sweep,
+)
 from analysis.drawing import solution_panels as panels
-from analysis.drawing.grids import choose_treatments, composite, draw_scale_bar
+from analysis.drawing.grids import (
+    PALETTES,
+    channel_colours,
+    choose_treatments,
+    composite,
+    draw_scale_bar,
+)
 from analysis.numbers.agreement import Agreement
 from analysis.numbers.statistics import Estimate
+from rls.io import write_weights
+from rls.prior.flows import write_flow
+from rls.runtime.errors import InputError
+from rls.stylegan2.generator_io import write_generator
+from tests.rls.search_stand_ins import tiny_flow, tiny_generator, tiny_styles
 
 COLOURS = {"bicubic": "#112233", "rls": "#445566"}
 NOTHING = Estimate.empty("not measured")
@@ -127,6 +147,25 @@ def test_a_number_of_the_triple_is_hollow_where_it_may_be_0_and_an_arrow_beyond_
     margin = 0.18 * (edge + 0.3)
     assert axes.get_xlim() == pytest.approx((-0.3 - margin, edge + margin))
     assert axes.get_ylim() == (2.5, -0.7) and list(axes.get_xticks()) == [0, 1]
+
+
+# ---- Fig. 1 ------------------------------------------------------------------------------------
+
+
+def test_norms_are_of_as_many_styles_as_asked_for_and_other_styles_are_refused(tmp_path):
+    generator = tiny_generator()
+    styles = tiny_styles(generator).w
+    names = [tmp_path / f"{name}.safetensors" for name in ("styles", "flow", "generator")]
+    write_weights(names[0], {"w": styles}, {"kind": "styles"})
+    write_flow(names[1], tiny_flow(styles), {})
+    write_generator(names[2], generator, {})
+    settings = SimpleNamespace(seed=0, norms_shown=50)
+    norms, dimensions, n_fit = style_norms.read_norms(*names, settings)
+    assert {len(values) for values in norms.values()} == {50}
+    assert (dimensions, n_fit) == (generator.w_dim, len(styles))
+    write_weights(names[0], {"w": styles[:, 1:]}, {"kind": "styles"})
+    with pytest.raises(InputError, match="15 dimensions and .* makes 16"):
+        style_norms.read_norms(*names, settings)
 
 
 # ---- Fig. 6 and 7 ------------------------------------------------------------------------------
@@ -332,6 +371,12 @@ def test_a_composite_adds_the_clipped_channels_in_their_colours():
     colours = {"dna": (1.0, 0.0, 0.5), "actin": (0.0, 1.0, 1.0)}
     expected = [[[0.25, 0.5, 0.625], [1.0, 0.0, 0.5]]]
     np.testing.assert_allclose(composite(unit, ["dna", "actin"], colours), expected)
+
+
+def test_a_role_without_a_channel_has_no_colour():
+    for roles in (("x", "actin"), ("dna", "x")):
+        with pytest.raises(InputError, match="channel 'x' is not among the channels dna, actin"):
+            channel_colours(("dna", "actin"), *roles, next(iter(PALETTES)))
 
 
 def test_the_scale_bar_lies_within_the_lower_right_corner(axes):
