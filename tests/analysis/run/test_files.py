@@ -166,7 +166,6 @@ def test_flags_are_those_of_the_section_the_assay_and_the_method():
     assert "--search" not in arguments.trust(job())
 
 
-
 def test_what_a_job_reads_is_handed_over_by_flags():
     files = made()
     arguments = Arguments(files.config, files)
