@@ -57,9 +57,9 @@ DATA_PROCESSING = (
 )
 LIMITS = (
     DATA_PROCESSING,
-    "The unit of replication is the well; each is left out once, or each field where a treatment "
-    "has under three wells, and each table says which. Wilson intervals and McNemar's test take "
-    "cells as units and are labelled so: they are too narrow.",
+    "The unit of replication is the well: intervals come from leaving out each well once, or each "
+    "field where a treatment has under three wells, and each table says which. Wilson intervals "
+    "and McNemar's test take cells as units and are labelled so: they are too narrow.",
     "An effect size alone can be large with no information per cell. Whether biology survived is "
     "the triple shift kept, sd ratio and within-treatment correlation, read together.",
     "The share of treated cells in the generator's training images is part of the prior, and the "
