@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rls.io.splits import COMPARE
 from rls.pretrained.files import SEARCH, TRUST
@@ -69,11 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     state = args.state or output / "state"
     stack = reference_cells(args.high_resolution, args.splits, model, settings.most_cells)
     forward = model_of(settings)
-    # No chain follows D here, so with_blur is D alone.
-    choice = AS_DEGRADED if settings.forward == WITH_BLUR else settings.forward
+    choice = forward_without_chain(settings)
     searched = searched_by(forward, choice, method.settings)
-    shared = {name: getattr(settings, name) for name in KEPT} | operator_values(settings)
-    shared |= {"forward": choice} if choice != AS_DEGRADED else {}
+    shared = shared_settings(settings, choice)
     chosen = {"search": method.search, **asdict(method.settings), "super_resolve": shared}
     finished = []
     for factor in args.factors:
@@ -100,6 +99,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not args.state and state.is_dir() and not any(state.iterdir()):
         state.rmdir()
     print(f"{NAME}: {output / TRUST}, {output / SEARCH}", flush=True)
+
+
+def forward_without_chain(settings: SearchSettings) -> str:
+    """Return the D in the search; no chain follows D here, so ``with_blur`` is D alone."""
+    return AS_DEGRADED if settings.forward == WITH_BLUR else settings.forward
+
+
+def shared_settings(settings: Settings, forward: str) -> dict[str, Any]:
+    """Return the settings of super_resolve for search.json; ``forward`` where it is not usual."""
+    own = {} if forward == AS_DEGRADED else {"forward": forward}
+    return {name: getattr(settings, name) for name in KEPT} | operator_values(settings) | own
 
 
 if __name__ == "__main__":

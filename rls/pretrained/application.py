@@ -109,7 +109,7 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
         )
         facts = trust.image_facts(y, scale.channels) | (search_facts(solved) if same else {})
         judged = trust.judge(facts, reference)
-        write(request, cells, y, solved, scale, model, method, searched, judged)
+        write(request, cells, y, solved, scale, model, method, (forward, searched), judged)
     clear(state.folder, root)
     warn(solved)
     trust.print_trust(*judged)
@@ -173,10 +173,15 @@ def write(
     scale: Intensity,
     model: Model,
     method: ChosenMethod,
-    searched: ForwardModel,
+    forwards: tuple[ForwardModel, ForwardModel],
     judged: tuple[np.ndarray, list[str]],
 ) -> None:
-    """Write images, table, picture and latents."""
+    """Write images, table, picture and latents.
+
+    Arguments:
+        forwards: The D that made the cells, as the user says, and the one in the search.
+    """
+    forward, searched = forwards
     paths, generator = outputs(request.out), model.digests["generator"]
     columns = {
         "image_id": cells.image_ids,
@@ -188,6 +193,7 @@ def write(
         "factor": request.factor,
         "method": method.name,
         "search": method.search,
+        "forward": forward.to_text(),
         "search_forward": searched.to_text(),
         "likelihood": likelihood_of(method.settings),
         "generator_digest": generator,

@@ -183,8 +183,8 @@ FAULTS = [
     ),
     Fault(
         "every column shows HR", CELLS,
-        "tuple(composite(shown.unit[m][name],",
-        "tuple(composite(shown.unit[HIGH_RESOLUTION][name],",
+        "composite(shown.unit[method][name],",
+        "composite(shown.unit[HIGH_RESOLUTION][name],",
         (PANELS,),
     ),
     Fault(

@@ -83,7 +83,7 @@ FAULTS = [
     ),
     Fault(
         "features are standardised by their own set", QUALITY,
-        "return standardise(found, scale)", "return standardise(found, found)",
+        "standardise)(found, scale)", "standardise)(found, found)",
         (f"{SCALES}[random]", f"{SCALES}[classifier]"),
     ),
     Fault(

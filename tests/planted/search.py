@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.planted import Fault
 
 FORWARD, DEGRADATION = "rls/search/forward.py", "rls/search/degradation.py"
+WEIGHTS = "rls/search/forward_weights.py"
 OBJECTIVE, RLS, STEPS = "rls/search/objective.py", "rls/search/rls.py", "rls/search/steps.py"
 TESTS = "tests/rls/test_forward_plainly.py"
 REFLECT = f"{TESTS}::test_d_equals_a_plain_computation_tap_by_tap[reflect-size4-4]"
@@ -30,20 +31,20 @@ COMPANY = (
 
 FAULTS = [
     Fault(
-        "the mirror repeats the first pixel", FORWARD,
+        "the mirror repeats the first pixel", WEIGHTS,
         "np.where(taps < 0, -taps, taps)", "np.where(taps < 0, -taps - 1, taps)", (REFLECT,),
     ),
     Fault(
-        "the mirror repeats the last pixel", FORWARD,
+        "the mirror repeats the last pixel", WEIGHTS,
         "np.where(folded >= size, 2 * (size - 1) - folded, folded)",
         "np.where(folded >= size, 2 * size - 1 - folded, folded)", (REFLECT,),
     ),
     Fault(
-        "taps outside are clipped to the edge", FORWARD,
+        "taps outside are clipped to the edge", WEIGHTS,
         "np.where(taps < 0, -taps, taps)", "np.where(taps < 0, 0, taps)", (REFLECT,),
     ),
     Fault(
-        "reflect is renormalize", FORWARD,
+        "reflect is renormalize", WEIGHTS,
         'if border == "renormalize":\n            taps', "if True:\n            taps", (REFLECT,),
     ),
     Fault(
@@ -59,13 +60,13 @@ FAULTS = [
         "return rows @ (images @ columns.T)", "return columns @ (images @ rows.T)", (PLAIN,),
     ),
     Fault(
-        "a = -0.75 in D", FORWARD, "A = -0.5 ", "A = -0.75 ", (PLAIN, REFLECT),
+        "a = -0.75 in D", WEIGHTS, "A = -0.5 ", "A = -0.75 ", (PLAIN, REFLECT),
     ),
     Fault(
-        "D is not antialiased", FORWARD, "stretch = max(scale, 1.0)", "stretch = 1.0", (PLAIN,),
+        "D is not antialiased", WEIGHTS, "stretch = max(scale, 1.0)", "stretch = 1.0", (PLAIN,),
     ),
     Fault(
-        "D lies half a pixel aside", FORWARD,
+        "D lies half a pixel aside", WEIGHTS,
         "centre = (row + 0.5) * scale", "centre = 0.5 + (row + 0.5) * scale",
         (PLAIN, REFLECT),
     ),
@@ -77,8 +78,8 @@ FAULTS = [
     ),
     Fault(
         "the enlargement exchanges its axes", FORWARD,
-        "return Resize(low, (low[0] * factor, low[1] * factor), \"renormalize\")",
-        "return Resize(low, (low[1] * factor, low[0] * factor), \"renormalize\")", (ENLARGED,),
+        "BORDERS[0]) for side in _pair(size))", "BORDERS[0]) for side in _pair(size)[::-1])",
+        (ENLARGED,),
     ),
     Fault(
         "LR is rounded down", DEGRADATION,

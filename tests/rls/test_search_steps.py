@@ -175,7 +175,7 @@ def test_a_search_is_bit_equal_to_a_plain_loop_with_an_image_that_is_searched_tw
 ) -> None:
     generator, styles = need(tiny.generator, "generator"), need(tiny.styles, "styles")
     equation = rls.objective_of(tiny, RLS)
-    given, steps = rls.given_of(tiny), 40
+    given, steps = rls.given_of(tiny, RLS), 40
 
     def objective(variables: Variables, given: Given, kind: Any) -> Losses:
         """Fail far from the start at the full rate, and everywhere for the image of NaN."""

@@ -131,7 +131,8 @@ def test_the_flags_of_d_and_of_the_noise_reach_search_and_header(model, low, tmp
     own = ["--operator", "psf_binning", "--psf-sd-um", "0.8", "--shift-px", "0.5", "0", *camera]
     run(model, write(tmp_path / "low.ome.tif", low), "--out", out, *own)
     stack, told = read_stack(out), ForwardModel("psf_binning", psf_sd_um=0.8, shift_px=(0.5, 0.0))
-    assert {ForwardModel.from_text(text) for text in stack.table["search_forward"]} == {told}
+    for column in ("forward", "search_forward"):
+        assert {ForwardModel.from_text(text) for text in stack.table[column]} == {told}
     assert set(stack.table["likelihood"]) == {"poisson_gaussian"}
     assert told.describe() in stack.description
     loss = loss_by(told, stack.images, low)
@@ -146,6 +147,7 @@ def test_a_model_folder_keeps_the_d_that_its_trust_was_measured_with(model, low,
     arguments = ["--model", folder, "--high-resolution", folder / "hr.ome.tif"]
     arguments += ["--factors", FACTOR, "--method", "rls", "--search", "rls", "--quantise", "none"]
     own = ["--operator", "binning", "--likelihood", "gaussian", "--noise-sd", "0.05"]
+    own += ["--forward", "with_blur"]  # no chain follows D here, so that is D alone
     measure_trust.main([*map(str, arguments), *SHARED, *SEARCH, *own])
     entry = read_json(folder / "search.json")["factors"][str(FACTOR)]["rls"]
     assert entry["super_resolve"]["operator"] == "binning" and entry["likelihood"] == "gaussian"
