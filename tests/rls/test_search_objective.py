@@ -103,6 +103,13 @@ def test_the_variance_of_a_camera_is_shot_noise_and_the_square_of_the_read_noise
     assert sd.tolist() == pytest.approx([(sum(expected) / 2) ** 0.5])
 
 
+def test_the_camera_s_offset_is_no_light() -> None:
+    y, scale = torch.full((1, 1, 2, 2), 0.5), Intensity(("dna",), (100.0,), (300.0,))
+    dark, dim = (camera_noise(y, scale, 2.0, 3.0, at)[0][0, 0, 0, 0] for at in (200.0, 90.0))
+    assert dark.item() == pytest.approx(9 / 200**2)
+    assert dim.item() == pytest.approx((2 * 110 + 9) / 200**2)
+
+
 def test_misfits_of_noise_are_minus_its_log_density_times_its_sd() -> None:
     y, low = torch.rand(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     for sd in (0.1, 2.0):
