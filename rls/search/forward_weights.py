@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 
 from rls.io.names import BORDERS
 from rls.runtime.errors import InputError
@@ -129,6 +128,8 @@ def gaussian_taps(sd_px: float) -> np.ndarray:
 
 def blur_matrix(size: int, sd_px: float) -> np.ndarray:
     """Return the (size, size) matrix of scipy's 1-D Gaussian blur with repeated edge pixels."""
+    from scipy import ndimage  # Imported here, because no other D needs it.
+
     blurred: np.ndarray = ndimage.gaussian_filter1d(
         np.eye(size), sd_px, axis=0, mode="nearest", truncate=TRUNCATE
     )

@@ -89,5 +89,5 @@ def test_a_control_without_a_cell_in_tune_is_named(tmp_path):
     images, table, _ = stack_of_cells(32)
     gone = table["split"].where(table["treatment"] == "DMSO", "classifier")
     write(tmp_path, images, table.assign(split=gone))
-    with pytest.raises(InputError, match="no cell of TNF in split tune"):
+    with pytest.raises(InputError, match="Treatment TNF of .* has no cell of split 'tune'"):
         check(tmp_path)

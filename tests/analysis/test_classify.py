@@ -102,7 +102,7 @@ def test_the_candidates_are_the_network_and_both_that_learn_from_the_kind_of_inp
     cells = cells_of(stack, intensity, ("DMSO", "TNF"), None, ("x",))
     network = SimpleNamespace(probabilities=lambda unit: np.tile([0.4, 0.6], (len(unit), 1)))
     cells = dataclasses.replace(cells, features=cells.unit.mean(axis=(2, 3)))
-    verdicts = judge_cells(cells, cells.of("evaluation"), network, SETTINGS, kind)
+    verdicts = judge_cells(cells, cells.of(REPORT), network, SETTINGS, kind)
     candidates = {verdict.name for verdict in verdicts if verdict.candidate}
     assert candidates == {"cnn", f"logistic_on_{kind}", f"forest_on_{kind}"}
     assert verdicts[0].probability.tolist() == [0.6] * 24

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from rls.io import Intensity, Stack
+from rls.io.splits import CHOOSE, TRAIN, Use
 from rls.networks import classifier_training as classifier
 from rls.networks import pix2pix_training as pix2pix
 from rls.networks.batches import in_batches
@@ -97,7 +98,7 @@ def judging_of_classifier(n: int) -> Callable[[], object]:
 
 def training_of_pix2pix(n: int) -> tuple[pix2pix.Training, pix2pix.Steps]:
     settings = replace(test_train_pix2pix.SETTINGS, batch_size=2)
-    data, pairing = pix2pix_data("gan", 2 * n)
+    data, pairing = pix2pix_data(TRAIN, 2 * n)
     state = pix2pix.start(2, 1.0, settings, CPU)
     return state, pix2pix.Steps(state, data, pairing, settings, RecordedOnCpu())
 
@@ -108,16 +109,16 @@ def epoch_of_pix2pix(n: int) -> Callable[[], object]:
 
 
 def judging_of_pix2pix(n: int) -> Callable[[], object]:
-    tune, pairing = pix2pix_data("tune", 2 * n)
+    tune, pairing = pix2pix_data(CHOOSE, 2 * n)
     unet = pix2pix.start(2, 0.0, test_train_pix2pix.SETTINGS, CPU).unet
     return lambda: pix2pix.held_out_l1(unet, tune, pairing, 2)
 
 
-def pix2pix_data(split: str, n: int) -> tuple[TrainingImages, Pairing]:
+def pix2pix_data(use: Use, n: int) -> tuple[TrainingImages, Pairing]:
     shown, table = test_train_pix2pix.cells(n)
-    table = table.assign(split=split)
+    table = table.assign(split=use.splits[0])
     stack = Stack(shown, table, test_train_pix2pix.CHANNELS, 0.5)
-    data = TrainingImages(stack, test_train_pix2pix.INTENSITY, 16, 1, split=split)
+    data = TrainingImages(stack, test_train_pix2pix.INTENSITY, 16, 1, use=use)
     return data, Pairing(downscale(16, 4, "renormalize"), "8bit")
 
 
