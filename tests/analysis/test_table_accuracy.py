@@ -100,11 +100,3 @@ def test_the_command_writes_both_forms_and_says_what_is_confounded(tmp_path, cap
     assert len(pd.read_csv(tmp_path / "table2_article.csv")) == 1
     long = pd.read_csv(tmp_path / "table2.csv")
     assert (long["metric"] == "well_confounded_with_treatment").sum() == 1
-
-
-def test_the_classifier_on_features_is_the_better_one_on_tune_whatever_evaluation_says():
-    def verdicts(on_tune, correct):
-        return pd.DataFrame({"accuracy_tune": on_tune, "correct": [correct] * 4})
-
-    found = {"logistic_on_features": verdicts(0.9, 0.0), "forest_on_features": verdicts(0.8, 1.0)}
-    assert accuracy.features_verdict(found) == "logistic_on_features"

@@ -39,13 +39,6 @@ FAULTS = [
          "test_distances_are_to_cells_that_are_not_trained_on",),
     ),
     Fault(
-        "the classifier on features is chosen on evaluation", "analysis/comparison/accuracy.py",
-        'name: float(found[name]["accuracy_tune"].iloc[0])',
-        'name: float(found[name]["correct"].mean())',
-        ("tests/analysis/test_table_accuracy.py::"
-         "test_the_classifier_on_features_is_the_better_one_on_tune_whatever_evaluation_says",),
-    ),
-    Fault(
         "samples of the mapping network are compared with themselves",
         "analysis/measuring/priors.py", 'SAMPLES, seed, "reference")', 'SAMPLES, seed, "samples")',
         ("tests/analysis/test_priors.py::"
