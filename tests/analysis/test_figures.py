@@ -192,6 +192,16 @@ def test_no_panel_is_under_its_smallest_size():
 # ---- figures 2 and 3 ---------------------------------------------------------------------------
 
 
+def test_a_bicubic_stack_that_is_there_is_shown_as_it_is(tmp_path):
+    made_up.write_results(tmp_path, ("bicubic",))
+    at = next(iter(made_up.run_of(tmp_path, ("bicubic",)).comparisons()))
+    stack = read_stack(at.stack("bicubic"))
+    name = example_cells.evaluation_table(at)["image_id"].iloc[0]
+    shown = example_cells.read_shown(at, ("bicubic",), {"TNF": [name]})
+    counts = stack.images[(stack.table["image_id"] == name).to_numpy()]
+    np.testing.assert_allclose(shown.unit["bicubic"][name], made_up.INTENSITY.to_unit(counts)[0])
+
+
 def test_figure_2_has_a_panel_for_every_cell_and_method(tmp_path):
     made_up.write_results(tmp_path, METHODS)
     figure, rows = example_cells.draw_methods(
@@ -418,6 +428,10 @@ def test_figure_1_sets_the_spread_of_a_gaussian_beside_chi_squared(tmp_path):
     assert numbers["chi_squared", "squared_norm_sd"] == pytest.approx(8.0)
     assert numbers["z", "squared_norm_sd"] == pytest.approx(8.0, rel=0.05)
     assert numbers["w", "squared_norm_mean"] == pytest.approx(64.0, rel=0.02)
+    mean = pd.DataFrame(rows).set_index(["method", "metric"]).loc[("z", "squared_norm_mean")]
+    assert mean["low"] < mean["value"] < mean["high"]
+    width = 2 * 1.96 * 8.0 / np.sqrt(len(exact))
+    assert mean["high"] - mean["low"] == pytest.approx(width, rel=0.4)
     figure = style_norms.draw(norms, dimensions, assay)
     density, spread = figure.axes
     assert len(density.lines) == len(norms) + 1

@@ -121,6 +121,7 @@ def test_figure_7_sets_the_ablations_that_ran_beside_the_full_search(tmp_path):
     for number, method in enumerate(ABLATIONS):
         assert kept[method, "log_prior"] == -number
         assert kept[method, "mean_pair_distance"] == pytest.approx(number)
+    assert set(numbers["n"]) == {6}
     images = [axes for axes in figure.axes if axes.get_gid() == "panel"]
     assert len(images) == 2 * SETTINGS.cells_per_treatment * (2 + len(ABLATIONS))
     assert len(ablations.panels_of(pd.DataFrame(rows))) == 8

@@ -89,6 +89,11 @@ def test_groups_of_dots_stand_at_their_condition_side_by_side(axes):
     assert between == [0.5] and axes.get_xlim() == (-0.5, 1.5)
 
 
+def test_numbers_are_shown_as_they_are_unless_scaled(axes):
+    dots.draw_groups(axes, {"clean": {"rls": Estimate(0.3, 0.2, 0.5)}}, COLOURS, "")
+    assert set(points(axes)) == {(0, 0.3)} and segments(axes) == {(0, 0.2, 0, 0.5)}
+
+
 def test_dots_of_one_metric_have_a_row_each(axes):
     numbers = {"bicubic": Estimate(0.35, 0.25, 0.55), "rls": Estimate(0.9)}
     dots.draw_dots(axes, numbers, COLOURS, "", scale=10.0, right=4.0)
@@ -331,7 +336,7 @@ def test_coverage_stands_before_and_after_calibration_over_its_expected_range(ax
     assert segments(axes) == {(0.13, 0.65, 0.13, 0.75), (1.13, 0.75, 1.13, 0.85)}
     (span,) = axes.patches
     assert (span.get_y(), span.get_y() + span.get_height()) == pytest.approx((0.85, 0.95))
-    assert lines_across(axes) == {0.9}
+    assert lines_across(axes) == {0.9} and axes.get_ylim() == (0, 1.04)
 
 
 def test_widths_begin_at_0(axes):
@@ -360,6 +365,7 @@ def test_an_interval_stands_at_the_hr_value_in_the_colour_of_whether_it_holds(ax
     assert drawn[to_hex(panels.HELD)] == [[[1, 0], [1, 4]], [[3, 2], [3, 6]]]
     assert drawn[to_hex(panels.MISSED)] == [[[2, 2.5], [2, 3.5]]]
     assert [segment[0][0] for segment in drawn[to_hex(panels.GREY)]] == [1, 2, 3]
+    assert segments(axes) == {(1, 1, 3, 3)}
     assert "67 % of 3 cells held (level 90 %)" in axes.get_title(loc="right")
 
 

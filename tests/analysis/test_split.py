@@ -84,6 +84,13 @@ def test_units_are_shared_out_by_their_shares_and_none_is_forgotten(n):
         assert abs(counts[split] - share * n) <= 1.5
 
 
+def test_shares_that_come_out_even_are_met():
+    units = {f"w{i}": 1 for i in range(40)}
+    shares = {"a": 0.4, "b": 0.1, "c": 0.25, "d": 0.25}
+    chosen = list(allocate(units, shares, 0, "test").values())
+    assert [chosen.count(split) for split in shares] == [16, 4, 10, 10]
+
+
 def test_a_split_with_share_zero_gets_no_unit():
     units = {f"w{i}": 1 for i in range(6)}
     chosen = allocate(units, SHARES | {"tune": 0.0}, 0, "test")

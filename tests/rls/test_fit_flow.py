@@ -170,6 +170,18 @@ def test_an_epoch_ends_at_the_next_look_after_a_loss_that_was_not_finite() -> No
     assert epoch(healthy=True) == (True, 3 * fitting.CHECK_STEPS)
 
 
+def test_a_step_back_restores_the_best_weights_and_forgets_the_moments() -> None:
+    w, _ = correlated_gaussian(200)
+    fit = fit_flow(w, w, replace(SMALL, max_epochs=1))
+    assert any(bool(m.any()) for own in fit.optimiser.state.values() for m in own.values())
+    for parameter in fit.flow.parameters():
+        parameter.data.fill_(math.nan)
+    fitting.step_back(fit)
+    assert not any(bool(m.any()) for own in fit.optimiser.state.values() for m in own.values())
+    state = fit.flow.state_dict()
+    assert all(torch.equal(state[name], best) for name, best in fit.best.items())
+
+
 def same(one: fitting.Fit, other: fitting.Fit) -> bool:
     pairs = zip(one.flow.state_dict().values(), other.flow.state_dict().values(), strict=True)
     return one.best_log_prob == other.best_log_prob and all(torch.equal(a, b) for a, b in pairs)

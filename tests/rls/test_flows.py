@@ -9,6 +9,7 @@ import pytest
 import torch
 from nflows.transforms.made import MADE, MaskedFeedforwardBlock, MaskedLinear
 
+from rls.io import read_weights, write_weights
 from rls.prior.flows import StyleFlow, read_flow, write_flow
 from rls.runtime.errors import InputError
 
@@ -120,3 +121,14 @@ def test_a_written_flow_reads_back_the_same(kind: str, tmp_path: Path) -> None:
     with torch.no_grad():
         assert torch.allclose(again.log_prob(w), flow.log_prob(w), atol=1e-5)
     assert header["epochs"] == 3 and header["flow"] == kind
+
+
+def test_a_file_that_lacks_a_tensor_or_has_another_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "flow.safetensors"
+    write_flow(path, made_flow("maf"), {})
+    tensors, header = read_weights(path, kind="flow")
+    fewer = {name: tensor for name, tensor in tensors.items() if name != "sd"}
+    for changed, said in ((fewer, "lacks .'sd'"), ({**tensors, "x": torch.ones(1)}, "'x'")):
+        write_weights(path, changed, {k: v for k, v in header.items() if k != "digest"})
+        with pytest.raises(InputError, match=said):
+            read_flow(path)

@@ -53,7 +53,7 @@ def test_a_missing_a_doubled_and_a_foreign_shard_are_named(tmp_path: Path) -> No
     output = ["--output", str(tmp_path / "m.ome.tif")]
     with pytest.raises(InputError, match="2 of 7 images are in none"):
         main(["--shards", paths[0], paths[2], *output])
-    with pytest.raises(InputError, match="twice"):
+    with pytest.raises(InputError, match="Image 3 occurs twice"):
         main(["--shards", *paths, paths[1], *output])
     foreign = tmp_path / "foreign"
     other = write_shards(foreign, 3)
