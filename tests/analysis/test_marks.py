@@ -31,6 +31,7 @@ from analysis.drawing.grids import (
     draw_scale_bar,
 )
 from analysis.numbers.agreement import Agreement
+from analysis.numbers.conformal import summarise
 from analysis.numbers.statistics import Estimate
 from rls.io import write_weights
 from rls.prior.flows import write_flow
@@ -348,8 +349,11 @@ def test_widths_begin_at_0(axes):
 def test_an_interval_stands_at_the_hr_value_in_the_colour_of_whether_it_holds(axes):
     truth = np.array([1.0, 2.0, 3.0, 4.0])
     table = pd.DataFrame({"image_id": list("abcd"), "treatment": "DMSO"})
-    cells = SimpleNamespace(truth=truth, table=table, column="spots",
-                            values=np.stack([truth, truth + 2], axis=1))  # fmt: skip
+    solutions = np.stack([truth, truth + 2], axis=1)
+    cells = SimpleNamespace(
+        truth=truth, table=table, column="spots",
+        summary=lambda level: summarise(solutions, level, np.full(4, "evaluation")),
+    )  # fmt: skip
     half = np.array([2.0, 0.5, 2.0, math.nan])
     held = np.array([1.0, 0.0, 1.0, math.nan])
     intervals = SimpleNamespace(

@@ -211,7 +211,7 @@ def test_a_search_with_vgg_says_why_nothing_records_it(
     tiny: Problem, stub: tuple[str, str]
 ) -> None:
     path, sha256 = stub
-    settings = replace(BASE, vgg_path=path, vgg_sha256=sha256, lambda_perceptual=1.0)
+    settings = replace(BASE, vgg16_path=path, vgg16_sha256=sha256, lambda_perceptual=1.0)
     assert "TorchScript" in objective_of(tiny, settings).not_recorded
     assert objective_of(tiny, BASE).not_recorded == ""
 
