@@ -272,6 +272,8 @@ def test_the_bootstrap_depends_on_its_seed_alone():
     table = plate()
     a, b = (st.auc_interval(table, "high_resolution", **CONTROLS, **BOOT) for _ in range(2))
     assert a == b
+    c = st.auc_interval(table[::-1].reset_index(drop=True), "high_resolution", **CONTROLS, **BOOT)
+    assert (c.value, c.low, c.high) == pytest.approx((a.value, a.low, a.high))
 
 
 def test_wilson_matches_its_published_example():
