@@ -150,6 +150,8 @@ def test_a_number_of_the_triple_is_hollow_where_it_may_be_0_and_an_arrow_beyond_
     edge = boxes.SHOWN[1]
     assert set(points(axes, ">")) == {(edge, 2)}
     assert {(0.2, 0, 0.6, 0), (-0.3, 1, 0.5, 1)} <= segments(axes)
+    upright = {line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]}
+    assert upright == {0, 1}
     margin = 0.18 * (edge + 0.3)
     assert axes.get_xlim() == pytest.approx((-0.3 - margin, edge + margin))
     assert axes.get_ylim() == (2.5, -0.7) and list(axes.get_xticks()) == [0, 1]
@@ -196,6 +198,19 @@ def test_a_panel_has_the_reference_of_its_metric(axes, metric, heights):
     block = SimpleNamespace(numbers=pd.DataFrame([{**row, **facts}]), conditions=[])
     degradations._draw_references(axes, block, metric, "red")
     assert lines_across(axes) == heights
+
+
+def test_the_lr_given_is_a_line_across_its_own_condition(axes):
+    rows = [
+        {"method": "low_resolution", "metric": degradations.FIDELITY_CLEAN, "value": value,
+         "degradation": name, "low": np.nan, "high": np.nan, "n": 1, "treatment": "",
+         "unit_of_replication": "well", "reason": ""}
+        for name, value in (("clean", 0.001), ("blur", 0.004), ("noise", 0.008))
+    ]  # fmt: skip
+    conditions = [SimpleNamespace(degradation=row["degradation"]) for row in rows]
+    block = SimpleNamespace(numbers=pd.DataFrame(rows), conditions=conditions)
+    degradations._draw_references(axes, block, degradations.FIDELITY_CLEAN, "red")
+    assert segments(axes) == {(-0.45, 1, 0.45, 1), (0.55, 4, 1.45, 4), (1.55, 8, 2.45, 8)}
 
 
 def test_two_panels_a_feature_stand_behind_those_of_all_runs():

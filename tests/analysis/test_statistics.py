@@ -336,6 +336,16 @@ def test_the_interval_covers_the_shift_kept_as_often_as_it_says(n_wells):
     assert hits >= 89  # 95 expected: fewer than 89 in one of 100 such tests
 
 
+def test_an_interval_does_not_depend_on_the_order_of_rows():
+    table = plate()
+    turned = table[::-1].reset_index(drop=True)
+    a, b = (
+        st.auc_interval(each, "high_resolution", **CONTROLS, confidence=0.95)
+        for each in (table, turned)
+    )
+    assert (b.value, b.low, b.high) == pytest.approx((a.value, a.low, a.high))
+
+
 def test_wilson_matches_its_published_example():
     # Newcombe 1998, Statist. Med. 17:857, table I: 81/263 gives 0.2553 to 0.3662
     found = st.wilson(81, 263, confidence=0.95)

@@ -174,6 +174,7 @@ def test_a_step_back_restores_the_best_weights_and_forgets_the_moments() -> None
     w, _ = correlated_gaussian(200)
     fit = fit_flow(w, w, replace(SMALL, max_epochs=1))
     assert any(bool(m.any()) for own in fit.optimiser.state.values() for m in own.values())
+    assert fitting.measure_fit(fit, w, w)["chi_squared_sd"] == math.sqrt(2 * w.shape[1])
     for parameter in fit.flow.parameters():
         parameter.data.fill_(math.nan)
     fitting.step_back(fit)

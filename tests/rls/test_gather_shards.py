@@ -69,6 +69,13 @@ def test_a_missing_a_doubled_and_a_foreign_shard_are_named(tmp_path: Path) -> No
     assert not (tmp_path / "m.ome.tif").exists()
 
 
+@pytest.mark.parametrize("text", ["0-of-2", "3-of-2", "1-of-x", "2"])
+def test_a_shard_is_numbered_from_1(text: str) -> None:
+    with pytest.raises(InputError, match=f"'{text}'"):
+        Shard.parse(text)
+    assert Shard.parse("2-of-2") == Shard(2, 2)
+
+
 def test_latents_of_other_images_are_refused(tmp_path: Path) -> None:
     paths = write_shards(tmp_path, 2)
     Path(latents_path(Path(paths[0]))).unlink()

@@ -13,7 +13,7 @@ import yaml
 from rls.io.names import NON_FINITE, OK
 from rls.runtime.command import make_settings
 from rls.runtime.errors import InputError
-from rls.search.geometry import leaky_moments
+from rls.search.geometry import geocross, leaky_moments
 from rls.search.problem import Problem, Reconstruction, need, noise_maps
 from rls.search.pulse import Settings, _split_noise, super_resolve
 from tests.conftest import ROOT
@@ -171,6 +171,9 @@ def test_geocross_on_the_sphere_and_on_w_are_different_searches(tiny: Problem) -
     assert sphere.latents is not None and w.latents is not None
     angle = torch.cosine_similarity(sphere.latents[:, 0], w.latents[:, 0], dim=1)
     assert bool((angle < 1).all())
+    for found, is_of_w in ((w, True), (sphere, False)):
+        own = geocross(found.latents).numpy()
+        assert np.allclose(own, found.columns["loss_geocross"], rtol=1e-3) == is_of_w
 
 
 def test_tiled_latents_are_one_style(tiny: Problem) -> None:

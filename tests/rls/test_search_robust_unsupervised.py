@@ -225,6 +225,8 @@ def test_large_low_resolution_images_are_refused_or_compared_by_pixels() -> None
     with pytest.raises(InputError, match="32 px, expected 16 px at most.*above_16_px: l1"):
         solve(problem, replace(BASE, steps=1))
     assert solve(problem, replace(BASE, steps=1, above_16_px="l1")).images.shape == (1, 2, 64, 64)
+    just = make_problem(torch.rand(1, 2, 16, 16), 4, generator=generator, styles=problem.styles)
+    assert solve(just, replace(BASE, steps=1)).images.shape == (1, 2, 64, 64)
 
 
 @pytest.mark.parametrize("rates", [(0.0, 0.0, 0.0), (0.1, -0.1, 0.0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import torch
 
 from rls.io import Intensity, Stack
 from rls.runtime.errors import InputError
+from rls.stylegan2 import held_out as module
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.held_out import (
     HeldOut,
@@ -22,6 +24,8 @@ from rls.stylegan2.held_out import (
 )
 from rls.stylegan2.networks import Generator
 from rls.stylegan2.training_images import TrainingImages
+from tests.rls.test_stylegan2_training import make_stack
+from tests.rls.test_train_gan import SETTINGS
 
 CPU = torch.device("cpu")
 
@@ -114,6 +118,21 @@ def test_two_held_out_crops_are_enough_and_one_is_not():
 
 def test_features_that_never_vary_are_whitened_to_0():
     assert not Whitening(np.ones((4, 3)))(np.ones((2, 3))).any()
+
+
+def test_held_out_crops_are_of_split_tune_and_all_crops_in_unit_intensity(monkeypatch):
+    stack = make_stack()
+    stack.table.loc[8:, "split"] = "tune"
+    stack.images[8:], stack.images[:8] = 100, 4200
+    data = TrainingImages(stack, Intensity(("dna", "nfkb"), (100.0,) * 2, (4200.0,) * 2), 16, 1)
+    seen = []
+    monkeypatch.setattr(module, "HeldOut", lambda unit, **more: seen.append((unit, more)))
+    settings = dataclasses.replace(SETTINGS, evaluate_images=4)
+    module.make_held_out(data, settings, CPU)
+    ((unit, more),) = seen
+    assert unit.shape == more["floor_images"].shape == (4, 2, 16, 16)
+    np.testing.assert_allclose(unit, 0.0, atol=1e-5)
+    np.testing.assert_allclose(more["floor_images"], 1.0, atol=1e-5)
 
 
 def test_images_that_are_not_finite_give_no_number(held_out):
