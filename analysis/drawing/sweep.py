@@ -136,16 +136,23 @@ def points_along(table: pd.DataFrame, swept: str) -> list[tuple[float, pd.DataFr
 # Drawing -----------------------------------------------------------------------------------------
 
 
-def _draw_block(figure: Figure, block: Block, top: float) -> None:
-    """Draw a block whose upper edge is ``top`` inches above the bottom."""
+def draw_heading(
+    figure: Figure, at: Comparison, method: str, numbers: pd.DataFrame, top: float
+) -> None:
+    """Write what was searched and what intervals are over, ``top`` inches above the bottom."""
     width, total = figure.get_size_inches()
-    cells = int(block.numbers["n_cells"].max())
-    units = "wells" if "well" in set(block.numbers["unit_of_replication"]) else "fields"
-    what = f"{method_label(block.method)} on {cells} cells of tune"
-    title = f"{block.at.assay.label}, {block.at.factor}x: {what}"
+    cells = int(numbers["n_cells"].max())
+    units = "wells" if "well" in set(numbers["unit_of_replication"]) else "fields"
+    what = f"{method_label(method)} on {cells} cells of tune"
     y = (top - 1.5 * MM) / total
+    title = f"{at.assay.label}, {at.factor}x: {what}"
     figure.text(2 * MM / width, y, title, fontsize=8, weight="bold", va="top")
     figure.text(0.99, y, f"intervals over {units}", fontsize=6, va="top", ha="right")
+
+
+def _draw_block(figure: Figure, block: Block, top: float) -> None:
+    """Draw a block whose upper edge is ``top`` inches above the bottom."""
+    draw_heading(figure, block.at, block.method, block.numbers, top)
     colour = method_colours([block.method])[block.method]
     for group, swept in enumerate(CLAIMED):
         part = block.numbers[block.numbers["swept"] == swept]

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.comparison.image_metrics import FIDELITY, KERNEL_DISTANCE, mean_fact
-from analysis.comparison.labels import method_label
 from analysis.comparison.long_table import Rows, long_row, long_table
 from analysis.comparison.swept import high_resolution_of, kernel_fact
 from analysis.drawing.dots import write_reason
@@ -25,7 +24,7 @@ from analysis.drawing.style import (
     label_panel,
     new_stack,
 )
-from analysis.drawing.sweep import CLAIMED, SYMBOLS, points_along
+from analysis.drawing.sweep import CLAIMED, SYMBOLS, draw_heading, points_along
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
 from rls.io.names import HIGH_RESOLUTION
@@ -99,21 +98,14 @@ def numbers_of(at: Comparison, method: str, settings: Settings) -> Rows:
 
 def _draw_block(figure: Figure, block: Block, top: float) -> None:
     """Draw a block whose upper edge is ``top`` inches above the bottom."""
-    width, total = figure.get_size_inches()
-    cells = int(block.numbers["n_cells"].max())
-    units = "wells" if "well" in set(block.numbers["unit_of_replication"]) else "fields"
-    what = f"{method_label(block.method)} on {cells} cells of tune"
-    title = f"{block.at.assay.label}, {block.at.factor}x: {what}"
-    y = (top - 1.5 * MM) / total
-    figure.text(2 * MM / width, y, title, fontsize=8, weight="bold", va="top")
-    figure.text(0.99, y, f"intervals over {units}", fontsize=6, va="top", ha="right")
+    draw_heading(figure, block.at, block.method, block.numbers, top)
     for index, metric in enumerate(PANELS):
         left, bottom = (15 + 90 * index) * MM, top - PANEL_HEIGHT + 10 * MM
         axes = axes_at(figure, left, bottom, 74 * MM, PANEL_HEIGHT - 26 * MM)
         draw_panel(axes, block.numbers, metric)
         label_panel(axes, "ab"[index])
     handles, labels = axes.get_legend_handles_labels()
-    place = (0.99, (top - 4 * MM) / total)
+    place = (0.99, (top - 4 * MM) / figure.get_size_inches()[1])
     figure.legend(handles, labels, loc="upper right", bbox_to_anchor=place, ncol=4, fontsize=6)
 
 
