@@ -77,8 +77,8 @@ class Whitening:
 
     def to(self, device: torch.device) -> Whitening:
         """Return the same map on another device."""
-        moved = (part.to(device) for part in (self.mean, self.basis, self.inverse))
-        return Whitening(*moved, leaky=self.leaky)
+        mean, basis, inverse = (x.to(device) for x in (self.mean, self.basis, self.inverse))
+        return Whitening(mean, basis, inverse, self.leaky)
 
     @property
     def sd(self) -> Tensor:
