@@ -29,7 +29,7 @@ class Optimiser:
         """Keep nothing, for an optimiser whose step depends on the gradient alone."""
 
     def reset(self, rows: Tensor | None = None) -> None:
-        """Forget all steps of the rows at these indices, at the start of their search; None: all."""
+        """Forget the steps of the rows at these indices, which begin a search; None: of all."""
 
     @staticmethod
     def numbers(rates: Sequence[float]) -> list[tuple[float, ...]]:
@@ -37,7 +37,7 @@ class Optimiser:
         raise NotImplementedError
 
     def step(self, x: Variables, gradients: Variables, numbers: Sequence[Tensor]) -> Variables:
-        """Return the variables after a step; ``numbers``, each (n,), are those of each row's step."""
+        """Return the variables after a step; ``numbers``, each (n,), hold a value for each row."""
         raise NotImplementedError
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import exactly, loss_columns, search
+from rls.search.descent import exactly, loss_columns
 from rls.search.forward import Forward
+from rls.search.lanes import by_lanes, check_goal, search_in_lanes
 from rls.search.objective import (
     CROSS,
     camera_noise,
@@ -101,8 +102,15 @@ class Settings:
         "Without it 0.",
         default=None,
     )
+    stop_fidelity: float | None = option(
+        "Mean |y - D(x)|, on the scale of [0, 1], at which an image stops and leaves its place in "
+        "the batch to the next one; such a search is in float32 throughout. Without it every image "
+        "takes all steps.",
+        default=None,
+    )
 
     def __post_init__(self) -> None:
+        check_goal(self.stop_fidelity)
         needed = NOISE_SETTINGS[self.likelihood]
         used = (*needed, *MAY_BE_LEFT_OUT.get(self.likelihood, ()))
         for name in ("noise_sd", "gain", "read_noise", "camera_offset"):
@@ -125,7 +133,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     Columns, at the returned iterate in float32: ``loss_total``, ``loss_fidelity``, ``log_prior``
     (nats, NaN without a flow), ``loss_cross``, ``loss_norm`` (where lambda_n is not 0),
     ``loss_likelihood`` (where it is not laplace; ``loss_fidelity`` is mean |y - D(x)| with any),
-    and ``search_status``.
+    ``search_status``, and ``steps_taken`` (with ``stop_fidelity``).
 
     Raises:
         InputError: Generator or styles are missing, or the flow where lambda_w or lambda_n is
@@ -141,10 +149,13 @@ def search_from(
 ) -> Reconstruction:
     """Return the reconstruction that a search from ``start``, (n, L, d), finds."""
     objective, given = objective_of(problem, settings), given_of(problem, settings)
-    found = search(
+    lanes = problem.lanes or len(start)
+    found = search_in_lanes(
         (start,),
         objective,
         given=given,
+        lanes=lanes,
+        stop_fidelity=settings.stop_fidelity,
         steps=settings.steps,
         learning_rate=learning_rate_of(problem, settings),
         schedule=settings.schedule,
@@ -152,11 +163,16 @@ def search_from(
         progress=progress,
         searches=problem.searches,
     )
-    (w,) = found.variables
+
+    def images(variables: Variables, given: Given) -> Losses:
+        return {"images": objective.images(variables[0], given, "float32")}
+
     with exactly():
-        images = objective.images(w, given, "float32")
-    columns = loss_columns(found.losses, "log_prior")
-    return Reconstruction(images, w, {**columns, "search_status": found.status})
+        shown = by_lanes(images, found.variables, given, lanes)["images"]
+    columns = loss_columns(found.losses, "log_prior") | {"search_status": found.status}
+    if found.steps_taken is not None:
+        columns["steps_taken"] = found.steps_taken
+    return Reconstruction(shown, found.variables[0], columns)
 
 
 def given_of(problem: Problem, settings: Settings) -> Given:

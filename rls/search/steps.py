@@ -2,8 +2,8 @@
 
 A recorded step (:mod:`rls.runtime.graphs`) reads the addresses and the Python numbers of its
 recording. So everything that changes lies in tensors: the variables, their best values, the state
-of the optimiser, each row's number of its step and the table of the rates. What differs from batch to
-batch is an argument of the objective, ``given``, and is copied into tensors of its own.
+of the optimiser, the number of each row's step and the table of the rates. What differs from batch
+to batch is an argument of the objective, ``given``, and is copied into tensors of its own.
 
 Everything else that an objective uses must be the same for all batches. An objective is therefore a
 frozen dataclass whose fields are networks and settings. Steps are used again only for an objective
