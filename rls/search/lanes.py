@@ -33,7 +33,10 @@ from rls.search.schedule import course
 from rls.search.steps import Given, Losses, Objective, Searches, Steps, Walk, all_finite
 from rls.stylegan2.networks import Precision
 
-LOOK_EVERY = 5  # Steps between two looks for lanes that have stopped; on a CPU a look is free.
+
+def steps_at_once(device: torch.device) -> int:
+    """Return how many steps lie between two looks for lanes that have stopped."""
+    return 1 if device.type == "cpu" else 5  # A look waits for the GPU.
 
 
 def check_goal(stop_fidelity: float | None) -> None:
@@ -88,7 +91,7 @@ def search_in_lanes(
     walk = Walk(objective, optimiser, None, steps, "float32")
     kept = (searches or Searches()).of_kind(LaneSteps, walk, *queue.first())
     kept.begin(rates, stop_fidelity)
-    at_once, walked = 1 if kept.x[0].device.type == "cpu" else LOOK_EVERY, 0
+    at_once, walked = steps_at_once(kept.number.device), 0
     while queue.serve(kept):
         for _ in range(at_once):
             kept.run["float32"]()

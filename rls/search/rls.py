@@ -103,9 +103,9 @@ class Settings:
         default=None,
     )
     stop_fidelity: float | None = option(
-        "Mean |y - D(x)|, on the scale of [0, 1], at which an image stops and leaves its place in "
-        "the batch to the next one; such a search is in float32 throughout. Without it every image "
-        "takes all steps.",
+        "Mean absolute difference of y and D(x), on the scale of [0, 1], at which an image stops "
+        "and leaves its place in the batch to the next one; the search is in float32 throughout. "
+        "Without it every image takes all steps.",
         default=None,
     )
 
