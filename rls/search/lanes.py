@@ -265,6 +265,7 @@ def by_lanes(
     """Return what ``function`` computes of n images, ``lanes`` at a time.
 
     The last ones are filled up by repeats, so that the numbers of an image do not depend on n.
+    Losses, images and starts of a queue that come from a network are computed so.
 
     Arguments:
         function: Returns tensors by name, with a row for each image.

@@ -27,6 +27,7 @@ from rls.io.names import SOLUTION_KINDS
 from rls.runtime.errors import InputError
 from rls.search import rls
 from rls.search.descent import exactly, loss_columns, search
+from rls.search.lanes import by_lanes
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
 from rls.search.steps import Given, Losses, Objective, Searches
@@ -294,8 +295,12 @@ def solve_by_restarts(
     """Return the solutions by ``restarts``: each row starts at mean + spread (G_m(z) - mean)."""
     generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
     z = Draws(problem.seed, problem.image_ids, "restart").next((generator.z_dim,), problem.device)
+
+    def styles_of(z: Variables, given: Given) -> Losses:
+        return {"w": generator.mapping(z[0])[:, 0]}
+
     with torch.no_grad():
-        w = generator.mapping(z)[:, 0]
+        w = by_lanes(styles_of, (z,), {}, problem.lanes or len(z))["w"]
     start = styles.mean + options.restart_spread * (w - styles.mean)
     start = start[:, None].expand(-1, generator.num_ws, -1)
     found = rls.search_from(start, problem, settings, progress)
