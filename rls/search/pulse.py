@@ -79,7 +79,7 @@ class Settings:
     tile_latent: bool = option("Whether all styles of an image are equal (W in place of W+).")
     start: str = option(
         "random: a random latent (published); encoder: the encoder's style for the image, moved "
-        "onto the sphere of a random latent.",
+        "onto the sphere of radius sqrt d.",
         choices=(RANDOM, ENCODER),
         default=RANDOM,
     )
@@ -114,9 +114,10 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         problem.device,
     )
     if settings.start == ENCODER:
-        # The sphere of the search keeps its radius: that of a random latent.
         towards = to_latents(start_of(problem, ENCODER), *moments)[:, None].expand_as(latents)
-        (latents,) = onto_spheres((towards,), {"radii": radii((latents,))})
+        # The length of a random latent of d dimensions is about sqrt d.
+        length = towards.new_tensor(towards.shape[2] ** 0.5)
+        (latents,) = onto_spheres((towards,), {"radii": (length,)})
     start = (latents, *searched)
     given = {
         "y": (problem.y,),
