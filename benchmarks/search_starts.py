@@ -8,7 +8,7 @@ Three searches of the same objective (Eq. 5) of the same low-resolution cells, i
 * encoder: from the encoder's style, with the fewest steps of ``--steps`` whose mean total loss is
   that of the published search or less.
 
-The medians of ``--repeats`` alternating runs are compared. With ``--size article`` the networks have
+The medians of ``--repeats`` alternating runs are compared. With --size article the networks have
 random weights: they tell the time of a step, and the numbers of steps are given.
 
     python -m benchmarks.search_starts --run runs/demo --assay translocation --factor 8
