@@ -100,7 +100,7 @@ def test_a_search_that_stopped_goes_on_with_the_same_bits(
     main(arguments(folder, whole))
     with monkeypatch.context() as patch:
         patch.setattr(
-            "rls.search.solutions.write_solutions", lambda *a: (_ for _ in ()).throw(OSError)
+            "rls.search.solutions.write_solutions", lambda *a, **k: (_ for _ in ()).throw(OSError)
         )
         with pytest.raises(OSError):
             main(arguments(folder, again))
