@@ -184,7 +184,7 @@ def test_every_variant_of_calibrated_intervals_can_be_shown() -> None:
 def test_the_unit_of_widths_and_the_floor_come_from_cells_without_solutions(tmp_path) -> None:
     write_run(tmp_path)
     (at,) = run_of(tmp_path).comparisons(clean_only=True)
-    cells = read_cells(at, "variational", FEATURE, SETTINGS)
+    cells = read_cells(at, "rls", "variational", FEATURE, SETTINGS)
     high = read_table(at.measured("high_resolution", "features"))
     outside = high.loc[high["split"] == "classifier", FEATURE]
     expected = np.diff(np.percentile(outside, [5, 95]))[0]
