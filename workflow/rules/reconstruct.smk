@@ -116,3 +116,5 @@ use rule gather_shards as gather_solutions with:
         "benchmarks/gather_solutions/{assay}_{factor}x_{degradation}_{method}.tsv"
     wildcard_constraints:
         method=files.methods_with(several=True),
+    group:  # not that of measure, which waits for measure_solutions
+        "gathered_solutions"
