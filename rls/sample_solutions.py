@@ -95,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = task.facts() | {
         "method": method.name,
         "kind": args.kind,
-        "settings": settings.identity() | {"precision": task.problem.precision} | asdict(own),
+        # The command's own n_solutions counts, not the method's.
+        "settings": asdict(own) | settings.identity() | {"precision": task.problem.precision},
     }
     n = settings.n_solutions
     print(
