@@ -31,11 +31,11 @@ def start_of(problem: Problem, start: str, spread: float = 1.0) -> Tensor:
     encoder = need(problem.encoder, "encoder")
     with exactly():
         found = encoder(problem.y)
-        u = found.mean
-        if start == DRAWS:
-            noise = Draws(problem.seed, problem.image_ids, DRAW).next(u.shape[1:], u.device)
-            u = u + spread * encoder.deviation(found, noise)
-        return encoder.whitening.to_styles(u)
+        if start != DRAWS:
+            return encoder.mean_style(found)
+        shape, device = found.mean.shape[1:], found.mean.device
+        noise = Draws(problem.seed, problem.image_ids, DRAW).next(shape, device)
+        return encoder.whitening.to_styles(found.mean + spread * encoder.deviation(found, noise))
 
 
 def random_start(problem: Problem, spread: float) -> Tensor:
