@@ -200,6 +200,9 @@ def test_a_table_with_a_missing_or_a_doubled_solution_is_refused(
                   table.assign(solution=[1, 2, 2, 3])):  # fmt: skip
         with pytest.raises(InputError, match=r"here has . solutions of cell 1, expected 2"):
             check_complete(wrong, "here")
+    three = pd.DataFrame({"source_image_id": "cell 1", "solution": [1, 3, 3], "n_solutions": 3})
+    with pytest.raises(InputError, match="here has 2 solutions of cell 1, expected 3"):
+        check_complete(three, "here")
     # So it is where shards are gathered, whatever their rows say.
     stack, latents = read_stack(solutions_path(whole)), latents_path(solutions_path(whole))
     path = tmp_path / "rls.1-of-1.ome.tif"
