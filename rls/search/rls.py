@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from rls.io.names import OK
-from rls.runtime.command import option
+from rls.runtime.command import need_at_least, option
 from rls.runtime.errors import InputError
 from rls.search.descent import exactly, loss_columns, worst
 from rls.search.forward import Forward
@@ -115,8 +115,14 @@ class Settings(StartSettings):
         "Without it every image takes all steps.",
         default=None,
     )
+    n_solutions: int = option(
+        "Searches of each image in super_resolve, from different starts. The row's image is that "
+        "of least loss; its features are means over all of them.",
+        default=1,
+    )
 
     def __post_init__(self) -> None:
+        need_at_least(self, n_solutions=1)
         self.check_start()
         check_goal(self.stop_fidelity)
         needed = NOISE_SETTINGS[self.likelihood]

@@ -29,7 +29,20 @@ COMPANY = (
     "test_an_image_alone_in_a_filled_batch_is_bit_equal_to_it_in_company"
 )
 
+OF_SOLUTIONS = "tests/rls/test_super_resolve_solutions.py"
+LEAST_LOSS = f"{OF_SOLUTIONS}::test_the_best_row_is_the_first_of_least_loss_and_of_finite_ones"
+ALL_THERE = f"{OF_SOLUTIONS}::test_a_table_with_a_missing_or_a_doubled_solution_is_refused"
+
 FAULTS = [
+    Fault(
+        "the image of a cell is its solution of greatest loss", "rls/search/solutions.py",
+        "sort=False).idxmin()", "sort=False).idxmax()", (LEAST_LOSS,),
+    ),
+    Fault(
+        "a solution that occurs twice stands for a missing one", "rls/search/solutions.py",
+        'right = (counts["size"] == wanted) & (counts["nunique"] == wanted)',
+        'right = counts["size"] == wanted', (ALL_THERE,),
+    ),
     Fault(
         "the mirror repeats the first pixel", WEIGHTS,
         "np.where(taps < 0, -taps, taps)", "np.where(taps < 0, -taps - 1, taps)", (REFLECT,),
