@@ -27,6 +27,7 @@ from rls.io.names import SOLUTION_KINDS
 from rls.runtime.errors import InputError
 from rls.search import rls
 from rls.search.descent import exactly, loss_columns, search
+from rls.search.equation5 import given_of, objective_of
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
 from rls.search.starts import random_start
@@ -262,7 +263,7 @@ def solve_by_gaussians(
         )
     styles = need(problem.styles, "styles")
     layers = need(problem.generator, "generator").num_ws
-    objective, given = rls.objective_of(problem, settings), rls.given_of(problem, settings)
+    objective, given = objective_of(problem, settings), given_of(problem, settings)
     start = Start(
         styles.mean.expand(layers, -1), options.sigma_start * styles.sd.expand(layers, -1)
     )
