@@ -25,7 +25,7 @@ from rls.runtime.errors import InputError
 LEAST_SD = 1.0e-4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Whitening:
     """The map between styles w and whitened coordinates u, both (..., d).
 
@@ -93,6 +93,21 @@ class Whitening:
         """Return w of coordinates u."""
         v = u @ self.basis + self.mean
         return functional.leaky_relu(v, 1.0 / LEAKY_SLOPE) if self.leaky else v
+
+    def mean_style(self, u: Tensor, sd: Tensor) -> Tensor:
+        """Return E[w], (n, d), where v is normal with the mean of coordinates u and the given sd.
+
+        Arguments:
+            u: (n, d), the mean of the whitened coordinates.
+            sd: (n, d), the standard deviations of v, not of u.
+        """
+        v = u @ self.basis + self.mean
+        if not self.leaky:
+            return v
+        normal, slope = torch.distributions.Normal(0.0, 1.0), 1.0 / LEAKY_SLOPE
+        ratio = v / sd.clamp(min=torch.finfo(v.dtype).tiny)
+        positive = v * normal.cdf(ratio) + sd * normal.log_prob(ratio).exp()  # E[max(v, 0)]
+        return slope * v + (1.0 - slope) * positive
 
 
 def undo_activation(w: Tensor) -> Tensor:

@@ -27,9 +27,11 @@ from rls.io.names import SOLUTION_KINDS
 from rls.runtime.errors import InputError
 from rls.search import rls
 from rls.search.descent import exactly, loss_columns, search
-from rls.search.lanes import by_lanes
+from rls.search.equation5 import given_of, objective_of
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
+from rls.search.start_settings import RANDOM
+from rls.search.starts import start_of
 from rls.search.steps import Given, Losses, Objective, Searches
 from rls.stylegan2.networks import Precision
 
@@ -262,7 +264,7 @@ def solve_by_gaussians(
         )
     styles = need(problem.styles, "styles")
     layers = need(problem.generator, "generator").num_ws
-    objective, given = rls.objective_of(problem, settings), rls.given_of(problem, settings)
+    objective, given = objective_of(problem, settings), given_of(problem, settings)
     start = Start(
         styles.mean.expand(layers, -1), options.sigma_start * styles.sd.expand(layers, -1)
     )
@@ -293,18 +295,11 @@ def solve_by_restarts(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
     """Return the solutions by ``restarts``: each row starts at mean + spread (G_m(z) - mean)."""
-    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
-    z = Draws(problem.seed, problem.image_ids, "restart").next((generator.z_dim,), problem.device)
-
-    def styles_of(z: Variables, given: Given) -> Losses:
-        return {"w": generator.mapping(z[0])[:, 0]}
-
-    with torch.no_grad():
-        w = by_lanes(styles_of, (z,), {}, problem.lanes or len(z))["w"]
-    start = styles.mean + options.restart_spread * (w - styles.mean)
-    start = start[:, None].expand(-1, generator.num_ws, -1)
+    w = start_of(problem, RANDOM, options.restart_spread)
+    layers = need(problem.generator, "generator").num_ws
+    start = w[:, None].expand(-1, layers, -1)
     found = rls.search_from(start, problem, settings, progress)
-    columns = {**found.columns, "sigma_mean": np.full(len(z), np.nan, dtype=np.float32)}
+    columns = {**found.columns, "sigma_mean": np.full(len(w), np.nan, dtype=np.float32)}
     return Reconstruction(found.images, found.latents, columns)
 
 

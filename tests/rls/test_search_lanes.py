@@ -13,8 +13,8 @@ import torch
 
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.errors import InputError
+from rls.search import equation5, posterior, rls
 from rls.search import lanes as module
-from rls.search import posterior, rls
 from rls.search.batches import select_rows
 from rls.search.descent import Found, search
 from rls.search.lanes import LaneSteps, by_lanes, search_in_lanes
@@ -233,8 +233,8 @@ def test_a_search_and_one_in_lanes_share_no_steps(together: Found) -> None:
 def test_a_step_looks_at_no_number_and_copies_nothing_from_the_host() -> None:
     tiny = images()
     start = (need(tiny.styles, "styles").mean.expand(8, 4, -1),)
-    objective = on_meta(rls.objective_of(tiny, RLS_PLAIN))
-    given = on_meta(rls.given_of(tiny, RLS_PLAIN))
+    objective = on_meta(equation5.objective_of(tiny, RLS_PLAIN))
+    given = on_meta(equation5.given_of(tiny, RLS_PLAIN))
     kept = LaneSteps(
         Walk(objective, Adam, None, 25, "float32"), on_meta(start), given, Searches().recorder
     )
