@@ -19,41 +19,58 @@ SECONDS = "seconds_per_cell"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A number of steps after which a search ends, a point of a trace."""
+    """A number of steps after which a search ends, a point of a trace.
+
+    Attributes:
+        steps: The setting of the method, with ``steps_w`` None its only steps.
+        steps_w: The steps in W before them, for a method that has this setting.
+    """
 
     steps: int
+    steps_w: int | None = None
 
     @property
     def name(self) -> str:
         """Return the point's name, such as ``steps40``."""
-        return f"steps{self.steps}"
+        return f"steps{self.steps + (self.steps_w or 0)}"
 
     @property
     def changes(self) -> dict[str, Any]:
         """Return the settings of a search that ends here."""
-        return {"steps": self.steps}
+        found = {"steps": self.steps, "steps_w": self.steps_w}
+        return {name: value for name, value in found.items() if value is not None}
 
 
-def checkpoints_of(method: ChosenMethod, steps: Sequence[int]) -> list[Checkpoint]:
+def checkpoints_of(method: ChosenMethod, totals: Sequence[int]) -> list[Checkpoint]:
     """Return the checkpoints of a method, in ascending order and each once.
 
     A search of N steps is not the beginning of a longer one where its schedule depends on its
-    length. Each checkpoint is therefore a search of its own.
+    length. Each checkpoint is therefore a search of its own. One whose first steps are in W
+    (``steps_w``) keeps their share of all steps.
+
+    Arguments:
+        totals: Numbers of steps, those in W included.
 
     Raises:
         InputError: The search has no steps, or a number is negative, or there is none.
     """
-    if "steps" not in {field.name for field in fields(method.settings)}:
+    own = {field.name: getattr(method.settings, field.name) for field in fields(method.settings)}
+    if "steps" not in own:
         raise InputError(
             f"The search '{method.search}' of {method.name} has no steps to follow. Give a method "
             f"that has, such as rls."
         )
-    if not steps or min(steps) < 0:
+    if not totals or min(totals) < 0:
         raise InputError(
-            f"Found the checkpoints {', '.join(map(str, steps)) or 'none'}, expected one or more "
+            f"Found the checkpoints {', '.join(map(str, totals)) or 'none'}, expected one or more "
             f"numbers of steps from 0 on."
         )
-    return [Checkpoint(number) for number in sorted(set(steps))]
+    totals = sorted(set(totals))
+    if "steps_w" not in own:
+        return [Checkpoint(total) for total in totals]
+    share = own["steps_w"] / max(own["steps"] + own["steps_w"], 1)
+    first = [round(share * total) for total in totals]
+    return [Checkpoint(total - w, w) for total, w in zip(totals, first, strict=True)]
 
 
 class Timed:

@@ -1,0 +1,65 @@
+"""The numbers of traces: loss, realism and features of a search against its steps and its time."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparison.image_metrics import FIDELITY, mean_fact
+from analysis.comparison.kept_features import triple_facts
+from analysis.comparison.long_table import Row, Rows, long_row
+from analysis.comparison.settings import IntervalSettings
+from analysis.comparison.swept import agreements, high_resolution_of, kernel_fact
+from analysis.run.description import Comparison
+from rls.io import read_table
+from rls.io.splits import CHOOSE, check
+
+OF_IMAGES = (FIDELITY, "psnr_db", "log_prior")
+SECONDS = "seconds_per_cell"
+NOT_TIMED = "one batch a checkpoint, which warms up: n_cells is not above batch_size"
+
+
+def read_trace(path: Path) -> pd.DataFrame:
+    """Return a measured trace, whose column ``steps`` counts those in W too, sorted by cell.
+
+    Raises:
+        InputError: The file is no measured trace, or holds cells that may not serve a choice.
+    """
+    columns = ["cell_id", "split", "steps", "own", SECONDS, *OF_IMAGES]
+    table = read_table(path, columns=columns)
+    check(CHOOSE, table["split"])
+    if "steps_w" in table.columns:
+        table = table.assign(steps=table["steps"] + table["steps_w"])
+    return table.sort_values(["steps", "cell_id"]).reset_index(drop=True)
+
+
+def trace_rows(at: Comparison, method: str, settings: IntervalSettings) -> Rows:
+    """Return all numbers of a trace, with the columns steps, own, n_cells and feature.
+
+    The time of a checkpoint is the median over its batches but the first, in seconds a cell.
+    """
+    rows: Rows = []
+    for steps, part in read_trace(at.trace(method)).groupby("steps"):
+        here = part.reset_index(drop=True)
+        facts: Rows = [seconds_fact(here)]
+        facts += [mean_fact(here, name, settings) for name in OF_IMAGES]
+        facts.append(kernel_fact(here, high_resolution_of(here), settings))
+        found = [{"feature": "", **long_row(at, method, **fact)} for fact in facts]
+        for column, agreement in agreements(at, here, settings).items():
+            kept = triple_facts(agreement)
+            found += [{"feature": column, **long_row(at, method, **fact)} for fact in kept]
+        more = {"steps": int(str(steps)), "own": bool(here["own"].all()), "n_cells": len(here)}
+        rows += [{**row, **more} for row in found]
+    return rows
+
+
+def seconds_fact(table: pd.DataFrame) -> Row:
+    """Return the median time of a cell over the batches that were timed, or why there is none."""
+    values = table[SECONDS].to_numpy(dtype=float)
+    timed = values[np.isfinite(values)]
+    value = float(np.median(timed)) if len(timed) else math.nan
+    reason = "" if len(timed) else NOT_TIMED
+    return {"metric": SECONDS, "value": value, "n": len(timed), "unit": "cell", "reason": reason}
