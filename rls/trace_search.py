@@ -3,8 +3,9 @@
 Every checkpoint is a search of so many steps: with a schedule that depends on their number, such as
 one_cycle_drop, the first N steps of a longer search are another search than one of N steps. Each
 image is its iterate of least total loss; after 0 steps it is the start itself. The column
-``seconds_per_cell`` is the wall time of a batch over its images, NaN in the first batch of each
-checkpoint, which warms up; it is the only column that another run does not repeat.
+``seconds_per_cell`` is the wall time of a batch over its images and ``processor_seconds_per_cell``
+that of the process on a CPU. Both are NaN in the first batch of each checkpoint, which warms up;
+they alone are other numbers in another run.
 
 Writes one stack with one row for each image and checkpoint, for ``analysis.measure_sweep``.
 Finished batches are kept under ``--state``: after an interruption the same command continues from

@@ -18,8 +18,8 @@ from rls.io import read_table
 from rls.io.splits import CHOOSE, check
 
 OF_IMAGES = (FIDELITY, "psnr_db", "log_prior")
-SECONDS = "seconds_per_cell"
-NOT_TIMED = "one batch a checkpoint, which warms up: n_cells is not above batch_size"
+SECONDS, PROCESSOR = "seconds_per_cell", "processor_seconds_per_cell"
+NOT_TIMED = "no batch was timed: a second one, which needs n_cells above batch_size, or a CPU"
 
 
 def read_trace(path: Path) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def read_trace(path: Path) -> pd.DataFrame:
     Raises:
         InputError: The file is no measured trace, or holds cells that may not serve a choice.
     """
-    columns = ["cell_id", "split", "steps", "own", SECONDS, *OF_IMAGES]
+    columns = ["cell_id", "split", "steps", "own", SECONDS, PROCESSOR, *OF_IMAGES]
     table = read_table(path, columns=columns)
     check(CHOOSE, table["split"])
     if "steps_w" in table.columns:
@@ -44,7 +44,7 @@ def trace_rows(at: Comparison, method: str, settings: IntervalSettings) -> Rows:
     rows: Rows = []
     for steps, part in read_trace(at.trace(method)).groupby("steps"):
         here = part.reset_index(drop=True)
-        facts: Rows = [seconds_fact(here)]
+        facts: Rows = [time_fact(here, name) for name in (SECONDS, PROCESSOR)]
         facts += [mean_fact(here, name, settings) for name in OF_IMAGES]
         facts.append(kernel_fact(here, high_resolution_of(here), settings))
         found = [{"feature": "", **long_row(at, method, **fact)} for fact in facts]
@@ -56,10 +56,10 @@ def trace_rows(at: Comparison, method: str, settings: IntervalSettings) -> Rows:
     return rows
 
 
-def seconds_fact(table: pd.DataFrame) -> Row:
+def time_fact(table: pd.DataFrame, name: str) -> Row:
     """Return the median time of a cell over the batches that were timed, or why there is none."""
-    values = table[SECONDS].to_numpy(dtype=float)
+    values = table[name].to_numpy(dtype=float)
     timed = values[np.isfinite(values)]
     value = float(np.median(timed)) if len(timed) else math.nan
     reason = "" if len(timed) else NOT_TIMED
-    return {"metric": SECONDS, "value": value, "n": len(timed), "unit": "cell", "reason": reason}
+    return {"metric": name, "value": value, "n": len(timed), "unit": "cell", "reason": reason}

@@ -16,7 +16,7 @@ from analysis.comparison.image_metrics import FIDELITY
 from analysis.comparison.kept_features import TRIPLE
 from analysis.comparison.labels import feature_label, method_label
 from analysis.comparison.long_table import Rows, long_table
-from analysis.comparison.traced import SECONDS, trace_rows
+from analysis.comparison.traced import PROCESSOR, SECONDS, trace_rows
 from analysis.drawing.dots import write_reason
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import (
@@ -33,8 +33,8 @@ from analysis.run.description import Comparison, Run
 LINE_HEIGHT = 33 * MM
 HEADING = 9 * MM
 BAND = 0.1  # opacity of an interval
-STEPS = "steps"
-ACROSS: Mapping[str, str] = {STEPS: "steps", SECONDS: "seconds a cell"}  # column -> axis
+STEPS, TIME = "steps", "time"  # columns that are drawn across
+NAMES = {STEPS: "steps", SECONDS: "seconds a cell", PROCESSOR: "processor seconds a cell"}
 
 
 class Panel(NamedTuple):
@@ -68,14 +68,20 @@ class Block:
         """The column of the first feature, which is the one that is drawn; '' without one."""
         return next((name for name in self.numbers["feature"] if name), "")
 
+    @property
+    def clock(self) -> str:
+        """The metric of time: the processor's where the searches ran on a CPU."""
+        timed = self.numbers.loc[self.numbers["metric"] == PROCESSOR, "value"].notna()
+        return PROCESSOR if timed.any() else SECONDS
+
     def of(self, method: str, panel: Panel) -> pd.DataFrame:
         """Return the rows of one line, by steps, with their time."""
         own = self.numbers[self.numbers["method"] == method]
-        seconds = own[own["metric"] == SECONDS].set_index(STEPS)["value"]
+        seconds = own[own["metric"] == self.clock].set_index(STEPS)["value"]
         feature = self.feature if panel.of_feature else ""
         here = own[(own["metric"] == panel.metric) & (own["feature"] == feature)]
         here = here.sort_values(STEPS)
-        return here.assign(**{SECONDS: here[STEPS].map(seconds)})
+        return here.assign(**{TIME: here[STEPS].map(seconds)})
 
 
 def draw(run: Run, methods: Sequence[str], settings: Settings) -> tuple[Figure, Rows]:
@@ -88,7 +94,7 @@ def draw(run: Run, methods: Sequence[str], settings: Settings) -> tuple[Figure, 
             blocks.append(Block(at, long_table(own)))
             rows += own
     with in_style():
-        height = len(ACROSS) * LINE_HEIGHT + HEADING
+        height = 2 * LINE_HEIGHT + HEADING
         figure, tops = new_stack(DOUBLE_COLUMN, [height] * len(blocks))
         for block, top in zip(blocks, tops, strict=True):
             _draw_block(figure, block, methods, top)
@@ -101,10 +107,13 @@ def _draw_block(figure: Figure, block: Block, methods: Sequence[str], top: float
     colours = method_colours(methods)
     for index, panel in enumerate(PANELS):
         lines = {method: block.of(method, panel) for method in methods}
-        for row, across in enumerate(ACROSS):
+        for row, across in enumerate((STEPS, TIME)):
             left, bottom = (11 + 39.5 * index) * MM, top - HEADING - (row + 1) * LINE_HEIGHT
             axes = axes_at(figure, left, bottom + 9 * MM, 30 * MM, LINE_HEIGHT - 13 * MM)
             draw_panel(axes, lines, panel, across, colours)
+            axes.set_xlabel(
+                across if across == STEPS else NAMES[block.clock], fontsize=7, labelpad=1
+            )
             if panel == PANELS[-1] and across == STEPS:
                 name_lines(axes, lines, panel, colours)
 
@@ -134,7 +143,6 @@ def draw_panel(
     A large dot is the method's own number of steps.
     """
     axes.set_title(panel.title, fontsize=7, loc="left", pad=3)
-    axes.set_xlabel(ACROSS[across], fontsize=7, labelpad=1)
     together = pd.concat(lines.values())
     if together[["value", across]].isna().any(axis=1).all():
         reasons = together.loc[together["value"].isna(), "reason"]
@@ -145,7 +153,7 @@ def draw_panel(
     if panel.right is not None:
         axes.axhline(panel.right, color="black", linestyle="--", linewidth=0.6, zorder=0)
     places = _axis_of_steps(axes, together) if across == STEPS else {}
-    if across == SECONDS:
+    if across == TIME:
         axes.set_xscale("log")
     for method, line in lines.items():
         x = line[across].map(places) if across == STEPS else line[across]

@@ -33,6 +33,7 @@ SEARCHED = (
     "steps",
     "steps_w",
     "seconds_per_cell",
+    "processor_seconds_per_cell",
     "start_distance",
     "search_status",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,7 +15,7 @@ from rls.runtime.errors import InputError
 from rls.search.methods import AnySettings, ChosenMethod, Method
 from rls.search.problem import BatchProgress, Problem, Reconstruction
 
-SECONDS = "seconds_per_cell"
+SECONDS, PROCESSOR = "seconds_per_cell", "processor_seconds_per_cell"
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,10 @@ def checkpoints_of(method: ChosenMethod, totals: Sequence[int]) -> list[Checkpoi
 
 
 class Timed:
-    """A method whose reconstructions have a column :data:`SECONDS`: the wall time of a batch.
+    """A method whose reconstructions tell their time, that of a whole batch over its images.
 
-    The time is that of a whole batch over its images, repeats included. It is NaN in the first
+    The column :data:`SECONDS` is wall time, and :data:`PROCESSOR` that of this process on a CPU,
+    which other processes on the machine change little (NaN on a GPU). Both are NaN in the first
     batch with other settings than the last one's, which also loads, allocates and records.
     """
 
@@ -89,14 +91,20 @@ class Timed:
         self, problem: Problem, settings: AnySettings, progress: BatchProgress
     ) -> Reconstruction:
         """Return the method's reconstruction of one batch, with its time."""
-        begin = time.perf_counter()
+        n, on_gpu = len(problem.y), problem.device.type == "cuda"
+        begin, used = time.perf_counter(), time.process_time()
         found = self.method.super_resolve(problem, settings, progress)
-        if problem.device.type == "cuda":
+        if on_gpu:
             torch.cuda.synchronize(problem.device)
-        seconds = (time.perf_counter() - begin) / len(problem.y)
-        column = np.full(len(problem.y), seconds if settings == self._last else np.nan)
+        wall, used = time.perf_counter() - begin, time.process_time() - used
+        warm = settings == self._last
         self._last = settings
-        return replace(found, columns={**found.columns, SECONDS: column})
+        times = {
+            SECONDS: wall / n if warm else math.nan,
+            PROCESSOR: used / n if warm and not on_gpu else math.nan,
+        }
+        columns = {name: np.full(n, value) for name, value in times.items()}
+        return replace(found, columns={**found.columns, **columns})
 
 
 def timed(method: ChosenMethod) -> ChosenMethod:

@@ -15,9 +15,10 @@ from rls.search import trace
 from rls.search.methods import ChosenMethod, load_method
 from rls.search.points import choose_cells
 from rls.search.problem import Reconstruction
-from rls.search.trace import SECONDS, Checkpoint, Timed, checkpoints_of
+from rls.search.trace import PROCESSOR, SECONDS, Checkpoint, Timed, checkpoints_of
 from rls.trace_search import main
 from tests.rls import test_sweep_lambdas
+from tests.rls.search_stand_ins import make_problem, quiet
 
 STEPS = (5, 1, 3)  # 3 is the method's own
 folder = test_sweep_lambdas.folder
@@ -45,7 +46,7 @@ def test_a_checkpoint_has_the_bits_of_a_search_of_so_many_steps(
     # The first steps of a longer search are others under this schedule.
     other = traced.images[traced.table["steps"] == 5]
     assert not np.array_equal(other, three.images)
-    kept = [name for name in three.table if name != SECONDS]
+    kept = [name for name in three.table if name not in (SECONDS, PROCESSOR)]
     rows = traced.table.loc[here, kept].reset_index(drop=True)
     assert rows.equals(three.table[kept])
 
@@ -76,16 +77,18 @@ def test_the_time_of_a_batch_is_told_but_of_the_first_of_each_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = iter([0.0, 60.0, 100.0, 106.0, 200.0, 260.0])
-    monkeypatch.setattr(trace, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(
+        trace, "time", SimpleNamespace(perf_counter=lambda: next(clock), process_time=lambda: 0.0)
+    )
     found = Reconstruction(torch.zeros(3, 1, 2, 2), None, {"loss_total": np.ones(3)})
     module = ModuleType("method")
     vars(module).update(Settings=Checkpoint, super_resolve=lambda *given: found)
-    problem = SimpleNamespace(y=torch.zeros(3, 1, 1, 1), device=torch.device("cpu"))
+    problem = make_problem(torch.zeros(3, 1, 1, 1), 2)
     method = Timed(module)
     columns = [
-        method.super_resolve(problem, Checkpoint(steps), None).columns for steps in (1, 1, 2)
+        method.super_resolve(problem, Checkpoint(steps), quiet()).columns for steps in (1, 1, 2)
     ]
-    assert [list(column) for column in columns] == [["loss_total", SECONDS]] * 3
+    assert [list(column) for column in columns] == [["loss_total", SECONDS, PROCESSOR]] * 3
     np.testing.assert_array_equal([c[SECONDS][0] for c in columns], [np.nan, 2.0, np.nan])
 
 
