@@ -36,6 +36,10 @@ class Settings:
     methods: tuple[str, ...] = option(
         "Methods that figure starts follows, in its order and each by a job of its own.", default=()
     )
+    column: str | None = option(
+        "Column of a feature that figure starts draws; null: that of the assay's first feature.",
+        default=None,
+    )
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,22 @@ def kernel_fact(here: pd.DataFrame, high: pd.DataFrame, settings: IntervalSettin
 
 
 def agreements(
-    at: Comparison, table: pd.DataFrame, settings: IntervalSettings
+    at: Comparison, table: pd.DataFrame, settings: IntervalSettings, *more: str
 ) -> dict[str, Agreement]:
-    """Return the agreement of each of the assay's features with HR, by the feature's column."""
+    """Return the agreement of columns with HR: one of each of the assay's features, and ``more``.
+
+    Raises:
+        InputError: A column was not measured.
+    """
     found = {}
-    for feature in at.assay.features:
-        column = feature_column(table, feature, at.folder)
+    columns = [feature_column(table, feature, at.folder) for feature in at.assay.features]
+    for column in dict.fromkeys([*columns, *more]):
+        if column + HIGH not in table.columns:
+            measured = [name for name in table.columns if name + HIGH in table.columns]
+            raise InputError(
+                f"The features of {at.assay.name} have no column {column}; they have "
+                f"{', '.join(measured)}. Name one of them."
+            )
         pairs = table.assign(high_resolution=table[column + HIGH], super_resolution=table[column])
         found[column] = agreement(
             pairs,

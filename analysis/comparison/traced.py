@@ -36,23 +36,29 @@ def read_trace(path: Path) -> pd.DataFrame:
     return table.sort_values(["steps", "cell_id"]).reset_index(drop=True)
 
 
-def trace_rows(at: Comparison, method: str, settings: IntervalSettings) -> Rows:
+def trace_rows(at: Comparison, method: str, settings: IntervalSettings, column: str = "") -> Rows:
     """Return all numbers of a trace, with the columns steps, own, n_cells and feature.
 
     The time of a checkpoint is the median over its batches but the first, in seconds a cell.
+
+    Arguments:
+        column: A column of a feature, beside those that the assay's features are named for.
     """
     rows: Rows = []
+    more = [column] if column else []
     for steps, part in read_trace(at.trace(method)).groupby("steps"):
         here = part.reset_index(drop=True)
         facts: Rows = [time_fact(here, name) for name in (SECONDS, PROCESSOR)]
         facts += [mean_fact(here, name, settings) for name in OF_IMAGES]
         facts.append(kernel_fact(here, high_resolution_of(here), settings))
         found = [{"feature": "", **long_row(at, method, **fact)} for fact in facts]
-        for column, agreement in agreements(at, here, settings).items():
+        for name, agreement in agreements(
+            at, here, settings, *([column] if column else [])
+        ).items():
             kept = triple_facts(agreement)
-            found += [{"feature": column, **long_row(at, method, **fact)} for fact in kept]
-        more = {"steps": int(str(steps)), "own": bool(here["own"].all()), "n_cells": len(here)}
-        rows += [{**row, **more} for row in found]
+            found += [{"feature": name, **long_row(at, method, **fact)} for fact in kept]
+        point = {"steps": int(str(steps)), "own": bool(here["own"].all()), "n_cells": len(here)}
+        rows += [{**row, **point} for row in found]
     return rows
 
 

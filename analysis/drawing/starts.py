@@ -58,15 +58,15 @@ PANELS = (
 
 @dataclass(frozen=True)
 class Block:
-    """The numbers of one assay and factor, a long table with steps, own, n_cells and feature."""
+    """The numbers of one assay and factor, a long table with steps, own, n_cells and feature.
+
+    Attributes:
+        column: The column of a feature that is drawn; '' where the assay has no feature.
+    """
 
     at: Comparison
     numbers: pd.DataFrame
-
-    @property
-    def feature(self) -> str:
-        """The column of the first feature, which is the one that is drawn; '' without one."""
-        return next((name for name in self.numbers["feature"] if name), "")
+    column: str
 
     @property
     def clock(self) -> str:
@@ -78,20 +78,28 @@ class Block:
         """Return the rows of one line, by steps, with their time."""
         own = self.numbers[self.numbers["method"] == method]
         seconds = own[own["metric"] == self.clock].set_index(STEPS)["value"]
-        feature = self.feature if panel.of_feature else ""
+        feature = self.column if panel.of_feature else ""
         here = own[(own["metric"] == panel.metric) & (own["feature"] == feature)]
         here = here.sort_values(STEPS)
         return here.assign(**{TIME: here[STEPS].map(seconds)})
 
 
-def draw(run: Run, methods: Sequence[str], settings: Settings) -> tuple[Figure, Rows]:
-    """Return the figure, one block per assay and factor, and its numbers."""
+def draw(
+    run: Run, methods: Sequence[str], settings: Settings, columns: Mapping[str, str] | None = None
+) -> tuple[Figure, Rows]:
+    """Return the figure, one block per assay and factor, and its numbers.
+
+    Arguments:
+        columns: The column that is drawn, by assay; without it that of the assay's first feature.
+    """
     blocks: list[Block] = []
     rows: Rows = []
     for at in run.comparisons(clean_only=True):
         if at.assay.has_high_resolution:
-            own = [row for method in methods for row in trace_rows(at, method, settings)]
-            blocks.append(Block(at, long_table(own)))
+            column = (columns or {}).get(at.assay.name, "")
+            own = [row for method in methods for row in trace_rows(at, method, settings, column)]
+            first = next((row["feature"] for row in own if row["feature"]), "")
+            blocks.append(Block(at, long_table(own), column or first))
             rows += own
     with in_style():
         height = 2 * LINE_HEIGHT + HEADING
@@ -127,7 +135,7 @@ def _draw_heading(figure: Figure, block: Block, top: float) -> None:
     y = (top - 1.5 * MM) / total
     title = f"{at.assay.label}, {at.factor}x: {int(numbers['n_cells'].max())} cells of tune"
     figure.text(2 * MM / width, y, title, fontsize=8, weight="bold", va="top")
-    said = f"{feature_label(block.feature)}; intervals over {units}" if block.feature else ""
+    said = f"{feature_label(block.column)}; intervals over {units}" if block.column else ""
     figure.text(0.99, y, said, fontsize=6, va="top", ha="right")
 
 

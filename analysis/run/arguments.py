@@ -178,6 +178,17 @@ class Arguments:
         controls = (self.assays[wildcards.assay][role] for role in CONTROLS)
         return [*own, "--treatments", *controls]
 
+    def traced(self) -> list[str]:
+        """Return the flags of figure starts: its methods, and its columns of assays that name one.
+
+        The column of another assay is that of its first feature.
+        """
+        assays = self.config["run"]["assays"]
+        named = {a: section_values(self.config, "trace_search", a)["column"] for a in assays}
+        pairs = [f"{assay}={column}" for assay, column in named.items() if column]
+        methods = self.config["trace_search"]["methods"]
+        return ["--methods", *methods, *(["--columns", *pairs] if pairs else [])]
+
     def of_figure(self, rule: str) -> Flags:
         """Return a function: the flags of a figure's settings, by the name of its rule."""
         if rule == "figure8":
@@ -187,8 +198,7 @@ class Arguments:
         if rule in ("sweep", "tradeoff", "priors"):
             return lambda wildcards: ["--method", SWEPT, *self.section("figures")(wildcards)]
         if rule == "starts":
-            methods = self.config["trace_search"]["methods"]
-            return lambda wildcards: ["--methods", *methods, *self.section("figures")(wildcards)]
+            return lambda wildcards: self.traced() + self.section("figures")(wildcards)
         return self.section("figures")
 
     def generators(self, wildcards: Wildcards) -> list[str]:

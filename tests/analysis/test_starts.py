@@ -11,7 +11,7 @@ from analysis.comparison.traced import PROCESSOR, SECONDS
 from analysis.drawing import starts
 from analysis.drawing.style import SMALLEST_FONT
 from analysis.figures import starts as command
-from rls.io import write_table
+from rls.io import read_table, write_table
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.analysis.test_figures import FEATURE, SETTINGS, all_texts
@@ -97,6 +97,22 @@ def test_wall_time_is_drawn_where_no_processor_was_timed_and_said_to_lack_withou
     assert "no batch was timed" in said
     reasons = {row["reason"] for row in rows if row["metric"] == SECONDS}
     assert all("n_cells above batch_size" in reason for reason in reasons)
+
+
+def test_another_column_of_a_feature_can_be_drawn_and_must_have_been_measured(tmp_path):
+    run = planted(tmp_path)
+    for method in METHODS:
+        path = tmp_path / "translocation" / "8x" / "trace" / f"{method}.metrics.parquet"
+        table = read_table(path)
+        table["area"] = table["area_high_resolution"] = table[f"{FEATURE}_high_resolution"]
+        write_table(path, table, written_by="measure_sweep")
+    figure, rows = starts.draw(run, METHODS, SETTINGS, {"translocation": "area"})
+    assert any(text.get_text().startswith("area;") for text in all_texts(figure))
+    shift = figure.axes[4].lines[1]  # line 0 is where it is kept whole
+    np.testing.assert_allclose(shift.get_ydata(), 1.0)
+    assert {row["feature"] for row in rows} == {"", FEATURE, "area"}
+    with pytest.raises(InputError, match="no column perimeter"):
+        starts.draw(run, METHODS, SETTINGS, {"translocation": "perimeter"})
 
 
 def test_evaluation_cells_are_refused(tmp_path):

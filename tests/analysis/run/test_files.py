@@ -229,7 +229,10 @@ def test_a_trace_is_of_the_cells_of_both_controls_and_of_every_method_named():
     assert flags[-3:] == ["--treatments", "DMSO", "TNF-alpha"]
     assert flags[flags.index("--checkpoints") :][1:3] == ["0", "9"] and "--methods" not in flags
     figure = arguments.of_figure("starts")(job())
-    assert figure[:3] == ["--methods", "rls", "rls_encoder"]
+    assert figure[:3] == ["--methods", "rls", "rls_encoder"] and "--columns" not in figure
+    files.assays["golgi"]["settings"] = {"trace_search": {"column": "golgi_spot_count"}}
+    named = arguments.traced()
+    assert named[3:] == ["--columns", "golgi=golgi_spot_count"]
     found = [path for path in files.traces() if "/translocation/32x/" in path]
     assert [Path(path).name.split(".")[0] for path in found] == ["rls", "rls_encoder"]
     # The encoder is the one for clean images, since a trace has no degradation of its own.
