@@ -52,9 +52,7 @@ def trace_rows(at: Comparison, method: str, settings: IntervalSettings, column: 
         facts += [mean_fact(here, name, settings) for name in OF_IMAGES]
         facts.append(kernel_fact(here, high_resolution_of(here), settings))
         found = [{"feature": "", **long_row(at, method, **fact)} for fact in facts]
-        for name, agreement in agreements(
-            at, here, settings, *([column] if column else [])
-        ).items():
+        for name, agreement in agreements(at, here, settings, *more).items():
             kept = triple_facts(agreement)
             found += [{"feature": name, **long_row(at, method, **fact)} for fact in kept]
         point = {"steps": int(str(steps)), "own": bool(here["own"].all()), "n_cells": len(here)}
