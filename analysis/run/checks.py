@@ -128,6 +128,7 @@ def _misfits(config: Config) -> Iterator[str]:
             if not has_high_resolution(assays[name]):
                 yield from _low_resolution_misfits(name, config)
     yield from _solutions_misfits(config)
+    yield from _trace_misfits(config)
     yield from _degradation_misfits(config)
 
 
@@ -257,6 +258,15 @@ def _solutions_misfits(config: Config) -> Iterator[str]:
         yield (
             f"solutions.method is '{solutions['method']}', expected a method with 'search: rls'."
         )
+
+
+def _trace_misfits(config: Config) -> Iterator[str]:
+    for name in config["trace_search"]["methods"]:
+        block = config["methods"].get(name)
+        if block is None:
+            yield f"trace_search.methods names '{name}', which methods does not define."
+        elif "steps" not in block:
+            yield f"trace_search.methods names '{name}', whose search has no steps to follow."
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -133,6 +133,10 @@ class Comparison(Condition):
         """The metrics and features of a sweep over the weights of Eq. 5, on clean LR."""
         return self.folder.parent / "sweep" / f"{method}.metrics.parquet"
 
+    def trace(self, method: str) -> Path:
+        """The metrics and features of a search after several numbers of steps, on clean LR."""
+        return self.folder.parent / "trace" / f"{method}.metrics.parquet"
+
     def prior(self, method: str, flow: str) -> Path:
         """The metrics and features of a search on split tune with one kind of flow, on clean LR."""
         return self.folder.parent / "priors" / f"{method}.{flow}.metrics.parquet"

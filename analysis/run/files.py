@@ -197,12 +197,13 @@ class Files:
         """
         if not by_encoder(self.config["methods"][wildcards.method]):
             return []
-        if wildcards.degradation == self.clean:
+        degradation = getattr(wildcards, "degradation", self.clean)
+        if degradation == self.clean:
             name = encoder_file(int(wildcards.factor))
             found = self.model_file(wildcards.assay, name)
             if not found.startswith("results/"):
                 return found
-        folder = f"{wildcards.factor}x/{wildcards.degradation}"
+        folder = f"{wildcards.factor}x/{degradation}"
         return f"results/{wildcards.assay}/{folder}/{ENCODER}"
 
     def search_network(self, wildcards: Wildcards) -> list[str]:
@@ -339,6 +340,11 @@ class Files:
     def sweeps(self) -> list[str]:
         """Return the measured sweep of every assay and factor, where HR says what is right."""
         return [str(at.sweep(SWEPT)) for at in self.with_reference]
+
+    def traces(self) -> list[str]:
+        """Return the measured trace of every assay, factor and method that figure starts shows."""
+        methods = self.config["trace_search"]["methods"]
+        return [str(at.trace(method)) for at in self.with_reference for method in methods]
 
     def prior_model(self, wildcards: Wildcards) -> list[str]:
         """Return generator, styles and a flow of the job's kind, fitted for the comparison."""

@@ -42,6 +42,7 @@ SECTIONS = {
     "super_resolve": "rls/search/settings.py",
     "sample_solutions": "rls/sample_solutions.py",
     "sweep_lambdas": "rls/sweep_lambdas.py",
+    "trace_search": "rls/trace_search.py",
     "measure": "analysis/features/settings.py",
     "classify": "analysis/classification/settings.py",
     "tables": "analysis/comparison/settings.py",

@@ -60,6 +60,7 @@ def merge(base, overlay):
         ("bbbc021_demonstration.yaml",),
         ("acquired.yaml",),
         ("png_archive.yaml",),
+        ("starts.yaml",),
     ],
 )
 def test_every_configuration_of_the_program_is_valid(overlays):
@@ -125,6 +126,8 @@ def test_every_overlay_changes_something_at_every_key():
         ({"select_cells": {"plates_gan": ["P1", "P1"]}}, "plates_gan names P1 twice"),
         ({"solutions": {"kinds": ["best"]}}, "solutions.kinds and kind_shown: found 'best'"),
         ({"solutions": {"kinds": ["article"]}}, "kind_shown is not among solutions.kinds"),
+        ({"trace_search": {"methods": ["pulze"]}}, "trace_search.methods names 'pulze', which"),
+        ({"trace_search": {"methods": ["bicubic"]}}, "'bicubic', whose search has no steps"),
         ({"solutions": {"method": "pulse"}}, "solutions.method is 'pulse', expected a method"),
         ({"select_cells": {"plates_evaluation": ["P1"], "plates_tune": ["P1"]}},
          "plates_tune and select_cells.plates_evaluation both name P1"),

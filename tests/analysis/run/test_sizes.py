@@ -133,6 +133,10 @@ def test_units_follow_the_sizes():
     three = units({}, "super_resolve", method="robust_unsupervised")["steps"]
     assert three == search["steps"] / 200 * 3 * 150
     assert "steps" not in units({}, "super_resolve", method="bicubic")
+    trace = {"trace_search": {"n_cells": 100, "checkpoints": [0, 10, 30]}}
+    batches = np.ceil(100 / PAPER["super_resolve"]["batch_size"])
+    assert units(trace, "trace_search", method="rls")["steps"] == 40 * batches
+    assert units(trace, "measure_trace", method="rls")["images"] == 400  # and HR
     assert units({}, "check_thresholds")["images"] == 2 * 1200
 
 
