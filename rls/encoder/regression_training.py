@@ -1,0 +1,236 @@
+"""Fit a regression from y to features, on pairs that are at hand.
+
+With the standardised feature t of a pair, the loss is
+
+    (t - m)^2  +  log s + (t - m)^2 / (2 s^2),
+
+where m is held fixed in the second part. So m is the mean E[t | y] whatever the spread is (in the
+likelihood of a Gaussian alone, an early and large s would keep it from being learnt), and s is the
+sd about it. What could not be measured on an image counts in neither.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rls.encoder.regression import RegressionNet, Scale
+from rls.networks.classifier import oriented, pixels_of_views
+from rls.runtime.checkpoint import Resumable, StateFolder
+from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
+from rls.runtime.stopping import Watch
+from rls.runtime.streams import stream, stream_seed, torch_stream
+from rls.runtime.transfer import upload
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The settings of a fit.
+
+    Attributes:
+        width, hidden: Sizes of the network, see :class:`RegressionNet`.
+        turned: Whether orientations are drawn in training and averaged afterwards.
+        epochs: Passes over the pairs; the learning rate falls to 0 along a half cosine.
+        batch_size: Pairs of a step.
+        learning_rate, weight_decay: Of AdamW.
+        seed: Of the weights, the order and the orientations.
+    """
+
+    width: int
+    hidden: int
+    turned: bool
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    seed: int
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 0."""
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images y (n, c, y, x) in [0, 1] units, and standardised features t (n, k) or NaN."""
+
+    y: Tensor
+    t: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def to(self, device: torch.device) -> Examples:
+        """Return them on a device."""
+        return Examples(self.y.to(device), self.t.to(device))
+
+
+@dataclass
+class Training(Resumable):
+    """State of a fit.
+
+    Attributes:
+        best: Weights of the epoch with the lowest loss on the pairs held out.
+        best_loss, best_epoch: That loss, and the number of that epoch from 1.
+        epoch: Epochs done.
+        curves: One row an epoch: epoch, loss, loss on the pairs held out.
+    """
+
+    net: RegressionNet
+    optimiser: torch.optim.AdamW
+    best: dict[str, Tensor]
+    best_loss: float = float("inf")
+    best_epoch: int = 0
+    epoch: int = 0
+    curves: list[list[float]] = field(default_factory=list)
+
+    modules = ("net", "optimiser")
+    plain = ("best", "best_loss", "best_epoch", "epoch", "curves")
+
+
+def start(shown: Examples, schedule: Schedule, device: torch.device) -> Training:
+    """Return a fresh network, with weights drawn from the seed, and its optimiser."""
+    n_channels, height, width = shown.y.shape[1:]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(schedule.seed, "weights", "regression"))
+        net = RegressionNet(
+            n_channels,
+            (height, width),
+            shown.t.shape[1],
+            width=schedule.width,
+            hidden=schedule.hidden,
+            turned=schedule.turned,
+        )
+    net.standardise_by(shown.y.cpu())
+    net.to(device)
+    optimiser = torch.optim.AdamW(
+        net.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    return Training(net, optimiser, copy.deepcopy(net.state_dict()))
+
+
+def loss_of(mean: Tensor, log_sd: Tensor, t: Tensor) -> Tensor:
+    """Return the mean loss over all features that were measured; arguments are (n, k)."""
+    known = torch.isfinite(t)
+    # NaN must not reach a gradient, not even multiplied by 0.
+    squared = (torch.where(known, t, mean.detach()) - mean).square()
+    likelihood = log_sd + 0.5 * squared.detach() * torch.exp(-2 * log_sd)
+    return ((squared + likelihood) * known).sum() / known.sum().clamp_min(1)
+
+
+def train_epoch(state: Training, shown: Examples, schedule: Schedule, watch: Watch) -> float:
+    """Take one pass in whole batches and return the mean loss.
+
+    Every draw depends on the seed and the epoch alone.
+
+    Raises:
+        Stopped: On a signal; the pass is lost.
+    """
+    key, n, size = f"epoch {state.epoch}", len(shown), schedule.batch_size
+    device = shown.y.device
+    state.net.train()
+    for group in state.optimiser.param_groups:
+        group["lr"] = schedule.rate(state.epoch)
+    n_batches = -(-n // size)
+    # The last batch wraps around.
+    order = np.resize(stream(schedule.seed, key, "regression order").permutation(n), n_batches * size)
+    random = torch_stream(schedule.seed, key, "regression orientation")
+    pixels = pixels_of_views(*state.net.size).to(device)
+    turns = upload(torch.randint(len(pixels), (len(order),), generator=random), device)
+    rows = upload(torch.from_numpy(order), device)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for chosen, turn in zip(rows.split(size), turns.split(size), strict=True):
+        y = shown.y[chosen]
+        mean, log_sd = state.net(oriented(y, pixels, turn) if schedule.turned else y)
+        loss = loss_of(mean, log_sd, shown.t[chosen])
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        state.optimiser.step()
+        total += loss.detach()
+        watch.stop_if_asked(f"after epoch {state.epoch}")
+    return float(total) / n_batches
+
+
+@torch.no_grad()
+def held_out_loss(net: RegressionNet, held: Examples, batch_size: int) -> float:
+    """Return the mean loss over pairs that were not trained on."""
+    net.eval()
+    parts = [net.predict(y) for y in held.y.split(batch_size)]
+    mean, log_sd = torch.cat(parts).chunk(2, dim=1)
+    return float(loss_of(mean, log_sd, held.t))
+
+
+def train(
+    shown: Examples,
+    held: Examples,
+    schedule: Schedule,
+    device: torch.device,
+    folder: StateFolder,
+    label: str,
+    first_step: int = 0,
+) -> Training:
+    """Fit a network, or go on from the newest checkpoint; its weights are those of the best epoch.
+
+    Arguments:
+        shown: Pairs to train on.
+        held: Pairs whose loss decides which epoch is best.
+        folder: Keeps every epoch.
+        label: Name of the command, for what is printed.
+        first_step: Number of checkpoints that the folder got before the first epoch.
+
+    Raises:
+        InputError: The loss is not finite.
+        Stopped: Before a time limit or on a signal.
+    """
+    state = start(shown, schedule, device)
+    if (payload := folder.load()) is not None and "net" in payload:
+        state.restore(payload)
+        print(f"{label}: goes on after epoch {state.epoch}", flush=True)
+    shown, held, n = shown.to(device), held.to(device), len(shown)
+    bar = Progress(schedule.epochs * n, label, "pair", done=state.epoch * n)
+    with bar, Watch(label) as watch:
+        while state.epoch < schedule.epochs:
+            loss = train_epoch(state, shown, schedule, watch)
+            state.epoch += 1
+            judged = held_out_loss(state.net, held, schedule.batch_size)
+            state.curves.append([state.epoch, loss, judged])
+            if not math.isfinite(judged):
+                raise InputError(
+                    f"The loss of the regression is {judged} after epoch {state.epoch}. Set a "
+                    f"smaller learning_rate than {schedule.learning_rate:g}."
+                )
+            if judged < state.best_loss:
+                state.best_loss, state.best_epoch = judged, state.epoch
+                state.best = copy.deepcopy(state.net.state_dict())
+            folder.save(first_step + state.epoch, state.payload())
+            bar.advance(n, note=f"loss {judged:.3f} on pairs held out")
+            if watch.due() and state.epoch < schedule.epochs:
+                raise watch.stopped(f"after epoch {state.epoch}")
+    state.net.load_state_dict(state.best)
+    state.net.eval()
+    return state
+
+
+def correlations(found: np.ndarray, values: np.ndarray) -> list[float]:
+    """Return Pearson's r of each feature, over the pairs where it was measured; NaN if undefined.
+
+    Arguments:
+        found, values: (n, k) predicted and measured.
+    """
+    rs = []
+    for x, h in zip(np.asarray(found, float).T, np.asarray(values, float).T, strict=True):
+        known = np.isfinite(h)
+        varies = known.sum() > 2 and min(np.ptp(x[known]), np.ptp(h[known])) > 0
+        rs.append(float(np.corrcoef(x[known], h[known])[0, 1]) if varies else float("nan"))
+    return rs
+
+
+def examples_of(y: np.ndarray, values: np.ndarray, scale: Scale) -> Examples:
+    """Return examples of images y in [0, 1] units and features h (n, k) in their units."""
+    return Examples(torch.from_numpy(y), torch.from_numpy(scale.standardised(values)))
