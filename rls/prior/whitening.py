@@ -25,7 +25,7 @@ from rls.runtime.errors import InputError
 LEAST_SD = 1.0e-4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Whitening:
     """The map between styles w and whitened coordinates u, both (..., d).
 

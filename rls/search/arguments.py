@@ -31,6 +31,7 @@ class Inputs:
     flow: Path | None
     styles: Path | None
     network: Path | None
+    encoder: Path | None
 
 
 def add_files(parser: argparse.ArgumentParser, required: Collection[str] = ()) -> None:
@@ -41,6 +42,7 @@ def add_files(parser: argparse.ArgumentParser, required: Collection[str] = ()) -
         ("generator", ""),
         ("flow", ", for the prior"),
         ("styles", ", for the start"),
+        ("encoder", ", for starts by the encoder"),
     ):
         parser.add_argument(
             f"--{name}", type=Path, required=name in required, help=f"{name}.safetensors{use}"

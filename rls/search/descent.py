@@ -31,6 +31,7 @@ from rls.stylegan2.networks import Precision
 # in bfloat16, 0.7 %, is as large as the fidelity that a good search reaches. On CUDA their
 # convolutions use TF32, whose error is 0.05 %; what they find is evaluated in IEEE float32.
 FLOAT32_SHARE = 0.1
+SEVERITY = (OK, RESTARTED, NON_FINITE)  # Values of ``search_status``, the worst last.
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,12 @@ def _descend(kept: Steps, finished: Finished, before_step: Callable[[Given], Non
         kept.run[precision]()
         finished.given(step + 1)
     finished.wait(steps)
+
+
+def worst(status: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the worse of two statuses, image by image, for searches of several phases."""
+    pairs = zip(status, other, strict=True)
+    return np.array([max(pair, key=SEVERITY.index) for pair in pairs], dtype=object)
 
 
 def loss_columns(losses: Losses, *optional: str) -> dict[str, np.ndarray]:

@@ -114,9 +114,10 @@ def sum_squares(w: Tensor) -> Tensor:
     return w.shape[1] * deviations.square().sum(dim=(1, 2))
 
 
+SQUARES = "sum_squares"
 CROSS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean_distance": mean_distance,
-    "sum_squares": sum_squares,
+    SQUARES: sum_squares,
 }
 
 

@@ -28,6 +28,7 @@ from rls.search import rls
 from rls.search.descent import exactly, loss_columns, search
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
+from rls.search.starts import random_start
 from rls.search.steps import Given, Losses, Objective, Searches
 from rls.stylegan2.networks import Precision
 
@@ -282,14 +283,11 @@ def solve_by_restarts(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
     """Return the solutions by ``restarts``: each row starts at mean + spread (G_m(z) - mean)."""
-    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
-    z = Draws(problem.seed, problem.image_ids, "restart").next((generator.z_dim,), problem.device)
-    with torch.no_grad():
-        w = generator.mapping(z)[:, 0]
-    start = styles.mean + options.restart_spread * (w - styles.mean)
-    start = start[:, None].expand(-1, generator.num_ws, -1)
+    w = random_start(problem, options.restart_spread)
+    layers = need(problem.generator, "generator").num_ws
+    start = w[:, None].expand(-1, layers, -1)
     found = rls.search_from(start, problem, settings, progress)
-    columns = {**found.columns, "sigma_mean": np.full(len(z), np.nan, dtype=np.float32)}
+    columns = {**found.columns, "sigma_mean": np.full(len(w), np.nan, dtype=np.float32)}
     return Reconstruction(found.images, found.latents, columns)
 
 

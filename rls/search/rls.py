@@ -9,17 +9,21 @@ The authors' code adds lambda_n times a penalty on the norm of F(w); the article
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
+from rls.io.names import OK
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import exactly, loss_columns, search
+from rls.search.descent import exactly, loss_columns, search, worst
 from rls.search.forward import Forward
 from rls.search.objective import (
     CROSS,
+    SQUARES,
     camera_noise,
     fidelity,
     gaussian_misfit,
@@ -39,11 +43,14 @@ from rls.search.problem import (
 )
 from rls.search.schedule import SCHEDULES
 from rls.search.settings import FORWARDS, SHARED
+from rls.search.start_settings import ABSOLUTE, MEAN, PLAIN, WHITENED, StartSettings
+from rls.search.starts import start_of
 from rls.search.steps import Given, Losses
 from rls.stylegan2.networks import Generator, Precision
 
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
+    from rls.prior.whitening import Whitening
 
 LAPLACE, GAUSSIAN, POISSON_GAUSSIAN = "laplace", "gaussian", "poisson_gaussian"
 # Likelihood -> the settings that it needs; the others must be left out.
@@ -56,10 +63,10 @@ MAY_BE_LEFT_OUT = {POISSON_GAUSSIAN: ("camera_offset",)}  # 0 without it
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(StartSettings):
     """Weights of the objective, and course of the search (section 4.1)."""
 
-    steps: int = option("Iterations of Adam.")
+    steps: int = option("Iterations of Adam; 0 evaluates the start.")
     learning_rate: float = option("Peak learning rate.")
     learning_rate_unit: str = option(
         "absolute, or relative to the mean sd of w over its dimensions.",
@@ -103,6 +110,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        self.check_start()
         needed = NOISE_SETTINGS[self.likelihood]
         used = (*needed, *MAY_BE_LEFT_OUT.get(self.likelihood, ()))
         for name in ("noise_sd", "gain", "read_noise", "camera_offset"):
@@ -120,43 +128,67 @@ class Settings:
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
-    """Return G_s(w^) for a batch; the search starts at the mean style in every layer.
+    """Return G_s(w^) for a batch, whose searches start where the settings say.
 
     Columns, at the returned iterate in float32: ``loss_total``, ``loss_fidelity``, ``log_prior``
     (nats, NaN without a flow), ``loss_cross``, ``loss_norm`` (where lambda_n is not 0),
     ``loss_likelihood`` (where it is not laplace; ``loss_fidelity`` is mean |y - D(x)| with any),
-    and ``search_status``.
+    ``start_distance`` (where the start is not the mean style: root mean square of the whitened
+    coordinates between the start and w^), and ``search_status``.
 
     Raises:
-        InputError: Generator or styles are missing, or the flow where lambda_w or lambda_n is
-            not 0.
+        InputError: Generator or styles are missing, the flow where lambda_w or lambda_n is not 0,
+            or the encoder where it gives the start.
     """
-    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
-    start = styles.mean.expand(len(problem.y), generator.num_ws, -1)
-    return search_from(start, problem, settings, progress)
+    generator = need(problem.generator, "generator")
+    start = start_of(problem, settings)[:, None]
+    if not settings.steps_w:
+        start = start.expand(-1, generator.num_ws, -1)
+    found = search_from(start, problem, settings, progress)
+    if settings.start == MEAN:
+        return found
+    assert found.latents is not None  # A search of Eq. 5 always has latents.
+    apart = start_penalty(need(problem.styles, "styles").whitening, found.latents, start)
+    columns = {**found.columns, "start_distance": apart.sqrt().cpu().numpy()}
+    return Reconstruction(found.images, found.latents, columns)
 
 
 def search_from(
     start: Tensor, problem: Problem, settings: Settings, progress: BatchProgress
 ) -> Reconstruction:
-    """Return the reconstruction that a search from ``start``, (n, L, d), finds."""
-    objective, given = objective_of(problem, settings), given_of(problem, settings)
-    found = search(
-        (start,),
-        objective,
-        given=given,
-        steps=settings.steps,
-        learning_rate=learning_rate_of(problem, settings),
-        schedule=settings.schedule,
-        precision=problem.precision,
-        progress=progress,
-        searches=problem.searches,
-    )
-    (w,) = found.variables
+    """Return the reconstruction that a search from ``start``, (n, L or 1, d), finds.
+
+    With one style for each image the first ``steps_w`` steps keep it so (W).
+    """
+    objective = objective_of(problem, settings)
+    given = {**given_of(problem, settings), "start": (start,)}
+    x, status = objective.variables(start), None
+    layers = need(problem.generator, "generator").num_ws
+    courses = [settings.steps_w] * (start.shape[1] == 1) + [settings.steps]
+    for i, steps in enumerate(courses):
+        x = x if i + 1 < len(courses) else x.expand(-1, layers, -1)
+        if not steps:
+            continue
+        found = search(
+            (x,),
+            objective,
+            given=given,
+            steps=steps,
+            learning_rate=learning_rate_of(problem, settings),
+            schedule=settings.schedule,
+            precision=problem.precision,
+            progress=progress.part(sum(courses[:i]), sum(courses)),
+            searches=problem.searches,
+        )
+        (x,) = found.variables
+        status = found.status if status is None else worst(status, found.status)
     with exactly():
+        w = objective.styles(x)
         images = objective.images(w, given, "float32")
-    columns = loss_columns(found.losses, "log_prior")
-    return Reconstruction(images, w, {**columns, "search_status": found.status})
+        losses = objective((x,), given, "float32")
+    columns = loss_columns(losses, "log_prior")
+    status = np.full(len(w), OK, dtype=object) if status is None else status
+    return Reconstruction(images, w, {**columns, "search_status": status})
 
 
 def given_of(problem: Problem, settings: Settings) -> Given:
@@ -175,7 +207,9 @@ def given_of(problem: Problem, settings: Settings) -> Given:
 
 
 def learning_rate_of(problem: Problem, settings: Settings) -> float:
-    """Return the peak learning rate in units of w."""
+    """Return the peak learning rate in units of the coordinates."""
+    if settings.coordinates == WHITENED:
+        return settings.learning_rate  # Its coordinates have the standard deviation 1.
     if settings.learning_rate_unit == "relative":
         return settings.learning_rate * float(need(problem.styles, "styles").sd.mean())
     return settings.learning_rate
@@ -190,17 +224,78 @@ def objective_of(common: Common, settings: Settings) -> Equation5:
     generator, flow = need(common.generator, "generator"), common.flow
     if settings.lambda_w or settings.lambda_n:
         flow = need(flow, "flow")
-    return Equation5(generator, flow, common.forward, settings)
+    walks = settings.coordinates == WHITENED or settings.lambda_start
+    whitening = need(common.styles, "styles").whitening if walks else None
+    return Equation5(
+        generator, flow, common.forward, settings, whitening, weights_of(common, settings)
+    )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The factors of the terms of Eq. 5 beside mean |y - D(x)|."""
+
+    prior: float
+    cross: float
+    norm: float
+    start: float
+
+
+def weights_of(common: Common, settings: Settings) -> Weights:
+    """Return the lambdas on the scale of the article.
+
+    With ``lambda_unit: per_value`` the total is, times N / b, the sum of the N values of |y - D(x)|
+    over their mean noise b, minus lambda_w nats of P_w, plus lambda_c times the cross term in
+    units of the mean distance between two styles, plus lambda_start / 2 for each squared whitened
+    distance. lambda_w = 1 is Bayes' rule for Laplace noise and one style (W).
+    """
+    found = (settings.lambda_w, settings.lambda_c, settings.lambda_n, settings.lambda_start)
+    if settings.lambda_unit == ABSOLUTE:
+        return Weights(*found)
+    styles = need(common.styles, "styles")
+    n_values = need(common.generator, "generator").n_channels * math.prod(common.forward.size_out)
+    share = (settings.noise_scale or 0.0) / n_values
+    prior, cross, norm, start = (share * value for value in found)
+    scale = styles.distance ** (2 if settings.cross == SQUARES else 1)
+    return Weights(prior, cross / scale, norm, start * len(styles.mean) / 2)
+
+
+def start_penalty(whitening: Whitening, w: Tensor, start: Tensor) -> Tensor:
+    """Return the mean squared whitened distance of styles from the start, (n,).
+
+    Arguments:
+        w, start: Styles (n, L or 1, d).
+    """
+    apart = whitening.to_whitened(w) - whitening.to_whitened(start)
+    return apart.square().mean(dim=(1, 2))
 
 
 @dataclass(frozen=True)
 class Equation5:
-    """The objective, for the images y and the noise maps in ``given`` (:func:`given_of`)."""
+    """The objective, for what :func:`given_of` returns of a batch, and its ``start``.
+
+    Its variables are styles (n, L or 1, d), or their whitened coordinates. Where an image has one
+    of them, it stands for all its styles.
+    """
 
     generator: Generator
     flow: StyleFlow | None
     forward: Forward
     settings: Settings
+    whitening: Whitening | None
+    weights: Weights
+
+    def variables(self, w: Tensor) -> Tensor:
+        """Return the variables of styles w, (n, L or 1, d)."""
+        if self.settings.coordinates == PLAIN or self.whitening is None:
+            return w
+        return self.whitening.to_whitened(w)
+
+    def styles(self, x: Tensor) -> Tensor:
+        """Return the styles w+ (n, L, d) of variables."""
+        if self.settings.coordinates == WHITENED and self.whitening is not None:
+            x = self.whitening.to_styles(x)
+        return x.expand(-1, self.generator.num_ws, -1)
 
     def images(self, w: Tensor, given: Given, precision: Precision) -> Tensor:
         """Return the images of w, (n, L, d), in [0, 1] units."""
@@ -215,7 +310,8 @@ class Equation5:
 
     def __call__(self, variables: Variables, given: Given, precision: Precision) -> Losses:
         """Return the total and its terms, each (n,)."""
-        (w,), (y,), flow, settings = variables, given["y"], self.flow, self.settings
+        (x,), (y,), flow, settings = variables, given["y"], self.flow, self.settings
+        w, weights = self.styles(x), self.weights
         low = self.forward(self.images(w, given, precision))
         terms = {"loss_fidelity": fidelity(y, low)}
         total = terms["loss_fidelity"]
@@ -225,12 +321,15 @@ class Equation5:
         if flow is not None and (settings.lambda_w or not w.requires_grad):
             terms["log_prior"] = prior(flow, w)
         if settings.lambda_w:
-            total = total - settings.lambda_w * terms["log_prior"]
+            total = total - weights.prior * terms["log_prior"]
         if settings.lambda_c or not w.requires_grad:
             terms["loss_cross"] = CROSS[settings.cross](w)
         if settings.lambda_c:
-            total = total + settings.lambda_c * terms["loss_cross"]
+            total = total + weights.cross * terms["loss_cross"]
         if settings.lambda_n and flow is not None:
             terms["loss_norm"] = norm_deviation(flow, w)
-            total = total + settings.lambda_n * terms["loss_norm"]
+            total = total + weights.norm * terms["loss_norm"]
+        if settings.lambda_start and self.whitening is not None:
+            terms["loss_start"] = start_penalty(self.whitening, w, given["start"][0])
+            total = total + weights.start * terms["loss_start"]
         return {"loss_total": total, **terms}
