@@ -22,19 +22,13 @@ from analysis.measuring.amortised_settings import MAY_CHANGE, NAME, Settings
 from analysis.measuring.columns import PREDICTED_SD
 from analysis.measuring.tables import features_of_rows
 from rls.encoder.pairs import Pairs, PairSource
-from rls.encoder.regression import Regression, Scale, write_regression
-from rls.encoder.regression_training import (
-    Examples,
-    Schedule,
-    Training,
-    correlations,
-    examples_of,
-    train,
-)
+from rls.encoder.regression import Regression, Scale
+from rls.encoder.regression_training import Schedule, correlations, examples_of, train
 from rls.io import Intensity, Stack, read_weights, write_weights
 from rls.io.names import OK
 from rls.runtime.checkpoint import StateFolder, identity
 from rls.runtime.errors import InputError
+from rls.runtime.graphs import Recorder
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.search.forward_model import ForwardModel, model_of_table
@@ -103,120 +97,96 @@ class Study:
         return np.where((table["status"] == OK).to_numpy()[:, None], values, np.nan)
 
 
-def draw(study: Study, n_pairs: int, folder: StateFolder) -> tuple[np.ndarray, np.ndarray]:
-    """Return images y (n, c, m, m) and features (n, k) of n pairs; finished batches are found.
+@dataclass(frozen=True)
+class Measured:
+    """Images y (n, c, m, m) in [0, 1] units, and features (n, k) or NaN, of generated pairs."""
+
+    y: np.ndarray
+    values: np.ndarray
+
+
+def draw(study: Study, source: PairSource, n: int, folder: Path) -> Measured:
+    """Return n measured pairs; those that lie in ``folder`` already are read.
 
     Raises:
         Stopped: Before a time limit or on a signal; finished batches are kept.
     """
-    size = study.source.batch_size
-    files = batch_files(folder, -(-n_pairs // size))
-    done = [_read(path, size) for path in files]
-    n_done = sum(part is not None for part in done)
+    size = source.batch_size
+    name = source.purpose.replace(" ", "_")
+    files = [folder / f"pairs-{name}-{i:06d}.safetensors" for i in range(-(-n // size))]
+    parts = [_read(path) for path in files]
+    left, n_done = parts.count(None), size * (len(parts) - parts.count(None))
     if n_done:
-        print(f"{NAME}: {n_done * size} pairs were found in {folder.folder}", flush=True)
-    with Progress(len(files) * size, NAME, "pair", done=n_done * size) as bar, Watch(NAME) as watch:
+        print(f"{NAME}: {n_done} pairs were found in {folder}", flush=True)
+    with Progress(size * len(files), NAME, "pair", done=n_done) as bar, Watch(NAME) as watch:
         for i, path in enumerate(files):
-            if done[i] is not None:
+            if parts[i] is not None:
                 continue
-            pairs = study.source.draw(i)
-            part = (pairs.y.numpy(), study.measured(pairs))
-            # Saving the checkpoint proves that the lock is still ours before the batch is written.
-            folder.save(i, {"batch": i})
-            tensors = {"y": torch.from_numpy(part[0]), "features": torch.from_numpy(part[1])}
+            pairs = source.draw(i)
+            parts[i] = part = Measured(pairs.y.numpy(), study.measured(pairs))
+            tensors = {"y": torch.from_numpy(part.y), "values": torch.from_numpy(part.values)}
             write_weights(path, tensors, {"kind": KIND})
-            done[i] = part
             bar.advance(size)
-            if watch.due() and any(one is None for one in done):
-                raise watch.stopped(f"after {bar.done} of {n_pairs} pairs")
-    found = [part for part in done if part is not None]
-    y, values = (np.concatenate(parts)[:n_pairs] for parts in zip(*found, strict=True))
-    return y, values
+            left -= 1
+            if left and watch.due():
+                raise watch.stopped(f"after {bar.done} pairs")
+    found = [part for part in parts if part is not None]
+    y, values = (np.concatenate([getattr(p, x) for p in found])[:n] for x in ("y", "values"))
+    return Measured(y, values)
 
 
-def batch_files(folder: StateFolder, n: int) -> list[Path]:
-    """Return the paths of n saved batches."""
-    return [folder.folder / f"batch-{i:06d}.safetensors" for i in range(n)]
-
-
-def _read(path: Path, size: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return a saved batch, or None if there is none or it is unfit; print why."""
+def _read(path: Path) -> Measured | None:
+    """Return a saved batch, or None if there is none or it is damaged; print why."""
     if not path.is_file():
         return None
     try:
         tensors, _ = read_weights(path, kind=KIND)
     except InputError as error:
-        print(f"{NAME}: {error} This batch is drawn again.", flush=True)
+        print(f"{NAME}: {error} These pairs are drawn again.", flush=True)
         return None
-    return tensors["y"].numpy(), tensors["features"].numpy()
+    return Measured(tensors["y"].numpy(), tensors["values"].numpy())
 
 
 def fit(
     study: Study,
-    y: np.ndarray,
-    values: np.ndarray,
+    shown: Measured,
+    held: Measured,
     settings: Settings,
-    device: torch.device,
     folder: StateFolder,
-) -> tuple[Training, Scale]:
-    """Fit the regression to the first pairs, and choose its epoch on the last ones."""
-    n_shown = settings.n_pairs - settings.n_held_out
-    scale = Scale.of(study.columns, values[:n_shown])
-    examples = examples_of(y, values, scale)
+    recorder: Recorder,
+) -> Regression:
+    """Return the regression fitted to the pairs ``shown``; ``held`` choose its epoch.
+
+    Its header says what it was made of, and how good it is on ``held``.
+    """
+    scale = Scale.of(study.columns, shown.values)
     schedule = Schedule(
         width=settings.width,
         hidden=settings.hidden,
-        turned=study.forward.turns_with_images,
+        turned=study.forward.keeps_turns,
         epochs=settings.epochs,
-        batch_size=settings.training_batch_size,
+        batch_size=settings.pairs_per_step,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         seed=settings.seed,
     )
-    shown, held = (Examples(*(x[part] for x in (examples.y, examples.t))) for part in
-                   (slice(n_shown), slice(n_shown, None)))
-    n_batches = -(-settings.n_pairs // settings.pairs_at_once)
-    return train(shown, held, schedule, device, folder, NAME, n_batches), scale
-
-
-def write_result(
-    path: Path,
-    study: Study,
-    state: Training,
-    scale: Scale,
-    pairs: tuple[np.ndarray, np.ndarray],
-    settings: Settings,
-) -> dict[str, float]:
-    """Write the regression with its header; return r of every feature on the pairs held out.
-
-    Arguments:
-        pairs: Images y and features of all pairs.
-    """
-    n_shown = settings.n_pairs - settings.n_held_out
-    regression = Regression(state.net, scale, {})
-    found, _ = regression.predict(pairs[0][n_shown:], settings.training_batch_size)
-    r = dict(zip(scale.names, correlations(found, pairs[1][n_shown:]), strict=True))
+    known, judged = (examples_of(part.y, part.values, scale) for part in (shown, held))
+    state = train(known, judged, schedule, recorder.device, folder, NAME, recorder)
+    found, _ = Regression(state.net, scale, {}).predict(held.y, settings.pairs_per_step)
+    r = dict(zip(scale.names, correlations(found, held.values), strict=True))
     header = {
         **study.facts(),
         "channels": list(study.intensity.channels),
         "pixel_size_um": study.generator.pixel_size_um,
-        "n_pairs": settings.n_pairs,
-        "n_held_out": settings.n_held_out,
-        "n_measured": np.isfinite(pairs[1]).sum(axis=0).tolist(),
+        "n_pairs": len(shown.y),
+        "n_held_out": len(held.y),
+        "n_measured": np.isfinite(shown.values).sum(axis=0).tolist(),
         "r_held_out": {name: value if np.isfinite(value) else None for name, value in r.items()},
         "best_epoch": state.best_epoch,
         "curves": state.curves,
         "settings": asdict(settings),
     }
-    write_regression(path, state.net, scale, header)
-    return r
-
-
-def remove_batches(folder: StateFolder) -> None:
-    """Remove the saved batches and checkpoints, once the result is written."""
-    for path in folder.folder.glob("batch-*.safetensors"):
-        path.unlink(missing_ok=True)
-    folder.clear()
+    return Regression(state.net, scale, header)
 
 
 # What the regression says of cells --------------------------------------------------------------

@@ -30,6 +30,7 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
     "measure_without_reference": "measure",
     "measure_solutions": "measure",
     "measure_sweep": "measure",
+    "measure_amortised": "measure",
     "classify_without_reference": "classify",
 }
 SEARCH = "super_resolve rls"  # on a card a search without a measurement is as fast as this one

@@ -17,6 +17,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from rls.encoder.settings import LARGEST_MAP
 from rls.io import read_weights, write_weights
 from rls.io.weights import load_state
 from rls.networks.batches import in_batches
@@ -24,7 +25,6 @@ from rls.networks.classifier import views
 from rls.runtime.errors import InputError
 
 KIND = "amortised"
-LARGEST_MAP = 8  # Side in px of the maps before the linear layers, at most.
 LOG_SD = (-5.0, 3.0)  # Range of log s: a spread must neither vanish nor overflow.
 
 
@@ -186,10 +186,9 @@ class Regression:
         return self.scale.in_units(mean, log_sd)
 
 
-def write_regression(
-    path: Path, net: RegressionNet, scale: Scale, header: Mapping[str, Any]
-) -> None:
-    """Write a network; its header gains the shape of the network and the scale."""
+def write_regression(path: Path, regression: Regression) -> None:
+    """Write a regression; its header gains the shape of the network and the scale."""
+    net, scale = regression.net, regression.scale
     shape = {
         "n_channels": len(net.mean),
         "low_size": list(net.size),
@@ -197,7 +196,8 @@ def write_regression(
         "hidden": net.hidden,
         "turned": net.turned,
     }
-    write_weights(path, net.state_dict(), {"kind": KIND, **header, **shape, **scale.as_dict()})
+    header = {"kind": KIND, **regression.header, **shape, **scale.as_dict()}
+    write_weights(path, net.state_dict(), header)
 
 
 def load_regression(path: Path, device: torch.device) -> Regression:

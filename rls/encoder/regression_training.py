@@ -21,8 +21,10 @@ from torch import Tensor
 
 from rls.encoder.regression import RegressionNet, Scale
 from rls.networks.classifier import oriented, pixels_of_views
+from rls.runtime.adam import place_adam, recorded_step
 from rls.runtime.checkpoint import Resumable, StateFolder
 from rls.runtime.errors import InputError
+from rls.runtime.graphs import Recorder
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream, stream_seed, torch_stream
@@ -124,7 +126,51 @@ def loss_of(mean: Tensor, log_sd: Tensor, t: Tensor) -> Tensor:
     return ((squared + likelihood) * known).sum() / known.sum().clamp_min(1)
 
 
-def train_epoch(state: Training, shown: Examples, schedule: Schedule, watch: Watch) -> float:
+class Steps:
+    """The steps of a fit, as a function of tensors that never move.
+
+    Attributes:
+        y, t: Images and standardised features of the step.
+        turns: Numbers (n,) of the orientations in which its images are shown.
+        total: Sum of the losses.
+    """
+
+    def __init__(
+        self, state: Training, shown: Examples, schedule: Schedule, recorder: Recorder
+    ) -> None:
+        self.state, self.shown, self.schedule, self.recorder = state, shown, schedule, recorder
+        n, device = schedule.batch_size, shown.y.device
+        self.pixels = pixels_of_views(*state.net.size).to(device)
+        self.y = shown.y.new_zeros((n, *shown.y.shape[1:]))
+        self.t = shown.t.new_zeros((n, shown.t.shape[1]))
+        self.turns = torch.zeros(n, dtype=torch.int64, device=device)
+        self.total = torch.zeros((), dtype=torch.float64, device=device)
+        self.take = recorded_step(
+            "the step of the regression", self._step, recorder, state.optimiser
+        )
+
+    def __len__(self) -> int:
+        """Return the number of steps of an epoch."""
+        return -(-len(self.shown) // self.schedule.batch_size)
+
+    def show(self, rows: Tensor, turns: Tensor) -> None:
+        """Take the pairs of the next step, and the orientations of their images."""
+        torch.index_select(self.shown.y, 0, rows, out=self.y)
+        torch.index_select(self.shown.t, 0, rows, out=self.t)
+        self.turns.copy_(turns)
+
+    def _step(self) -> None:
+        net, optimiser = self.state.net, self.state.optimiser
+        y = oriented(self.y, self.pixels, self.turns) if self.schedule.turned else self.y
+        mean, log_sd = net(y)
+        loss = loss_of(mean, log_sd, self.t)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        self.total.add_(loss.detach())
+
+
+def train_epoch(state: Training, steps: Steps, watch: Watch) -> float:
     """Take one pass in whole batches and return the mean loss.
 
     Every draw depends on the seed and the epoch alone.
@@ -132,29 +178,21 @@ def train_epoch(state: Training, shown: Examples, schedule: Schedule, watch: Wat
     Raises:
         Stopped: On a signal; the pass is lost.
     """
-    key, n, size = f"epoch {state.epoch}", len(shown), schedule.batch_size
-    device = shown.y.device
+    schedule, key, device = steps.schedule, f"epoch {state.epoch}", steps.y.device
     state.net.train()
-    for group in state.optimiser.param_groups:
-        group["lr"] = schedule.rate(state.epoch)
-    n_batches = -(-n // size)
+    place_adam(state.optimiser, schedule.rate(state.epoch), steps.recorder)
+    n = len(steps) * schedule.batch_size
     # The last batch wraps around.
-    order = np.resize(stream(schedule.seed, key, "regression order").permutation(n), n_batches * size)
+    order = stream(schedule.seed, key, "regression order").permutation(len(steps.shown))
+    rows = upload(np.resize(order, n), device).split(schedule.batch_size)
     random = torch_stream(schedule.seed, key, "regression orientation")
-    pixels = pixels_of_views(*state.net.size).to(device)
-    turns = upload(torch.randint(len(pixels), (len(order),), generator=random), device)
-    rows = upload(torch.from_numpy(order), device)
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    for chosen, turn in zip(rows.split(size), turns.split(size), strict=True):
-        y = shown.y[chosen]
-        mean, log_sd = state.net(oriented(y, pixels, turn) if schedule.turned else y)
-        loss = loss_of(mean, log_sd, shown.t[chosen])
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        state.optimiser.step()
-        total += loss.detach()
+    turns = torch.randint(len(steps.pixels), (n,), generator=random)
+    steps.total.zero_()
+    for chosen, turn in zip(rows, upload(turns, device).split(schedule.batch_size), strict=True):
+        steps.show(chosen, turn)
+        steps.take()
         watch.stop_if_asked(f"after epoch {state.epoch}")
-    return float(total) / n_batches
+    return float(steps.total) / len(steps)
 
 
 @torch.no_grad()
@@ -173,7 +211,7 @@ def train(
     device: torch.device,
     folder: StateFolder,
     label: str,
-    first_step: int = 0,
+    recorder: Recorder | None = None,
 ) -> Training:
     """Fit a network, or go on from the newest checkpoint; its weights are those of the best epoch.
 
@@ -182,21 +220,22 @@ def train(
         held: Pairs whose loss decides which epoch is best.
         folder: Keeps every epoch.
         label: Name of the command, for what is printed.
-        first_step: Number of checkpoints that the folder got before the first epoch.
+        recorder: Records the step, within its own stream; None to record nothing.
 
     Raises:
         InputError: The loss is not finite.
         Stopped: Before a time limit or on a signal.
     """
     state = start(shown, schedule, device)
-    if (payload := folder.load()) is not None and "net" in payload:
+    if (payload := folder.load()) is not None:
         state.restore(payload)
         print(f"{label}: goes on after epoch {state.epoch}", flush=True)
     shown, held, n = shown.to(device), held.to(device), len(shown)
+    steps = Steps(state, shown, schedule, recorder or Recorder(device, "off"))
     bar = Progress(schedule.epochs * n, label, "pair", done=state.epoch * n)
     with bar, Watch(label) as watch:
         while state.epoch < schedule.epochs:
-            loss = train_epoch(state, shown, schedule, watch)
+            loss = train_epoch(state, steps, watch)
             state.epoch += 1
             judged = held_out_loss(state.net, held, schedule.batch_size)
             state.curves.append([state.epoch, loss, judged])
@@ -208,7 +247,7 @@ def train(
             if judged < state.best_loss:
                 state.best_loss, state.best_epoch = judged, state.epoch
                 state.best = copy.deepcopy(state.net.state_dict())
-            folder.save(first_step + state.epoch, state.payload())
+            folder.save(state.epoch, state.payload())
             bar.advance(n, note=f"loss {judged:.3f} on pairs held out")
             if watch.due() and state.epoch < schedule.epochs:
                 raise watch.stopped(f"after epoch {state.epoch}")
