@@ -272,4 +272,6 @@ def correlations(found: np.ndarray, values: np.ndarray) -> list[float]:
 
 def examples_of(y: np.ndarray, values: np.ndarray, scale: Scale) -> Examples:
     """Return examples of images y in [0, 1] units and features h (n, k) in their units."""
-    return Examples(torch.from_numpy(y), torch.from_numpy(scale.standardised(values)))
+    # Copies, since torch aligns its memory: sums over memory of numpy differ in their last bits from
+    # one run to the next.
+    return Examples(torch.tensor(y), torch.tensor(scale.standardised(values)))
