@@ -272,6 +272,6 @@ def correlations(found: np.ndarray, values: np.ndarray) -> list[float]:
 
 def examples_of(y: np.ndarray, values: np.ndarray, scale: Scale) -> Examples:
     """Return examples of images y in [0, 1] units and features h (n, k) in their units."""
-    # Copies, since torch aligns its memory: sums over memory of numpy differ in their last bits from
-    # one run to the next.
-    return Examples(torch.tensor(y), torch.tensor(scale.standardised(values)))
+    # One order in memory, whoever made the arrays: the last bits of a sum depend on it.
+    t = np.ascontiguousarray(scale.standardised(values))
+    return Examples(torch.from_numpy(np.ascontiguousarray(y)), torch.from_numpy(t))

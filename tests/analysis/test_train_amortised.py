@@ -46,9 +46,8 @@ GIVEN = ("--generator", str(MODEL / "generator.safetensors"),
 
 def measuring(**changes):
     """Return the flags of section measure that need no network."""
-    values = section_values(
-        read_config([ROOT / "config" / "demo.yaml"]), "measure", "translocation"
-    )
+    config = read_config([ROOT / "config" / "demo.yaml"])
+    values = section_values(config, "measure", "translocation")
     kept = {k: v for k, v in values.items() if not k.endswith(OF_WEIGHTS)}
     return flags({**kept, "device": "cpu", "threads": 1, **changes})
 
@@ -215,9 +214,13 @@ def test_stopped_between_epochs_and_resumed_is_equal_to_never_stopped(
     assert_equal(tmp_path, whole)
 
 
+def interrupted(*given):
+    raise KeyboardInterrupt
+
+
 def test_a_damaged_file_of_pairs_is_drawn_again(whole, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(amortised, "train", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(amortised, "fit", interrupted)
         trained(tmp_path)
     path = next((tmp_path / "state").glob(f"*/{PATTERN}"))
     path.write_bytes(path.read_bytes()[:-3])
@@ -248,7 +251,7 @@ def test_the_table_is_that_of_measure(whole, low, tmp_path):
 
 def test_it_foretells_the_features_of_generated_cells(low, tmp_path):
     """A few hundred pairs are enough for most of what LR says of the ratio."""
-    changes = {"n_pairs": 300, "pair_batch_size": 60, "epochs": 10, "width": 8, "hidden": 16}
+    changes = {"n_pairs": 300, "pair_batch_size": 60, "epochs": 8, "width": 8, "hidden": 16}
     trained(tmp_path, **changes)
     table = measured(tmp_path / "amortised.safetensors", low, tmp_path)
     generator, pairs = load_generator(MODEL), generated()
