@@ -259,6 +259,13 @@ def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path):
         assert float(loss_of(mean, log_sd, parts[1].t)) == pytest.approx(min(held))
 
 
+def test_examples_have_one_order_in_memory():
+    """Else a resumed fit, whose features come from a file, would sum them in another order."""
+    values = np.asfortranarray(np.random.default_rng(0).normal(size=(5, 3)))
+    scale = Scale.of(("a", "b", "c"), values)
+    assert examples_of(np.zeros((5, 1, 2, 2), np.float32), values, scale).t.is_contiguous()
+
+
 def test_examples_move_together():
     found = Examples(torch.ones(3, 1, 2, 2), torch.ones(3, 1)).to(torch.device("meta"))
     assert found.y.is_meta and found.t.is_meta and len(found) == 3
