@@ -19,8 +19,9 @@ from torch import Tensor
 from rls.io.names import OK
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import exactly, loss_columns, search, worst
+from rls.search.descent import exactly, loss_columns, worst
 from rls.search.forward import Forward
+from rls.search.lanes import by_lanes, check_goal, search_in_lanes
 from rls.search.objective import (
     CROSS,
     SQUARES,
@@ -108,9 +109,16 @@ class Settings(StartSettings):
         "Without it 0.",
         default=None,
     )
+    stop_fidelity: float | None = option(
+        "Mean absolute difference of y and D(x), on the scale of [0, 1], at which an image stops "
+        "and leaves its place in the batch to the next one; the search is in float32 throughout. "
+        "Without it every image takes all steps.",
+        default=None,
+    )
 
     def __post_init__(self) -> None:
         self.check_start()
+        check_goal(self.stop_fidelity)
         needed = NOISE_SETTINGS[self.likelihood]
         used = (*needed, *MAY_BE_LEFT_OUT.get(self.likelihood, ()))
         for name in ("noise_sd", "gain", "read_noise", "camera_offset"):
@@ -134,22 +142,29 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     (nats, NaN without a flow), ``loss_cross``, ``loss_norm`` (where lambda_n is not 0),
     ``loss_likelihood`` (where it is not laplace; ``loss_fidelity`` is mean |y - D(x)| with any),
     ``start_distance`` (where the start is not the mean style: root mean square of the whitened
-    coordinates between the start and w^), and ``search_status``.
+    coordinates between the start and w^), ``search_status``, and ``steps_taken`` (with
+    ``stop_fidelity``).
 
     Raises:
         InputError: Generator or styles are missing, the flow where lambda_w or lambda_n is not 0,
             or the encoder where it gives the start.
     """
     generator = need(problem.generator, "generator")
-    start = start_of(problem, settings)[:, None]
+    start = start_of(problem, settings.start, settings.start_spread)[:, None]
     if not settings.steps_w:
         start = start.expand(-1, generator.num_ws, -1)
     found = search_from(start, problem, settings, progress)
     if settings.start == MEAN:
         return found
     assert found.latents is not None  # A search of Eq. 5 always has latents.
-    apart = start_penalty(need(problem.styles, "styles").whitening, found.latents, start)
-    columns = {**found.columns, "start_distance": apart.sqrt().cpu().numpy()}
+    whitening = need(problem.styles, "styles").whitening
+
+    def apart(w: Variables, given: Given) -> Losses:
+        return {"apart": start_penalty(whitening, w[0], given["start"][0]).sqrt()}
+
+    lanes = problem.lanes or len(start)
+    distance = by_lanes(apart, (found.latents,), {"start": (start,)}, lanes)["apart"]
+    columns = {**found.columns, "start_distance": distance.cpu().numpy()}
     return Reconstruction(found.images, found.latents, columns)
 
 
@@ -160,19 +175,26 @@ def search_from(
 
     With one style for each image the first ``steps_w`` steps keep it so (W).
     """
-    objective = objective_of(problem, settings)
+    objective, lanes = objective_of(problem, settings), problem.lanes or len(start)
     given = {**given_of(problem, settings), "start": (start,)}
-    x, status = objective.variables(start), None
     layers = need(problem.generator, "generator").num_ws
     courses = [settings.steps_w] * (start.shape[1] == 1) + [settings.steps]
+
+    def variables(x: Variables, given: Given) -> Losses:
+        return {"x": objective.variables(x[0])}
+
+    x, status = by_lanes(variables, (start,), given, lanes)["x"], None
+    taken = np.zeros(len(start), dtype=np.int64)
     for i, steps in enumerate(courses):
         x = x if i + 1 < len(courses) else x.expand(-1, layers, -1)
         if not steps:
             continue
-        found = search(
+        found = search_in_lanes(
             (x,),
             objective,
             given=given,
+            lanes=lanes,
+            stop_fidelity=settings.stop_fidelity,
             steps=steps,
             learning_rate=learning_rate_of(problem, settings),
             schedule=settings.schedule,
@@ -182,13 +204,21 @@ def search_from(
         )
         (x,) = found.variables
         status = found.status if status is None else worst(status, found.status)
-    with exactly():
-        w = objective.styles(x)
+        taken += steps if found.steps_taken is None else found.steps_taken
+
+    def result(x: Variables, given: Given) -> Losses:
+        w = objective.styles(x[0])
         images = objective.images(w, given, "float32")
-        losses = objective((x,), given, "float32")
+        return {"w": w, "images": images, **objective(x, given, "float32")}
+
+    with exactly():
+        losses = by_lanes(result, (x,), given, lanes)
+    w, images = losses.pop("w"), losses.pop("images")
     columns = loss_columns(losses, "log_prior")
-    status = np.full(len(w), OK, dtype=object) if status is None else status
-    return Reconstruction(images, w, {**columns, "search_status": status})
+    columns["search_status"] = np.full(len(w), OK, dtype=object) if status is None else status
+    if settings.stop_fidelity is not None:
+        columns["steps_taken"] = taken
+    return Reconstruction(images, w, columns)
 
 
 def given_of(problem: Problem, settings: Settings) -> Given:

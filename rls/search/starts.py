@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rls.search.descent import exactly
-from rls.search.problem import Draws, Problem, need
-from rls.search.start_settings import DRAWS, MEAN, RANDOM, StartSettings
+from rls.search.problem import Draws, Problem, need, select_rows
+from rls.search.start_settings import DRAWS, MEAN, RANDOM
 
 RESTART = "restart"  # names the random streams of random starts
 DRAW = "draw of a start"  # names those of the encoder's draws
 
 
-def start_of(problem: Problem, settings: StartSettings) -> Tensor:
+def start_of(problem: Problem, start: str, spread: float = 1.0) -> Tensor:
     """Return one style for each image, (n, d), at which its search starts.
+
+    They are computed ``problem.lanes`` at a time, so that a style does not depend on n.
+
+    Arguments:
+        start: One of STARTS in rls/search/start_settings.py.
+        spread: Scale of the deviation of draws and of random starts.
 
     Raises:
         InputError: The styles, the generator or the encoder that the start needs are missing.
     """
+    n = len(problem.y)
+    lanes = problem.lanes or n
+    parts = [np.arange(first, first + lanes).clip(max=n - 1) for first in range(0, n, lanes)]
+    found = [_start_of_batch(select_rows(problem, rows), start, spread) for rows in parts]
+    return torch.cat(found)[:n]
+
+
+def _start_of_batch(problem: Problem, start: str, spread: float) -> Tensor:
     styles, n = need(problem.styles, "styles"), len(problem.y)
-    if settings.start == MEAN:
+    if start == MEAN:
         return styles.mean.expand(n, -1)
-    if settings.start == RANDOM:
-        return random_start(problem, settings.start_spread)
+    if start == RANDOM:
+        return random_start(problem, spread)
     encoder = need(problem.encoder, "encoder")
     with exactly():
         found = encoder(problem.y)
-        u = found.mean
-        if settings.start == DRAWS:
-            noise = Draws(problem.seed, problem.image_ids, DRAW).next(u.shape[1:], u.device)
-            u = u + settings.start_spread * encoder.deviation(found, noise)
-        return encoder.whitening.to_styles(u)
+        if start != DRAWS:
+            return encoder.mean_style(found)
+        shape, device = found.mean.shape[1:], found.mean.device
+        noise = Draws(problem.seed, problem.image_ids, DRAW).next(shape, device)
+        return encoder.whitening.to_styles(found.mean + spread * encoder.deviation(found, noise))
 
 
 def random_start(problem: Problem, spread: float) -> Tensor:
