@@ -1,5 +1,6 @@
 """Which files jobs read and which flags they get, without Snakemake."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -152,6 +153,13 @@ def test_classes_are_measured_where_all_methods_run():
     assert all(path.endswith((".ome.tif", ".parquet")) for path in stacks)
 
 
+def test_a_row_without_images_has_features_and_nothing_else():
+    run = {"assays": ["golgi"], "methods": ["bicubic", "amortised"], "degradations": ["clean"]}
+    files = made({"run": {**run, "degraded_methods": []}})
+    mine = [path for path in (*files.measured(), *files.stacks()) if "amortised" in path]
+    assert mine == ["results/golgi/16x/clean/amortised.features.parquet"]
+
+
 def test_the_report_shows_the_figures_that_have_something_to_show(monkeypatch):
     def numbers(files):
         return "".join(path.removeprefix("results/figures/figure")[0] for path in files.figures())
@@ -240,6 +248,26 @@ def test_priors_differ_in_the_flow_alone_and_share_no_state_with_other_jobs():
     named = files.priors()
     assert flow in named["flows"] and len(named["flows"]) == 2
     assert all("/translocation/" in path for path in named["searches"])
+
+
+def test_a_trace_is_of_the_cells_of_both_controls_and_of_every_method_named():
+    files = made({"trace_search": {"methods": ["rls", "rls_encoder"], "checkpoints": [0, 9]}})
+    arguments = Arguments(files.config, files)
+    flags = arguments.trace(job())
+    assert flags[-3:] == ["--treatments", "DMSO", "TNF-alpha"]
+    assert flags[flags.index("--checkpoints") :][1:3] == ["0", "9"] and "--methods" not in flags
+    figure = arguments.of_figure("starts")(job())
+    assert figure[:3] == ["--methods", "rls", "rls_encoder"] and "--columns" not in figure
+    files.assays["golgi"]["settings"] = {"trace_search": {"column": "golgi_spot_count"}}
+    named = arguments.traced()
+    assert named[3:] == ["--columns", "golgi=golgi_spot_count"]
+    found = [path for path in files.traces() if "/translocation/32x/" in path]
+    assert [Path(path).name.split(".")[0] for path in found] == ["rls", "rls_encoder"]
+    # The encoder is the one for clean images, since a trace has no degradation of its own.
+    started = SimpleNamespace(assay="translocation", factor="32", method="rls_encoder")
+    clean = "results/translocation/32x/clean/encoder.safetensors"
+    assert files.search_encoder(started) == clean
+    assert files.search_encoder(SimpleNamespace(**{**vars(started), "method": "rls"})) == []
 
 
 def test_a_file_of_d_is_an_input_so_that_new_numbers_in_it_are_seen(tmp_path):
