@@ -61,6 +61,7 @@ def merge(base, overlay):
         ("acquired.yaml",),
         ("png_archive.yaml",),
         ("starts.yaml",),
+        ("bbbc021_crops.yaml", "starts.yaml", "starts_bbbc021.yaml"),
     ],
 )
 def test_every_configuration_of_the_program_is_valid(overlays):
