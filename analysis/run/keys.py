@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rls.runtime.errors import InputError
+from rls.search.start_settings import by_encoder
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,7 @@ SECTIONS = {
     "train_pix2pix": "rls/networks/pix2pix_settings.py",
     "degrade": "rls/degrade.py",
     "super_resolve": "rls/search/settings.py",
+    "gather_trust": "rls/gather_trust.py",
     "sample_solutions": "rls/sample_solutions.py",
     "sweep_lambdas": "rls/sweep_lambdas.py",
     "measure": "analysis/features/settings.py",
@@ -178,6 +180,11 @@ def _constants(search: str) -> dict[str, object]:
 def needs_generator(search: str) -> bool:
     """Return whether a search uses a generator, unless its source says NEEDS_GENERATOR = False."""
     return bool(_constants(search).get("NEEDS_GENERATOR", True))
+
+
+def needs_encoder(block: Mapping[str, Any]) -> bool:
+    """Return whether a method asks the encoder, for the start of its search or for the result."""
+    return block.get("search") == "encoder" or by_encoder(block)
 
 
 def needs_weights(block: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
-from analysis.run.values import Config, section_values
+from analysis.run.values import Config, assay_factors, section_values
 from rls.io.names import CLASSIFIER, EVALUATION, GAN, HELD_OUT, HIGH_RESOLUTION, SPLITS, TUNE
 from rls.networks.weights_settings import SMALLEST
 from rls.search.settings import AUTO, MOST_AT_ONCE
@@ -149,8 +149,7 @@ class Sizes:
             case "classify" | "classify_without_reference":
                 return {"images": assay.cells(EVALUATION)}
             case "super_resolve" | "sample_solutions" | "sweep_lambdas" | "measure_trust":
-                method = "rls" if rule == "measure_trust" else wildcards["method"]
-                return self._search(rule, assay, method)
+                return self._search(rule, assay, wildcards["method"])
             case "train_pix2pix":
                 return self._train_pix2pix(assay, wildcards["method"])
             case _:
@@ -218,7 +217,7 @@ class Sizes:
             "sample_solutions": assay.n_solutions,
             "sweep_lambdas": sweep["n_cells"] * (len(sweep["lambdas_w"]) + len(sweep["lambdas_c"])),
             "measure_trust": min(assay.cells(TUNE, CLASSIFIER), REFERENCE_CELLS)
-            * len(run["factors"]),
+            * len(assay_factors(assay.block, run["factors"])),
         }[rule]
         if "steps" not in block:
             return {"megapixels": assay.megapixels(images)}
