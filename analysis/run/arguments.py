@@ -95,6 +95,13 @@ class Arguments:
                 values[key] = self.files.in_program(values[key])
         return flags(values)
 
+    def degradation_of_pairs(self, wildcards: Wildcards) -> list[str]:
+        """Return D, the chain and the quantisation of a degradation, for generated pairs."""
+        chain = degradation_values(self.config, wildcards.degradation)["chain"]
+        quantise = section_values(self.config, "degrade", wildcards.assay)["quantise"]
+        found = [*self.operator(wildcards), "--quantise", quantise]
+        return found + (["--chain", *chain] if chain else [])
+
     def quantise(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of the first degradation's D and of the quantisation after it."""
         quantise = section_values(self.config, "degrade", wildcards.assay)["quantise"]
@@ -128,7 +135,7 @@ class Arguments:
     def search_model(self, wildcards: Wildcards, input: Input) -> list[str]:
         """Return the flags that hand over the networks of a search."""
         networks = dict(zip(NETWORKS, input["model"], strict=False))
-        return flags(networks) + given("network")(wildcards, input)
+        return flags(networks) + given("network", "encoder")(wildcards, input)
 
     def initial_weights(self, wildcards: Wildcards, input: Input) -> list[str]:
         """Return the flag that names the folder from whose weights training starts."""

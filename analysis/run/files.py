@@ -19,9 +19,11 @@ from analysis.run.values import (
     operator_values,
     section_values,
 )
+from rls.encoder.settings import ENCODER, encoder_file
 from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
 from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
+from rls.search.start_settings import by_encoder
 
 KINDS = ("features", "metrics", "classification")  # the last where all methods run
 SWEPT = "rls"  # the method whose lambdas are swept
@@ -203,6 +205,21 @@ class Files:
         if not needs_generator(self.config["methods"][wildcards.method]["search"]):
             return []
         return [self.model_file(wildcards.assay, f"{name}.safetensors") for name in NETWORKS]
+
+    def search_encoder(self, wildcards: Wildcards) -> str | list[str]:
+        """Return the encoder, for the methods that start from it.
+
+        A model's folder may hold one for clean images of this factor; else it is trained.
+        """
+        if not by_encoder(self.config["methods"][wildcards.method]):
+            return []
+        if wildcards.degradation == self.clean:
+            name = encoder_file(int(wildcards.factor))
+            found = self.model_file(wildcards.assay, name)
+            if not found.startswith("results/"):
+                return found
+        folder = f"{wildcards.factor}x/{wildcards.degradation}"
+        return f"results/{wildcards.assay}/{folder}/{ENCODER}"
 
     def search_network(self, wildcards: Wildcards) -> list[str]:
         """Return a method's own network, trained on clean images of this factor."""

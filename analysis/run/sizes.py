@@ -152,6 +152,8 @@ class Sizes:
                 return self._search(rule, assay, wildcards["method"])
             case "train_pix2pix":
                 return self._train_pix2pix(assay, wildcards["method"])
+            case "train_encoder":
+                return train_encoder_units(assay, int(wildcards["factor"]))
             case _:
                 return training_units(rule, assay, wildcards)
 
@@ -237,6 +239,24 @@ class Sizes:
         # A step is forward and twice backward; the PatchGAN, half a U-Net, sees three images.
         work = 3 * forward * (1 + 1.5 * bool(weight))
         return {"steps": steps, "gflop": steps * values["batch_size"] * work}
+
+
+def train_encoder_units(assay: AssaySizes, factor: int) -> Units:
+    """Return the units of the encoder: images of the generator, and passes of the encoder."""
+    values = assay.section("train_encoder")
+    pairs, width, hidden = values["n_pairs"], values["width"], values["hidden"]
+    side = assay.block["image_size"] // factor
+    w_dim = assay.section("train_gan")["w_dim"]
+    # Multiplications of one image forward; a step is forward and twice backward.
+    convolutions = 9 * side**2 * width * (assay.n_channels + 2 * width)
+    layers = hidden * (width * side**2 + 2 * values["blocks"] * hidden + 2 * w_dim)
+    shown = values["epochs"] * pairs
+    # A search step is a synthesis, forward and backward.
+    images = (pairs + values["n_held_out"]) * assay.networks.search_gflop / 3
+    return {
+        "steps": shown / values["batch_size"],
+        "gflop": images + 6 * shown * (convolutions + layers) / 1e9,
+    }
 
 
 def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:

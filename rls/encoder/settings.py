@@ -8,6 +8,7 @@ from rls.runtime.command import need_at_least, option
 from rls.runtime.errors import InputError
 
 NAME = "train_encoder"  # The command, its section, and the key of its random streams.
+ENCODER = "encoder.safetensors"  # its file beside the low-resolution images
 # Settings that a resumed training may change.
 MAY_CHANGE = ("cuda_graphs", "device", "threads")
 
@@ -58,3 +59,8 @@ class Settings:
                 f"Found learning_rate {self.learning_rate:g} and weight_decay "
                 f"{self.weight_decay:g}, expected more than 0, and 0 or more."
             )
+
+
+def encoder_file(factor: int) -> str:
+    """Return the name of the encoder of a factor in a model folder."""
+    return f"encoder_{factor}x.safetensors"

@@ -35,6 +35,7 @@ rule super_resolve:
         intensity=files.intensity_scale,
         model=files.search_model,
         network=files.search_network,
+        encoder=files.search_encoder,
     output:
         stack=temp(
             "results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.ome.tif"

@@ -9,6 +9,7 @@ rule sample_solutions:
         intensity=files.intensity_scale,
         model=files.search_model,
         network=[],
+        encoder=files.search_encoder,
     output:
         stack="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.parquet",
