@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from analysis.run.description import Run
-from analysis.run.keys import OPERATOR_FILES, needs_encoder, needs_generator, trained_by
+from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
 from analysis.run.values import (
     Config,
     assay_factors,
@@ -160,11 +160,11 @@ class Files:
 
     def encoders_of_trust(self, wildcards: Wildcards) -> list[str]:
         """Return the encoder of every factor, where trust is measured of a search that needs it."""
-        if not needs_encoder(self.config["methods"][wildcards.method]):
+        if not by_encoder(self.config["methods"][wildcards.method]):
             return []
         factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
         folders = [f"results/{wildcards.assay}/{factor}x/{self.clean}" for factor in factors]
-        return [f"{folder}/encoder.safetensors" for folder in folders]
+        return [f"{folder}/{ENCODER}" for folder in folders]
 
     def parts_of_trust(self, wildcards: Wildcards) -> list[str]:
         """Return what measure_trust writes for each method of a model folder."""

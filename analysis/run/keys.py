@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rls.runtime.errors import InputError
-from rls.search.start_settings import by_encoder
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,11 +180,6 @@ def _constants(search: str) -> dict[str, object]:
 def needs_generator(search: str) -> bool:
     """Return whether a search uses a generator, unless its source says NEEDS_GENERATOR = False."""
     return bool(_constants(search).get("NEEDS_GENERATOR", True))
-
-
-def needs_encoder(block: Mapping[str, Any]) -> bool:
-    """Return whether a method asks the encoder, for the start of its search or for the result."""
-    return block.get("search") == "encoder" or by_encoder(block)
 
 
 def needs_weights(block: Mapping[str, Any]) -> bool:

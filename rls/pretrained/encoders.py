@@ -12,26 +12,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rls.encoder.settings import ENCODER
 from rls.io import read_weights
 from rls.pretrained.files import TRUST, read_json
 from rls.runtime.errors import InputError
 from rls.search.forward_model import ForwardModel
+from rls.search.start_settings import by_encoder
 
 if TYPE_CHECKING:
     from rls.search.methods import ChosenMethod
 
 KIND = "encoder"
-NAME = "encoder_{factor}x.safetensors"
-IN_RESULTS = "*x/*/encoder.safetensors"
+IN_MODEL, IN_RESULTS = "encoder_*x.safetensors", f"*x/*/{ENCODER}"
 LARGEST_MB = 2.0  # of an encoder that comes with a model
 WITHOUT = "Choose a method that starts at the mean style (--method rls)"
 
 
 def needs_encoder(method: ChosenMethod) -> bool:
     """Return whether a method asks the encoder where to start."""
-    from rls.search.start_settings import BY_ENCODER
-
-    return method.search == KIND or getattr(method.settings, "start", "") in BY_ENCODER
+    return by_encoder(method.identity())
 
 
 def find_encoders(folder: Path) -> dict[int, Path]:
@@ -45,8 +44,8 @@ def find_encoders(folder: Path) -> dict[int, Path]:
         if number := re.fullmatch(r"(\d+)x", path.parent.parent.name):
             found.setdefault(int(number[1]), []).append(path)
     chosen = {factor: _measured(folder, factor, paths) for factor, paths in found.items()}
-    for path in folder.glob(NAME.format(factor="*")):
-        if number := re.fullmatch(NAME.format(factor=r"(\d+)"), path.name):
+    for path in folder.glob(IN_MODEL):
+        if number := re.fullmatch(r"encoder_(\d+)x\.safetensors", path.name):
             chosen[int(number[1])] = path
     return dict(sorted(chosen.items()))
 

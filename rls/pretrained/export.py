@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rls.encoder.settings import encoder_file
 from rls.io import atomic_path, read_intensity, read_table, read_weights, write_text, write_weights
 from rls.pretrained import encoders
 from rls.pretrained.files import (
@@ -101,14 +102,14 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     for name in copied:
         copy(results / name, output / name)
     for factor, path in found.items():
-        copy(path, output / encoders.NAME.format(factor=factor))
+        copy(path, output / encoder_file(factor))
     if flow:
         copy_flow(results, output, str(header["digest"]))
     # What is left would be of the generator that was in the folder before.
     for name in {FLOW, SEARCH, TRUST}.difference(flow, optional):
         (output / name).unlink(missing_ok=True)
     for factor in encoders.find_encoders(output).keys() - found:
-        (output / encoders.NAME.format(factor=factor)).unlink()
+        (output / encoder_file(factor)).unlink()
     n_parameters = sum(tensor.numel() for tensor in tensors.values())
     # Some values are not measured at every tick: take the newest of each.
     newest = curves.ffill().iloc[-1].dropna()

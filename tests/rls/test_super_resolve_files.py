@@ -64,6 +64,8 @@ def make_model(folder: Path) -> Path:
     torch.set_num_threads(1)
     generator = tiny_generator(SIZE, 2)
     header = {"channels": SCALE.channels, "pixel_size_um": 0.5, "intensity": SCALE.as_dict()}
+    header |= {"image_size": SIZE, "n_training_images": 5, "data_digest": "d", "images_seen": 7}
+    header |= {"settings": {}}
     write_generator(folder / "generator.safetensors", generator, header)
     write_intensity(folder / "intensity.json", SCALE, written_by="test")
     digest = read_weights(folder / "generator.safetensors")[1]["digest"]
