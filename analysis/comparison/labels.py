@@ -13,6 +13,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         LOW_RESOLUTION: "LR",
         BICUBIC: "Bicubic",
         "rls": "RLS",
+        "rls_encoder": "RLS from E",
+        "encoder": "E alone",
         "rls_unregularized": "w/o Regu.",
         "rls_without_prior": "w/o P_w",
         "rls_without_cross": "w/o P_cross",
