@@ -41,8 +41,8 @@ class Settings(SearchSettings, OperatorSettings):
     most_cells: int = option("Reference cells at most, drawn at random.", default=1000)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure the reference of one method at some factors."""
+def make_parser() -> Parser[Settings]:
+    """Return the parser of the command line."""
     parser = Parser(__doc__, Settings, "super_resolve")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--high-resolution", type=Path, required=True, help="stack, *.ome.tif")
@@ -63,7 +63,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="folder to write; the model's by default")
     parser.add_argument("--state", type=Path, help="folder of finished batches")
     parser.add_argument("--network", type=Path, help="the method's own network, where it has one")
-    args, settings, method = parse(parser, sys.argv[1:] if argv is None else argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the reference of one method at some factors."""
+    args, settings, method = parse(make_parser(), sys.argv[1:] if argv is None else argv)
     # Imported here, so that --help does not wait for torch.
     import shutil
 
