@@ -244,18 +244,17 @@ class Sizes:
 def train_encoder_units(assay: AssaySizes, factor: int) -> Units:
     """Return the units of the encoder: images of the generator, and passes of the encoder."""
     values = assay.section("train_encoder")
-    pairs, width, hidden = values["n_pairs"], values["width"], values["hidden"]
+    pairs, hidden = values["n_pairs"], values["hidden"]
     side = assay.block["image_size"] // factor
     w_dim = assay.section("train_gan")["w_dim"]
     # Multiplications of one image forward; a step is forward and twice backward.
-    convolutions = 9 * side**2 * width * (assay.n_channels + 2 * width)
-    layers = hidden * (width * side**2 + 2 * values["blocks"] * hidden + 2 * w_dim)
+    layers = hidden * (assay.n_channels * side**2 + 2 * values["blocks"] * hidden + 2 * w_dim)
     shown = values["epochs"] * pairs
     # A search step is a synthesis, forward and backward.
     images = (pairs + values["n_held_out"]) * assay.networks.search_gflop / 3
     return {
         "steps": shown / values["batch_size"],
-        "gflop": images + 6 * shown * (convolutions + layers) / 1e9,
+        "gflop": images + 6 * shown * layers / 1e9,
     }
 
 

@@ -37,15 +37,13 @@ class Shape:
     Attributes:
         n_channels, side: Channels and side of y in px.
         w_dim: Dimensions of a style.
-        width: Maps of the convolutions.
-        hidden: Units of the fully connected layers.
-        blocks: Residual blocks of the fully connected layers.
+        hidden: Units of the layers.
+        blocks: Residual blocks.
     """
 
     n_channels: int
     side: int
     w_dim: int
-    width: int
     hidden: int
     blocks: int
 
@@ -75,10 +73,9 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The network E with its whitened coordinates.
+    """The network E with its whitened coordinates: residual blocks on all values of y at once.
 
-    Three 3x3 convolutions see y and each pixel's place; all of their values go through fully
-    connected layers, since the cell lies at the centre and no result should move with it.
+    A cell lies at the centre of its image, and y has few values, so convolutions gain nothing.
 
     Arguments:
         shape: Sizes of the network.
@@ -91,15 +88,7 @@ class Encoder(nn.Module):
         self.register_buffer("w_mean", whitening.mean)
         self.register_buffer("w_basis", whitening.basis)
         self.whitening = whitening
-        maps = (shape.n_channels, shape.width, shape.width, shape.width)
-        self.convolutions = nn.Sequential(
-            *(
-                layer
-                for n_in, n_out in zip(maps, maps[1:], strict=False)
-                for layer in (nn.Conv2d(n_in, n_out, 3, padding=1), nn.SiLU())
-            )
-        )
-        self.enter = nn.Linear(shape.width * shape.side**2, shape.hidden)
+        self.enter = nn.Linear(shape.n_channels * shape.side**2, shape.hidden)
         self.blocks = nn.Sequential(*(Block(shape.hidden) for _ in range(shape.blocks)))
         self.norm = nn.LayerNorm(shape.hidden)
         self.leave = nn.Linear(shape.hidden, 2 * d)
@@ -121,8 +110,7 @@ class Encoder(nn.Module):
                 f"The encoder was trained on images of {size} (channels, y, x) and was given "
                 f"{tuple(y.shape[1:])}. Train one for these images."
             )
-        x = self.convolutions(2.0 * y - 1.0).flatten(1)
-        x = self.norm(self.blocks(self.enter(x)))
+        x = self.norm(self.blocks(self.enter(2.0 * y.flatten(1) - 1.0)))
         mean, log_sd = self.leave(x).chunk(2, dim=1)
         return Posterior(mean, log_sd.clamp(LEAST_LOG_SD, MOST_LOG_SD))
 
@@ -135,6 +123,18 @@ class Encoder(nn.Module):
         z = ((u - found.mean) * (-found.log_sd).exp()) @ self.triangle().T
         log_det = self.log_diagonal.sum() - found.log_sd.sum(dim=1)
         return log_det - 0.5 * z.square().sum(dim=1) - 0.5 * u.shape[1] * math.log(2 * math.pi)
+
+    def mean_style(self, found: Posterior) -> Tensor:
+        """Return E[w | y] under q, (n, d): the style nearest to all that y allows.
+
+        The activation is not linear, so it is not the style of the mean u.
+        """
+        # A draw adds diag(exp(log_sd)) T^-1 e to u, and so e^T R with the rows R to v.
+        eye = torch.eye(self.shape.w_dim, device=found.mean.device)
+        factor = torch.linalg.solve_triangular(self.triangle(), eye, upper=False)
+        rows = (found.log_sd.exp()[:, :, None] * factor).transpose(1, 2) @ self.whitening.basis
+        sd = rows.norm(dim=1)
+        return self.whitening.mean_style(found.mean, sd)
 
     def deviation(self, found: Posterior, noise: Tensor) -> Tensor:
         """Return what a draw adds to the mean, (n, d), for noise e ~ N(0, I), (n, d)."""

@@ -21,9 +21,8 @@ class Settings:
     n_held_out: int = option("Other pairs, whose log q decides which epoch is kept.")
     pair_batch_size: int = option("Pairs that the generator makes at a time.")
     mixing_probability: float = option("Share of pairs with mixed styles, 0 to 1.")
-    width: int = option("Maps of the convolutions.")
-    hidden: int = option("Units of the fully connected layers.")
-    blocks: int = option("Residual blocks of the fully connected layers.")
+    hidden: int = option("Units of the encoder's layers.")
+    blocks: int = option("Residual blocks of two layers.")
     epochs: int = option("Passes over the pairs; the learning rate falls to 0 along a cosine.")
     batch_size: int = option("Pairs per step.")
     learning_rate: float = option("Adam's first learning rate.")
@@ -44,7 +43,6 @@ class Settings:
             n_pairs=2,
             n_held_out=2,
             pair_batch_size=1,
-            width=1,
             hidden=1,
             blocks=0,
             epochs=1,

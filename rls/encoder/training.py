@@ -54,9 +54,7 @@ def start(
     n_channels: int, side: int, whitening: Whitening, settings: Settings, device: torch.device
 ) -> Training:
     """Return a fresh encoder, whose q is the prior N(u; 0, I), with its optimiser."""
-    shape = Shape(
-        n_channels, side, len(whitening.mean), settings.width, settings.hidden, settings.blocks
-    )
+    shape = Shape(n_channels, side, len(whitening.mean), settings.hidden, settings.blocks)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(settings.seed, NAME, "initial weights"))
         encoder = Encoder(shape, whitening).to(device)
@@ -200,8 +198,6 @@ def held_out_log_prob(encoder: Encoder, pool: Pool) -> float:
 def explained_variance(encoder: Encoder, pool: Pool) -> float:
     """Return the share of the variance of w, summed over dimensions, that E's mean explains."""
     encoder.eval()
-    found = torch.cat(
-        [encoder.whitening.to_styles(encoder(y).mean) for y in pool.y.split(ROWS_AT_ONCE)]
-    )
+    found = torch.cat([encoder.mean_style(encoder(y)) for y in pool.y.split(ROWS_AT_ONCE)])
     left = (pool.w - found).double().square().sum()
     return 1.0 - float(left / (pool.w - pool.w.mean(dim=0)).double().square().sum())

@@ -94,6 +94,21 @@ class Whitening:
         v = u @ self.basis + self.mean
         return functional.leaky_relu(v, 1.0 / LEAKY_SLOPE) if self.leaky else v
 
+    def mean_style(self, u: Tensor, sd: Tensor) -> Tensor:
+        """Return E[w], (n, d), where v is normal with the mean of coordinates u and the given sd.
+
+        Arguments:
+            u: (n, d), the mean of the whitened coordinates.
+            sd: (n, d), the standard deviations of v, not of u.
+        """
+        v = u @ self.basis + self.mean
+        if not self.leaky:
+            return v
+        normal, slope = torch.distributions.Normal(0.0, 1.0), 1.0 / LEAKY_SLOPE
+        ratio = v / sd.clamp(min=torch.finfo(v.dtype).tiny)
+        positive = v * normal.cdf(ratio) + sd * normal.log_prob(ratio).exp()  # E[max(v, 0)]
+        return slope * v + (1.0 - slope) * positive
+
 
 def undo_activation(w: Tensor) -> Tensor:
     """Return LeakyReLU(5)(w), which undoes the slope 0.2 of the mapping network's last layer."""

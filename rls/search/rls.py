@@ -141,7 +141,7 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
             or the encoder where it gives the start.
     """
     generator = need(problem.generator, "generator")
-    start = start_of(problem, settings)[:, None]
+    start = start_of(problem, settings.start, settings.start_spread)[:, None]
     if not settings.steps_w:
         start = start.expand(-1, generator.num_ws, -1)
     found = search_from(start, problem, settings, progress)

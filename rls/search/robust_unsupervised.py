@@ -31,6 +31,8 @@ from rls.search.forward import Forward
 from rls.search.objective import fidelity
 from rls.search.optimisers import NormalisedGradient, Variables
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
+from rls.search.start_settings import ENCODER, MEAN
+from rls.search.starts import start_of
 from rls.search.steps import Given, Losses
 from rls.stylegan2.networks import Generator, Precision
 
@@ -54,6 +56,11 @@ class Settings:
         "For low-resolution images above 16 px, whose published loss needs LPIPS: stop, or l1 "
         "(the L1 distance alone, as for smaller ones).",
         choices=("stop", "l1"),
+    )
+    start: str = option(
+        "mean: the mean style (published); encoder: the encoder's style for the image.",
+        choices=(MEAN, ENCODER),
+        default=MEAN,
     )
 
 
@@ -102,12 +109,12 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         InputError: Generator or styles are missing; a rate is negative or none is positive; images
             are above 16 px with ``above_16_px: stop``.
     """
-    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
+    generator = need(problem.generator, "generator")
     phases = phases_of(settings)
     given = {"y": (problem.y,), "noise": tuple(noise_maps(problem))}
     _refuse(problem, settings, [phase.learning_rate for phase in phases])
     used = [phase for phase in phases if phase.learning_rate > 0]
-    x: Variables = (styles.mean.expand(len(problem.y), -1),)
+    x: Variables = (start_of(problem, settings.start),)
     status = np.full(len(problem.y), OK, dtype=object)
     losses: Losses = {}
     last = phases[0]

@@ -20,8 +20,8 @@ class StartSettings:
     """The start, the coordinates and the units; their defaults are the article's."""
 
     start: str = option(
-        "mean: the mean style (article); encoder: the encoder's mean for the image; draws: a draw "
-        "of the encoder's posterior; random: G_m(z) of a random z.",
+        "mean: the mean style (article); encoder: E[w | y] of the encoder; draws: a draw of its "
+        "posterior; random: G_m(z) of a random z.",
         choices=STARTS,
         default=MEAN,
     )

@@ -7,31 +7,35 @@ from torch import Tensor
 
 from rls.search.descent import exactly
 from rls.search.problem import Draws, Problem, need
-from rls.search.start_settings import DRAWS, MEAN, RANDOM, StartSettings
+from rls.search.start_settings import DRAWS, MEAN, RANDOM
 
 RESTART = "restart"  # names the random streams of random starts
 DRAW = "draw of a start"  # names those of the encoder's draws
 
 
-def start_of(problem: Problem, settings: StartSettings) -> Tensor:
+def start_of(problem: Problem, start: str, spread: float = 1.0) -> Tensor:
     """Return one style for each image, (n, d), at which its search starts.
+
+    Arguments:
+        start: One of STARTS in rls/search/start_settings.py.
+        spread: Scale of the deviation of draws and of random starts.
 
     Raises:
         InputError: The styles, the generator or the encoder that the start needs are missing.
     """
     styles, n = need(problem.styles, "styles"), len(problem.y)
-    if settings.start == MEAN:
+    if start == MEAN:
         return styles.mean.expand(n, -1)
-    if settings.start == RANDOM:
-        return random_start(problem, settings.start_spread)
+    if start == RANDOM:
+        return random_start(problem, spread)
     encoder = need(problem.encoder, "encoder")
     with exactly():
         found = encoder(problem.y)
-        u = found.mean
-        if settings.start == DRAWS:
-            noise = Draws(problem.seed, problem.image_ids, DRAW).next(u.shape[1:], u.device)
-            u = u + settings.start_spread * encoder.deviation(found, noise)
-        return encoder.whitening.to_styles(u)
+        if start != DRAWS:
+            return encoder.mean_style(found)
+        shape, device = found.mean.shape[1:], found.mean.device
+        noise = Draws(problem.seed, problem.image_ids, DRAW).next(shape, device)
+        return encoder.whitening.to_styles(found.mean + spread * encoder.deviation(found, noise))
 
 
 def random_start(problem: Problem, spread: float) -> Tensor:

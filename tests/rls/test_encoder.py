@@ -10,7 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from rls.encoder.network import Encoder, Shape, check_encoder, read_encoder, write_encoder
+from rls.encoder.network import (
+    Encoder,
+    Posterior,
+    Shape,
+    check_encoder,
+    read_encoder,
+    write_encoder,
+)
 from rls.encoder.pool import Pool
 from rls.encoder.settings import Settings
 from rls.encoder.training import explained_variance, held_out_log_prob, start, train
@@ -24,7 +31,7 @@ from tests.rls.recorded_on_cpu import RecordedOnCpu
 NOISE = 0.3
 IDENTITY = Whitening.from_basis(torch.zeros(4), torch.eye(4), leaky=False)
 SMALL = Settings(
-    n_pairs=6000, n_held_out=1000, pair_batch_size=100, mixing_probability=0.0, width=8, hidden=32,
+    n_pairs=6000, n_held_out=1000, pair_batch_size=100, mixing_probability=0.0, hidden=32,
     blocks=1, epochs=10, batch_size=100, learning_rate=6e-3, weight_decay=0.0, seed=1,
     device="cpu", threads=1,
 )  # fmt: skip
@@ -112,11 +119,11 @@ def test_a_turned_image_has_the_turned_answer(tmp_path: Path) -> None:
 
 def test_gradients_are_those_of_finite_differences() -> None:
     torch.manual_seed(0)
-    encoder = Encoder(Shape(1, 2, 4, 4, 8, 1), IDENTITY).double()
+    encoder = Encoder(Shape(1, 2, 4, 8, 1), IDENTITY).double()
     for parameter in encoder.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     y, u = torch.rand(3, 1, 2, 2).double(), torch.randn(3, 4).double()
-    names = ["convolutions.0.weight", "blocks.0.second.weight", "log_diagonal", "below"]
+    names = ["enter.weight", "blocks.0.second.weight", "log_diagonal", "below"]
     for name in names:
         parameter = encoder.get_parameter(name)
         loss = encoder.log_prob(encoder(y), u).sum()
@@ -133,6 +140,21 @@ def test_gradients_are_those_of_finite_differences() -> None:
         assert gradient[place].item() == pytest.approx(
             (ends[0] - ends[1]).item() / 2e-5, rel=1e-4, abs=1e-7
         ), name
+
+
+def test_the_mean_style_is_the_mean_of_the_styles_of_draws() -> None:
+    torch.manual_seed(0)
+    whitening = Whitening.from_basis(torch.randn(4), torch.randn(4, 4), leaky=True)
+    encoder = Encoder(Shape(1, 2, 4, 8, 1), whitening)
+    for parameter in encoder.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    encoder.requires_grad_(False)
+    found = encoder(torch.rand(1, 1, 2, 2).expand(200_000, -1, -1, -1))
+    draws = whitening.to_styles(found.mean + encoder.deviation(found, torch.randn(200_000, 4)))
+    one = Posterior(found.mean[:1], found.log_sd[:1])
+    error = encoder.mean_style(one)[0] - draws.mean(0)
+    assert (error.abs() < 5 * draws.std(0) / 200_000**0.5).all()
+    assert (whitening.to_styles(found.mean[0]) - draws.mean(0)).abs().max() > 0.05
 
 
 def test_before_training_q_is_the_prior() -> None:

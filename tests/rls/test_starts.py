@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from rls.encoder.network import Encoder, Shape
+from rls.prior.whitening import undo_activation
 from rls.runtime.errors import InputError
+from rls.search import brgm, pulse, robust_unsupervised
+from rls.search.geometry import leaky_moments
 from rls.search.problem import Problem, Reconstruction, Styles, noise_maps, to_unit
 from rls.search.rls import Settings, objective_of, super_resolve, weights_of
 from rls.search.starts import start_of
@@ -34,7 +38,7 @@ PLAIN = replace(BASE, lambda_w=0.0, lambda_c=0.0)
 def tiny_encoder(styles: Styles, side: int = 2, n_channels: int = 2) -> Encoder:
     """Return an encoder with random weights, whose answers differ from image to image."""
     torch.manual_seed(4)
-    shape = Shape(n_channels, side, len(styles.mean), 4, 16, 1)
+    shape = Shape(n_channels, side, len(styles.mean), 16, 1)
     encoder = Encoder(shape, styles.whitening)
     for parameter in encoder.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -65,7 +69,7 @@ def rows(problem: Problem, order: list[int]) -> Problem:
 def test_with_0_steps_the_result_is_the_image_of_the_encoders_style(tiny: Problem) -> None:
     found = solve(tiny, replace(PLAIN, start="encoder", steps=0))
     assert tiny.encoder is not None and tiny.generator is not None
-    w = tiny.encoder.whitening.to_styles(tiny.encoder(tiny.y).mean)
+    w = tiny.encoder.mean_style(tiny.encoder(tiny.y))
     wide = w[:, None].expand(-1, tiny.generator.num_ws, -1)
     image = to_unit(tiny.generator.synthesis(wide, noise_maps(tiny)))
     assert found.latents is not None and torch.equal(found.latents, wide)
@@ -86,20 +90,20 @@ def test_steps_from_the_encoder_lower_its_loss_and_leave_its_start(tiny: Problem
 
 @pytest.mark.parametrize("start", ["draws", "random"])
 def test_a_start_depends_on_its_image_alone(tiny: Problem, start: str) -> None:
-    settings = replace(PLAIN, start=start)
-    found = start_of(tiny, settings)
-    assert torch.allclose(start_of(rows(tiny, [2, 0]), settings), found[[2, 0]], atol=1e-6)
-    assert not torch.equal(start_of(replace(tiny, seed=9), settings), found)
+    found = start_of(tiny, start)
+    assert torch.allclose(start_of(rows(tiny, [2, 0]), start), found[[2, 0]], atol=1e-6)
+    assert not torch.equal(start_of(replace(tiny, seed=9), start), found)
     assert (found[0] - found[1]).abs().max() > 0.1
 
 
 def test_the_spread_scales_the_deviation_of_a_start(tiny: Problem) -> None:
     assert tiny.styles is not None
-    one, half = (start_of(tiny, replace(PLAIN, start="random", start_spread=s)) for s in (1.0, 0.5))
+    one, half = (start_of(tiny, "random", spread) for spread in (1.0, 0.5))
     mean = tiny.styles.mean
     assert torch.allclose(half - mean, 0.5 * (one - mean), atol=1e-5)
-    none = start_of(tiny, replace(PLAIN, start="draws", start_spread=0.0))
-    assert torch.allclose(none, start_of(tiny, replace(PLAIN, start="encoder")))
+    assert tiny.encoder is not None
+    centre = tiny.encoder.whitening.to_styles(tiny.encoder(tiny.y).mean)
+    assert torch.allclose(start_of(tiny, "draws", 0.0), centre)
 
 
 def test_whitened_and_plain_coordinates_reach_the_same_optimum() -> None:
@@ -214,3 +218,36 @@ def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], said: 
 def test_a_start_by_the_encoder_needs_one(tiny: Problem) -> None:
     with pytest.raises(InputError, match="Give --encoder"):
         solve(replace(tiny, encoder=None), replace(PLAIN, start="encoder"))
+
+
+def test_other_methods_start_where_the_encoder_says(tiny: Problem) -> None:
+    """With rates of nearly 0 their result is their start."""
+    e = start_of(tiny, "encoder")[:, None]
+    small: dict[str, Any] = {"steps": 1, "learning_rate": 1e-9, "schedule": "constant"}
+    small["start"] = "encoder"
+    found = brgm.super_resolve(
+        tiny, brgm.Settings(
+            lambda_pixel=1.0, lambda_perceptual=0.0, lambda_w=0.0, lambda_c=0.0,
+            forward_op="shared", **small,
+        ), quiet(),
+    )  # fmt: skip
+    assert found.latents is not None and torch.allclose(found.latents, e.expand_as(found.latents))
+    found = pulse.super_resolve(
+        tiny, pulse.Settings(
+            lambda_l2=1.0, lambda_geocross=0.0, geocross_on="sphere", epsilon=0.0,
+            trainable_noise_layers=0, zero_last_noise=True, tile_latent=False, **small,
+        ), quiet(),
+    )  # fmt: skip
+    assert found.latents is not None and torch.allclose(found.latents, found.latents[:, :1])
+    # PULSE walks on its sphere, so only the direction of the latent is kept.
+    assert tiny.styles is not None
+    mean, sd = leaky_moments(tiny.styles.w)
+    one, other = ((undo_activation(w[:, 0]) - mean) / sd for w in (found.latents, e))
+    assert torch.cosine_similarity(one, other).min() > 0.999
+    found = robust_unsupervised.super_resolve(
+        tiny, robust_unsupervised.Settings(
+            steps=1, learning_rate_w=1e-9, learning_rate_w_plus=0.0, learning_rate_w_plus_plus=0.0,
+            above_16_px="stop", start="encoder",
+        ), quiet(),
+    )  # fmt: skip
+    assert found.latents is not None and torch.allclose(found.latents, e.expand_as(found.latents))
