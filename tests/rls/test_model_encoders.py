@@ -39,12 +39,12 @@ BICUBIC = ForwardModel()
 STARTED = ("--start", "encoder")
 
 
-def add_encoder(path: Path, generator: str, width: int = 4, **changes: object) -> Path:
+def add_encoder(path: Path, generator: str, hidden: int = 8, **changes: object) -> Path:
     """Write an encoder of the tiny generator with random weights."""
     torch.manual_seed(3)
     w = tiny_styles(tiny_generator(SIZE, 2)).w
     side = SIZE // FACTOR
-    encoder = Encoder(Shape(2, side, w.shape[1], width, 8, 1), Whitening.of(w, leaky=True))
+    encoder = Encoder(Shape(2, side, w.shape[1], hidden, 1), Whitening.of(w, leaky=True))
     torch.nn.init.normal_(encoder.leave.weight, std=0.3)
     header = {
         "generator_digest": generator,
@@ -123,7 +123,7 @@ def test_trust_knows_how_far_the_search_went_from_the_encoders_start(model):
 def test_another_encoder_is_no_search_of_the_reference(model, low, tmp_path, capsys):
     folder = copied(model, tmp_path / "model")
     digest = digest_of(folder / "generator.safetensors")
-    other = add_encoder(tmp_path / "other.safetensors", digest, width=5)
+    other = add_encoder(tmp_path / "other.safetensors", digest, hidden=9)
     path = write(tmp_path / "low.ome.tif", low)
     run(folder, path, "--out", tmp_path / "a.ome.tif", "--encoder", other)
     assert "judged by the images alone" in capsys.readouterr().out
@@ -140,7 +140,7 @@ def test_a_search_of_no_steps_gives_the_image_of_the_encoders_style(model, low, 
     table = read_stack(tmp_path / "high.ome.tif").table
     assert (table["start_distance"] < 1e-3).all()
     latents, _ = read_weights(tmp_path / "high.latents.safetensors")
-    w = found.encoder.whitening.to_styles(found.encoder(y).mean)
+    w = found.encoder.mean_style(found.encoder(y))
     for i in range(latents["w"].shape[1]):
         torch.testing.assert_close(latents["w"][:, i], w, atol=1e-4, rtol=1e-4)
 
@@ -191,7 +191,7 @@ def test_a_folder_without_the_encoder_says_which_it_has(model, low, tmp_path):
 def test_the_results_of_an_assay_have_the_encoder_that_trust_was_measured_with(tmp_path):
     one = add_encoder(tmp_path / f"{FACTOR}x/clean/encoder.safetensors", "g")
     assert find_encoders(tmp_path) == {FACTOR: one}
-    add_encoder(tmp_path / f"{FACTOR}x/noise/encoder.safetensors", "g", width=5)
+    add_encoder(tmp_path / f"{FACTOR}x/noise/encoder.safetensors", "g", hidden=9)
     with pytest.raises(InputError, match=r"2 encoders for factor 4 \(clean, noise\).*names 0"):
         find_encoders(tmp_path)
     entry = {"rls_encoder": {"encoder_digest": digest_of(one)}}
@@ -248,7 +248,7 @@ def test_encoders_go_with_a_model_and_its_card_names_them(results, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"width": 500}, "more than the 2 MB"),
+        ({"hidden": 1000}, "more than the 2 MB"),
         ({"generator": "another generator"}, "another gene.*Run train_encoder again"),
     ],
 )
