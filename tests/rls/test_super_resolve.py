@@ -55,7 +55,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_models(path: Path, size: int, n_channels: int) -> None:
     generator = tiny_generator(size, n_channels)
     names = list(INTENSITY.channels) + ["third"]
-    write_generator(path / "generator.safetensors", generator, {"channels": names[:n_channels]})
+    header = {"channels": names[:n_channels], "pixel_size_um": 0.5}
+    header["intensity"] = INTENSITY.as_dict()
+    write_generator(path / "generator.safetensors", generator, header)
     digest = read_weights(path / "generator.safetensors")[1]["digest"]
     styles = tiny_styles(generator)
     write_weights(path / "styles.safetensors", {"w": styles.w, "w_mean": styles.mean},
