@@ -66,6 +66,19 @@ class Arguments:
         own = {key: value for key, value in own.items() if key not in VARIABLES}
         return ["--search", block["search"], *flags(own)]
 
+    def objective(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of a method whose objective another search shares.
+
+        How many solutions the method itself searches is left out: sample_solutions has a setting of
+        that name.
+        """
+        found = self.method(wildcards)
+        flag = "--n-solutions"
+        if flag not in found:
+            return found
+        at = found.index(flag)
+        return found[:at] + found[at + 2 :]
+
     def of_assay(self, *keys: str) -> Flags:
         """Return a function: flags of the assay's own values, such as its channels."""
         return lambda wildcards: flags({key: self.assays[wildcards.assay][key] for key in keys})

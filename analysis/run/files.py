@@ -16,11 +16,12 @@ from analysis.run.values import (
     assay_factors,
     expand_folder,
     has_high_resolution,
+    n_solutions,
     operator_values,
     section_values,
 )
 from rls.encoder.settings import ENCODER, encoder_file
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS, SEARCHES
 from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
 from rls.search.start_settings import by_encoder
@@ -246,6 +247,19 @@ class Files:
         folder = f"results/{wildcards.assay}/{wildcards.factor}x/{wildcards.degradation}"
         return f"{folder}/{LOW_RESOLUTION}.ome.tif"
 
+    def methods_with(self, *, several: bool) -> str:
+        """Return a regular expression of the methods that search several solutions of an image."""
+        names = self.config["methods"]
+        return _any_of(name for name in names if (n_solutions(self.config, name) > 1) == several)
+
+    def own_solutions(self, wildcards: Wildcards) -> str | list[str]:
+        """Return the measured solutions over which a method's features are means, if any."""
+        name = wildcards.stack
+        if name in RESERVED_METHODS or n_solutions(self.config, name) == 1:
+            return []
+        folder = f"results/{wildcards.assay}/{wildcards.factor}x/{wildcards.degradation}"
+        return f"{folder}/solutions/{name}.{SEARCHES}.features.parquet"
+
     def stack(self, wildcards: Wildcards) -> str | list[str]:
         """Return the stack that is measured; none for HR where no high-resolution image exists."""
         assay, name = wildcards.assay, wildcards.stack
@@ -309,6 +323,15 @@ class Files:
             7: len(ablations) > 1,
         }
         return [f"results/figures/figure{n}.png" for n in range(1, 8) if shown.get(n, True)]
+
+    def searched_solutions(self) -> list[str]:
+        """Return the measured solutions of the methods that search several of each image."""
+        return [
+            str(at.solutions(name, SEARCHES, ".features.parquet"))
+            for at in self.with_reference
+            for name in at.methods
+            if name in self.run.n_solutions
+        ]
 
     def solutions(self, suffix: str) -> list[str]:
         """Return a file of the solutions of every assay, factor and kind that runs."""

@@ -29,6 +29,7 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
     "measure_trust rls": "super_resolve rls",
     "measure_without_reference": "measure",
     "measure_solutions": "measure",
+    "gather_solutions": "gather_shards",
     "measure_sweep": "measure",
     "classify_without_reference": "classify",
 }

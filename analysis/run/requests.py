@@ -14,7 +14,7 @@ from typing import Protocol
 from analysis.run.keys import needs_generator, trained_by
 from analysis.run.rates import Machine, kind_of
 from analysis.run.sizes import MIB, AssaySizes, Sizes, Wildcards, reads_all
-from analysis.run.values import Config, section_values
+from analysis.run.values import Config, n_solutions, section_values
 
 MARGIN = 3  # requested over estimated time, for other machines and for other users
 SHORTEST = 20  # minutes; a shorter request gains nothing
@@ -134,10 +134,13 @@ class Requests:
             return PYTHON_MIB + (1 + share) * crops + 2 * images
         if rule in TRAININGS:
             return TORCH_MIB + network + crops
+        # Rows of a method with several solutions, held twice as float32.
+        several = n_solutions(self.config, wildcards["method"]) if "method" in wildcards else 1
+        rows = 4 * assay.uint16_mib(assay.n_searched(several)) if several > 1 else 0.0
         if rule in SEARCHES:
             has_network = self._has_network(rule, wildcards)
-            return TORCH_MIB + 3 * images + network * has_network
-        return TORCH_MIB + 6 * images
+            return TORCH_MIB + 3 * images + rows + network * has_network
+        return TORCH_MIB + 6 * images + rows
 
     def _segmenter(self, assay: str) -> str:
         return str(self.sizes.of(assay).section("crop_cells")["segmenter"])

@@ -138,13 +138,18 @@ def check(cells: Cells, model: Model, factor: int, method: ChosenMethod) -> None
     """Print how the user's files were understood, and check the cells against the model.
 
     Raises:
-        InputError: The cells have another size than the model's over ``factor``, or the method
-            needs a flow that the model does not have.
+        InputError: The cells have another size than the model's over ``factor``, the method needs
+            a flow that the model does not have, or searches a cell several times.
     """
     for note in cells.notes:
         print(f"read {note}", flush=True)
     check_size(cells, model.generator.image_size, factor)
     check_pixel_size(cells, model.generator.pixel_size_um, factor)
+    if (n := getattr(method.settings, "n_solutions", 1)) > 1:
+        raise InputError(
+            f"Found n_solutions {n}: several solutions of a cell are a setting of the workflow, "
+            "whose measurements they serve. Leave it out; each cell gets one image."
+        )
     if getattr(method.settings, "lambda_w", 0) and model.flow is None:
         raise InputError(
             f"{model.folder} has no {FLOW}, which the prior of this search needs. Fit one "

@@ -19,11 +19,10 @@ from torch import Tensor
 
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.device import tensor_float32
-from rls.runtime.errors import InputError
 from rls.runtime.progress import Finished
 from rls.search.optimisers import Adam, Optimiser, Variables
 from rls.search.problem import BatchProgress
-from rls.search.schedule import SCHEDULES
+from rls.search.schedule import course
 from rls.search.steps import Given, Losses, Objective, Projection, Searches, Steps, Walk, choose
 from rls.stylegan2.networks import Precision
 
@@ -43,11 +42,14 @@ class Found:
         losses: Losses at the best iterates, evaluated in float32, each (n,).
         status: n strings: ``ok``; ``non_finite_restarted`` (the second search, at half the rate,
             stayed finite); ``non_finite`` (neither did; the best finite iterate of both).
+        steps_taken: (n,) steps of each image, where images stop by themselves
+            (:mod:`rls.search.lanes`); None where all take the same.
     """
 
     variables: Variables
     losses: Losses
     status: np.ndarray
+    steps_taken: np.ndarray | None = None
 
 
 def search(
@@ -82,26 +84,22 @@ def search(
     Raises:
         InputError: The schedule is unknown, or there is no step.
     """
-    if steps < 1 or schedule not in SCHEDULES:
-        raise InputError(
-            f"Found {steps} steps and schedule '{schedule}', expected 1 or more steps and one of "
-            f"{', '.join(SCHEDULES)}."
-        )
+    first, second = (course(schedule, rate, steps) for rate in (learning_rate, learning_rate / 2))
     walk = Walk(objective, optimiser, after_step, steps, precision)
     start = tuple(start)
     searches = searches or Searches()
     kept = searches.steps(walk, start, given)
 
-    def once(rate: float) -> tuple[Variables, Tensor, Tensor]:
-        kept.rewind(start, [rate * SCHEDULES[schedule](step, steps) for step in range(steps)])
+    def once(rates: Sequence[float]) -> tuple[Variables, Tensor, Tensor]:
+        kept.rewind(start, rates)
         _descend(kept, Finished(partial(progress.step, steps=steps), searches.event), before_step)
         best = tuple(x.clone() for x in kept.best)
         return best, kept.best_total.clone(), kept.alive.clone()
 
-    best, total, alive = once(learning_rate)
+    best, total, alive = once(first)
     status = np.where(alive.cpu().numpy(), OK, NON_FINITE).astype(object)
     if not bool(alive.all()):
-        again, total_again, alive_again = once(learning_rate / 2)
+        again, total_again, alive_again = once(second)
         # Images whose first search stayed finite keep its result.
         use = ~alive & (alive_again | (total_again < total))
         best = tuple(choose(use, a, b) for a, b in zip(again, best, strict=True))

@@ -24,8 +24,10 @@ import torch
 from torch import Tensor
 
 from rls.io.names import SOLUTION_KINDS
+from rls.runtime.errors import InputError
 from rls.search import rls
 from rls.search.descent import exactly, loss_columns, search
+from rls.search.equation5 import given_of, objective_of
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
 from rls.search.starts import random_start
@@ -249,10 +251,19 @@ def _fresh_noise(draws: Draws) -> Callable[[Given], None]:
 def solve_by_gaussians(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
-    """Return the solutions of a batch of rows by ``article`` or ``variational``."""
+    """Return the solutions of a batch of rows by ``article`` or ``variational``.
+
+    Raises:
+        InputError: The settings let images stop by themselves, which these searches do not.
+    """
+    if settings.stop_fidelity is not None:
+        raise InputError(
+            f"Found stop_fidelity {settings.stop_fidelity:g} with solutions of kind "
+            f"{options.kind}, whose search takes all steps. Leave it out, or choose {RESTARTS}."
+        )
     styles = need(problem.styles, "styles")
     layers = need(problem.generator, "generator").num_ws
-    objective, given = rls.objective_of(problem, settings), rls.given_of(problem, settings)
+    objective, given = objective_of(problem, settings), given_of(problem, settings)
     start = Start(
         styles.mean.expand(layers, -1), options.sigma_start * styles.sd.expand(layers, -1)
     )

@@ -104,10 +104,13 @@ class Problem(Common):
     Attributes:
         y: (n, c, m, m) float32 in [0, 1] units.
         image_ids: n ids; with ``seed`` they determine every random draw of an image.
+        lanes: Images that are searched at a time where the n images are a queue
+            (:mod:`rls.search.lanes`), n at most; None: all n.
     """
 
     y: Tensor
     image_ids: tuple[str, ...]
+    lanes: int | None = None
 
 
 @dataclass(frozen=True)

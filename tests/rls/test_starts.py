@@ -14,9 +14,10 @@ from rls.encoder.network import Encoder, Shape
 from rls.prior.whitening import undo_activation
 from rls.runtime.errors import InputError
 from rls.search import brgm, pulse, robust_unsupervised
+from rls.search.equation5 import objective_of, weights_of
 from rls.search.geometry import leaky_moments
 from rls.search.problem import Problem, Reconstruction, Styles, noise_maps, to_unit
-from rls.search.rls import Settings, objective_of, super_resolve, weights_of
+from rls.search.rls import Settings, super_resolve
 from rls.search.starts import start_of
 from tests.rls.search_stand_ins import (
     GaussianPrior,

@@ -355,6 +355,7 @@ def test_a_model_that_is_not_whole_is_refused(model, low, tmp_path, change, said
         (np.zeros((2, 2, 4, 4)), ["--channels", "dna,actin"], "for nfkb"),
         (np.zeros((2, 2, 4, 4)), ["--scale", "percentiles"], "Is it blank"),
         (np.full((2, 2, 4, 4), np.nan), [], "not finite"),
+        (np.zeros((2, 2, 4, 4)), ["--n-solutions", "2"], "n_solutions 2"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(model, tmp_path, images, arguments, said) -> None:

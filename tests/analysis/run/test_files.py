@@ -73,6 +73,27 @@ def test_a_search_reads_the_networks_that_it_needs():
     assert arguments.search_model(job(), {"model": [], "network": ["n"]}) == ["--network", "n"]
 
 
+def test_a_method_with_several_solutions_is_gathered_and_measured_with_all_of_them():
+    files = made({"run": {"assays": ["translocation"], "methods": ["rls", "rls_mean"]}})
+    assert files.methods_with(several=True) == "rls_mean"
+    assert "rls_mean" not in files.methods_with(several=False).split("|")
+    folder = "results/translocation/32x/clean/solutions"
+    measured = f"{folder}/rls_mean.searches.features.parquet"
+    assert files.own_solutions(job(stack="rls_mean")) == measured
+    assert files.own_solutions(job()) == files.own_solutions(job(stack="high_resolution")) == []
+    assert files.searched_solutions() == [measured]
+    assert files.run.n_solutions == {"rls_mean": 4}
+    # How many solutions sample_solutions takes is its own setting.
+    arguments = Arguments(files.config, files)
+    own, shared = (
+        arguments.method(job(method="rls_mean")),
+        arguments.objective(job(method="rls_mean")),
+    )
+    at = own.index("--n-solutions")
+    assert own[at + 1] == "4" and shared == own[:at] + own[at + 2 :]
+    assert arguments.objective(job()) == arguments.method(job())
+
+
 def test_what_changes_no_result_is_no_flag_that_snakemake_would_remember():
     files = made()
     arguments = Arguments(files.config, files)
