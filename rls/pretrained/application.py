@@ -14,6 +14,7 @@ from rls import __version__
 from rls.io import Intensity, image_digests, table_path, write_stack, write_table
 from rls.io.names import OK
 from rls.pretrained import trust
+from rls.pretrained.encoders import needs_encoder
 from rls.pretrained.files import FLOW
 from rls.pretrained.forwards import Settings, made_by, searched_by
 from rls.pretrained.intensity_scale import choose_scale
@@ -40,6 +41,7 @@ class Request:
     Attributes:
         channels: Names in the order of the files, None to take those in the files.
         percentiles: Two percentiles that set the intensity scale, None for the model's scale.
+        encoder: A file in place of the model's own encoder, None for that.
         state: Folder of finished batches, None for one beside ``out``.
     """
 
@@ -52,6 +54,7 @@ class Request:
     intensity: Path | None
     percentiles: Sequence[float] | None
     network: Path | None
+    encoder: Path | None
     state: Path | None
     overwrite: bool
 
@@ -74,9 +77,11 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     # Every batch is filled up, so with few cells a large batch would repeat them for nothing.
     if settings.batch_size != AUTO:
         settings = replace(settings, batch_size=min(settings.batch_size, len(cells)))
-    digests = model.digests | network_digest(request.network, model.intensity)
     forward = made_by(request.files, settings)
     searched = searched_by(forward, settings.forward, method.settings)
+    if needs_encoder(method):
+        model = model.with_encoder(factor, searched, request.encoder)
+    digests = model.digests | network_digest(request.network, model.intensity)
     print(f"D in the search: {searched.describe()}", flush=True)
     own = search_settings(method.settings, settings, searched)
     reference, pixels, same = find_reference(
