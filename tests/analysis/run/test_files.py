@@ -68,10 +68,15 @@ def test_a_search_reads_the_networks_that_it_needs():
     network = "results/translocation/32x/pix2pix.network.safetensors"
     assert files.search_network(job(method="pix2pix")) == [network]
     arguments = Arguments(files.config, files)
-    read = {"model": ["g", "s", "f"], "network": []}
+    read = {"model": ["g", "s", "f"], "network": [], "encoder": []}
     flags = ["--generator", "g", "--styles", "s", "--flow", "f"]
     assert arguments.search_model(job(), read) == flags
-    assert arguments.search_model(job(), {"model": [], "network": ["n"]}) == ["--network", "n"]
+    trained = {"model": [], "network": ["n"], "encoder": []}
+    assert arguments.search_model(job(), trained) == ["--network", "n"]
+    assert arguments.search_model(job(), {**read, "encoder": "e"}) == [*flags, "--encoder", "e"]
+    encoder = "results/translocation/32x/clean/encoder.safetensors"
+    assert files.search_encoder(job(method="rls_mean")) == encoder
+    assert files.search_encoder(job()) == []
 
 
 def test_a_method_with_several_solutions_is_gathered_and_measured_with_all_of_them():
