@@ -33,6 +33,7 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
     "measure_solutions": "measure",
     "gather_solutions": "gather_shards",
     "measure_sweep": "measure",
+    "measure_amortised": "measure",
     "classify_without_reference": "classify",
 }
 SEARCH = "super_resolve rls"  # on a card a search without a measurement is as fast as this one
@@ -43,6 +44,14 @@ Rate = dict[str, float]
 ANY = "any"  # the kind under which a card's rates stand for all kinds without their own
 ASSUMED: dict[str, Rate] = {
     "train_segmenter": {START: 5.0, "megapixels": 150.0},
+    # Images cost what measure and train_gan cost; a step of the small network takes some ms.
+    "train_amortised": {
+        START: 5.0,
+        "images": 0.0035,
+        "megapixels": 0.77,
+        "gflop": 0.0175,
+        "steps": 0.005,
+    },
     "crop_cells cellpose": {START: 5.0, "megapixels": 1.0, "nuclear_megapixels": 30.0},
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
 from analysis.run.values import Config, n_solutions, section_values
+from rls.encoder.settings import LARGEST_MAP
 from rls.io.names import (
     CALIBRATION,
     CLASSIFIER,
@@ -178,6 +179,10 @@ class Sizes:
                 return self._search(rule, assay, method)
             case "train_pix2pix":
                 return self._train_pix2pix(assay, wildcards["method"])
+            case "train_amortised":
+                return train_amortised_units(assay, int(wildcards["factor"]))
+            case "measure_amortised":
+                return {"images": assay.n_images}
             case "train_encoder":
                 return train_encoder_units(assay, int(wildcards["factor"]))
             case _:
@@ -200,7 +205,7 @@ class Sizes:
             sum(
                 KINDS_OF_FEATURES
                 * 2
-                * (1 + len(at.methods))
+                * (1 + len(at.methods_with_images))
                 * self.of(at.assay.name).cells(EVALUATION) ** 2
                 for at in Run.of(self.config).comparisons()
                 if at.assay.has_high_resolution
@@ -294,6 +299,23 @@ def train_encoder_units(assay: AssaySizes, factor: int) -> Units:
     return {
         "steps": shown / values["batch_size"],
         "gflop": images + 6 * shown * layers / 1e9,
+    }
+
+
+def train_amortised_units(assay: AssaySizes, factor: int) -> Units:
+    """Return the units of the regression: images made and measured, and passes of its network."""
+    values = assay.section("train_amortised")
+    width, hidden, side = values["width"], values["hidden"], assay.block["image_size"] // factor
+    # Multiplications of one image forward; a step is forward and twice backward.
+    convolutions = 9 * side**2 * width * (assay.n_channels + 3 * width)
+    layers = 2 * width * min(side, LARGEST_MAP) ** 2 * hidden
+    shown, images = values["epochs"] * values["n_pairs"], values["n_pairs"] + values["n_held_out"]
+    made = images * assay.networks.generator_gflop
+    return {
+        "images": images,
+        "megapixels": assay.megapixels(images),
+        "steps": shown / values["pairs_per_step"],
+        "gflop": made + 6 * shown * (convolutions + layers) / 1e9,
     }
 
 

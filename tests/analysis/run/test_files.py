@@ -153,6 +153,13 @@ def test_classes_are_measured_where_all_methods_run():
     assert all(path.endswith((".ome.tif", ".parquet")) for path in stacks)
 
 
+def test_a_row_without_images_has_features_and_nothing_else():
+    run = {"assays": ["golgi"], "methods": ["bicubic", "amortised"], "degradations": ["clean"]}
+    files = made({"run": {**run, "degraded_methods": []}})
+    mine = [path for path in (*files.measured(), *files.stacks()) if "amortised" in path]
+    assert mine == ["results/golgi/16x/clean/amortised.features.parquet"]
+
+
 def test_the_report_shows_the_figures_that_have_something_to_show(monkeypatch):
     def numbers(files):
         return "".join(path.removeprefix("results/figures/figure")[0] for path in files.figures())

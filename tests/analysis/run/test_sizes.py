@@ -158,6 +158,18 @@ def test_a_classifier_is_trained_on_the_two_controls_alone():
     assert two["steps"] == pytest.approx(values["epochs"] * 2 * 100 / values["batch_size"])
 
 
+def test_a_regression_makes_and_measures_its_pairs_and_sees_them_in_every_epoch():
+    few, more = (
+        units({"train_amortised": {"n_pairs": n}}, "train_amortised") for n in (9000, 19000)
+    )
+    assert few["images"] == 10000 and more["images"] == 20000  # with 1,000 held out
+    assert more["megapixels"] == 2 * few["megapixels"]
+    assert more["steps"] == pytest.approx(few["steps"] * 19 / 9)
+    assert 1.9 < more["gflop"] / few["gflop"] < 2.2
+    seconds, basis = Machine.read().processor.processor_seconds("train_amortised", few)
+    assert basis == "assumed" and seconds > 60
+
+
 def test_tables_read_every_condition_that_runs_and_no_other():
     change = {"run": {"assays": ["golgi"], "methods": ["bicubic", "rls"]}}
     compared = units(change, "table1")["images"]
