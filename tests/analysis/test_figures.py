@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,7 +34,7 @@ from analysis.drawing.style import (
     method_colours,
 )
 from analysis.figures import figure3, figure5
-from rls.io import read_stack, write_stack, write_table
+from rls.io import read_stack, read_table, write_stack, write_table
 from rls.runtime.errors import InputError
 from tests.analysis import made_up
 from tests.conftest import ROOT
@@ -340,6 +342,23 @@ def test_a_new_method_appears_with_its_boxes_and_its_triple(tmp_path):
     assert len(figure.axes) == boxes + triples
     assert len(figure.axes[0].patches) == 2 * 3
     assert "my search" in [label.get_text() for label in figure.axes[1].get_yticklabels()]
+
+
+def test_labels_of_many_methods_stand_clear_of_one_another_and_of_the_counts(tmp_path):
+    methods = [name for name in LABELS if name.startswith(("rls", "b", "p"))]
+    values = dict.fromkeys(["high_resolution", *methods], ratios())
+    made_up.write_features(tmp_path, values)
+    run = made_up.run_of(tmp_path, tuple(methods))
+    path = next(run.comparisons()).measured("rls_mean", "features")
+    write_table(path, read_table(path).assign(n_solutions=4), written_by="measure")
+    figure, _ = boxes.draw(run, SETTINGS, features_of(run))
+    figure.canvas.draw()
+    labels = figure.axes[0].get_xticklabels()
+    assert len(labels) > boxes.BESIDE and any("mean of 4" in one.get_text() for one in labels)
+    named = [one.get_window_extent() for one in labels]
+    assert all(a.x1 <= b.x0 for a, b in pairwise(named))
+    counts = [one.get_window_extent() for one in figure.axes[0].texts]
+    assert max(one.y1 for one in counts) <= min(one.y0 for one in named)
 
 
 @pytest.mark.parametrize("count", [2, 10])
