@@ -8,10 +8,11 @@ LPIPS by VGG16 and AlexNet against HR, and mean |D(SR) - LR| (Eq. 5), once with 
 and once with the clean one that it was made from (section 4.3).
 
 PSNR and MS-SSIM are computed on [0, 1], values beyond it clipped, as in the article's 8-bit images;
-nothing else is clipped. A value that cannot be measured is NaN with a status. ``feature_settings``
-is a digest of the features' settings: tables refuse a method measured with other thresholds than
-HR. ``weights`` names the networks of other people that were used: tables refuse others than the
-run's.
+nothing else is clipped. ``--solutions`` makes the features means over several solutions of a cell;
+all else is measured on the one image. A value that cannot be measured is NaN with a status.
+``feature_settings`` is a digest of the features' settings: tables refuse a method measured with
+other thresholds than HR. ``weights`` names the networks of other people that were used: tables
+refuse others than the run's.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--clean-low-resolution", type=Path, help="LR of D alone; default --low-resolution"
     )
+    parser.add_argument(
+        "--solutions", type=Path, help="table of measure_solutions, whose means the features become"
+    )
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")
     parser.add_argument("--classifier", type=Path, required=True, help="classifier trained on HR")
     parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")
@@ -44,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings = parser.parse(argv)
 
     # Imported here, so that --help does not wait for torch.
-    from analysis.measuring import embeddings, reference, tables
+    from analysis.measuring import embeddings, reference, solutions, tables
 
     measurement = Measurement(args.features, args.nucleus_channel, args.marker_channel, settings)
     paths = reference.StackPaths(
@@ -58,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     networks = embeddings.load_networks(args.classifier, inputs.high, settings)
     label = f"{NAME} {args.method}"
     features, metrics = tables.measure_aligned(inputs, measurement, networks, label)
+    if args.solutions:
+        features = solutions.averaged(
+            features, inputs.stack, args.solutions, args.method, measurement
+        )
     outputs = {args.output_features: features, args.output_metrics: metrics}
     cells, weights = inputs.high.table, networks.weights
     tables.write_tables(outputs, cells, args.method, settings, weights=weights, written_by=NAME)

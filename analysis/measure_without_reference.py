@@ -23,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--stack", type=Path, help="the stack to measure; not of high_resolution")
     parser.add_argument("--method", required=True, help="its name; high_resolution, low_resolution")
     parser.add_argument("--low-resolution", type=Path, required=True, help="LR as acquired")
+    parser.add_argument(
+        "--solutions", type=Path, help="table of measure_solutions, whose means the features become"
+    )
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")
     parser.add_argument("--factor", type=int, required=True, help="side of SR over side of LR")
     add_measurement_flags(parser)
@@ -31,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings = parser.parse(argv)
 
     # Imported here, so that --help does not wait for torch.
-    from analysis.measuring import reference, tables
+    from analysis.measuring import reference, solutions, tables
     from rls.io import read_intensity, read_stack
 
     measurement = Measurement(args.features, args.nucleus_channel, args.marker_channel, settings)
@@ -44,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     features, metrics = tables.measure_acquired(
         stack, low, intensity, measurement, method=args.method, factor=args.factor
     )
+    if args.solutions and stack is not None:
+        features = solutions.averaged(features, stack, args.solutions, args.method, measurement)
     outputs = {args.output_features: features, args.output_metrics: metrics}
     tables.write_tables(outputs, low.table, args.method, settings, weights={}, written_by=NAME)
     print(f"{NAME} {args.method}: {tables.measurable(features)}", flush=True)

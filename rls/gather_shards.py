@@ -1,7 +1,9 @@
 """Put the shards of one method together: images, table and latents, as if there were one.
 
 Every shard must be there, made with the same settings, models and images. The rows are put in the
-order of an unsharded search.
+order of an unsharded search. Where they are several solutions of each image (n_solutions above 1),
+all of them go to solutions/NAME.searches.ome.tif beside the output NAME.ome.tif, and the output
+holds the solution of least loss_total of each image of split evaluation.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from rls.io.names import SOLUTION_KINDS
@@ -77,10 +77,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.runtime.checkpoint import StateFolder
     from rls.search import rls
     from rls.search.batches import remove_batches, result_digest, solve
-    from rls.search.posterior import Options, Sampler, solution_ids
+    from rls.search.posterior import Options, Sampler
     from rls.search.results import status_counts
     from rls.search.setup import exact_device, read_for, set_up
-    from rls.search.solutions import choose_rows, write_solutions
+    from rls.search.solutions import choose_rows, with_solutions, write_solutions
 
     own = method.settings
     if not isinstance(own, rls.Settings):
@@ -95,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = task.facts() | {
         "method": method.name,
         "kind": args.kind,
-        "settings": settings.identity() | {"precision": task.problem.precision} | asdict(own),
+        # The command's own n_solutions counts, not the method's.
+        "settings": asdict(own) | settings.identity() | {"precision": task.problem.precision},
     }
     n = settings.n_solutions
     print(
@@ -106,15 +107,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     with StateFolder(args.state, NAME, facts, output=args.output) as state:
         values = {name: getattr(settings, name) for name in OPTIONS}
         sampler = Sampler(Options(args.kind, n, **values))
-        # The rows are (image, solution), the solutions of an image side by side.
-        problem = replace(
-            task.problem,
-            y=task.problem.y.repeat_interleave(n, 0),
-            image_ids=solution_ids(task.problem.image_ids, n),
-        )
+        problem = with_solutions(task.problem, n)
         solved = solve(sampler, own, problem, settings.batch_size, state, NAME, group=n)
-        digest = result_digest(facts, solved)
-        write_solutions(args.output, task, solved, n, method, args.kind, digest)
+        columns = {"result_digest": result_digest(facts, solved)}
+        write_solutions(
+            args.output, task, solved, n, method, columns, kind=args.kind, written_by=NAME
+        )
         remove_batches(state)
     for status, count in status_counts(solved).items():
         print(f"{NAME}: {count} solutions {status}", flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from analysis.comparison.measured import (
     same_cells,
 )
 from analysis.comparison.settings import IntervalSettings
+from analysis.measuring.columns import N_SOLUTIONS
 from analysis.numbers.statistics import jackknife
 from analysis.run.description import Comparison
 from rls.io.names import HIGH_RESOLUTION
@@ -30,6 +31,8 @@ class FeatureValues:
         cells: image_id, plate, well, site and treatment, one row per cell.
         values: (n,) by method, NaN where not measurable.
         status: (n,) by method, ``ok`` or why a cell has no value; empty where measure did not say.
+        n_solutions: Solutions of a cell over which the values of a method are means, where it has
+            several.
     """
 
     at: Comparison
@@ -37,6 +40,7 @@ class FeatureValues:
     cells: pd.DataFrame
     values: Mapping[str, np.ndarray]
     status: Mapping[str, np.ndarray]
+    n_solutions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def controls(self) -> tuple[str, str]:
@@ -89,10 +93,15 @@ def read_features(
         method: table["status"].to_numpy(dtype=object) if "status" in table else np.array([])
         for method, table in tables.items()
     }
+    several = {
+        method: int(table[N_SOLUTIONS].iloc[0])
+        for method, table in tables.items()
+        if N_SOLUTIONS in table and len(table)
+    }
     found = []
     for column in columns:
         values = {method: table[column].to_numpy(dtype=float) for method, table in tables.items()}
-        found.append(FeatureValues(at, column, keys, values, status))
+        found.append(FeatureValues(at, column, keys, values, status, several))
     return found
 
 

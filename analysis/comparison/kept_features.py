@@ -109,7 +109,11 @@ def feature_rows(feature: FeatureValues, method: str, settings: IntervalSettings
     facts += separation_facts(feature, method, settings)
     if method == HIGH_RESOLUTION and not has_high:
         facts = [_without_reference(fact) for fact in facts]
-    own = {"feature": feature.column, "caution": caution(feature, method)}
+    own = {
+        "feature": feature.column,
+        "caution": caution(feature, method),
+        "n_solutions": feature.n_solutions.get(method, 1),
+    }
     return [{**long_row(feature.at, method, **fact), **own} for fact in facts]
 
 

@@ -13,6 +13,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         LOW_RESOLUTION: "LR",
         BICUBIC: "Bicubic",
         "rls": "RLS",
+        "rls_encoder": "RLS from E",
+        "encoder": "E alone",
         "rls_unregularized": "w/o Regu.",
         "rls_without_prior": "w/o P_w",
         "rls_without_cross": "w/o P_cross",
@@ -20,6 +22,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "rls_true_forward": "RLS, true D",
         "rls_bicubic_forward": "RLS, bicubic D",
         "rls_l2": "RLS, L2",
+        "rls_mean": "RLS, draws",
         "pulse": "PULSE",
         "brgm": "BRGM",
         "brgm_no_perceptual": "BRGM (L2)",
@@ -32,9 +35,14 @@ LABELS: Mapping[str, str] = MappingProxyType(
 UNITS = {"_um2": "µm²", "_px2": "px²", "_um": "µm", "_px": "px", "_counts": "counts"}
 
 
-def method_label(method: str) -> str:
-    """Return the name of a method in figures and tables; a new one keeps its configured name."""
-    return LABELS.get(method, method.replace("_", " "))
+def method_label(method: str, n_solutions: int = 1) -> str:
+    """Return the name of a method in figures and tables; a new one keeps its configured name.
+
+    Arguments:
+        n_solutions: Solutions of a cell over which the numbers beside the name are means.
+    """
+    name = LABELS.get(method, method.replace("_", " "))
+    return f"{name} (mean of {n_solutions})" if n_solutions > 1 else name
 
 
 def feature_label(column: str) -> str:

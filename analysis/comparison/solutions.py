@@ -24,11 +24,12 @@ from analysis.numbers.conformal import (
 from analysis.numbers.statistics import Estimate, jackknife
 from analysis.run.description import Comparison, Run
 from rls.io import read_table
-from rls.io.names import CLASSIFIER, HIGH_RESOLUTION
+from rls.io.names import CLASSIFIER, HIGH_RESOLUTION, SEARCHES
 from rls.io.splits import CALIBRATE, COMPARE, REPORT, Use, rows_for
 from rls.runtime.errors import InputError
 
 RAW = "raw"
+SOURCE = "source_image_id"  # the column that names the cell of a solution
 EXPECTED = 0.99  # probability of the range that a right coverage falls into
 FEW_CELLS = "infinite: too few cells of calibration for this level"
 NOT_EXPECTED: Row = {"expected_low": np.nan, "expected_high": np.nan}
@@ -76,8 +77,10 @@ class Cells:
         return summarise(self.values, level, self.table["split"].to_numpy())
 
 
-def read_cells(at: Comparison, kind: str, feature: str, settings: Settings) -> Cells:
-    """Read HR, the solutions of one kind and, where it was measured, the single search.
+def read_cells(at: Comparison, method: str, kind: str, feature: str, settings: Settings) -> Cells:
+    """Read HR, a method's solutions of one kind and, where it was measured, the single search.
+
+    Of a method that itself searches several solutions the one of least loss is the single search.
 
     Raises:
         InputError: A file is absent or holds other cells, or HR has no range.
@@ -85,9 +88,9 @@ def read_cells(at: Comparison, kind: str, feature: str, settings: Settings) -> C
     path = at.measured(HIGH_RESOLUTION, "features")
     high = read_table(path, columns=[*KEYS, "split"])
     column = feature_column(high, feature, path)
-    of_solutions = at.solutions(settings.method, kind, ".features.parquet")
-    found = read_table(of_solutions, columns=["source_image_id", "solution", column])
-    wide = found.pivot(index="source_image_id", columns="solution", values=column)
+    of_solutions = at.solutions(method, kind, ".features.parquet")
+    found = read_table(of_solutions, columns=[SOURCE, "solution", column])
+    wide = found.pivot(index=SOURCE, columns="solution", values=column)
     table = high[[*KEYS, "split"]].set_index("image_id", drop=False)
     missing = wide.index.difference(table.index)
     if len(missing):
@@ -101,7 +104,9 @@ def read_cells(at: Comparison, kind: str, feature: str, settings: Settings) -> C
         table.loc[wide.index].reset_index(drop=True),
         high.set_index("image_id")[column].loc[wide.index].to_numpy(dtype=float),
         wide.to_numpy(dtype=float),
-        _single_search(at, settings.method, column, wide.index),
+        _least_loss(found, column, wide.index)
+        if kind == SEARCHES
+        else _single_search(at, method, column, wide.index),
         _mean_fidelity(found, wide.index),
         settings.spread_floor * hr_range,
         hr_range,
@@ -129,7 +134,7 @@ def _mean_fidelity(found: pd.DataFrame, ids: pd.Index) -> np.ndarray:
     """Return the mean |D(SR) - LR| over the solutions of each cell; NaN where it is not known."""
     if "loss_fidelity" not in found:
         return np.full(len(ids), np.nan)
-    means = found.groupby("source_image_id")["loss_fidelity"].mean()
+    means = found.groupby(SOURCE)["loss_fidelity"].mean()
     return means.loc[ids].to_numpy(dtype=float)
 
 
@@ -140,6 +145,13 @@ def _single_search(at: Comparison, method: str, column: str, ids: pd.Index) -> n
         return np.full(len(ids), np.nan)
     measured = read_table(path, columns=["image_id", column]).set_index("image_id")
     return measured[column].reindex(ids).to_numpy(dtype=float)
+
+
+def _least_loss(found: pd.DataFrame, column: str, ids: pd.Index) -> np.ndarray:
+    """Return the feature on the solution of least loss of each cell, where a loss is finite."""
+    rows = found[np.isfinite(found["loss_total"])]
+    best = rows.loc[rows.groupby(SOURCE)["loss_total"].idxmin()].set_index(SOURCE)
+    return best[column].reindex(ids).to_numpy(dtype=float)
 
 
 def intervals_of(cells: Cells, settings: Settings) -> dict[str, Intervals]:
@@ -158,15 +170,20 @@ def intervals_of(cells: Cells, settings: Settings) -> dict[str, Intervals]:
 
 
 def solution_rows(run: Run, settings: Settings) -> Rows:
-    """Return every row of the table; only the clean degradation has solutions."""
+    """Return every row of the table, of the clean degradation.
+
+    After the kinds of sampled solutions come the methods that search several solutions of a cell.
+    """
     rows: Rows = []
     for at in run.comparisons(clean_only=True):
+        sampled = [(settings.method, kind) for kind in settings.kinds]
+        searched = [(name, SEARCHES) for name in at.methods if name in run.n_solutions]
         for feature in at.assay.features:
-            for kind in settings.kinds:
-                cells = read_cells(at, kind, feature, settings)
+            for method, kind in (*sampled, *searched):
+                cells = read_cells(at, method, kind, feature, settings)
                 more = {"kind": kind, "feature": feature, "n_solutions": cells.values.shape[1]}
                 for own, facts in kind_facts(cells, settings):
-                    rows.append({**long_row(at, settings.method, **facts), **own, **more})
+                    rows.append({**long_row(at, method, **facts), **own, **more})
     return rows
 
 
@@ -315,10 +332,11 @@ def _fact(
 def summary_lines(table: pd.DataFrame) -> Iterator[str]:
     """Yield one line on each kind of solutions of a feature."""
     whole = table[table["treatment"] == ""]
-    for _, part in whole.groupby(["assay", "factor", "feature", "kind"], sort=False):
+    for _, part in whole.groupby(["assay", "factor", "feature", "method", "kind"], sort=False):
         first, value = part.iloc[0], part.set_index("metric")["value"]
         yield (
-            f"solutions: {first['assay']} {first['factor']}x {first['feature']}, {first['kind']}: "
+            f"solutions: {first['assay']} {first['factor']}x {first['feature']}, "
+            f"{first['n_solutions']} {first['kind']} of {first['method']}: "
             f"coverage {value[f'coverage_{RAW}']:.2f} raw, "
             f"{value[f'coverage_{NORMALISED}']:.2f} calibrated; "
             f"width {value[f'width_{RAW}']:.2f} raw, {value[f'width_{NORMALISED}']:.2f} calibrated"

@@ -178,7 +178,8 @@ def _under_boxes(axes: Axes, feature: FeatureValues) -> None:
     _counts(axes, "cells, neg.\ncells, pos.\nwells", -0.62, "right")
     # A line of labels holds about 90 characters over all methods at 6 pt.
     room = max(7, 90 // len(methods))
-    names = ["\n".join(textwrap.wrap(method_label(m), room)) for m in methods]
+    labels = [method_label(m, feature.n_solutions.get(m, 1)) for m in methods]
+    names = ["\n".join(textwrap.wrap(label, room)) for label in labels]
     axes.set_xticks(range(len(methods)), names)
     axes.tick_params(axis="x", length=0, pad=3, labelsize=6.5 if len(names) < 8 else 6)
     axes.set_xlim(-0.55, len(methods) - 0.45)

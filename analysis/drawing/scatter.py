@@ -155,7 +155,8 @@ def draw_block(
         )
         draw_scatter(upper, feature, method, colours[method], limits)
         draw_differences(lower, feature, method, colours[method], (limits, span), one)
-        _write_caption(upper, method, colours[method], one, side)
+        label = method_label(method, feature.n_solutions.get(method, 1))
+        _write_caption(upper, label, colours[method], one, side)
         _label_axes(upper, lower, feature, first=column == 0)
     _legend(part, feature, height)
 
@@ -239,8 +240,8 @@ def _controls(
         yield high[rows], super_[rows], look
 
 
-def _write_caption(axes: Axes, method: str, colour: str, found: Agreement, side: float) -> None:
-    """Write method, r with its interval and the number of cells above a scatter."""
+def _write_caption(axes: Axes, label: str, colour: str, found: Agreement, side: float) -> None:
+    """Write the method's label, r with its interval and the number of cells above a scatter."""
     r = found.correlation
     told = ["r n/a"]
     if math.isfinite(r.value):
@@ -259,7 +260,7 @@ def _write_caption(axes: Axes, method: str, colour: str, found: Agreement, side:
     text = "\n".join(parts).replace("-", "−")
     axes.annotate(text, xytext=(0, 2), fontsize=6, linespacing=1.15, **above)
     axes.annotate(
-        method_label(method),
+        label,
         xytext=(0, 2 + 2 * _lines(side) * 7.5),
         fontsize=6 if narrow else 7,
         color=colour,

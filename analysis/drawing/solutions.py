@@ -88,7 +88,7 @@ def read_shown(at: Comparison, table: pd.DataFrame, settings: Figure8Settings) -
     if not at.assay.features:
         raise InputError(f"The assay '{at.assay.name}' has no feature; Fig. 8 needs one.")
     feature = at.assay.features[0]
-    cells = read_cells(at, settings.kind_shown, feature, settings)
+    cells = read_cells(at, settings.method, settings.kind_shown, feature, settings)
     intervals = intervals_of(cells, settings)
     evaluation = cells.of(REPORT)
     treatments = choose_treatments(evaluation.table, at.assay.treatments, settings.treatments_shown)
@@ -107,7 +107,7 @@ def read_shown(at: Comparison, table: pd.DataFrame, settings: Figure8Settings) -
         evaluation,
         intervals[settings.interval_shown],
         intervals[RAW],
-        here[here["feature"] == feature],
+        here[(here["feature"] == feature) & (here["method"] == settings.method)],
     )
 
 

@@ -21,5 +21,8 @@ FEATURE_SETTINGS = "feature_settings"
 # Networks of other people that measured a cell, with the first digits of their SHA-256.
 WEIGHTS = "weights"
 
+# Solutions of an image over which its features are means; a table without it has one of each.
+N_SOLUTIONS = "n_solutions"
+
 # In the table of a sweep: suffix of a feature's name where it was measured on the HR image.
 HIGH = "_high_resolution"

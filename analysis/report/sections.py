@@ -115,7 +115,7 @@ def what_was_run(sources: Sources) -> str:
         "Assays": "; ".join(assay.label for assay in run.assays),
         "Factors": ", ".join(f"{factor}x" for factor in run.factors),
         "Degradations": ", ".join(run.degradations),
-        "Methods": ", ".join(method_label(m) for m in run.methods),
+        "Methods": ", ".join(method_label(m, run.n_solutions.get(m, 1)) for m in run.methods),
         "Seed": str(run.seed),
         "Device": devices(sources.logs) or run.device,
         "Versions": versions(),

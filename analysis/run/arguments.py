@@ -66,6 +66,19 @@ class Arguments:
         own = {key: value for key, value in own.items() if key not in VARIABLES}
         return ["--search", block["search"], *flags(own)]
 
+    def objective(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of a method whose objective another search shares.
+
+        How many solutions the method itself searches is left out: sample_solutions has a setting of
+        that name.
+        """
+        found = self.method(wildcards)
+        flag = "--n-solutions"
+        if flag not in found:
+            return found
+        at = found.index(flag)
+        return found[:at] + found[at + 2 :]
+
     def of_assay(self, *keys: str) -> Flags:
         """Return a function: flags of the assay's own values, such as its channels."""
         return lambda wildcards: flags({key: self.assays[wildcards.assay][key] for key in keys})
@@ -94,6 +107,13 @@ class Arguments:
             if values[key]:
                 values[key] = self.files.in_program(values[key])
         return flags(values)
+
+    def degradation_of_pairs(self, wildcards: Wildcards) -> list[str]:
+        """Return D, the chain and the quantisation of a degradation, for generated pairs."""
+        chain = degradation_values(self.config, wildcards.degradation)["chain"]
+        quantise = section_values(self.config, "degrade", wildcards.assay)["quantise"]
+        found = [*self.operator(wildcards), "--quantise", quantise]
+        return found + (["--chain", *chain] if chain else [])
 
     def quantise(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of the first degradation's D and of the quantisation after it."""
@@ -128,7 +148,7 @@ class Arguments:
     def search_model(self, wildcards: Wildcards, input: Input) -> list[str]:
         """Return the flags that hand over the networks of a search."""
         networks = dict(zip(NETWORKS, input["model"], strict=False))
-        return flags(networks) + given("network")(wildcards, input)
+        return flags(networks) + given("network", "encoder")(wildcards, input)
 
     def initial_weights(self, wildcards: Wildcards, input: Input) -> list[str]:
         """Return the flag that names the folder from whose weights training starts."""
@@ -143,14 +163,11 @@ class Arguments:
         return ["--classifier", str(input["classifier"][0]), "--trained-on", name]
 
     def trust(self, wildcards: Wildcards) -> list[str]:
-        """Return the flags of a search with the assay's model: the settings of rls, and D."""
+        """Return the flags of a search with the assay's model: the method's settings, and D."""
         factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
-        values = {
-            **section_values(self.config, "super_resolve", wildcards.assay),
-            **method_values(self.config, "rls"),
-        }
-        values = {name: value for name, value in values.items() if name not in VARIABLES}
-        own = [*flags(values), *self.quantise(wildcards)]
+        shared = section_values(self.config, "super_resolve", wildcards.assay)
+        shared = {name: value for name, value in shared.items() if name not in VARIABLES}
+        own = [*flags(shared), *self.method(wildcards), *self.quantise(wildcards)]
         return ["--factors", *map(str, factors), *own]
 
     def prior_fit(self, wildcards: Wildcards) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from analysis.run.values import (
     assay_factors,
     degradation_values,
     has_high_resolution,
+    n_solutions,
     section_values,
 )
 from rls.io.digests import check_digest
@@ -145,6 +146,7 @@ class Run:
         results: The folder of results.
         methods: All methods, in the order of tables.
         weights: The networks of other people that the run uses: {name: SHA-256 of the file}.
+        n_solutions: Solutions of each image, of the methods that search several.
     """
 
     seed: int
@@ -153,6 +155,7 @@ class Run:
     assays: tuple[Assay, ...]
     results: Path = Path("results")
     weights: Mapping[str, str] = field(default_factory=dict)
+    n_solutions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -173,7 +176,10 @@ class Run:
         block = config["weights"]
         weights = {net: block[f"{net}_sha256"] for net in NETS if block[f"{net}_sha256"]}
         methods = tuple(run["methods"])
-        return cls(config["seed"], config["device"], methods, assays, weights=weights)
+        found = cls(config["seed"], config["device"], methods, assays, weights=weights)
+        names = dict.fromkeys(name for at in found.comparisons() for name in at.methods)
+        several = {name: n_solutions(config, name) for name in names}
+        return replace(found, n_solutions={name: n for name, n in several.items() if n > 1})
 
     def comparisons(self, *, clean_only: bool = False) -> Iterator[Comparison]:
         """Walk over assay, factor and degradation in the order of the configuration."""

@@ -13,14 +13,18 @@ from analysis.run.description import Run
 from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
 from analysis.run.values import (
     Config,
+    assay_factors,
     expand_folder,
     has_high_resolution,
+    n_solutions,
     operator_values,
     section_values,
 )
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS
+from rls.encoder.settings import ENCODER, encoder_file
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS, SEARCHES
 from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
+from rls.search.start_settings import by_encoder
 
 KINDS = ("features", "metrics", "classification")  # the last where all methods run
 SWEPT = "rls"  # the method whose lambdas are swept
@@ -155,6 +159,22 @@ class Files:
         names = ("generator", "training")
         return [f"{self.in_program(folder)}/{name}.safetensors" for name in names]
 
+    def encoders_of_trust(self, wildcards: Wildcards) -> list[str]:
+        """Return the encoder of every factor, where trust is measured of a search that needs it."""
+        if not by_encoder(self.config["methods"][wildcards.method]):
+            return []
+        factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
+        folders = [f"results/{wildcards.assay}/{factor}x/{self.clean}" for factor in factors]
+        return [f"{folder}/{ENCODER}" for folder in folders]
+
+    def parts_of_trust(self, wildcards: Wildcards) -> list[str]:
+        """Return what measure_trust writes for each method of a model folder."""
+        folders = [
+            f"results/{wildcards.assay}/trust/{name}"
+            for name in self.config["gather_trust"]["methods"]
+        ]
+        return [f"{folder}/{name}.json" for folder in folders for name in ("trust", "search")]
+
     def known_trust(self, wildcards: Wildcards) -> list[str]:
         """Return trust.json, which describes the model's own cells, where its folder has one."""
         generator = self.assays[wildcards.assay]["generator"]
@@ -187,6 +207,21 @@ class Files:
             return []
         return [self.model_file(wildcards.assay, f"{name}.safetensors") for name in NETWORKS]
 
+    def search_encoder(self, wildcards: Wildcards) -> str | list[str]:
+        """Return the encoder, for the methods that start from it.
+
+        A model's folder may hold one for clean images of this factor; else it is trained.
+        """
+        if not by_encoder(self.config["methods"][wildcards.method]):
+            return []
+        if wildcards.degradation == self.clean:
+            name = encoder_file(int(wildcards.factor))
+            found = self.model_file(wildcards.assay, name)
+            if not found.startswith("results/"):
+                return found
+        folder = f"{wildcards.factor}x/{wildcards.degradation}"
+        return f"results/{wildcards.assay}/{folder}/{ENCODER}"
+
     def search_network(self, wildcards: Wildcards) -> list[str]:
         """Return a method's own network, trained on clean images of this factor."""
         if trained_by(self.config["methods"][wildcards.method]["search"]) is None:
@@ -211,6 +246,19 @@ class Files:
             )
         folder = f"results/{wildcards.assay}/{wildcards.factor}x/{wildcards.degradation}"
         return f"{folder}/{LOW_RESOLUTION}.ome.tif"
+
+    def methods_with(self, *, several: bool) -> str:
+        """Return a regular expression of the methods that search several solutions of an image."""
+        names = self.config["methods"]
+        return _any_of(name for name in names if (n_solutions(self.config, name) > 1) == several)
+
+    def own_solutions(self, wildcards: Wildcards) -> str | list[str]:
+        """Return the measured solutions over which a method's features are means, if any."""
+        name = wildcards.stack
+        if name in RESERVED_METHODS or n_solutions(self.config, name) == 1:
+            return []
+        folder = f"results/{wildcards.assay}/{wildcards.factor}x/{wildcards.degradation}"
+        return f"{folder}/solutions/{name}.{SEARCHES}.features.parquet"
 
     def stack(self, wildcards: Wildcards) -> str | list[str]:
         """Return the stack that is measured; none for HR where no high-resolution image exists."""
@@ -275,6 +323,15 @@ class Files:
             7: len(ablations) > 1,
         }
         return [f"results/figures/figure{n}.png" for n in range(1, 8) if shown.get(n, True)]
+
+    def searched_solutions(self) -> list[str]:
+        """Return the measured solutions of the methods that search several of each image."""
+        return [
+            str(at.solutions(name, SEARCHES, ".features.parquet"))
+            for at in self.with_reference
+            for name in at.methods
+            if name in self.run.n_solutions
+        ]
 
     def solutions(self, suffix: str) -> list[str]:
         """Return a file of the solutions of every assay, factor and kind that runs."""

@@ -26,9 +26,10 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
     "fit_prior": "fit_flow",
     "search_with_prior": "super_resolve rls",
     "measure_prior": "measure",
-    "measure_trust": "super_resolve rls",
+    "measure_trust rls": "super_resolve rls",
     "measure_without_reference": "measure",
     "measure_solutions": "measure",
+    "gather_solutions": "gather_shards",
     "measure_sweep": "measure",
     "classify_without_reference": "classify",
 }

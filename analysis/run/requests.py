@@ -14,7 +14,7 @@ from typing import Protocol
 from analysis.run.keys import needs_generator, trained_by
 from analysis.run.rates import Machine, kind_of
 from analysis.run.sizes import MIB, AssaySizes, Sizes, Wildcards, reads_all
-from analysis.run.values import Config, section_values
+from analysis.run.values import Config, n_solutions, section_values
 
 MARGIN = 3  # requested over estimated time, for other machines and for other users
 SHORTEST = 20  # minutes; a shorter request gains nothing
@@ -27,14 +27,14 @@ MEASURE_S, COMPARE_S = 0.1, 0.005  # assumed floors for an image, which small ru
 GPU_MIB = 3000  # host memory of a CUDA context, beside TORCH_MIB
 SEGMENT_MIB = 500  # arrays of one field while its nuclei are found
 
-TRAININGS = ("train_gan", "train_pix2pix", "measure_trust")
+TRAININGS = ("train_gan", "train_pix2pix", "train_encoder", "measure_trust")
 SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas")
 PRIOR = ("sample_styles", "fit_flow", "figure1")
 CLASSIFIERS = ("train_classifier", "train_low_resolution_classifier")
 ON_GPU = (*TRAININGS, *SEARCHES, "sample_styles", "fit_flow", *CLASSIFIERS)
 MEASURING = ("measure", "check_thresholds", "classify")
 HEAVY = (*ON_GPU, "train_segmenter")  # jobs that use the configured number of threads
-SMALL = ("describe_assays", "fetch_metadata", "fetch_plate", "list_plate", "report")
+SMALL = ("describe_assays", "fetch_metadata", "fetch_plate", "gather_trust", "list_plate", "report")
 
 
 class SnakemakeWildcards(Protocol):
@@ -134,10 +134,13 @@ class Requests:
             return PYTHON_MIB + (1 + share) * crops + 2 * images
         if rule in TRAININGS:
             return TORCH_MIB + network + crops
+        # Rows of a method with several solutions, held twice as float32.
+        several = n_solutions(self.config, wildcards["method"]) if "method" in wildcards else 1
+        rows = 4 * assay.uint16_mib(assay.n_searched(several)) if several > 1 else 0.0
         if rule in SEARCHES:
             has_network = self._has_network(rule, wildcards)
-            return TORCH_MIB + 3 * images + network * has_network
-        return TORCH_MIB + 6 * images
+            return TORCH_MIB + 3 * images + rows + network * has_network
+        return TORCH_MIB + 6 * images + rows
 
     def _segmenter(self, assay: str) -> str:
         return str(self.sizes.of(assay).section("crop_cells")["segmenter"])

@@ -13,8 +13,18 @@ from typing import Any
 
 from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
-from analysis.run.values import Config, section_values
-from rls.io.names import CLASSIFIER, EVALUATION, GAN, HELD_OUT, HIGH_RESOLUTION, SPLITS, TUNE
+from analysis.run.values import Config, assay_factors, n_solutions, section_values
+from rls.io.names import (
+    CALIBRATION,
+    CLASSIFIER,
+    EVALUATION,
+    GAN,
+    HELD_OUT,
+    HIGH_RESOLUTION,
+    SEARCHES,
+    SPLITS,
+    TUNE,
+)
 from rls.networks.weights_settings import SMALLEST
 from rls.search.settings import AUTO, MOST_AT_ONCE
 from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
@@ -91,6 +101,13 @@ class AssaySizes:
         """Return the MiB of n images, or of n crops, as uint16 counts; float32 takes twice that."""
         return 2e6 * self.megapixels(n, cropped=cropped) / MIB
 
+    def n_searched(self, n: int) -> int:
+        """Return the rows that super_resolve finds with n solutions of each image.
+
+        With several the cells of calibration are searched, too.
+        """
+        return self.cells(EVALUATION) if n == 1 else n * self.cells(EVALUATION, CALIBRATION)
+
     @cached_property
     def n_solutions(self) -> int:
         """The number of solutions of one kind, on the splits calibration and evaluation."""
@@ -135,8 +152,8 @@ class Sizes:
                 return {"megapixels": assay.megapixels(n, cropped=True)}
             case "high_resolution" | "degrade":
                 return {"megapixels": assay.megapixels(assay.n_images)}
-            case "gather_shards":
-                return {"megapixels": assay.megapixels(assay.cells(EVALUATION))}
+            case "gather_shards" | "gather_solutions":
+                return {"megapixels": assay.megapixels(self._searched(assay, wildcards))}
             case "measure" | "measure_without_reference":
                 whole = wildcards.get("stack") == HIGH_RESOLUTION
                 n = assay.n_images if whole else assay.cells(EVALUATION, TUNE)
@@ -144,15 +161,18 @@ class Sizes:
                 return units | self._vgg16(rule, assay, n, 1 if whole else 3)
             case "check_thresholds":
                 return {"images": assay.cells(TUNE, CLASSIFIER, n_treatments=2)}
+            case "measure_solutions" if wildcards.get("kind") == SEARCHES:
+                return {"images": self._searched(assay, wildcards)}
             case "measure_solutions":
                 return {"images": assay.n_solutions}
             case "classify" | "classify_without_reference":
                 return {"images": assay.cells(EVALUATION)}
             case "super_resolve" | "sample_solutions" | "sweep_lambdas" | "measure_trust":
-                method = "rls" if rule == "measure_trust" else wildcards["method"]
-                return self._search(rule, assay, method)
+                return self._search(rule, assay, wildcards["method"])
             case "train_pix2pix":
                 return self._train_pix2pix(assay, wildcards["method"])
+            case "train_encoder":
+                return train_encoder_units(assay, int(wildcards["factor"]))
             case _:
                 return training_units(rule, assay, wildcards)
 
@@ -193,11 +213,15 @@ class Sizes:
                 return 2 * assay.megapixels(assay.n_images)
             case "degrade":
                 return 2 * assay.megapixels(assay.n_images) / int(wildcards["factor"]) ** 2
-            case "gather_shards":
-                return 4 * assay.megapixels(assay.cells(EVALUATION))
+            case "gather_shards" | "gather_solutions":
+                return 4 * assay.megapixels(self._searched(assay, wildcards))
             case "sample_solutions":
                 return 4 * assay.megapixels(assay.n_solutions)
         return 0.0
+
+    def _searched(self, assay: AssaySizes, wildcards: Wildcards) -> int:
+        """Return the rows that super_resolve finds by the method of a job."""
+        return assay.n_searched(n_solutions(self.config, wildcards["method"]))
 
     def _vgg16(self, rule: str, assay: AssaySizes, n: float, passes: int) -> Units:
         """Return the units of VGG16 where measure has weights of it: passes over n images.
@@ -214,11 +238,11 @@ class Sizes:
         run, block = self.config["run"], self.config["methods"][method]
         sweep = assay.section("sweep_lambdas")
         images = {
-            "super_resolve": assay.cells(EVALUATION) / run["shards"],
+            "super_resolve": assay.n_searched(n_solutions(self.config, method)) / run["shards"],
             "sample_solutions": assay.n_solutions,
             "sweep_lambdas": sweep["n_cells"] * (len(sweep["lambdas_w"]) + len(sweep["lambdas_c"])),
             "measure_trust": min(assay.cells(TUNE, CLASSIFIER), REFERENCE_CELLS)
-            * len(run["factors"]),
+            * len(assay_factors(assay.block, run["factors"])),
         }[rule]
         if "steps" not in block:
             return {"megapixels": assay.megapixels(images)}
@@ -238,6 +262,23 @@ class Sizes:
         # A step is forward and twice backward; the PatchGAN, half a U-Net, sees three images.
         work = 3 * forward * (1 + 1.5 * bool(weight))
         return {"steps": steps, "gflop": steps * values["batch_size"] * work}
+
+
+def train_encoder_units(assay: AssaySizes, factor: int) -> Units:
+    """Return the units of the encoder: images of the generator, and passes of the encoder."""
+    values = assay.section("train_encoder")
+    pairs, hidden = values["n_pairs"], values["hidden"]
+    side = assay.block["image_size"] // factor
+    w_dim = assay.section("train_gan")["w_dim"]
+    # Multiplications of one image forward; a step is forward and twice backward.
+    layers = hidden * (assay.n_channels * side**2 + 2 * values["blocks"] * hidden + 2 * w_dim)
+    shown = values["epochs"] * pairs
+    # A search step is a synthesis, forward and backward.
+    images = (pairs + values["n_held_out"]) * assay.networks.search_gflop / 3
+    return {
+        "steps": shown / values["batch_size"],
+        "gflop": images + 6 * shown * layers / 1e9,
+    }
 
 
 def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:

@@ -70,6 +70,11 @@ def method_values(config: Config, method: str) -> dict[str, Any]:
     return {name: value for name, value in config["methods"][method].items() if name != "search"}
 
 
+def n_solutions(config: Config, method: str) -> int:
+    """Return how many solutions of each image a method searches."""
+    return int(config["methods"][method].get("n_solutions", 1))
+
+
 def degradation_values(config: Config, name: str) -> dict[str, Any]:
     """Return what a degradation says: ``chain``, ``methods``, and changes to D by their keys."""
     said = config["degradations"][name]

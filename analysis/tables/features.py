@@ -11,6 +11,8 @@ For every column of the assay's features, on the same evaluation cells of both c
 * agreement in the feature's own unit: Bland-Altman bias SR - HR and its limits over cells, with
   intervals over wells;
 * the number of cells that could be measured, and why others could not;
+* ``n_solutions``: the solutions of a cell over which the method's values are means. A mean varies
+  less than one solution, and its sd ratio says so;
 * ``caution``: what the number of wells or cells cannot carry (fewer than three wells or thirty
   cells of a control, or less than half of its cells measured).
 

@@ -3,7 +3,8 @@
 For every assay, factor, kind of solutions and feature, on evaluation cells: how often HR lies
 inside the raw quantiles of the solutions and inside intervals calibrated on split calibration, how
 wide they are, and the error of one solution, of the mean over them, and of the method's single
-search. Intervals are over wells. Only the clean degradation has solutions.
+search. Intervals are over wells. Only the clean degradation has solutions. The kind ``searches`` is
+that of the methods with ``n_solutions`` above 1, whose single search is the one of least loss.
 
 Width is relative to the 5-95 % range of HR, and the least spread is a share of that range. The
 range comes from the split classifier, so that neither calibration nor evaluation decides it. In

@@ -20,9 +20,10 @@ from rls.runtime.graphs import WARM_UP, Recorder
 from rls.search import descent, steps
 from rls.search.batch_size import Unseen
 from rls.search.descent import Found, search
+from rls.search.equation5 import Equation5, Weights
 from rls.search.forward import downscale
 from rls.search.problem import Problem, Styles, to_unit
-from rls.search.rls import Equation5, Settings
+from rls.search.rls import Settings
 from rls.search.steps import Given, Searches, Walk
 from rls.stylegan2.cost import memory_gib
 from rls.stylegan2.networks import Generator
@@ -63,7 +64,8 @@ class Case:
             steps=n_steps, learning_rate=RATE, learning_rate_unit="absolute", schedule=SCHEDULE,
             lambda_w=0.0, lambda_c=0.01, lambda_n=0.0, cross="mean_distance",
         )  # fmt: skip
-        objective = Equation5(generator, None, forward, settings)
+        weights = Weights(prior=0.0, cross=0.01, norm=0.0, start=0.0)
+        objective = Equation5(generator, None, forward, settings, None, weights)
         start = ws.mean(dim=0).expand(n, -1, -1).contiguous()
         return Case(machine, objective, {"y": (y,), "noise": noise}, start, n_steps)
 

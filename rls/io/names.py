@@ -18,6 +18,7 @@ BICUBIC = "bicubic"
 
 # Kinds of several solutions for one image (article, section 4.5).
 SOLUTION_KINDS = ("article", "variational", "restarts")
+SEARCHES = "searches"  # The kind of a row whose own search has n_solutions above 1.
 
 # Rules of D, the downscaling of Eq. 1, at the border of an image.
 BORDERS = ("renormalize", "reflect")

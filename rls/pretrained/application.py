@@ -14,6 +14,7 @@ from rls import __version__
 from rls.io import Intensity, image_digests, table_path, write_stack, write_table
 from rls.io.names import OK
 from rls.pretrained import trust
+from rls.pretrained.encoders import needs_encoder
 from rls.pretrained.files import FLOW
 from rls.pretrained.forwards import Settings, made_by, searched_by
 from rls.pretrained.intensity_scale import choose_scale
@@ -40,6 +41,7 @@ class Request:
     Attributes:
         channels: Names in the order of the files, None to take those in the files.
         percentiles: Two percentiles that set the intensity scale, None for the model's scale.
+        encoder: A file in place of the model's own encoder, None for that.
         state: Folder of finished batches, None for one beside ``out``.
     """
 
@@ -52,6 +54,7 @@ class Request:
     intensity: Path | None
     percentiles: Sequence[float] | None
     network: Path | None
+    encoder: Path | None
     state: Path | None
     overwrite: bool
 
@@ -74,9 +77,11 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     # Every batch is filled up, so with few cells a large batch would repeat them for nothing.
     if settings.batch_size != AUTO:
         settings = replace(settings, batch_size=min(settings.batch_size, len(cells)))
-    digests = model.digests | network_digest(request.network, model.intensity)
     forward = made_by(request.files, settings)
     searched = searched_by(forward, settings.forward, method.settings)
+    if needs_encoder(method):
+        model = model.with_encoder(factor, searched, request.encoder)
+    digests = model.digests | network_digest(request.network, model.intensity)
     print(f"D in the search: {searched.describe()}", flush=True)
     own = search_settings(method.settings, settings, searched)
     reference, pixels, same = find_reference(
@@ -133,13 +138,18 @@ def check(cells: Cells, model: Model, factor: int, method: ChosenMethod) -> None
     """Print how the user's files were understood, and check the cells against the model.
 
     Raises:
-        InputError: The cells have another size than the model's over ``factor``, or the method
-            needs a flow that the model does not have.
+        InputError: The cells have another size than the model's over ``factor``, the method needs
+            a flow that the model does not have, or searches a cell several times.
     """
     for note in cells.notes:
         print(f"read {note}", flush=True)
     check_size(cells, model.generator.image_size, factor)
     check_pixel_size(cells, model.generator.pixel_size_um, factor)
+    if (n := getattr(method.settings, "n_solutions", 1)) > 1:
+        raise InputError(
+            f"Found n_solutions {n}: several solutions of a cell are a setting of the workflow, "
+            "whose measurements they serve. Leave it out; each cell gets one image."
+        )
     if getattr(method.settings, "lambda_w", 0) and model.flow is None:
         raise InputError(
             f"{model.folder} has no {FLOW}, which the prior of this search needs. Fit one "

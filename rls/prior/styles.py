@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rls.io import write_weights
+from rls.io import read_weights, write_weights
+from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 from rls.runtime.streams import torch_stream
 from rls.runtime.transfer import Gathered, upload
@@ -89,3 +90,19 @@ def write_styles(
         "settings": dict(settings),
     }
     write_weights(path, tensors, header)
+
+
+def read_styles(path: Path | str, generator: Generator) -> tuple[Tensor, str]:
+    """Return the styles w (n, w_dim) of a file, on the generator's device, and its digest.
+
+    Raises:
+        InputError: They were drawn from another generator.
+    """
+    tensors, header = read_weights(path, kind="styles")
+    made_with, given = header.get("generator_digest"), generator.header["digest"]
+    if made_with != given:
+        raise InputError(
+            f"{path} was made with the generator {str(made_with)[:12]}, and the generator given "
+            f"here is {given[:12]}. Run sample_styles again with this one."
+        )
+    return tensors["w"].float().to(generator.mapping.w_avg.device), str(header["digest"])

@@ -31,6 +31,7 @@ class Inputs:
     flow: Path | None
     styles: Path | None
     network: Path | None
+    encoder: Path | None
 
 
 def add_files(parser: argparse.ArgumentParser, required: Collection[str] = ()) -> None:
@@ -41,6 +42,7 @@ def add_files(parser: argparse.ArgumentParser, required: Collection[str] = ()) -
         ("generator", ""),
         ("flow", ", for the prior"),
         ("styles", ", for the start"),
+        ("encoder", ", for starts by the encoder"),
     ):
         parser.add_argument(
             f"--{name}", type=Path, required=name in required, help=f"{name}.safetensors{use}"
@@ -61,7 +63,8 @@ def parse(parser: Parser[S], argv: Sequence[str]) -> tuple[argparse.Namespace, S
     """Return the arguments, the command's settings, and the method with its own settings.
 
     ``--search`` names the method. With ``--config`` the block of ``--method`` under ``methods``
-    gives the search and its settings; flags override.
+    gives the search and its settings; flags override. Where the command has a setting of a name,
+    its flag is the command's own.
 
     Raises:
         InputError: No search or an unknown one; unknown, missing or ill-typed settings.
@@ -76,6 +79,7 @@ def parse(parser: Parser[S], argv: Sequence[str]) -> tuple[argparse.Namespace, S
     parser.add_argument("--search", help=f"the method's file: {', '.join(method_names())}")
     method = load_method(search) if search else None
     fields = dataclasses.fields(method.Settings) if method else ()
+    fields = tuple(field for field in fields if field.name not in parser.fields)
     hints = typing.get_type_hints(method.Settings) if method else {}
     group = parser.add_argument_group(f"settings of --search {search}")
     for field in fields:

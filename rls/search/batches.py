@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,10 @@ from rls.search.methods import AnySettings, Method
 from rls.search.problem import BatchProgress, Problem, Reconstruction, select_rows
 
 S = TypeVar("S", bound=AnySettings)
+
+# Where images stop by themselves, so many batches are one queue, which is saved when its last image
+# has stopped. A longer queue leaves less of its last steps to few images; a kill loses more of it.
+ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,12 @@ def solve(
     """Return the reconstruction of all images of ``problem``, reusing finished batches.
 
     Some matrix products round differently at other batch sizes. Repeats therefore fill up the last
-    batch, so that a result does not depend on where a shard ends.
+    batch, so that a result does not depend on where a shard ends. Where the settings have a
+    ``stop_fidelity``, a batch is a queue of several times its size (:mod:`rls.search.lanes`).
 
     Arguments:
-        batch_size: Images of a batch, or ``auto``. A state that was begun keeps its own choice.
+        batch_size: Images searched at a time, or ``auto``. A state that was begun keeps its own
+            choice.
         label: Name of the command in what is printed.
         group: Rows that belong together; a batch holds whole groups, at least one.
         most: Most images of a batch that ``auto`` may choose.
@@ -71,7 +77,9 @@ def solve(
     choose = partial(choose_size, method, settings, problem, group)
     size = batch_size_of(batch_size, state, label, choose)
     size = max(1, min(size, most or size) // group) * group
-    batches = [np.arange(first, min(first + size, n)) for first in range(0, n, size)]
+    stops = getattr(settings, "stop_fidelity", None) is not None
+    unit = size * ROUNDS if stops else size
+    batches = [np.arange(first, min(first + unit, n)) for first in range(0, n, unit)]
     files = [state.folder / f"batch-{i:06d}.safetensors" for i in range(len(batches))]
     done = [_read(file, label, len(rows)) for file, rows in zip(files, batches, strict=True)]
     n_done = sum(len(rows) for rows, part in zip(batches, done, strict=True) if part)
@@ -87,7 +95,8 @@ def solve(
             if done[i] is not None:
                 continue
             left = sum(part is None for part in done)
-            batch = select_rows(problem, np.resize(rows, size))
+            filled = select_rows(problem, np.resize(rows, max(size, len(rows))))
+            batch = replace(filled, lanes=size)
             found = method.super_resolve(batch, settings, BatchProgress(bar, left, watch))
             part = _on_cpu(found, batch.image_ids[: len(rows)])
             # Saving the checkpoint proves that the lock is still ours before the batch is written.

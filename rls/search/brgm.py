@@ -48,6 +48,8 @@ from rls.search.problem import (
     to_unit,
 )
 from rls.search.schedule import SCHEDULES
+from rls.search.start_settings import ENCODER, MEAN
+from rls.search.starts import start_of
 from rls.search.steps import Given, Losses
 from rls.stylegan2.networks import Generator, Precision
 
@@ -80,6 +82,11 @@ class Settings(Vgg16Settings):
         "shared: the workflow's D; interpolate_noaa: bicubic without antialiasing, as published.",
         choices=("shared", "interpolate_noaa"),
     )
+    start: str = option(
+        "mean: the mean style (published); encoder: the encoder's style for the image.",
+        choices=(MEAN, ENCODER),
+        default=MEAN,
+    )
 
     def __post_init__(self) -> None:
         found = located("vgg16", self.vgg16_path, self.vgg16_sha256)
@@ -95,7 +102,7 @@ class Settings(Vgg16Settings):
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
-    """Return the images of a batch; the search starts at the mean style in every layer.
+    """Return the images of a batch; the search starts with one style in every layer.
 
     The features at 256 px need much memory: about 0.2 GB an image (calculated), or as much for each
     channel if there are not three. Lower super_resolve.batch_size if memory runs out.
@@ -108,10 +115,10 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
     Raises:
         InputError: Generator or styles are missing, or the file of VGG16 is not the one named.
     """
-    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
+    generator = need(problem.generator, "generator")
     objective, given = objective_of(problem, settings), given_of(problem, settings)
     found = search(
-        (styles.mean.expand(len(problem.y), generator.num_ws, -1),),
+        (start_of(problem, settings.start)[:, None].expand(-1, generator.num_ws, -1),),
         objective,
         given=given,
         steps=settings.steps,

@@ -104,6 +104,17 @@ def degrade(
     operator = forward_operator(forward, size, factor, pixel_size_um)
     with torch.no_grad():
         low = operator(torch.as_tensor(unit, dtype=torch.float32)).numpy()
+    return degrade_low(low, image_ids, chain, quantise=quantise, seed=seed)
+
+
+def degrade_low(
+    low: np.ndarray, image_ids: Sequence[str], chain: Chain, *, quantise: str, seed: int
+) -> np.ndarray:
+    """Return what the chain and the quantisation make of D(x); see :func:`degrade`.
+
+    Arguments:
+        low: Images D(x), (n, c, y, x) float32 in [0, 1] units.
+    """
     for name, value in chain:
         apply = DEGRADATIONS[name][0]
         images = [

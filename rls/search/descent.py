@@ -19,11 +19,10 @@ from torch import Tensor
 
 from rls.io.names import NON_FINITE, OK, RESTARTED
 from rls.runtime.device import tensor_float32
-from rls.runtime.errors import InputError
 from rls.runtime.progress import Finished
 from rls.search.optimisers import Adam, Optimiser, Variables
 from rls.search.problem import BatchProgress
-from rls.search.schedule import SCHEDULES
+from rls.search.schedule import course
 from rls.search.steps import Given, Losses, Objective, Projection, Searches, Steps, Walk, choose
 from rls.stylegan2.networks import Precision
 
@@ -31,6 +30,7 @@ from rls.stylegan2.networks import Precision
 # in bfloat16, 0.7 %, is as large as the fidelity that a good search reaches. On CUDA their
 # convolutions use TF32, whose error is 0.05 %; what they find is evaluated in IEEE float32.
 FLOAT32_SHARE = 0.1
+SEVERITY = (OK, RESTARTED, NON_FINITE)  # Values of ``search_status``, the worst last.
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,14 @@ class Found:
         losses: Losses at the best iterates, evaluated in float32, each (n,).
         status: n strings: ``ok``; ``non_finite_restarted`` (the second search, at half the rate,
             stayed finite); ``non_finite`` (neither did; the best finite iterate of both).
+        steps_taken: (n,) steps of each image, where images stop by themselves
+            (:mod:`rls.search.lanes`); None where all take the same.
     """
 
     variables: Variables
     losses: Losses
     status: np.ndarray
+    steps_taken: np.ndarray | None = None
 
 
 def search(
@@ -81,26 +84,22 @@ def search(
     Raises:
         InputError: The schedule is unknown, or there is no step.
     """
-    if steps < 1 or schedule not in SCHEDULES:
-        raise InputError(
-            f"Found {steps} steps and schedule '{schedule}', expected 1 or more steps and one of "
-            f"{', '.join(SCHEDULES)}."
-        )
+    first, second = (course(schedule, rate, steps) for rate in (learning_rate, learning_rate / 2))
     walk = Walk(objective, optimiser, after_step, steps, precision)
     start = tuple(start)
     searches = searches or Searches()
     kept = searches.steps(walk, start, given)
 
-    def once(rate: float) -> tuple[Variables, Tensor, Tensor]:
-        kept.rewind(start, [rate * SCHEDULES[schedule](step, steps) for step in range(steps)])
+    def once(rates: Sequence[float]) -> tuple[Variables, Tensor, Tensor]:
+        kept.rewind(start, rates)
         _descend(kept, Finished(partial(progress.step, steps=steps), searches.event), before_step)
         best = tuple(x.clone() for x in kept.best)
         return best, kept.best_total.clone(), kept.alive.clone()
 
-    best, total, alive = once(learning_rate)
+    best, total, alive = once(first)
     status = np.where(alive.cpu().numpy(), OK, NON_FINITE).astype(object)
     if not bool(alive.all()):
-        again, total_again, alive_again = once(learning_rate / 2)
+        again, total_again, alive_again = once(second)
         # Images whose first search stayed finite keep its result.
         use = ~alive & (alive_again | (total_again < total))
         best = tuple(choose(use, a, b) for a, b in zip(again, best, strict=True))
@@ -130,6 +129,12 @@ def _descend(kept: Steps, finished: Finished, before_step: Callable[[Given], Non
         kept.run[precision]()
         finished.given(step + 1)
     finished.wait(steps)
+
+
+def worst(status: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the worse of two statuses, image by image, for searches of several phases."""
+    pairs = zip(status, other, strict=True)
+    return np.array([max(pair, key=SEVERITY.index) for pair in pairs], dtype=object)
 
 
 def loss_columns(losses: Losses, *optional: str) -> dict[str, np.ndarray]:

@@ -70,6 +70,11 @@ def to_styles(latent: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
     return functional.leaky_relu(latent * sd + mean, 1.0 / LEAKY_SLOPE)
 
 
+def to_latents(w: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
+    """Return the latents (..., d) whose styles are w, the inverse of :func:`to_styles`."""
+    return (functional.leaky_relu(w, LEAKY_SLOPE) - mean) / sd
+
+
 def style_radius(w: Tensor, mean: Tensor) -> Tensor:
     """Return BRGM's scale of w (n, d), a scalar: the root mean square distance from the mean."""
     return (w - mean).square().sum(dim=1).mean().sqrt()

@@ -2,7 +2,7 @@
 
     total = fidelity - lambda_w P_w + lambda_c cross  [+ lambda_n norm deviation: released code]
 
-The sum itself, with the weights of a method's block, is ``Equation5`` in rls/search/rls.py.
+The sum itself, with the weights of a method's block, is ``Equation5`` in rls/search/equation5.py.
 
 The article's lambdas, 5.0e-5 and 0.01, fit the mean (not the sum) of |y - D(G(w))| and the mean
 pairwise distance, as in the authors' code. Both are taken per image and then summed over the batch,
@@ -114,9 +114,10 @@ def sum_squares(w: Tensor) -> Tensor:
     return w.shape[1] * deviations.square().sum(dim=(1, 2))
 
 
+SQUARES = "sum_squares"
 CROSS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean_distance": mean_distance,
-    "sum_squares": sum_squares,
+    SQUARES: sum_squares,
 }
 
 

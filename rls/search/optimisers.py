@@ -2,7 +2,8 @@
 
 An optimiser keeps its state per element or per vector and sums nothing over images, so an image
 takes the same path whatever else is in its batch. Its state never moves in memory, and the rates
-come from a tensor, so that a step can be recorded and replayed (:mod:`rls.search.steps`).
+of every row come from a tensor, so that a step can be recorded and replayed
+(:mod:`rls.search.steps`) and that rows may be at different steps (:mod:`rls.search.lanes`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Optimiser:
     def __init__(self, start: Variables) -> None:
         """Keep nothing, for an optimiser whose step depends on the gradient alone."""
 
-    def reset(self) -> None:
-        """Forget all steps, at the start of a search."""
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Forget the steps of the rows at these indices, which begin a search; None: of all."""
 
     @staticmethod
     def numbers(rates: Sequence[float]) -> list[tuple[float, ...]]:
@@ -36,7 +37,7 @@ class Optimiser:
         raise NotImplementedError
 
     def step(self, x: Variables, gradients: Variables, numbers: Sequence[Tensor]) -> Variables:
-        """Return the variables after a step; ``numbers``, each (1,), are those of the step."""
+        """Return the variables after a step; ``numbers``, each (n,), hold a value for each row."""
         raise NotImplementedError
 
 
@@ -47,10 +48,13 @@ class Adam(Optimiser):
         self.first = tuple(torch.zeros_like(tensor) for tensor in start)
         self.second = tuple(torch.zeros_like(tensor) for tensor in start)
 
-    def reset(self) -> None:
+    def reset(self, rows: Tensor | None = None) -> None:
         """Set both moments to 0."""
         for moment in (*self.first, *self.second):
-            moment.zero_()
+            if rows is None:
+                moment.zero_()
+            else:
+                moment.index_fill_(0, rows, 0.0)
 
     @staticmethod
     def numbers(rates: Sequence[float]) -> list[tuple[float, ...]]:
@@ -67,7 +71,7 @@ class Adam(Optimiser):
             m.lerp_(g, 1 - BETA1)
             v.mul_(BETA2).addcmul_(g, g, value=1 - BETA2)
         return tuple(
-            a - scale * m / ((v / spread).sqrt() + EPSILON)
+            a - per_row(scale, a) * m / ((v / per_row(spread, a)).sqrt() + EPSILON)
             for a, m, v in zip(x, self.first, self.second, strict=True)
         )
 
@@ -87,8 +91,14 @@ class NormalisedGradient(Optimiser):
         """Return x - rate g / ||g||_2."""
         (minus_rate,) = numbers
         return tuple(
-            a.addcdiv(minus_rate * g, _length(g)) for a, g in zip(x, gradients, strict=True)
+            a.addcdiv(per_row(minus_rate, a) * g, _length(g))
+            for a, g in zip(x, gradients, strict=True)
         )
+
+
+def per_row(values: Tensor, x: Tensor) -> Tensor:
+    """Return values (n,) in a shape that gives row i of ``x``, (n, ...), its own value."""
+    return values.view(-1, *([1] * (x.ndim - 1)))
 
 
 def _length(gradient: Tensor) -> Tensor:

@@ -24,10 +24,13 @@ import torch
 from torch import Tensor
 
 from rls.io.names import SOLUTION_KINDS
+from rls.runtime.errors import InputError
 from rls.search import rls
 from rls.search.descent import exactly, loss_columns, search
+from rls.search.equation5 import given_of, objective_of
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
+from rls.search.starts import random_start
 from rls.search.steps import Given, Losses, Objective, Searches
 from rls.stylegan2.networks import Precision
 
@@ -248,10 +251,19 @@ def _fresh_noise(draws: Draws) -> Callable[[Given], None]:
 def solve_by_gaussians(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
-    """Return the solutions of a batch of rows by ``article`` or ``variational``."""
+    """Return the solutions of a batch of rows by ``article`` or ``variational``.
+
+    Raises:
+        InputError: The settings let images stop by themselves, which these searches do not.
+    """
+    if settings.stop_fidelity is not None:
+        raise InputError(
+            f"Found stop_fidelity {settings.stop_fidelity:g} with solutions of kind "
+            f"{options.kind}, whose search takes all steps. Leave it out, or choose {RESTARTS}."
+        )
     styles = need(problem.styles, "styles")
     layers = need(problem.generator, "generator").num_ws
-    objective, given = rls.objective_of(problem, settings), rls.given_of(problem, settings)
+    objective, given = objective_of(problem, settings), given_of(problem, settings)
     start = Start(
         styles.mean.expand(layers, -1), options.sigma_start * styles.sd.expand(layers, -1)
     )
@@ -282,14 +294,11 @@ def solve_by_restarts(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
     """Return the solutions by ``restarts``: each row starts at mean + spread (G_m(z) - mean)."""
-    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
-    z = Draws(problem.seed, problem.image_ids, "restart").next((generator.z_dim,), problem.device)
-    with torch.no_grad():
-        w = generator.mapping(z)[:, 0]
-    start = styles.mean + options.restart_spread * (w - styles.mean)
-    start = start[:, None].expand(-1, generator.num_ws, -1)
+    w = random_start(problem, options.restart_spread)
+    layers = need(problem.generator, "generator").num_ws
+    start = w[:, None].expand(-1, layers, -1)
     found = rls.search_from(start, problem, settings, progress)
-    columns = {**found.columns, "sigma_mean": np.full(len(z), np.nan, dtype=np.float32)}
+    columns = {**found.columns, "sigma_mean": np.full(len(w), np.nan, dtype=np.float32)}
     return Reconstruction(found.images, found.latents, columns)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rls.prior.whitening import Whitening
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress, format_seconds
 from rls.runtime.stopping import Watch
@@ -19,6 +21,7 @@ from rls.runtime.streams import torch_stream
 from rls.search.steps import Searches
 
 if TYPE_CHECKING:
+    from rls.encoder.network import Encoder
     from rls.io import Intensity
     from rls.prior.flows import StyleFlow
     from rls.search.forward import Forward
@@ -30,6 +33,7 @@ NEEDED = {
     "flow": "This search needs the flow p_F for its prior.",
     "styles": "This search starts from the mean style.",
     "network": "This method needs a network of its own.",
+    "encoder": "This search starts from the encoder.",
     "intensity": "This likelihood needs the counts of 0 and 1.",
 }
 
@@ -51,6 +55,16 @@ class Styles:
         """Return the standard deviation of w per dimension, (d,)."""
         return self.w.std(dim=0)
 
+    @cached_property
+    def whitening(self) -> Whitening:
+        """The whitened coordinates of these styles, with the last activation undone."""
+        return Whitening.of(self.w, leaky=True)
+
+    @cached_property
+    def distance(self) -> float:
+        """The root mean square distance between two styles, a scale of the cross term."""
+        return float((2.0 * self.w.double().var(dim=0).sum()).sqrt())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
@@ -64,6 +78,7 @@ class Common:
         noise: ``shared`` (one set of noise maps for all images) or ``per_image``.
         intensity: The counts of 0 and 1; None where no likelihood needs them.
         network: File of the network that the method's own training wrote, or None.
+        encoder: The encoder from which a search may start; None where none was given.
         searches: Keeps the steps of a search from batch to batch.
     """
 
@@ -78,6 +93,7 @@ class Common:
     noise: str
     intensity: Intensity | None = None
     network: Path | None = None
+    encoder: Encoder | None = None
     searches: Searches = field(default_factory=Searches)
 
 
@@ -88,10 +104,13 @@ class Problem(Common):
     Attributes:
         y: (n, c, m, m) float32 in [0, 1] units.
         image_ids: n ids; with ``seed`` they determine every random draw of an image.
+        lanes: Images that are searched at a time where the n images are a queue
+            (:mod:`rls.search.lanes`), n at most; None: all n.
     """
 
     y: Tensor
     image_ids: tuple[str, ...]
+    lanes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -213,3 +232,22 @@ class BatchProgress:
                 f"batches: about {format_seconds(batch * self.n_batches)} in all",
                 flush=True,
             )
+
+    def part(self, before: int, total: int) -> BatchProgress:
+        """Return the progress of one phase, whose steps count among ``total`` steps of all.
+
+        Arguments:
+            before: Steps of the phases before this one.
+        """
+        return PhaseProgress(self, before, total)
+
+
+class PhaseProgress(BatchProgress):
+    """Report the steps of one phase as steps of all phases."""
+
+    def __init__(self, whole: BatchProgress, before: int, total: int) -> None:
+        self.whole, self.before, self.total = whole, before, total
+
+    def step(self, done: int, steps: int) -> None:
+        """Report that ``done`` steps of this phase are finished."""
+        self.whole.step(self.before + done, self.total)

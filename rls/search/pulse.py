@@ -31,6 +31,7 @@ from rls.search.geometry import (
     mean_square,
     onto_spheres,
     radii,
+    to_latents,
     to_styles,
 )
 from rls.search.objective import reported_terms
@@ -46,6 +47,8 @@ from rls.search.problem import (
     to_unit,
 )
 from rls.search.schedule import SCHEDULES
+from rls.search.start_settings import ENCODER, RANDOM
+from rls.search.starts import start_of
 from rls.search.steps import Given, Losses
 from rls.stylegan2.networks import Generator, Precision
 
@@ -74,6 +77,12 @@ class Settings:
     trainable_noise_layers: int = option("Noise maps that are searched too, from the coarsest on.")
     zero_last_noise: bool = option("Whether the finest noise map is zero.")
     tile_latent: bool = option("Whether all styles of an image are equal (W in place of W+).")
+    start: str = option(
+        "random: a random latent (published); encoder: the encoder's style for the image, moved "
+        "onto the sphere of radius sqrt d.",
+        choices=(RANDOM, ENCODER),
+        default=RANDOM,
+    )
 
     def __post_init__(self) -> None:
         if self.trainable_noise_layers < 0:
@@ -84,7 +93,7 @@ class Settings:
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
-    """Return the images of a batch, each from its own random start.
+    """Return the images of a batch, each from its own start.
 
     The searched noise maps start from those of the problem and belong to the image, so the latents
     alone do not give the image again.
@@ -104,6 +113,11 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         (1 if settings.tile_latent else objective.generator.num_ws, len(moments[0])),
         problem.device,
     )
+    if settings.start == ENCODER:
+        towards = to_latents(start_of(problem, ENCODER), *moments)[:, None].expand_as(latents)
+        # The length of a random latent of d dimensions is about sqrt d.
+        length = towards.new_tensor(towards.shape[2] ** 0.5)
+        (latents,) = onto_spheres((towards,), {"radii": (length,)})
     start = (latents, *searched)
     given = {
         "y": (problem.y,),

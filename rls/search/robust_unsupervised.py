@@ -22,21 +22,22 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from rls.io.names import NON_FINITE, OK, RESTARTED
+from rls.io.names import OK
 from rls.runtime.command import option
 from rls.runtime.errors import InputError
-from rls.search.descent import exactly, loss_columns, search
+from rls.search.descent import exactly, loss_columns, search, worst
 from rls.search.filterwise import filter_counts, mean_styles, split, synthesise
 from rls.search.forward import Forward
 from rls.search.objective import fidelity
 from rls.search.optimisers import NormalisedGradient, Variables
 from rls.search.problem import BatchProgress, Problem, Reconstruction, need, noise_maps, to_unit
+from rls.search.start_settings import ENCODER, MEAN
+from rls.search.starts import start_of
 from rls.search.steps import Given, Losses
 from rls.stylegan2.networks import Generator, Precision
 
 LARGEST_WITHOUT_LPIPS = 16  # px; above, the published loss compares features too.
 ImagesOf = Callable[[Generator, Variables, Sequence[Tensor], Precision], Tensor]
-SEVERITY = (OK, RESTARTED, NON_FINITE)  # Values of ``search_status``, the worst last.
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Settings:
         "For low-resolution images above 16 px, whose published loss needs LPIPS: stop, or l1 "
         "(the L1 distance alone, as for smaller ones).",
         choices=("stop", "l1"),
+    )
+    start: str = option(
+        "mean: the mean style (published); encoder: the encoder's style for the image.",
+        choices=(MEAN, ENCODER),
+        default=MEAN,
     )
 
 
@@ -91,25 +97,6 @@ class Fidelity:
         return {"loss_total": loss, "loss_fidelity": loss}
 
 
-@dataclass(frozen=True)
-class PhaseProgress(BatchProgress):
-    """Report the steps of one phase as steps of all phases.
-
-    Attributes:
-        whole: Progress of all phases of the batch.
-        before: Steps of the phases before this one.
-        total: Steps of all phases.
-    """
-
-    whole: BatchProgress
-    before: int
-    total: int
-
-    def step(self, done: int, steps: int) -> None:
-        """Report that ``done`` steps of this phase are finished."""
-        self.whole.step(self.before + done, self.total)
-
-
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:
     """Return G(w++^) for a batch.
 
@@ -122,12 +109,12 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
         InputError: Generator or styles are missing; a rate is negative or none is positive; images
             are above 16 px with ``above_16_px: stop``.
     """
-    generator, styles = need(problem.generator, "generator"), need(problem.styles, "styles")
+    generator = need(problem.generator, "generator")
     phases = phases_of(settings)
     given = {"y": (problem.y,), "noise": tuple(noise_maps(problem))}
     _refuse(problem, settings, [phase.learning_rate for phase in phases])
     used = [phase for phase in phases if phase.learning_rate > 0]
-    x: Variables = (styles.mean.expand(len(problem.y), -1),)
+    x: Variables = (start_of(problem, settings.start),)
     status = np.full(len(problem.y), OK, dtype=object)
     losses: Losses = {}
     last = phases[0]
@@ -144,14 +131,13 @@ def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress)
             learning_rate=phase.learning_rate,
             schedule="constant",
             precision=problem.precision,
-            progress=PhaseProgress(progress, before, len(used) * settings.steps),
+            progress=progress.part(before, len(used) * settings.steps),
             searches=problem.searches,
             optimiser=NormalisedGradient,
         )
         x = found.variables
         losses |= {f"loss_{phase.name}": found.losses["loss_total"], **found.losses}
-        pairs = zip(status, found.status, strict=True)
-        status = np.array([max(pair, key=SEVERITY.index) for pair in pairs], dtype=object)
+        status = worst(status, found.status)
     with exactly():
         images = last.images(generator, x, given["noise"], "float32")
     columns = {**loss_columns(losses), "search_status": status}

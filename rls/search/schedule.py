@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rls.runtime.errors import InputError
+
 DROP_START = 0.9  # Share of the steps before the final drop.
 LOW, LAST = 0.1, 0.001
 
@@ -28,3 +30,20 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
     "one_cycle_drop": one_cycle_drop,
     "constant": constant,
 }
+
+
+def course(schedule: str, learning_rate: float, steps: int) -> list[float]:
+    """Return the learning rate of every step.
+
+    Arguments:
+        schedule: Name of the function that scales the peak rate ``learning_rate``.
+
+    Raises:
+        InputError: The schedule is unknown, or there is no step.
+    """
+    if steps < 1 or schedule not in SCHEDULES:
+        raise InputError(
+            f"Found {steps} steps and schedule '{schedule}', expected 1 or more steps and one of "
+            f"{', '.join(SCHEDULES)}."
+        )
+    return [learning_rate * SCHEDULES[schedule](step, steps) for step in range(steps)]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from rls.encoder.network import Encoder, check_encoder, read_encoder
 from rls.io import Intensity, Stack, read_intensity, read_stack, read_weights
 from rls.io.splits import Use, rows_for
 from rls.networks.pix2pix import check_assay
@@ -39,6 +40,7 @@ class Models:
     generator: Generator | None
     flow: StyleFlow | None
     styles: Styles | None
+    encoder: Encoder | None
     digests: dict[str, str]
 
 
@@ -150,6 +152,7 @@ def set_up(
         generator=models.generator,
         flow=models.flow,
         styles=models.styles,
+        encoder=models.encoder,
         factor=factor,
         forward=forward_operator(forward, (height, width), factor, pixel_size_um).to(device),
         intensity=intensity,
@@ -183,13 +186,13 @@ def choose_forward(choice: str, table: pd.DataFrame, path: Path) -> ForwardModel
 def read_models(
     inputs: Inputs, image_size: int, channels: Sequence[str], device: torch.device
 ) -> Models:
-    """Read the generator, the flow and the styles that were given, and check their origins.
+    """Read the networks and the styles that were given, and check their origins.
 
     Raises:
-        InputError: The generator makes other images, or the flow or the styles were made with
+        InputError: The generator makes other images, or flow, styles or encoder were made with
             another generator.
     """
-    generator = flow = styles = None
+    generator = flow = styles = encoder = None
     digests: dict[str, str] = {}
     if inputs.generator:
         generator = load_generator(
@@ -210,9 +213,19 @@ def read_models(
         # The flow of a model folder names its generator, whose styles may be drawn anew.
         source = "generator" if header.get("generator_digest") else "styles"
         _check_origin(inputs.flow, header, source, digests, "fit_flow")
+    if inputs.encoder:
+        encoder, header = read_encoder(inputs.encoder, device)
+        digests["encoder"] = str(header["digest"])
+        check_encoder(
+            inputs.encoder,
+            header,
+            generator=digests.get("generator", ""),
+            factor=inputs.factor,
+            channels=channels,
+        )
     if inputs.network:
         digests |= network_digest(inputs.network, read_intensity(inputs.intensity))
-    return Models(generator, flow, styles, digests)
+    return Models(generator, flow, styles, encoder, digests)
 
 
 def network_digest(path: Path | None, intensity: Intensity) -> dict[str, str]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from rls.io import read_stack, read_weights, write_stack, write_weights
+from rls.io import Stack, read_stack, read_weights, write_stack, write_weights
+from rls.io.names import SEARCHES
 from rls.runtime.errors import InputError
 from rls.search.results import latents_path
+from rls.search.solutions import SOURCE, best_rows, check_complete
 
 NEEDED = ("row", "n_rows", "result_digest", "method")
 
@@ -87,11 +90,83 @@ def check_table(table: pd.DataFrame, paths: Sequence[Path]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """The rows of all shards, in the order of an unsharded search.
+
+    Attributes:
+        stack: Images and table, numbered from 0.
+        w: (n, L, d) latents.
+        header: Header of the file of latents.
+    """
+
+    stack: Stack
+    w: torch.Tensor
+    header: Mapping[str, Any]
+
+    def select(self, rows: np.ndarray, table: pd.DataFrame, description: str) -> Gathered:
+        """Return some rows under another table, whose ids the latents take, too."""
+        stack = replace(self.stack.select(rows), table=table, description=description)
+        return Gathered(stack, self.w[torch.as_tensor(rows)], self.header)
+
+    def write(self, output: Path) -> None:
+        """Write stack, table and latents."""
+        header = {**self.header, "image_ids": list(self.stack.table["image_id"])}
+        write_weights(latents_path(output), {"w": self.w}, header)
+        write_stack(
+            output,
+            self.stack.images,
+            self.stack.table,
+            channels=self.stack.channels,
+            pixel_size_um=self.stack.pixel_size_um,
+            written_by="gather_shards",
+            description=self.stack.description,
+        )
+
+
 def gather(paths: Sequence[Path], output: Path) -> None:
     """Write the stack, table and latents of all shards, in the order of an unsharded search.
 
+    Where the rows are several solutions of an image, all of them go to :func:`solutions_path`, and
+    ``output`` gets one row for each image of split evaluation: its solution of least loss.
+
     Raises:
         InputError: The shards do not belong together, or some are missing.
+    """
+    found = read_shards(paths)
+    if SOURCE in found.stack.table:
+        check_complete(found.stack.table, paths[0])
+        found.write(solutions_path(output))
+        found = least_loss(found, str(paths[0]))
+    found.write(output)
+    print(f"gather_shards: {len(found.stack)} images of {len(paths)} shards", flush=True)
+
+
+def solutions_path(stack: Path) -> Path:
+    """Return where all solutions of the stack ``NAME.ome.tif`` lie: ``solutions/NAME.searches``."""
+    name = stack.name.removesuffix(".ome.tif")
+    return stack.parent / "solutions" / f"{name}.{SEARCHES}.ome.tif"
+
+
+def least_loss(found: Gathered, name: str) -> Gathered:
+    """Return the solution of least loss of each image of split evaluation, under the image's id.
+
+    Raises:
+        InputError: There is no such image.
+    """
+    table = found.stack.table
+    rows = best_rows(table, name)
+    best = table.iloc[rows].drop(columns="image_id").rename(columns={SOURCE: "image_id"})
+    best = best.reset_index(drop=True).assign(row=np.arange(len(rows)), n_rows=len(rows))
+    said = found.stack.description.replace("solutions an image", "solutions, that of least loss")
+    return found.select(rows, best, said)
+
+
+def read_shards(paths: Sequence[Path]) -> Gathered:
+    """Read all shards and check that they belong together.
+
+    Raises:
+        InputError: They do not, or some are missing.
     """
     stacks = [read_stack(path) for path in paths]
     for path, stack in zip(paths, stacks, strict=True):
@@ -110,18 +185,8 @@ def gather(paths: Sequence[Path], output: Path) -> None:
             f"The latents beside {paths[0]} and the other shards are of other images than the "
             f"stacks. Delete the shards and run super_resolve again."
         )
-    w = torch.cat([tensors["w"] for tensors in latents])[torch.as_tensor(order)]
     table = table.iloc[order].drop(columns="shard_file").reset_index(drop=True)
+    images = np.concatenate([stack.images for stack in stacks])[order]
     header = {name: value for name, value in headers[0].items() if name != "digest"}
-    header["image_ids"] = list(table["image_id"])
-    write_weights(latents_path(output), {"w": w}, header)
-    write_stack(
-        output,
-        np.concatenate([stack.images for stack in stacks])[order],
-        table,
-        channels=stacks[0].channels,
-        pixel_size_um=stacks[0].pixel_size_um,
-        written_by="gather_shards",
-        description=stacks[0].description,
-    )
-    print(f"gather_shards: {len(table)} images of {len(paths)} shards", flush=True)
+    w = torch.cat([tensors["w"] for tensors in latents])[torch.as_tensor(order)]
+    return Gathered(replace(stacks[0], images=images, table=table), w, header)

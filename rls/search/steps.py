@@ -2,8 +2,8 @@
 
 A recorded step (:mod:`rls.runtime.graphs`) reads the addresses and the Python numbers of its
 recording. So everything that changes lies in tensors: the variables, their best values, the state
-of the optimiser, the number of the step and the table of its rates. What differs from batch to
-batch is an argument of the objective, ``given``, and is copied into tensors of its own.
+of the optimiser, the number of each row's step and the table of the rates. What differs from batch
+to batch is an argument of the objective, ``given``, and is copied into tensors of its own.
 
 Everything else that an objective uses must be the same for all batches. An objective is therefore a
 frozen dataclass whose fields are networks and settings. Steps are used again only for an objective
@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from torch import Tensor
 from rls.runtime.device import tensor_float32
 from rls.runtime.graphs import Recorder, Replayed
 from rls.runtime.progress import Event
-from rls.search.optimisers import Optimiser, Variables
+from rls.search.optimisers import Optimiser, Variables, per_row
 from rls.stylegan2.networks import Precision
 
 Losses = dict[str, Tensor]  # Each (n,); loss_total is minimised.
@@ -67,6 +68,7 @@ class Steps:
         best_total: (n,) that loss.
         alive: (n,) whether the loss and the gradient of an image have been finite so far.
         given: What belongs to the present batch.
+        number: (n,) the number of the step that each image takes next, a row of ``table``.
     """
 
     def __init__(self, walk: Walk, start: Variables, given: Given, recorder: Recorder) -> None:
@@ -79,7 +81,7 @@ class Steps:
         self.optimiser = walk.optimiser(self.x)
         columns = len(walk.optimiser.numbers([0.0])[0])
         self.table = first.new_empty((walk.steps, columns))
-        self.number = torch.zeros(1, dtype=torch.int64, device=first.device)
+        self.number = torch.zeros_like(self.best_total, dtype=torch.int64)
         kinds: list[Precision] = ["float32"]
         if walk.precision != "float32":
             kinds.append(walk.precision)
@@ -122,29 +124,43 @@ class Steps:
             exact = self.walk.objective(self.best, self.given, precision)["loss_total"]
         self.best_total.copy_(torch.where(torch.isfinite(exact), exact, torch.inf))
 
+    @property
+    def moving(self) -> Tensor:
+        """Return which images move, (n,): those that are alive."""
+        return self.alive
+
     def _step(self, precision: Precision) -> None:
         """Move all variables by one step; nothing here waits for a GPU."""
         variables = tuple(x.detach().requires_grad_() for x in self.x)
         with tensor_float32_of_step(self.walk.precision, precision):
-            total = self.walk.objective(variables, self.given, precision)["loss_total"]
-            gradients = torch.autograd.grad(total.sum(), variables)
-        total = total.detach()
-        finite = torch.isfinite(total)
-        better = finite & (total < self.best_total)
-        for x, best in zip(self.x, self.best, strict=True):
-            choose(better, x, best, out=best)
-        torch.where(better, total, self.best_total, out=self.best_total)
-        self.alive.logical_and_(finite)
-        for gradient in gradients:
-            self.alive.logical_and_(torch.isfinite(gradient).flatten(1).all(dim=1))
-        gradients = tuple(choose(self.alive, g, torch.zeros_like(g)) for g in gradients)
+            losses = self.walk.objective(variables, self.given, precision)
+            gradients = torch.autograd.grad(losses["loss_total"].sum(), variables)
+        self._judge({name: loss.detach() for name, loss in losses.items()}, gradients)
+        gradients = tuple(choose(self.moving, g, torch.zeros_like(g)) for g in gradients)
         numbers = self.table.index_select(0, self.number).unbind(dim=1)
         moved = self.optimiser.step(self.x, gradients, numbers)
         if self.walk.after_step is not None:
             moved = self.walk.after_step(moved, self.given)
         for x, after in zip(self.x, moved, strict=True):
-            choose(self.alive, after, x, out=x)
-        self.number.add_(1)
+            choose(self.moving, after, x, out=x)
+        self.number.add_(self.moving)
+
+    def _judge(self, losses: Losses, gradients: Variables) -> None:
+        """Keep the variables that are better than all before; freeze what is not finite."""
+        total = losses["loss_total"]
+        finite = torch.isfinite(total)
+        better = finite & (total < self.best_total)
+        self._keep(better, total)
+        self.alive.logical_and_(all_finite(total, gradients))
+
+    def _keep(self, which: Tensor, total: Tensor) -> None:
+        """Take the present variables of the images at the mask ``which`` as the best."""
+        for x, best in zip(self.x, self.best, strict=True):
+            choose(which, x, best, out=best)
+        torch.where(which, total, self.best_total, out=self.best_total)
+
+
+K = TypeVar("K", bound=Steps)
 
 
 class Searches:
@@ -168,10 +184,15 @@ class Searches:
 
     def steps(self, walk: Walk, start: Variables, given: Given) -> Steps:
         """Return steps that are ready to search a batch, those of an earlier batch if they fit."""
-        found = next((steps for steps in self.kept if steps.fits(walk, start, given)), None)
-        if found is None:
+        return self.of_kind(Steps, walk, start, given)
+
+    def of_kind(self, kind: type[K], walk: Walk, start: Variables, given: Given) -> K:
+        """Return the same for steps of a class of their own."""
+        fitting = (x for x in self.kept if type(x) is kind and x.fits(walk, start, given))
+        found = next(fitting, None)
+        if not isinstance(found, kind):
             del self.kept[: 1 - MOST_KEPT]
-            found = Steps(walk, start, given, self._recorder_of(walk.objective))
+            found = kind(walk, start, given, self._recorder_of(walk.objective))
             self.kept.append(found)
         found.take(given)
         return found
@@ -205,7 +226,15 @@ def tensor_float32_of_step(
 
 def choose(mask: Tensor, yes: Tensor, no: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``yes`` where ``mask`` (n,) holds and ``no`` elsewhere, image by image."""
-    return torch.where(mask.view(-1, *([1] * (yes.ndim - 1))), yes, no, out=out)
+    return torch.where(per_row(mask, yes), yes, no, out=out)
+
+
+def all_finite(total: Tensor, gradients: Variables) -> Tensor:
+    """Return which images have a finite loss and a finite gradient, (n,)."""
+    finite = torch.isfinite(total)
+    for gradient in gradients:
+        finite = finite & torch.isfinite(gradient).flatten(1).all(dim=1)
+    return finite
 
 
 def _copies(tensors: Sequence[Tensor]) -> Variables:

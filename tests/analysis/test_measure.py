@@ -89,13 +89,14 @@ def evaluation_images(folder):
 
 def run(
     folder, method, stack=None, factor=FACTOR, marker="nfkb", classifier=None,
-    low="low_resolution", clean=None, **changes,
+    low="low_resolution", clean=None, solutions=None, **changes,
 ):  # fmt: skip
     call(
         measure.main, "--stack", folder / f"{stack or method}.ome.tif", "--method", method,
         "--high-resolution", folder / "high_resolution.ome.tif",
         "--low-resolution", folder / f"{low}.ome.tif",
         *(("--clean-low-resolution", folder / f"{clean}.ome.tif") if clean else ()),
+        *(("--solutions", solutions) if solutions else ()),
         "--intensity", folder / "intensity.json",
         "--classifier", folder / f"{classifier or 'classifier'}.safetensors", "--factor", factor,
         "--nucleus-channel", "dna", "--marker-channel", marker,

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.comparison import kept_features
+from analysis.comparison.labels import method_label
 from analysis.comparison.long_table import LONG_COLUMNS, long_table, read_long
 from analysis.comparison.settings import Settings
 from analysis.numbers.statistics import z_prime
@@ -227,7 +228,7 @@ def test_the_command_writes_the_agreed_columns(tmp_path):
     output = tmp_path / "features.csv"
     features.main(["--run", str(run), *as_flags(SETTINGS), "--output-csv", str(output)])
     table = pd.read_csv(output)
-    own = ["feature", "caution", "n_wells_shared_with_training"]
+    own = ["feature", "caution", "n_solutions", "n_wells_shared_with_training"]
     assert list(table.columns) == [*LONG_COLUMNS, *own]
     assert set(table["method"]) == {"rls", "high_resolution"} and table["simulated"].all()
 
@@ -267,3 +268,14 @@ def test_what_wells_and_cells_cannot_carry_is_marked(tmp_path):
     assert set(marks(6, 30, 45)) == {""}
     found = set(marks(6, 30, 46))
     assert len(found) == 1 and "49 % of DMSO measured" in found.pop()
+
+
+def test_a_mean_over_solutions_says_over_how_many(tmp_path):
+    high, _, methods = planted()
+    made_up.write_features(tmp_path, {"high_resolution": high, **methods}, wells=WELLS, cells=CELLS)
+    path = next(made_up.run_of(tmp_path, METHODS).comparisons()).measured("oracle", "features")
+    write_table(path, read_table(path).assign(n_solutions=4), written_by="measure")
+    found = pd.DataFrame(rows_of(tmp_path)).groupby("method")["n_solutions"].unique()
+    assert found["oracle"] == [4] and found["biased"] == found["high_resolution"] == [1]
+    assert method_label("rls_encoder", 4).endswith(" (mean of 4)")
+    assert "mean" not in method_label("rls_encoder")

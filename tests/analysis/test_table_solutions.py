@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -40,16 +40,18 @@ def folder_of(root):
     return root / "translocation" / f"{made_up.FACTOR}x" / made_up.DEGRADATION
 
 
-def write_solutions(root, kind: str, values: np.ndarray, table: pd.DataFrame) -> None:
+def write_solutions(
+    root, kind: str, values: np.ndarray, table: pd.DataFrame, method: str = "rls", **columns
+) -> None:
     """Write the features of the solutions of calibration and evaluation cells, values (n, k)."""
     k = values.shape[1]
     long = table.loc[table.index.repeat(k)].reset_index(drop=True)
     long = long.rename(columns={"image_id": "source_image_id"}).assign(
         solution=np.tile(np.arange(1, k + 1), len(table)), n_solutions=k, loss_fidelity=0.02,
-        **{FEATURE: values.reshape(-1)},
+        **{FEATURE: values.reshape(-1)}, **columns,
     )  # fmt: skip
     long.insert(0, "image_id", long["source_image_id"] + "_k" + long["solution"].astype(str))
-    path = folder_of(root) / "solutions" / f"rls.{kind}.features.parquet"
+    path = folder_of(root) / "solutions" / f"{method}.{kind}.features.parquet"
     write_table(path, long, written_by="measure_solutions")
 
 
@@ -184,7 +186,7 @@ def test_every_variant_of_calibrated_intervals_can_be_shown() -> None:
 def test_the_unit_of_widths_and_the_floor_come_from_cells_without_solutions(tmp_path) -> None:
     write_run(tmp_path)
     (at,) = run_of(tmp_path).comparisons(clean_only=True)
-    cells = read_cells(at, "variational", FEATURE, SETTINGS)
+    cells = read_cells(at, "rls", "variational", FEATURE, SETTINGS)
     high = read_table(at.measured("high_resolution", "features"))
     outside = high.loc[high["split"] == "classifier", FEATURE]
     expected = np.diff(np.percentile(outside, [5, 95]))[0]
@@ -197,3 +199,27 @@ def test_the_range_of_a_right_coverage_is_that_of_new_cells_after_calibration(ro
         found = value_of(rows, "variational", "coverage_normalised", treatment)
         expected = expected_coverage(200, n, SETTINGS.level, EXPECTED)
         assert (found["expected_low"], found["expected_high"]) == pytest.approx(expected)
+
+
+def test_a_method_that_searches_several_solutions_has_its_own_intervals(tmp_path) -> None:
+    cells = write_run(tmp_path)
+    random = np.random.default_rng(1)
+    high = read_table(folder_of(tmp_path) / "high_resolution.features.parquet")
+    truth = high.set_index("image_id")[FEATURE].loc[cells["image_id"]].to_numpy()
+    values = truth[:, None] + SD * random.normal(size=(len(cells), 4))
+    loss = random.random(values.shape)
+    values[np.arange(len(cells)), loss.argmin(axis=1)] = truth  # of least loss, and right
+    columns = {"loss_total": loss.reshape(-1)}
+    write_solutions(tmp_path, "searches", values, cells, "rls_mean", **columns)
+    run = made_up.run_of(tmp_path, ("rls", "rls_mean"), degradations=(made_up.DEGRADATION,))
+    rows = solution_rows(replace(run, n_solutions={"rls_mean": 4}), SETTINGS)
+    own = [row for row in rows if row["method"] == "rls_mean"]
+    assert {row["kind"] for row in own} == {"searches"} and {r["n_solutions"] for r in own} == {4}
+    assert {row["kind"] for row in rows if row["method"] == "rls"} == set(SETTINGS.kinds)
+    coverage = value_of(rows, "searches", "coverage_normalised")
+    assert coverage["expected_low"] <= coverage["value"] <= coverage["expected_high"]
+    # The single search of such a method is its solution of least loss.
+    assert value_of(rows, "searches", "rmse_single_search")["value"] == pytest.approx(0.0)
+    mean = value_of(rows, "searches", "rmse_mean_of_solutions")["value"]
+    assert mean == pytest.approx(SD * np.sqrt(3) / 4, rel=0.2)
+    assert len(solution_rows(run, SETTINGS)) == len(rows) - len(own)

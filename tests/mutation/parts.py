@@ -11,7 +11,7 @@ SHARES = {
     "rls/search/forward_model.py": 8,
     "rls/search/forward_weights.py": 12,
     "rls/search/degradation.py": 8,
-    "rls/search/rls.py": 6,
+    "rls/search/equation5.py": 6,
     "rls/search/posterior.py": 10,
     "rls/search/pulse.py": 8,
     "rls/search/brgm.py": 8,

@@ -20,7 +20,19 @@ TWO_SIDED = f"{TESTS}::test_intervals_and_tests_of_proportions_are_two_sided"
 MEDIAN = f"{TESTS}::test_a_well_has_the_median_of_its_cells"
 OF_STATISTICS = "tests/analysis/test_statistics.py"
 
+MEANS = "tests/analysis/test_measure_means.py"
+OF_MEASURED = f"{MEANS}::test_a_mean_is_over_the_solutions_that_can_be_measured"
+
 FAULTS = [
+    Fault(
+        "the mean over solutions is a median", "analysis/measuring/solutions.py",
+        "wide.mean(axis=1)", "wide.median(axis=1)", (OF_MEASURED,),
+    ),
+    Fault(
+        "one solution without a measurement leaves the cell without any",
+        "analysis/measuring/solutions.py",
+        "wide.mean(axis=1)", "wide.mean(axis=1, skipna=False)", (OF_MEASURED,),
+    ),
     Fault(
         "MS-SSIM has SSIM at every scale", METRICS,
         "term = similarity if scale == n_scales - 1 else contrast", "term = similarity",

@@ -6,7 +6,8 @@ from tests.planted import Fault
 
 FORWARD, DEGRADATION = "rls/search/forward.py", "rls/search/degradation.py"
 WEIGHTS = "rls/search/forward_weights.py"
-OBJECTIVE, RLS, STEPS = "rls/search/objective.py", "rls/search/rls.py", "rls/search/steps.py"
+OBJECTIVE, STEPS = "rls/search/objective.py", "rls/search/steps.py"
+EQUATION5, STARTS = "rls/search/equation5.py", "rls/search/starts.py"
 TESTS = "tests/rls/test_forward_plainly.py"
 REFLECT = f"{TESTS}::test_d_equals_a_plain_computation_tap_by_tap[reflect-size4-4]"
 PLAIN = f"{TESTS}::test_d_equals_a_plain_computation_tap_by_tap[renormalize-size0-4]"
@@ -29,7 +30,20 @@ COMPANY = (
     "test_an_image_alone_in_a_filled_batch_is_bit_equal_to_it_in_company"
 )
 
+OF_SOLUTIONS = "tests/rls/test_super_resolve_solutions.py"
+LEAST_LOSS = f"{OF_SOLUTIONS}::test_the_best_row_is_the_first_of_least_loss_and_of_finite_ones"
+ALL_THERE = f"{OF_SOLUTIONS}::test_a_table_with_a_missing_or_a_doubled_solution_is_refused"
+
 FAULTS = [
+    Fault(
+        "the image of a cell is its solution of greatest loss", "rls/search/solutions.py",
+        "sort=False).idxmin()", "sort=False).idxmax()", (LEAST_LOSS,),
+    ),
+    Fault(
+        "a solution that occurs twice stands for a missing one", "rls/search/solutions.py",
+        'right = (counts["size"] == wanted) & (counts["nunique"] == wanted)',
+        'right = counts["size"] == wanted', (ALL_THERE,),
+    ),
     Fault(
         "the mirror repeats the first pixel", WEIGHTS,
         "np.where(taps < 0, -taps, taps)", "np.where(taps < 0, -taps - 1, taps)", (REFLECT,),
@@ -113,19 +127,19 @@ FAULTS = [
         "np.clip(np.rint(low * LEVELS), 0.0, LEVELS)", "np.rint(low * LEVELS)", (ROUNDED,),
     ),
     Fault(
-        "the prior has the wrong sign", RLS,
-        'total = total - settings.lambda_w * terms["log_prior"]',
-        'total = total + settings.lambda_w * terms["log_prior"]', (QUADRATIC,),
+        "the prior has the wrong sign", EQUATION5,
+        'total = total - weights.prior * terms["log_prior"]',
+        'total = total + weights.prior * terms["log_prior"]', (QUADRATIC,),
     ),
     Fault(
-        "the cross term has the wrong sign", RLS,
-        'total = total + settings.lambda_c * terms["loss_cross"]',
-        'total = total - settings.lambda_c * terms["loss_cross"]', (QUADRATIC,),
+        "the cross term has the wrong sign", EQUATION5,
+        'total = total + weights.cross * terms["loss_cross"]',
+        'total = total - weights.cross * terms["loss_cross"]', (QUADRATIC,),
     ),
     Fault(
-        "lambda_w is divided by the batch", RLS,
-        'total = total - settings.lambda_w * terms["log_prior"]',
-        'total = total - settings.lambda_w / len(w) * terms["log_prior"]',
+        "lambda_w is divided by the batch", EQUATION5,
+        'total = total - weights.prior * terms["log_prior"]',
+        'total = total - weights.prior / len(w) * terms["log_prior"]',
         ("tests/rls/test_search_start.py::"
          "test_the_weights_of_the_terms_do_not_depend_on_the_size_of_the_batch",),
     ),
@@ -163,7 +177,7 @@ FAULTS = [
         "better = finite & (total < self.best_total)", "better = finite", (BEST,),
     ),
     Fault(
-        "the search starts at the first style", RLS,
+        "the search starts at the first style", STARTS,
         "styles.mean.expand(", "styles.w[0].expand(",
         ("tests/rls/test_search_start.py::"
          "test_the_search_starts_at_the_mean_style_in_every_layer",),

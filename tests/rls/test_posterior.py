@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from rls.io.names import SOLUTION_KINDS
-from rls.search import rls
+from rls.search import equation5, rls
 from rls.search.batches import select_rows
 from rls.search.posterior import (
     ARTICLE,
@@ -201,9 +201,9 @@ def test_an_images_solutions_differ_and_do_not_depend_on_its_company(problem, ki
     assert torch.allclose(alone.images, found.images[rows], atol=2e-4)
     assert set(found.columns) >= {"loss_total", "loss_fidelity", "log_prior", "sigma_mean"}
     # The losses are those of each solution.
-    objective = rls.objective_of(problem, SEARCH)
+    objective = equation5.objective_of(problem, SEARCH)
     with torch.no_grad():
-        losses = objective((found.latents,), rls.given_of(problem, SEARCH), "float32")
+        losses = objective((found.latents,), equation5.given_of(problem, SEARCH), "float32")
     assert found.columns["loss_total"] == pytest.approx(losses["loss_total"].numpy(), rel=1e-4)
 
 

@@ -100,7 +100,7 @@ def test_a_search_that_stopped_goes_on_with_the_same_bits(
     main(arguments(folder, whole))
     with monkeypatch.context() as patch:
         patch.setattr(
-            "rls.search.solutions.write_solutions", lambda *a: (_ for _ in ()).throw(OSError)
+            "rls.search.solutions.write_solutions", lambda *a, **k: (_ for _ in ()).throw(OSError)
         )
         with pytest.raises(OSError):
             main(arguments(folder, again))
@@ -111,6 +111,27 @@ def test_a_search_that_stopped_goes_on_with_the_same_bits(
     assert "sample_solutions: 15 of 24" in capsys.readouterr().out
     assert np.array_equal(read_stack(whole).images, read_stack(again).images)
     pd.testing.assert_frame_equal(read_stack(whole).table, read_stack(again).table)
+
+
+def test_batches_of_another_number_of_solutions_are_not_taken_up(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    output, block = (
+        tmp_path / "rls.ome.tif",
+        "sample_solutions: {}\nmethods:\n  rls: {search: rls, n_solutions: 4}\n",
+    )
+    (tmp_path / "config.yaml").write_text(block)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "rls.search.solutions.write_solutions", lambda *a, **k: (_ for _ in ()).throw(OSError)
+        )
+        with pytest.raises(OSError):
+            main(arguments(folder, output))
+    # The number of the command counts, whatever the method's block says of its own search.
+    main(arguments(folder, output, n_solutions=2, config=tmp_path / "config.yaml"))
+    assert "were found" not in capsys.readouterr().out
+    assert len(read_stack(output)) == 8 * 2
 
 
 def test_images_are_drawn_by_seed_in_equal_parts_of_the_treatments() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rls.runtime.checkpoint import StateFolder
-from rls.search import batch_size, rls
+from rls.search import batch_size, equation5, rls
 from rls.search.batch_size import CHOSEN, choose_size, expected_bytes, largest_size
 from rls.search.batches import remove_batches, result_digest, solve
 from rls.search.bicubic import Settings as Bicubic
@@ -52,7 +52,7 @@ def test_memory_grows_by_the_same_for_every_image() -> None:
         problem = make_problem(torch.empty(n, 2, 8, 8, device=meta), 4, generator=generator)
         maps = tuple(torch.empty(shape, device=meta) for shape in generator.noise_shapes)
         equation = dataclasses.replace(
-            rls.objective_of(problem, settings), forward=problem.forward.to(meta)
+            equation5.objective_of(problem, settings), forward=problem.forward.to(meta)
         )
         start = (torch.empty(n, generator.num_ws, generator.w_dim, device=meta),)
         walk = Walk(equation, Adam, None, settings.steps, "float32")

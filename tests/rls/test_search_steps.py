@@ -23,7 +23,7 @@ from rls.runtime.device import tensor_float32
 from rls.runtime.errors import GraphError
 from rls.runtime.progress import Progress
 from rls.runtime.stopping import Stopped, Watch
-from rls.search import brgm, posterior, pulse, rls, robust_unsupervised
+from rls.search import brgm, equation5, posterior, pulse, rls, robust_unsupervised
 from rls.search.batches import select_rows
 from rls.search.descent import FLOAT32_SHARE, search
 from rls.search.forward import forward_operator
@@ -174,8 +174,8 @@ def test_a_search_is_bit_equal_to_a_plain_loop_with_an_image_that_is_searched_tw
     tiny: Problem, precision: str
 ) -> None:
     generator, styles = need(tiny.generator, "generator"), need(tiny.styles, "styles")
-    equation = rls.objective_of(tiny, RLS)
-    given, steps = rls.given_of(tiny, RLS), 40
+    equation = equation5.objective_of(tiny, RLS)
+    given, steps = equation5.given_of(tiny, RLS), 40
 
     def objective(variables: Variables, given: Given, kind: Any) -> Losses:
         """Fail far from the start at the full rate, and everywhere for the image of NaN."""

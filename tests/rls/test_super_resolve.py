@@ -55,7 +55,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_models(path: Path, size: int, n_channels: int) -> None:
     generator = tiny_generator(size, n_channels)
     names = list(INTENSITY.channels) + ["third"]
-    write_generator(path / "generator.safetensors", generator, {"channels": names[:n_channels]})
+    header = {"channels": names[:n_channels], "pixel_size_um": 0.5}
+    header["intensity"] = INTENSITY.as_dict()
+    write_generator(path / "generator.safetensors", generator, header)
     digest = read_weights(path / "generator.safetensors")[1]["digest"]
     styles = tiny_styles(generator)
     write_weights(path / "styles.safetensors", {"w": styles.w, "w_mean": styles.mean},
@@ -91,6 +93,12 @@ def arguments(folder: Path, output: Path, **other: str) -> list[str]:
 def content(path: Path) -> tuple[np.ndarray, pd.DataFrame, torch.Tensor]:
     stack = read_stack(path)
     return stack.images, stack.table, read_weights(latents_path(path), kind="latents")[0]["w"]
+
+
+def assert_same(found: tuple, expected: tuple) -> None:
+    """Compare the contents of two results, bit for bit."""
+    assert np.array_equal(found[0], expected[0]) and torch.equal(found[2], expected[2])
+    pd.testing.assert_frame_equal(found[1], expected[1])
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +140,7 @@ def test_shards_give_the_bits_of_the_whole_whatever_their_number(
             main(arguments(folder, shard, shard=f"{i + 1}-of-{count}"))
         gathered = tmp_path / f"{count}.ome.tif"
         gather_main(["--shards", *map(str, reversed(shards)), "--output", str(gathered)])
-        (images, table, w), (one_images, one_table, one_w) = content(gathered), content(whole)
-        assert np.array_equal(images, one_images) and torch.equal(w, one_w)
-        pd.testing.assert_frame_equal(table, one_table)
+        assert_same(content(gathered), content(whole))
 
 
 def test_the_batch_size_of_auto_is_printed_and_written_and_names_the_result(
@@ -145,34 +151,84 @@ def test_the_batch_size_of_auto_is_printed_and_written_and_names_the_result(
     said = capsys.readouterr().out
     assert "super_resolve: batch_size 4 (auto)" in said
     assert "search steps in CUDA graphs: no, the device is cpu" in said
-    (images, table, w), (one_images, one_table, one_w) = content(output), content(whole)
-    assert np.array_equal(images, one_images) and torch.equal(w, one_w)
-    pd.testing.assert_frame_equal(table, one_table)  # with its result_digest
+    assert_same(content(output), content(whole))  # with its result_digest
     assert read_weights(latents_path(output))[1]["batch_size"] == "4"
+
+
+def kill_after_a_batch(command: list[str], folder: Path) -> None:
+    """Run Python until a batch is kept under ``folder``, and kill it with SIGKILL."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, *command], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    while not list((folder / "state").glob("*/batch-*")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_killed_search_goes_on_with_the_same_bits(
     folder: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "rls.ome.tif"
-    command = [sys.executable, "-m", "rls.super_resolve", *arguments(folder, output)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    while not list((tmp_path / "state").glob("*/batch-*")):
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL and not output.exists()
+    kill_after_a_batch(["-m", "rls.super_resolve", *arguments(folder, output)], tmp_path)
+    assert not output.exists()
     kept = list((tmp_path / "state").glob("*/batch-*.safetensors"))
     assert 1 <= len(kept) < 3
     main(arguments(folder, output))
     said = capsys.readouterr().out
     assert "taken over" in said and f"{4 * len(kept)} of {N} images were found" in said
-    (images, table, w), (one_images, one_table, one_w) = content(output), content(whole)
-    assert np.array_equal(images, one_images) and torch.equal(w, one_w)
-    pd.testing.assert_frame_equal(table, one_table)
+    assert_same(content(output), content(whole))
     assert not list((tmp_path / "state").glob("*/batch-*"))
+
+
+# ---- images that stop one by one ---------------------------------------------------------------
+
+STOPS = {"stop_fidelity": "0.01", "steps": "40", "batch_size": "2"}
+TWO_ROUNDS = "import rls.search.batches as b, rls.super_resolve as s, sys; b.ROUNDS = 2; s.main()"
+
+
+@pytest.fixture(scope="module")
+def stopped(folder: Path) -> Path:
+    output = folder / "stopped" / "rls.ome.tif"
+    main(arguments(folder, output, **STOPS))
+    return output
+
+
+def test_images_stop_where_they_reach_the_goal(folder: Path, stopped: Path) -> None:
+    table = content(stopped)[1]
+    reached, taken = table["loss_fidelity"] <= 0.01, table["steps_taken"]
+    assert 2 < reached.sum() < N and taken[reached].nunique() > 3
+    assert (taken[~reached] == 40).all()
+
+
+def test_shards_and_queues_of_any_length_give_the_same_bits(
+    folder: Path, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for count, rounds in ((1, 3), (2, 2), (3, 8)):
+        monkeypatch.setattr("rls.search.batches.ROUNDS", rounds)
+        shards = [tmp_path / f"rls.{i}-of-{count}.ome.tif" for i in range(1, count + 1)]
+        for i, shard in enumerate(shards):
+            main(arguments(folder, shard, shard=f"{i + 1}-of-{count}", **STOPS))
+        gathered = tmp_path / f"{count}.ome.tif"
+        gather_main(["--shards", *map(str, shards), "--output", str(gathered)])
+        assert_same(content(gathered), content(stopped))
+
+
+def test_a_killed_queue_goes_on_with_the_same_bits(
+    folder: Path, stopped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    output = tmp_path / "rls.ome.tif"
+    kill_after_a_batch(["-c", TWO_ROUNDS, *arguments(folder, output, **STOPS)], tmp_path)
+    kept = list((tmp_path / "state").glob("*/batch-*.safetensors"))
+    assert 1 <= len(kept) < 3 and not output.exists()
+    monkeypatch.setattr("rls.search.batches.ROUNDS", 2)
+    main(arguments(folder, output, **STOPS))
+    assert f"{4 * len(kept)} of {N} images were found" in capsys.readouterr().out
+    assert_same(content(output), content(stopped))
 
 
 def test_a_damaged_kept_batch_is_named_and_searched_again(

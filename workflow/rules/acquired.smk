@@ -40,6 +40,7 @@ rule measure_without_reference:
     input:
         code=sources("analysis.measure_without_reference"),
         stack=files.stack,
+        solutions=files.own_solutions,
         low_resolution=files.clean_low_resolution,
         intensity=files.intensity_scale,
     output:
@@ -58,7 +59,7 @@ rule measure_without_reference:
     resources:
         **asks("measure_without_reference"),
     params:
-        stack=given("stack"),
+        stack=given("stack", "solutions"),
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
         settings=arguments.features,
     shell:

@@ -15,7 +15,7 @@ from analysis.run.rates import Machine
 from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
-from rls.io.names import RESERVED_METHODS, SOLUTION_KINDS
+from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS
 from rls.prior.settings import FLOWS
 from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
@@ -60,7 +60,7 @@ wildcard_constraints:
     degradation="|".join(config["degradations"]),
     method="|".join(config["methods"]),
     stack="|".join([*RESERVED_METHODS, *config["methods"]]),
-    kind="|".join(SOLUTION_KINDS),
+    kind="|".join([*SOLUTION_KINDS, SEARCHES]),
     flow="|".join(FLOWS),
 
 

@@ -5,6 +5,7 @@ rule measure:
     input:
         code=sources("analysis.measure"),
         stack=files.stack,
+        solutions=files.own_solutions,
         high_resolution="results/{assay}/high_resolution.ome.tif",
         low_resolution="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         clean_low_resolution=files.clean_low_resolution,
@@ -26,6 +27,7 @@ rule measure:
     resources:
         **asks("measure"),
     params:
+        solutions=given("solutions"),
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
         settings=arguments.section("measure"),
     shell:
@@ -33,7 +35,7 @@ rule measure:
         " --high-resolution {input.high_resolution:q} --low-resolution {input.low_resolution:q}"
         " --clean-low-resolution {input.clean_low_resolution:q}"
         " --intensity {input.intensity:q} --classifier {input.classifier:q}"
-        " --factor {wildcards.factor} {params.assay:q}"
+        " --factor {wildcards.factor} {params.solutions:q} {params.assay:q}"
         " --output-features {output.features:q} --output-metrics {output.metrics:q}"
         " {params.settings:q} 2>&1 | tee {log:q}"
 

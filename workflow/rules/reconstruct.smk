@@ -35,6 +35,7 @@ rule super_resolve:
         intensity=files.intensity_scale,
         model=files.search_model,
         network=files.search_network,
+        encoder=files.search_encoder,
     output:
         stack=temp(
             "results/{assay}/{factor}x/{degradation}/shards/{method}.{scatteritem}.ome.tif"
@@ -87,6 +88,8 @@ rule gather_shards:
         "logs/gather_shards/{assay}_{factor}x_{degradation}_{method}.log",
     benchmark:
         "benchmarks/gather_shards/{assay}_{factor}x_{degradation}_{method}.tsv"
+    wildcard_constraints:
+        method=files.methods_with(several=False),
     group:
         "gathered"
     conda:
@@ -96,3 +99,22 @@ rule gather_shards:
     shell:
         "python -m rls.gather_shards --shards {input.stacks:q} --output {output.stack:q}"
         " 2>&1 | tee {log:q}"
+
+
+# Methods with n_solutions above 1: all solutions, and of each image that of least loss.
+use rule gather_shards as gather_solutions with:
+    output:
+        stack="results/{assay}/{factor}x/{degradation}/{method}.ome.tif",
+        table="results/{assay}/{factor}x/{degradation}/{method}.parquet",
+        latents="results/{assay}/{factor}x/{degradation}/{method}.latents.safetensors",
+        solutions="results/{assay}/{factor}x/{degradation}/solutions/{method}.searches.ome.tif",
+        solutions_table="results/{assay}/{factor}x/{degradation}/solutions/{method}.searches.parquet",
+        solutions_latents="results/{assay}/{factor}x/{degradation}/solutions/{method}.searches.latents.safetensors",
+    log:
+        "logs/gather_solutions/{assay}_{factor}x_{degradation}_{method}.log",
+    benchmark:
+        "benchmarks/gather_solutions/{assay}_{factor}x_{degradation}_{method}.tsv"
+    wildcard_constraints:
+        method=files.methods_with(several=True),
+    group:  # not that of measure, which waits for measure_solutions
+        "gathered_solutions"

@@ -28,6 +28,7 @@ TABLES = {
         "solutions",
         {
             "solutions": files.solutions(".features.parquet"),
+            "searches": files.searched_solutions(),
             "features": files.features_beside_solutions(),
         },
         "solutions",

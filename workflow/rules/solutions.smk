@@ -1,5 +1,6 @@
 # Several solutions for each image (article, section 4.5). results.smk has their table and Fig. 8. Only
-# images of the first degradation have solutions.
+# images of the first degradation have solutions, but for methods with n_solutions above 1: kind
+# searches, which super_resolve finds and gather_solutions writes.
 
 
 rule sample_solutions:
@@ -9,6 +10,7 @@ rule sample_solutions:
         intensity=files.intensity_scale,
         model=files.search_model,
         network=[],
+        encoder=files.search_encoder,
     output:
         stack="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/solutions/{method}.{kind}.parquet",
@@ -17,6 +19,8 @@ rule sample_solutions:
         "logs/sample_solutions/{assay}_{factor}x_{degradation}_{method}_{kind}.log",
     benchmark:
         "benchmarks/sample_solutions/{assay}_{factor}x_{degradation}_{method}_{kind}.tsv"
+    wildcard_constraints:
+        kind="|".join(SOLUTION_KINDS),
     conda:
         "../../environment.yml"
     threads: asks.threads("sample_solutions")
@@ -25,7 +29,7 @@ rule sample_solutions:
     params:
         model=arguments.search_model,
         settings=arguments.section("sample_solutions"),
-        method=arguments.method,
+        method=arguments.objective,
     shell:
         "python -m rls.sample_solutions --low-resolution {input.stack:q}"
         " --intensity {input.intensity:q} {params.model:q} --factor {wildcards.factor}"

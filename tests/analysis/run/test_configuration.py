@@ -126,6 +126,8 @@ def test_every_overlay_changes_something_at_every_key():
         ({"select_cells": {"plates_gan": ["P1", "P1"]}}, "plates_gan names P1 twice"),
         ({"solutions": {"kinds": ["best"]}}, "solutions.kinds and kind_shown: found 'best'"),
         ({"solutions": {"kinds": ["article"]}}, "kind_shown is not among solutions.kinds"),
+        ({"gather_trust": {"methods": ["rls", "rsl"]}}, "gather_trust.methods names 'rsl'"),
+        ({"gather_trust": {"default": "pulse"}}, "default is not among gather_trust.methods"),
         ({"solutions": {"method": "pulse"}}, "solutions.method is 'pulse', expected a method"),
         ({"select_cells": {"plates_evaluation": ["P1"], "plates_tune": ["P1"]}},
          "plates_tune and select_cells.plates_evaluation both name P1"),

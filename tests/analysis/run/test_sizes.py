@@ -136,6 +136,17 @@ def test_units_follow_the_sizes():
     assert units({}, "check_thresholds")["images"] == 2 * 1200
 
 
+def test_several_solutions_are_as_many_times_the_work_on_calibration_cells_too():
+    change = {"select_cells": {"cells_calibration": 500}, "super_resolve": {"batch_size": 1}}
+    one, four = (units(change, "super_resolve", method=m) for m in ("rls_encoder", "rls_mean"))
+    # 1,000 evaluation cells of 2 treatments, and 500 of calibration
+    assert four["steps"] / one["steps"] == pytest.approx(4 * 1500 / 1000)
+    assert four["gflop"] / one["gflop"] == pytest.approx(4 * 1500 / 1000)
+    assert units(change, "measure_solutions", method="rls_mean", kind="searches")["images"] == 12000
+    megapixels = units(change, "gather_solutions", method="rls_mean")["megapixels"]
+    assert megapixels == 6 * units(change, "gather_shards", method="rls")["megapixels"]
+
+
 def test_a_classifier_is_trained_on_the_two_controls_alone():
     """Of BBBC021's 104 treatments two are controls."""
     two = units({}, "train_classifier", assay="bbbc021")

@@ -1,0 +1,1 @@
+"""The encoder: an amortised posterior of styles given a low-resolution image."""
