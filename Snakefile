@@ -20,6 +20,7 @@ include: "workflow/rules/acquired.smk"
 include: "workflow/rules/solutions.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/sweep.smk"
+include: "workflow/rules/trace.smk"
 include: "workflow/rules/priors.smk"
 include: "workflow/rules/beside_real.smk"
 

@@ -1,6 +1,6 @@
-"""Measure the images of sweep_lambdas, each against the HR image of the same cell.
+"""Measure the images of sweep_lambdas or trace_search, each against the HR image of its cell.
 
-One row is written for each image and point of the sweep: PSNR, MS-SSIM, mean |D(SR) - LR|, the
+One row is written for each image and point of the stack: PSNR, MS-SSIM, mean |D(SR) - LR|, the
 columns of the search (log prior, cross, status, mean pair distance of the styles), and on SR and on
 HR the assay's features and random convolutions, of which the kernel distance is made.
 """
@@ -17,9 +17,11 @@ NAME = "measure_sweep"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the table of one sweep."""
+    """Write the table of one sweep or trace."""
     parser = Parser(__doc__, settings_class(), "measure")
-    parser.add_argument("--stack", type=Path, required=True, help="what sweep_lambdas wrote")
+    parser.add_argument(
+        "--stack", type=Path, required=True, help="of sweep_lambdas or trace_search"
+    )
     parser.add_argument("--high-resolution", type=Path, required=True, help="HR stack")
     parser.add_argument("--low-resolution", type=Path, required=True, help="LR that was searched")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from rls.io.splits import CHOOSE
 from rls.runtime.command import Parser, option, run
 from rls.search.arguments import add_files, inputs_of, parse
 from rls.search.settings import Settings as SearchSettings
@@ -40,42 +39,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_files(parser, required=("generator", "flow", "styles"))
     args, settings, method = parse(parser, sys.argv[1:] if argv is None else argv)
     # Imported here, so that --help does not wait for torch.
-    from rls.runtime.checkpoint import StateFolder
-    from rls.search.batches import remove_batches
-    from rls.search.setup import exact_device, read_for, set_up
-    from rls.search.sweep import choose_cells, own_point, search_points, sweep_points, write_points
+    from rls.search.points import Points, read_task, search_and_write
+    from rls.search.sweep import own_weights, sweep_points
 
-    points = sweep_points(own_point(method), settings.lambdas_w, settings.lambdas_c)
-    device = exact_device(settings)
-    tune = read_for(args.low_resolution, CHOOSE)
-    stack = tune.select(choose_cells(tune.table, settings.n_cells, settings.seed))
-    task = set_up(inputs_of(args), settings, stack, device, method.settings)
-    facts = task.facts() | {
-        "search": method.search,
-        "seed": settings.seed,
-        "batch_size": settings.batch_size,
-        "precision": task.problem.precision,
-        "noise": settings.noise,
-    }
-    print(
-        f"{NAME}: {len(stack)} cells of split {CHOOSE}, {len(points)} points, {args.factor}x",
-        flush=True,
-    )
-    own = asdict(method.settings)
-    states = [
-        StateFolder(
-            args.state,
-            NAME,
-            {**facts, "own": own | asdict(point)},
-            output=f"{args.output} {point.name}",
-        )
-        for point in points
-    ]
-    found = search_points(points, task.problem, method, settings.batch_size, states)
-    write_points(args.output, task, points, found, method)
-    for state in states:
-        with state:
-            remove_batches(state)
+    points = sweep_points(own_weights(method), settings.lambdas_w, settings.lambdas_c)
+    task = read_task(inputs_of(args), settings, method, settings.n_cells, section=NAME)
+    job = Points(NAME, points, "pairs of weights")
+    search_and_write(job, task, method, settings, output=args.output, state=args.state)
 
 
 if __name__ == "__main__":

@@ -159,6 +159,20 @@ def test_the_sweep_is_a_target_of_its_own_and_searches_tune_alone(smoke):
     assert set(pd.read_parquet(folder / "rls.metrics.parquet")["split"]) == {"tune"}
 
 
+def test_traces_are_a_target_of_their_own_and_search_tune_alone(smoke):
+    planned = smoke.planned("starts")
+    assert planned == {"trace_search": 2, "measure_trace": 2, "starts": 1}
+    result = smoke.snakemake("starts")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    numbers = pd.read_csv(smoke.run_folder / "results" / "figures" / "starts.csv")
+    assert set(numbers["method"]) == {"rls", "rls_encoder"}
+    assert set(numbers["steps"]) == {0, 1, 2} and set(numbers["n_cells"]) == {8}
+    timed = numbers[numbers["metric"] == "processor_seconds_per_cell"]
+    assert (timed["value"] > 0).all() and set(timed["n"]) == {2}  # the second batch is of two cells
+    folder = smoke.run_folder / "results" / "translocation" / "4x" / "trace"
+    assert set(pd.read_parquet(folder / "rls.metrics.parquet")["split"]) == {"tune"}
+
+
 def test_the_priors_are_compared_by_a_target_of_its_own(smoke):
     planned = smoke.planned("priors")
     parts = {"fit_prior": 2, "search_with_prior": 2, "measure_prior": 2, "priors": 1}

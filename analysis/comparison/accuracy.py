@@ -45,7 +45,7 @@ def comparison_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     rows += [long_row(at, LOW_RESOLUTION_MEANS, **fact) for fact in means]
     for metric in (NETWORK, FEATURES, MCNEMAR):
         rows.append(long_row(at, LOW_RESOLUTION_MEANS, metric, reason=MEANS_ONLY))
-    ordered = [m for m in at.methods if m not in (HIGH_RESOLUTION, LOW_RESOLUTION)]
+    ordered = [m for m in at.methods_with_images if m not in (HIGH_RESOLUTION, LOW_RESOLUTION)]
     for method in (*ordered, HIGH_RESOLUTION):
         path = at.measured(method, "classification")
         found = verdicts(path, at.assay.treatments)

@@ -103,7 +103,7 @@ def quality_rows(run: Run, settings: IntervalSettings) -> Rows:
         floors = read_floors(at, reference, settings.seed)
         rows += floor_rows(at, reference, floors, settings)
         rows += low_resolution_rows(at, settings)
-        for method in at.methods:
+        for method in at.methods_with_images:
             if method != HIGH_RESOLUTION:
                 rows += method_rows(at, method, reference, floors, settings)
     return rows
@@ -116,7 +116,7 @@ def check_weights(at: Comparison, weights: Mapping[str, str]) -> None:
         InputError: A table was measured with other weights, or without.
     """
     expected = as_text(weights)
-    for method in (HIGH_RESOLUTION, *at.methods):
+    for method in (HIGH_RESOLUTION, *at.methods_with_images):
         for kind in ("features", "metrics"):
             path = at.measured(method, kind)
             table = read_table(path)
@@ -132,10 +132,10 @@ def check_weights(at: Comparison, weights: Mapping[str, str]) -> None:
 def unreferenced_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     """Return the rows of an assay without HR: only fidelity to the LR images has values."""
     rows: Rows = []
-    for method in (FLOOR, LOW_RESOLUTION, *at.methods):
+    for method in (FLOOR, LOW_RESOLUTION, *at.methods_with_images):
         for metric in EVERY_METRIC:
             fact: Row = {"metric": metric, "reason": NO_HIGH_RESOLUTION}
-            if metric == FIDELITY and method in at.methods:
+            if metric == FIDELITY and method in at.methods_with_images:
                 fact = mean_fact(read_evaluation(at.measured(method, "metrics")), metric, settings)
             rows.append(long_row(at, method, **fact))
     return rows

@@ -24,6 +24,7 @@ from analysis.comparison.long_table import (
     rows_of,
 )
 from analysis.comparison.measured import feature_column, primary_column, read_evaluation
+from analysis.comparison.predicted import interval_facts
 from analysis.comparison.settings import IntervalSettings
 from analysis.features.registry import columns_of
 from analysis.numbers.agreement import Agreement, agreement
@@ -36,7 +37,7 @@ from analysis.numbers.statistics import (
     z_prime,
 )
 from analysis.run.description import Comparison, Run
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, WITHOUT_IMAGES
 from rls.runtime.progress import Progress
 
 # Field of Agreement -> metric of the table.
@@ -105,6 +106,8 @@ def feature_rows(feature: FeatureValues, method: str, settings: IntervalSettings
     if method != HIGH_RESOLUTION:
         found = agreement_with_high(feature, method, settings)
         compared = [*triple_facts(found), *agreement_facts(found)]
+        if method in WITHOUT_IMAGES and has_high:
+            compared += interval_facts(feature.at, method, feature.column, settings)
         facts += compared if has_high else map(_without_reference, compared)
     facts += separation_facts(feature, method, settings)
     if method == HIGH_RESOLUTION and not has_high:

@@ -12,12 +12,9 @@ import pandas as pd
 from analysis.comparison.image_metrics import FIDELITY, mean_fact, mean_of_cells
 from analysis.comparison.kept_features import TRIPLE
 from analysis.comparison.long_table import Row, Rows, estimate_facts, long_row
-from analysis.comparison.measured import feature_column
 from analysis.comparison.settings import StyleSettings
-from analysis.comparison.swept import high_resolution_of, kernel_fact
-from analysis.measuring.columns import HIGH
+from analysis.comparison.swept import agreements, high_resolution_of, kernel_fact
 from analysis.measuring.priors import Priors
-from analysis.numbers.agreement import agreement
 from analysis.numbers.metrics import kernel_distance_interval
 from analysis.numbers.statistics import Estimate, Replication
 from analysis.run.description import Assay, Comparison
@@ -136,15 +133,7 @@ def read_search(at: Comparison, method: str, flow: str) -> pd.DataFrame:
 def feature_rows(at: Comparison, table: pd.DataFrame, flow: str, settings: StyleSettings) -> Rows:
     """Return the triple of the assay's features."""
     rows: Rows = []
-    for feature in at.assay.features:
-        column = feature_column(table, feature, at.folder)
-        pairs = table.assign(high_resolution=table[column + HIGH], super_resolution=table[column])
-        found = agreement(
-            pairs,
-            negative_control=at.assay.negative_control,
-            positive_control=at.assay.positive_control,
-            confidence=settings.confidence_level,
-        )
+    for column, found in agreements(at, table, settings).items():
         for name, metric in TRIPLE.items():
             row = long_row(at, flow, metric, **estimate_facts(getattr(found, name)))
             rows.append({**row, "feature": column})

@@ -1,4 +1,4 @@
-"""The kernel distance of a measured sweep: images of a point against the HR images of its cells."""
+"""The numbers of one point of a measured sweep: its images against the HR images of its cells."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import pandas as pd
 from analysis.comparison.image_metrics import KERNEL_DISTANCE
 from analysis.comparison.image_quality import distance_facts
 from analysis.comparison.long_table import Row
+from analysis.comparison.measured import feature_column
 from analysis.comparison.settings import IntervalSettings
 from analysis.measuring.columns import HIGH
+from analysis.numbers.agreement import Agreement, agreement
+from analysis.run.description import Comparison
 from rls.runtime.errors import InputError
 
 KIND = "random"  # the features of the kernel distance, which know nothing of treatments
@@ -34,3 +37,30 @@ def kernel_fact(here: pd.DataFrame, high: pd.DataFrame, settings: IntervalSettin
     """Return KD x 1e3 of images to the HR images of the same cells, in units of the latter."""
     facts = distance_facts(KIND, here, high, high, settings)
     return next(fact for fact in facts if fact["metric"] == KERNEL_DISTANCE)
+
+
+def agreements(
+    at: Comparison, table: pd.DataFrame, settings: IntervalSettings, *more: str
+) -> dict[str, Agreement]:
+    """Return the agreement of columns with HR: one of each of the assay's features, and ``more``.
+
+    Raises:
+        InputError: A column was not measured.
+    """
+    found = {}
+    columns = [feature_column(table, feature, at.folder) for feature in at.assay.features]
+    for column in dict.fromkeys([*columns, *more]):
+        if column + HIGH not in table.columns:
+            measured = [name for name in table.columns if name + HIGH in table.columns]
+            raise InputError(
+                f"The features of {at.assay.name} have no column {column}; they have "
+                f"{', '.join(measured)}. Name one of them."
+            )
+        pairs = table.assign(high_resolution=table[column + HIGH], super_resolution=table[column])
+        found[column] = agreement(
+            pairs,
+            negative_control=at.assay.negative_control,
+            positive_control=at.assay.positive_control,
+            confidence=settings.confidence_level,
+        )
+    return found

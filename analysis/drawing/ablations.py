@@ -92,7 +92,7 @@ def draw(
     blocks: list[Block] = []
     rows: Rows = []
     for at in run.comparisons(clean_only=True):
-        methods = [name for name in settings.ablations if name in at.methods]
+        methods = [name for name in settings.ablations if name in at.methods_with_images]
         reason = _why_not(at, methods)
         if reason:
             rows.append({**long_row(at, "", "psnr_db", reason=reason), "feature": ""})

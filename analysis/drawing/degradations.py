@@ -95,7 +95,7 @@ def draw(
             empty = long_row(conditions[0], "", FIDELITY_CLEAN, reason=ONE_DEGRADATION)
             rows.append({**empty, "feature": ""})
             continue
-        methods = tuple(dict.fromkeys(m for at in conditions[1:] for m in at.methods))
+        methods = tuple(dict.fromkeys(m for at in conditions[1:] for m in at.methods_with_images))
         numbers = numbers_of(conditions, methods, table1, features, settings)
         grid = images_of(conditions, methods, settings)
         blocks.append(Block(conditions, methods, grid, long_table(numbers)))

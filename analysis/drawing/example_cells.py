@@ -53,7 +53,7 @@ def draw_methods(run: Run, settings: Settings) -> tuple[Figure, Rows]:
     """Return Fig. 2 and its numbers, one row per panel."""
     grids, rows = [], []
     for at in run.comparisons(clean_only=True):
-        columns = tuple(dict.fromkeys((HIGH_RESOLUTION, LOW_RESOLUTION, *at.methods)))
+        columns = tuple(dict.fromkeys((HIGH_RESOLUTION, LOW_RESOLUTION, *at.methods_with_images)))
         treatments = choose_treatments(
             evaluation_table(at), at.assay.treatments, settings.treatments_shown
         )
@@ -83,10 +83,10 @@ def draw_controls(run: Run, settings: Settings, *, golgi: bool) -> tuple[Figure,
             f"Fig. 4. Make figure4 instead."
         )
     method = settings.super_resolution
-    if method not in run.methods:
+    if method not in run.methods_with_images:
         raise InputError(
             f"figures.super_resolution is '{method}', which is not among the methods of this run: "
-            f"{', '.join(run.methods)}. Name one of them."
+            f"{', '.join(run.methods_with_images)}. Name one of them."
         )
     columns = (LOW_RESOLUTION, method, HIGH_RESOLUTION)
     grids, rows = [], []

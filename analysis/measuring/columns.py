@@ -26,3 +26,6 @@ N_SOLUTIONS = "n_solutions"
 
 # In the table of a sweep: suffix of a feature's name where it was measured on the HR image.
 HIGH = "_high_resolution"
+
+# In the table of a row that predicts features: suffix of the predicted sd of a feature.
+PREDICTED_SD = "_predicted_sd"

@@ -1,4 +1,4 @@
-"""Measure the images of a sweep of the lambdas against the HR images of the same cells."""
+"""Measure the images of a sweep or of a trace against the HR images of the same cells."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ SEARCHED = (
     "loss_cross",
     "loss_total",
     "mean_pair_distance",
+    "steps",
+    "steps_w",
+    "seconds_per_cell",
+    "processor_seconds_per_cell",
+    "start_distance",
     "search_status",
 )
 
@@ -37,7 +42,7 @@ SEARCHED = (
 def sweep_table(
     paths: StackPaths, factor: int, measurement: Measurement, label: str
 ) -> pd.DataFrame:
-    """Return one row for each image of a sweep: its keys, metrics, features and those of HR.
+    """Return one row for each image of a stack: its keys, metrics, features and those of HR.
 
     The features are the assay's, and the random convolutions that know nothing of treatments.
 
@@ -46,7 +51,10 @@ def sweep_table(
     """
     stack, intensity = read_stack(paths.stack), read_intensity(paths.intensity)
     if "cell_id" not in stack.table.columns:
-        raise InputError(f"{paths.stack} is no sweep. Give the stack that sweep_lambdas wrote.")
+        raise InputError(
+            f"{paths.stack} is no sweep and no trace. Give the stack that "
+            "sweep_lambdas or trace_search wrote."
+        )
     ids = list(stack.table["cell_id"])
     all_high, all_low = read_stack(paths.high_resolution), read_stack(paths.low_resolution)
     high = align(ids, all_high, (paths.stack, paths.high_resolution))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.run.files import NETWORKS, SWEPT, Files, Wildcards
+from analysis.run.files import CONTROLS, NETWORKS, SWEPT, Files, Wildcards
 from analysis.run.keys import GROUPS, NEEDED_WEIGHTS, OPERATOR, OPERATOR_FILES, needs_weights
 from analysis.run.values import (
     Config,
@@ -182,6 +182,23 @@ class Arguments:
         n_cells = self.section("sweep_lambdas", "n_cells")(wildcards)
         return [*n_cells, "--lambdas-w", "--lambdas-c", *STATE_OF_PRIORS]
 
+    def trace(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of a trace: its cells, which are of both controls, and checkpoints."""
+        own = self.section("trace_search", "n_cells", "checkpoints")(wildcards)
+        controls = (self.assays[wildcards.assay][role] for role in CONTROLS)
+        return [*own, "--treatments", *controls]
+
+    def traced(self) -> list[str]:
+        """Return the flags of figure starts: its methods, and its columns of assays that name one.
+
+        The column of another assay is that of its first feature.
+        """
+        assays = self.config["run"]["assays"]
+        named = {a: section_values(self.config, "trace_search", a)["column"] for a in assays}
+        pairs = [f"{assay}={column}" for assay, column in named.items() if column]
+        methods = self.config["trace_search"]["methods"]
+        return ["--methods", *methods, *(["--columns", *pairs] if pairs else [])]
+
     def of_figure(self, rule: str) -> Flags:
         """Return a function: the flags of a figure's settings, by the name of its rule."""
         if rule == "figure8":
@@ -190,6 +207,8 @@ class Arguments:
             )
         if rule in ("sweep", "tradeoff", "priors"):
             return lambda wildcards: ["--method", SWEPT, *self.section("figures")(wildcards)]
+        if rule == "starts":
+            return lambda wildcards: self.traced() + self.section("figures")(wildcards)
         return self.section("figures")
 
     def generators(self, wildcards: Wildcards) -> list[str]:

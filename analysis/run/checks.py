@@ -30,7 +30,7 @@ from analysis.run.values import (
     operator_values,
     section_values,
 )
-from rls.io.names import RESERVED_METHODS, SOLUTION_KINDS
+from rls.io.names import AMORTISED, RESERVED_METHODS, SOLUTION_KINDS, WITHOUT_IMAGES
 from rls.runtime.errors import InputError
 from rls.search.forward_model import faults
 
@@ -112,7 +112,7 @@ def _misfits(config: Config) -> Iterator[str]:
     assays = config["assays"]
     yield from _run_misfits(config)
     for name, block in config["methods"].items():
-        if name in RESERVED_METHODS:
+        if name in (*RESERVED_METHODS, *WITHOUT_IMAGES):
             yield f"methods.{name}: the name is reserved."
         try:
             keys = method_keys(block["search"])
@@ -128,6 +128,7 @@ def _misfits(config: Config) -> Iterator[str]:
             if not has_high_resolution(assays[name]):
                 yield from _low_resolution_misfits(name, config)
     yield from _solutions_misfits(config)
+    yield from _trace_misfits(config)
     yield from _trust_misfits(config)
     yield from _degradation_misfits(config)
 
@@ -137,7 +138,8 @@ def _run_misfits(config: Config) -> Iterator[str]:
     lists = ("assays", "degradations", "methods", "degraded_methods")
     for kind, defined in zip(lists, (*lists[:3], "methods"), strict=True):
         for name in run[kind]:
-            if name not in config[defined]:
+            rows = WITHOUT_IMAGES if defined == "methods" else ()
+            if name not in (*config[defined], *rows):
                 yield f"run.{kind} names '{name}', which {defined} does not define."
     for kind in ("factors", "methods"):
         few = run[f"degraded_{kind}"]
@@ -153,7 +155,7 @@ def _degradation_misfits(config: Config) -> Iterator[str]:
     for name in config["degradations"]:
         values = degradation_values(config, name)
         for method in values["methods"]:
-            if method not in config["methods"]:
+            if method not in (*config["methods"], *WITHOUT_IMAGES):
                 yield f"degradations.{name}.methods names '{method}', which is not in methods."
     for assay in config["run"]["assays"]:
         for name in config["run"]["degradations"]:
@@ -177,6 +179,11 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
         yield (
             f"assays.{name}.generator is none, but {_quoted(searching)} of run.methods search a "
             "generator. Set generator: train, or take them out."
+        )
+    if AMORTISED in config["run"]["methods"] and not block["features"]:
+        yield (
+            f"run.methods has '{AMORTISED}', which gives features alone, and assays.{name} "
+            "measures none. Name features of the assay, or take the method out."
         )
     values = section_values(config, "select_cells", name)
     named = {
@@ -218,7 +225,8 @@ def _searching(config: Config) -> list[str]:
     """Return the methods that run and need a generator; faulty ones are reported elsewhere."""
     blocks = {name: config["methods"].get(name) for name in config["run"]["methods"]}
     known = {name: b["search"] for name, b in blocks.items() if b and b["search"] in search_names()}
-    return [name for name, search in known.items() if needs_generator(search)]
+    regressions = [name for name in config["run"]["methods"] if name in WITHOUT_IMAGES]
+    return [name for name, search in known.items() if needs_generator(search)] + regressions
 
 
 def _low_resolution_misfits(name: str, config: Config) -> Iterator[str]:
@@ -267,6 +275,15 @@ def _solutions_misfits(config: Config) -> Iterator[str]:
         yield (
             f"solutions.method is '{solutions['method']}', expected a method with 'search: rls'."
         )
+
+
+def _trace_misfits(config: Config) -> Iterator[str]:
+    for name in config["trace_search"]["methods"]:
+        block = config["methods"].get(name)
+        if block is None:
+            yield f"trace_search.methods names '{name}', which methods does not define."
+        elif "steps" not in block:
+            yield f"trace_search.methods names '{name}', whose search has no steps to follow."
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from analysis.run.values import (
     section_values,
 )
 from rls.io.digests import check_digest
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, WITHOUT_IMAGES
 from rls.networks.weights_settings import NETS
 from rls.runtime.errors import InputError
 
@@ -40,6 +40,11 @@ class Condition:
     degradation: str
     methods: tuple[str, ...]
     clean: bool
+
+    @property
+    def methods_with_images(self) -> tuple[str, ...]:
+        """The methods that make images, in the order of tables; all but a regression."""
+        return with_images(self.methods)
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,10 @@ class Comparison(Condition):
         """The metrics and features of a sweep over the weights of Eq. 5, on clean LR."""
         return self.folder.parent / "sweep" / f"{method}.metrics.parquet"
 
+    def trace(self, method: str) -> Path:
+        """The metrics and features of a search after several numbers of steps, on clean LR."""
+        return self.folder.parent / "trace" / f"{method}.metrics.parquet"
+
     def prior(self, method: str, flow: str) -> Path:
         """The metrics and features of a search on split tune with one kind of flow, on clean LR."""
         return self.folder.parent / "priors" / f"{method}.{flow}.metrics.parquet"
@@ -156,6 +165,11 @@ class Run:
     results: Path = Path("results")
     weights: Mapping[str, str] = field(default_factory=dict)
     n_solutions: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def methods_with_images(self) -> tuple[str, ...]:
+        """The methods that make images, in the order of tables; all but a regression."""
+        return with_images(self.methods)
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -244,6 +258,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", type=Path, required=True, help="results/run.json: what runs, and where it lies"
     )
+
+
+def with_images(methods: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some methods that make images."""
+    return tuple(name for name in methods if name not in WITHOUT_IMAGES)
 
 
 def _described(config: Config, name: str) -> Assay:

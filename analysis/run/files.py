@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from analysis.run.description import Run
+from analysis.run.description import Comparison, Run
 from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
 from analysis.run.values import (
     Config,
@@ -21,7 +21,13 @@ from analysis.run.values import (
     section_values,
 )
 from rls.encoder.settings import ENCODER, encoder_file
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS, SEARCHES
+from rls.io.names import (
+    HIGH_RESOLUTION,
+    LOW_RESOLUTION,
+    RESERVED_METHODS,
+    SEARCHES,
+    WITHOUT_IMAGES,
+)
 from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
 from rls.search.start_settings import by_encoder
@@ -214,12 +220,13 @@ class Files:
         """
         if not by_encoder(self.config["methods"][wildcards.method]):
             return []
-        if wildcards.degradation == self.clean:
+        degradation = getattr(wildcards, "degradation", self.clean)
+        if degradation == self.clean:
             name = encoder_file(int(wildcards.factor))
             found = self.model_file(wildcards.assay, name)
             if not found.startswith("results/"):
                 return found
-        folder = f"{wildcards.factor}x/{wildcards.degradation}"
+        folder = f"{wildcards.factor}x/{degradation}"
         return f"results/{wildcards.assay}/{folder}/{ENCODER}"
 
     def search_network(self, wildcards: Wildcards) -> list[str]:
@@ -282,7 +289,7 @@ class Files:
             for at in self.run.comparisons(clean_only=clean_only)
             if at.assay.name == (assay or at.assay.name)
             for name in (*RESERVED_METHODS, *at.methods)
-            for kind in KINDS[: 2 + at.clean]
+            for kind in _kinds_of(name, at)
         ]
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:
@@ -290,7 +297,7 @@ class Files:
         stacks = self.of_assays("high_resolution.ome.tif", high_resolution=True) + [
             str(at.stack(name))
             for at in self.run.comparisons(clean_only=clean_only)
-            for name in (LOW_RESOLUTION, *at.methods)
+            for name in (LOW_RESOLUTION, *at.methods_with_images)
         ]
         return [path for stack in stacks for path in (stack, table_beside(stack))]
 
@@ -357,6 +364,11 @@ class Files:
         """Return the measured sweep of every assay and factor, where HR says what is right."""
         return [str(at.sweep(SWEPT)) for at in self.with_reference]
 
+    def traces(self) -> list[str]:
+        """Return the measured trace of every assay, factor and method that figure starts shows."""
+        methods = self.config["trace_search"]["methods"]
+        return [str(at.trace(method)) for at in self.with_reference for method in methods]
+
     def prior_model(self, wildcards: Wildcards) -> list[str]:
         """Return generator, styles and a flow of the job's kind, fitted for the comparison."""
         generator, styles, _ = self.search_model(wildcards)
@@ -370,6 +382,11 @@ class Files:
             "flows": [f"results/{first}/priors/{flow}.safetensors" for flow in FLOWS],
             "searches": [str(at.prior(SWEPT, flow)) for at in ats for flow in FLOWS],
         }
+
+
+def _kinds_of(method: str, at: Comparison) -> tuple[str, ...]:
+    """Return the kinds of tables that are made of a row; without an image there are features."""
+    return KINDS[:1] if method in WITHOUT_IMAGES else KINDS[: 2 + at.clean]
 
 
 def _any_of(names: Iterable[str]) -> str:

@@ -23,24 +23,35 @@ LIKE = "train_gan"  # networks without a measurement are assumed to be as fast a
 SAME = {  # kinds that no small run measures, and the measured kind that does the same work
     "sample_solutions rls": "super_resolve rls",
     "sweep_lambdas rls": "super_resolve rls",
+    "trace_search rls": "super_resolve rls",
     "fit_prior": "fit_flow",
     "search_with_prior": "super_resolve rls",
     "measure_prior": "measure",
+    "measure_trace": "measure",
     "measure_trust rls": "super_resolve rls",
     "measure_without_reference": "measure",
     "measure_solutions": "measure",
     "gather_solutions": "gather_shards",
     "measure_sweep": "measure",
+    "measure_amortised": "measure",
     "classify_without_reference": "classify",
 }
 SEARCH = "super_resolve rls"  # on a card a search without a measurement is as fast as this one
-SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas", "measure_trust")
+SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas", "trace_search", "measure_trust")
 Rate = dict[str, float]
 # Kinds that no small run measures, in processor seconds. Training Cellpose once took 1.25 s of two
 # threads for a patch of 128 px; the other rates are assumptions on the safe side.
 ANY = "any"  # the kind under which a card's rates stand for all kinds without their own
 ASSUMED: dict[str, Rate] = {
     "train_segmenter": {START: 5.0, "megapixels": 150.0},
+    # Images cost what measure and train_gan cost; a step of the small network takes some ms.
+    "train_amortised": {
+        START: 5.0,
+        "images": 0.0035,
+        "megapixels": 0.77,
+        "gflop": 0.0175,
+        "steps": 0.005,
+    },
     "crop_cells cellpose": {START: 5.0, "megapixels": 1.0, "nuclear_megapixels": 30.0},
 }
 

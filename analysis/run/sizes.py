@@ -14,6 +14,7 @@ from typing import Any
 from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
 from analysis.run.values import Config, assay_factors, n_solutions, section_values
+from rls.encoder.settings import LARGEST_MAP
 from rls.io.names import (
     CALIBRATION,
     CLASSIFIER,
@@ -34,7 +35,7 @@ FIELDS_OF_SHEET = 384  # a plate of unknown design
 FIELD_PX = 1024 * 1280  # an unknown camera
 REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
-COMPARE = ("report", "solutions", "sweep", "tradeoff", "priors")  # beside tables and figures
+COMPARE = ("report", "solutions", "sweep", "tradeoff", "priors", "starts")  # and tables, figures
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
 MIB = 2**20
 VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px
@@ -167,10 +168,20 @@ class Sizes:
                 return {"images": assay.n_solutions}
             case "classify" | "classify_without_reference":
                 return {"images": assay.cells(EVALUATION)}
+            case "trace_search":
+                return self._trace(assay, wildcards["method"])
+            case "measure_trace":
+                trace = assay.section("trace_search")
+                n = trace["n_cells"] * (1 + len(trace["checkpoints"]))  # HR is measured once
+                return {"images": n, "megapixels": assay.megapixels(n)}
             case "super_resolve" | "sample_solutions" | "sweep_lambdas" | "measure_trust":
                 return self._search(rule, assay, wildcards["method"])
             case "train_pix2pix":
                 return self._train_pix2pix(assay, wildcards["method"])
+            case "train_amortised":
+                return train_amortised_units(assay, int(wildcards["factor"]))
+            case "measure_amortised":
+                return {"images": assay.n_images}
             case "train_encoder":
                 return train_encoder_units(assay, int(wildcards["factor"]))
             case _:
@@ -193,7 +204,7 @@ class Sizes:
             sum(
                 KINDS_OF_FEATURES
                 * 2
-                * (1 + len(at.methods))
+                * (1 + len(at.methods_with_images))
                 * self.of(at.assay.name).cells(EVALUATION) ** 2
                 for at in Run.of(self.config).comparisons()
                 if at.assay.has_high_resolution
@@ -252,6 +263,15 @@ class Sizes:
         steps = PHASES.get(block["search"], 1) * block["steps"] * ceil(images / batch)
         return {"steps": steps, "gflop": steps * batch * assay.networks.search_gflop}
 
+    def _trace(self, assay: AssaySizes, method: str) -> Units:
+        """Return the units of a trace: each checkpoint is a search of so many steps."""
+        values, block = assay.section("trace_search"), self.config["methods"][method]
+        batch = assay.section("super_resolve")["batch_size"]
+        batch = MOST_AT_ONCE if batch == AUTO else batch
+        steps = PHASES.get(block["search"], 1) * sum(set(values["checkpoints"]))
+        steps *= ceil(values["n_cells"] / batch)
+        return {"steps": steps, "gflop": steps * batch * assay.networks.search_gflop}
+
     def _train_pix2pix(self, assay: AssaySizes, method: str) -> Units:
         values = assay.section("train_pix2pix")
         steps = ceil(assay.cells(GAN) / values["batch_size"])
@@ -278,6 +298,23 @@ def train_encoder_units(assay: AssaySizes, factor: int) -> Units:
     return {
         "steps": shown / values["batch_size"],
         "gflop": images + 6 * shown * layers / 1e9,
+    }
+
+
+def train_amortised_units(assay: AssaySizes, factor: int) -> Units:
+    """Return the units of the regression: images made and measured, and passes of its network."""
+    values = assay.section("train_amortised")
+    width, hidden, side = values["width"], values["hidden"], assay.block["image_size"] // factor
+    # Multiplications of one image forward; a step is forward and twice backward.
+    convolutions = 9 * side**2 * width * (assay.n_channels + 3 * width)
+    layers = 2 * width * min(side, LARGEST_MAP) ** 2 * hidden
+    shown, images = values["epochs"] * values["n_pairs"], values["n_pairs"] + values["n_held_out"]
+    made = images * assay.networks.generator_gflop
+    return {
+        "images": images,
+        "megapixels": assay.megapixels(images),
+        "steps": shown / values["pairs_per_step"],
+        "gflop": made + 6 * shown * (convolutions + layers) / 1e9,
     }
 
 

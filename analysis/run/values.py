@@ -71,8 +71,8 @@ def method_values(config: Config, method: str) -> dict[str, Any]:
 
 
 def n_solutions(config: Config, method: str) -> int:
-    """Return how many solutions of each image a method searches."""
-    return int(config["methods"][method].get("n_solutions", 1))
+    """Return how many solutions of each image a method searches; 1 for a row without a search."""
+    return int(config["methods"].get(method, {}).get("n_solutions", 1))
 
 
 def degradation_values(config: Config, name: str) -> dict[str, Any]:

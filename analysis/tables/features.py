@@ -10,6 +10,8 @@ For every column of the assay's features, on the same evaluation cells of both c
   SSMD, Z' and robust Z' over well medians, which are empty under three wells per side;
 * agreement in the feature's own unit: Bland-Altman bias SR - HR and its limits over cells, with
   intervals over wells;
+* for a row that predicts a feature with a spread (amortised): how often HR of a cell lies in its
+  interval of the confidence level, calibrated on split calibration, and the intervals' mean width;
 * the number of cells that could be measured, and why others could not;
 * ``n_solutions``: the solutions of a cell over which the method's values are means. A mean varies
   less than one solution, and its sd ratio says so;

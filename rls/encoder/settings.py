@@ -9,6 +9,7 @@ from rls.runtime.errors import InputError
 
 NAME = "train_encoder"  # The command, its section, and the key of its random streams.
 ENCODER = "encoder.safetensors"  # its file beside the low-resolution images
+LARGEST_MAP = 8  # side in px of the maps of a regression before its linear layers, at most
 # Settings that a resumed training may change.
 MAY_CHANGE = ("cuda_graphs", "device", "threads")
 

@@ -16,6 +16,10 @@ HIGH_RESOLUTION, LOW_RESOLUTION = "high_resolution", "low_resolution"
 RESERVED_METHODS = (HIGH_RESOLUTION, LOW_RESOLUTION)
 BICUBIC = "bicubic"
 
+# The row of a regression from y to features, which makes no image (analysis/train_amortised.py).
+AMORTISED = "amortised"
+WITHOUT_IMAGES = (AMORTISED,)
+
 # Kinds of several solutions for one image (article, section 4.5).
 SOLUTION_KINDS = ("article", "variational", "restarts")
 SEARCHES = "searches"  # The kind of a row whose own search has n_solutions above 1.

@@ -27,6 +27,7 @@ RULES = {  # Kind of weights -> the rule that writes them.
     "flow": "fit_flow",
     "classifier": "train_classifier",
     "pix2pix": "train_pix2pix",
+    "amortised": "train_amortised",
     "latents": "super_resolve",
 }
 

@@ -30,6 +30,7 @@ from rls.search.methods import ChosenMethod
 from rls.search.results import latents_path, likelihood_of, status_counts, write_latents
 from rls.search.settings import AUTO
 from rls.search.setup import exact_device, joint_digest, network_digest
+from rls.search.start_settings import FLOW as FLOW_PRIOR
 
 NAME = "super_resolve"
 
@@ -150,7 +151,8 @@ def check(cells: Cells, model: Model, factor: int, method: ChosenMethod) -> None
             f"Found n_solutions {n}: several solutions of a cell are a setting of the workflow, "
             "whose measurements they serve. Leave it out; each cell gets one image."
         )
-    if getattr(method.settings, "lambda_w", 0) and model.flow is None:
+    by_flow = getattr(method.settings, "prior", FLOW_PRIOR) == FLOW_PRIOR
+    if getattr(method.settings, "lambda_w", 0) and by_flow and model.flow is None:
         raise InputError(
             f"{model.folder} has no {FLOW}, which the prior of this search needs. Fit one "
             "(README, 'Super-resolve your own cells'), or give --lambda-w 0."

@@ -21,8 +21,8 @@ from rls.prior.gaussianize import LEAKY_SLOPE
 from rls.runtime.errors import InputError
 
 # A component along which styles hardly vary gets this share of the largest standard deviation, so
-# that u stays finite; w hardly depends on it.
-LEAST_SD = 1.0e-4
+# that u stays finite and distances in u are not ruled by it; w hardly depends on it.
+LEAST_SD = 0.01
 
 
 @dataclass(frozen=True, eq=False)

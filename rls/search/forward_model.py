@@ -127,6 +127,14 @@ class ForwardModel:
                 f"again, or use the version of the program that wrote it."
             ) from error
 
+    @property
+    def keeps_turns(self) -> bool:
+        """Whether D of a turned or mirrored image is D of the image, turned or mirrored alike.
+
+        The numbers of a file are taken to have no such symmetry.
+        """
+        return not self.digest and not any(self.shift_px)
+
     def describe(self) -> str:
         """Return the choice for a person: 'psf_binning (sd 1.2 um, renormalize)'."""
         said = [f"sd {self.psf_sd_um:g} um"] if self.psf_sd_um else []

@@ -1,4 +1,4 @@
-"""Faults of the styles, the flow and the norms of Fig. 1."""
+"""Faults of the styles, the flow, the norms of Fig. 1, and what is learnt of generated pairs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ MARKS = "tests/analysis/test_figure_marks.py"
 SHOWN = f"{MARKS}::test_fig_1_fits_on_the_styles_of_the_file_and_shows_others_of_the_generator"
 Z = f"{MARKS}::test_z_of_fig_1_are_standard_normal_and_make_the_shown_styles"
 DENSITY = "tests/rls/test_flows.py::test_log_prob_is_the_change_of_variables_by_autograd"
+REGRESSION, FITTED = "rls/encoder/regression.py", "rls/encoder/regression_training.py"
+OF_REGRESSION = "tests/rls/test_regression.py"
+SQUARED = f"{OF_REGRESSION}::test_the_mean_is_moved_by_the_squared_error_alone"
+IN_UNITS = f"{OF_REGRESSION}::test_mean_and_sd_in_units_are_those_of_draws"
+BEST = f"{OF_REGRESSION}::test_the_weights_kept_are_those_of_the_best_epoch"
+UNKNOWN = f"{OF_REGRESSION}::test_what_could_not_be_measured_moves_nothing"
 
 FAULTS = [
     Fault(
@@ -175,5 +181,22 @@ FAULTS = [
     Fault(
         "Fig. 1 shows z that did not make the styles", NORMS,
         "read_flow(flow)[0], z.numpy())", "read_flow(flow)[0], z.numpy()[::-1])", (Z,),
+    ),
+    Fault(
+        "the spread of a cell weighs its error in the regression", FITTED,
+        "0.5 * squared.detach() *", "0.5 * squared *", (SQUARED,),
+    ),
+    Fault(
+        "the mean of a log-normal feature is its median", REGRESSION,
+        "centre + variance / 2, 0.0", "centre, 0.0", (IN_UNITS,),
+    ),
+    Fault(
+        "the regression keeps its last epoch", FITTED,
+        "state.net.load_state_dict(state.best)", "state.best", (BEST,),
+    ),
+    Fault(
+        "features that could not be measured count as spread", FITTED,
+        "return ((squared + likelihood) * known).sum()", "return (squared + likelihood).sum()",
+        (UNKNOWN,),
     ),
 ]  # fmt: skip

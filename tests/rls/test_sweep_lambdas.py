@@ -11,10 +11,11 @@ import torch
 
 from rls.io import read_stack, write_intensity, write_stack
 from rls.runtime.errors import InputError
-from rls.search import sweep
+from rls.search import points as shared
 from rls.search.degradation import degrade
 from rls.search.forward_model import ForwardModel
-from rls.search.sweep import Point, choose_cells, sweep_points
+from rls.search.points import choose_cells
+from rls.search.sweep import Weights, sweep_points
 from rls.sweep_lambdas import main
 from tests.rls.test_super_resolve import INTENSITY, write_models
 
@@ -67,10 +68,10 @@ def swept(folder):
 
 
 def test_a_pair_of_weights_is_searched_once_and_the_methods_own_is_among_them():
-    own = Point(1.0, 0.5)
+    own = Weights(1.0, 0.5)
     points = sweep_points(own, (0.0, 1.0), (0.0, 0.5))
     assert points[0] == own and len(set(points)) == len(points)
-    assert set(points) == {own, Point(0.0, 0.5), Point(1.0, 0.0)}
+    assert set(points) == {own, Weights(0.0, 0.5), Weights(1.0, 0.0)}
     with pytest.raises(InputError, match="w-1"):
         sweep_points(own, (-1.0,), ())
 
@@ -119,7 +120,7 @@ def test_weights_change_the_result(swept):
 
 
 def test_an_interrupted_sweep_goes_on_with_the_same_bits(folder, swept, tmp_path, monkeypatch):
-    real, calls = sweep.solve, []
+    real, calls = shared.solve, []
 
     def interrupted(*given: object) -> object:
         calls.append(given)
@@ -127,7 +128,7 @@ def test_an_interrupted_sweep_goes_on_with_the_same_bits(folder, swept, tmp_path
             raise KeyboardInterrupt
         return real(*given)
 
-    monkeypatch.setattr(sweep, "solve", interrupted)
+    monkeypatch.setattr(shared, "solve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         main(arguments(folder, tmp_path / "sweep.ome.tif"))
     kept = len(list((tmp_path / "state").rglob("batch-*")))
@@ -141,7 +142,7 @@ def test_an_interrupted_sweep_goes_on_with_the_same_bits(folder, swept, tmp_path
 
         return real(type("Counted", (), {"super_resolve": staticmethod(once)}), *rest)
 
-    monkeypatch.setattr(sweep, "solve", counted)
+    monkeypatch.setattr(shared, "solve", counted)
     main(arguments(folder, tmp_path / "sweep.ome.tif"))
     assert len(searched) == 2 * 2  # Two points were left.
     again = read_stack(tmp_path / "sweep.ome.tif")

@@ -1,5 +1,5 @@
-# The encoder, which gives searches their start. It is trained on generated pairs alone, for each factor
-# and degradation, where a method asks for it.
+# What is trained on generated pairs alone, for each factor and degradation where a method asks for it:
+# the encoder, which gives searches their start, and the row amortised, a regression from LR to features.
 
 
 rule train_encoder:
@@ -25,3 +25,60 @@ rule train_encoder:
         "python -m rls.train_encoder --generator {input.generator:q} --styles {input.styles:q}"
         " --factor {wildcards.factor} {params.degrade:q} --output {output:q} --state state"
         " {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule train_amortised:
+    input:
+        code=sources("analysis.train_amortised"),
+        generator=files.model("generator.safetensors"),
+        intensity=files.intensity_scale,
+        operator=files.of_operator,
+    output:
+        "results/{assay}/{factor}x/{degradation}/amortised.safetensors",
+    log:
+        "logs/train_amortised/{assay}_{factor}x_{degradation}.log",
+    benchmark:
+        "benchmarks/train_amortised/{assay}_{factor}x_{degradation}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: asks.threads("train_amortised")
+    resources:
+        **asks("train_amortised"),
+    params:
+        assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
+        degrade=arguments.degradation_of_pairs,
+        measure=arguments.features,
+        settings=arguments.section("train_amortised"),
+    shell:
+        "python -m analysis.train_amortised --generator {input.generator:q}"
+        " --intensity {input.intensity:q} --factor {wildcards.factor} {params.degrade:q}"
+        " {params.assay:q} --output {output:q} --state state"
+        " {params.measure:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule measure_amortised:
+    input:
+        code=sources("analysis.measure_amortised"),
+        network="results/{assay}/{factor}x/{degradation}/amortised.safetensors",
+        generator=files.model("generator.safetensors"),
+        stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
+        table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
+        intensity=files.intensity_scale,
+    output:
+        "results/{assay}/{factor}x/{degradation}/amortised.features.parquet",
+    log:
+        "logs/measure_amortised/{assay}_{factor}x_{degradation}.log",
+    benchmark:
+        "benchmarks/measure_amortised/{assay}_{factor}x_{degradation}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        **asks("measure_amortised"),
+    params:
+        assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
+        settings=arguments.features,
+    shell:
+        "python -m analysis.measure_amortised --network {input.network:q}"
+        " --generator {input.generator:q} --low-resolution {input.stack:q}"
+        " --intensity {input.intensity:q} --factor {wildcards.factor} {params.assay:q}"
+        " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"

@@ -158,6 +158,7 @@ FIGURES = {
     ),
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
     "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
+    "starts": ("starts", {"traces": files.traces()}, ()),
     "priors": (
         "priors",
         {"generator": MODEL["generator"], "styles": MODEL["styles"], **files.priors()},

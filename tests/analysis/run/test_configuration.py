@@ -61,6 +61,8 @@ def merge(base, overlay):
         ("bbbc021_demonstration.yaml",),
         ("acquired.yaml",),
         ("png_archive.yaml",),
+        ("starts.yaml",),
+        ("bbbc021_crops.yaml", "starts.yaml", "starts_bbbc021.yaml"),
     ],
 )
 def test_every_configuration_of_the_program_is_valid(overlays):
@@ -109,6 +111,10 @@ def test_every_overlay_changes_something_at_every_key():
          "The factor 24 does not divide the image size 128 of assay translocation"),
         ({"run": {"factors": [16]}}, "nothing would run"),
         ({"methods": {"high_resolution": {"search": "rls"}}}, "the name is reserved"),
+        ({"methods": {"amortised": {"search": "rls"}}}, "amortised: the name is reserved"),
+        ({"assays": {"translocation": {"features": []}}}, "amortised', which gives features alone"),
+        ({"run": {"methods": ["bicubic", "amortised"]},
+          "assays": {"translocation": {"generator": "none"}}}, "is none, but 'amortised' of"),
         ({"methods": {"new": {"search": "newest"}}}, "There is no search 'newest'"),
         ({"methods": {"new": {"search": "rls", "steps": 3}}}, "methods.new: Missing key"),
         ({"assays": {"translocation": {"negative_control": "water"}}}, "'water' is not among its"),
@@ -126,6 +132,8 @@ def test_every_overlay_changes_something_at_every_key():
         ({"select_cells": {"plates_gan": ["P1", "P1"]}}, "plates_gan names P1 twice"),
         ({"solutions": {"kinds": ["best"]}}, "solutions.kinds and kind_shown: found 'best'"),
         ({"solutions": {"kinds": ["article"]}}, "kind_shown is not among solutions.kinds"),
+        ({"trace_search": {"methods": ["pulze"]}}, "trace_search.methods names 'pulze', which"),
+        ({"trace_search": {"methods": ["bicubic"]}}, "'bicubic', whose search has no steps"),
         ({"gather_trust": {"methods": ["rls", "rsl"]}}, "gather_trust.methods names 'rsl'"),
         ({"gather_trust": {"default": "pulse"}}, "default is not among gather_trust.methods"),
         ({"solutions": {"method": "pulse"}}, "solutions.method is 'pulse', expected a method"),

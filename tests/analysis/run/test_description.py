@@ -29,10 +29,10 @@ def test_all_methods_run_on_the_first_degradation_and_few_on_the_others():
     # A third method stands in the degradation itself and runs on no other.
     run = described({"run": {"assays": ["bbbc021", "golgi"], "degraded_factors": [16], **few}})
     assert conditions(run) == [
-        ("bbbc021", 16, "clean", 10),
+        ("bbbc021", 16, "clean", 11),
         ("bbbc021", 16, "gaussian_blur", 3),
-        ("bbbc021", 32, "clean", 10),
-        ("golgi", 16, "clean", 10),
+        ("bbbc021", 32, "clean", 11),
+        ("golgi", 16, "clean", 11),
         ("golgi", 16, "gaussian_blur", 3),
     ]
     assert run.factors == (16, 32) and run.degradations == ("clean", "gaussian_blur")
@@ -41,6 +41,13 @@ def test_all_methods_run_on_the_first_degradation_and_few_on_the_others():
     blurred = next(at for at in run.comparisons() if not at.clean)
     assert blurred.methods == ("bicubic", "rls", "rls_true_forward")  # in the order of run.methods
     assert blurred.title == "BBBC021, 16x, gaussian_blur"
+
+
+def test_a_regression_is_a_row_without_images():
+    run = described({"run": {"methods": ["bicubic", "amortised", "rls"]}})
+    at = next(run.comparisons())
+    assert at.methods == run.methods == ("bicubic", "amortised", "rls")
+    assert at.methods_with_images == run.methods_with_images == ("bicubic", "rls")
 
 
 def test_cells_acquired_in_low_resolution_face_no_degradation():

@@ -1,5 +1,6 @@
 """Which files jobs read and which flags they get, without Snakemake."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -67,10 +68,15 @@ def test_a_search_reads_the_networks_that_it_needs():
     network = "results/translocation/32x/pix2pix.network.safetensors"
     assert files.search_network(job(method="pix2pix")) == [network]
     arguments = Arguments(files.config, files)
-    read = {"model": ["g", "s", "f"], "network": []}
+    read = {"model": ["g", "s", "f"], "network": [], "encoder": []}
     flags = ["--generator", "g", "--styles", "s", "--flow", "f"]
     assert arguments.search_model(job(), read) == flags
-    assert arguments.search_model(job(), {"model": [], "network": ["n"]}) == ["--network", "n"]
+    trained = {"model": [], "network": ["n"], "encoder": []}
+    assert arguments.search_model(job(), trained) == ["--network", "n"]
+    assert arguments.search_model(job(), {**read, "encoder": "e"}) == [*flags, "--encoder", "e"]
+    encoder = "results/translocation/32x/clean/encoder.safetensors"
+    assert files.search_encoder(job(method="rls_mean")) == encoder
+    assert files.search_encoder(job()) == []
 
 
 def test_a_method_with_several_solutions_is_gathered_and_measured_with_all_of_them():
@@ -150,6 +156,13 @@ def test_classes_are_measured_where_all_methods_run():
     assert "results/golgi/high_resolution.ome.tif" in stacks
     assert {p for p in files.stacks(clean_only=True)} <= set(stacks)
     assert all(path.endswith((".ome.tif", ".parquet")) for path in stacks)
+
+
+def test_a_row_without_images_has_features_and_nothing_else():
+    run = {"assays": ["golgi"], "methods": ["bicubic", "amortised"], "degradations": ["clean"]}
+    files = made({"run": {**run, "degraded_methods": []}})
+    mine = [path for path in (*files.measured(), *files.stacks()) if "amortised" in path]
+    assert mine == ["results/golgi/16x/clean/amortised.features.parquet"]
 
 
 def test_the_report_shows_the_figures_that_have_something_to_show(monkeypatch):
@@ -258,6 +271,26 @@ def test_priors_differ_in_the_flow_alone_and_share_no_state_with_other_jobs():
     named = files.priors()
     assert flow in named["flows"] and len(named["flows"]) == 2
     assert all("/translocation/" in path for path in named["searches"])
+
+
+def test_a_trace_is_of_the_cells_of_both_controls_and_of_every_method_named():
+    files = made({"trace_search": {"methods": ["rls", "rls_encoder"], "checkpoints": [0, 9]}})
+    arguments = Arguments(files.config, files)
+    flags = arguments.trace(job())
+    assert flags[-3:] == ["--treatments", "DMSO", "TNF-alpha"]
+    assert flags[flags.index("--checkpoints") :][1:3] == ["0", "9"] and "--methods" not in flags
+    figure = arguments.of_figure("starts")(job())
+    assert figure[:3] == ["--methods", "rls", "rls_encoder"] and "--columns" not in figure
+    files.assays["golgi"]["settings"] = {"trace_search": {"column": "golgi_spot_count"}}
+    named = arguments.traced()
+    assert named[3:] == ["--columns", "golgi=golgi_spot_count"]
+    found = [path for path in files.traces() if "/translocation/32x/" in path]
+    assert [Path(path).name.split(".")[0] for path in found] == ["rls", "rls_encoder"]
+    # The encoder is the one for clean images, since a trace has no degradation of its own.
+    started = SimpleNamespace(assay="translocation", factor="32", method="rls_encoder")
+    clean = "results/translocation/32x/clean/encoder.safetensors"
+    assert files.search_encoder(started) == clean
+    assert files.search_encoder(SimpleNamespace(**{**vars(started), "method": "rls"})) == []
 
 
 def test_a_file_of_d_is_an_input_so_that_new_numbers_in_it_are_seen(tmp_path):

@@ -133,6 +133,10 @@ def test_units_follow_the_sizes():
     three = units({}, "super_resolve", method="robust_unsupervised")["steps"]
     assert three == search["steps"] / 200 * 3 * 150
     assert "steps" not in units({}, "super_resolve", method="bicubic")
+    trace = {"trace_search": {"n_cells": 100, "checkpoints": [0, 10, 30]}}
+    batches = np.ceil(100 / PAPER["super_resolve"]["batch_size"])
+    assert units(trace, "trace_search", method="rls")["steps"] == 40 * batches
+    assert units(trace, "measure_trace", method="rls")["images"] == 400  # and HR
     assert units({}, "check_thresholds")["images"] == 2 * 1200
 
 
@@ -152,6 +156,18 @@ def test_a_classifier_is_trained_on_the_two_controls_alone():
     two = units({}, "train_classifier", assay="bbbc021")
     values = section_values(PAPER, "train_classifier", "bbbc021")
     assert two["steps"] == pytest.approx(values["epochs"] * 2 * 100 / values["batch_size"])
+
+
+def test_a_regression_makes_and_measures_its_pairs_and_sees_them_in_every_epoch():
+    few, more = (
+        units({"train_amortised": {"n_pairs": n}}, "train_amortised") for n in (9000, 19000)
+    )
+    assert few["images"] == 10000 and more["images"] == 20000  # with 1,000 held out
+    assert more["megapixels"] == 2 * few["megapixels"]
+    assert more["steps"] == pytest.approx(few["steps"] * 19 / 9)
+    assert 1.9 < more["gflop"] / few["gflop"] < 2.2
+    seconds, basis = Machine.read().processor.processor_seconds("train_amortised", few)
+    assert basis == "assumed" and seconds > 60
 
 
 def test_tables_read_every_condition_that_runs_and_no_other():
