@@ -50,7 +50,7 @@ rule gather_trust:
         assay=files.assays_where("generator", "train"),
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: asks.threads("gather_trust")
     resources:
         **asks("gather_trust"),
     params:
