@@ -13,6 +13,7 @@ include: "workflow/rules/plates.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/rivals.smk"
 include: "workflow/rules/encoder.smk"
+include: "workflow/rules/trust.smk"
 include: "workflow/rules/reconstruct.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/acquired.smk"
@@ -31,6 +32,7 @@ localrules:
     fetch_metadata,
     fetch_plate,
     describe_assays,
+    gather_trust,
 
 
 rule all:

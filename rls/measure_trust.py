@@ -4,7 +4,8 @@ High-resolution cells that the generator has not seen are reduced by D and searc
 users will search. The facts of ``rls/pretrained/trust.py`` are kept as quantiles, from which
 rls.super_resolve_files tells how far any cell lies from these cells. The settings of the search are
 written beside them, in ``search.json``, so that the folder can be used without a configuration.
-Entries of other factors and methods stay in the two files as long as the generator is the same.
+A method that starts from the encoder takes that of the folder, or of ``--encoders``. Entries of
+other factors and methods stay in the two files as long as the generator is the same.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Settings(SearchSettings, OperatorSettings):
     most_cells: int = option("Reference cells at most, drawn at random.", default=1000)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure the reference of one method at some factors."""
+def make_parser() -> Parser[Settings]:
+    """Return the parser of the command line."""
     parser = Parser(__doc__, Settings, "super_resolve")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--high-resolution", type=Path, required=True, help="stack, *.ome.tif")
@@ -53,16 +54,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="splits of the stack that stand for cells of users",
     )
     parser.add_argument("--factors", type=int, nargs="+", required=True, help="such as 8 16")
+    parser.add_argument(
+        "--encoders", type=Path, nargs="*", default=[], help="one of each factor; else the model's"
+    )
+    parser.add_argument(
+        "--default", action="store_true", help="users get this method where they name none"
+    )
     parser.add_argument("--output", type=Path, help="folder to write; the model's by default")
     parser.add_argument("--state", type=Path, help="folder of finished batches")
     parser.add_argument("--network", type=Path, help="the method's own network, where it has one")
-    args, settings, method = parse(parser, sys.argv[1:] if argv is None else argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the reference of one method at some factors."""
+    args, settings, method = parse(make_parser(), sys.argv[1:] if argv is None else argv)
     # Imported here, so that --help does not wait for torch.
     import shutil
 
+    from rls.pretrained.encoders import by_factor, needs_encoder
     from rls.pretrained.forwards import searched_by
     from rls.pretrained.model_folder import read_model
-    from rls.pretrained.reference import measure, reference_cells, write_entry
+    from rls.pretrained.reference import measure, reference_cells, write_default, write_entry
     from rls.search.setup import exact_device
 
     model = read_model(args.model, exact_device(settings))
@@ -74,9 +87,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     searched = searched_by(forward, choice, method.settings)
     shared = shared_settings(settings, choice)
     chosen = {"search": method.search, **asdict(method.settings), "super_resolve": shared}
-    finished = []
+    finished, encoders = [], by_factor(args.encoders)
     for factor in args.factors:
         print(f"{NAME}: {len(stack)} cells by {method.name}, {factor}x", flush=True)
+        if needs_encoder(method):
+            model = model.with_encoder(factor, searched, encoders.get(factor))
         entry, folder = measure(
             model,
             stack,
@@ -94,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         entry["splits"] = list(args.splits)
         write_entry(output / SEARCH, model, factor, method.name, chosen)
         write_entry(output / TRUST, model, factor, method.name, entry)
+        if args.default:
+            write_default(output / SEARCH, factor, method.name)
     for folder in finished:  # Removed only now, so that a kill before this costs no search.
         shutil.rmtree(folder, ignore_errors=True)
     if not args.state and state.is_dir() and not any(state.iterdir()):

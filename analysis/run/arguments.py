@@ -163,14 +163,11 @@ class Arguments:
         return ["--classifier", str(input["classifier"][0]), "--trained-on", name]
 
     def trust(self, wildcards: Wildcards) -> list[str]:
-        """Return the flags of a search with the assay's model: the settings of rls, and D."""
+        """Return the flags of a search with the assay's model: the method's settings, and D."""
         factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
-        values = {
-            **section_values(self.config, "super_resolve", wildcards.assay),
-            **method_values(self.config, "rls"),
-        }
-        values = {name: value for name, value in values.items() if name not in VARIABLES}
-        own = [*flags(values), *self.quantise(wildcards)]
+        shared = section_values(self.config, "super_resolve", wildcards.assay)
+        shared = {name: value for name, value in shared.items() if name not in VARIABLES}
+        own = [*flags(shared), *self.method(wildcards), *self.quantise(wildcards)]
         return ["--factors", *map(str, factors), *own]
 
     def prior_fit(self, wildcards: Wildcards) -> list[str]:

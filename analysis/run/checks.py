@@ -129,6 +129,7 @@ def _misfits(config: Config) -> Iterator[str]:
                 yield from _low_resolution_misfits(name, config)
     yield from _solutions_misfits(config)
     yield from _trace_misfits(config)
+    yield from _trust_misfits(config)
     yield from _degradation_misfits(config)
 
 
@@ -249,6 +250,15 @@ def _low_resolution_misfits(name: str, config: Config) -> Iterator[str]:
         search = config["methods"].get(method, {}).get("search", "")
         if trained_by(search) and model not in assays:
             yield f"{where}: methods.{method} cannot train on it. Leave it out of run.methods."
+
+
+def _trust_misfits(config: Config) -> Iterator[str]:
+    trust = config["gather_trust"]
+    for name in trust["methods"]:
+        if name not in config["methods"]:
+            yield f"gather_trust.methods names '{name}', which is not in methods."
+    if trust["default"] not in trust["methods"]:
+        yield "gather_trust.default is not among gather_trust.methods. Add it there."
 
 
 def _solutions_misfits(config: Config) -> Iterator[str]:

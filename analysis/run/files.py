@@ -13,6 +13,7 @@ from analysis.run.description import Comparison, Run
 from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
 from analysis.run.values import (
     Config,
+    assay_factors,
     expand_folder,
     has_high_resolution,
     n_solutions,
@@ -163,6 +164,22 @@ class Files:
             return []
         names = ("generator", "training")
         return [f"{self.in_program(folder)}/{name}.safetensors" for name in names]
+
+    def encoders_of_trust(self, wildcards: Wildcards) -> list[str]:
+        """Return the encoder of every factor, where trust is measured of a search that needs it."""
+        if not by_encoder(self.config["methods"][wildcards.method]):
+            return []
+        factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
+        folders = [f"results/{wildcards.assay}/{factor}x/{self.clean}" for factor in factors]
+        return [f"{folder}/{ENCODER}" for folder in folders]
+
+    def parts_of_trust(self, wildcards: Wildcards) -> list[str]:
+        """Return what measure_trust writes for each method of a model folder."""
+        folders = [
+            f"results/{wildcards.assay}/trust/{name}"
+            for name in self.config["gather_trust"]["methods"]
+        ]
+        return [f"{folder}/{name}.json" for folder in folders for name in ("trust", "search")]
 
     def known_trust(self, wildcards: Wildcards) -> list[str]:
         """Return trust.json, which describes the model's own cells, where its folder has one."""

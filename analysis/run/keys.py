@@ -41,6 +41,7 @@ SECTIONS = {
     "train_pix2pix": "rls/networks/pix2pix_settings.py",
     "degrade": "rls/degrade.py",
     "super_resolve": "rls/search/settings.py",
+    "gather_trust": "rls/gather_trust.py",
     "sample_solutions": "rls/sample_solutions.py",
     "sweep_lambdas": "rls/sweep_lambdas.py",
     "trace_search": "rls/trace_search.py",

@@ -28,7 +28,7 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
     "search_with_prior": "super_resolve rls",
     "measure_prior": "measure",
     "measure_trace": "measure",
-    "measure_trust": "super_resolve rls",
+    "measure_trust rls": "super_resolve rls",
     "measure_without_reference": "measure",
     "measure_solutions": "measure",
     "gather_solutions": "gather_shards",

@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
-from analysis.run.values import Config, n_solutions, section_values
+from analysis.run.values import Config, assay_factors, n_solutions, section_values
 from rls.encoder.settings import LARGEST_MAP
 from rls.io.names import (
     CALIBRATION,
@@ -175,8 +175,7 @@ class Sizes:
                 n = trace["n_cells"] * (1 + len(trace["checkpoints"]))  # HR is measured once
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "super_resolve" | "sample_solutions" | "sweep_lambdas" | "measure_trust":
-                method = "rls" if rule == "measure_trust" else wildcards["method"]
-                return self._search(rule, assay, method)
+                return self._search(rule, assay, wildcards["method"])
             case "train_pix2pix":
                 return self._train_pix2pix(assay, wildcards["method"])
             case "train_amortised":
@@ -254,7 +253,7 @@ class Sizes:
             "sample_solutions": assay.n_solutions,
             "sweep_lambdas": sweep["n_cells"] * (len(sweep["lambdas_w"]) + len(sweep["lambdas_c"])),
             "measure_trust": min(assay.cells(TUNE, CLASSIFIER), REFERENCE_CELLS)
-            * len(run["factors"]),
+            * len(assay_factors(assay.block, run["factors"])),
         }[rule]
         if "steps" not in block:
             return {"megapixels": assay.megapixels(images)}

@@ -14,6 +14,7 @@ from rls import __version__
 from rls.io import Intensity, image_digests, table_path, write_stack, write_table
 from rls.io.names import OK
 from rls.pretrained import trust
+from rls.pretrained.encoders import needs_encoder
 from rls.pretrained.files import FLOW
 from rls.pretrained.forwards import Settings, made_by, searched_by
 from rls.pretrained.intensity_scale import choose_scale
@@ -29,6 +30,7 @@ from rls.search.methods import ChosenMethod
 from rls.search.results import latents_path, likelihood_of, status_counts, write_latents
 from rls.search.settings import AUTO
 from rls.search.setup import exact_device, joint_digest, network_digest
+from rls.search.start_settings import FLOW as FLOW_PRIOR
 
 NAME = "super_resolve"
 
@@ -40,6 +42,7 @@ class Request:
     Attributes:
         channels: Names in the order of the files, None to take those in the files.
         percentiles: Two percentiles that set the intensity scale, None for the model's scale.
+        encoder: A file in place of the model's own encoder, None for that.
         state: Folder of finished batches, None for one beside ``out``.
     """
 
@@ -52,6 +55,7 @@ class Request:
     intensity: Path | None
     percentiles: Sequence[float] | None
     network: Path | None
+    encoder: Path | None
     state: Path | None
     overwrite: bool
 
@@ -74,9 +78,11 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     # Every batch is filled up, so with few cells a large batch would repeat them for nothing.
     if settings.batch_size != AUTO:
         settings = replace(settings, batch_size=min(settings.batch_size, len(cells)))
-    digests = model.digests | network_digest(request.network, model.intensity)
     forward = made_by(request.files, settings)
     searched = searched_by(forward, settings.forward, method.settings)
+    if needs_encoder(method):
+        model = model.with_encoder(factor, searched, request.encoder)
+    digests = model.digests | network_digest(request.network, model.intensity)
     print(f"D in the search: {searched.describe()}", flush=True)
     own = search_settings(method.settings, settings, searched)
     reference, pixels, same = find_reference(
@@ -145,7 +151,8 @@ def check(cells: Cells, model: Model, factor: int, method: ChosenMethod) -> None
             f"Found n_solutions {n}: several solutions of a cell are a setting of the workflow, "
             "whose measurements they serve. Leave it out; each cell gets one image."
         )
-    if getattr(method.settings, "lambda_w", 0) and model.flow is None:
+    by_flow = getattr(method.settings, "prior", FLOW_PRIOR) == FLOW_PRIOR
+    if getattr(method.settings, "lambda_w", 0) and by_flow and model.flow is None:
         raise InputError(
             f"{model.folder} has no {FLOW}, which the prior of this search needs. Fit one "
             "(README, 'Super-resolve your own cells'), or give --lambda-w 0."

@@ -6,9 +6,10 @@ Takes TIFF, OME-TIFF, ImageJ stacks and PNG, several files or a folder; each ima
 cropped around its nucleus. Writes beside --out a table (.parquet, and .csv to open), a picture
 (.png) and the latents. --operator and the settings after it say how your microscope and camera see
 a cell of the model: bicubic is how the article reduced its images; a camera is --operator
-psf_binning with --psf-sd-um S, the blur that your images have beyond the model's. The model's own
-settings are used; any flag of the method overrides one. Column trust says how much each cell is
-like the model's own cells: see rls/pretrained/trust.py.
+psf_binning with --psf-sd-um S, the blur that your images have beyond the model's. The model says
+which method it does best with, and brings its settings; --method rls is the article's, and any flag
+of the method overrides one. Column trust says how much each cell is like the model's own cells: see
+rls/pretrained/trust.py.
 """
 
 # This docstring is the help of the tool. Two commands run it: rls.super_resolve_files, and
@@ -22,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rls.pretrained.files import SEARCH, need_folder, read_json
+from rls.pretrained.files import PUBLISHED, SEARCH, default_method, need_folder, read_json
 from rls.pretrained.forwards import Settings
 from rls.runtime.command import Parser, flags
 from rls.runtime.errors import InputError
@@ -57,6 +58,7 @@ def super_resolve_files(argv: Sequence[str] | None = None) -> None:
         intensity=args.intensity,
         percentiles=args.percentiles if args.scale == "percentiles" else None,
         network=args.network,
+        encoder=args.encoder,
         state=args.state,
         overwrite=args.overwrite,
     )
@@ -82,6 +84,7 @@ def make_parser() -> Parser[Settings]:
     )
     parser.add_argument("--percentiles", nargs=2, type=float, default=[1.0, 99.0], metavar="P")
     parser.add_argument("--network", type=Path, help="the method's own network, where it has one")
+    parser.add_argument("--encoder", type=Path, help="an encoder in place of the model's own")
     parser.add_argument("--state", type=Path, help="folder of finished batches; beside --out")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     return parser
@@ -90,7 +93,8 @@ def make_parser() -> Parser[Settings]:
 def model_flags(argv: Sequence[str]) -> list[str]:
     """Return the model's own settings as flags, to be put before the user's, which override them.
 
-    With --config, or a --search that is not the model's, the user gives the method's settings.
+    Without --method and --search the method is the model's default for this factor. With --config,
+    or a --search that is not the model's, the user gives the method's settings.
 
     Raises:
         InputError: The model has no settings for this factor and method.
@@ -101,13 +105,15 @@ def model_flags(argv: Sequence[str]) -> list[str]:
     for name in ("operator", *WEIGHTS):
         early.add_argument("--" + name.replace("_", "-"), nargs="?")
     known, _ = early.parse_known_args(list(argv))
-    method = known.method or known.search or "rls"
+    method = known.method or known.search or PUBLISHED
     shared = {"seed": "1", "device": "auto", "threads": str(min(MOST_THREADS, os.cpu_count() or 1))}
-    base = ["--method", method, *flags(shared)]
     if known.model is None or {"-h", "--help"} & set(argv):
-        return base
+        return ["--method", method, *flags(shared)]
     need_folder(Path(known.model))
     content = read_json(Path(known.model) / SEARCH)
+    if not (known.method or known.search or known.config):
+        method = default_method(content, known.factor)
+    base = ["--method", method, *flags(shared)]
     factors = content.get("factors", {})
     block = dict(factors.get(known.factor, {}).get(method, {}))
     common = kept_under(block.pop("super_resolve", {}), vars(known))

@@ -6,10 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rls.encoder.settings import encoder_file
 from rls.io import atomic_path, read_intensity, read_table, read_weights, write_text, write_weights
-from rls.pretrained.files import FLOW, INTENSITY, SEARCH, TRUST, read_json
+from rls.pretrained import encoders
+from rls.pretrained.files import (
+    FLOW,
+    INTENSITY,
+    PUBLISHED,
+    SEARCH,
+    TRUST,
+    default_method,
+    read_json,
+)
 from rls.pretrained.model_folder import flow_generator
 from rls.runtime.errors import InputError
+from rls.search.forward_model import ForwardModel
 from rls.stylegan2.generator_io import FILE
 
 LARGEST_MB = 12.0
@@ -23,8 +34,17 @@ OWN_CELLS = """
 {served}
 """
 SERVED = (
-    "Factor {factor}: images of {low} x {low} px, one a cell, by `{method}` ({settings}); trust "
-    "from {n} cells of split {splits}, which the generator has not seen.\n"
+    "Factor {factor}: images of {low} x {low} px, one a cell, by `{method}`{role} ({settings}); "
+    "trust from {n} cells of split {splits}, which the generator has not seen.\n"
+)
+STARTS = """
+## Where a search may start
+
+{lines}
+"""
+START = (
+    "`{name}`: factor {factor}, images of {low} x {low} px by {forward}{chain}; "
+    "{megabytes:.2f} MB. Its mean explains {explained:.0%} of the variance of w.\n"
 )
 CARD = """# {title}
 
@@ -63,7 +83,8 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
         command: The command that makes the model again.
 
     Raises:
-        InputError: A file is missing, damaged or too large, or the flow is not of this generator.
+        InputError: A file is missing, damaged or too large, or the flow or an encoder is not of
+            this generator.
     """
     tensors, header = read_weights(results / FILE, kind="generator")
     read_weights(results / TRAINING, kind="discriminator")
@@ -72,27 +93,50 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     optional = [name for name in (SEARCH, TRUST) if (results / name).is_file()]
     flow = [FLOW] if (results / FLOW).is_file() else []
     copied = (FILE, TRAINING, INTENSITY, *BESIDE, *optional)
+    found = encoders.find_encoders(results)
+    for path in found.values():
+        need_small(path, encoders.LARGEST_MB)
+        encoders.check_generator(path, str(header["digest"]))
     for path in (results / name for name in (*copied, *flow)):
-        megabytes = path.stat().st_size / 1e6
-        if megabytes > LARGEST_MB:
-            raise InputError(
-                f"{path} has {megabytes:.1f} MB, more than the {LARGEST_MB:g} MB that a model that "
-                "comes with the program may have."
-            )
+        need_small(path, LARGEST_MB)
     for name in copied:
-        with atomic_path(output / name) as temporary:
-            temporary.write_bytes((results / name).read_bytes())
+        copy(results / name, output / name)
+    for factor, path in found.items():
+        copy(path, output / encoder_file(factor))
     if flow:
         copy_flow(results, output, str(header["digest"]))
+    # What is left would be of the generator that was in the folder before.
     for name in {FLOW, SEARCH, TRUST}.difference(flow, optional):
-        # It would be of the generator that was in the folder before.
         (output / name).unlink(missing_ok=True)
+    for factor in encoders.find_encoders(output).keys() - found:
+        (output / encoder_file(factor)).unlink()
     n_parameters = sum(tensor.numel() for tensor in tensors.values())
     # Some values are not measured at every tick: take the newest of each.
     newest = curves.ffill().iloc[-1].dropna()
     last = {str(name): float(value) for name, value in newest.items()}
     text = card(title, about, command, header, n_parameters, last)
-    write_text(output / "README.md", text + own_cells(output, header["image_size"]))
+    size = header["image_size"]
+    write_text(output / "README.md", text + own_cells(output, size) + starts(output, size))
+
+
+def need_small(path: Path, most: float) -> None:
+    """Refuse a file of more than ``most`` MB, which would not come with the program.
+
+    Raises:
+        InputError: It is larger.
+    """
+    megabytes = path.stat().st_size / 1e6
+    if megabytes > most:
+        raise InputError(
+            f"{path} has {megabytes:.1f} MB, more than the {most:g} MB that such a file of a model "
+            "that comes with the program may have."
+        )
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(source.read_bytes())
 
 
 def card(
@@ -131,7 +175,8 @@ def card(
 
 def own_cells(folder: Path, image_size: int) -> str:
     """Return the card's section on a user's own cells, '' for a model folder without trust."""
-    search, trust = (read_json(folder / name).get("factors", {}) for name in (SEARCH, TRUST))
+    chosen = read_json(folder / SEARCH)
+    search, trust = chosen.get("factors", {}), read_json(folder / TRUST).get("factors", {})
     lines = []
     for factor, methods in trust.items():
         for method, entry in methods.items():
@@ -140,6 +185,7 @@ def own_cells(folder: Path, image_size: int) -> str:
                 factor=factor,
                 low=image_size // int(factor),
                 method=method,
+                role=_role(method, default_method(chosen, factor), len(methods)),
                 settings=", ".join(f"{name} {value}" for name, value in block.items()),
                 n=entry["n"],
                 splits=" and ".join(entry["splits"]),
@@ -148,6 +194,33 @@ def own_cells(folder: Path, image_size: int) -> str:
     if not lines:
         return ""
     return OWN_CELLS.format(folder=folder, factor=next(iter(trust)), served="\n".join(lines))
+
+
+def _role(method: str, default: str, n_methods: int) -> str:
+    """Return what the card says of a method's place among several of one factor."""
+    if n_methods == 1:
+        return ""
+    if method == default:
+        return ", used where none is named"
+    return f", by `--method {method}`" + (", the article's" if method == PUBLISHED else "")
+
+
+def starts(folder: Path, image_size: int) -> str:
+    """Return the card's section on the encoders, '' for a model folder without any."""
+    lines = []
+    for factor, path in encoders.find_encoders(folder).items():
+        _, header = read_weights(path, kind=encoders.KIND)
+        line = START.format(
+            name=path.name,
+            factor=factor,
+            low=image_size // factor,
+            forward=ForwardModel.from_text(str(header["forward"])).describe(),
+            chain="".join(f", then {step}" for step in header.get("chain", ())),
+            megabytes=path.stat().st_size / 1e6,
+            explained=header["explained_variance"],
+        )
+        lines.append(line)
+    return STARTS.format(lines="\n".join(lines)) if lines else ""
 
 
 def copy_flow(results: Path, output: Path, generator: str) -> None:

@@ -1,8 +1,9 @@
 """The files of a model folder, and the two of them that are JSON for people to read.
 
 ``generator.safetensors`` and ``intensity.json`` must be there; ``flow.safetensors`` (the prior),
-``search.json`` (settings by factor and method) and ``trust.json`` (what the model's own cells look
-like) may be. The results of an assay, ``runs/NAME/results/ASSAY``, are such a folder.
+``encoder_8x.safetensors`` (the start of a search, for one factor), ``search.json`` (settings by
+factor and method, and the default method of each factor) and ``trust.json`` (what the model's own
+cells look like) may be. The results of an assay, ``runs/NAME/results/ASSAY``, are such a folder.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rls.runtime.errors import InputError
 
 FLOW, STYLES, INTENSITY = "flow.safetensors", "styles.safetensors", "intensity.json"
 SEARCH, TRUST = "search.json", "trust.json"
+DEFAULT, PUBLISHED = "default", "rls"  # key of search.json; the method where it names none
 
 
 def need_folder(folder: Path) -> None:
@@ -44,6 +46,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} is no dictionary. Run measure_trust again.")
     return content
+
+
+def default_method(search: Mapping[str, Any], factor: int | str | None) -> str:
+    """Return the method that users get where they name none, by the content of search.json."""
+    return str(search.get(DEFAULT, {}).get(str(factor), PUBLISHED))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rls.io import Intensity, read_intensity, read_weights
+from rls.pretrained.encoders import check_forward, encoder_of
 from rls.pretrained.files import FLOW, INTENSITY, STYLES, need_folder
 from rls.prior.styles import styles_and_mean
 from rls.runtime.device import choose_precision
@@ -24,6 +25,7 @@ from rls.stylegan2.generator_io import FILE, load_generator
 from rls.stylegan2.networks import Generator
 
 if TYPE_CHECKING:
+    from rls.encoder.network import Encoder
     from rls.prior.flows import StyleFlow
 
 N_STYLES, BATCH, STYLES_SEED = 10_000, 1000, 1  # Article 4.1: the mean of 10,000 w.
@@ -36,7 +38,8 @@ class Model:
     Attributes:
         flow: None where there is none.
         styles: Drawn from the generator, always with the same seed; takes a second at most.
-        digests: Digests of generator and flow, by name.
+        digests: Digests of generator, flow and encoder, by name.
+        encoder: The encoder of one factor and D; None until :meth:`with_encoder` reads it.
     """
 
     folder: Path
@@ -45,6 +48,32 @@ class Model:
     styles: Styles
     intensity: Intensity
     digests: dict[str, str]
+    encoder: Encoder | None = None
+
+    def with_encoder(self, factor: int, searched: ForwardModel, path: Path | None = None) -> Model:
+        """Return the model with the encoder of a factor, read from its folder or from ``path``.
+
+        Arguments:
+            searched: The D in the search.
+
+        Raises:
+            InputError: The file is missing or damaged, or of another generator, factor or D.
+        """
+        # Searches without an encoder need not wait for it.
+        from rls.encoder.network import check_encoder, read_encoder
+
+        file = path or encoder_of(self.folder, factor)
+        encoder, header = read_encoder(file, self.generator.w_mean.device)
+        check_encoder(
+            file,
+            header,
+            generator=self.digests["generator"],
+            factor=factor,
+            channels=self.generator.channels,
+        )
+        check_forward(file, header, searched)
+        digests = {**self.digests, "encoder": str(header["digest"])}
+        return replace(self, encoder=encoder, digests=digests)
 
     def problem(
         self,
@@ -83,6 +112,7 @@ class Model:
             precision=choose_precision(settings.precision, device, "search"),
             noise=settings.noise,
             network=network,
+            encoder=self.encoder,
             searches=searches_of(settings, device),
         )
 

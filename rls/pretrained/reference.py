@@ -15,7 +15,7 @@ import numpy as np
 from rls import __version__
 from rls.io import Stack
 from rls.io.splits import COMPARE, check
-from rls.pretrained.files import TRUST, read_json, write_json
+from rls.pretrained.files import DEFAULT, TRUST, read_json, write_json
 from rls.pretrained.model_folder import Model
 from rls.pretrained.trust import (
     LEAST_CELLS,
@@ -140,6 +140,7 @@ def measure(
         "settings": search_settings(method.settings, settings, searched),
         "flow_digest": model.digests.get("flow", ""),
         "network_digest": digests.get("network", ""),
+        "encoder_digest": digests.get("encoder", ""),
         "cells_digest": identity["images"],
         "batch_size": solved.batch_size,
         "pixels": _pixel_quantiles(low, stack.channels),
@@ -164,7 +165,15 @@ def write_entry(
     factors = dict(content.get("factors", {})) if same else {}
     factors[str(factor)] = {**factors.get(str(factor), {}), method: entry}
     head = {"written_by": NAME, "program_version": __version__, "generator_digest": digest}
-    write_json(path, {**head, "factors": dict(sorted(factors.items(), key=lambda f: int(f[0])))})
+    kept = {DEFAULT: content[DEFAULT]} if same and DEFAULT in content else {}
+    ordered = dict(sorted(factors.items(), key=lambda f: int(f[0])))
+    write_json(path, {**head, **kept, "factors": ordered})
+
+
+def write_default(path: Path, factor: int, method: str) -> None:
+    """Name the method of a factor that users get where they name none, in search.json."""
+    content = read_json(path)
+    write_json(path, {**content, DEFAULT: {**content.get(DEFAULT, {}), str(factor): method}})
 
 
 def find_reference(
@@ -209,6 +218,7 @@ def find_reference(
         and entry["settings"] == settings
         and entry["flow_digest"] == model.digests.get("flow", "")
         and entry.get("network_digest", "") == network
+        and entry.get("encoder_digest", "") == model.digests.get("encoder", "")
     )
     if not same:
         print(

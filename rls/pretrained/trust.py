@@ -6,9 +6,11 @@ cells that the generator has not seen, reduced by the model's own D and searched
 own settings.
 
 1. p_f is the share of reference cells that lie as far out in fact f as this cell: two-sided for
-   intensities and shape, one-sided for the misfit (large is bad) and the prior (small is bad). It
-   is interpolated between the reference's quantiles. Beyond the outermost reference cell it
-   decreases exponentially from 1 / (n + 1), as fast as over the last twentieth of the reference.
+   intensities and shape, one-sided for the misfit (large is bad), the prior (small is bad) and the
+   whitened distance of the result from where the encoder put the start (large is bad: the encoder
+   has learned other images). It is interpolated between the reference's quantiles. Beyond the
+   outermost reference cell it decreases exponentially from 1 / (n + 1), as fast as over the last
+   twentieth of the reference.
 2. The score is min over f of log p_f. The minimum of many p-values is not itself a p-value.
 3. trust = (1 + number of reference cells with a score as low) / (1 + n), where each reference cell
    is scored by the quantiles of the other folds: a cross-conformal p-value (Vovk 2015). For cells
@@ -37,7 +39,8 @@ FOLDS = 10
 FLAGGED = 0.01  # Trust below which a cell is called unlike the reference.
 LEAST_CELLS = 100  # With fewer reference cells, trust cannot fall to FLAGGED.
 EDGE = 0.05  # Share of the reference that sets how fast a tail decreases.
-SEARCH_SIDES = {"loss_fidelity": "high", "log_prior": "low"}
+# The facts of a search; start_distance exists where the encoder gave the start.
+SEARCH_SIDES = {"loss_fidelity": "high", "log_prior": "low", "start_distance": "high"}
 
 Facts = dict[str, np.ndarray]
 

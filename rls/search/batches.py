@@ -77,9 +77,7 @@ def solve(
     choose = partial(choose_size, method, settings, problem, group)
     size = batch_size_of(batch_size, state, label, choose)
     size = max(1, min(size, most or size) // group) * group
-    stops = getattr(settings, "stop_fidelity", None) is not None
-    unit = size * ROUNDS if stops else size
-    batches = [np.arange(first, min(first + unit, n)) for first in range(0, n, unit)]
+    batches = _batches(n, size, getattr(settings, "stop_fidelity", None) is not None)
     files = [state.folder / f"batch-{i:06d}.safetensors" for i in range(len(batches))]
     done = [_read(file, label, len(rows)) for file, rows in zip(files, batches, strict=True)]
     n_done = sum(len(rows) for rows, part in zip(batches, done, strict=True) if part)
@@ -95,8 +93,8 @@ def solve(
             if done[i] is not None:
                 continue
             left = sum(part is None for part in done)
-            filled = select_rows(problem, np.resize(rows, max(size, len(rows))))
-            batch = replace(filled, lanes=size)
+            batch = select_rows(problem, np.resize(rows, max(size, len(rows))))
+            batch = replace(batch, lanes=size)
             found = method.super_resolve(batch, settings, BatchProgress(bar, left, watch))
             part = _on_cpu(found, batch.image_ids[: len(rows)])
             # Saving the checkpoint proves that the lock is still ours before the batch is written.
@@ -107,6 +105,12 @@ def solve(
             if watch.due() and left > 1:
                 raise watch.stopped(f"after {bar.done} of {n} images")
     return _joined([part for part in done if part is not None], size)
+
+
+def _batches(n: int, size: int, stops: bool) -> list[np.ndarray]:
+    """Return the rows of every batch, or of every queue where images stop by themselves."""
+    unit = size * ROUNDS if stops else size
+    return [np.arange(first, min(first + unit, n)) for first in range(0, n, unit)]
 
 
 def _joined(parts: Sequence[Solved], size: int) -> Solved:

@@ -24,7 +24,14 @@ from rls.search.objective import (
 from rls.search.optimisers import Variables
 from rls.search.problem import Common, Problem, need, noise_maps, to_unit
 from rls.search.settings import FORWARDS, SHARED
-from rls.search.start_settings import ABSOLUTE, PLAIN, WHITENED, StartSettings
+from rls.search.start_settings import (
+    ABSOLUTE,
+    FLOW,
+    NORMAL,
+    PLAIN,
+    WHITENED,
+    StartSettings,
+)
 from rls.search.steps import Given, Losses
 from rls.stylegan2.networks import Generator, Precision
 
@@ -126,9 +133,9 @@ def objective_of(common: Common, settings: ObjectiveSettings) -> Equation5:
         InputError: The generator is missing, or the flow where lambda_w or lambda_n is not 0.
     """
     generator, flow = need(common.generator, "generator"), common.flow
-    if settings.lambda_w or settings.lambda_n:
+    if settings.lambda_n or (settings.lambda_w and settings.prior == FLOW):
         flow = need(flow, "flow")
-    walks = settings.coordinates == WHITENED or settings.lambda_start
+    walks = settings.coordinates == WHITENED or settings.lambda_start or settings.prior == NORMAL
     whitening = need(common.styles, "styles").whitening if walks else None
     return Equation5(
         generator, flow, common.forward, settings, whitening, weights_of(common, settings)
@@ -172,6 +179,16 @@ def start_penalty(whitening: Whitening, w: Tensor, start: Tensor) -> Tensor:
     """
     apart = whitening.to_whitened(w) - whitening.to_whitened(start)
     return apart.square().mean(dim=(1, 2))
+
+
+def normal_prior(whitening: Whitening, w: Tensor) -> Tensor:
+    """Return the mean over styles of log N(u; 0, I) of their whitened coordinates, nats, (n,).
+
+    It is a density of u, not of w, so that it has no step where the activation has its kink.
+    """
+    u = whitening.to_whitened(w)
+    constant = 0.5 * u.shape[2] * math.log(2 * math.pi)
+    return -0.5 * u.square().sum(dim=2).mean(dim=1) - constant
 
 
 @dataclass(frozen=True)
@@ -222,10 +239,14 @@ class Equation5:
         if settings.likelihood != LAPLACE:
             total = terms["loss_likelihood"] = self.misfit(y, low, given)
         # Terms of weight 0 are evaluated only at the end, where no gradient is needed.
-        if flow is not None and (settings.lambda_w or not w.requires_grad):
+        normal = settings.prior == NORMAL
+        if flow is not None and (settings.lambda_w and not normal or not w.requires_grad):
             terms["log_prior"] = prior(flow, w)
+        if normal and self.whitening is not None:
+            terms["log_normal"] = normal_prior(self.whitening, w)
         if settings.lambda_w:
-            total = total - weights.prior * terms["log_prior"]
+            name = "log_normal" if normal else "log_prior"
+            total = total - weights.prior * terms[name]
         if settings.lambda_c or not w.requires_grad:
             terms["loss_cross"] = CROSS[settings.cross](w)
         if settings.lambda_c:

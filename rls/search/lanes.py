@@ -81,10 +81,17 @@ def search_in_lanes(
     """
     if stop_fidelity is None:
         return search(
-            start, objective, given=given, steps=steps, learning_rate=learning_rate,
-            schedule=schedule, precision=precision, progress=progress, searches=searches,
+            start,
+            objective,
+            given=given,
+            steps=steps,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            precision=precision,
+            progress=progress,
+            searches=searches,
             optimiser=optimiser,
-        )  # fmt: skip
+        )
     check_goal(stop_fidelity)
     rates = [course(schedule, rate, steps) for rate in (learning_rate, learning_rate / 2)]
     queue = Queue(tuple(start), given, lanes, steps)
@@ -194,7 +201,8 @@ class Queue:
         """Return about how many steps of the batch all images need, from ``walked`` steps."""
         n, lanes = len(self.total), len(self.in_lane)
         most = -(-n // lanes) * self.steps
-        return max(walked, min(most, walked * n // max(1, self.n_found)))
+        expected = walked * n // self.n_found if self.n_found else most
+        return max(walked, min(most, expected))
 
     def serve(self, kept: LaneSteps) -> bool:
         """Take what stopped lanes have found and fill them; return whether a lane has an image."""
@@ -213,7 +221,7 @@ class Queue:
             assert cell is not None
             again = self.status[cell] == NON_FINITE
             self.steps_taken[cell] += number[lane] + 1 - again * self.steps
-            # Of an image that failed twice, the better iterate.
+            # An image that failed twice keeps the better iterate.
             if not again or alive[lane] or total[lane] < self.total[cell]:
                 self.total[cell] = total[lane]
                 better.append((lane, cell))
@@ -257,6 +265,7 @@ def by_lanes(
     """Return what ``function`` computes of n images, ``lanes`` at a time.
 
     The last ones are filled up by repeats, so that the numbers of an image do not depend on n.
+    Losses, images and starts of a queue that come from a network are computed so.
 
     Arguments:
         function: Returns tensors by name, with a row for each image.

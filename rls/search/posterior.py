@@ -30,7 +30,8 @@ from rls.search.descent import exactly, loss_columns, search
 from rls.search.equation5 import given_of, objective_of
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
-from rls.search.starts import random_start
+from rls.search.start_settings import RANDOM
+from rls.search.starts import start_of
 from rls.search.steps import Given, Losses, Objective, Searches
 from rls.stylegan2.networks import Precision
 
@@ -294,7 +295,7 @@ def solve_by_restarts(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
     """Return the solutions by ``restarts``: each row starts at mean + spread (G_m(z) - mean)."""
-    w = random_start(problem, options.restart_spread)
+    w = start_of(problem, RANDOM, options.restart_spread)
     layers = need(problem.generator, "generator").num_ws
     start = w[:, None].expand(-1, layers, -1)
     found = rls.search_from(start, problem, settings, progress)

@@ -249,5 +249,8 @@ class PhaseProgress(BatchProgress):
         self.whole, self.before, self.total = whole, before, total
 
     def step(self, done: int, steps: int) -> None:
-        """Report that ``done`` steps of this phase are finished."""
-        self.whole.step(self.before + done, self.total)
+        """Report that ``done`` steps of this phase are finished.
+
+        A phase in lanes walks more steps than its images take.
+        """
+        self.whole.step(self.before + done, max(self.total, self.before + steps))

@@ -12,6 +12,7 @@ MEAN, ENCODER, DRAWS, RANDOM = "mean", "encoder", "draws", "random"
 STARTS = (MEAN, ENCODER, DRAWS, RANDOM)
 BY_ENCODER = (ENCODER, DRAWS)  # the starts that the encoder gives
 PLAIN, WHITENED = "w", "whitened"
+FLOW, NORMAL = "flow", "normal"
 ABSOLUTE, PER_VALUE = "absolute", "per_value"
 
 
@@ -42,6 +43,12 @@ class StartSettings:
         "their last activation, in units of their standard deviations.",
         choices=(PLAIN, WHITENED),
         default=PLAIN,
+    )
+    prior: str = option(
+        "Density of the styles in P_w. flow: p_F (article). normal: N(0, I) of the whitened "
+        "coordinates, in closed form, without a flow.",
+        choices=(FLOW, NORMAL),
+        default=FLOW,
     )
     lambda_unit: str = option(
         "absolute: the lambdas weigh terms beside mean |y - D(x)| (article); per_value: beside the "

@@ -124,7 +124,7 @@ def test_a_job_that_asks_for_a_gpu_takes_its_time_where_the_machine_has_one(pape
         ("train_gan", {"steps": 0.1, "gflop": 1e-5}, "measured (GPU)"),
         ("super_resolve rls", {"steps": 0.02, "gflop": 1e-5}, "partly assumed (GPU)"),
         ("super_resolve pulse", {"steps": 0.02, "gflop": 1e-5}, "partly assumed (GPU)"),
-        ("measure_trust", {"steps": 0.02, "gflop": 1e-5}, "partly assumed (GPU)"),
+        ("measure_trust rls", {"steps": 0.02, "gflop": 1e-5}, "partly assumed (GPU)"),
         ("fit_flow", {"steps": 0.006, "gflop": 3e-5}, "assumed (GPU)"),
     ],
 )

@@ -72,7 +72,7 @@ def test_what_was_planted_comes_back_at_every_checkpoint(tmp_path):
 def test_lines_stand_at_their_steps_and_at_their_seconds(tmp_path):
     figure, _ = starts.draw(planted(tmp_path), METHODS, SETTINGS)
     assert len(figure.axes) == 2 * len(starts.PANELS)
-    by_steps, by_time = figure.axes[:2]  # of the loss
+    by_steps, by_time = figure.axes[:2]  # the panels of the loss
     loss = [100 / (1 + steps) for steps in KEPT]
     for axes in (by_steps, by_time):
         lines = [line for line in axes.lines if len(line.get_xdata()) == 3]

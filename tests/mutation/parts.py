@@ -18,7 +18,9 @@ SHARES = {
     "rls/search/robust_unsupervised.py": 6,
     "rls/search/filterwise.py": 4,
     "rls/search/optimisers.py": 6,
-    "rls/search/sweep.py": 6,
+    "rls/search/points.py": 6,
+    "rls/search/sweep.py": 3,
+    "rls/search/trace.py": 4,
     "rls/search/shards.py": 4,
     "rls/search/batches.py": 4,
     "rls/stylegan2/losses.py": 12,
@@ -55,6 +57,7 @@ SHARES = {
     "analysis/drawing/scatter.py": 8,
     "analysis/drawing/solution_panels.py": 5,
     "analysis/drawing/solutions.py": 4,
+    "analysis/drawing/starts.py": 6,
     "analysis/drawing/style_norms.py": 5,
     "analysis/drawing/sweep.py": 7,
 }
@@ -80,6 +83,7 @@ MARKS = {
         *("draw_widths", "draw_errors", "_draw_points"),
     },
     "solutions": {"read_shown", "read_images", "numbers_of"},
+    "starts": {"of", "clock", "draw_panel", "_axis_of_steps", "spread", "_edge"},
     "style_norms": {"read_norms", "numbers_of", "draw_densities", "draw_spreads"},
     "sweep": {"numbers_of", "read_sweep", "points_along", "draw_walk", "_draw_point", "positions"},
 }

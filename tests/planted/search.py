@@ -128,8 +128,8 @@ FAULTS = [
     ),
     Fault(
         "the prior has the wrong sign", EQUATION5,
-        'total = total - weights.prior * terms["log_prior"]',
-        'total = total + weights.prior * terms["log_prior"]', (QUADRATIC,),
+        "total = total - weights.prior * terms[name]",
+        "total = total + weights.prior * terms[name]", (QUADRATIC,),
     ),
     Fault(
         "the cross term has the wrong sign", EQUATION5,
@@ -138,8 +138,8 @@ FAULTS = [
     ),
     Fault(
         "lambda_w is divided by the batch", EQUATION5,
-        'total = total - weights.prior * terms["log_prior"]',
-        'total = total - weights.prior / len(w) * terms["log_prior"]',
+        "total = total - weights.prior * terms[name]",
+        "total = total - weights.prior / len(w) * terms[name]",
         ("tests/rls/test_search_start.py::"
          "test_the_weights_of_the_terms_do_not_depend_on_the_size_of_the_batch",),
     ),

@@ -19,7 +19,7 @@ from rls.search.batches import select_rows
 from rls.search.descent import Found, search
 from rls.search.lanes import LaneSteps, by_lanes, search_in_lanes
 from rls.search.optimisers import Adam, NormalisedGradient, Optimiser, Variables
-from rls.search.problem import Problem, need
+from rls.search.problem import BatchProgress, Problem, need
 from rls.search.schedule import course
 from rls.search.steps import Given, Losses, Searches, Walk
 from tests.rls.recorded_on_cpu import OneDevice, RecordedOnCpu
@@ -271,6 +271,23 @@ def test_no_lane_waits_while_the_queue_holds_images(together: Found) -> None:
     assert bowl.calls - math.ceil(N / 4) <= taken // 4 + 2 * STEPS < N * STEPS // 4
 
 
+def test_progress_tells_steps_of_the_batch_and_an_estimate_of_all() -> None:
+    told: list[tuple[int, int]] = []
+
+    class Kept(BatchProgress):
+        def step(self, done: int, steps: int) -> None:
+            told.append((done, steps))
+
+    bowl = Bowl()
+    walk(objective=bowl, progress=Kept(quiet().bar, 1))
+    done, of_all = zip(*told, strict=True)
+    assert list(done) == list(range(1, len(done) + 1)) and len(done) == bowl.calls - math.ceil(
+        N / 4
+    )
+    assert all(d <= s <= max(d, math.ceil(N / 4) * STEPS) for d, s in told)
+    assert of_all[0] == math.ceil(N / 4) * STEPS and of_all[-1] < 1.2 * done[-1]
+
+
 # ---- whole images ------------------------------------------------------------------------------
 
 RLS_PLAIN = replace(RLS, lambda_w=0.0, lambda_n=0.0)
@@ -285,26 +302,27 @@ def images() -> Problem:
     return make_problem(y, 4, generator=generator, styles=tiny_styles(generator), noise="per_image")
 
 
-def test_images_and_losses_of_eq_5_are_those_of_each_image_in_a_full_batch() -> None:
+@pytest.mark.parametrize(
+    "method", [rls, posterior.Sampler(replace(OPTIONS, kind=posterior.RESTARTS))]
+)
+def test_images_and_losses_of_eq_5_are_those_of_each_image_in_a_full_batch(method: Any) -> None:
     tiny, settings = images(), replace(RLS_PLAIN, stop_fidelity=0.1)
-    together = rls.super_resolve(replace(tiny, lanes=2), settings, quiet())
+    together = method.super_resolve(replace(tiny, lanes=2), settings, quiet())
     steps = together.columns["steps_taken"]
     assert steps.min() < settings.steps and steps[3] == 2
     assert together.columns["search_status"][3] == NON_FINITE
     for i in range(8):
         filled = replace(select_rows(tiny, np.array([i, i])), lanes=2)
-        one = rls.super_resolve(filled, settings, quiet())
+        one = method.super_resolve(filled, settings, quiet())
         assert torch.equal(one.images[0], together.images[i])
         assert torch.equal(need(one.latents, "w")[0], need(together.latents, "w")[i])
         for name, values in together.columns.items():
-            assert np.array_equal(
-                one.columns[name][:1], values[i : i + 1], equal_nan=name != "search_status"
-            )
+            numbers = values.dtype.kind == "f"
+            assert np.array_equal(one.columns[name][:1], values[i : i + 1], equal_nan=numbers)
     early = steps < settings.steps
     early[3] = False
     assert (together.columns["loss_fidelity"][early] <= 0.1).all()
-    shown = need(tiny.forward, "forward")(together.images)
-    away = (shown - tiny.y).abs().mean((1, 2, 3)).numpy()
+    away = (tiny.forward(together.images) - tiny.y).abs().mean((1, 2, 3)).numpy()
     assert np.allclose(away[early], together.columns["loss_fidelity"][early], atol=1e-5)
 
 

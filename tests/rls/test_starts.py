@@ -184,6 +184,23 @@ def test_a_lambda_per_value_of_1_is_bayes_rule() -> None:
     assert torch.allclose(-log_posterior, loss + n_values * math.log(2 * b), rtol=1e-4)
 
 
+def test_the_normal_prior_needs_no_flow_and_is_the_density_of_whitened_styles(
+    tiny: Problem,
+) -> None:
+    assert tiny.styles is not None
+    settings = replace(PLAIN, prior="normal", lambda_w=1.0, coordinates="whitened", steps=0)
+    found = solve(replace(tiny, flow=None), settings)
+    assert found.latents is not None
+    u = tiny.styles.whitening.to_whitened(found.latents)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(u).sum(dim=2).mean(dim=1).numpy()
+    assert np.allclose(found.columns["log_normal"], expected, rtol=1e-4)
+    loss = found.columns["loss_fidelity"] - expected
+    assert np.allclose(found.columns["loss_total"], loss, rtol=1e-4)
+    free = solve(tiny, replace(PLAIN, start="random", coordinates="whitened", prior="normal"))
+    held = solve(tiny, replace(settings, start="random", steps=10))
+    assert (held.columns["log_normal"] > free.columns["log_normal"]).all()
+
+
 def test_per_value_one_lambda_serves_every_size_of_y() -> None:
     generator = LinearGenerator(2, 4, 2, 8)
     w = 3.0 * torch.randn(5000, 4)

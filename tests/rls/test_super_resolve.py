@@ -237,7 +237,7 @@ def test_a_damaged_kept_batch_is_named_and_searched_again(
 ) -> None:  # fmt: skip
     output = tmp_path / "rls.ome.tif"
     with monkeypatch.context() as patch:
-        patch.setattr("rls.search.results.write_results", lambda *a: (_ for _ in ()).throw(OSError))
+        patch.setattr("rls.search.solutions.write_shard", lambda *a: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):
             main(arguments(folder, output))
     kept = sorted((tmp_path / "state").glob("*/batch-*.safetensors"))

@@ -54,10 +54,18 @@ def lowered(counts: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with its trust, measured on 120 cells."""
+    folder = make_model(tmp_path_factory.mktemp("tiny"))
+    measure(folder, "rls")
+    return folder
+
+
+def make_model(folder: Path) -> Path:
+    """Write a model without trust, and ``hr.ome.tif``, its cells of splits tune and gan."""
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("tiny")
     generator = tiny_generator(SIZE, 2)
     header = {"channels": SCALE.channels, "pixel_size_um": 0.5, "intensity": SCALE.as_dict()}
+    header |= {"image_size": SIZE, "n_training_images": 5, "data_digest": "d", "images_seen": 7}
+    header |= {"settings": {}}
     write_generator(folder / "generator.safetensors", generator, header)
     write_intensity(folder / "intensity.json", SCALE, written_by="test")
     digest = read_weights(folder / "generator.safetensors")[1]["digest"]
@@ -70,10 +78,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table.loc[120:, "split"] = "gan"
     write_stack(folder / "hr.ome.tif", draw(generator, 130, 0), table, channels=SCALE.channels,
                 pixel_size_um=0.5, written_by="test")  # fmt: skip
-    arguments = ["--model", folder, "--high-resolution", folder / "hr.ome.tif", "--factors", FACTOR]
-    arguments += ["--method", "rls", "--search", "rls", "--quantise", "none"]
-    measure_trust.main([*map(str, arguments), *SHARED, *SEARCH])
     return folder
+
+
+def measure(folder: Path, method: str, *own: object) -> None:
+    """Measure the trust of a search rls under the name ``method``."""
+    arguments = ["--model", folder, "--high-resolution", folder / "hr.ome.tif", "--factors", FACTOR]
+    arguments += ["--method", method, "--search", "rls", "--quantise", "none"]
+    measure_trust.main([*map(str, arguments), *SHARED, *SEARCH, *map(str, own)])
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +156,9 @@ def test_the_flags_of_d_and_of_the_noise_reach_search_and_header(model, low, tmp
 def test_a_model_folder_keeps_the_d_that_its_trust_was_measured_with(model, low, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
-    arguments = ["--model", folder, "--high-resolution", folder / "hr.ome.tif"]
-    arguments += ["--factors", FACTOR, "--method", "rls", "--search", "rls", "--quantise", "none"]
     own = ["--operator", "binning", "--likelihood", "gaussian", "--noise-sd", "0.05"]
     own += ["--forward", "with_blur"]  # no chain follows D here, so that is D alone
-    measure_trust.main([*map(str, arguments), *SHARED, *SEARCH, *own])
+    measure(folder, "rls", *own)
     entry = read_json(folder / "search.json")["factors"][str(FACTOR)]["rls"]
     assert entry["super_resolve"]["operator"] == "binning" and entry["likelihood"] == "gaussian"
     run(folder, write(tmp_path / "low.ome.tif", low), "--out", tmp_path / "high.ome.tif")

@@ -111,36 +111,3 @@ use rule train_classifier as train_low_resolution_classifier with:
         "logs/train_classifier/{assay}_{factor}x_{degradation}.log",
     benchmark:
         "benchmarks/train_classifier/{assay}_{factor}x_{degradation}.tsv"
-
-
-# This makes the results of an assay a model folder for other people's cells. It runs only when its
-# files are asked for.
-rule measure_trust:
-    input:
-        stack="results/{assay}/high_resolution.ome.tif",
-        table="results/{assay}/high_resolution.parquet",
-        generator="results/{assay}/generator.safetensors",
-        intensity="results/{assay}/intensity.json",
-        styles="results/{assay}/styles.safetensors",
-        flow="results/{assay}/flow.safetensors",
-        operator=files.of_operator,
-    output:
-        trust="results/{assay}/trust.json",
-        search="results/{assay}/search.json",
-    log:
-        "logs/measure_trust/{assay}.log",
-    benchmark:
-        "benchmarks/measure_trust/{assay}.tsv"
-    wildcard_constraints:
-        assay=files.assays_where("generator", "train"),
-    conda:
-        "../../environment.yml"
-    threads: asks.threads("measure_trust")
-    resources:
-        **asks("measure_trust"),
-    params:
-        settings=arguments.trust,
-    shell:
-        "python -m rls.measure_trust --model results/{wildcards.assay:q}"
-        " --high-resolution {input.stack:q} --method rls --search rls --state state"
-        " {params.settings:q} 2>&1 | tee {log:q}"

@@ -61,6 +61,7 @@ def merge(base, overlay):
         ("acquired.yaml",),
         ("png_archive.yaml",),
         ("starts.yaml",),
+        ("bbbc021_crops.yaml", "starts.yaml", "starts_bbbc021.yaml"),
     ],
 )
 def test_every_configuration_of_the_program_is_valid(overlays):
@@ -132,6 +133,8 @@ def test_every_overlay_changes_something_at_every_key():
         ({"solutions": {"kinds": ["article"]}}, "kind_shown is not among solutions.kinds"),
         ({"trace_search": {"methods": ["pulze"]}}, "trace_search.methods names 'pulze', which"),
         ({"trace_search": {"methods": ["bicubic"]}}, "'bicubic', whose search has no steps"),
+        ({"gather_trust": {"methods": ["rls", "rsl"]}}, "gather_trust.methods names 'rsl'"),
+        ({"gather_trust": {"default": "pulse"}}, "default is not among gather_trust.methods"),
         ({"solutions": {"method": "pulse"}}, "solutions.method is 'pulse', expected a method"),
         ({"select_cells": {"plates_evaluation": ["P1"], "plates_tune": ["P1"]}},
          "plates_tune and select_cells.plates_evaluation both name P1"),

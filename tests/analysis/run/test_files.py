@@ -68,10 +68,15 @@ def test_a_search_reads_the_networks_that_it_needs():
     network = "results/translocation/32x/pix2pix.network.safetensors"
     assert files.search_network(job(method="pix2pix")) == [network]
     arguments = Arguments(files.config, files)
-    read = {"model": ["g", "s", "f"], "network": []}
+    read = {"model": ["g", "s", "f"], "network": [], "encoder": []}
     flags = ["--generator", "g", "--styles", "s", "--flow", "f"]
     assert arguments.search_model(job(), read) == flags
-    assert arguments.search_model(job(), {"model": [], "network": ["n"]}) == ["--network", "n"]
+    trained = {"model": [], "network": ["n"], "encoder": []}
+    assert arguments.search_model(job(), trained) == ["--network", "n"]
+    assert arguments.search_model(job(), {**read, "encoder": "e"}) == [*flags, "--encoder", "e"]
+    encoder = "results/translocation/32x/clean/encoder.safetensors"
+    assert files.search_encoder(job(method="rls_mean")) == encoder
+    assert files.search_encoder(job()) == []
 
 
 def test_a_method_with_several_solutions_is_gathered_and_measured_with_all_of_them():
@@ -188,11 +193,29 @@ def test_flags_are_those_of_the_section_the_assay_and_the_method():
     assert binned == ["--operator", "binning", *clean[2:]]
     # Networks and model folders are those of the first degradation.
     assert arguments.quantise(job(degradation="binning"))[:2] == ["--operator", "binning"]
-    assert arguments.trust(SimpleNamespace(assay="translocation"))[-2:] == ["--quantise", "8bit"]
+    of_trust = SimpleNamespace(assay="translocation", method="rls")
+    assert arguments.trust(of_trust)[-2:] == ["--quantise", "8bit"]
     settings = arguments.section("tables")(SimpleNamespace())
     assert set(settings) == {"--seed", "1", "--confidence-level", "0.95"}
     assert arguments.trust(job())[:2] == ["--factors", "32"]
-    assert "--search" not in arguments.trust(job())
+    started = arguments.trust(job(method="rls_encoder"))
+    assert started[started.index("--search") + 1] == "rls"
+    assert started[started.index("--start") + 1] == "encoder"
+
+
+def test_trust_is_measured_of_each_method_of_a_model_with_the_encoders_that_it_needs():
+    files = made({"run": {"factors": [16, 8, 32]}, "assays": {"golgi": {"factors": [8, 16]}}})
+    assert files.encoders_of_trust(job(assay="golgi")) == []
+    assert files.encoders_of_trust(job(assay="golgi", method="rls_encoder")) == [
+        "results/golgi/16x/clean/encoder.safetensors",
+        "results/golgi/8x/clean/encoder.safetensors",
+    ]
+    files.config["gather_trust"]["methods"] = ["rls", "rls_encoder"]
+    assert files.parts_of_trust(job(assay="golgi")) == [
+        f"results/golgi/trust/{method}/{name}.json"
+        for method in ("rls", "rls_encoder")
+        for name in ("trust", "search")
+    ]
 
 
 def test_what_a_job_reads_is_handed_over_by_flags():
