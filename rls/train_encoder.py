@@ -11,7 +11,6 @@ with the same bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rls.encoder.settings import MAY_CHANGE, NAME, Settings
@@ -37,10 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Draw pairs, train, and write the encoder."""
     args, settings = make_parser().parse(argv)
     # Imported here, so that --help does not wait for torch.
-    from rls.encoder.network import write_encoder
     from rls.encoder.pairs import PairSource
     from rls.encoder.pool import draw_pool, held_out, remove_pool
-    from rls.encoder.training import explained_variance, start, train
+    from rls.encoder.training import describe, explained_variance, start, train, write_results
     from rls.prior.styles import read_styles
     from rls.prior.whitening import Whitening
     from rls.runtime.checkpoint import StateFolder, identity
@@ -56,16 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     w, styles_digest = read_styles(args.styles, generator)
     size, pixel_size_um = generator.image_size, generator.pixel_size_um
     operator = forward_operator(forward, size, args.factor, pixel_size_um).to(device)
-    source = PairSource(
-        generator=generator,
-        forward=operator,
-        chain=chain,
-        quantise=args.quantise,
-        batch_size=settings.pair_batch_size,
-        mixing_probability=settings.mixing_probability,
-        seed=settings.seed,
-    )
-    facts = {
+    source = PairSource.of(generator, operator, chain, args.quantise, settings)
+    facts: dict[str, object] = {
         "factor": args.factor,
         "forward": forward.to_text(with_file=False),
         "chain": list(args.chain),
@@ -79,12 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         len(generator.channels), operator.size_out[0], Whitening.of(w, leaky=True), settings, device
     )
     recorder = Recorder(device, settings.cuda_graphs)
-    n_weights = sum(p.numel() for p in state.encoder.parameters())
-    print(
-        f"{NAME}: {settings.n_pairs} pairs to train on, {settings.n_held_out} to judge, "
-        f"{n_weights / 1e6:.2f} million weights; {recorder.describe('steps')}",
-        flush=True,
-    )
+    print(f"{NAME}: {describe(state, settings)}; {recorder.describe('steps')}", flush=True)
     with (
         recorder.stream(),
         StateFolder(
@@ -95,25 +80,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         pool = draw_pool(source, settings.n_pairs, folder.folder, NAME)
         judged = judged.to(device)
         train(state, pool.to(device), judged, settings, folder, recorder)
-        explained = explained_variance(state.encoder, judged)
-        header = {
-            **facts,
-            "channels": list(generator.channels),
-            "image_size": size,
-            "pixel_size_um": pixel_size_um,
-            "intensity": generator.intensity.as_dict(),
-            "held_out_log_prob": state.best_log_prob,
-            "explained_variance": explained,
-            "best_epoch": state.best_epoch,
-            "curves": state.curves,
-            "settings": asdict(settings),
-        }
-        write_encoder(args.output, state.encoder, header)
+        facts |= {"explained_variance": explained_variance(state.encoder, judged)}
+        write_results(args.output, state, generator, settings, facts)
         folder.clear()
         remove_pool(folder.folder)
     print(
         f"{NAME}: log q {state.best_log_prob:.2f} nats of held-out pairs in epoch "
-        f"{state.best_epoch}; its mean explains {100 * explained:.0f} % of the variance of w",
+        f"{state.best_epoch}; its mean explains {facts['explained_variance']:.0%} of the variance "
+        "of w",
         flush=True,
     )
 

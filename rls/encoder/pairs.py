@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rls.encoder.settings import Settings
 from rls.runtime.streams import torch_stream
 from rls.runtime.transfer import upload
 from rls.search.degradation import Chain, degrade_low
@@ -60,6 +61,21 @@ class PairSource:
     mixing_probability: float
     seed: int
     purpose: str = "pairs"
+
+    @classmethod
+    def of(
+        cls, generator: Generator, forward: Forward, chain: Chain, quantise: str, settings: Settings
+    ) -> PairSource:
+        """Return the source that the settings of a training describe."""
+        return cls(
+            generator,
+            forward,
+            chain,
+            quantise,
+            settings.pair_batch_size,
+            settings.mixing_probability,
+            settings.seed,
+        )
 
     @torch.no_grad()
     def draw(self, batch: int) -> Pairs:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rls.encoder.network import Encoder, Shape
+from rls.encoder.network import Encoder, Shape, write_encoder
 from rls.encoder.pool import Pool
 from rls.encoder.settings import NAME, Settings
 from rls.prior.whitening import Whitening
@@ -21,8 +23,9 @@ from rls.runtime.progress import Progress
 from rls.runtime.stopping import Watch
 from rls.runtime.streams import stream_seed, torch_stream
 from rls.runtime.transfer import upload
+from rls.stylegan2.networks import Generator
 
-ROWS_AT_ONCE = 1000  # of an evaluation
+ROWS_AT_ONCE = 1000  # pairs that are judged at a time
 GRADIENT_CLIP = 10.0  # a guard against the rare pair that the Gaussian calls impossible
 
 
@@ -201,3 +204,38 @@ def explained_variance(encoder: Encoder, pool: Pool) -> float:
     found = torch.cat([encoder.mean_style(encoder(y)) for y in pool.y.split(ROWS_AT_ONCE)])
     left = (pool.w - found).double().square().sum()
     return 1.0 - float(left / (pool.w - pool.w.mean(dim=0)).double().square().sum())
+
+
+def describe(state: Training, settings: Settings) -> str:
+    """Return the size of a training, in words."""
+    n_weights = sum(p.numel() for p in state.encoder.parameters())
+    return (
+        f"{settings.n_pairs} pairs to train on, {settings.n_held_out} to judge, "
+        f"{n_weights / 1e6:.2f} million weights"
+    )
+
+
+def write_results(
+    path: Path,
+    state: Training,
+    generator: Generator,
+    settings: Settings,
+    facts: Mapping[str, object],
+) -> None:
+    """Write the encoder of the best epoch.
+
+    Arguments:
+        facts: How the pairs were made, and what the encoder explains.
+    """
+    header = {
+        **facts,
+        "channels": list(generator.channels),
+        "image_size": generator.image_size,
+        "pixel_size_um": generator.pixel_size_um,
+        "intensity": generator.intensity.as_dict(),
+        "held_out_log_prob": state.best_log_prob,
+        "best_epoch": state.best_epoch,
+        "curves": state.curves,
+        "settings": asdict(settings),
+    }
+    write_encoder(path, state.encoder, header)

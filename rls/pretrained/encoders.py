@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KIND = "encoder"
 IN_MODEL, IN_RESULTS = "encoder_*x.safetensors", f"*x/*/{ENCODER}"
-LARGEST_MB = 2.0  # of an encoder that comes with a model
+LARGEST_MB = 2.0  # for an encoder that comes with a model
 WITHOUT = "Choose a method that starts at the mean style (--method rls)"
 
 

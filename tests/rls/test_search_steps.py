@@ -192,15 +192,20 @@ def test_a_search_is_bit_equal_to_a_plain_loop_with_an_image_that_is_searched_tw
     rates = [SCHEDULES["one_cycle_drop"](step, steps) for step in range(steps)]
     limit = math.inf
     furthest = (adam([0.5 * r for r in rates], slope, start, precision)[0] - styles.mean).abs()
-    limit = float(furthest.amax(dim=(1, 2))[torch.arange(6) != 3].median())
-    best, alive = adam([0.5 * rate for rate in rates], slope, start, precision)
-    again, alive_again = adam([0.25 * rate for rate in rates], slope, start, precision)
+    reached = furthest.amax(dim=(1, 2))[torch.arange(6) != 3]
+    # Paths round differently on other CPUs: take a limit at which all three endings occur.
+    limits = [scale * value for scale in (1.0, 1.5) for value in reached.sort().values.tolist()]
+    for limit in limits:  # noqa: B007 the objective reads it
+        best, alive = adam([0.5 * rate for rate in rates], slope, start, precision)
+        again, alive_again = adam([0.25 * rate for rate in rates], slope, start, precision)
+        restarted = ~alive & alive_again
+        if bool(alive.any()) and bool(restarted.any()):
+            break
     found = search(
         (start,), objective, given=given, steps=steps, learning_rate=0.5, precision=precision,  # type: ignore[arg-type]
         schedule="one_cycle_drop", progress=quiet(),
     )  # fmt: skip
     assert torch.equal(found.variables[0][alive], best[alive])
-    restarted = ~alive & alive_again
     assert torch.equal(found.variables[0][restarted], again[restarted])
     expected = np.select([alive.numpy(), restarted.numpy()], [OK, RESTARTED], NON_FINITE)
     assert list(found.status) == list(expected) and set(expected) == {OK, RESTARTED, NON_FINITE}
