@@ -50,7 +50,6 @@ rule gather_trust:
         assay=files.assays_where("generator", "train"),
     conda:
         "../../environment.yml"
-    threads: asks.threads("gather_trust")
     resources:
         **asks("gather_trust"),
     params:
