@@ -20,6 +20,7 @@ from rls.runtime.device import choose_device, choose_precision
 from rls.runtime.errors import InputError
 from rls.runtime.graphs import Recorder
 from rls.search.arguments import Inputs
+from rls.search.degradation import parse_chain
 from rls.search.forward import forward_operator
 from rls.search.forward_model import BICUBIC, ForwardModel, blur_of_chain, model_of_table
 from rls.search.methods import AnySettings
@@ -146,6 +147,8 @@ def set_up(
     forward = choose_forward(choice, stack.table, inputs.low_resolution)
     pixel_size_um = stack.pixel_size_um / factor
     models = read_models(inputs, height, stack.channels, device)
+    if inputs.encoder:
+        _check_pairs(inputs.encoder, stack.table, inputs.low_resolution)
     problem = Problem(
         y=torch.as_tensor(intensity.to_unit(stack.images)).to(device),
         image_ids=tuple(stack.table["image_id"]),
@@ -181,6 +184,25 @@ def choose_forward(choice: str, table: pd.DataFrame, path: Path) -> ForwardModel
             raise InputError(f"The images of {path} have several chains. Search them apart.")
         return replace(made_by, blur_sd_px=blur_of_chain(chains.pop().split()))
     return made_by
+
+
+def _check_pairs(encoder: Path, table: pd.DataFrame, path: Path) -> None:
+    """Refuse an encoder whose pairs were made by another D or chain than the images of ``table``.
+
+    Raises:
+        InputError: The sentence names both.
+    """
+    header = read_weights(encoder)[1]
+    trained = ForwardModel.from_text(str(header["forward"])), parse_chain(header["chain"])
+    chains = set(table["chain"]) if "chain" in table.columns else {""}
+    made_by = model_of_table(table, path)
+    if any((made_by, parse_chain(str(one).split())) != trained for one in chains):
+        raise InputError(
+            f"{encoder} was trained on images made by {trained[0].describe()} and the chain "
+            f"'{' '.join(header['chain'])}', and those of {path} were made by "
+            f"{made_by.describe()} and '{', '.join(sorted(map(str, chains)))}'. Run train_encoder "
+            "for these images."
+        )
 
 
 def read_models(

@@ -18,7 +18,7 @@ from rls.encoder.network import read_encoder
 from rls.encoder.pairs import PairSource
 from rls.encoder.settings import NAME
 from rls.gather_shards import main as gather_main
-from rls.io import read_stack, read_weights
+from rls.io import read_stack, read_weights, write_weights
 from rls.runtime.errors import InputError
 from rls.search.degradation import degrade
 from rls.search.forward import forward_operator
@@ -193,4 +193,22 @@ def test_an_encoder_of_another_factor_is_refused(
     main(command(folder, other, tmp_path / "state", factor=2, epochs=1, n_pairs=40))
     flags = arguments(folder, tmp_path / "x.ome.tif", encoder=str(other), start="encoder")
     with pytest.raises(InputError, match="was trained for 2x"):
+        super_resolve(flags)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"forward": ForwardModel("binning").to_text()}, r"made by binning .*\n?.*bicubic"),
+        ({"chain": ["gaussian_noise:0.1"]}, "the chain 'gaussian_noise:0.1'"),
+    ],
+)
+def test_an_encoder_of_another_d_or_chain_than_that_of_the_images_is_refused(
+    folder: Path, whole: Path, tmp_path: Path, change: dict[str, Any], named: str
+) -> None:
+    tensors, header = read_weights(whole)
+    other = tmp_path / "encoder.safetensors"
+    write_weights(other, tensors, {**header, **change})
+    flags = arguments(folder, tmp_path / "x.ome.tif", encoder=str(other), start="encoder")
+    with pytest.raises(InputError, match=named):
         super_resolve(flags)
