@@ -226,6 +226,8 @@ def test_per_value_one_lambda_serves_every_size_of_y() -> None:
         ({"noise_scale": 0.1}, "Leave it out"),
         ({"steps_w": -1}, "0 or more"),
         ({"lambda_start": -1.0}, "0 or more"),
+        ({"start_spread": 0.5}, "start_spread 0.5 with start mean"),
+        ({"start_spread": 0.5, "start": "encoder"}, "with start encoder"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], said: str) -> None:
