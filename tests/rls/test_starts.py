@@ -158,7 +158,12 @@ def test_a_penalty_on_the_distance_keeps_the_search_near_its_start(tiny: Problem
     free = solve(tiny, replace(PLAIN, start="encoder"))
     held = solve(tiny, replace(PLAIN, start="encoder", lambda_start=100.0))
     assert held.columns["start_distance"].max() < 0.2 * free.columns["start_distance"].min()
-    squares = held.columns["start_distance"] ** 2
+    assert tiny.styles is not None and held.latents is not None
+    first, last = (
+        tiny.styles.whitening.to_whitened(w) for w in (start_of(tiny, "encoder"), held.latents)
+    )
+    squares = (last - first[:, None]).square().mean((1, 2)).numpy()
+    assert np.allclose(held.columns["start_distance"] ** 2, squares, rtol=1e-4, atol=1e-9)
     assert np.allclose(held.columns["loss_start"], squares, rtol=1e-4, atol=1e-9)
 
 

@@ -16,6 +16,7 @@ import torch
 
 from rls.encoder.network import read_encoder
 from rls.encoder.pairs import PairSource
+from rls.encoder.pool import held_out
 from rls.encoder.settings import NAME
 from rls.gather_shards import main as gather_main
 from rls.io import read_stack, read_weights, write_stack
@@ -73,6 +74,13 @@ def test_mixed_styles_change_from_one_layer_on() -> None:
     assert torch.equal(mixed[:, 0], plain[:, 0])
     changes = (mixed[:, 1:] != mixed[:, :-1]).any(dim=2).sum(dim=1)
     assert (changes == 1).all()
+
+
+def test_held_out_pairs_are_others_and_never_mixed() -> None:
+    source = source_of(mixing_probability=1.0)
+    held = held_out(source).draw(0)
+    assert torch.equal(held.w, held.w[:, :1].expand_as(held.w))
+    assert (held.w[:, 0] != source.draw(0).w[:, 0]).any(dim=1).all()
 
 
 def command(folder: Path, output: Path, state: Path, **changes: object) -> list[str]:
