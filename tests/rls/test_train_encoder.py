@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from rls.encoder import pool
 from rls.encoder.network import read_encoder
 from rls.encoder.pairs import PairSource
 from rls.encoder.pool import held_out
@@ -21,6 +22,7 @@ from rls.encoder.settings import NAME
 from rls.gather_shards import main as gather_main
 from rls.io import read_stack, read_weights, write_stack
 from rls.runtime.errors import InputError
+from rls.runtime.stopping import Stopped, Watch
 from rls.search.degradation import degrade
 from rls.search.forward import forward_operator
 from rls.search.forward_model import ForwardModel
@@ -81,6 +83,21 @@ def test_held_out_pairs_are_others_and_never_mixed() -> None:
     held = held_out(source).draw(0)
     assert torch.equal(held.w, held.w[:, :1].expand_as(held.w))
     assert (held.w[:, 0] != source.draw(0).w[:, 0]).any(dim=1).all()
+
+
+def test_drawing_stops_before_a_time_limit_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "PAIRS_OF_FILE", 12)
+    whole = pool.draw_pool(source_of(), 30, tmp_path / "whole", NAME)
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "due", lambda self: True)
+        for n_files in (1, 2):
+            with pytest.raises(Stopped):
+                pool.draw_pool(source_of(), 30, tmp_path / "cut", NAME)
+            assert len(list((tmp_path / "cut").iterdir())) == n_files
+    again = pool.draw_pool(source_of(), 30, tmp_path / "cut", NAME)
+    assert len(again.w) == 30 and torch.equal(again.w, whole.w) and torch.equal(again.y, whole.y)
 
 
 def command(folder: Path, output: Path, state: Path, **changes: object) -> list[str]:
