@@ -9,8 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    LogLocator,
+    NullLocator,
+    StrMethodFormatter,
+)
 
 from analysis.comparison.image_metrics import FIDELITY
 from analysis.comparison.kept_features import TRIPLE
@@ -22,6 +29,7 @@ from analysis.drawing.settings import Settings
 from analysis.drawing.style import (
     DOUBLE_COLUMN,
     MM,
+    Look,
     axes_at,
     in_style,
     method_colours,
@@ -170,8 +178,20 @@ def draw_panel(
         axes.plot(x, value, color=colours[method], marker="o", markersize=1.8, linewidth=0.9)
         own = line["own"].to_numpy(dtype=bool)
         axes.plot(x[own], value[own], "o", color=colours[method], markersize=4)
-    if not panel.log:
+    if across == TIME:
+        _plain_ticks(axes.xaxis)
+    if panel.log:
+        _plain_ticks(axes.yaxis)
+    else:
         axes.locator_params(axis="y", nbins=4)
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Write the ticks of a logarithmic axis as plain numbers, in short ranges also 2 and 5."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 30 * low else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _axis_of_steps(axes: Axes, lines: pd.DataFrame) -> dict[int, float]:
@@ -190,14 +210,18 @@ def name_lines(
 ) -> None:
     """Write the methods' names at the right, in the order of the lines' ends and apart.
 
-    A thin line joins a name to the end of its line.
+    A thin line joins a name to the end of its line. Names of lines without an end stand in the
+    middle.
     """
     ends = {method: line.iloc[-1]["value"] * panel.scale for method, line in lines.items()}
-    ends = {method: end for method, end in ends.items() if np.isfinite(end)}
     low, high = axes.get_ylim()
-    at = {method: (end - low) / (high - low) for method, end in ends.items()}
+    at = {
+        method: (end - low) / (high - low) if np.isfinite(end) else 0.5
+        for method, end in ends.items()
+    }
     line_of_text = 7.5 / 72 / (axes.bbox.height / axes.figure.dpi)
     for method, place in spread(at, line_of_text).items():
+        joined: Look = {"arrowstyle": "-", "color": colours[method], "linewidth": 0.4}
         axes.annotate(
             method_label(method),
             (1.0, at[method]),
@@ -208,7 +232,7 @@ def name_lines(
             color=colours[method],
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colours[method], "linewidth": 0.4},
+            arrowprops=joined if np.isfinite(ends[method]) else None,
         )
 
 

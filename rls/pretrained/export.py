@@ -186,7 +186,7 @@ def own_cells(folder: Path, image_size: int) -> str:
                 low=image_size // int(factor),
                 method=method,
                 role=_role(method, default_method(chosen, factor), len(methods)),
-                settings=", ".join(f"{name} {value}" for name, value in block.items()),
+                settings=", ".join(f"{n} {v}" for n, v in block.items() if v is not None),
                 n=entry["n"],
                 splits=" and ".join(entry["splits"]),
             )

@@ -16,7 +16,7 @@ from analysis import generators as command
 from analysis.plan.costs import hours
 from analysis.plan.jobs import planned_jobs
 from analysis.run.rates import Machine
-from analysis.run.values import expand_folder, read_config
+from analysis.run.values import expand_folder, read_config, section_values
 from analysis.shipped import training
 from analysis.shipped.listing import FILE, choose, read_list
 from analysis.shipped.training import Plan
@@ -75,6 +75,17 @@ def test_every_listed_generator_is_trained_from_nothing_by_its_configuration(
     last = {"trust.json": "measure_trust", "flow.safetensors": "fit_flow"}.get(one.ends_with)
     assert last is None or last in {job.rule for job in jobs}
     assert read_config(one.configfiles)["assays"][one.assay].get("init_from", "none") == "none"
+
+
+@pytest.mark.parametrize("one", SHIPPED, ids=lambda one: one.name)
+def test_a_model_was_trained_with_the_settings_of_its_configuration(one):
+    """The header has what was used; a key that one of the two leaves open is not compared."""
+    header = read_weights(one.folder / "generator.safetensors", kind="generator")[1]["settings"]
+    values = section_values(read_config(one.configfiles), "train_gan", one.assay)
+    both = {key for key in values if values[key] is not None and header.get(key) is not None}
+    both -= {"device", "threads"}
+    assert len(both) >= 15
+    assert {key: values[key] for key in both} == {key: header[key] for key in both}
 
 
 def test_real_cells_are_left_out_with_a_sentence_where_their_folder_is_not_named(monkeypatch):

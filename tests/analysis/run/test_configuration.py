@@ -54,6 +54,7 @@ def merge(base, overlay):
         (),
         ("demo.yaml",),
         ("demo.yaml", "demo_from_scratch.yaml"),
+        ("demo.yaml", "demo_from_scratch.yaml", "translocation_32px.yaml"),
         ("smoke.yaml",),
         ("bbbc014.yaml",),
         ("bbbc021_crops.yaml",),
