@@ -148,6 +148,8 @@ def test_first_steps_in_w_keep_one_style(tiny: Problem) -> None:
     only_w = solve(tiny, replace(PLAIN, start="encoder", steps_w=10, steps=0))
     assert only_w.latents is not None
     assert torch.equal(only_w.latents, only_w.latents[:, :1].expand_as(only_w.latents))
+    before = solve(tiny, replace(PLAIN, start="encoder", steps=0))
+    assert (only_w.columns["loss_total"] < before.columns["loss_total"]).all()
     then = solve(tiny, replace(PLAIN, start="encoder", steps_w=10, steps=10))
     assert then.latents is not None
     assert (then.latents - then.latents[:, :1]).abs().max() > 0.01
