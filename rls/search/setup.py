@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from rls.encoder.network import KIND as ENCODER
 from rls.encoder.network import Encoder, check_encoder, read_encoder
 from rls.io import Intensity, Stack, read_intensity, read_stack, read_weights
 from rls.io.splits import Use, rows_for
@@ -20,7 +21,6 @@ from rls.runtime.device import choose_device, choose_precision
 from rls.runtime.errors import InputError
 from rls.runtime.graphs import Recorder
 from rls.search.arguments import Inputs
-from rls.search.degradation import parse_chain
 from rls.search.forward import forward_operator
 from rls.search.forward_model import BICUBIC, ForwardModel, blur_of_chain, model_of_table
 from rls.search.methods import AnySettings
@@ -32,6 +32,8 @@ from rls.stylegan2.networks import Generator
 
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
+
+MADE_FROM = "high_resolution_digest"  # Column of images that degrade made.
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def set_up(
     pixel_size_um = stack.pixel_size_um / factor
     models = read_models(inputs, height, stack.channels, device)
     if inputs.encoder:
-        _check_pairs(inputs.encoder, stack.table, inputs.low_resolution)
+        check_degradation(inputs.encoder, stack.table, inputs.low_resolution)
     problem = Problem(
         y=torch.as_tensor(intensity.to_unit(stack.images)).to(device),
         image_ids=tuple(stack.table["image_id"]),
@@ -186,22 +188,26 @@ def choose_forward(choice: str, table: pd.DataFrame, path: Path) -> ForwardModel
     return made_by
 
 
-def _check_pairs(encoder: Path, table: pd.DataFrame, path: Path) -> None:
-    """Refuse an encoder whose pairs were made by another D or chain than the images of ``table``.
+def check_degradation(encoder: Path, table: pd.DataFrame, path: Path) -> None:
+    """Refuse an encoder whose images were made by another D or chain than those of ``table``.
+
+    Images that were acquired in low resolution have no chain; that of their encoder imitates what
+    the camera did.
 
     Raises:
         InputError: The sentence names both.
     """
-    header = read_weights(encoder)[1]
-    trained = ForwardModel.from_text(str(header["forward"])), parse_chain(header["chain"])
-    chains = set(table["chain"]) if "chain" in table.columns else {""}
-    made_by = model_of_table(table, path)
-    if any((made_by, parse_chain(str(one).split())) != trained for one in chains):
+    header = read_weights(encoder, kind=ENCODER)[1]
+    chain = " ".join(header["chain"])
+    trained = ForwardModel.from_text(str(header["forward"])), chain
+    if MADE_FROM in table.columns:
+        chain = ", ".join(sorted(set(table["chain"])))
+    given = model_of_table(table, path), chain
+    if trained != given:
+        said, here = (f"{d.describe()} and the chain '{chain}'" for d, chain in (trained, given))
         raise InputError(
-            f"{encoder} was trained on images made by {trained[0].describe()} and the chain "
-            f"'{' '.join(header['chain'])}', and those of {path} were made by "
-            f"{made_by.describe()} and '{', '.join(sorted(map(str, chains)))}'. Run train_encoder "
-            "for these images."
+            f"{encoder} was trained on images made by {said}, and {path} was made by {here}. Run "
+            f"train_encoder for these images."
         )
 
 
