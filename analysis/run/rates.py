@@ -165,7 +165,9 @@ class Machine:
             seconds, basis = self.processor.processor_seconds(kind, units)
             return seconds, f"{basis} on the processor"
         start, _ = self.processor.processor_seconds(kind, {})
-        return predict({START: start, **rate}, units), basis
+        # Work that is not the card's, such as measuring images, stays on the processor.
+        host = ASSUMED.get(kind, {})
+        return predict({START: start, **host, **rate}, units), basis
 
 
 def read_machines(path: Path = FILE) -> dict[str, Rates]:

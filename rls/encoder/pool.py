@@ -35,7 +35,7 @@ def draw_pool(source: PairSource, n: int, folder: Path, label: str) -> Pool:
 
     Raises:
         InputError: The generator's images are not finite.
-        Stopped: A signal asked to stop; drawn files are kept.
+        Stopped: Before a time limit or on a signal; drawn files are kept.
     """
     per_file = max(1, PAIRS_OF_FILE // source.batch_size)
     n_batches = -(-n // source.batch_size)
@@ -45,11 +45,14 @@ def draw_pool(source: PairSource, n: int, folder: Path, label: str) -> Pool:
             batches = range(first, min(first + per_file, n_batches))
             path = folder / f"pairs-{source.purpose.replace(' ', '_')}-{first:06d}.safetensors"
             part = _read(path, len(batches) * source.batch_size)
+            drawn = part is None
             if part is None:
                 part = _draw(source, batches, watch, bar.done)
                 write_weights(path, {"w": part.w, "y": part.y}, {"kind": "pairs"})
             parts.append(part)
             bar.advance(min(len(part.y), n - bar.done))
+            if drawn and watch.due() and bar.done < n:
+                raise watch.stopped(f"after {bar.done} pairs")
     return Pool(torch.cat([part.w for part in parts])[:n], torch.cat([p.y for p in parts])[:n])
 
 

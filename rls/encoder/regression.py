@@ -72,11 +72,14 @@ class Scale:
         return cls(tuple(names), tuple(logarithm), tuple(means), tuple(sds))
 
     def standardised(self, values: np.ndarray) -> np.ndarray:
-        """Return t (n, k) float32 of features h (n, k); NaN stays NaN."""
+        """Return t (n, k) float32 of features h (n, k); NaN stays NaN.
+
+        Where t is linear in log h, an h of 0 or less gives NaN: it is outside the scale's range.
+        """
         values = np.array(values, dtype=float)
         for j, in_log in enumerate(self.logarithm):
             if in_log:
-                values[:, j] = np.log(values[:, j])
+                values[:, j] = np.log(np.where(values[:, j] > 0, values[:, j], np.nan))
         return ((values - np.array(self.mean)) / np.array(self.sd)).astype(np.float32)
 
     def in_units(self, mean: np.ndarray, log_sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -54,18 +54,18 @@ class Whitening:
                 f"Sample more styles."
             )
         v = undo_activation(w.double()) if leaky else w.double()
-        values, vectors = torch.linalg.eigh(torch.cov(v.T))
-        values, vectors = values.flip(0), vectors.flip(1)
-        largest = float(values[0])
-        if not (math.isfinite(largest) and largest > 0):
+        covariance = torch.cov(v.T)
+        if not 0 < float(covariance.trace()) < math.inf:
             raise InputError(
                 "The styles are constant or not finite, so they have no components. Was the "
                 "generator trained?"
             )
+        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = values.flip(0), vectors.flip(1)
         # The sign of a component is arbitrary; its largest entry is made positive.
         top = vectors.abs().argmax(dim=0, keepdim=True)
         vectors = vectors * vectors.gather(0, top).sign()
-        sd = values.clamp(min=(LEAST_SD**2) * largest).sqrt()
+        sd = values.clamp(min=(LEAST_SD**2) * float(values[0])).sqrt()
         basis, inverse = sd[:, None] * vectors.T, vectors / sd
         return Whitening(v.mean(dim=0).float(), basis.float(), inverse.float(), leaky)
 

@@ -239,15 +239,15 @@ class Equation5:
         if settings.likelihood != LAPLACE:
             total = terms["loss_likelihood"] = self.misfit(y, low, given)
         # Terms of weight 0 are evaluated only at the end, where no gradient is needed.
-        normal = settings.prior == NORMAL
-        if flow is not None and (settings.lambda_w and not normal or not w.requires_grad):
+        normal, last = settings.prior == NORMAL, not w.requires_grad
+        if flow is not None and (settings.lambda_w and not normal or last):
             terms["log_prior"] = prior(flow, w)
-        if normal and self.whitening is not None:
+        if normal and self.whitening is not None and (settings.lambda_w or last):
             terms["log_normal"] = normal_prior(self.whitening, w)
         if settings.lambda_w:
             name = "log_normal" if normal else "log_prior"
             total = total - weights.prior * terms[name]
-        if settings.lambda_c or not w.requires_grad:
+        if settings.lambda_c or last:
             terms["loss_cross"] = CROSS[settings.cross](w)
         if settings.lambda_c:
             total = total + weights.cross * terms["loss_cross"]

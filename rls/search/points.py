@@ -109,8 +109,14 @@ def read_task(
     """Return the search of the chosen cells of split tune.
 
     Raises:
-        InputError: There are too few cells, or files do not fit together.
+        InputError: There are too few cells, files do not fit together, or the method searches an
+            image several times.
     """
+    if (n := getattr(method.settings, "n_solutions", 1)) != 1:
+        raise InputError(
+            f"Found n_solutions {n} of {method.name}, expected 1: {section} makes one search of "
+            f"each image. Give a method without n_solutions."
+        )
     device = exact_device(settings)
     tune = read_for(inputs.low_resolution, CHOOSE)
     rows = choose_cells(tune.table, n_cells, settings.seed, section=section, treatments=treatments)

@@ -30,12 +30,14 @@ from rls.search.descent import exactly, loss_columns, search
 from rls.search.equation5 import given_of, objective_of
 from rls.search.optimisers import Variables
 from rls.search.problem import BatchProgress, Draws, Problem, Reconstruction, need
-from rls.search.start_settings import RANDOM
+from rls.search.start_settings import PLAIN, RANDOM
 from rls.search.starts import start_of
 from rls.search.steps import Given, Losses, Objective, Searches
 from rls.stylegan2.networks import Precision
 
 ARTICLE, VARIATIONAL, RESTARTS = SOLUTION_KINDS
+# The only values that some settings of a search of w may have where mu and sigma are searched.
+OF_ONE_SEARCH = {"stop_fidelity": None, "coordinates": PLAIN, "steps_w": 0, "lambda_start": 0.0}
 
 
 # The objectives ----------------------------------------------------------------------------------
@@ -255,13 +257,9 @@ def solve_by_gaussians(
     """Return the solutions of a batch of rows by ``article`` or ``variational``.
 
     Raises:
-        InputError: The settings let images stop by themselves, which these searches do not.
+        InputError: The settings ask for a search of another form than that of mu and sigma.
     """
-    if settings.stop_fidelity is not None:
-        raise InputError(
-            f"Found stop_fidelity {settings.stop_fidelity:g} with solutions of kind "
-            f"{options.kind}, whose search takes all steps. Leave it out, or choose {RESTARTS}."
-        )
+    _refuse(settings, options.kind)
     styles = need(problem.styles, "styles")
     layers = need(problem.generator, "generator").num_ws
     objective, given = objective_of(problem, settings), given_of(problem, settings)
@@ -291,15 +289,26 @@ def solve_by_gaussians(
     return Reconstruction(images, found.w, {**columns, "search_status": status})
 
 
+def _refuse(settings: rls.Settings, kind: str) -> None:
+    """Refuse settings of a search of w that one of mu and sigma does not have."""
+    for name, plain in OF_ONE_SEARCH.items():
+        if (value := getattr(settings, name)) != plain:
+            raise InputError(
+                f"Found {name} {value} with solutions of kind {kind}, which search the mean and "
+                f"the sd of w in W+, from the mean style and in all steps. Leave it out, or choose "
+                f"{RESTARTS}."
+            )
+
+
 def solve_by_restarts(
     problem: Problem, settings: rls.Settings, options: Options, progress: BatchProgress
 ) -> Reconstruction:
     """Return the solutions by ``restarts``: each row starts at mean + spread (G_m(z) - mean)."""
-    w = start_of(problem, RANDOM, options.restart_spread)
-    layers = need(problem.generator, "generator").num_ws
-    start = w[:, None].expand(-1, layers, -1)
+    start = start_of(problem, RANDOM, options.restart_spread)[:, None]
+    if not settings.steps_w:
+        start = start.expand(-1, need(problem.generator, "generator").num_ws, -1)
     found = rls.search_from(start, problem, settings, progress)
-    columns = {**found.columns, "sigma_mean": np.full(len(w), np.nan, dtype=np.float32)}
+    columns = {**found.columns, "sigma_mean": np.full(len(start), np.nan, dtype=np.float32)}
     return Reconstruction(found.images, found.latents, columns)
 
 

@@ -31,7 +31,7 @@ T = TypeVar("T")
 NEEDED = {
     "generator": "This search needs a generator.",
     "flow": "This search needs the flow p_F for its prior.",
-    "styles": "This search starts from the mean style.",
+    "styles": "This search needs sampled styles, for its start, scale or coordinates.",
     "network": "This method needs a network of its own.",
     "encoder": "This search starts from the encoder.",
     "intensity": "This likelihood needs the counts of 0 and 1.",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from rls.encoder.network import KIND as ENCODER
 from rls.encoder.network import Encoder, check_encoder, read_encoder
 from rls.io import Intensity, Stack, read_intensity, read_stack, read_weights
 from rls.io.splits import Use, rows_for
@@ -31,6 +32,8 @@ from rls.stylegan2.networks import Generator
 
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
+
+MADE_FROM = "high_resolution_digest"  # Column of images that degrade made.
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,8 @@ def set_up(
     forward = choose_forward(choice, stack.table, inputs.low_resolution)
     pixel_size_um = stack.pixel_size_um / factor
     models = read_models(inputs, height, stack.channels, device)
+    if inputs.encoder:
+        check_degradation(inputs.encoder, stack.table, inputs.low_resolution)
     problem = Problem(
         y=torch.as_tensor(intensity.to_unit(stack.images)).to(device),
         image_ids=tuple(stack.table["image_id"]),
@@ -181,6 +186,29 @@ def choose_forward(choice: str, table: pd.DataFrame, path: Path) -> ForwardModel
             raise InputError(f"The images of {path} have several chains. Search them apart.")
         return replace(made_by, blur_sd_px=blur_of_chain(chains.pop().split()))
     return made_by
+
+
+def check_degradation(encoder: Path, table: pd.DataFrame, path: Path) -> None:
+    """Refuse an encoder whose images were made by another D or chain than those of ``table``.
+
+    Images that were acquired in low resolution have no chain; that of their encoder imitates what
+    the camera did.
+
+    Raises:
+        InputError: The sentence names both.
+    """
+    header = read_weights(encoder, kind=ENCODER)[1]
+    chain = " ".join(header["chain"])
+    trained = ForwardModel.from_text(str(header["forward"])), chain
+    if MADE_FROM in table.columns:
+        chain = ", ".join(sorted(set(table["chain"])))
+    given = model_of_table(table, path), chain
+    if trained != given:
+        said, here = (f"{d.describe()} and the chain '{chain}'" for d, chain in (trained, given))
+        raise InputError(
+            f"{encoder} was trained on images made by {said}, and {path} was made by {here}. Run "
+            f"train_encoder for these images."
+        )
 
 
 def read_models(

@@ -32,7 +32,7 @@ from rls.search.results import (
     write_results,
 )
 from rls.search.setup import Task
-from rls.search.start_settings import DRAWS, RANDOM
+from rls.search.start_settings import DRAWS, RANDOM, SPREAD
 
 SOURCE = "source_image_id"  # the column that names the image of a solution
 
@@ -48,11 +48,13 @@ def n_solutions_of(method: AnySettings, noise: str) -> int:
             would find the same solution.
     """
     n, start = int(getattr(method, "n_solutions", 1)), getattr(method, "start", "")
-    if n > 1 and start not in (DRAWS, RANDOM) and noise == "shared":
+    differ = start in SPREAD and getattr(method, "start_spread", 1.0) > 0
+    if n > 1 and not differ and noise == "shared":
+        spread = ", start_spread 0" * (start in SPREAD)
         raise InputError(
-            f"Found n_solutions {n} with start {start} and noise shared: the {n} searches of an "
-            f"image would be one and the same. Set start: {DRAWS} or {RANDOM}, or noise: "
-            f"per_image."
+            f"Found n_solutions {n} with start {start}{spread} and noise shared: the {n} searches "
+            f"of an image would be one and the same. Set start: {DRAWS} or {RANDOM} with a "
+            f"start_spread above 0, or noise: per_image."
         )
     return n
 

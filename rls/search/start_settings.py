@@ -11,6 +11,7 @@ from rls.runtime.errors import InputError
 MEAN, ENCODER, DRAWS, RANDOM = "mean", "encoder", "draws", "random"
 STARTS = (MEAN, ENCODER, DRAWS, RANDOM)
 BY_ENCODER = (ENCODER, DRAWS)  # the starts that the encoder gives
+SPREAD = (DRAWS, RANDOM)  # the starts that deviate by a random number from another one
 PLAIN, WHITENED = "w", "whitened"
 FLOW, NORMAL = "flow", "normal"
 ABSOLUTE, PER_VALUE = "absolute", "per_value"
@@ -70,6 +71,11 @@ class StartSettings:
             raise InputError(
                 f"Found steps_w {self.steps_w}, lambda_start {self.lambda_start:g} and "
                 f"start_spread {self.start_spread:g}, expected 0 or more."
+            )
+        if self.start_spread != 1.0 and self.start not in SPREAD:
+            raise InputError(
+                f"Found start_spread {self.start_spread:g} with start {self.start}, which has no "
+                f"deviation. Leave it out, or set start: {DRAWS} or {RANDOM}."
             )
         per_value = self.lambda_unit == PER_VALUE
         if per_value and not (self.noise_scale or 0.0) > 0:

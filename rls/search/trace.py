@@ -53,19 +53,13 @@ def checkpoints_of(method: ChosenMethod, totals: Sequence[int]) -> list[Checkpoi
         totals: Numbers of steps, those in W included.
 
     Raises:
-        InputError: The search has no steps or several solutions, or a number is negative, or there
-            is none.
+        InputError: The search has no steps, or a number is negative, or there is none.
     """
     own = {field.name: getattr(method.settings, field.name) for field in fields(method.settings)}
     if "steps" not in own:
         raise InputError(
             f"The search '{method.search}' of {method.name} has no steps to follow. Give a method "
             f"that has, such as rls."
-        )
-    if (n := own.get("n_solutions", 1)) != 1:
-        raise InputError(
-            f"Found n_solutions {n} of {method.name}, expected 1: a trace follows one search of "
-            f"each image. Give a method without n_solutions."
         )
     if not totals or min(totals) < 0:
         raise InputError(

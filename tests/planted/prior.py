@@ -22,6 +22,16 @@ MARKS = "tests/analysis/test_figure_marks.py"
 SHOWN = f"{MARKS}::test_fig_1_fits_on_the_styles_of_the_file_and_shows_others_of_the_generator"
 Z = f"{MARKS}::test_z_of_fig_1_are_standard_normal_and_make_the_shown_styles"
 DENSITY = "tests/rls/test_flows.py::test_log_prob_is_the_change_of_variables_by_autograd"
+WHITENING, NETWORK = "rls/prior/whitening.py", "rls/encoder/network.py"
+OF_WHITENING, OF_ENCODER = "tests/rls/test_whitening.py", "tests/rls/test_encoder.py"
+OF_TRAINING = "tests/rls/test_train_encoder.py"
+WHITE = f"{OF_WHITENING}::test_the_coordinates_of_the_samples_are_white_and_give_the_styles_again"
+MEAN_STYLE = f"{OF_ENCODER}::test_the_mean_style_is_the_mean_of_the_styles_of_draws"
+LOG_DENSITY = f"{OF_ENCODER}::test_its_log_density_is_that_of_its_draws"
+POSTERIOR = f"{OF_ENCODER}::test_mean_and_draws_are_those_of_the_posterior"
+BEST_EPOCH = f"{OF_ENCODER}::test_the_weights_kept_are_those_of_the_best_epoch"
+DEGRADED = f"{OF_TRAINING}::test_y_is_what_degrade_makes_of_x"
+HELD_OUT = f"{OF_TRAINING}::test_held_out_pairs_are_others_and_never_mixed"
 REGRESSION, FITTED = "rls/encoder/regression.py", "rls/encoder/regression_training.py"
 OF_REGRESSION = "tests/rls/test_regression.py"
 SQUARED = f"{OF_REGRESSION}::test_the_mean_is_moved_by_the_squared_error_alone"
@@ -198,5 +208,36 @@ FAULTS = [
         "features that could not be measured count as spread", FITTED,
         "return ((squared + likelihood) * known).sum()", "return (squared + likelihood).sum()",
         (UNKNOWN,),
+    ),
+    Fault(
+        "coordinates are multiplied by their sd", WHITENING,
+        "vectors / sd", "vectors * sd", (f"{WHITE}[False]",),
+    ),
+    Fault(
+        "the mean style is the style of the mean", WHITENING,
+        "return slope * v + (1.0 - slope) * positive",
+        "return functional.leaky_relu(v, slope)", (MEAN_STYLE,),
+    ),
+    Fault(
+        "draws of the encoder have no correlations", NETWORK,
+        "z = torch.linalg.solve_triangular(self.triangle(), noise.T, upper=False).T", "z = noise",
+        (POSTERIOR, LOG_DENSITY),
+    ),
+    Fault(
+        "log q has the wrong sign of its log sd", NETWORK,
+        "self.log_diagonal.sum() - found.log_sd", "self.log_diagonal.sum() + found.log_sd",
+        (LOG_DENSITY,),
+    ),
+    Fault(
+        "the encoder keeps its last epoch", "rls/encoder/training.py",
+        "    state.encoder.load_state_dict(state.best)\n", "", (BEST_EPOCH,),
+    ),
+    Fault(
+        "pairs are not degraded", "rls/encoder/pairs.py",
+        "degrade_low(low, ids, self.chain,", "degrade_low(low, ids, (),", (DEGRADED,),
+    ),
+    Fault(
+        "the pairs held out are those that are trained on", "rls/encoder/pool.py",
+        'purpose=f"held-out {source.purpose}"', "purpose=source.purpose", (HELD_OUT,),
     ),
 ]  # fmt: skip

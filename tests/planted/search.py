@@ -30,6 +30,14 @@ COMPANY = (
     "test_an_image_alone_in_a_filled_batch_is_bit_equal_to_it_in_company"
 )
 
+OF_STARTS, OF_LANES = "tests/rls/test_starts.py", "tests/rls/test_search_lanes.py"
+PENALTY = f"{OF_STARTS}::test_a_penalty_on_the_distance_keeps_the_search_near_its_start"
+BAYES = f"{OF_STARTS}::test_a_lambda_per_value_of_1_is_bayes_rule"
+IN_W = f"{OF_STARTS}::test_first_steps_in_w_keep_one_style"
+ITSELF = f"{OF_STARTS}::test_a_start_depends_on_its_image_alone"
+REACHED = f"{OF_LANES}::test_an_image_that_stops_returns_the_iterate_that_reached_the_goal"
+BY_A_LOOP = f"{OF_LANES}::test_each_image_ends_as_by_a_plain_loop_over_it_alone"
+OTHER_CHAIN = "tests/rls/test_train_encoder.py::test_an_encoder_of_another_d_or_chain_is_refused"
 OF_SOLUTIONS = "tests/rls/test_super_resolve_solutions.py"
 LEAST_LOSS = f"{OF_SOLUTIONS}::test_the_best_row_is_the_first_of_least_loss_and_of_finite_ones"
 ALL_THERE = f"{OF_SOLUTIONS}::test_a_table_with_a_missing_or_a_doubled_solution_is_refused"
@@ -181,5 +189,44 @@ FAULTS = [
         "styles.mean.expand(", "styles.w[0].expand(",
         ("tests/rls/test_search_start.py::"
          "test_the_search_starts_at_the_mean_style_in_every_layer",),
+    ),
+    Fault(
+        "draws of all images share their noise", STARTS,
+        "Draws(problem.seed, problem.image_ids, DRAW)",
+        "Draws(problem.seed, [problem.image_ids[0]] * len(problem.y), DRAW)",
+        (f"{ITSELF}[draws]",),
+    ),
+    Fault(
+        "the distance from the start is that of w", EQUATION5,
+        "apart = whitening.to_whitened(w) - whitening.to_whitened(start)", "apart = w - start",
+        (PENALTY,),
+    ),
+    Fault(
+        "a lambda per value weighs beside the mean", EQUATION5,
+        "share = (settings.noise_scale or 0.0) / n_values", "share = settings.noise_scale or 0.0",
+        (BAYES,),
+    ),
+    Fault(
+        "the steps in W are in W+", "rls/search/rls.py",
+        "    if not settings.steps_w:\n        start = start",
+        "    if True:\n        start = start", (IN_W,),
+    ),
+    Fault(
+        "an image that reaches its goal returns its least loss", "rls/search/lanes.py",
+        "self._keep(reached | counts &", "self._keep(counts &", (REACHED,),
+    ),
+    Fault(
+        "the next image of a lane keeps the moments of the last", "rls/search/lanes.py",
+        "        self.optimiser.reset(lanes)\n", "", (BY_A_LOOP,),
+    ),
+    Fault(
+        "a second search in a lane has the rate of the first", "rls/search/lanes.py",
+        "for rate in (learning_rate, learning_rate / 2)", "for rate in (learning_rate,) * 2",
+        (BY_A_LOOP,),
+    ),
+    Fault(
+        "an encoder of another chain is taken", "rls/search/setup.py",
+        "    if trained != given:", "    if trained[0] != given[0]:",
+        (f"{OTHER_CHAIN}[changes1-and the chain 'gaussian_noise:0.1', and]",),
     ),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rls.encoder import training
 from rls.encoder.network import (
     Encoder,
     Posterior,
@@ -162,6 +163,25 @@ def test_before_training_q_is_the_prior() -> None:
     found = state.encoder(torch.rand(3, 1, 2, 2))
     assert torch.equal(found.mean, torch.zeros(3, 4))
     assert torch.equal(state.encoder.deviation(found, torch.ones(3, 4)), torch.ones(3, 4))
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged, weights = iter([-3.0, -1.0, -2.0]), []
+
+    def judge(encoder: Encoder, pool: Pool) -> float:
+        weights.append(encoder.enter.weight.detach().clone())
+        return next(judged)
+
+    monkeypatch.setattr(training, "held_out_log_prob", judge)
+    settings = replace(SMALL, epochs=3)
+    state = start(1, 2, IDENTITY, settings, torch.device("cpu"))
+    with StateFolder(tmp_path, "encoder", {}) as folder:
+        train(state, linear_pairs(300, 1), linear_pairs(100, 2), settings, folder)
+    assert (state.best_epoch, state.best_log_prob) == (2, -1.0)
+    assert torch.equal(state.encoder.enter.weight, weights[1])
+    assert not torch.equal(weights[1], weights[2])
 
 
 def test_recorded_steps_end_with_the_same_bits(

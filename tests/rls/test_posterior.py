@@ -11,6 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from rls.io.names import SOLUTION_KINDS
+from rls.runtime.errors import InputError
 from rls.search import equation5, rls
 from rls.search.batches import select_rows
 from rls.search.posterior import (
@@ -217,6 +218,26 @@ def test_restarts_begin_at_the_stated_share_of_the_way_to_a_random_style(problem
         distance = float(away[:, 0].norm(dim=1).mean())
         typical = float((problem.styles.w - problem.styles.mean).norm(dim=1).mean())
         assert distance == pytest.approx(spread * typical, rel=0.3, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"stop_fidelity": 0.01}, {"coordinates": "whitened"}, {"steps_w": 2}, {"lambda_start": 1.0}],
+)
+def test_settings_of_a_search_of_w_are_refused_for_mu_and_sigma(problem, changes) -> None:
+    (setting,) = changes
+    for kind in (ARTICLE, VARIATIONAL):
+        sampler = Sampler(replace(OPTIONS, kind=kind, n_solutions=3))
+        with pytest.raises(InputError, match=f"Found {setting} .* solutions of kind {kind}"):
+            sampler.super_resolve(problem, replace(SEARCH, **changes), quiet())
+
+
+def test_restarts_take_their_first_steps_in_w(problem) -> None:
+    sampler = Sampler(replace(OPTIONS, kind=RESTARTS, n_solutions=3))
+    only_w = sampler.super_resolve(problem, replace(SEARCH, steps=0, steps_w=4), quiet()).latents
+    assert torch.equal(only_w, only_w[:, :1].expand_as(only_w))
+    start = sampler.super_resolve(problem, replace(SEARCH, steps=0), quiet()).latents
+    assert (only_w - start).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("kind", [ARTICLE, VARIATIONAL])

@@ -132,6 +132,8 @@ def test_the_logarithm_is_for_positive_features_that_it_makes_less_skewed():
     scale = Scale.of(("area", "difference", "normal", "constant"), values)
     assert scale.logarithm[0] and not scale.logarithm[1] and not scale.logarithm[3]
     t = scale.standardised(values)
+    below = scale.standardised(np.full((1, 4), -1.0))
+    assert list(np.isnan(below[0])) == list(scale.logarithm)
     assert np.isnan(t[3, 0]) and np.isfinite(np.delete(t, 3, axis=0)).all()
     assert np.nanmean(t, axis=0) == pytest.approx([0, 0, 0, 0], abs=1e-5)
     assert np.nanstd(t, axis=0) == pytest.approx([1, 1, 1, 0], abs=1e-5)

@@ -357,10 +357,3 @@ def test_fewer_images_than_lanes_and_impossible_courses_are_refused() -> None:
         walk([0, 1])
     with pytest.raises(InputError, match="schedule"):
         walk(steps=0)
-
-
-@pytest.mark.parametrize("kind", [posterior.ARTICLE, posterior.VARIATIONAL])
-def test_solutions_whose_search_takes_all_steps_refuse_a_goal(kind: str) -> None:
-    sampler = posterior.Sampler(replace(OPTIONS, kind=kind))
-    with pytest.raises(InputError, match="stop_fidelity 0.01 with solutions of kind"):
-        sampler.super_resolve(images(), replace(RLS_PLAIN, stop_fidelity=0.01), quiet())

@@ -148,6 +148,8 @@ def test_first_steps_in_w_keep_one_style(tiny: Problem) -> None:
     only_w = solve(tiny, replace(PLAIN, start="encoder", steps_w=10, steps=0))
     assert only_w.latents is not None
     assert torch.equal(only_w.latents, only_w.latents[:, :1].expand_as(only_w.latents))
+    before = solve(tiny, replace(PLAIN, start="encoder", steps=0))
+    assert (only_w.columns["loss_total"] < before.columns["loss_total"]).all()
     then = solve(tiny, replace(PLAIN, start="encoder", steps_w=10, steps=10))
     assert then.latents is not None
     assert (then.latents - then.latents[:, :1]).abs().max() > 0.01
@@ -158,7 +160,12 @@ def test_a_penalty_on_the_distance_keeps_the_search_near_its_start(tiny: Problem
     free = solve(tiny, replace(PLAIN, start="encoder"))
     held = solve(tiny, replace(PLAIN, start="encoder", lambda_start=100.0))
     assert held.columns["start_distance"].max() < 0.2 * free.columns["start_distance"].min()
-    squares = held.columns["start_distance"] ** 2
+    assert tiny.styles is not None and held.latents is not None
+    first, last = (
+        tiny.styles.whitening.to_whitened(w) for w in (start_of(tiny, "encoder"), held.latents)
+    )
+    squares = (last - first[:, None]).square().mean((1, 2)).numpy()
+    assert np.allclose(held.columns["start_distance"] ** 2, squares, rtol=1e-4, atol=1e-9)
     assert np.allclose(held.columns["loss_start"], squares, rtol=1e-4, atol=1e-9)
 
 
@@ -226,6 +233,8 @@ def test_per_value_one_lambda_serves_every_size_of_y() -> None:
         ({"noise_scale": 0.1}, "Leave it out"),
         ({"steps_w": -1}, "0 or more"),
         ({"lambda_start": -1.0}, "0 or more"),
+        ({"start_spread": 0.5}, "start_spread 0.5 with start mean"),
+        ({"start_spread": 0.5, "start": "encoder"}, "with start encoder"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], said: str) -> None:

@@ -146,6 +146,8 @@ def test_with_noise_per_image_each_solution_has_its_own_maps(folder: Path, tmp_p
 def test_searches_that_would_be_one_and_the_same_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one and the same"):
         main(several(folder, tmp_path / "x.ome.tif", start="mean"))
+    with pytest.raises(InputError, match="start random, start_spread 0 and"):
+        main(several(folder, tmp_path / "x.ome.tif", start_spread=0.0))
     with pytest.raises(InputError, match="n_solutions 0"):
         main(several(folder, tmp_path / "x.ome.tif", n_solutions=0))
 

@@ -156,3 +156,8 @@ def test_a_method_without_these_weights_is_refused(folder, tmp_path):
     kept = [f for a, b in zip(flags[::2], flags[1::2], strict=False) if a not in dropped for f in (a, b)]  # fmt: skip  # noqa: E501
     with pytest.raises(InputError, match="no lambda_w"):
         main([*kept[: kept.index("--lambdas-w")], "--lambdas-w", "0", "--lambdas-c", "0"])
+
+
+def test_a_method_that_searches_an_image_several_times_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="n_solutions 3 of rls, expected 1: sweep_lambdas makes"):
+        main(arguments(folder, tmp_path / "x.ome.tif", **{"n-solutions": 3}))

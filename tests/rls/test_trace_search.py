@@ -106,14 +106,11 @@ def test_no_checkpoint_and_a_negative_one_are_refused(steps: tuple[int, ...]) ->
 
 
 def test_first_steps_in_w_keep_their_share_of_all_steps() -> None:
-    settings = make_dataclass("Both", ["steps", "steps_w", "n_solutions"], frozen=True)
-    method = ChosenMethod("rls", "rls", load_method("rls"), settings(30, 10, 1))
+    settings = make_dataclass("Both", ["steps", "steps_w"], frozen=True)
+    method = ChosenMethod("rls", "rls", load_method("rls"), settings(30, 10))
     found = checkpoints_of(method, (40, 0, 10))
     assert [(point.steps, point.steps_w) for point in found] == [(0, 0), (8, 2), (30, 10)]
     assert [point.name for point in found] == ["steps0", "steps10", "steps40"]
-    several = ChosenMethod("rls", "rls", load_method("rls"), settings(30, 10, 5))
-    with pytest.raises(InputError, match="one search of each image"):
-        checkpoints_of(several, (1,))
 
 
 def test_a_method_without_steps_is_refused() -> None:

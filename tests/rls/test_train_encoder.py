@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 import torch
 
+from rls.encoder import pool
 from rls.encoder.network import read_encoder
 from rls.encoder.pairs import PairSource
+from rls.encoder.pool import held_out
 from rls.encoder.settings import NAME
 from rls.gather_shards import main as gather_main
-from rls.io import read_stack, read_weights
+from rls.io import read_stack, read_weights, write_stack
 from rls.runtime.errors import InputError
+from rls.runtime.stopping import Stopped, Watch
 from rls.search.degradation import degrade
 from rls.search.forward import forward_operator
 from rls.search.forward_model import ForwardModel
@@ -75,6 +78,28 @@ def test_mixed_styles_change_from_one_layer_on() -> None:
     assert (changes == 1).all()
 
 
+def test_held_out_pairs_are_others_and_never_mixed() -> None:
+    source = source_of(mixing_probability=1.0)
+    held = held_out(source).draw(0)
+    assert torch.equal(held.w, held.w[:, :1].expand_as(held.w))
+    assert (held.w[:, 0] != source.draw(0).w[:, 0]).any(dim=1).all()
+
+
+def test_drawing_stops_before_a_time_limit_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "PAIRS_OF_FILE", 12)
+    whole = pool.draw_pool(source_of(), 30, tmp_path / "whole", NAME)
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "due", lambda self: True)
+        for n_files in (1, 2):
+            with pytest.raises(Stopped):
+                pool.draw_pool(source_of(), 30, tmp_path / "cut", NAME)
+            assert len(list((tmp_path / "cut").iterdir())) == n_files
+    again = pool.draw_pool(source_of(), 30, tmp_path / "cut", NAME)
+    assert len(again.w) == 30 and torch.equal(again.w, whole.w) and torch.equal(again.y, whole.y)
+
+
 def command(folder: Path, output: Path, state: Path, **changes: object) -> list[str]:
     values: dict[str, object] = {
         "generator": folder / "generator.safetensors", "styles": folder / "styles.safetensors",
@@ -105,17 +130,18 @@ def test_it_learns_something_and_its_header_says_what_it_is_for(whole: Path) -> 
 
 @pytest.mark.parametrize("pattern", ["pairs-pairs-*.safetensors", "checkpoint-*"])
 def test_killed_and_run_again_it_ends_with_the_same_bits(
-    folder: Path, whole: Path, tmp_path: Path, pattern: str
+    folder: Path, whole: Path, tmp_path: Path, pattern: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output, state = tmp_path / "encoder.safetensors", tmp_path / "state"
-    call = [sys.executable, "-m", "rls.train_encoder", *command(folder, output, state)]
+    flags = command(folder, output, state)
+    call = [sys.executable, "-m", "rls.train_encoder", *flags]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL)
     while not list(state.glob(f"*/{pattern}")) and process.poll() is None:
         time.sleep(0.005)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    said = subprocess.run(call, capture_output=True, text=True, check=True).stdout
-    assert ("goes on after epoch" in said) == pattern.startswith("checkpoint")
+    main(flags)  # in this process, whose imports are done
+    assert ("goes on after epoch" in capsys.readouterr().out) == pattern.startswith("checkpoint")
     (one, header), (other, other_header) = read_weights(output), read_weights(whole)
     assert header == other_header
     assert all(torch.equal(one[name], other[name]) for name in other)
@@ -194,3 +220,28 @@ def test_an_encoder_of_another_factor_is_refused(
     flags = arguments(folder, tmp_path / "x.ome.tif", encoder=str(other), start="encoder")
     with pytest.raises(InputError, match="was trained for 2x"):
         super_resolve(flags)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"border": "reflect"}, "reflect.* and the chain '', and"),
+        ({"chain": "gaussian_noise:0.1"}, "and the chain 'gaussian_noise:0.1', and"),
+    ],
+)
+def test_an_encoder_of_another_d_or_chain_is_refused(
+    folder: Path, tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    other = tmp_path / "encoder.safetensors"
+    main(command(folder, other, tmp_path / "state", epochs=1, n_pairs=40, **changes))
+    low = read_stack(folder / "low.ome.tif")
+    degraded = low.table.drop(columns="image_digest")
+    degraded = degraded.assign(high_resolution_digest="x", chain="")
+    write_stack(tmp_path / "low.ome.tif", low.images, degraded, channels=low.channels,
+                pixel_size_um=low.pixel_size_um, written_by="degrade")  # fmt: skip
+    flags = {"encoder": str(other), "start": "encoder"}
+    of_degraded = {**flags, "low_resolution": str(tmp_path / "low.ome.tif")}
+    with pytest.raises(InputError, match=f"was trained on images made by .*{said}"):
+        super_resolve(arguments(folder, tmp_path / "x.ome.tif", **of_degraded))
+    if "chain" in changes:  # Acquired images may have noise of the same kind.
+        super_resolve(arguments(folder, tmp_path / "x.ome.tif", **flags))

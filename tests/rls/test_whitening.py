@@ -62,7 +62,13 @@ def test_a_direction_without_variance_stays_finite() -> None:
 
 
 @pytest.mark.parametrize(
-    ("w", "said"), [(torch.ones(50, 3), "constant"), (torch.randn(3, 3), "Sample more")]
+    ("w", "said"),
+    [
+        (torch.ones(50, 3), "constant"),
+        (torch.randn(50, 3).fill_diagonal_(torch.nan), "not finite"),
+        (torch.randn(50, 3).fill_diagonal_(torch.inf), "not finite"),
+        (torch.randn(3, 3), "Sample more"),
+    ],
 )
 def test_styles_without_components_are_refused(w: torch.Tensor, said: str) -> None:
     with pytest.raises(InputError, match=said):

@@ -50,7 +50,6 @@ rule gather_trust:
         assay=files.assays_where("generator", "train"),
     conda:
         "../../environment.yml"
-    threads: 1
     resources:
         **asks("gather_trust"),
     params:

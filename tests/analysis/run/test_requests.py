@@ -149,12 +149,14 @@ def test_the_whole_article_is_planned_for_the_cluster_in_1500_jobs(tmp_path):
     counts, text = dry_run(tmp_path)
     assert sum(counts.values()) <= 1500
     shards = yaml.safe_load((ROOT / "config/config.yaml").read_text())["run"]["shards"]
-    assert counts["super_resolve"] == shards * counts["gather_shards"]
+    assert counts["super_resolve"] == shards * (
+        counts["gather_shards"] + counts["gather_solutions"]
+    )
     assert counts["crop_cells"] == 61 and counts["train_gan"] == 3
     for rule, line in re.findall(r"^rule (\w+):\n.*?^    resources: (.*?)$", text, re.S | re.M):
         asked = dict(pair.split("=", 1) for pair in line.split(", ") if "=" in pair)
         assert asked["mem_mb"].isdigit() and asked["runtime"].isdigit(), rule
-        if rule in ("train_gan", "fit_flow", "train_pix2pix", "train_classifier"):
+        if rule in ("train_gan", "fit_flow", "train_encoder", "train_pix2pix", "train_classifier"):
             assert asked["gpu"] == "1", rule
 
 

@@ -168,6 +168,10 @@ def test_a_regression_makes_and_measures_its_pairs_and_sees_them_in_every_epoch(
     assert 1.9 < more["gflop"] / few["gflop"] < 2.2
     seconds, basis = Machine.read().processor.processor_seconds("train_amortised", few)
     assert basis == "assumed" and seconds > 60
+    # A card makes the images and trains, and the processor measures.
+    host = 0.0035 * few["images"] + 0.77 * few["megapixels"]
+    seconds, basis = Machine.read(device="auto").seconds("train_amortised", few, on_gpu=True)
+    assert basis == "assumed (GPU)" and host < seconds < host + 60
 
 
 def test_tables_read_every_condition_that_runs_and_no_other():
