@@ -26,7 +26,7 @@ from rls.io.splits import CALIBRATE, REPORT, Use, rows_for
 COVERAGE, WIDTH = "interval_coverage", "interval_width"
 NO_CELLS = "no cell of split calibration: set select_cells.share_calibration"
 TOO_FEW = "infinite: too few cells of calibration for this level"
-SMALLEST_SHARE = 1e-3  # Least sd of a cell, as a share of the mean one.
+SMALLEST = 1e-12  # Keeps a predicted sd that was rounded to 0 from a division by it.
 
 
 class Cells(NamedTuple):
@@ -67,9 +67,8 @@ def cell_intervals(
         InputError: No cell may calibrate or be judged.
     """
     known, judged = (read_cells(at, method, column, use) for use in (CALIBRATE, REPORT))
-    floor = SMALLEST_SHARE * float(known.summary.spread.mean())
     found = calibrated_intervals(
-        judged.summary, known.summary, known.truth, level=level, floor=max(floor, 1e-12)
+        judged.summary, known.summary, known.truth, level=level, floor=SMALLEST
     )
     return judged, found
 

@@ -25,7 +25,10 @@ from rls.io.names import HIGH_RESOLUTION
 from rls.runtime.errors import InputError
 
 BLOCK_HEIGHT = 80 * MM
-COUNTS_BELOW = -22  # points under the axis, beneath labels of two lines
+COUNTS_BELOW = 22.0  # points under the axis, beneath labels of two lines
+BESIDE = 11  # the most labels that fit beside one another; more of them are turned upright
+TURNED = 26.0  # points that turned labels reach further down
+WRAPPED = 12  # characters of a line of a turned label
 SHOWN = (-3.0, 4.0)  # the largest span of an axis of the triple
 LEFT, RIGHT = 0.085, 0.985  # edges of a block, as shares of its width
 NO_FEATURE = "None of the assays names a feature. Add 'features' to one of them."
@@ -71,7 +74,8 @@ def draw_blocks(blocks: Sequence[Kept]) -> Figure:
     """Return a figure with the blocks under one another, lettered where there are several."""
     titles = [block.feature.at.title for block in blocks]
     with in_style():
-        figure, parts = new_blocks(titles, [BLOCK_HEIGHT] * len(blocks))
+        heights = [BLOCK_HEIGHT + _further_down(block.feature) / 72 for block in blocks]
+        figure, parts = new_blocks(titles, heights)
         for part, block in zip(parts, blocks, strict=True):
             draw_block(part, block.feature, block.agreements)
     return figure
@@ -80,13 +84,15 @@ def draw_blocks(blocks: Sequence[Kept]) -> Figure:
 def draw_block(part: SubFigure, feature: FeatureValues, triples: Mapping[str, Agreement]) -> None:
     """Draw one block: boxes at the left, the triple at the right."""
     colours = method_colours(list(feature.values))
+    further = _further_down(feature) / 72
+    height = BLOCK_HEIGHT + further
     grid = part.add_gridspec(
         1,
         4,
         left=LEFT,
         right=RIGHT,
-        top=1 - 13 * MM / BLOCK_HEIGHT,
-        bottom=22.5 * MM / BLOCK_HEIGHT,
+        top=1 - 13 * MM / height,
+        bottom=(22.5 * MM + further) / height,
         width_ratios=(5.6, 1, 1, 1),
         wspace=0.12,
     )
@@ -168,29 +174,38 @@ def _boxes_legend(axes: Axes, feature: FeatureValues) -> None:
     )
 
 
+def _further_down(feature: FeatureValues) -> float:
+    """Return how many points further down the counts stand, under labels that are turned."""
+    return TURNED if len(feature.values) > BESIDE else 0.0
+
+
 def _under_boxes(axes: Axes, feature: FeatureValues) -> None:
     """Write under each pair of boxes the method, its cells of either control, and the wells."""
     methods = list(feature.values)
+    further = _further_down(feature)
+    below = COUNTS_BELOW + further
     for index, method in enumerate(methods):
         cells = [len(feature.of(method, treatment)) for treatment in feature.controls]
         wells = [feature.wells(method, treatment) for treatment in feature.controls]
-        _counts(axes, f"{cells[0]}\n{cells[1]}\n{wells[0]} + {wells[1]}", index, "center")
-    _counts(axes, "cells, neg.\ncells, pos.\nwells", -0.62, "right")
+        _counts(axes, f"{cells[0]}\n{cells[1]}\n{wells[0]} + {wells[1]}", (index, below), "center")
+    _counts(axes, "cells, neg.\ncells, pos.\nwells", (-0.62, below), "right")
     # A line of labels holds about 90 characters over all methods at 6 pt.
-    room = max(7, 90 // len(methods))
+    room = WRAPPED if further else max(7, 90 // len(methods))
     labels = [method_label(m, feature.n_solutions.get(m, 1)) for m in methods]
     names = ["\n".join(textwrap.wrap(label, room)) for label in labels]
     axes.set_xticks(range(len(methods)), names)
     axes.tick_params(axis="x", length=0, pad=3, labelsize=6.5 if len(names) < 8 else 6)
+    axes.tick_params(axis="x", labelrotation=90 if further else 0)
     axes.set_xlim(-0.55, len(methods) - 0.45)
 
 
-def _counts(axes: Axes, text: str, x: float, side: str) -> None:
+def _counts(axes: Axes, text: str, place: tuple[float, float], side: str) -> None:
+    """Write counts at ``place``: x in data, and points under the axis."""
     axes.annotate(
         text,
-        (x, 0),
+        (place[0], 0),
         xycoords=("data", "axes fraction"),
-        xytext=(0, COUNTS_BELOW),
+        xytext=(0, -place[1]),
         textcoords="offset points",
         ha=side,
         va="top",

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure, SubFigure
 from analysis.comparison.long_table import Rows, long_table
 from analysis.drawing.command import Outputs
 from rls.io import atomic_path, write_table
-from rls.io.names import BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import AMORTISED, BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -83,6 +83,10 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "unet_l1": "#663366",
         "robust_unsupervised": "#CC6600",
         "rls_released_code": "#008066",
+        "rls_encoder": "#338899",
+        "rls_mean": "#77CCDD",
+        "encoder": "#550033",
+        AMORTISED: "#995544",
     }
 )
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from analysis.run.description import Comparison, Run
 from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
+from analysis.run.model_encoders import fits
 from analysis.run.values import (
     Config,
     assay_factors,
@@ -216,16 +217,16 @@ class Files:
     def search_encoder(self, wildcards: Wildcards) -> str | list[str]:
         """Return the encoder, for the methods that start from it.
 
-        A model's folder may hold one for clean images of this factor; else it is trained.
+        A model's folder may hold one for such images of this factor; else it is trained.
         """
         if not by_encoder(self.config["methods"][wildcards.method]):
             return []
         degradation = getattr(wildcards, "degradation", self.clean)
-        if degradation == self.clean:
-            name = encoder_file(int(wildcards.factor))
-            found = self.model_file(wildcards.assay, name)
-            if not found.startswith("results/"):
-                return found
+        found = self.model_file(wildcards.assay, encoder_file(int(wildcards.factor)))
+        if not found.startswith("results/") and fits(
+            Path(found), self.config, wildcards.assay, degradation, self.in_program
+        ):
+            return found
         folder = f"{wildcards.factor}x/{degradation}"
         return f"results/{wildcards.assay}/{folder}/{ENCODER}"
 

@@ -22,6 +22,8 @@ use rule sweep_lambdas as search_with_prior with:
         table=table_beside(files.clean_low_resolution),
         intensity=files.model("intensity.json"),
         model=files.prior_model,
+        network=[],
+        encoder=files.search_encoder,
     output:
         stack="results/{assay}/{factor}x/priors/{method}.{flow}.ome.tif",
         table="results/{assay}/{factor}x/priors/{method}.{flow}.parquet",
@@ -30,6 +32,7 @@ use rule sweep_lambdas as search_with_prior with:
     benchmark:
         "benchmarks/search_with_prior/{assay}_{factor}x_{method}_{flow}.tsv"
     params:
+        model=arguments.search_model,
         shared=arguments.section("super_resolve"),
         settings=arguments.own_lambdas,
         method=arguments.method,

@@ -8,6 +8,8 @@ rule sweep_lambdas:
         table=table_beside(files.clean_low_resolution),
         intensity=files.model("intensity.json"),
         model=files.search_model,
+        network=[],
+        encoder=files.search_encoder,
     output:
         stack="results/{assay}/{factor}x/sweep/{method}.ome.tif",
         table="results/{assay}/{factor}x/sweep/{method}.parquet",
@@ -21,13 +23,13 @@ rule sweep_lambdas:
     resources:
         **asks("sweep_lambdas"),
     params:
+        model=arguments.search_model,
         shared=arguments.section("super_resolve"),
         settings=arguments.section("sweep_lambdas"),
         method=arguments.method,
     shell:
         "python -m rls.sweep_lambdas --low-resolution {input.stack:q}"
-        " --intensity {input.intensity:q} --generator {input.model[0]:q}"
-        " --styles {input.model[1]:q} --flow {input.model[2]:q} --factor {wildcards.factor}"
+        " --intensity {input.intensity:q} {params.model:q} --factor {wildcards.factor}"
         " --method {wildcards.method:q} --output {output.stack:q} --state state"
         " {params.shared:q} {params.settings:q} {params.method:q} 2>&1 | tee {log:q}"
 

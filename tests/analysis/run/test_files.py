@@ -4,13 +4,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from analysis.run.arguments import Arguments, given
 from analysis.run.files import NOTHING, Files
 from analysis.run.keys import ROOT
 from analysis.run.sources import sources
 from analysis.run.values import lay_over, read_config
+from rls.io import write_weights
 from rls.runtime.errors import InputError
+from rls.search.forward_model import ForwardModel
 
 MODEL = "models/translocation_32px"
 
@@ -77,6 +80,28 @@ def test_a_search_reads_the_networks_that_it_needs():
     encoder = "results/translocation/32x/clean/encoder.safetensors"
     assert files.search_encoder(job(method="rls_mean")) == encoder
     assert files.search_encoder(job()) == []
+
+
+def test_an_encoder_of_a_folder_is_read_where_its_images_were_made_alike(tmp_path):
+    for name in ("generator.safetensors", "intensity.json"):
+        (tmp_path / name).touch()
+    header = {"forward": ForwardModel().to_text(), "chain": [], "quantise": "8bit"}
+    path = tmp_path / "encoder_16x.safetensors"
+    write_weights(path, {"w": torch.zeros(3)}, {"kind": "encoder", **header})
+    files = made({"assays": {"golgi": {"generator": str(tmp_path)}}})
+    here = {"assay": "golgi", "factor": "16", "method": "rls_encoder"}
+    assert files.search_encoder(job(**here)) == str(path)
+    trained = "results/golgi/{}x/{}/encoder.safetensors"
+    for factor, degradation in ((8, "clean"), (16, "gaussian_noise"), (16, "binning")):
+        other = job(**{**here, "factor": str(factor), "degradation": degradation})
+        assert files.search_encoder(other) == trained.format(factor, degradation)
+    lay_over(files.config, {"degrade": {"quantise": "none"}})
+    assert files.search_encoder(job(**here)) == trained.format(16, "clean")
+    lay_over(files.config, {"degrade": {"quantise": "8bit", "operator": "binning"}})
+    assert files.search_encoder(job(**here)) == trained.format(16, "clean")
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(InputError, match="no header that can be read"):
+        files.search_encoder(job(**here))
 
 
 def test_a_method_with_several_solutions_is_gathered_and_measured_with_all_of_them():
