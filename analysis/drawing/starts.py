@@ -222,6 +222,7 @@ def name_lines(
     line_of_text = 7.5 / 72 / (axes.bbox.height / axes.figure.dpi)
     for method, place in spread(at, line_of_text).items():
         joined: Look = {"arrowstyle": "-", "color": colours[method], "linewidth": 0.4}
+        joined["relpos"] = (0.0, 0.5)  # the left edge of the name
         axes.annotate(
             method_label(method),
             (1.0, at[method]),

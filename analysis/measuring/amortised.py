@@ -34,7 +34,7 @@ from rls.runtime.stopping import Watch
 from rls.search.forward_model import ForwardModel, model_of_table
 from rls.stylegan2.networks import Generator
 
-KIND = "pairs"  # of the files of measured pairs in a state folder
+KIND = "pairs"  # The kind of file that holds measured pairs in a state folder.
 
 
 @dataclass(frozen=True)

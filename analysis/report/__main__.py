@@ -27,6 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="NAME=FILE",
         help="generators that lie elsewhere than in results",
     )
+    parser.add_argument(
+        "--on-pairs",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="encoders and regressions trained on generated pairs",
+    )
     parser.add_argument("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
     parser.add_argument("--logs", type=Path, help="folder of logs, which name the devices")
     parser.add_argument("--output", type=Path, required=True, help="the report (.html)")
@@ -43,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         benchmarks=args.benchmarks,
         logs=args.logs,
         generators=generators_from(args.generators),
+        on_pairs=args.on_pairs,
     )
     write_text(args.output, page(sources))
     print("done")

@@ -26,7 +26,7 @@ from analysis.comparison.wide_table import (
     parts,
     wide_table,
 )
-from analysis.report import html, quality
+from analysis.report import html, on_pairs, quality
 from analysis.report.facts import (
     ROOT,
     commit,
@@ -87,6 +87,7 @@ class Sources:
         tables, figures: The long CSVs and the PNGs of this run.
         benchmarks, logs: Folders of Snakemake's benchmark files and of the logs.
         generators: By assay, those that lie elsewhere than in the results.
+        on_pairs: Encoders and regressions, which were trained on generated pairs.
     """
 
     run: Run
@@ -95,6 +96,7 @@ class Sources:
     benchmarks: Path | None
     logs: Path | None
     generators: Mapping[str, Path]
+    on_pairs: Sequence[Path] = ()
 
     def numbers(self, name: str) -> pd.DataFrame | None:
         """Return the long CSV of a table or figure, such as 'table1'; None if it was not given."""
@@ -208,7 +210,7 @@ def quality_flags(sources: Sources) -> str:
 
 
 def generators(sources: Sources) -> str:
-    """Return samples of every generator, with the number of images that it has seen."""
+    """Return samples of every generator, the images that it has seen, and what learnt from it."""
     pages = []
     for assay in sources.run.assays:
         own = sources.run.results / assay.name / "generator.safetensors"
@@ -223,7 +225,7 @@ def generators(sources: Sources) -> str:
             shown = html.image(picture.read_bytes(), alternative, "samples")
         note = _generator_note(assay, read_weights(path, kind="generator")[1], path)
         pages.append(html.figure(shown, escape(note)))
-    return "".join(pages)
+    return "".join(pages) + on_pairs.section(sources.on_pairs)
 
 
 def _generator_note(assay: Assay, header: Mapping[str, Any], path: Path) -> str:

@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from analysis import headline
@@ -17,8 +18,9 @@ from analysis.comparison.design import WELL_CONFOUNDED
 from analysis.comparison.long_table import estimate_of, long_row, long_table
 from analysis.report import __main__ as report
 from analysis.report import facts, html, sections
-from rls.io import write_table
+from rls.io import write_table, write_weights
 from rls.runtime.errors import InputError
+from rls.search.forward_model import ForwardModel
 from tests.analysis import made_up
 
 NAMES = ("figure1", "figure2", "figure3", "figure5")
@@ -220,3 +222,26 @@ def test_flags_are_counted_and_shown_with_what_they_mean(tmp_path):
     assert [text.split(":")[0] for _, text in strips] == ["noise", "none"]
     widths = [Image.open(io.BytesIO(base64.b64decode(data))).width for data, _ in strips]
     assert widths == [3 * 83 - 3, 6 * 83 - 3]  # 20 px four times enlarged, with gaps
+
+
+def test_networks_trained_on_generated_pairs_say_what_they_learnt(tmp_path):
+    settings = {"n_pairs": 20000, "n_held_out": 1000, "epochs": 12}
+    shared = {"forward": ForwardModel().to_text(), "best_epoch": 11, "settings": settings}
+    r = {"nucleocytoplasmic_ratio": 0.671, "area_um2": None}
+    encoder, regression = (tmp_path / f"{name}.safetensors" for name in ("encoder", "amortised"))
+    header = {"kind": "encoder", "chain": ["gaussian_noise:0.1"], "explained_variance": 0.364}
+    write_weights(encoder, {"w": torch.zeros(1)}, {**header, **shared})
+    header = {"kind": "amortised", "chain": [["gaussian_blur", 1.0]], "r_held_out": r}
+    write_weights(regression, {"w": torch.zeros(1)}, {**header, **shared})
+    arguments = write_run(tmp_path)
+    report.main([*arguments, "--on-pairs", str(encoder), str(regression)])
+    page = (tmp_path / "report.html").read_text()
+    for said in (
+        "the mean explains 36 % of the variance of styles (n = 1,000)",
+        "nucleocytoplasmic ratio r 0.67 (n = 1,000)", "20,000", "11 of 12",
+        "gaussian_noise:0.1", "gaussian_blur:1", "nothing of real cells",
+    ):  # fmt: skip
+        assert said in page, said
+    report.main(arguments)
+    page = (tmp_path / "report.html").read_text()
+    assert "Networks trained on generated pairs" not in page

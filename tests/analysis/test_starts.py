@@ -9,7 +9,7 @@ import pytest
 from analysis.comparison.image_metrics import KERNEL_DISTANCE
 from analysis.comparison.traced import PROCESSOR, SECONDS
 from analysis.drawing import starts
-from analysis.drawing.style import SMALLEST_FONT
+from analysis.drawing.style import SMALLEST_FONT, method_colours, new_figure
 from analysis.figures import starts as command
 from rls.io import read_table, write_table
 from rls.runtime.errors import InputError
@@ -141,3 +141,24 @@ def test_the_command_writes_the_numbers(tmp_path):
     table = pd.read_csv(tmp_path / "s.csv")
     assert {"steps", "own", "n_cells", "feature"} <= set(table.columns)
     assert set(table["method"]) == set(METHODS)
+
+
+def test_a_line_without_an_end_has_its_name_too_and_times_are_plain_numbers():
+    axes = new_figure(3, 2).add_subplot()
+    axes.set_ylim(0, 2)
+    lines = {"rls": pd.DataFrame({"value": [1.0, np.nan]}), "pulse": pd.DataFrame({"value": [1.5]})}
+    starts.name_lines(axes, lines, starts.PANELS[-1], method_colours(list(lines)))
+    named = {text.get_text(): text for text in axes.texts}
+    assert set(named) == {"RLS", "PULSE"}
+    assert named["RLS"].arrow_patch is None and named["PULSE"].arrow_patch is not None
+    for high, ticks in ((1.0, {"0.1", "0.2", "0.5", "1"}), (100.0, {"0.1", "1", "10", "100"})):
+        axes = new_figure(3, 2).add_subplot()
+        axes.set_xscale("log")
+        axes.set_xlim(0.1, high)
+        starts._plain_ticks(axes.xaxis)
+        inside = {
+            label.get_text()
+            for label, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
+            if 0.1 <= place <= high
+        }
+        assert inside == ticks

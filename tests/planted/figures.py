@@ -66,7 +66,7 @@ FAULTS = [
     ),
     Fault(
         "boxes have the name of another method", BOXES,
-        "for m in methods]\n    axes.set_xticks", "for m in methods[::-1]]\n    axes.set_xticks",
+        "for m in methods]\n    names =", "for m in methods[::-1]]\n    names =",
         (BOX,),
     ),
     Fault(

@@ -220,6 +220,7 @@ rule report:
         flagged=files.of_assays("flagged.ome.tif"),
         flagged_tables=files.of_assays("flagged.parquet"),
         intensities=files.of_assays("intensity.json"),
+        on_pairs=trained_on_pairs(files),
     output:
         "results/report.html",
     log:
@@ -232,7 +233,8 @@ rule report:
         **asks("report"),
     params:
         generators=arguments.generators,
+        on_pairs=given("on_pairs"),
     shell:
-        "python -m analysis.report --run {input.run:q} {params.generators:q} --logs logs"
+        "python -m analysis.report --run {input.run:q} {params.generators:q} {params.on_pairs:q} --logs logs"
         " --tables {input.tables:q} --figures {input.figures:q} {input.scatter:q}"
         " --benchmarks benchmarks --output {output:q} 2>&1 | tee {log:q}"

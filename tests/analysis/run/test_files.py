@@ -9,6 +9,7 @@ import torch
 from analysis.run.arguments import Arguments, given
 from analysis.run.files import NOTHING, Files
 from analysis.run.keys import ROOT
+from analysis.run.on_pairs import trained_on_pairs
 from analysis.run.sources import sources
 from analysis.run.values import lay_over, read_config
 from rls.io import write_weights
@@ -102,6 +103,20 @@ def test_an_encoder_of_a_folder_is_read_where_its_images_were_made_alike(tmp_pat
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(InputError, match="no header that can be read"):
         files.search_encoder(job(**here))
+
+
+def test_the_report_describes_each_network_that_a_method_of_the_run_reads():
+    run = {"assays": ["golgi"], "factors": [16], "degraded_factors": [16]}
+    run |= {"degradations": ["clean", "binning"], "degraded_methods": ["rls", "rls_encoder"]}
+    rows = ["rls", "rls_encoder", "encoder", "amortised"]
+    folder = "results/golgi/16x"
+    found = trained_on_pairs(made({"run": {**run, "methods": rows}}))
+    assert found == [
+        f"{folder}/clean/encoder.safetensors", f"{folder}/clean/amortised.safetensors",
+        f"{folder}/binning/encoder.safetensors",
+    ]  # fmt: skip
+    few = {**run, "methods": ["rls"], "degraded_methods": ["rls"]}
+    assert trained_on_pairs(made({"run": few})) == []
 
 
 def test_a_method_with_several_solutions_is_gathered_and_measured_with_all_of_them():
