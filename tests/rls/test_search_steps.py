@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rls.io import Intensity
 from rls.io.names import NON_FINITE, OK, RESTARTED, SOLUTION_KINDS
+from rls.prior.whitening import Whitening
 from rls.runtime.device import tensor_float32
 from rls.runtime.errors import GraphError
 from rls.runtime.progress import Progress
@@ -63,10 +64,16 @@ OPTIONS = posterior.Options(
     kind="", n_solutions=2, temperature=0.01, sigma_start=1.0, sigma_learning_rate=0.1,
     inverse_gamma_alpha=0.1, inverse_gamma_beta=0.95, restart_spread=0.4,
 )  # fmt: skip
+WHITENED = replace(
+    RLS, steps=14, lambda_w=1.0, lambda_n=0.0, prior="normal", start="random", steps_w=14,
+    lambda_start=0.1, coordinates="whitened", lambda_unit="per_value", noise_scale=0.02,
+)  # fmt: skip
+PHASES = {"robust_unsupervised": 3, "rls_whitened": 2}
 METHODS: dict[str, tuple[Any, Any]] = {
     "rls": (rls, RLS),
     "rls_unregularized": (rls, replace(RLS, lambda_w=0.0, lambda_c=0.0, lambda_n=0.0)),
     "rls_camera": (rls, replace(RLS, likelihood="poisson_gaussian", gain=0.5, read_noise=3.0)),
+    "rls_whitened": (rls, WHITENED),
     "pulse": (pulse, PULSE),
     "brgm": (brgm, BRGM),
     "robust_unsupervised": (robust_unsupervised, ROBUST),
@@ -121,7 +128,7 @@ def test_later_batches_and_recorded_steps_give_the_bits_of_a_fresh_search(
     recorded = batches(replace(tiny, precision=precision, searches=kept), name)
     for a, b, c in zip(fresh, eager, recorded, strict=True):
         assert same(b, a) and same(c, a)
-    phases = 3 if name == "robust_unsupervised" else 1
+    phases = PHASES.get(name, 1)
     assert len(recorder.n_operators) == phases * (1 if precision == "float32" else 2)
     assert len(kept.kept) == phases
 
@@ -299,6 +306,8 @@ class Caught(Exception):
 
 def on_meta(part: Any) -> Any:
     """Return a copy of an objective, of networks or of tensors without numbers."""
+    if isinstance(part, Whitening):
+        return part.to(torch.device("meta"))
     if isinstance(part, Tensor | torch.nn.Module):
         return copy.deepcopy(part).to("meta")
     if isinstance(part, tuple | list):
