@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -26,6 +27,7 @@ from rls.runtime.stopping import Stopped, Watch
 from rls.search.degradation import degrade
 from rls.search.forward import forward_operator
 from rls.search.forward_model import ForwardModel
+from rls.search.shards import solutions_path
 from rls.super_resolve import main as super_resolve
 from rls.train_encoder import main
 from tests.rls.search_stand_ins import tiny_generator
@@ -172,7 +174,7 @@ def test_styles_of_another_generator_are_refused(folder: Path, tmp_path: Path) -
 @pytest.fixture(scope="module")
 def search(folder: Path, whole: Path) -> Callable[..., list[str]]:
     def of(output: Path, **changes: Any) -> list[str]:
-        return arguments(folder, output, encoder=str(whole), start="encoder", **changes)
+        return arguments(folder, output, **{"encoder": str(whole), "start": "encoder", **changes})
 
     return of
 
@@ -193,6 +195,25 @@ def test_a_search_from_it_is_the_same_in_any_shards(
         found, its_table, its_w = content(gathered)
         assert np.array_equal(found, images) and torch.equal(its_w, w)
         assert table["start_distance"].equals(its_table["start_distance"])
+
+
+def test_draws_that_stop_one_by_one_are_the_same_in_any_shards(
+    search: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    several = {"start": "draws", "n_solutions": 2, "stop_fidelity": 0.1, "steps": 6}
+    found = []
+    for count in (1, 2, 5):
+        paths = [tmp_path / f"{i}-of-{count}.ome.tif" for i in range(1, count + 1)]
+        for path in paths:
+            super_resolve(search(path, shard=path.name.removesuffix(".ome.tif"), **several))
+        gathered = tmp_path / f"gathered{count}.ome.tif"
+        gather_main(["--shards", *map(str, paths), "--output", str(gathered)])
+        found.append(content(solutions_path(gathered)))
+    images, table, w = found[0]
+    assert len(images) == 2 * N and table["steps_taken"].nunique() > 1
+    for its_images, its_table, its_w in found[1:]:
+        assert np.array_equal(its_images, images) and torch.equal(its_w, w)
+        pd.testing.assert_frame_equal(its_table, table)
 
 
 def test_0_steps_from_it_are_the_image_of_its_style(
