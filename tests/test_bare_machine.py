@@ -16,6 +16,11 @@ from tests.rls.test_train_gan import cells as cells  # a fixture
 
 # Modules of the method that need one of ABSENT, and which.
 NEED = {
+    "rls.encoder.pairs": "scipy",
+    "rls.encoder.pool": "scipy",
+    "rls.encoder.regression": "scipy",
+    "rls.encoder.regression_training": "scipy",
+    "rls.encoder.training": "scipy",
     "rls.prior.fitting": "nflows",
     "rls.prior.flows": "nflows",
     "rls.pretrained.application": "scipy",
