@@ -161,7 +161,8 @@ def test_the_sweep_is_a_target_of_its_own_and_searches_tune_alone(smoke):
 
 def test_traces_are_a_target_of_their_own_and_search_tune_alone(smoke):
     planned = smoke.planned("starts")
-    assert planned == {"trace_search": 2, "measure_trace": 2, "starts": 1}
+    # The run itself has no row that starts from the encoder.
+    assert planned == {"train_encoder": 1, "trace_search": 2, "measure_trace": 2, "starts": 1}
     result = smoke.snakemake("starts")
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
     numbers = pd.read_csv(smoke.run_folder / "results" / "figures" / "starts.csv")
@@ -182,6 +183,22 @@ def test_the_priors_are_compared_by_a_target_of_its_own(smoke):
     numbers = pd.read_csv(smoke.run_folder / "results" / "figures" / "priors.csv")
     assert {"maf", "realnvp", "gaussian_full", "mapping"} <= set(numbers["method"])
     assert set(numbers["split"].dropna()) == {"tune"}
+
+
+def test_rows_from_the_encoder_and_the_row_without_images_are_in_the_table(smoke, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(smoke.run_folder, folder)
+    table = "results/tables/features.csv"
+    result = smoke.snakemake(table, configs=("config/smoke.yaml",), run_folder=folder)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    features = pd.read_csv(folder / table)
+    assert {"rls_encoder", "rls_mean", "amortised"} <= set(features["method"])
+    several = features[features["method"] == "rls_mean"]
+    assert set(several["n_solutions"]) == {2}
+    at = folder / "results" / "translocation" / "4x" / "clean"
+    assert not (at / "amortised.ome.tif").exists() and (at / "rls_mean.ome.tif").is_file()
+    searched = pd.read_parquet(at / "rls_encoder.parquet")
+    assert (searched["start_distance"] > 0).all()
 
 
 def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp_path, monkeypatch):

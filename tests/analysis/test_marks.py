@@ -113,7 +113,8 @@ def feature_of(**values: list[float]) -> SimpleNamespace:
     arrays = {name: np.array(each, dtype=float) for name, each in values.items()}
     return SimpleNamespace(
         values=arrays, controls=("DMSO", "TNF"), column="nucleocytoplasmic_ratio",
-        n_solutions={}, cells=pd.DataFrame({"treatment": treatment}), wells=lambda method, treatment: 3,
+        cells=pd.DataFrame({"treatment": treatment}), wells=lambda method, treatment: 3,
+        n_solutions={},
         of=lambda method, side: arrays[method][treatment == side],
         at=SimpleNamespace(assay=SimpleNamespace(has_high_resolution=True)),
     )  # fmt: skip
