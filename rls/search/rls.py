@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rls.io.names import OK
 from rls.runtime.command import need_at_least, option
+from rls.runtime.errors import InputError
 from rls.search.descent import exactly, loss_columns, worst
 from rls.search.equation5 import ObjectiveSettings, given_of, objective_of, start_penalty
 from rls.search.lanes import by_lanes, check_goal, search_in_lanes
@@ -55,6 +56,11 @@ class Settings(ObjectiveSettings):
         self.check_start()
         self.check_likelihood()
         check_goal(self.stop_fidelity)
+        if self.coordinates == WHITENED and self.learning_rate_unit == "relative":
+            raise InputError(
+                "Found learning_rate_unit relative with whitened coordinates, whose unit is the "
+                "standard deviation already. Set learning_rate_unit: absolute."
+            )
 
 
 def super_resolve(problem: Problem, settings: Settings, progress: BatchProgress) -> Reconstruction:

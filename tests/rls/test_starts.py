@@ -233,6 +233,7 @@ def test_per_value_one_lambda_serves_every_size_of_y() -> None:
         ({"noise_scale": 0.1}, "Leave it out"),
         ({"steps_w": -1}, "0 or more"),
         ({"lambda_start": -1.0}, "0 or more"),
+        ({"coordinates": "whitened", "learning_rate_unit": "relative"}, "Set learning_rate_unit"),
         ({"start_spread": 0.5}, "start_spread 0.5 with start mean"),
         ({"start_spread": 0.5, "start": "encoder"}, "with start encoder"),
     ],
