@@ -118,8 +118,14 @@ class Images:
         return Images(self.unit[rows], self.values[rows], table)
 
 
-def cells_for(use: Use, stack: Stack, assay: Assay, most: int, label: str) -> Images:
+def cells_for(
+    use: Use, stack: Stack, assay: Assay, most: int, label: str, values: np.ndarray | None = None
+) -> Images:
     """Return the HR images of cells that may serve ``use``, at most ``most``, in turn by treatment.
+
+    Arguments:
+        label: For the progress bar.
+        values: Their features, where they were measured before.
 
     Raises:
         InputError: No cell may serve.
@@ -127,6 +133,6 @@ def cells_for(use: Use, stack: Stack, assay: Assay, most: int, label: str) -> Im
     rows = rows_for(use, stack.table, "The stack of cells", stage="select_cells")
     turn = stack.table.iloc[rows].groupby("treatment", sort=False).cumcount().to_numpy()
     rows = np.sort(rows[np.argsort(turn, kind="stable")[:most]])
-    unit = assay.intensity.to_unit(np.ascontiguousarray(centre_crop(stack.images[rows], assay.size)))
-    table = stack.table.iloc[rows].reset_index(drop=True)
-    return Images(unit, assay.measured(unit, label), table)
+    crops = np.ascontiguousarray(centre_crop(stack.images[rows], assay.size))
+    unit, table = assay.intensity.to_unit(crops), stack.table.iloc[rows].reset_index(drop=True)
+    return Images(unit, assay.measured(unit, label) if values is None else values, table)

@@ -10,6 +10,7 @@ from rls.runtime.errors import InputError
 
 NAME = "evaluate_generator"  # The command, its section, and the purpose of its pairs.
 MAY_CHANGE = ("device", "threads")  # Settings on which no result depends.
+OF_IMAGES = ("n_images", "n_held_out", "image_batch_size")  # Nothing about cells depends on these.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class Settings:
     """How many images are drawn, and how the two regressions are fitted."""
 
     n_images: int = option("Generated images to measure and to train the regression on.")
+    n_cells: int = option("Cells of split gan at most, treatments in equal parts.")
     n_held_out: int = option("Other generated images, whose loss decides which epoch is kept.")
     image_batch_size: int = option("Images that are generated and measured at a time.")
     width: int = option("Maps of the first two convolutions; the third has twice as many.")
@@ -32,7 +34,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         sizes = ("image_batch_size", "width", "hidden", "epochs", "pairs_per_step")
-        need_at_least(self, n_images=10, n_held_out=2, **dict.fromkeys(sizes, 1))
+        need_at_least(self, n_images=10, n_cells=20, n_held_out=2, **dict.fromkeys(sizes, 1))
         if not self.learning_rate > 0 or self.weight_decay < 0:
             raise InputError(
                 f"Found learning_rate {self.learning_rate:g} and weight_decay "
