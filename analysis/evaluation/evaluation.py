@@ -13,6 +13,7 @@ import torch
 
 from analysis.evaluation import distributions, transfer
 from analysis.evaluation.images import Assay, Images, cells_for
+from analysis.evaluation.inversion import invert
 from analysis.evaluation.settings import MAY_CHANGE, NAME, OF_IMAGES, Settings
 from analysis.features.settings import feature_digest
 from rls.encoder.pairs import PairSource
@@ -69,7 +70,6 @@ class Subject:
             "intensity": assay.intensity.as_dict(),
             "size": assay.size,
             "forward": assay.forward.identity(assay.pixel_size_um),
-            "chain": [list(step) for step in assay.chain],
             "quantise": assay.quantise,
             "measured": [*measurement.features, measurement.nucleus_channel],
             "marker_channel": measurement.marker_channel,
@@ -115,9 +115,13 @@ def evaluate(subject: Subject, factors: Sequence[int]) -> dict[str, Any]:
     record: dict[str, Any] = {
         "generator_digest": str(subject.generator.header["digest"]),
         "images_seen": subject.generator.header.get("images_seen"),
-        "factors": list(factors),
+        "primary": assay.primary,
+        "controls": list(subject.controls),
         "held_out": _held_out(subject),
     }
+    if settings.n_inverted:
+        mixed = tune.select(np.random.default_rng(settings.seed).permutation(len(tune)))
+        record["inversion"] = invert(mixed.unit, mixed.ids, subject.generator, settings)
     record |= compared(subject, pairs.shown, gan, tune)
     record["regression"] = {}
     for factor in factors:

@@ -180,6 +180,8 @@ class Sizes:
                 return self._train_pix2pix(assay, wildcards["method"])
             case "train_amortised":
                 return train_amortised_units(assay, int(wildcards["factor"]))
+            case "evaluate_generator":
+                return evaluate_generator_units(assay)
             case "measure_amortised":
                 return {"images": assay.n_images}
             case "train_encoder":
@@ -304,17 +306,42 @@ def train_encoder_units(assay: AssaySizes, factor: int) -> Units:
 def train_amortised_units(assay: AssaySizes, factor: int) -> Units:
     """Return the units of the regression: images made and measured, and passes of its network."""
     values = assay.section("train_amortised")
+    images = values["n_pairs"] + values["n_held_out"]
+    work = regression_gflop(assay, values, factor)
+    return {
+        "images": images,
+        "megapixels": assay.megapixels(images),
+        "steps": values["epochs"] * values["n_pairs"] / values["pairs_per_step"],
+        "gflop": images * assay.networks.generator_gflop + values["n_pairs"] * work,
+    }
+
+
+def regression_gflop(assay: AssaySizes, values: Mapping[str, Any], factor: int) -> float:
+    """Return the work of the regression from y to features for one pair, over all epochs."""
     width, hidden, side = values["width"], values["hidden"], assay.block["image_size"] // factor
     # Multiplications of one image forward; a step is forward and twice backward.
     convolutions = 9 * side**2 * width * (assay.n_channels + 3 * width)
     layers = 2 * width * min(side, LARGEST_MAP) ** 2 * hidden
-    shown, images = values["epochs"] * values["n_pairs"], values["n_pairs"] + values["n_held_out"]
-    made = images * assay.networks.generator_gflop
+    return float(6 * values["epochs"] * (convolutions + layers) / 1e9)
+
+
+def evaluate_generator_units(assay: AssaySizes) -> Units:
+    """Return the units of a generator's evaluation: measured images, regressions and searches."""
+    values, networks = assay.section("evaluate_generator"), assay.networks
+    made, cells = (
+        values["n_images"] + values["n_held_out"],
+        min(values["n_cells"], assay.cells(GAN)),
+    )
+    searched = values["n_inverted"] + values["inversion_choose"] * len(values["inversion_rates"])
+    searches = (searched if values["n_inverted"] else 0) * values["inversion_steps"]
+    factors = assay_factors(assay.block, assay.config["run"]["factors"])
+    pairs, images = values["n_images"] + cells, made + cells + assay.cells(TUNE)
+    fitted = sum(pairs * regression_gflop(assay, values, factor) for factor in factors)
     return {
         "images": images,
         "megapixels": assay.megapixels(images),
-        "steps": shown / values["pairs_per_step"],
-        "gflop": made + 6 * shown * (convolutions + layers) / 1e9,
+        "steps": len(factors) * values["epochs"] * pairs / values["pairs_per_step"],
+        "gflop": made * networks.generator_gflop + fitted + searches * networks.search_gflop,
     }
 
 
