@@ -20,7 +20,7 @@ from rls.pretrained.files import (
     read_json,
 )
 from rls.pretrained.model_folder import flow_generator
-from rls.pretrained.quality import tested
+from rls.pretrained.quality import card_section
 from rls.runtime.errors import InputError
 from rls.search.forward_model import ForwardModel
 from rls.stylegan2.generator_io import FILE
@@ -71,7 +71,8 @@ The first eight of them over the training:
 Made by `{command}`. Files: `generator.safetensors` (average of the weights,
 to be used), `training.safetensors` (generator and discriminator, to train on: `init_from`),
 `intensity.json` (the scale on which it works), `generator.training.csv` (the curves; kd is the
-kernel distance to held-out cells, kd_floor what real cells reach).
+kernel distance to held-out cells, kd_floor what real cells reach, layouts the spread of block means
+between images over that of cells).
 
 Settings: {settings}
 """
@@ -118,7 +119,9 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     last = {str(name): float(value) for name, value in newest.items()}
     text = card(title, about, command, header, n_parameters, last)
     size = header["image_size"]
-    text += tested(output, str(header["digest"])) + own_cells(output, size) + starts(output, size)
+    text += (
+        card_section(output, str(header["digest"])) + own_cells(output, size) + starts(output, size)
+    )
     write_text(output / "README.md", text)
 
 

@@ -33,7 +33,7 @@ REGRESSION = (
 )
 
 
-def tested(folder: Path, generator: str) -> str:
+def card_section(folder: Path, generator: str) -> str:
     """Return the section, '' for a model folder whose generator was not tested.
 
     Raises:
