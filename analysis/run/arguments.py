@@ -199,6 +199,11 @@ class Arguments:
         methods = self.config["trace_search"]["methods"]
         return ["--methods", *methods, *(["--columns", *pairs] if pairs else [])]
 
+    def choices(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of the table of choices: its methods, and those of all tables."""
+        methods = self.config["trace_search"]["methods"]
+        return ["--methods", *methods, *self.section("tables")(wildcards)]
+
     def of_figure(self, rule: str) -> Flags:
         """Return a function: the flags of a figure's settings, by the name of its rule."""
         if rule == "figure8":

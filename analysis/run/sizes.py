@@ -35,7 +35,15 @@ FIELDS_OF_SHEET = 384  # a plate of unknown design
 FIELD_PX = 1024 * 1280  # an unknown camera
 REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
-COMPARE = ("report", "solutions", "sweep", "tradeoff", "priors", "starts")  # and tables, figures
+COMPARE = (
+    "report",
+    "solutions",
+    "sweep",
+    "tradeoff",
+    "priors",
+    "starts",
+    "choices",
+)  # and tables, figures
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
 MIB = 2**20
 VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px
@@ -172,7 +180,9 @@ class Sizes:
                 return self._trace(assay, wildcards["method"])
             case "measure_trace":
                 trace = assay.section("trace_search")
-                n = trace["n_cells"] * (1 + len(trace["checkpoints"]))  # HR is measured once
+                n = trace["n_cells"] * (
+                    1 + max(len(trace["checkpoints"]), 1)
+                )  # HR is measured once
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "super_resolve" | "sample_solutions" | "sweep_lambdas" | "measure_trust":
                 return self._search(rule, assay, wildcards["method"])
@@ -268,8 +278,8 @@ class Sizes:
         values, block = assay.section("trace_search"), self.config["methods"][method]
         batch = assay.section("super_resolve")["batch_size"]
         batch = MOST_AT_ONCE if batch == AUTO else batch
-        steps = PHASES.get(block["search"], 1) * sum(set(values["checkpoints"]))
-        steps *= ceil(values["n_cells"] / batch)
+        steps = sum(set(values["checkpoints"])) or block["steps"]
+        steps *= PHASES.get(block["search"], 1) * ceil(values["n_cells"] / batch)
         return {"steps": steps, "gflop": steps * batch * assay.networks.search_gflop}
 
     def _train_pix2pix(self, assay: AssaySizes, method: str) -> Units:
