@@ -137,6 +137,9 @@ def test_units_follow_the_sizes():
     batches = np.ceil(100 / PAPER["super_resolve"]["batch_size"])
     assert units(trace, "trace_search", method="rls")["steps"] == 40 * batches
     assert units(trace, "measure_trace", method="rls")["images"] == 400  # and HR
+    own = {"trace_search": {"n_cells": 100, "checkpoints": []}}  # a method's own number of steps
+    assert units(own, "trace_search", method="rls")["steps"] == 200 * batches
+    assert units(own, "measure_trace", method="rls")["images"] == 200
     assert units({}, "check_thresholds")["images"] == 2 * 1200
 
 
