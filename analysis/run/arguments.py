@@ -20,6 +20,7 @@ from analysis.run.values import (
     operator_values,
     section_values,
 )
+from rls.io.names import GAN
 from rls.runtime.command import VARIABLES, flags
 
 Input = Mapping[str, Any]  # the files of a job, by name: one path or a list
@@ -56,6 +57,10 @@ class Arguments:
         """
         values = section_values(self.config, "measure", wildcards.assay)
         return flags({key: value for key, value in values.items() if key not in OF_NETWORKS})
+
+    def cut_gan(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags that cut the generator's training cells and no others."""
+        return ["--splits", GAN, *self.section("high_resolution")(wildcards)]
 
     def method(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of a search from its method's block."""

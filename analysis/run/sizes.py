@@ -161,6 +161,8 @@ class Sizes:
                 return {"megapixels": assay.megapixels(n, cropped=True)}
             case "high_resolution" | "degrade":
                 return {"megapixels": assay.megapixels(assay.n_images)}
+            case "cut_gan" | "degrade_gan":
+                return {"megapixels": assay.megapixels(assay.cells(GAN))}
             case "gather_shards" | "gather_solutions":
                 return {"megapixels": assay.megapixels(self._searched(assay, wildcards))}
             case "measure" | "measure_without_reference":
@@ -190,7 +192,12 @@ class Sizes:
                 return self._train_pix2pix(assay, wildcards["method"])
             case "train_amortised":
                 return train_amortised_units(assay, int(wildcards["factor"]))
-            case "measure_amortised":
+            case "train_regression":
+                return train_regression_units(assay, int(wildcards["factor"]))
+            case "measure_gan":
+                n = assay.cells(GAN)
+                return {"images": n, "megapixels": assay.megapixels(n)}
+            case "measure_amortised" | "measure_regression":
                 return {"images": assay.n_images}
             case "train_encoder":
                 return train_encoder_units(assay, int(wildcards["factor"]))
@@ -232,6 +239,10 @@ class Sizes:
                 return 2 * assay.megapixels(assay.cells(), cropped=True)
             case "high_resolution":
                 return 2 * assay.megapixels(assay.n_images)
+            case "cut_gan":
+                return 2 * assay.megapixels(assay.cells(GAN))
+            case "degrade_gan":
+                return 2 * assay.megapixels(assay.cells(GAN)) / int(wildcards["factor"]) ** 2
             case "degrade":
                 return 2 * assay.megapixels(assay.n_images) / int(wildcards["factor"]) ** 2
             case "gather_shards" | "gather_solutions":
@@ -314,18 +325,30 @@ def train_encoder_units(assay: AssaySizes, factor: int) -> Units:
 def train_amortised_units(assay: AssaySizes, factor: int) -> Units:
     """Return the units of the regression: images made and measured, and passes of its network."""
     values = assay.section("train_amortised")
+    images = values["n_pairs"] + values["n_held_out"]
+    steps, gflop = _regression_work(assay, values, values["n_pairs"], factor)
+    made = images * assay.networks.generator_gflop
+    megapixels = assay.megapixels(images)
+    return {"images": images, "megapixels": megapixels, "steps": steps, "gflop": made + gflop}
+
+
+def train_regression_units(assay: AssaySizes, factor: int) -> Units:
+    """Return the units of the regression that is fitted to cells of split gan."""
+    values = assay.section("train_regression")
+    steps, gflop = _regression_work(assay, values, assay.cells(GAN), factor)
+    return {"steps": steps, "gflop": gflop}
+
+
+def _regression_work(
+    assay: AssaySizes, values: Mapping[str, Any], n: int, factor: int
+) -> tuple[float, float]:
+    """Return the steps and GFLOP of a regression's network on n pairs."""
     width, hidden, side = values["width"], values["hidden"], assay.block["image_size"] // factor
     # Multiplications of one image forward; a step is forward and twice backward.
     convolutions = 9 * side**2 * width * (assay.n_channels + 3 * width)
     layers = 2 * width * min(side, LARGEST_MAP) ** 2 * hidden
-    shown, images = values["epochs"] * values["n_pairs"], values["n_pairs"] + values["n_held_out"]
-    made = images * assay.networks.generator_gflop
-    return {
-        "images": images,
-        "megapixels": assay.megapixels(images),
-        "steps": shown / values["pairs_per_step"],
-        "gflop": made + 6 * shown * (convolutions + layers) / 1e9,
-    }
+    shown = values["epochs"] * n
+    return shown / values["pairs_per_step"], 6 * shown * (convolutions + layers) / 1e9
 
 
 def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
