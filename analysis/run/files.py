@@ -119,10 +119,11 @@ class Files:
         return self.in_program(weights)
 
     def of_plates(self, suffix: str) -> Callable[[Wildcards], list[str]]:
-        """Return an input function: a file of every plate of an assay."""
+        """Return an input function: a file of every plate, made for an assay or for another."""
         return lambda wildcards: [
-            f"results/{wildcards.assay}/plates/{name}{suffix}"
-            for name in self.assays[wildcards.assay]["plates"]
+            f"results/{block.get('plates_of', wildcards.assay)}/plates/{name}{suffix}"
+            for block in [self.assays[wildcards.assay]]
+            for name in block["plates"]
         ]
 
     def of_operator(self, wildcards: Wildcards) -> list[str]:
