@@ -56,6 +56,7 @@ class Assay:
         conditions: Factors in their order, and at each the degradations.
         network_rgb_channels: The channels that networks for colour images get as red, green and
             blue; none: the first three.
+        has_classifier: Whether cells are given to split classifier; without, none is trained.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Assay:
     split_by: str
     conditions: tuple[Condition, ...]
     network_rgb_channels: tuple[str, ...] = ()
+    has_classifier: bool = True
 
     @property
     def label(self) -> str:
@@ -267,6 +269,7 @@ def with_images(methods: Iterable[str]) -> tuple[str, ...]:
 
 def _described(config: Config, name: str) -> Assay:
     block = config["assays"][name]
+    select = section_values(config, "select_cells", name)
     return Assay(
         name=name,
         title=block["title"],
@@ -278,10 +281,16 @@ def _described(config: Config, name: str) -> Assay:
         marker_channel=block["marker_channel"],
         features=tuple(block["features"]),
         has_high_resolution=has_high_resolution(block),
-        split_by=section_values(config, "select_cells", name)["split_by"],
+        split_by=select["split_by"],
         conditions=tuple(_conditions(config, block)),
         network_rgb_channels=tuple(block.get("network_rgb_channels", ())),
+        has_classifier=trains_classifier(select),
     )
+
+
+def trains_classifier(select: Config) -> bool:
+    """Return whether section ``select_cells`` of an assay gives cells to split classifier."""
+    return bool(select["share_classifier"] or select["plates_classifier"])
 
 
 def _conditions(config: Config, block: Config) -> Iterator[Condition]:
