@@ -175,6 +175,7 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
             yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
     if len(set(block["plates"])) < len(block["plates"]):
         yield f"assays.{name}.plates names a plate twice."
+    yield from _plates_of_misfits(name, config["assays"])
     if block["generator"] == "none" and (searching := _searching(config)):
         yield (
             f"assays.{name}.generator is none, but {_quoted(searching)} of run.methods search a "
@@ -194,6 +195,22 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     }
     for fault in named_plates.faults(named, block["plates"]):
         yield f"assays.{name}: {fault}"
+
+
+def _plates_of_misfits(name: str, assays: Config) -> Iterator[str]:
+    """Yield the faults of an assay that selects its cells from the plates of another."""
+    other = assays[name].get("plates_of")
+    if other is None:
+        return
+    if other not in assays:
+        yield f"assays.{name}.plates_of is '{other}', which is no assay. Name one of assays."
+        return
+    for key in ("source", "plates", "channels", "treatments", "crop_size", "pixel_size_um"):
+        if assays[other][key] != assays[name][key]:
+            yield (
+                f"assays.{name}.plates_of is '{other}', whose {key} differ: its cells are not "
+                f"those that this assay describes. Give both the same {key}."
+            )
 
 
 def _factor_misfits(name: str, block: Config, factors: Sequence[int]) -> Iterator[str]:

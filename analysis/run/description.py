@@ -58,6 +58,7 @@ class Assay:
         network_rgb_channels: The channels that networks for colour images get as red, green and
             blue; none: the first three.
         has_gan: Whether cells of split gan have HR images, on which the row regression is trained.
+        has_classifier: Whether cells are given to split classifier; without, none is trained.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Assay:
     conditions: tuple[Condition, ...]
     network_rgb_channels: tuple[str, ...] = ()
     has_gan: bool = True
+    has_classifier: bool = True
 
     @property
     def label(self) -> str:
@@ -270,6 +272,7 @@ def with_images(methods: Iterable[str]) -> tuple[str, ...]:
 
 def _described(config: Config, name: str) -> Assay:
     block = config["assays"][name]
+    select = section_values(config, "select_cells", name)
     return Assay(
         name=name,
         title=block["title"],
@@ -281,11 +284,17 @@ def _described(config: Config, name: str) -> Assay:
         marker_channel=block["marker_channel"],
         features=tuple(block["features"]),
         has_high_resolution=has_high_resolution(block),
-        split_by=section_values(config, "select_cells", name)["split_by"],
+        split_by=select["split_by"],
         conditions=tuple(_conditions(config, name)),
         network_rgb_channels=tuple(block.get("network_rgb_channels", ())),
         has_gan=has_gan(config, name),
+        has_classifier=trains_classifier(select),
     )
+
+
+def trains_classifier(select: Config) -> bool:
+    """Return whether section ``select_cells`` of an assay gives cells to split classifier."""
+    return bool(select["share_classifier"] or select["plates_classifier"])
 
 
 def _conditions(config: Config, name: str) -> Iterator[Condition]:
