@@ -28,6 +28,7 @@ from analysis.run.values import (
     has_high_resolution,
     method_values,
     operator_values,
+    owner_of_plates,
     section_values,
 )
 from rls.io.names import AMORTISED, RESERVED_METHODS, SOLUTION_KINDS, WITHOUT_IMAGES
@@ -43,6 +44,12 @@ FILES_OF_SOURCE = (
     ("bbbc014", "image_folder"),
     ("bbbc014", "sheet"),
 )
+# What decides the cells of a plate, which an assay that is like another shares with it.
+OF_PLATES = (
+    *("source", "plates", "channels", "nucleus_channel", "treatments", "crop_size"),
+    *("pixel_size_um", "bit_depth", "sheet", "crops", "image_folder", "archives"),
+)
+SECTIONS_OF_PLATES = ("simulate_plate", "list_plate", "crop_cells", "import_crops")
 # Key of an assay -> the list that must hold its value.
 ROLES = {
     "negative_control": "treatments",
@@ -166,6 +173,7 @@ def _degradation_misfits(config: Config) -> Iterator[str]:
 
 def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     block = config["assays"][name]
+    yield from _likeness_misfits(name, config)
     yield from _factor_misfits(name, block, config["run"]["factors"])
     yield from _role_misfits(name, block)
     for source, key in FILES_OF_SOURCE:
@@ -193,6 +201,23 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     }
     for fault in named_plates.faults(named, block["plates"]):
         yield f"assays.{name}: {fault}"
+
+
+def _likeness_misfits(name: str, config: Config) -> Iterator[str]:
+    """Yield what an assay changes of the cells of plates that are another's."""
+    block, owner = config["assays"][name], owner_of_plates(config, name)
+    other = config["assays"][owner]
+    changed = [f"assays.{name}.{key}" for key in OF_PLATES if block.get(key) != other.get(key)]
+    changed += [
+        f"assays.{name}.settings.{section}"
+        for section in SECTIONS_OF_PLATES
+        if section_values(config, section, name) != section_values(config, section, owner)
+    ]
+    if changed:
+        yield (
+            f"{', '.join(changed)} is not that of {owner}, whose plates {name} shares by 'like'. "
+            "Take it out, or give the assay plates of its own and no 'like'."
+        )
 
 
 def _factor_misfits(name: str, block: Config, factors: Sequence[int]) -> Iterator[str]:

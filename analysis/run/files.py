@@ -19,6 +19,7 @@ from analysis.run.values import (
     has_high_resolution,
     n_solutions,
     operator_values,
+    owner_of_plates,
     section_values,
 )
 from rls.encoder.settings import ENCODER, encoder_file
@@ -119,9 +120,9 @@ class Files:
         return self.in_program(weights)
 
     def of_plates(self, suffix: str) -> Callable[[Wildcards], list[str]]:
-        """Return an input function: a file of every plate of an assay."""
+        """Return an input function: a file of every plate of an assay, or of the one it is like."""
         return lambda wildcards: [
-            f"results/{wildcards.assay}/plates/{name}{suffix}"
+            f"results/{owner_of_plates(self.config, wildcards.assay)}/plates/{name}{suffix}"
             for name in self.assays[wildcards.assay]["plates"]
         ]
 
