@@ -28,7 +28,6 @@ from analysis.run.values import (
     has_high_resolution,
     method_values,
     operator_values,
-    owner_of_plates,
     section_values,
 )
 from rls.io.names import AMORTISED, RESERVED_METHODS, SOLUTION_KINDS, WITHOUT_IMAGES
@@ -44,11 +43,7 @@ FILES_OF_SOURCE = (
     ("bbbc014", "image_folder"),
     ("bbbc014", "sheet"),
 )
-# What decides the cells of a plate, which an assay that is like another shares with it.
-OF_PLATES = (
-    *("source", "plates", "channels", "nucleus_channel", "treatments", "crop_size"),
-    *("pixel_size_um", "bit_depth", "sheet", "crops", "image_folder", "archives"),
-)
+# What decides the cells of a plate, which assays that select from the same plates share.
 SECTIONS_OF_PLATES = ("simulate_plate", "list_plate", "crop_cells", "import_crops")
 # Key of an assay -> the list that must hold its value.
 ROLES = {
@@ -173,7 +168,6 @@ def _degradation_misfits(config: Config) -> Iterator[str]:
 
 def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     block = config["assays"][name]
-    yield from _likeness_misfits(name, config)
     yield from _factor_misfits(name, block, config["run"]["factors"])
     yield from _role_misfits(name, block)
     for source, key in FILES_OF_SOURCE:
@@ -183,6 +177,8 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
             yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
     if len(set(block["plates"])) < len(block["plates"]):
         yield f"assays.{name}.plates names a plate twice."
+    yield from _plates_of_misfits(name, config["assays"])
+    yield from _sections_of_plates_misfits(name, config)
     if block["generator"] == "none" and (searching := _searching(config)):
         yield (
             f"assays.{name}.generator is none, but {_quoted(searching)} of run.methods search a "
@@ -203,21 +199,33 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
         yield f"assays.{name}: {fault}"
 
 
-def _likeness_misfits(name: str, config: Config) -> Iterator[str]:
-    """Yield what an assay changes of the cells of plates that are another's."""
-    block, owner = config["assays"][name], owner_of_plates(config, name)
-    other = config["assays"][owner]
-    changed = [f"assays.{name}.{key}" for key in OF_PLATES if block.get(key) != other.get(key)]
-    changed += [
-        f"assays.{name}.settings.{section}"
-        for section in SECTIONS_OF_PLATES
-        if section_values(config, section, name) != section_values(config, section, owner)
-    ]
-    if changed:
-        yield (
-            f"{', '.join(changed)} is not that of {owner}, whose plates {name} shares by 'like'. "
-            "Take it out, or give the assay plates of its own and no 'like'."
-        )
+def _plates_of_misfits(name: str, assays: Config) -> Iterator[str]:
+    """Yield the faults of an assay that selects its cells from the plates of another."""
+    other = assays[name].get("plates_of")
+    if other is None:
+        return
+    if other not in assays:
+        yield f"assays.{name}.plates_of is '{other}', which is no assay. Name one of assays."
+        return
+    for key in ("source", "plates", "channels", "treatments", "crop_size", "pixel_size_um"):
+        if assays[other][key] != assays[name][key]:
+            yield (
+                f"assays.{name}.plates_of is '{other}', whose {key} differ: its cells are not "
+                f"those that this assay describes. Give both the same {key}."
+            )
+
+
+def _sections_of_plates_misfits(name: str, config: Config) -> Iterator[str]:
+    """Yield the settings of plates that an assay changes although the plates are another's."""
+    owner = config["assays"][name].get("plates_of", name)
+    if owner not in config["assays"]:
+        return
+    for section in SECTIONS_OF_PLATES:
+        if section_values(config, section, name) != section_values(config, section, owner):
+            yield (
+                f"assays.{name}.settings.{section} is not that of {owner}, whose plates are its "
+                "own by plates_of: it would change nothing. Take it out, or out of plates_of."
+            )
 
 
 def _factor_misfits(name: str, block: Config, factors: Sequence[int]) -> Iterator[str]:

@@ -48,6 +48,23 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What a generator of this run is trained on.
+
+    Attributes:
+        n_cells: Cells of the two controls in split gan, at most.
+        prevalence: Share of the positive control among them; None: as much as of the negative one.
+        seed: Seed of the training.
+        init_from: The folder of the model that it starts from; '' where it starts from nothing.
+    """
+
+    n_cells: int
+    prevalence: float | None
+    seed: int
+    init_from: str
+
+
+@dataclass(frozen=True)
 class Assay:
     """An assay, as tables and figures describe it.
 
@@ -56,6 +73,7 @@ class Assay:
         conditions: Factors in their order, and at each the degradations.
         network_rgb_channels: The channels that networks for colour images get as red, green and
             blue; none: the first three.
+        training: What its generator was trained on, if it is trained in this run.
     """
 
     name: str
@@ -71,6 +89,7 @@ class Assay:
     split_by: str
     conditions: tuple[Condition, ...]
     network_rgb_channels: tuple[str, ...] = ()
+    training: Training | None = None
 
     @property
     def label(self) -> str:
@@ -281,6 +300,18 @@ def _described(config: Config, name: str) -> Assay:
         split_by=section_values(config, "select_cells", name)["split_by"],
         conditions=tuple(_conditions(config, block)),
         network_rgb_channels=tuple(block.get("network_rgb_channels", ())),
+        training=_training(config, name) if block["generator"] == "train" else None,
+    )
+
+
+def _training(config: Config, name: str) -> Training:
+    cells = section_values(config, "select_cells", name)
+    init_from = config["assays"][name].get("init_from", "none")
+    return Training(
+        2 * cells["cells_gan"],
+        cells["prevalence_gan"],
+        section_values(config, "train_gan", name)["seed"],
+        "" if init_from == "none" else init_from,
     )
 
 
@@ -310,4 +341,5 @@ def _assay(block: Mapping[str, Any]) -> Assay:
         Condition(**{**condition, "methods": tuple(condition["methods"])})
         for condition in block["conditions"]
     )
+    values["training"] = Training(**block["training"]) if block.get("training") else None
     return Assay(**values)

@@ -19,7 +19,6 @@ from analysis.run.values import (
     has_high_resolution,
     n_solutions,
     operator_values,
-    owner_of_plates,
     section_values,
 )
 from rls.encoder.settings import ENCODER, encoder_file
@@ -120,10 +119,11 @@ class Files:
         return self.in_program(weights)
 
     def of_plates(self, suffix: str) -> Callable[[Wildcards], list[str]]:
-        """Return an input function: a file of every plate of an assay, or of the one it is like."""
+        """Return an input function: a file of every plate, made for an assay or for another."""
         return lambda wildcards: [
-            f"results/{owner_of_plates(self.config, wildcards.assay)}/plates/{name}{suffix}"
-            for name in self.assays[wildcards.assay]["plates"]
+            f"results/{block.get('plates_of', wildcards.assay)}/plates/{name}{suffix}"
+            for block in [self.assays[wildcards.assay]]
+            for name in block["plates"]
         ]
 
     def of_operator(self, wildcards: Wildcards) -> list[str]:

@@ -52,8 +52,8 @@ def lay_over(below: dict[str, Any], above: Config) -> None:
 def fill_likenesses(config: dict[str, Any]) -> None:
     """Fill each assay that is ``like`` another with that one's keys; its own keys win.
 
-    Its title is its name, unless it has one. It is done in place, and doing it again changes
-    nothing.
+    Its cells are selected from the plates of the other, and its title is its name, unless it says
+    otherwise. It is done in place, and doing it again changes nothing.
 
     Raises:
         InputError: The other assay does not exist, or is itself like a third.
@@ -68,14 +68,10 @@ def fill_likenesses(config: dict[str, Any]) -> None:
                 "its own. Name one that is not like another."
             )
         filled: dict[str, Any] = {}
-        lay_over(filled, {**copy.deepcopy(other), "title": name.replace("_", " ")})
+        own = {"title": name.replace("_", " "), "plates_of": block["like"]}
+        lay_over(filled, {**copy.deepcopy(other), **own})
         lay_over(filled, block)
         config["assays"][name] = filled
-
-
-def owner_of_plates(config: Config, assay: str) -> str:
-    """Return the assay whose plates an assay's cells come from: itself, or the one it is like."""
-    return str(config["assays"][assay].get("like", assay))
 
 
 def section_values(config: Config, section: str, assay: str = "") -> dict[str, Any]:
