@@ -49,6 +49,23 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What a generator of this run is trained on.
+
+    Attributes:
+        n_cells: Cells of the two controls in split gan, at most.
+        prevalence: Share of the positive control among them; None: as much as of the negative one.
+        seed: Seed of the training.
+        init_from: The folder of the model that it starts from; '' where it starts from nothing.
+    """
+
+    n_cells: int
+    prevalence: float | None
+    seed: int
+    init_from: str
+
+
+@dataclass(frozen=True)
 class Assay:
     """An assay, as tables and figures describe it.
 
@@ -59,6 +76,7 @@ class Assay:
             blue; none: the first three.
         has_gan: Whether cells of split gan have HR images, on which the row regression is trained.
         has_classifier: Whether cells are given to split classifier; without, none is trained.
+        training: What its generator was trained on, if it is trained in this run.
     """
 
     name: str
@@ -76,6 +94,7 @@ class Assay:
     network_rgb_channels: tuple[str, ...] = ()
     has_gan: bool = True
     has_classifier: bool = True
+    training: Training | None = None
 
     @property
     def label(self) -> str:
@@ -289,6 +308,18 @@ def _described(config: Config, name: str) -> Assay:
         network_rgb_channels=tuple(block.get("network_rgb_channels", ())),
         has_gan=has_gan(config, name),
         has_classifier=trains_classifier(select),
+        training=_training(config, name) if block["generator"] == "train" else None,
+    )
+
+
+def _training(config: Config, name: str) -> Training:
+    cells = section_values(config, "select_cells", name)
+    init_from = config["assays"][name].get("init_from", "none")
+    return Training(
+        2 * cells["cells_gan"],
+        cells["prevalence_gan"],
+        section_values(config, "train_gan", name)["seed"],
+        "" if init_from == "none" else init_from,
     )
 
 
@@ -326,4 +357,5 @@ def _assay(block: Mapping[str, Any]) -> Assay:
         Condition(**{**condition, "methods": tuple(condition["methods"])})
         for condition in block["conditions"]
     )
+    values["training"] = Training(**block["training"]) if block.get("training") else None
     return Assay(**values)
