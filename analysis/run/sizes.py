@@ -29,6 +29,7 @@ from rls.io.names import (
 from rls.networks.weights_settings import SMALLEST
 from rls.search.settings import AUTO, MOST_AT_ONCE
 from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
+from rls.stylegan2.settings import auto_rules
 
 FIELDS_OF_PLATE = {"bbbc021": 240, "bbbc014": 96}  # 60 wells of 4 fields; one field a well
 FIELDS_OF_SHEET = 384  # a plate of unknown design
@@ -126,9 +127,10 @@ class AssaySizes:
     @cached_property
     def networks(self) -> Arithmetic:
         """The generator that a section train_gan describes, and its discriminator."""
-        values = self.section("train_gan")
+        values, size = self.section("train_gan"), self.block["image_size"]
         names = ("channel_base", "channel_max", "z_dim", "w_dim", "mapping_layers")
-        size = self.block["image_size"]
+        rules = auto_rules(size, values["batch_size"])
+        values |= {name: rule for name, rule in rules.items() if values[name] is None}
         return Arithmetic(size, self.n_channels, **{name: values[name] for name in names})
 
 

@@ -203,6 +203,16 @@ class JacobianSettings:
             )
 
 
+def auto_rules(image_size: int, batch_size: int) -> dict[str, Any]:
+    """Return NVlabs' rule "auto" for every setting that may be left at none."""
+    return {
+        "learning_rate": 0.0025 if image_size < 1024 else 0.002,
+        "r1_gamma": 0.0002 * image_size**2 / batch_size,
+        "ema_kimg": 10 * batch_size / 32,
+        "channel_base": 16384 if image_size < 512 else 32768,
+    }
+
+
 def fill_auto(settings: Settings) -> Settings:
     """Return the settings with NVlabs' rule "auto" in place of every number left at none.
 
@@ -210,13 +220,7 @@ def fill_auto(settings: Settings) -> Settings:
     from 1024 px on), r1_gamma 0.0002 s^2 / b, ema_kimg 10 b / 32, channel_base 16384 (32768 from
     512 px on).
     """
-    size, batch = settings.image_size, settings.batch_size
-    rules: dict[str, Any] = {
-        "learning_rate": 0.0025 if size < 1024 else 0.002,
-        "r1_gamma": 0.0002 * size**2 / batch,
-        "ema_kimg": 10 * batch / 32,
-        "channel_base": 16384 if size < 512 else 32768,
-    }
+    rules = auto_rules(settings.image_size, settings.batch_size)
     left = {name: value for name, value in rules.items() if getattr(settings, name) is None}
     return dataclasses.replace(settings, **left)
 
