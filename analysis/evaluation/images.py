@@ -127,6 +127,8 @@ def cells_for(use: Use, stack: Stack, assay: Assay, most: int, label: str) -> Im
     rows = rows_for(use, stack.table, "The stack of cells", stage="select_cells")
     turn = stack.table.iloc[rows].groupby("treatment", sort=False).cumcount().to_numpy()
     rows = np.sort(rows[np.argsort(turn, kind="stable")[:most]])
-    unit = assay.intensity.to_unit(np.ascontiguousarray(centre_crop(stack.images[rows], assay.size)))
+    unit = assay.intensity.to_unit(
+        np.ascontiguousarray(centre_crop(stack.images[rows], assay.size))
+    )
     table = stack.table.iloc[rows].reset_index(drop=True)
     return Images(unit, assay.measured(unit, label), table)

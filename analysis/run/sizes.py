@@ -364,6 +364,9 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             return {"megapixels": patches * values["patch_px"] ** 2 / 1e6}
         case "train_gan":
             images = values["total_kimg"] * 1000
+            if values["grow_from"]:  # a step at half the side has about a third of the work
+                share = (values["grow_from"] / values["image_size"]) ** 1.5
+                images += values["grow_kimg"] * 1000 * share
             intervals = (
                 values["path_length_interval"] if values["path_length_weight"] else inf,
                 values["r1_interval"] if values["r1_gamma"] != 0 else inf,
