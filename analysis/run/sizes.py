@@ -365,7 +365,7 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
         case "train_gan":
             images = values["total_kimg"] * 1000
             if values["grow_from"]:  # a step at half the side has about a third of the work
-                share = (values["grow_from"] / values["image_size"]) ** 1.5
+                share = (values["grow_from"] / assay.block["image_size"]) ** 1.5
                 images += values["grow_kimg"] * 1000 * share
             intervals = (
                 values["path_length_interval"] if values["path_length_weight"] else inf,
