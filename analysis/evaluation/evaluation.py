@@ -124,6 +124,7 @@ def evaluate(subject: Subject, factors: Sequence[int]) -> dict[str, Any]:
         record["inversion"] = invert(mixed.unit, mixed.ids, subject.generator, settings)
     record |= compared(subject, pairs.shown, gan, tune)
     record["regression"] = {}
+    device = subject.generator.w_mean.device
     for factor in factors:
         both = {}
         for what, known, folder_of in (
@@ -132,7 +133,7 @@ def evaluate(subject: Subject, factors: Sequence[int]) -> dict[str, Any]:
         ):
             with folder_of("regression", factor=factor) as folder:
                 # The state stays, so that the regression of the cells serves the next generator.
-                found = transfer.predicted(known, tune, factor, assay, settings, folder)
+                found = transfer.predicted(known, tune, factor, assay, settings, folder, device)
                 if what == "generated":
                     folder.clear()
             confidence = settings.confidence_level

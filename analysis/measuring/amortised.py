@@ -217,14 +217,14 @@ class Cells:
         low: LR images in counts.
         intensity: Their scale.
         path: Where they lie, for messages.
-        generator_digest: Of the generator that the assay uses.
+        generator_digest: Of the generator that the assay uses; '' where none is asked.
     """
 
     low: Stack
     intensity: Intensity
     factor: int
     path: Path
-    generator_digest: str
+    generator_digest: str = ""
 
 
 def check_fits(
@@ -241,7 +241,7 @@ def check_fits(
     found = {" ".join(_plain(step) for step in str(one).split()) for one in chains}
     made_by = model_of_table(table, cells.path)
     expected: dict[str, tuple[object, object]] = {
-        "generator": (header["generator_digest"], cells.generator_digest),
+        "generator": (header.get("generator_digest", ""), cells.generator_digest),
         "D": (ForwardModel.from_text(header["forward"]).describe(), made_by.describe()),
         "chain of degradations": ({chain}, found),
         "factor": (header["factor"], cells.factor),
@@ -258,7 +258,7 @@ def check_fits(
         if trained != given:
             raise InputError(
                 f"{network} was trained with another {name} ({trained}) than these images have "
-                f"({given}). Run {NAME} again for {cells.path}."
+                f"({given}). Run train_{header['kind']} again for {cells.path}."
             )
 
 

@@ -28,7 +28,12 @@ GPU_MIB = 3000  # host memory of a CUDA context, beside TORCH_MIB
 SEGMENT_MIB = 500  # arrays of one field while its nuclei are found
 
 TRAININGS = (
-    *("train_gan", "train_pix2pix", "train_encoder", "train_amortised", "evaluate_generator"),
+    "train_gan",
+    "train_pix2pix",
+    "train_encoder",
+    "train_amortised",
+    "train_regression",
+    "evaluate_generator",
     "measure_trust",
 )
 SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas", "trace_search")

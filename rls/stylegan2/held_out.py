@@ -122,7 +122,7 @@ def make_held_out(data: TrainingImages, settings: Settings, device: torch.device
         print(f"train_gan: no kernel distance ({reason})", flush=True)
         return None
     size, seed = settings.image_size, settings.seed
-    other = TrainingImages(data.stack, data.intensity, size, seed, use=CHOOSE)
+    other = TrainingImages(data.stack, data.intensity, size, seed, use=CHOOSE, binning=data.binning)
     cpu = torch.device("cpu")
     unit, floor = ((x.batch(0, n, cpu).numpy() + 1) / 2 for x in (other, data))
     batch = settings.batch_size

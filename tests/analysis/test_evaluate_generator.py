@@ -69,7 +69,7 @@ def shift_and_r(sign: float, tmp_path) -> tuple[float, float]:
     settings = dataclasses.replace(SETTINGS, epochs=20)
     pairs, tune = transfer.of_cells(made_up(400, 1, sign)), made_up(80, 2, 1.0)
     with StateFolder(tmp_path, "test", {"sign": sign}) as folder:
-        found = transfer.predicted(pairs, tune, 2, assay, settings, folder)
+        found = transfer.predicted(pairs, tune, 2, assay, settings, folder, torch.device("cpu"))
     row = transfer.kept(found, tune, assay, CONTROLS, 0.95)["h"]
     assert row["n_cells"] == 80 and set(row["correlation_by_treatment"]) == set(CONTROLS)
     return row["shift_kept"]["value"], row["correlation"]["value"]
