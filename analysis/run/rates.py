@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from analysis.run.assay_sizes import Units
 from analysis.run.keys import ROOT
-from analysis.run.sizes import Units, Wildcards
+from analysis.run.sizes import Wildcards
 from analysis.run.values import Config, section_values
 from rls.runtime.errors import InputError
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from analysis.run.assay_sizes import AssaySizes, Units
 from analysis.run.values import assay_factors
 from rls.encoder.settings import LARGEST_MAP
 from rls.io.names import GAN, TUNE
-
-if TYPE_CHECKING:
-    from analysis.run.sizes import AssaySizes, Units
 
 
 def train_encoder_units(assay: AssaySizes, factor: int) -> Units:

@@ -89,7 +89,7 @@ def shapes(images):
 def test_the_elongation_of_an_ellipse_is_the_ratio_of_its_axes(ratio):
     image = cell([])
     ys, xs = np.indices((64, 64)) - 31.5
-    inside = np.hypot(ys / (2.5 * ratio), (xs - 14) / 2.5) < 1
+    inside = np.hypot(ys / (3.0 * ratio), (xs - 14) / 3.0) < 1
     image[1][inside] = 300.0
     found = shapes([cell([]), image, image * 0])
     assert list(found["image"]) == [1]

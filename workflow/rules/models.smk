@@ -56,7 +56,11 @@ rule evaluate_generator:
     params:
         factors=arguments.factors,
         assay=arguments.of_assay(
-            "negative_control", "positive_control", "nucleus_channel", "marker_channel", "features"
+            "negative_control",
+            "positive_control",
+            "nucleus_channel",
+            "marker_channel",
+            "features",
         ),
         degrade=arguments.quantise,
         measure=arguments.features,
