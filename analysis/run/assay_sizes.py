@@ -8,6 +8,7 @@ from typing import Any
 from analysis.run.values import Config, section_values
 from rls.io.names import CALIBRATION, EVALUATION, HELD_OUT, SPLITS
 from rls.stylegan2.arithmetic import Arithmetic
+from rls.stylegan2.settings import auto_rules
 
 FIELDS_OF_PLATE = {"bbbc021": 240, "bbbc014": 96}  # 60 wells of 4 fields; one field a well
 FIELDS_OF_SHEET = 384  # a plate of unknown design
