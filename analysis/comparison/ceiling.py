@@ -28,6 +28,7 @@ OWED, SHARE = "ceiling_of_n_solutions", "correlation_over_ceiling"
 IN_TREATMENT = "correlation_in_treatment"
 CEILINGS = (CEILING, ONE_DRAW, OWED, SHARE)
 KINDS = ("correlation", "correlation", "number", "number", "number")
+IN_TABLES = (*CEILINGS, IN_TREATMENT)  # every metric of this module
 NO_GAN = "no cell of split gan, on which the regression from LR to features is trained"
 NO_ROW = "the row regression does not run here: name it in run.methods"
 NOTHING_KNOWN = "c is not told from 0: of these cells LR tells nothing, and nothing is owed"

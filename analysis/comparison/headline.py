@@ -13,7 +13,7 @@ from analysis.comparison.accuracy import CHOSEN
 from analysis.comparison.labels import method_label
 from analysis.comparison.long_table import estimate_of, read_long
 from analysis.numbers.statistics import Estimate
-from rls.io.names import BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION, LOW_RESOLUTION_ALL_CELLS
 from rls.runtime.errors import InputError
 
 COMPARED = ["assay", "factor", "degradation"]
@@ -26,7 +26,8 @@ class Headline:
     Attributes:
         method: The method that the headline is about.
         medians: Medians of the feature on HR and on the method, by treatment.
-        accuracy: Accuracy of the classifier chosen on tune, on LR, the method and HR.
+        accuracy: Accuracy of the classifier chosen on tune, on LR, on LR by
+            one that saw all cells (where there is one), on the method and on HR.
     """
 
     assay: str
@@ -91,7 +92,8 @@ def _headline(part: pd.DataFrame, table2: pd.DataFrame) -> Headline:
         correlation=estimate_of(part, method, "correlation_within_treatment"),
         accuracy={
             row: estimate_of(table2[here], row, CHOSEN).value
-            for row in (LOW_RESOLUTION, method, HIGH_RESOLUTION)
+            for row in (LOW_RESOLUTION, LOW_RESOLUTION_ALL_CELLS, method, HIGH_RESOLUTION)
+            if row != LOW_RESOLUTION_ALL_CELLS or row in set(table2[here]["method"])
         },
     )
 

@@ -26,7 +26,7 @@ from analysis.comparison.wide_table import (
     parts,
     wide_table,
 )
-from analysis.report import html, on_pairs, quality
+from analysis.report import html, known, on_pairs, quality
 from analysis.report.facts import (
     ROOT,
     commit,
@@ -39,15 +39,22 @@ from analysis.report.facts import (
 )
 from analysis.run.description import Assay, Run
 from rls.io import read_weights
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, SPLITS
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, LOW_RESOLUTION_ALL_CELLS, SPLITS
 from rls.io.splits import serves
 from rls.runtime.errors import InputError
 
-REFERENCES = (HIGH_RESOLUTION, LOW_RESOLUTION, FLOOR, LOW_RESOLUTION_MEANS)
+REFERENCES = (
+    HIGH_RESOLUTION,
+    LOW_RESOLUTION,
+    FLOOR,
+    LOW_RESOLUTION_MEANS,
+    LOW_RESOLUTION_ALL_CELLS,
+)
 ROW_LABELS = {
     FLOOR: "HR against other HR (floor)",
     LOW_RESOLUTION_MEANS: "LR, channel means only",
     LOW_RESOLUTION: "LR",
+    LOW_RESOLUTION_ALL_CELLS: "LR, classifiers of all cells",
 }
 SERVE = " ".join(f"Cells of {split} serve to {serves(split)}." for split in SPLITS)
 DATA_PROCESSING = (
@@ -76,7 +83,7 @@ TILE = (
 )
 TRIPLE = ("shift kept", "sd ratio", "r within")
 FIGURE_TITLES = {"scatter": "HR against SR, cell by cell"}
-ACCURACY = "accuracy LR / SR / HR, %"
+ACCURACY = "accuracy, %"
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,9 @@ def headline(sources: Sources) -> str:
         triple = (found.shift_kept, found.sd_ratio, found.correlation)
         for heading, one in zip(TRIPLE, triple, strict=True):
             row[heading] = format_estimate(one.value, one.low, one.high, digits=2) or "n/a"
-        row[ACCURACY] = " / ".join(number(100 * value, 1) for value in found.accuracy.values())
+        row[ACCURACY] = " / ".join(
+            f"{method_label(m)} {number(100 * v, 1)}" for m, v in found.accuracy.items()
+        )
         rows.append(row)
     return html.table(pd.DataFrame(rows), numbers=[*TRIPLE, ACCURACY]) + html.paragraph(
         "Shift kept: SR over HR difference of medians; sd ratio: spread within treatments, SR over "
@@ -308,6 +317,13 @@ def _units(part: pd.DataFrame) -> list[str]:
         many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         found.append(f"{many} {unit}s")
     return [f"Intervals in brackets are over {' or '.join(found)}."] if found else []
+
+
+def known_from_low(sources: Sources) -> str:
+    """Return what LR can know of each feature beside what every method has of it."""
+    table = sources.numbers("features")
+    found = "" if table is None else known.section(sources.run, table)
+    return found or html.paragraph("No feature was measured on HR.", "note")
 
 
 def limits(sources: Sources) -> str:

@@ -241,4 +241,4 @@ class Arguments:
 
 def given(*names: str) -> Callable[[Wildcards, Input], list[str]]:
     """Return a function: flags that hand over inputs by their names, where a job has them."""
-    return lambda wildcards, input: flags({name: input[name] for name in names if input[name]})
+    return lambda wildcards, input: flags({name: input[name] for name in names if input.get(name)})

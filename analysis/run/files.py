@@ -25,6 +25,7 @@ from rls.encoder.settings import ENCODER, encoder_file
 from rls.io.names import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
+    LOW_RESOLUTION_ALL_CELLS,
     RESERVED_METHODS,
     SEARCHES,
     WITHOUT_IMAGES,
@@ -291,6 +292,10 @@ class Files:
             if at.assay.name == (assay or at.assay.name)
             for name in (*RESERVED_METHODS, *at.methods)
             for kind in _kinds_of(name, at)
+        ] + [
+            str(at.measured(LOW_RESOLUTION_ALL_CELLS, KINDS[-1]))
+            for at in self.run.comparisons(clean_only=True)
+            if at.assay.has_gan and at.assay.name == (assay or at.assay.name)
         ]
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:

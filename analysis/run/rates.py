@@ -37,6 +37,8 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
     "measure_regression": "measure",
     "measure_gan": "measure",
     "cut_gan": "high_resolution",
+    "train_all_cells_classifier": "train_low_resolution_classifier",
+    "classify_all_cells": "classify",
     "degrade_gan": "degrade",
     "classify_without_reference": "classify",
 }

@@ -168,7 +168,7 @@ class Sizes:
                 return {"images": self._searched(assay, wildcards)}
             case "measure_solutions":
                 return {"images": assay.n_solutions}
-            case "classify" | "classify_without_reference":
+            case "classify" | "classify_all_cells" | "classify_without_reference":
                 return {"images": assay.cells(EVALUATION)}
             case "trace_search":
                 return self._trace(assay, wildcards["method"])
@@ -343,7 +343,8 @@ def _regression_work(
 
 def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
     """Return the units of a training or of sampling styles; empty for any other rule."""
-    low_resolution = rule == "train_low_resolution_classifier"
+    all_cells = rule == "train_all_cells_classifier"
+    low_resolution = all_cells or rule == "train_low_resolution_classifier"
     section = "train_classifier" if low_resolution else rule
     values = assay.section(section) if section in SECTIONS else {}
     match section:
@@ -368,7 +369,8 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             return {"steps": shown / values["batch_size"], "gflop": shown * 8 * weights / 1e9}
         case "train_classifier":
             side = assay.block["image_size"] / int(wildcards.get("factor", 1))
-            width, n = values["width"], assay.cells(CLASSIFIER, n_treatments=2)  # two controls
+            splits = (GAN, CLASSIFIER) if all_cells else (CLASSIFIER,)
+            width, n = values["width"], assay.cells(*splits, n_treatments=2)  # two controls
             shown = values["epochs"] * n
             work = 6 * 9 * side**2 * (assay.n_channels * width + 2 * width**2) / 1e9
             return {"steps": shown / values["batch_size"], "gflop": shown * work}

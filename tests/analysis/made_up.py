@@ -124,6 +124,7 @@ def run_of(
             has_high_resolution=True,
             split_by="well",
             conditions=conditions,
+            has_gan=False,
         )
         for name in names or ("translocation",)
     )
