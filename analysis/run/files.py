@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from analysis.run.beside_methods import KINDS, all_cells_classes
 from analysis.run.description import Comparison, Run
 from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
 from analysis.run.model_encoders import fits
@@ -25,7 +26,6 @@ from rls.encoder.settings import ENCODER, encoder_file
 from rls.io.names import (
     HIGH_RESOLUTION,
     LOW_RESOLUTION,
-    LOW_RESOLUTION_ALL_CELLS,
     RESERVED_METHODS,
     SEARCHES,
     WITHOUT_IMAGES,
@@ -34,7 +34,6 @@ from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
 from rls.search.start_settings import by_encoder
 
-KINDS = ("features", "metrics", "classification")  # the last where all methods run
 SWEPT = "rls"  # the method whose lambdas are swept
 NOTHING = "(?!)"  # a regular expression that matches nothing
 CONTROLS = ("negative_control", "positive_control")
@@ -292,11 +291,7 @@ class Files:
             if at.assay.name == (assay or at.assay.name)
             for name in (*RESERVED_METHODS, *at.methods)
             for kind in _kinds_of(name, at)
-        ] + [
-            str(at.measured(LOW_RESOLUTION_ALL_CELLS, KINDS[-1]))
-            for at in self.run.comparisons(clean_only=True)
-            if at.assay.has_gan and at.assay.name == (assay or at.assay.name)
-        ]
+        ] + all_cells_classes(self.run, assay)
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:
         """Return the images of every assay, condition and method, with their tables."""

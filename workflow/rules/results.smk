@@ -156,6 +156,15 @@ FIGURES = {
         },
         ("table",),
     ),
+    "where_lost": (
+        "where_lost",
+        {
+            "features": FEATURES,
+            "measured": files.measured(clean_only=True),
+            "beside": beside_reconstructions(files.run, config),
+        },
+        ("features",),
+    ),
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
     "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
     "starts": ("starts", {"traces": files.traces()}, ()),
