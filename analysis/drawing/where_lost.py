@@ -108,11 +108,11 @@ def _draw_panel(
     edges = np.linspace(*limits, BINS + 1)
     named = {**colours, GAN: REAL, GENERATED: MADE}
     for place, strip in enumerate(strips):
-        colour, base = named[strip.method], place + 0.42
+        colour, base = named[strip.method], place + 0.36
         if len(strip.values):
             inside = np.clip(strip.values, *limits)
             counts, _ = np.histogram(inside, edges)
-            shape = 0.84 * counts / max(counts.max(), 1)
+            shape = 0.78 * counts / max(counts.max(), 1)
             middles = (edges[1:] + edges[:-1]) / 2
             axes.fill_between(middles, base, base - shape, color=colour, alpha=0.35, linewidth=0)
             quartiles = np.quantile(inside, (0.25, 0.5, 0.75))

@@ -6,7 +6,7 @@ so it knows of cells only what the generator has learnt of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,9 +61,7 @@ class Study:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns of the assay's features."""
-        channels = self.intensity.channels
-        names = [c for f in self.measurement.features for c in columns_of(f, channels)]
-        return tuple(dict.fromkeys(names))
+        return feature_columns(self.measurement, self.intensity.channels)
 
     def facts(self) -> dict[str, Any]:
         """Return what determines the regression besides its settings, as JSON can hold it."""
@@ -89,12 +87,31 @@ class Study:
 
     def measured(self, pairs: Pairs) -> np.ndarray:
         """Return the features (n, k) of generated images; NaN where one cannot be measured."""
-        images = self.intensity.to_counts(pairs.x.numpy())
-        channels, pixel = self.intensity.channels, self.generator.pixel_size_um
-        stack = Stack(images, pd.DataFrame(index=range(len(pairs))), channels, pixel)
-        table = features_of_rows(stack, self.intensity, np.arange(len(pairs)), self.measurement)
-        values = table[list(self.columns)].to_numpy(dtype=float)
-        return np.where((table["status"] == OK).to_numpy()[:, None], values, np.nan)
+        pixel = self.generator.pixel_size_um
+        return measured_features(
+            pairs.x.numpy(), self.columns, self.intensity, pixel, self.measurement
+        )
+
+
+def feature_columns(measurement: Measurement, channels: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of an assay's features."""
+    names = [column for one in measurement.features for column in columns_of(one, channels)]
+    return tuple(dict.fromkeys(names))
+
+
+def measured_features(
+    unit: np.ndarray,
+    columns: Sequence[str],
+    intensity: Intensity,
+    pixel_size_um: float,
+    measurement: Measurement,
+) -> np.ndarray:
+    """Return features (n, k) of images (n, c, y, x) in [0, 1] units; NaN where not measurable."""
+    table = pd.DataFrame(index=range(len(unit)))
+    stack = Stack(intensity.to_counts(unit), table, intensity.channels, pixel_size_um)
+    found = features_of_rows(stack, intensity, np.arange(len(unit)), measurement)
+    values = found[list(columns)].to_numpy(dtype=float)
+    return np.where((found["status"] == OK).to_numpy()[:, None], values, np.nan)
 
 
 @dataclass(frozen=True)

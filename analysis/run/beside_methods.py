@@ -1,12 +1,19 @@
-"""The files of what stands beside the methods: classes of LR by all cells, and generated images."""
+"""The tables of every row, and what stands beside rows: classes by all cells, generated images."""
 
 from __future__ import annotations
 
-from analysis.run.description import Run
+from analysis.run.description import Comparison, Run
 from analysis.run.values import Config
-from rls.io.names import LOW_RESOLUTION_ALL_CELLS
+from rls.io.names import LOW_RESOLUTION_ALL_CELLS, WITHOUT_IMAGES
 
 KINDS = ("features", "metrics", "classification")  # the last where all methods run
+
+
+def kinds_of(method: str, at: Comparison) -> tuple[str, ...]:
+    """Return the kinds of tables that are made of a row; without an image there are features."""
+    if method in WITHOUT_IMAGES:
+        return KINDS[:1]
+    return KINDS[: 2 + (at.clean and at.assay.has_classifier)]
 
 
 def all_cells_classes(run: Run, assay: str = "") -> list[str]:

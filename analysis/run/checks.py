@@ -49,6 +49,8 @@ FILES_OF_SOURCE = (
     ("bbbc014", "image_folder"),
     ("bbbc014", "sheet"),
 )
+# What decides the cells of a plate, which assays that select from the same plates share.
+SECTIONS_OF_PLATES = ("simulate_plate", "list_plate", "crop_cells", "import_crops")
 # Key of an assay -> the list that must hold its value.
 ROLES = {
     "negative_control": "treatments",
@@ -181,6 +183,8 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
             yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
     if len(set(block["plates"])) < len(block["plates"]):
         yield f"assays.{name}.plates names a plate twice."
+    yield from _plates_of_misfits(name, config["assays"])
+    yield from _sections_of_plates_misfits(name, config)
     if block["generator"] == "none" and (searching := _searching(config)):
         yield (
             f"assays.{name}.generator is none, but {_quoted(searching)} of run.methods search a "
@@ -200,6 +204,35 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     }
     for fault in named_plates.faults(named, block["plates"]):
         yield f"assays.{name}: {fault}"
+
+
+def _plates_of_misfits(name: str, assays: Config) -> Iterator[str]:
+    """Yield the faults of an assay that selects its cells from the plates of another."""
+    other = assays[name].get("plates_of")
+    if other is None:
+        return
+    if other not in assays:
+        yield f"assays.{name}.plates_of is '{other}', which is no assay. Name one of assays."
+        return
+    for key in ("source", "plates", "channels", "treatments", "crop_size", "pixel_size_um"):
+        if assays[other][key] != assays[name][key]:
+            yield (
+                f"assays.{name}.plates_of is '{other}', whose {key} differ: its cells are not "
+                f"those that this assay describes. Give both the same {key}."
+            )
+
+
+def _sections_of_plates_misfits(name: str, config: Config) -> Iterator[str]:
+    """Yield the settings of plates that an assay changes although the plates are another's."""
+    owner = config["assays"][name].get("plates_of", name)
+    if owner not in config["assays"]:
+        return
+    for section in SECTIONS_OF_PLATES:
+        if section_values(config, section, name) != section_values(config, section, owner):
+            yield (
+                f"assays.{name}.settings.{section} is not that of {owner}, whose plates are its "
+                "own by plates_of: it would change nothing. Take it out, or out of plates_of."
+            )
 
 
 def _factor_misfits(name: str, block: Config, factors: Sequence[int]) -> Iterator[str]:

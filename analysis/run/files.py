@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from analysis.run.beside_methods import KINDS, all_cells_classes
-from analysis.run.description import Comparison, Run
+from analysis.run.beside_methods import all_cells_classes, kinds_of
+from analysis.run.description import Run
 from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
 from analysis.run.model_encoders import fits
 from analysis.run.values import (
@@ -28,7 +28,6 @@ from rls.io.names import (
     LOW_RESOLUTION,
     RESERVED_METHODS,
     SEARCHES,
-    WITHOUT_IMAGES,
 )
 from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
@@ -119,10 +118,11 @@ class Files:
         return self.in_program(weights)
 
     def of_plates(self, suffix: str) -> Callable[[Wildcards], list[str]]:
-        """Return an input function: a file of every plate of an assay."""
+        """Return an input function: a file of every plate, made for an assay or for another."""
         return lambda wildcards: [
-            f"results/{wildcards.assay}/plates/{name}{suffix}"
-            for name in self.assays[wildcards.assay]["plates"]
+            f"results/{block.get('plates_of', wildcards.assay)}/plates/{name}{suffix}"
+            for block in [self.assays[wildcards.assay]]
+            for name in block["plates"]
         ]
 
     def of_operator(self, wildcards: Wildcards) -> list[str]:
@@ -290,7 +290,7 @@ class Files:
             for at in self.run.comparisons(clean_only=clean_only)
             if at.assay.name == (assay or at.assay.name)
             for name in (*RESERVED_METHODS, *at.methods)
-            for kind in _kinds_of(name, at)
+            for kind in kinds_of(name, at)
         ] + all_cells_classes(self.run, assay)
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:
@@ -383,11 +383,6 @@ class Files:
             "flows": [f"results/{first}/priors/{flow}.safetensors" for flow in FLOWS],
             "searches": [str(at.prior(SWEPT, flow)) for at in ats for flow in FLOWS],
         }
-
-
-def _kinds_of(method: str, at: Comparison) -> tuple[str, ...]:
-    """Return the kinds of tables that are made of a row; without an image there are features."""
-    return KINDS[:1] if method in WITHOUT_IMAGES else KINDS[: 2 + at.clean]
 
 
 def _any_of(names: Iterable[str]) -> str:

@@ -29,21 +29,15 @@ from rls.io.names import (
 from rls.networks.weights_settings import SMALLEST
 from rls.search.settings import AUTO, MOST_AT_ONCE
 from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
+from rls.stylegan2.settings import auto_rules
 
 FIELDS_OF_PLATE = {"bbbc021": 240, "bbbc014": 96}  # 60 wells of 4 fields; one field a well
 FIELDS_OF_SHEET = 384  # a plate of unknown design
 FIELD_PX = 1024 * 1280  # an unknown camera
 REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
-COMPARE = (
-    "report",
-    "solutions",
-    "sweep",
-    "tradeoff",
-    "priors",
-    "starts",
-    "where_lost",
-)  # and tables, figures
+# Tables, figures, and these.
+COMPARE = ("report", "solutions", "sweep", "tradeoff", "priors", "starts", "where_lost", "choices")
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
 MIB = 2**20
 VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px
@@ -126,9 +120,10 @@ class AssaySizes:
     @cached_property
     def networks(self) -> Arithmetic:
         """The generator that a section train_gan describes, and its discriminator."""
-        values = self.section("train_gan")
+        values, size = self.section("train_gan"), self.block["image_size"]
         names = ("channel_base", "channel_max", "z_dim", "w_dim", "mapping_layers")
-        size = self.block["image_size"]
+        rules = auto_rules(size, values["batch_size"])
+        values |= {name: rule for name, rule in rules.items() if values[name] is None}
         return Arithmetic(size, self.n_channels, **{name: values[name] for name in names})
 
 
@@ -182,7 +177,9 @@ class Sizes:
                 return self._trace(assay, wildcards["method"])
             case "measure_trace":
                 trace = assay.section("trace_search")
-                n = trace["n_cells"] * (1 + len(trace["checkpoints"]))  # HR is measured once
+                n = trace["n_cells"] * (
+                    1 + max(len(trace["checkpoints"]), 1)
+                )  # HR is measured once
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "super_resolve" | "sample_solutions" | "sweep_lambdas" | "measure_trust":
                 return self._search(rule, assay, wildcards["method"])
@@ -291,8 +288,8 @@ class Sizes:
         values, block = assay.section("trace_search"), self.config["methods"][method]
         batch = assay.section("super_resolve")["batch_size"]
         batch = MOST_AT_ONCE if batch == AUTO else batch
-        steps = PHASES.get(block["search"], 1) * sum(set(values["checkpoints"]))
-        steps *= ceil(values["n_cells"] / batch)
+        steps = sum(set(values["checkpoints"])) or block["steps"]
+        steps *= PHASES.get(block["search"], 1) * ceil(values["n_cells"] / batch)
         return {"steps": steps, "gflop": steps * batch * assay.networks.search_gflop}
 
     def _train_pix2pix(self, assay: AssaySizes, method: str) -> Units:
@@ -365,6 +362,9 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             return {"megapixels": patches * values["patch_px"] ** 2 / 1e6}
         case "train_gan":
             images = values["total_kimg"] * 1000
+            if values["grow_from"]:  # a step at half the side has about a third of the work
+                share = (values["grow_from"] / assay.block["image_size"]) ** 1.5
+                images += values["grow_kimg"] * 1000 * share
             intervals = (
                 values["path_length_interval"] if values["path_length_weight"] else inf,
                 values["r1_interval"] if values["r1_gamma"] != 0 else inf,

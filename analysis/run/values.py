@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ def read_config(overlays: Sequence[Path] = ()) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no keys. See config/README.md.")
         lay_over(config, content)
+    fill_likenesses(config)
     return config
 
 
@@ -45,6 +47,31 @@ def lay_over(below: dict[str, Any], above: Config) -> None:
             lay_over(below[key], value)
         else:
             below[key] = value
+
+
+def fill_likenesses(config: dict[str, Any]) -> None:
+    """Fill each assay that is ``like`` another with that one's keys; its own keys win.
+
+    Its cells are selected from the plates of the other, and its title is its name, unless it says
+    otherwise. It is done in place, and doing it again changes nothing.
+
+    Raises:
+        InputError: The other assay does not exist, or is itself like a third.
+    """
+    for name, block in config.get("assays", {}).items():
+        if not isinstance(block, dict) or "like" not in block:
+            continue
+        other = config["assays"].get(block["like"])
+        if not isinstance(other, dict) or "like" in other:
+            raise InputError(
+                f"assays.{name}.like is '{block['like']}', expected an assay that has plates of "
+                "its own. Name one that is not like another."
+            )
+        filled: dict[str, Any] = {}
+        own = {"title": name.replace("_", " "), "plates_of": block["like"]}
+        lay_over(filled, {**copy.deepcopy(other), **own})
+        lay_over(filled, block)
+        config["assays"][name] = filled
 
 
 def section_values(config: Config, section: str, assay: str = "") -> dict[str, Any]:
