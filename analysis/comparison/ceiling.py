@@ -30,7 +30,7 @@ CEILINGS = (CEILING, ONE_DRAW, OWED, SHARE)
 IN_TABLES = (*CEILINGS, IN_TREATMENT)  # every metric of this module
 NO_GAN = "no cell of split gan, on which the regression from LR to features is trained"
 NO_ROW = "the row regression does not run here: name it in run.methods"
-NOTHING_KNOWN = "c is not told from 0: of these cells LR tells nothing, and nothing is owed"
+NOTHING_KNOWN = "c is not told from 0 by these wells, so no share of it can be given"
 
 
 def ceiling_facts(feature: FeatureValues, method: str, settings: IntervalSettings) -> Rows:

@@ -13,6 +13,7 @@ which is c^2 for K = 1 and tends to c: a share c^2 of the variance of h is that 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ import pandas as pd
 from analysis.numbers.agreement import correlation_within
 from analysis.numbers.statistics import Estimate, jackknife_many, ratio
 
-KINDS = ("correlation", "correlation", "number", "number", "number")
+KINDS = ("correlation", "correlation", "number")
 
 
 def mean_of_draws(c: float, k: float) -> float:
@@ -64,8 +65,17 @@ def against_ceiling(
         if best is None:
             return (r,)
         c = correlation_within(high[rows], best[rows], sides[rows])
-        owed = mean_of_draws(c, k)
-        return r, c, mean_of_draws(c, 1), owed, ratio(r, owed)
+        return r, c, ratio(r, mean_of_draws(c, k))
 
     kinds = KINDS[:1] if best is None else KINDS
-    return jackknife_many(numbers, table, confidence=confidence, kinds=kinds)
+    estimates = jackknife_many(numbers, table, confidence=confidence, kinds=kinds)
+    if best is None:
+        return estimates
+    r, c, share = estimates
+    return [r, c, _of(c, 1), _of(c, k), share]
+
+
+def _of(c: Estimate, k: float) -> Estimate:
+    """Return what k draws owe, with the interval of c carried over, since it rises with c."""
+    value, low, high = (mean_of_draws(x, k) for x in (c.value, c.low, c.high))
+    return replace(c, value=value, low=low, high=high)

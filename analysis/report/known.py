@@ -25,7 +25,7 @@ NOTE = (
     "fit LR has c squared, because it makes up what LR does not show; the mean over K such draws "
     "has c^2 / sqrt(c^2 + (1 - c^2) / K). So r / owed is about 1 for honest draws; one image may "
     "lie above, up to c, where it leaves variety out (its sd ratio then lies below 1). Where c is "
-    "not told from 0, LR shows nothing of the feature within these cells, and no r is owed."
+    "not told from 0, these wells do not show that LR tells anything, and no share is given."
 )
 
 
