@@ -362,9 +362,11 @@ def test_networks_for_colour_images_get_the_channels_that_the_assay_names(folder
     stacks = [folder / f"{name}.ome.tif" for name in names]
     inputs = read_aligned("without_dna", StackPaths(*stacks, folder / "intensity.json"), FACTOR)
     settings, rows, unit = settings_class()(**OPTIONS), np.arange(4), INTENSITY.to_unit(images[:4])
-    size = SimpleNamespace(header={"image_size": [32, 32]}, features=lambda x: np.zeros((4, 32)))
+    blind = SimpleNamespace(features=lambda x: np.zeros((4, 32)))
     for rgb, position in (((0,), 0), ((1,), 1), ((1, 0), 1)):
-        networks = Networks(torch.device("cpu"), size, Seen(), {"vgg16": Seen()}, rgb=rgb)
+        networks = Networks(
+            torch.device("cpu"), blind, Seen(), {"vgg16": Seen()}, rgb=rgb, image_size=(32, 32)
+        )
         differ = metrics_of_rows(inputs, rows, networks, settings)["lpips_vgg16"] > 0
         assert (differ == (0 in rgb)).all()
         found = embedding_table(unit, networks, settings)
