@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import folds, named_plates
+from analysis.cells.prevalence import wanted_cells
 from analysis.cells.quality_settings import FLAGS
 from analysis.cells.select_settings import Settings
 from analysis.cells.split import (
@@ -50,8 +51,16 @@ def read_cells(plates: Sequence[Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def select(cells: pd.DataFrame, treatments: Sequence[str], settings: Settings) -> pd.DataFrame:
+def select(
+    cells: pd.DataFrame,
+    treatments: Sequence[str],
+    settings: Settings,
+    controls: Sequence[str] = (),
+) -> pd.DataFrame:
     """Return the selected rows of ``cells`` with their ``split``, sorted by image_id.
+
+    Arguments:
+        controls: The negative and the positive control; only prevalence_gan needs them.
 
     Raises:
         InputError: A treatment has no cell, too few units or too few cells.
@@ -73,7 +82,8 @@ def select(cells: pd.DataFrame, treatments: Sequence[str], settings: Settings) -
         )
     splits = assign(cells, settings)
     take_all = settings.on_few_cells == "take_all"
-    kept = choose_cells(cells, splits, settings.counts, settings.seed, take_all=take_all)
+    wanted = wanted_cells(settings, treatments, controls)
+    kept = choose_cells(cells, splits, wanted, settings.seed, take_all=take_all)
     _say_level(cells, splits, settings)
     return cells.assign(split=kept)[kept != DROPPED].reset_index(drop=True)
 
@@ -155,13 +165,15 @@ def measured(cells: pd.DataFrame, settings: Settings) -> pd.Series:
 def scale_of_assay(cells: Stack, settings: Settings) -> Intensity:
     """Return the intensity scale of an assay, from two percentiles of its gan split.
 
-    An assay that trains no generator may have no gan split; its scale comes from tune. Cells of
-    evaluation are never used.
+    An assay that trains no generator may have no gan split; its scale comes from tune. So does the
+    scale of an assay with prevalence_gan, since it must not depend on the share of treated cells.
+    Cells of evaluation are never used.
 
     Raises:
         InputError: The split has no cell.
     """
-    split = GAN if settings.share_gan > 0 or settings.plates_gan else TUNE
+    as_drawn = settings.prevalence_gan is None
+    split = GAN if as_drawn and (settings.share_gan > 0 or settings.plates_gan) else TUNE
     rows = rows_for(SCALE, cells.table, "The selection", split=split)
     images = (cells.images[row] for row in rows)
     percentiles = settings.black_percentile, settings.white_percentile
@@ -257,6 +269,7 @@ def count_selection(
     fields: pd.DataFrame,
     treatments: Sequence[str],
     settings: Settings,
+    controls: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return one row per treatment and split: cells selected, flagged, and fields skipped.
 
@@ -264,8 +277,10 @@ def count_selection(
         everything: All cells of the plates.
         chosen: The cells that were selected.
         fields: ``treatment`` and ``status`` of all fields.
+        controls: As for :func:`select`.
     """
-    selection = summarise(chosen, settings.split_by, treatments, settings.counts)
+    wanted = wanted_cells(settings, treatments, controls)
+    selection = summarise(chosen, settings.split_by, treatments, wanted)
     flagged = everything[everything[list(settings.exclude_flags)].any(axis=1)]
     skipped = fields[fields["status"] != OK]
     for column, lost in (("n_fields_skipped", skipped), ("n_cells_flagged", flagged)):

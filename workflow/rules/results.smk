@@ -19,19 +19,20 @@ rule describe_assays:
         " --output {output:q} 2>&1 | tee {log:q}"
 
 
-# Name of the rule -> its command, what it reads, and the section of its settings. One loop makes the
+# Name of the rule -> its command, what it reads, and the flags of its settings. One loop makes the
 # rules of all tables but Tables 1 and 2, which have two outputs.
 MEASURED = {"measured": files.measured(), "cells": files.measured_cells()}
 TABLES = {
-    "table_features": ("features", MEASURED, "tables"),
+    "table_features": ("features", MEASURED, arguments.section("tables")),
     "mechanism": (
         "mechanism",
         {
             "measured": files.measured(clean_only=True),
             "stacks": files.stacks(clean_only=True),
         },
-        "mechanism",
+        arguments.section("mechanism"),
     ),
+    "choices": ("choices", {"traces": files.traces()}, arguments.choices),
     "solutions": (
         "solutions",
         {
@@ -39,7 +40,7 @@ TABLES = {
             "searches": files.searched_solutions(),
             "features": files.features_beside_solutions(),
         },
-        "solutions",
+        arguments.section("solutions"),
     ),
 }
 
@@ -68,7 +69,7 @@ for rule_name, (table, read, settings) in TABLES.items():
             **asks(rule_name),
         params:
             command=f"analysis.tables.{table}",
-            settings=arguments.section(settings),
+            settings=settings,
         shell:
             "python -m {params.command} --run {input.run:q} --output-csv {output:q}"
             " {params.settings:q} 2>&1 | tee {log:q}"
