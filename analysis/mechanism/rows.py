@@ -30,20 +30,20 @@ def rows_of_factor(folds: Folds, settings: Settings) -> Iterator[Row]:
     """Yield the rows of one factor: HR, LR, the methods, and what is reached by chance."""
     labels = labels_of(folds, settings)
     draws = Draws.of(labels, settings.n_compounds_drawn, settings.seed)
-    known: dict[tuple[str, str], Scores] = {}
     methods = dict.fromkeys((HIGH_RESOLUTION, LOW_RESOLUTION, *folds.ats[0].methods_with_images))
-    for method in sorted(methods, key=lambda name: name not in COMPARED):  # what others need first
-        for kind, values in features_of(folds, method):
-            profiles = profiles_of(values, folds, labels, settings)
-            known[method, kind] = score(profiles, labels)
-            without = float(np.isnan(profiles).all(axis=1).sum())
-            n = len(labels.names)
-            yield _row(
-                folds, labels, method, kind, WITHOUT_PROFILE, value=without, n=n, unit="profile"
-            )
-            yield from method_rows(folds, labels, known, (method, kind), draws, settings)
-            if (method, kind) == (HIGH_RESOLUTION, folds.interpretable):
-                yield from chance_rows(folds, labels, profiles, settings)
+    profiles = {
+        (method, kind): profiles_of(values, folds, labels, settings)
+        for method in methods
+        for kind, values in features_of(folds, method)
+    }
+    known = {row: score(found, labels) for row, found in profiles.items()}
+    for row, found in profiles.items():
+        without = float(np.isnan(found).all(axis=1).sum())
+        facts: Row = {"value": without, "n": len(labels.names), "unit": "profile"}
+        yield _row(folds, labels, *row, WITHOUT_PROFILE, facts)
+        yield from method_rows(folds, labels, known, row, draws, settings)
+    own = profiles[HIGH_RESOLUTION, folds.interpretable]
+    yield from chance_rows(folds, labels, own, settings)
 
 
 def profiles_of(values: np.ndarray, folds: Folds, labels: Labels, settings: Settings) -> np.ndarray:
@@ -62,7 +62,7 @@ def method_rows(
     draws: Draws,
     settings: Settings,
 ) -> Iterator[Row]:
-    """Yield the scores of a method, and their differences to HR and to bicubic.
+    """Yield the scores of a method, and their differences to HR and bicubic but for its own.
 
     LR's own features are compared with the interpretable ones of HR and bicubic.
 
@@ -73,7 +73,7 @@ def method_rows(
     method, kind = row
     for metric, scores in known[row].items():
         found = draws.mean(scores, settings.confidence_level)
-        yield _row(folds, labels, method, kind, metric, **estimate_facts(found))
+        yield _row(folds, labels, method, kind, metric, estimate_facts(found))
     for other in COMPARED:
         base = known.get((other, kind)) or known.get((other, folds.interpretable))
         if other == method or base is None:
@@ -81,7 +81,7 @@ def method_rows(
         for metric, scores in known[row].items():
             found = draws.mean(scores - base[metric], settings.confidence_level)
             name = f"{metric}{MINUS}{other}"
-            yield _row(folds, labels, method, kind, name, **estimate_facts(found))
+            yield _row(folds, labels, method, kind, name, estimate_facts(found))
 
 
 def chance_rows(
@@ -93,30 +93,24 @@ def chance_rows(
         profiles, labels, settings.n_shuffles, settings.confidence_level, settings.seed
     )
     for metric, estimate in found:
-        yield _row(folds, labels, SHUFFLED, kind, metric, **estimate_facts(estimate))
+        yield _row(folds, labels, SHUFFLED, kind, metric, estimate_facts(estimate))
     for rule in RULES:
         count, text = left_out(labels, rule)
-        yield _row(
-            folds,
-            labels,
-            HIGH_RESOLUTION,
-            kind,
-            f"{rule}{LEFT_OUT}",
-            value=float(count),
-            n=len(labels.names),
-            unit="profile",
-            reason=text,
-        )
+        facts: Row = {"value": float(count), "n": len(labels.names), "unit": "profile"}
+        name = f"{rule}{LEFT_OUT}"
+        yield _row(folds, labels, HIGH_RESOLUTION, kind, name, {**facts, "reason": text})
 
 
-def _row(folds: Folds, labels: Labels, method: str, kind: str, metric: str, **facts: object) -> Row:
-    """Return a row of the table, whose assay is all folds together."""
-    row = long_row(folds.ats[0], method, metric, **facts)  # type: ignore[arg-type]
-    judged = {rule: labels.judged(rule) for rule in RULES}
+def _row(folds: Folds, labels: Labels, method: str, kind: str, metric: str, facts: Row) -> Row:
+    """Return a row of the table, whose assay is all folds together.
+
+    Arguments:
+        facts: Keyword arguments of :func:`long_row`.
+    """
     rule = next((rule for rule in RULES if metric.startswith(f"{rule}_")), None)
-    here = np.ones(len(labels.names), bool) if rule is None else judged[rule]
+    here = np.ones(len(labels.names), bool) if rule is None else labels.judged(rule)
     return {
-        **row,
+        **long_row(folds.ats[0], method, metric, **facts),
         "assay": "+".join(at.assay.name for at in folds.ats),
         "feature": kind,
         "n_profiles": int(here.sum()),

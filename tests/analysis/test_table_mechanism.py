@@ -108,6 +108,8 @@ def test_methods_that_keep_the_mechanism_find_it_and_others_do_not(run):
         assert row(table, method, "nsc_accuracy")["value"] < 0.7
     gain = row(table, "good", "nsc_accuracy_minus_bicubic")
     assert 0 < gain["low"] <= gain["value"] <= gain["high"]
+    room = row(table, "high_resolution", "nsc_accuracy_minus_bicubic")
+    assert room["value"] == gain["value"]
     same = row(table, "good", "nsc_accuracy_minus_high_resolution")
     assert (same["value"], same["low"], same["high"]) == (0, 0, 0)
 
