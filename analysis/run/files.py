@@ -308,12 +308,15 @@ class Files:
         ats = (firsts[assay.name] for assay in self.run.assays)
         return [table_beside(str(at.stack(at.reference))) for at in ats]
 
-    def of_assays(self, file: str, *, high_resolution: bool = False) -> list[str]:
-        """Return one file of each assay that runs, or of those with high-resolution images."""
+    def of_assays(
+        self, file: str, *, high_resolution: bool = False, classified: bool = False
+    ) -> list[str]:
+        """Return one file of each assay that runs, of those with HR, or with HR and classifiers."""
         return [
             f"results/{assay.name}/{file}"
             for assay in self.run.assays
-            if assay.has_high_resolution or not high_resolution
+            if assay.has_high_resolution or not (high_resolution or classified)
+            if assay.has_classifier or not classified
         ]
 
     def figures(self) -> list[str]:

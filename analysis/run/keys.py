@@ -50,6 +50,7 @@ SECTIONS = {
     "classify": "analysis/classification/settings.py",
     "tables": "analysis/comparison/settings.py",
     "solutions": "analysis/comparison/solutions_settings.py",
+    "mechanism": "analysis/mechanism/settings.py",
     "figures": "analysis/drawing/settings.py",
 }
 # Section that several commands share -> the class whose fields they inherit.

@@ -36,8 +36,18 @@ FIELDS_OF_SHEET = 384  # a plate of unknown design
 FIELD_PX = 1024 * 1280  # an unknown camera
 REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
-# Tables, figures, and these.
-COMPARE = ("report", "solutions", "sweep", "tradeoff", "priors", "starts", "where_lost", "choices")
+# Rules that read every condition, beside tables and figures.
+COMPARE = (
+    "report",
+    "mechanism",
+    "solutions",
+    "sweep",
+    "tradeoff",
+    "priors",
+    "starts",
+    "where_lost",
+    "choices",
+)
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
 MIB = 2**20
 VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px

@@ -11,6 +11,7 @@ sys.path.insert(0, str(workflow.basedir))
 from analysis.run import checks, weights
 from analysis.run.beside_methods import beside_reconstructions
 from analysis.run.arguments import Arguments, given
+from analysis.run.classifiers import own_classifier
 from analysis.run.files import SWEPT, Files, table_beside
 from analysis.run.on_pairs import trained_on_pairs
 from analysis.run.rates import Machine

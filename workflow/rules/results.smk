@@ -24,6 +24,14 @@ rule describe_assays:
 MEASURED = {"measured": files.measured(), "cells": files.measured_cells()}
 TABLES = {
     "table_features": ("features", MEASURED, arguments.section("tables")),
+    "mechanism": (
+        "mechanism",
+        {
+            "measured": files.measured(clean_only=True),
+            "stacks": files.stacks(clean_only=True),
+        },
+        arguments.section("mechanism"),
+    ),
     "choices": ("choices", {"traces": files.traces()}, arguments.choices),
     "solutions": (
         "solutions",
@@ -169,6 +177,11 @@ FIGURES = {
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
     "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
     "starts": ("starts", {"traces": files.traces()}, ()),
+    "figure_mechanism": (
+        "mechanism",
+        {"mechanism": "results/tables/mechanism.csv"},
+        ("mechanism",),
+    ),
     "priors": (
         "priors",
         {"generator": MODEL["generator"], "styles": MODEL["styles"], **files.priors()},
@@ -225,7 +238,7 @@ rule report:
         figures=files.figures(),
         scatter="results/figures/scatter.png",
         selections=files.of_assays("selection.csv"),
-        thresholds=files.of_assays("thresholds.csv", high_resolution=True),
+        thresholds=files.of_assays("thresholds.csv", classified=True),
         flags=files.of_assays("flags.csv"),
         flagged=files.of_assays("flagged.ome.tif"),
         flagged_tables=files.of_assays("flagged.parquet"),
