@@ -35,7 +35,10 @@ FIELDS_OF_SHEET = 384  # a plate of unknown design
 FIELD_PX = 1024 * 1280  # an unknown camera
 REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
-COMPARE = ("report", "solutions", "sweep", "tradeoff", "priors", "starts")  # and tables, figures
+COMPARE = (  # and tables, figures
+    *("report", "solutions", "sweep", "tradeoff", "priors", "starts"),
+    *("data_or_prior", "transfer"),
+)
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
 MIB = 2**20
 VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px
@@ -182,6 +185,8 @@ class Sizes:
                 return train_amortised_units(assay, int(wildcards["factor"]))
             case "measure_amortised":
                 return {"images": assay.n_images}
+            case "measure_generated":
+                return measure_generated_units(assay)
             case "train_encoder":
                 return train_encoder_units(assay, int(wildcards["factor"]))
             case _:
@@ -315,6 +320,17 @@ def train_amortised_units(assay: AssaySizes, factor: int) -> Units:
         "megapixels": assay.megapixels(images),
         "steps": shown / values["pairs_per_step"],
         "gflop": made + 6 * shown * (convolutions + layers) / 1e9,
+    }
+
+
+def measure_generated_units(assay: AssaySizes) -> Units:
+    """Return the units of generated images: their features, and three distances to evaluation."""
+    n = assay.section("measure_generated")["n_images"]
+    made = n + 2 * assay.cells(EVALUATION, n_treatments=2)
+    return {
+        "images": n,
+        "megapixels": assay.megapixels(made),
+        "gflop": made * assay.networks.generator_gflop,
     }
 
 

@@ -33,6 +33,11 @@ TABLES = {
         },
         "solutions",
     ),
+    "table_generators": (
+        "generators",
+        {"features": kept_features(files), "generators": generators(files)},
+        "tables",
+    ),
 }
 
 for rule_name, (table, read, settings) in TABLES.items():
@@ -114,6 +119,7 @@ MODEL = {
     for name in ("generator", "styles", "flow")
 }
 TABLE1, FEATURES = "results/tables/table1.csv", "results/tables/features.csv"
+GENERATORS = {"generators": "results/tables/generators.csv"}
 IMAGES = {"stacks": files.stacks(clean_only=True)}
 FIGURES = {
     "figure1": ("figure1", MODEL, ("generator", "styles", "flow")),
@@ -159,6 +165,8 @@ FIGURES = {
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
     "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
     "starts": ("starts", {"traces": files.traces()}, ()),
+    "data_or_prior": ("data_or_prior", GENERATORS, ("generators",)),
+    "transfer": ("transfer", GENERATORS, ("generators",)),
     "priors": (
         "priors",
         {"generator": MODEL["generator"], "styles": MODEL["styles"], **files.priors()},
