@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from analysis.comparison.kept_features import TRIPLE
 from analysis.comparison.labels import feature_label, method_label
@@ -42,6 +43,7 @@ from analysis.run.description import Run
 
 ROW, TOP, FOOT = 58 * MM, 8 * MM, 22 * MM
 BOTH, TREATED = "#222222", "#B03060"  # all cells, and those of the positive control
+DISTANCES = (0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # ticks; linear up to the second
 JITTER = 0.012  # of the width of a panel, between series
 
 
@@ -172,8 +174,12 @@ def _draw_distances(axes: Axes, shown: pd.DataFrame, run: Run, design: Design) -
     floors = shown[(shown["metric"] == FLOOR) & (shown["treatment"] == "")]["value"]
     if len(floors):
         axes.axhline(floors.median(), color="black", linestyle="--", linewidth=0.6, zorder=0)
-    axes.set_yscale("symlog", linthresh=0.1)
     draw_series(axes, series, design)
+    axes.set_yscale("symlog", linthresh=DISTANCES[1])
+    low, high = axes.get_ylim()
+    shown_ticks = [tick for tick in DISTANCES if low <= tick <= high]
+    axes.set_yticks(shown_ticks, [f"{tick:g}" for tick in shown_ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _draw_prevalence(axes: Axes, shown: pd.DataFrame, design: Design) -> None:
@@ -219,7 +225,7 @@ def draw_series(axes: Axes, series: list[Series], design: Design) -> None:
         for here, marker in ((~falls, "o"), (falls, "v")):
             axes.plot(
                 x[here], value[here], marker, color=one.colour, markerfacecolor=face,
-                markersize=3.2, markeredgewidth=0.7,
+                markersize=4.5 if marker == "v" else 3.2, markeredgewidth=0.7,
             )  # fmt: skip
         means = one.rows.assign(x=x).groupby("x")["value"].mean()
         line = "-" if one.filled else "--"
