@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan weights help demo demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-slow test-planted mutants test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: plan weights help demo demo-train demo-from-scratch generators all-methods bbbc014 beside bbbc021-demonstration test test-slow test-planted mutants test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -10,9 +10,13 @@ WORKFLOW := snakemake --snakefile Snakefile --workflow-profile workflow/profiles
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | column -ts "$$(printf '\t')"
 
-demo: .venv/installed  ## simulated plates to report, from the small generator under models/ (minutes)
+demo: .venv/installed  ## simulated plates to report, with the small generators under models/ (minutes)
 	@$(WORKFLOW) --configfile config/demo.yaml --directory runs/demo
 	@cd runs/demo && python -m analysis.headline --results results --report results/report.html
+
+demo-train: .venv/installed  ## the same with training: its generators go on for half a minute each, flows and encoders are made (minutes)
+	@$(WORKFLOW) --configfile config/demo.yaml config/demo_train.yaml --directory runs/demo_train
+	@cd runs/demo_train && python -m analysis.headline --results results --report results/report.html
 
 demo-from-scratch: .venv/installed  ## the same with its generators trained from nothing (an hour or two)
 	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml --directory runs/demo_from_scratch

@@ -1,4 +1,8 @@
-"""Print three lines at the end of a run: what was made, where the report is, the numbers."""
+"""Print at the end of a run what was made, where the report is, and the headline tables.
+
+The tables are Markdown, one for each assay, factor and feature. A row for each method has shift
+kept, sd ratio, correlation within treatments, accuracy, and the number of cells behind them.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,12 @@ from rls.runtime.command import run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the three lines."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    """Print the lines."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--results", type=Path, required=True, help="folder of results")
     parser.add_argument("--report", type=Path, required=True, help="the report")
     args = parser.parse_args(argv)

@@ -54,6 +54,19 @@ class Settings:
     measured_treatments: tuple[str, ...] = option(
         "Treatments of the splits classifier and evaluation, likewise. None: all.", default=()
     )
+    unmeasured_units: tuple[str, ...] = option(
+        "Units of split_by (a well is PLATE_WELL) that serve gan and tune alone, as cells of other "
+        "than the measured plates and treatments do.",
+        default=(),
+    )
+    folds: int = option(
+        "Folds over which the units of each measured treatment are dealt: those of the assay's own "
+        "fold are of split evaluation, the others of gan. 0: none, the shares divide all units.",
+        default=0,
+    )
+    fold: int = option(
+        "The assay's own fold, from 1 to folds; without folds it means nothing.", default=1
+    )
     plates_gan: tuple[str, ...] = option(
         "Plates of split gan. None: those that no split names.", default=()
     )

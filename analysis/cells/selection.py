@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.cells import named_plates
+from analysis.cells import folds, named_plates
 from analysis.cells.prevalence import wanted_cells
 from analysis.cells.quality_settings import FLAGS
 from analysis.cells.select_settings import Settings
@@ -21,6 +21,7 @@ from analysis.cells.split import (
     choose_cells,
     possible_levels,
     summarise,
+    unit_names,
 )
 from rls.io import (
     Intensity,
@@ -88,12 +89,14 @@ def select(
 
 
 def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
-    """Return the split of each cell, by plates where the settings name them.
+    """Return the split of each cell, by folds or by plates where the settings name them.
 
     Raises:
         InputError: A plate is unknown, named twice, or both measured and named; or there are too
             few units.
     """
+    if settings.folds:
+        return folds.assign_to_fold(cells, settings, measured(cells, settings))
     crop_size = int(cells["crop_size_px"].max())
     if not any(settings.named.values()):
         return assign_splits(
@@ -107,10 +110,10 @@ def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
         )
     plates = sorted(cells["plate"].unique())
     found = list(named_plates.faults(settings.named, plates))
-    if settings.measured_plates or settings.measured_treatments:
+    if settings.measured_plates or settings.measured_treatments or settings.unmeasured_units:
         found.append(
-            "select_cells.measured_plates or measured_treatments stand beside plates_gan to "
-            "plates_evaluation; both say which plates are measured. Keep one of them."
+            "select_cells.measured_plates, measured_treatments or unmeasured_units stand beside "
+            "plates_gan to plates_evaluation; both say what is measured. Keep one of them."
         )
     if found:
         raise InputError(" ".join(found))
@@ -133,10 +136,10 @@ def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
 
 
 def measured(cells: pd.DataFrame, settings: Settings) -> pd.Series:
-    """Return for each cell whether its plate and treatment may be measured, (n,) bool.
+    """Return for each cell whether its plate, treatment and unit may be measured, (n,) bool.
 
     Raises:
-        InputError: A plate or treatment of the settings has no cell.
+        InputError: A plate, treatment or unit of the settings has no cell.
     """
     result = pd.Series(True, index=cells.index)
     for column in ("plate", "treatment"):
@@ -149,7 +152,14 @@ def measured(cells: pd.DataFrame, settings: Settings) -> pd.Series:
             )
         if names:
             result &= cells[column].isin(names)
-    return result
+    units = unit_names(cells, settings.split_by, settings.tile_px)
+    lacking = sorted(set(settings.unmeasured_units) - set(units))
+    if lacking:
+        raise InputError(
+            f"Found no usable cell of {settings.split_by} {', '.join(lacking)}, expected some. "
+            f"Correct select_cells.unmeasured_units; a unit is named as {units.iloc[0]}."
+        )
+    return result & ~units.isin(settings.unmeasured_units)
 
 
 def scale_of_assay(cells: Stack, settings: Settings) -> Intensity:
@@ -282,7 +292,7 @@ def count_selection(
 def _say_level(cells: pd.DataFrame, splits: pd.Series, settings: Settings) -> None:
     """Print the level of the split, what it dropped, and whether a stricter one was possible."""
     stricter: list[str] = []
-    if not any(settings.named.values()):
+    if not any(settings.named.values()) and not settings.folds:
         among = cells[measured(cells, settings)]
         levels = possible_levels(among, settings.shares, settings.tile_px)
         stricter = levels[: levels.index(settings.split_by)] if settings.split_by in levels else []

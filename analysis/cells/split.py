@@ -107,7 +107,7 @@ def assign_splits(
     names = unit_names(cells, level, tile_px)
     splits = pd.Series(DROPPED, index=cells.index, dtype=object)
     if measured is not None and not measured.all():
-        _assign_unmeasured(names, splits, measured, shares, seed, level)
+        assign_unmeasured(names, splits, measured, shares, seed, level)
     among = cells if measured is None else cells[measured]
     by_plate = len(among) < len(cells)
     groups = {"all treatments": among}
@@ -167,7 +167,7 @@ def assign_to_plates(
     return splits
 
 
-def _assign_unmeasured(
+def assign_unmeasured(
     names: pd.Series,
     splits: pd.Series,
     measured: pd.Series,

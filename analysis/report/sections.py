@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.comparison import headline as headlines
 from analysis.comparison.accuracy import LOW_RESOLUTION_MEANS
 from analysis.comparison.design import PLATES_SHARED, WARNINGS, shared_sentence
-from analysis.comparison.headline import headlines, number
 from analysis.comparison.image_metrics import FLOOR
 from analysis.comparison.labels import method_label
 from analysis.comparison.long_table import read_long
@@ -22,7 +22,6 @@ from analysis.comparison.wide_table import (
     TABLE2,
     Column,
     article_form,
-    format_estimate,
     parts,
     wide_table,
 )
@@ -74,9 +73,7 @@ TILE = (
     "Splits are blocks of one field (split_by: tile), because the data have nothing finer apart: "
     "class and well are one here, and no biological claim follows from any number of this assay."
 )
-TRIPLE = ("shift kept", "sd ratio", "r within")
 FIGURE_TITLES = {"scatter": "HR against SR, cell by cell"}
-ACCURACY = "accuracy LR / SR / HR, %"
 
 
 @dataclass(frozen=True)
@@ -142,28 +139,22 @@ def what_was_run(sources: Sources) -> str:
 
 
 def headline(sources: Sources) -> str:
-    """Return the numbers that a reader wants first, one row per comparison and feature."""
-    figure5, table2 = sources.numbers("figure5"), sources.numbers("table2")
-    if figure5 is None or table2 is None:
-        return html.paragraph("No headline: Fig. 5 or Table 2 is not part of this report.")
-    rows = []
-    for found in headlines(figure5, table2):
-        title = f"{sources.title(found.assay)}, {found.factor}x, {found.degradation}"
-        feature, method = found.feature.replace("_", " "), method_label(found.method)
-        row = {"": title, "feature": feature, "method": method}
-        for side, (treatment, pair) in zip(
-            ("negative", "positive"), found.medians.items(), strict=False
-        ):
-            row[f"median, {side}: HR → SR"] = f"{treatment}: {number(pair[0])} → {number(pair[1])}"
-        triple = (found.shift_kept, found.sd_ratio, found.correlation)
-        for heading, one in zip(TRIPLE, triple, strict=True):
-            row[heading] = format_estimate(one.value, one.low, one.high, digits=2) or "n/a"
-        row[ACCURACY] = " / ".join(number(100 * value, 1) for value in found.accuracy.values())
-        rows.append(row)
-    return html.table(pd.DataFrame(rows), numbers=[*TRIPLE, ACCURACY]) + html.paragraph(
+    """Return the numbers that a reader wants first, one table per comparison and feature."""
+    found = [sources.numbers(name) for name in ("figure5", "features", "table2")]
+    tables = [table for table in found if table is not None]
+    if len(tables) < len(found):
+        return html.paragraph(
+            "No headline: Fig. 5, Table 2 or the table of features is not part of this report."
+        )
+    body = [
+        html.table(one.rows, caption=one.title, numbers=headlines.NUMBERS)
+        for one in headlines.headline_tables(*tables)
+    ]
+    return "".join(body) + html.paragraph(
         "Shift kept: SR over HR difference of medians; sd ratio: spread within treatments, SR over "
-        "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three; "
-        "intervals are over wells. Every method is in Fig. 5 and Table 2.",
+        "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three. Of a "
+        "method with several solutions of a cell the mean over them is the cell's number, and one "
+        "of them its picture. Accuracy is that of the classifier chosen on split tune, in percent.",
         "note",
     )
 

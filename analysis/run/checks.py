@@ -184,9 +184,10 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
             f"assays.{name}.generator is none, but {_quoted(searching)} of run.methods search a "
             "generator. Set generator: train, or take them out."
         )
-    if AMORTISED in config["run"]["methods"] and not block["features"]:
+    regressions = [name for name in WITHOUT_IMAGES if name in config["run"]["methods"]]
+    if regressions and not block["features"]:
         yield (
-            f"run.methods has '{AMORTISED}', which gives features alone, and assays.{name} "
+            f"run.methods has '{regressions[0]}', which gives features alone, and assays.{name} "
             "measures none. Name features of the assay, or take the method out."
         )
     values = section_values(config, "select_cells", name)
@@ -258,8 +259,8 @@ def _searching(config: Config) -> list[str]:
     """Return the methods that run and need a generator; faulty ones are reported elsewhere."""
     blocks = {name: config["methods"].get(name) for name in config["run"]["methods"]}
     known = {name: b["search"] for name, b in blocks.items() if b and b["search"] in search_names()}
-    regressions = [name for name in config["run"]["methods"] if name in WITHOUT_IMAGES]
-    return [name for name, search in known.items() if needs_generator(search)] + regressions
+    regression = [AMORTISED] if AMORTISED in config["run"]["methods"] else []
+    return [name for name, search in known.items() if needs_generator(search)] + regression
 
 
 def _low_resolution_misfits(name: str, config: Config) -> Iterator[str]:

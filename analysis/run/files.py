@@ -388,7 +388,9 @@ class Files:
 
 def _kinds_of(method: str, at: Comparison) -> tuple[str, ...]:
     """Return the kinds of tables that are made of a row; without an image there are features."""
-    return KINDS[:1] if method in WITHOUT_IMAGES else KINDS[: 2 + at.clean]
+    if method in WITHOUT_IMAGES:
+        return KINDS[:1]
+    return KINDS[: 2 + (at.clean and at.assay.has_classifier)]
 
 
 def _any_of(names: Iterable[str]) -> str:

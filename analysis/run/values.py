@@ -137,6 +137,13 @@ def has_high_resolution(block: Config) -> bool:
     return bool(block.get("resolution", "high") == "high")
 
 
+def has_gan(config: Config, assay: str) -> bool:
+    """Return whether cells of split gan have HR images: what is learnt from cells needs them."""
+    values = section_values(config, "select_cells", assay)
+    given = bool(values["share_gan"] or values["plates_gan"]) and values["cells_gan"] > 0
+    return given and has_high_resolution(config["assays"][assay])
+
+
 def assay_factors(block: Config, factors: Sequence[int]) -> list[int]:
     """Return the factors of ``run.factors`` that the assay runs: all, or those in its own list."""
     return [factor for factor in factors if factor in block.get("factors", factors)]

@@ -20,6 +20,7 @@ NOISES = ("const", "none", "random")
 MAY_CHANGE = (
     *("total_kimg", "checkpoint_kimg", "tick_kimg", "evaluate_kimg", "evaluate_images"),
     *("device", "threads", "cuda_graphs", "compile"),
+    *("grow_from", "grow_kimg"),  # They act through the weights that the training starts from.
 )
 
 
@@ -77,6 +78,14 @@ class Settings:
         "Freeze-D: number of layers, counted from the image, that keep the weights of init_from; "
         "0 for none."
     )
+    grow_from: int | None = option(
+        "Side of the images in px of a first stage, a power of two from 8 on: the networks learn "
+        "the cells at this size, averaged, and then grow to image_size. null: no such stage.",
+        default=None,
+    )
+    grow_kimg: float = option(
+        "Length of the first stage in thousands of real images shown.", default=100.0
+    )
     precision: str = option(
         "Precision of the convolutions; auto is bfloat16 where the device is fast at it.",
         choices=("auto", "float32", "bfloat16"),
@@ -121,7 +130,7 @@ class Settings:
         for names, is_wrong, wanted in (
             (
                 "total_kimg learning_rate r1_interval path_length_interval ema_kimg augment_kimg "
-                "augment_interval checkpoint_kimg tick_kimg evaluate_kimg",
+                "augment_interval checkpoint_kimg tick_kimg evaluate_kimg grow_kimg",
                 lambda value: value <= 0,
                 "more than 0",
             ),
@@ -136,6 +145,13 @@ class Settings:
                 value = getattr(self, name)
                 if value is not None and is_wrong(value):
                     raise InputError(f"Found {name} {value}, expected {wanted}.")
+
+        small = self.grow_from
+        if small is not None and not (8 <= small < self.image_size and small & (small - 1) == 0):
+            raise InputError(
+                f"Found grow_from {small}, expected a power of two from 8 on and below image_size, "
+                f"{self.image_size}. Set it to {self.image_size // 2}, or to null for none."
+            )
 
     @property
     def adaptive(self) -> bool:
@@ -203,6 +219,16 @@ class JacobianSettings:
             )
 
 
+def auto_rules(image_size: int, batch_size: int) -> dict[str, Any]:
+    """Return NVlabs' rule "auto" for every setting that may be left at none."""
+    return {
+        "learning_rate": 0.0025 if image_size < 1024 else 0.002,
+        "r1_gamma": 0.0002 * image_size**2 / batch_size,
+        "ema_kimg": 10 * batch_size / 32,
+        "channel_base": 16384 if image_size < 512 else 32768,
+    }
+
+
 def fill_auto(settings: Settings) -> Settings:
     """Return the settings with NVlabs' rule "auto" in place of every number left at none.
 
@@ -210,13 +236,7 @@ def fill_auto(settings: Settings) -> Settings:
     from 1024 px on), r1_gamma 0.0002 s^2 / b, ema_kimg 10 b / 32, channel_base 16384 (32768 from
     512 px on).
     """
-    size, batch = settings.image_size, settings.batch_size
-    rules: dict[str, Any] = {
-        "learning_rate": 0.0025 if size < 1024 else 0.002,
-        "r1_gamma": 0.0002 * size**2 / batch,
-        "ema_kimg": 10 * batch / 32,
-        "channel_base": 16384 if size < 512 else 32768,
-    }
+    rules = auto_rules(settings.image_size, settings.batch_size)
     left = {name: value for name, value in rules.items() if getattr(settings, name) is None}
     return dataclasses.replace(settings, **left)
 

@@ -24,6 +24,7 @@ from rls.search.forward_model import ForwardModel
 from tests.analysis import made_up
 
 NAMES = ("figure1", "figure2", "figure3", "figure5")
+TABLES = ("table1", "table2", "features")
 METHODS = ("bicubic", "rls", "my_search")
 
 
@@ -35,7 +36,7 @@ def write_run(root, *, split_by="well"):
     """Write what the report reads: tables, figures, selection, benchmarks; return its arguments."""
     at = comparison(root)
     methods = ("low_resolution", *METHODS, "high_resolution")
-    first, second, fifth = [], [], []
+    first, second, fifth, kept = [], [], [], []
     for rank, method in enumerate(methods):
         value = 0.5 + rank / 10
         fact = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 6, "unit": "well"}
@@ -49,11 +50,20 @@ def write_run(root, *, split_by="well"):
             fifth.append(long_row(at, method, "median", treatment=treatment,
                                   **{**fact, "value": value + side}))  # fmt: skip
         if method != "high_resolution":
+            several = {"n_solutions": 4 if method == "my_search" else 1}
             for metric in ("shift_kept", "sd_ratio", "correlation_within_treatment"):
                 fifth.append(long_row(at, method, metric, **fact))
-    fifth = [{**row, "feature": "nucleocytoplasmic_ratio"} for row in fifth]
+                kept.append({**fifth[-1], **several})
+                if method == "my_search":
+                    image = {**fact, "value": value + 0.3}
+                    kept.append({**long_row(at, method, f"one_image_{metric}", **image),
+                                 "n_solutions": 1})  # fmt: skip
+            n_cells = {"value": 60 - rank, "n": 60 - rank, "unit": "cell"}
+            kept.append({**long_row(at, method, "cells_in_both", **n_cells), **several})
+    fifth, kept = ([{**row, "feature": "nucleocytoplasmic_ratio"} for row in part]
+                   for part in (fifth, kept))  # fmt: skip
     for name, rows in (("tables/table1", first), ("tables/table2", second),
-                       ("figures/figure5", fifth)):  # fmt: skip
+                       ("tables/features", kept), ("figures/figure5", fifth)):  # fmt: skip
         write_table(root / f"{name}.csv", long_table(rows), written_by="test")
     for rank, name in enumerate(NAMES):
         (root / "figures").mkdir(exist_ok=True)
@@ -64,7 +74,10 @@ def write_run(root, *, split_by="well"):
     benchmarks.joinpath("a.tsv").write_text("s\th:m:s\tmax_rss\n3700.0\t1:01:40\t1200.5\n")
     return [
         *("--run", str(made_up.write_run(root, METHODS))),
-        *("--tables", *(str(root / "tables" / f"table{n}.csv") for n in (1, 2))),
+        *(
+            "--tables",
+            *(str(root / "tables" / f"{n}.csv") for n in ("table1", "table2", "features")),
+        ),
         *("--figures", *(str(root / "figures" / f"{name}.png") for name in NAMES)),
         *("--benchmarks", str(root / "benchmarks"), "--output", str(root / "report.html")),
     ]
@@ -172,16 +185,34 @@ def test_devices_are_those_that_the_logs_name(tmp_path):
     assert facts.devices(tmp_path) == "cpu (2 threads); cuda (H200, 139 GiB)"
 
 
-def test_the_headline_is_three_lines_with_the_numbers(tmp_path, capsys):
+def test_the_headline_has_what_was_made_where_it_is_and_a_row_for_every_method(tmp_path, capsys):
     page_of(tmp_path)
     capsys.readouterr()
     headline.main(["--results", str(tmp_path), "--report", str(tmp_path / "report.html")])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
     assert "(simulated)" in lines[0] and "my_search" in lines[0]
     assert lines[1].endswith("report.html")
-    assert "DMSO 0.90 -> 0.70, TNF-alpha 1.90 -> 1.70; shift kept 0.70" in lines[2]
-    assert "LR 50.0 %, RLS 70.0 %, HR 90.0 %" in lines[2]
+    assert lines[3].startswith("translocation (simulated), 8x, bicubic: nucleocytoplasmic ratio")
+    assert "in HR DMSO 0.90, TNF-alpha 1.90; intervals over 6 wells" in lines[3]
+    table = [[text.strip() for text in line.split("|")[1:-1]] for line in lines[5:]]
+    heading = ["", "shift kept", "sd ratio", "r within", "accuracy, %", "cells"]
+    assert table[0] == heading and set("".join(table[1])) == {"-"}
+    same = ["0.80 [0.70, 0.90]"] * 3
+    assert [row[0] for row in table[2:]] == [
+        "LR", "Bicubic", "RLS", "my search (mean of 4)", "my search (one image)", "HR"
+    ]  # fmt: skip
+    assert table[2][1:] == ["", "", "", "50 [40, 60]", ""]
+    # The number is the mean's, and the classifier looks at the image.
+    assert table[5][1:] == [*same, "", "57"]
+    assert table[6][1:] == ["1.10 [0.70, 0.90]"] * 3 + ["80 [70, 90]", "57"]
+    assert table[7][1:] == ["", "", "", "90 [80, 100]", ""]
+
+
+def test_the_report_begins_with_the_headline_tables(tmp_path):
+    page = page_of(tmp_path)
+    part = page[page.index('id="headline"') : page.index('id="run"')]
+    assert "in HR DMSO 0.90, TNF-alpha 1.90" in part and "my search (one image)" in part
+    assert 'my search (mean of 4)</td><td class="number">0.80 <span class="interval">' in part
 
 
 def test_table_2_has_the_articles_form_and_the_warnings_of_its_design(tmp_path):
@@ -204,11 +235,11 @@ def test_the_headline_needs_its_report_and_a_method(tmp_path):
     page_of(tmp_path)
     with pytest.raises(InputError, match=r"other\.html"):
         numbers.lines(tmp_path, tmp_path / "other.html")
+    tables = [numbers.read_long(tmp_path / name) for name in
+              ("figures/figure5.csv", "tables/features.csv", "tables/table2.csv")]  # fmt: skip
+    bare = [table[table["method"].isin(["low_resolution", "high_resolution"])] for table in tables]
     with pytest.raises(InputError, match="no method"):
-        numbers.main_method(["high_resolution", "low_resolution"])
-    assert numbers.main_method(["high_resolution", "bicubic"]) == "bicubic"
-    assert numbers.main_method(["bicubic", "pulse", "rls"]) == "rls"
-    assert numbers.main_method(["bicubic", "pulse"]) == "pulse"
+        numbers.headline_tables(*bare)
     assert np.isnan(estimate_of(long_table([]), "a", "b").value)
 
 
