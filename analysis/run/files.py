@@ -134,8 +134,7 @@ class Files:
 
     def fetched_cells(self) -> list[str]:
         """Return the selected cells of every assay whose plates come over the network."""
-        names = self.config["run"]["assays"]
-        fetched = [name for name in names if self.assays[name]["source"] == "bbbc021"]
+        fetched = (n for n in self.config["run"]["assays"] if self.assays[n]["source"] == "bbbc021")
         return [f"results/{name}/cells.ome.tif" for name in fetched]
 
     # ---- models -------------------------------------------------------------------------------
@@ -164,8 +163,9 @@ class Files:
         folder = self.assays[wildcards.assay].get("init_from", "none")
         if folder == "none":
             return []
-        names = ("generator", "training")
-        return [f"{self.in_program(folder)}/{name}.safetensors" for name in names]
+        return [
+            f"{self.in_program(folder)}/{name}.safetensors" for name in ("generator", "training")
+        ]
 
     def encoders_of_trust(self, wildcards: Wildcards) -> list[str]:
         """Return the encoder of every factor, where trust is measured of a search that needs it."""

@@ -19,7 +19,7 @@ CELLS = 40  # of each control and split
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
-    """Return a stack whose cells are images of the generator; treated ones of evaluation are dim."""
+    """Return a stack of images of the generator; treated ones of evaluation are dim."""
     generator = load_generator(MODEL, torch.device("cpu"))
     intensity = read_intensity(MODEL / "intensity.json")
     rows = [
