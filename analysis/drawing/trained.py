@@ -44,7 +44,7 @@ from analysis.run.description import Run
 ROW, TOP, FOOT = 58 * MM, 8 * MM, 22 * MM
 BOTH, TREATED = "#222222", "#B03060"  # all cells, and those of the positive control
 DISTANCES = (0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # ticks; linear up to the second
-JITTER = 0.012  # of the width of a panel, between series
+JITTER = 0.012  # distance of two series in widths of a panel
 
 
 class Design(NamedTuple):
@@ -223,10 +223,9 @@ def draw_series(axes: Axes, series: list[Series], design: Design) -> None:
         axes.vlines(x, *ends_known.T, color=one.colour, linewidth=0.5, alpha=0.4)
         falls = one.rows.get("falls", pd.Series(False, one.rows.index)).to_numpy(bool)
         for here, marker in ((~falls, "o"), (falls, "v")):
-            axes.plot(
-                x[here], value[here], marker, color=one.colour, markerfacecolor=face,
-                markersize=4.5 if marker == "v" else 3.2, markeredgewidth=0.7,
-            )  # fmt: skip
+            look = {"color": one.colour, "markerfacecolor": face, "markeredgewidth": 0.7}
+            size = 4.5 if marker == "v" else 3.2
+            axes.plot(x[here], value[here], marker, markersize=size, **look)
         means = one.rows.assign(x=x).groupby("x")["value"].mean()
         line = "-" if one.filled else "--"
         axes.plot(means.index, means.to_numpy(), line, color=one.colour, linewidth=0.9, zorder=1)

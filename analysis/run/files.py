@@ -161,11 +161,8 @@ class Files:
     def initial_weights(self, wildcards: Wildcards) -> list[str]:
         """Return the weights from which training starts, if a folder is named."""
         folder = self.assays[wildcards.assay].get("init_from", "none")
-        if folder == "none":
-            return []
-        return [
-            f"{self.in_program(folder)}/{name}.safetensors" for name in ("generator", "training")
-        ]
+        names = () if folder == "none" else ("generator", "training")
+        return [f"{self.in_program(folder)}/{name}.safetensors" for name in names]
 
     def encoders_of_trust(self, wildcards: Wildcards) -> list[str]:
         """Return the encoder of every factor, where trust is measured of a search that needs it."""
