@@ -34,6 +34,7 @@ from analysis.drawing.style import (
     DOUBLE_COLUMN,
     MM,
     NEGATIVE,
+    Look,
     axes_at,
     in_style,
     method_colours,
@@ -223,7 +224,7 @@ def draw_series(axes: Axes, series: list[Series], design: Design) -> None:
         axes.vlines(x, *ends_known.T, color=one.colour, linewidth=0.5, alpha=0.4)
         falls = one.rows.get("falls", pd.Series(False, one.rows.index)).to_numpy(bool)
         for here, marker in ((~falls, "o"), (falls, "v")):
-            look = {"color": one.colour, "markerfacecolor": face, "markeredgewidth": 0.7}
+            look: Look = {"color": one.colour, "markerfacecolor": face, "markeredgewidth": 0.7}
             size = 4.5 if marker == "v" else 3.2
             axes.plot(x[here], value[here], marker, markersize=size, **look)
         means = one.rows.assign(x=x).groupby("x")["value"].mean()

@@ -196,11 +196,6 @@ class Sizes:
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "measure_amortised" | "measure_regression":
                 return {"images": assay.n_images}
-            case "measure_generated":
-                n = assay.section("measure_generated")["n_images"]
-                made = n + 2 * assay.cells(EVALUATION, n_treatments=2)
-                gflop = made * assay.networks.generator_gflop
-                return {"images": n, "megapixels": assay.megapixels(made), "gflop": gflop}
             case "train_encoder":
                 return train_encoder_units(assay, int(wildcards["factor"]))
             case _:
@@ -354,7 +349,7 @@ def _regression_work(
 
 
 def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
-    """Return the units of a training or of sampling styles; empty for any other rule."""
+    """Return the units of a training, of styles or of generated images; empty for other rules."""
     low_resolution = rule == "train_low_resolution_classifier"
     section = "train_classifier" if low_resolution else rule
     values = assay.section(section) if section in SECTIONS else {}
@@ -373,6 +368,11 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             )
             gflop = images * assay.networks.training_gflop(*intervals)
             return {"steps": images / values["batch_size"], "gflop": gflop}
+        case "measure_generated":
+            n = values["n_images"]
+            made = n + 2 * assay.cells(EVALUATION, n_treatments=2)
+            gflop = made * assay.networks.generator_gflop
+            return {"images": n, "megapixels": assay.megapixels(made), "gflop": gflop}
         case "sample_styles":
             return {"gflop": values["n_styles"] * assay.networks.mapping_gflop}
         case "fit_flow":
