@@ -38,15 +38,8 @@ REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
 # Rules that read every condition, beside tables and figures.
 COMPARE = (
-    "report",
-    "mechanism",
-    "solutions",
-    "sweep",
-    "tradeoff",
-    "priors",
-    "starts",
-    "where_lost",
-    "choices",
+    *("report", "mechanism", "solutions", "sweep", "tradeoff", "priors", "starts", "choices"),
+    *("where_lost", "data_or_prior", "transfer"),
 )
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
 MIB = 2**20
@@ -361,7 +354,7 @@ def _regression_work(
 
 
 def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
-    """Return the units of a training or of sampling styles; empty for any other rule."""
+    """Return the units of a training, of styles or of generated images; empty for other rules."""
     all_cells = rule == "train_all_cells_classifier"
     low_resolution = all_cells or rule == "train_low_resolution_classifier"
     section = "train_classifier" if low_resolution else rule
@@ -381,6 +374,11 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             )
             gflop = images * assay.networks.training_gflop(*intervals)
             return {"steps": images / values["batch_size"], "gflop": gflop}
+        case "measure_generated":
+            n = values["n_images"]
+            made = n + 2 * assay.cells(EVALUATION, n_treatments=2)
+            gflop = made * assay.networks.generator_gflop
+            return {"images": n, "megapixels": assay.megapixels(made), "gflop": gflop}
         case "sample_styles":
             return {"gflop": values["n_styles"] * assay.networks.mapping_gflop}
         case "fit_flow":

@@ -18,6 +18,7 @@ from analysis.run.rates import Machine
 from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
+from analysis.run.trained import generators, kept_features
 from analysis.run.values import fill_likenesses
 from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS
 from rls.prior.settings import FLOWS

@@ -55,6 +55,8 @@ def merge(base, overlay):
         ("demo.yaml",),
         ("demo.yaml", "demo_from_scratch.yaml"),
         ("demo.yaml", "demo_from_scratch.yaml", "translocation_32px.yaml"),
+        ("demo.yaml", "demo_from_scratch.yaml", "data_or_prior.yaml"),
+        ("demo.yaml", "demo_from_scratch.yaml", "transfer.yaml"),
         ("smoke.yaml",),
         ("bbbc014.yaml",),
         ("bbbc021_crops.yaml",),
