@@ -38,6 +38,7 @@ SECTIONS = {
     "train_encoder": "rls/encoder/settings.py",
     "train_amortised": "analysis/measuring/amortised_settings.py",
     "train_regression": "analysis/measuring/regression_settings.py",
+    "evaluate_generator": "analysis/evaluation/settings.py",
     "train_classifier": "rls/networks/classifier_settings.py",
     "train_pix2pix": "rls/networks/pix2pix_settings.py",
     "degrade": "rls/degrade.py",

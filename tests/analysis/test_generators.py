@@ -72,7 +72,7 @@ def stand_in_data(tmp_path, monkeypatch):
 def test_every_listed_generator_is_trained_from_nothing_by_its_configuration(
     one, stand_in_data, tmp_path
 ):
-    jobs = planned_jobs(one.configfiles, tmp_path / "run", [one.target], device="cuda")
+    jobs = planned_jobs(one.configfiles, tmp_path / "run", one.targets, device="cuda")
     trained = [job for job in jobs if job.rule == "train_gan"]
     assert [job.wildcards["assay"] for job in trained] == [one.assay]
     assert trained[0].on_gpu and trained[0].threads >= 1

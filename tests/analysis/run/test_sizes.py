@@ -180,6 +180,17 @@ def test_a_regression_makes_and_measures_its_pairs_and_sees_them_in_every_epoch(
     assert basis == "assumed (GPU)" and host < seconds < host + 60
 
 
+def test_an_evaluation_fits_a_regression_to_images_and_one_to_cells_at_every_factor():
+    def found(**change):
+        return units({"evaluate_generator": change}, "evaluate_generator")
+
+    few, more = found(n_images=1000, n_inverted=0), found(n_images=3000, n_inverted=0)
+    assert more["images"] - few["images"] == 2000 and more["gflop"] > few["gflop"]
+    once = found(n_images=1000, n_inverted=10, inversion_steps=100)
+    twice = found(n_images=1000, n_inverted=10, inversion_steps=200)
+    assert twice["gflop"] - few["gflop"] == pytest.approx(2 * (once["gflop"] - few["gflop"]))
+
+
 def test_tables_read_every_condition_that_runs_and_no_other():
     change = {"run": {"assays": ["golgi"], "methods": ["bicubic", "rls"]}}
     compared = units(change, "table1")["images"]
