@@ -25,6 +25,7 @@ from analysis.run.keys import (
     trained_by,
 )
 from analysis.run.values import (
+    ALWAYS,
     expand_folder,
     lay_over,
     operator_values,
@@ -48,25 +49,38 @@ def merge(base, overlay):
     return base
 
 
-@pytest.mark.parametrize(
-    "overlays",
-    [
-        (),
-        ("demo.yaml",),
-        ("demo.yaml", "demo_from_scratch.yaml"),
-        ("demo.yaml", "demo_from_scratch.yaml", "translocation_32px.yaml"),
-        ("smoke.yaml",),
-        ("bbbc014.yaml",),
-        ("bbbc021_crops.yaml",),
-        ("bbbc021_demonstration.yaml",),
-        ("acquired.yaml",),
-        ("png_archive.yaml",),
-        ("starts.yaml",),
-        ("bbbc021_crops.yaml", "starts.yaml", "starts_bbbc021.yaml"),
-    ],
-)
+CHAINS = [
+    (),
+    ("demo.yaml",),
+    ("demo.yaml", "demo_from_scratch.yaml"),
+    ("demo.yaml", "demo_train.yaml"),
+    ("demo.yaml", "all_methods.yaml"),
+    ("demo.yaml", "demo_from_scratch.yaml", "translocation_32px.yaml"),
+    ("demo.yaml", "demo_from_scratch.yaml", "golgi_64px.yaml"),
+    ("auto.yaml",),
+    ("smoke.yaml",),
+    ("bbbc014.yaml",),
+    ("bbbc021_crops.yaml",),
+    ("bbbc021_crops.yaml", "bbbc021_64px.yaml"),
+    ("bbbc021_crops.yaml", "beside_bbbc021.yaml"),
+    ("bbbc014.yaml", "beside_bbbc014.yaml"),
+    ("bbbc021_lookalike_64px.yaml",),
+    ("bbbc021_demonstration.yaml",),
+    ("acquired.yaml",),
+    ("png_archive.yaml",),
+    ("starts.yaml",),
+    ("bbbc021_crops.yaml", "starts.yaml", "starts_bbbc021.yaml"),
+]
+
+
+@pytest.mark.parametrize("overlays", CHAINS)
 def test_every_configuration_of_the_program_is_valid(overlays):
     check(load(*overlays))
+
+
+def test_no_overlay_is_forgotten_above():
+    named = {name for overlays in CHAINS for name in overlays}
+    assert named | set(ALWAYS) == {path.name for path in CONFIG.glob("*.yaml")}
 
 
 def test_every_overlay_changes_something_at_every_key():
