@@ -1,8 +1,8 @@
 """Measure one stack: interpretable features, embeddings, and its distance to HR (Table 1, Fig. 5).
 
 Two tables are written, with one row per cell. ``features`` holds the measurements on an image
-alone: the assay's features with units and status, 32 features of the treatment classifier, 96
-random convolutions, and features of VGG16 and Inception where weights are given. ``metrics`` holds
+alone: the assay's features with units and status, 32 features of the treatment classifier where
+there is one, 96 random convolutions, and features of VGG16 and Inception where weights are given. ``metrics`` holds
 the comparisons with other images of the same cell: PSNR, MS-SSIM and, where weights are given,
 LPIPS by VGG16 and AlexNet against HR, and mean |D(SR) - LR| (Eq. 5), once with the given LR image
 and once with the clean one that it was made from (section 4.3).
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--solutions", type=Path, help="table of measure_solutions, whose means the features become"
     )
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")
-    parser.add_argument("--classifier", type=Path, required=True, help="classifier trained on HR")
+    parser.add_argument("--classifier", type=Path, help="classifier trained on HR; none: left out")
     parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")
     add_measurement_flags(parser)
     parser.add_argument("--output-features", type=Path, required=True, help="*.features.parquet")

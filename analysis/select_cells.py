@@ -1,7 +1,7 @@
 """Select the cells of an assay, assign them to splits, and set its one intensity scale.
 
 [0, 1] = (counts - black) / (white - black), with black and white percentiles of the gan split
-(of tune where share_gan is 0).
+(of tune where share_gan is 0, or where prevalence_gan is set).
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--plates", type=Path, nargs="+", required=True, help="stacks of plates")
     parser.add_argument("--fields", type=Path, nargs="+", required=True, help="tables of fields")
     parser.add_argument("--treatments", nargs="+", required=True, help="treatments of the assay")
+    parser.add_argument(
+        "--controls", nargs=2, default=(), help="negative and positive one, for prevalence_gan"
+    )
     parser.add_argument("--output", type=Path, required=True, help="stack of cells (.ome.tif)")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity scale (.json)")
     parser.add_argument("--selection", type=Path, required=True, help="what was selected (.csv)")
@@ -40,12 +43,14 @@ def main(argv: list[str] | None = None) -> None:
     from rls.io import read_table, write_intensity, write_table
 
     everything = read_cells(args.plates)
-    chosen = select(everything, args.treatments, settings)
+    chosen = select(everything, args.treatments, settings, args.controls)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     cells = gather_cells(args.plates, chosen, args.output.parent)
     scale = scale_of_assay(cells, settings)
     fields = pd.concat([read_table(path, columns=["treatment", "status"]) for path in args.fields])
-    selection = count_selection(everything, chosen, fields, args.treatments, settings)
+    selection = count_selection(
+        everything, chosen, fields, args.treatments, settings, args.controls
+    )
     write_cells(args.output, cells, compress=False)
     usable = everything[everything["treatment"].isin(args.treatments)].reset_index(drop=True)
     shown = gather_cells(args.plates, draw_examples(usable, settings.seed), args.output.parent)

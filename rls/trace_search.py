@@ -31,10 +31,12 @@ class Settings:
 
     n_cells: int = option("Cells of split tune, the same number of each treatment.")
     checkpoints: tuple[int, ...] = option(
-        "Numbers of steps, each a search of its own; 0 is the start."
+        "Numbers of steps, each a search of its own; 0 is the start. None: the method's own number."
     )
     methods: tuple[str, ...] = option(
-        "Methods that figure starts follows, in its order and each by a job of its own.", default=()
+        "Methods that figure starts and the table of choices follow, in their order and each by a "
+        "job of its own.",
+        default=(),
     )
     column: str | None = option(
         "Column of a feature that figure starts draws; null: that of the assay's first feature.",

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import Parser, run
-from rls.stylegan2.settings import Settings, check_share
+from rls.stylegan2.settings import Settings
 
 NAME = "train_gan"
 
@@ -49,53 +49,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, settings = make_parser().parse(argv)
     # Imported here, so that --help does not wait for torch.
     from rls.io import read_intensity, read_stack
-    from rls.runtime.checkpoint import StateFolder
-    from rls.runtime.device import choose_device, choose_precision, computed_on
+    from rls.runtime.device import choose_device
     from rls.runtime.distributed import started
     from rls.stylegan2 import training_loop
-    from rls.stylegan2.architecture import architecture_of
-    from rls.stylegan2.dry_run import describe
-    from rls.stylegan2.held_out import make_held_out
-    from rls.stylegan2.initial_weights import initial_settings, load_initial
-    from rls.stylegan2.packed_state import continue_from
-    from rls.stylegan2.trainer import Trainer
-    from rls.stylegan2.training_identity import refuse_earlier, training_identity
-    from rls.stylegan2.training_images import TrainingImages
+    from rls.stylegan2.settings import check_share
+    from rls.stylegan2.stages import Stage, stages_of
+    from rls.stylegan2.training_stage import describe_stage, train_stage
 
-    settings = initial_settings(settings, args.init_from)
+    last = Stage(settings, args.init_from, args.output, args.output_training)
+    stages = stages_of(last, args.state, args.continue_from)
     device = choose_device(settings.device, settings.threads)
     with contextlib.ExitStack() as resources:
         processes = resources.enter_context(started(device))
         resources.enter_context(training_loop.only_first_prints(processes))
         check_share(settings, processes.count)
-        precision = choose_precision(settings.precision, device, "training")
-        stack = read_stack(args.cells, memory_map=True)
-        intensity = read_intensity(args.intensity)
-        data = TrainingImages(stack, intensity, settings.image_size, settings.seed)
-        architecture = architecture_of(settings, len(stack.channels))
-        if args.dry_run:
-            print(describe(settings, architecture, data, device, precision))
-            return
-        trainer = Trainer(settings, architecture, data, device, precision, processes)
-        resources.enter_context(trainer.recorder.stream())
-        if args.init_from is not None:
-            load_initial(trainer, args.init_from)
-        turns = "any angle" if data.turns_freely else "quarter turns"
-        print(f"{NAME}: {len(data)} images, turned by {turns}", flush=True)
-        print(f"{NAME}: {trainer.recorder.describe('phases of a step')}", flush=True)
-        held_out = make_held_out(data, settings, device) if processes.is_first else None
-        known = training_identity(settings, data.digest, args.init_from)
-        if args.continue_from is None:
-            refuse_earlier(args.state, NAME, known)
-        machine = {**computed_on(device), **trainer.machine()}
-        with StateFolder(
-            args.state, NAME, known, writes=processes.is_first, output=args.output, machine=machine
-        ) as state:
-            continue_from(args.continue_from, state)
-            processes.wait()
-            rows, monitor = training_loop.train(settings, trainer, state, held_out)
-        if processes.is_first:
-            training_loop.write_results(args.output, args.output_training, trainer, rows, monitor)
+        cells = read_stack(args.cells, memory_map=True), read_intensity(args.intensity)
+        for stage in stages:
+            if args.dry_run:
+                describe_stage(stage, cells, device)
+                continue
+            train_stage(stage, cells, args.state, device, processes, args.continue_from)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,16 @@ class Settings:
     )
     tile_px: int = option("Side of a tile of a field, for split_by tile, in px.")
     black_percentile: float = option(
-        "Percentile of the gan split (of tune where share_gan is 0) that becomes 0."
+        "Percentile of the gan split (of tune where share_gan is 0, or prevalence_gan is set) that "
+        "becomes 0."
     )
     white_percentile: float = option("Percentile of the same split that becomes 1.")
     seed: int = option("Seed of the splits and of the draw.")
+    prevalence_gan: float | None = option(
+        "Share of the positive control among the gan cells of the two controls, whose number stays "
+        "twice cells_gan. null: cells_gan of each treatment.",
+        default=None,
+    )
     measured_plates: tuple[str, ...] = option(
         "Plates of the splits classifier and evaluation; cells of other plates go to gan and tune. "
         "None: all.",
@@ -47,6 +53,19 @@ class Settings:
     )
     measured_treatments: tuple[str, ...] = option(
         "Treatments of the splits classifier and evaluation, likewise. None: all.", default=()
+    )
+    unmeasured_units: tuple[str, ...] = option(
+        "Units of split_by (a well is PLATE_WELL) that serve gan and tune alone, as cells of other "
+        "than the measured plates and treatments do.",
+        default=(),
+    )
+    folds: int = option(
+        "Folds over which the units of each measured treatment are dealt: those of the assay's own "
+        "fold are of split evaluation, the others of gan. 0: none, the shares divide all units.",
+        default=0,
+    )
+    fold: int = option(
+        "The assay's own fold, from 1 to folds; without folds it means nothing.", default=1
     )
     plates_gan: tuple[str, ...] = option(
         "Plates of split gan. None: those that no split names.", default=()

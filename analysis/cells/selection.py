@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.cells import named_plates
+from analysis.cells import folds, named_plates
+from analysis.cells.prevalence import wanted_cells
 from analysis.cells.quality_settings import FLAGS
 from analysis.cells.select_settings import Settings
 from analysis.cells.split import (
@@ -20,6 +21,7 @@ from analysis.cells.split import (
     choose_cells,
     possible_levels,
     summarise,
+    unit_names,
 )
 from rls.io import (
     Intensity,
@@ -49,8 +51,16 @@ def read_cells(plates: Sequence[Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def select(cells: pd.DataFrame, treatments: Sequence[str], settings: Settings) -> pd.DataFrame:
+def select(
+    cells: pd.DataFrame,
+    treatments: Sequence[str],
+    settings: Settings,
+    controls: Sequence[str] = (),
+) -> pd.DataFrame:
     """Return the selected rows of ``cells`` with their ``split``, sorted by image_id.
+
+    Arguments:
+        controls: The negative and the positive control; only prevalence_gan needs them.
 
     Raises:
         InputError: A treatment has no cell, too few units or too few cells.
@@ -72,18 +82,21 @@ def select(cells: pd.DataFrame, treatments: Sequence[str], settings: Settings) -
         )
     splits = assign(cells, settings)
     take_all = settings.on_few_cells == "take_all"
-    kept = choose_cells(cells, splits, settings.counts, settings.seed, take_all=take_all)
+    wanted = wanted_cells(settings, treatments, controls)
+    kept = choose_cells(cells, splits, wanted, settings.seed, take_all=take_all)
     _say_level(cells, splits, settings)
     return cells.assign(split=kept)[kept != DROPPED].reset_index(drop=True)
 
 
 def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
-    """Return the split of each cell, by plates where the settings name them.
+    """Return the split of each cell, by folds or by plates where the settings name them.
 
     Raises:
         InputError: A plate is unknown, named twice, or both measured and named; or there are too
             few units.
     """
+    if settings.folds:
+        return folds.assign_to_fold(cells, settings, measured(cells, settings))
     crop_size = int(cells["crop_size_px"].max())
     if not any(settings.named.values()):
         return assign_splits(
@@ -97,10 +110,10 @@ def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
         )
     plates = sorted(cells["plate"].unique())
     found = list(named_plates.faults(settings.named, plates))
-    if settings.measured_plates or settings.measured_treatments:
+    if settings.measured_plates or settings.measured_treatments or settings.unmeasured_units:
         found.append(
-            "select_cells.measured_plates or measured_treatments stand beside plates_gan to "
-            "plates_evaluation; both say which plates are measured. Keep one of them."
+            "select_cells.measured_plates, measured_treatments or unmeasured_units stand beside "
+            "plates_gan to plates_evaluation; both say what is measured. Keep one of them."
         )
     if found:
         raise InputError(" ".join(found))
@@ -123,10 +136,10 @@ def assign(cells: pd.DataFrame, settings: Settings) -> pd.Series:
 
 
 def measured(cells: pd.DataFrame, settings: Settings) -> pd.Series:
-    """Return for each cell whether its plate and treatment may be measured, (n,) bool.
+    """Return for each cell whether its plate, treatment and unit may be measured, (n,) bool.
 
     Raises:
-        InputError: A plate or treatment of the settings has no cell.
+        InputError: A plate, treatment or unit of the settings has no cell.
     """
     result = pd.Series(True, index=cells.index)
     for column in ("plate", "treatment"):
@@ -139,19 +152,28 @@ def measured(cells: pd.DataFrame, settings: Settings) -> pd.Series:
             )
         if names:
             result &= cells[column].isin(names)
-    return result
+    units = unit_names(cells, settings.split_by, settings.tile_px)
+    lacking = sorted(set(settings.unmeasured_units) - set(units))
+    if lacking:
+        raise InputError(
+            f"Found no usable cell of {settings.split_by} {', '.join(lacking)}, expected some. "
+            f"Correct select_cells.unmeasured_units; a unit is named as {units.iloc[0]}."
+        )
+    return result & ~units.isin(settings.unmeasured_units)
 
 
 def scale_of_assay(cells: Stack, settings: Settings) -> Intensity:
     """Return the intensity scale of an assay, from two percentiles of its gan split.
 
-    An assay that trains no generator may have no gan split; its scale comes from tune. Cells of
-    evaluation are never used.
+    An assay that trains no generator may have no gan split; its scale comes from tune. So does the
+    scale of an assay with prevalence_gan, since it must not depend on the share of treated cells.
+    Cells of evaluation are never used.
 
     Raises:
         InputError: The split has no cell.
     """
-    split = GAN if settings.share_gan > 0 or settings.plates_gan else TUNE
+    as_drawn = settings.prevalence_gan is None
+    split = GAN if as_drawn and (settings.share_gan > 0 or settings.plates_gan) else TUNE
     rows = rows_for(SCALE, cells.table, "The selection", split=split)
     images = (cells.images[row] for row in rows)
     percentiles = settings.black_percentile, settings.white_percentile
@@ -247,6 +269,7 @@ def count_selection(
     fields: pd.DataFrame,
     treatments: Sequence[str],
     settings: Settings,
+    controls: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return one row per treatment and split: cells selected, flagged, and fields skipped.
 
@@ -254,8 +277,10 @@ def count_selection(
         everything: All cells of the plates.
         chosen: The cells that were selected.
         fields: ``treatment`` and ``status`` of all fields.
+        controls: As for :func:`select`.
     """
-    selection = summarise(chosen, settings.split_by, treatments, settings.counts)
+    wanted = wanted_cells(settings, treatments, controls)
+    selection = summarise(chosen, settings.split_by, treatments, wanted)
     flagged = everything[everything[list(settings.exclude_flags)].any(axis=1)]
     skipped = fields[fields["status"] != OK]
     for column, lost in (("n_fields_skipped", skipped), ("n_cells_flagged", flagged)):
@@ -267,7 +292,7 @@ def count_selection(
 def _say_level(cells: pd.DataFrame, splits: pd.Series, settings: Settings) -> None:
     """Print the level of the split, what it dropped, and whether a stricter one was possible."""
     stricter: list[str] = []
-    if not any(settings.named.values()):
+    if not any(settings.named.values()) and not settings.folds:
         among = cells[measured(cells, settings)]
         levels = possible_levels(among, settings.shares, settings.tile_px)
         stricter = levels[: levels.index(settings.split_by)] if settings.split_by in levels else []

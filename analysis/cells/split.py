@@ -107,7 +107,7 @@ def assign_splits(
     names = unit_names(cells, level, tile_px)
     splits = pd.Series(DROPPED, index=cells.index, dtype=object)
     if measured is not None and not measured.all():
-        _assign_unmeasured(names, splits, measured, shares, seed, level)
+        assign_unmeasured(names, splits, measured, shares, seed, level)
     among = cells if measured is None else cells[measured]
     by_plate = len(among) < len(cells)
     groups = {"all treatments": among}
@@ -167,7 +167,7 @@ def assign_to_plates(
     return splits
 
 
-def _assign_unmeasured(
+def assign_unmeasured(
     names: pd.Series,
     splits: pd.Series,
     measured: pd.Series,
@@ -196,9 +196,16 @@ def _assign_unmeasured(
 
 
 def choose_cells(
-    cells: pd.DataFrame, splits: pd.Series, counts: Mapping[str, int], seed: int, *, take_all: bool
+    cells: pd.DataFrame,
+    splits: pd.Series,
+    counts: Mapping[str, Mapping[str, int]],
+    seed: int,
+    *,
+    take_all: bool,
 ) -> pd.Series:
-    """Return the splits with at most ``counts[split]`` cells per treatment, drawn at random.
+    """Return the splits with at most ``counts[treatment][split]`` cells, drawn at random.
+
+    A smaller count takes some of the cells that a larger one takes.
 
     Raises:
         InputError: A treatment has too few cells in a split, and not ``take_all``.
@@ -211,7 +218,7 @@ def choose_cells(
     kept = pd.Series(DROPPED, index=cells.index, dtype=object)
     lacking = []
     for treatment in sorted(cells["treatment"].unique()):
-        for split, wanted in counts.items():
+        for split, wanted in counts[treatment].items():
             rows = draw[(cells["treatment"] == treatment) & (splits == split)].sort_values().index
             if len(rows) < wanted:
                 lacking.append(f"{treatment} {split} {len(rows)} of {wanted}")
@@ -271,7 +278,10 @@ def _inside_own_split(
 
 
 def summarise(
-    cells: pd.DataFrame, level: str, treatments: Sequence[str], counts: Mapping[str, int]
+    cells: pd.DataFrame,
+    level: str,
+    treatments: Sequence[str],
+    counts: Mapping[str, Mapping[str, int]],
 ) -> pd.DataFrame:
     """Return one row per treatment and split: what it serves, numbers of units and cells."""
     rows = []
@@ -288,7 +298,7 @@ def summarise(
                     "n_wells": unit_names(part, "well", 1).nunique(),
                     "n_fields": unit_names(part, "field", 1).nunique(),
                     "n_cells": len(part),
-                    "n_cells_asked": counts[split],
+                    "n_cells_asked": counts[treatment][split],
                 }
             )
     return pd.DataFrame(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from analysis.comparison.measured import (
     same_cells,
 )
 from analysis.comparison.settings import IntervalSettings
-from analysis.measuring.columns import N_SOLUTIONS
+from analysis.measuring.columns import N_SOLUTIONS, OF_IMAGE
 from analysis.numbers.statistics import jackknife
 from analysis.run.description import Comparison
 from rls.io.names import HIGH_RESOLUTION
@@ -33,6 +33,8 @@ class FeatureValues:
         status: (n,) by method, ``ok`` or why a cell has no value; empty where measure did not say.
         n_solutions: Solutions of a cell over which the values of a method are means, where it has
             several.
+        of_image: (n,) by method, where its values are such means: those of the one image that
+            stands for the cell.
     """
 
     at: Comparison
@@ -41,6 +43,7 @@ class FeatureValues:
     values: Mapping[str, np.ndarray]
     status: Mapping[str, np.ndarray]
     n_solutions: Mapping[str, int] = field(default_factory=dict)
+    of_image: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def controls(self) -> tuple[str, str]:
@@ -62,6 +65,11 @@ class FeatureValues:
         measured = np.isfinite(self.values[method])
         here = self.cells[measured & (self.cells["treatment"] == treatment).to_numpy()]
         return int(here.groupby(["plate", "well"]).ngroups)
+
+    def with_image(self, method: str) -> FeatureValues:
+        """Return the feature with the values of a method's one image in place of its means."""
+        values = {**self.values, method: self.of_image[method]}
+        return replace(self, values=values, n_solutions={**self.n_solutions, method: 1})
 
     def pairs(self, method: str) -> pd.DataFrame:
         """Return one row per cell with its HR and its SR value."""
@@ -101,7 +109,12 @@ def read_features(
     found = []
     for column in columns:
         values = {method: table[column].to_numpy(dtype=float) for method, table in tables.items()}
-        found.append(FeatureValues(at, column, keys, values, status, several))
+        images = {
+            method: tables[method][column + OF_IMAGE].to_numpy(dtype=float)
+            for method in several
+            if column + OF_IMAGE in tables[method]
+        }
+        found.append(FeatureValues(at, column, keys, values, status, several, images))
     return found
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.comparison.ceiling import ceiling_facts
 from analysis.comparison.feature_values import FeatureValues, read_features
 from analysis.comparison.long_table import (
     NO_HIGH_RESOLUTION,
@@ -53,6 +54,7 @@ AGREEMENT = {
 }
 OF_CELLS = "correlation_within_treatment_cells_as_units"
 SEPARATION = ("cohens_d", "auc", "ssmd", "z_prime", "robust_z_prime")
+OF_ONE_IMAGE = "one_image_"  # Begins the metrics of the image that stands for several solutions.
 CELLS_ENOUGH, SHARE_ENOUGH = 30, 0.5  # A control with less has a caution.
 ABOVE_ZERO, IN_BOTH = "triple_above_zero", "cells_in_both"
 MEASURED, NOT_MEASURED = "cells_measured", "cells_not_measurable"
@@ -106,6 +108,8 @@ def feature_rows(feature: FeatureValues, method: str, settings: IntervalSettings
     if method != HIGH_RESOLUTION:
         found = agreement_with_high(feature, method, settings)
         compared = [*triple_facts(found), *agreement_facts(found)]
+        if has_high:
+            compared += ceiling_facts(feature, method, settings)
         if method in WITHOUT_IMAGES and has_high:
             compared += interval_facts(feature.at, method, feature.column, settings)
         facts += compared if has_high else map(_without_reference, compared)
@@ -117,7 +121,29 @@ def feature_rows(feature: FeatureValues, method: str, settings: IntervalSettings
         "caution": caution(feature, method),
         "n_solutions": feature.n_solutions.get(method, 1),
     }
-    return [{**long_row(feature.at, method, **fact), **own} for fact in facts]
+    rows = [{**long_row(feature.at, method, **fact), **own} for fact in facts]
+    if method in feature.of_image and has_high:
+        rows += image_rows(feature.with_image(method), method, own, settings)
+    return rows
+
+
+def image_rows(feature: FeatureValues, method: str, own: Row, settings: IntervalSettings) -> Rows:
+    """Return the numbers of the one image of a method whose other rows are of means over several.
+
+    Arguments:
+        feature: With the values of the image.
+        own: The columns that its rows share with those of the means.
+    """
+    facts = triple_facts(agreement_with_high(feature, method, settings))
+    facts += ceiling_facts(feature, method, settings)
+    return [
+        {
+            **long_row(feature.at, method, **{**fact, "metric": OF_ONE_IMAGE + fact["metric"]}),
+            **own,
+            "n_solutions": 1,
+        }
+        for fact in facts
+    ]
 
 
 def caution(feature: FeatureValues, method: str) -> str:

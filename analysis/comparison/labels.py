@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rls.io.names import AMORTISED, BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import AMORTISED, BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION, REGRESSION
 
 LABELS: Mapping[str, str] = MappingProxyType(
     {
@@ -29,7 +29,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "pix2pix": "Pix2Pix",
         "unet_l1": "U-Net L1",
         "robust_unsupervised": "Robust Uns.",
-        AMORTISED: "Regression",
+        AMORTISED: "Regression on G",
+        REGRESSION: "Regression",
     }
 )
 # End of a column's name -> unit; a longer ending stands before one that it contains.

@@ -22,13 +22,16 @@ SECONDS, PROCESSOR = "seconds_per_cell", "processor_seconds_per_cell"
 NOT_TIMED = "no batch was timed: a second one, which needs n_cells above batch_size, or a CPU"
 
 
-def read_trace(path: Path) -> pd.DataFrame:
+def read_trace(path: Path, *more: str) -> pd.DataFrame:
     """Return a measured trace, whose column ``steps`` counts those in W too, sorted by cell.
+
+    Arguments:
+        more: Further columns that it must have.
 
     Raises:
         InputError: The file is no measured trace, or holds cells that may not serve a choice.
     """
-    columns = ["cell_id", "split", "steps", "own", SECONDS, PROCESSOR, *OF_IMAGES]
+    columns = ["cell_id", "split", "steps", "own", SECONDS, PROCESSOR, *OF_IMAGES, *more]
     table = read_table(path, columns=columns)
     check(CHOOSE, table["split"])
     if "steps_w" in table.columns:

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure, SubFigure
 from analysis.comparison.long_table import Rows, long_table
 from analysis.drawing.command import Outputs
 from rls.io import atomic_path, write_table
-from rls.io.names import AMORTISED, BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
+from rls.io.names import AMORTISED, BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION, REGRESSION
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -87,6 +87,7 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "rls_mean": "#77CCDD",
         "encoder": "#550033",
         AMORTISED: "#995544",
+        REGRESSION: "#5B7553",
     }
 )
 

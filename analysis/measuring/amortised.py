@@ -6,7 +6,7 @@ so it knows of cells only what the generator has learnt of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,9 +61,7 @@ class Study:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns of the assay's features."""
-        channels = self.intensity.channels
-        names = [c for f in self.measurement.features for c in columns_of(f, channels)]
-        return tuple(dict.fromkeys(names))
+        return feature_columns(self.measurement, self.intensity.channels)
 
     def facts(self) -> dict[str, Any]:
         """Return what determines the regression besides its settings, as JSON can hold it."""
@@ -89,12 +87,31 @@ class Study:
 
     def measured(self, pairs: Pairs) -> np.ndarray:
         """Return the features (n, k) of generated images; NaN where one cannot be measured."""
-        images = self.intensity.to_counts(pairs.x.numpy())
-        channels, pixel = self.intensity.channels, self.generator.pixel_size_um
-        stack = Stack(images, pd.DataFrame(index=range(len(pairs))), channels, pixel)
-        table = features_of_rows(stack, self.intensity, np.arange(len(pairs)), self.measurement)
-        values = table[list(self.columns)].to_numpy(dtype=float)
-        return np.where((table["status"] == OK).to_numpy()[:, None], values, np.nan)
+        pixel = self.generator.pixel_size_um
+        return measured_features(
+            pairs.x.numpy(), self.columns, self.intensity, pixel, self.measurement
+        )
+
+
+def feature_columns(measurement: Measurement, channels: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of an assay's features."""
+    names = [column for one in measurement.features for column in columns_of(one, channels)]
+    return tuple(dict.fromkeys(names))
+
+
+def measured_features(
+    unit: np.ndarray,
+    columns: Sequence[str],
+    intensity: Intensity,
+    pixel_size_um: float,
+    measurement: Measurement,
+) -> np.ndarray:
+    """Return features (n, k) of images (n, c, y, x) in [0, 1] units; NaN where not measurable."""
+    table = pd.DataFrame(index=range(len(unit)))
+    stack = Stack(intensity.to_counts(unit), table, intensity.channels, pixel_size_um)
+    found = features_of_rows(stack, intensity, np.arange(len(unit)), measurement)
+    values = found[list(columns)].to_numpy(dtype=float)
+    return np.where((found["status"] == OK).to_numpy()[:, None], values, np.nan)
 
 
 @dataclass(frozen=True)
@@ -200,14 +217,14 @@ class Cells:
         low: LR images in counts.
         intensity: Their scale.
         path: Where they lie, for messages.
-        generator_digest: Of the generator that the assay uses.
+        generator_digest: Of the generator that the assay uses; '' where none is asked.
     """
 
     low: Stack
     intensity: Intensity
     factor: int
     path: Path
-    generator_digest: str
+    generator_digest: str = ""
 
 
 def check_fits(
@@ -224,7 +241,7 @@ def check_fits(
     found = {" ".join(_plain(step) for step in str(one).split()) for one in chains}
     made_by = model_of_table(table, cells.path)
     expected: dict[str, tuple[object, object]] = {
-        "generator": (header["generator_digest"], cells.generator_digest),
+        "generator": (header.get("generator_digest", ""), cells.generator_digest),
         "D": (ForwardModel.from_text(header["forward"]).describe(), made_by.describe()),
         "chain of degradations": ({chain}, found),
         "factor": (header["factor"], cells.factor),
@@ -241,7 +258,7 @@ def check_fits(
         if trained != given:
             raise InputError(
                 f"{network} was trained with another {name} ({trained}) than these images have "
-                f"({given}). Run {NAME} again for {cells.path}."
+                f"({given}). Run train_{header['kind']} again for {cells.path}."
             )
 
 

@@ -5,49 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, make_dataclass
 
 from analysis.features.settings import MeasureSettings, settings_class
-from rls.runtime.command import need_at_least, option
-from rls.runtime.errors import InputError
+from rls.encoder.settings import PairSettings, RegressionSettings
 
 NAME = "train_amortised"  # The command, its section, and the purpose of its pairs.
 MAY_CHANGE = ("cuda_graphs", "device", "threads")  # Settings on which no result depends.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(PairSettings, RegressionSettings):
     """How many pairs are generated, and how the regression is fitted to them."""
-
-    n_pairs: int = option("Generated pairs of a low-resolution image and features to train on.")
-    n_held_out: int = option("Other pairs, whose loss decides which epoch is kept.")
-    pair_batch_size: int = option("Pairs that are generated and measured at a time.")
-    mixing_probability: float = option("Share of pairs with mixed styles, 0 to 1.")
-    width: int = option("Maps of the first two convolutions; the third has twice as many.")
-    hidden: int = option("Units between the two fully connected layers.")
-    epochs: int = option("Passes over the pairs; the learning rate falls to 0 along a cosine.")
-    pairs_per_step: int = option("Pairs per step.")
-    learning_rate: float = option("AdamW's first learning rate.")
-    weight_decay: float = option("AdamW's weight decay.")
-    cuda_graphs: str = option(
-        "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
-        "the same.",
-        choices=("auto", "off"),
-        default="auto",
-    )
-    seed: int = option("Seed of the pairs, the initial weights and the order of the batches.")
-    device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads of torch.")
-
-    def __post_init__(self) -> None:
-        sizes = ("pair_batch_size", "width", "hidden", "epochs", "pairs_per_step")
-        need_at_least(self, n_pairs=2, n_held_out=2, **dict.fromkeys(sizes, 1))
-        if not 0 <= self.mixing_probability <= 1:
-            raise InputError(
-                f"Found mixing_probability {self.mixing_probability:g}, expected 0 to 1."
-            )
-        if not self.learning_rate > 0 or self.weight_decay < 0:
-            raise InputError(
-                f"Found learning_rate {self.learning_rate:g} and weight_decay "
-                f"{self.weight_decay:g}, expected more than 0, and 0 or more."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,10 @@ WEIGHTS = "weights"
 # Solutions of an image over which its features are means; a table without it has one of each.
 N_SOLUTIONS = "n_solutions"
 
+# Beside such a mean: suffix of a feature's name where it was measured on the one image that stands
+# for the cell, the solution of least loss.
+OF_IMAGE = "_of_image"
+
 # In the table of a sweep: suffix of a feature's name where it was measured on the HR image.
 HIGH = "_high_resolution"
 

@@ -32,6 +32,8 @@ class Networks:
         lpips: LPIPS by each network whose weights are given.
         weights: SHA-256 of the file of each network of other people.
         rgb: Positions of the channels that are red, green and blue for these networks.
+        image_size: (y, x) of HR, px; images of another size, such as LR, are not embedded by
+            networks that were trained for it. None without HR.
     """
 
     device: torch.device
@@ -40,10 +42,13 @@ class Networks:
     lpips: Mapping[str, AnyLpips] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     rgb: tuple[int, ...] = ()
+    image_size: tuple[int, int] | None = None
 
 
-def load_networks(classifier: Path, high: Stack, settings: MeasureSettings) -> Networks:
+def load_networks(classifier: Path | None, high: Stack, settings: MeasureSettings) -> Networks:
     """Load the classifier that was trained on ``high``, and the networks whose files are given.
+
+    An assay that gives no cells to a classifier has none.
 
     Prints the networks that are missing.
 
@@ -59,7 +64,8 @@ def load_networks(classifier: Path, high: Stack, settings: MeasureSettings) -> N
     inception = files.get("inception")
     return Networks(
         device,
-        load_classifier(
+        classifier
+        and load_classifier(
             classifier,
             image_size=(size[0], size[1]),
             channels=high.channels,
@@ -70,6 +76,7 @@ def load_networks(classifier: Path, high: Stack, settings: MeasureSettings) -> N
         {net: load_lpips(net, *files[net], device) for net in LAYERS if net in files},
         {net: sha256 for net, (_, sha256) in files.items()},
         rgb_indices(high.channels, settings.network_rgb_channels),
+        (size[0], size[1]),
     )
 
 
@@ -91,8 +98,7 @@ def embedding_table(
 ) -> pd.DataFrame:
     """Return the embeddings of images (n, c, y, x) in unit intensity, one column per dimension.
 
-    Images of another size than the classifier was trained on, such as LR, have NaN for it and none
-    of VGG16.
+    Images of another size than HR, such as LR, have NaN for the classifier and none of VGG16.
     """
     device, batch_size = networks.device, settings.batch_size
     found = {
@@ -100,8 +106,7 @@ def embedding_table(
             unit, seed=settings.random_features_seed, device=device, batch_size=batch_size
         )
     }
-    size = networks.classifier.header["image_size"] if networks.classifier is not None else ()
-    fits = list(unit.shape[-2:]) == list(size)
+    fits = unit.shape[-2:] == networks.image_size
     if networks.classifier is not None:
         missing = np.full((len(unit), FEATURES), np.nan, np.float32)
         found["classifier_feature_"] = networks.classifier.features(unit) if fits else missing

@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.features.registry import columns_of
 from analysis.features.settings import Measurement, feature_digest
-from analysis.measuring.columns import FEATURE_SETTINGS, KEPT, N_SOLUTIONS
+from analysis.measuring.columns import FEATURE_SETTINGS, KEPT, N_SOLUTIONS, OF_IMAGE
 from analysis.measuring.tables import features_of_stack
 from rls.io import Intensity, Stack, read_table
 from rls.io.names import OK
@@ -90,8 +90,9 @@ def with_means(
 ) -> pd.DataFrame:
     """Return ``features`` with each feature of the assay replaced by its mean over solutions.
 
-    Embeddings stay those of the one image. The status is ``ok`` where any solution has it, and else
-    that of the image.
+    Its value on the one image stays beside it, in a column that ends in ``_of_image``. Embeddings
+    stay those of the one image. The status is ``ok`` where any solution has it, and else that of
+    the image.
 
     Arguments:
         features: One row for each of ``image_ids``.
@@ -102,6 +103,7 @@ def with_means(
     found = features.copy()
     for name in dict.fromkeys(names):
         wide = solutions.pivot(index=SOURCE, columns="solution", values=name).loc[ids]
+        found[name + OF_IMAGE] = features[name]
         found[name] = wide.mean(axis=1).to_numpy()
         found[name + SPREAD] = wide.std(axis=1).to_numpy()
         found[name + MEASURED] = wide.notna().sum(axis=1).to_numpy()

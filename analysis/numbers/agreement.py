@@ -104,7 +104,7 @@ def agreement(
         shifts = [np.median(x[side]) - np.median(x[~side]) for x in (sr, hr)]
         variances = [np.mean([x[side].var(), x[~side].var()]) for x in (sr, hr)]
         sd_ratio = math.sqrt(ratio(*variances)) if variances[1] > 0 else math.nan
-        correlation = _correlation_within(hr, sr, side)
+        correlation = correlation_within(hr, sr, side)
         return (ratio(*shifts), sd_ratio, correlation, *bland_altman(hr, sr))
 
     found = jackknife_many(numbers, table, confidence=confidence, kinds=KINDS)
@@ -129,7 +129,7 @@ def correlation_of(pairs: pd.DataFrame, treatment: str, *, confidence: float) ->
         return Estimate.empty(f"{len(table)} cells of {treatment} were measured in both")
     high, super_ = (table[name].to_numpy(dtype=float) for name in COLUMNS)
     found = jackknife(
-        lambda rows: _correlation_within(high[rows], super_[rows], np.zeros(len(rows), bool)),
+        lambda rows: correlation_within(high[rows], super_[rows], np.zeros(len(rows), bool)),
         table,
         confidence=confidence,
         kind="correlation",
@@ -157,7 +157,7 @@ def _in_both(table: pd.DataFrame) -> pd.DataFrame:
     return table[kept].reset_index(drop=True)
 
 
-def _correlation_within(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:
+def correlation_within(high: np.ndarray, super_: np.ndarray, sides: np.ndarray) -> float:
     """Return Pearson's r after each side's mean was subtracted; NaN where either is constant."""
     centred = []
     for values in (high, super_):

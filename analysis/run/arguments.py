@@ -20,6 +20,7 @@ from analysis.run.values import (
     operator_values,
     section_values,
 )
+from rls.io.names import GAN
 from rls.runtime.command import VARIABLES, flags
 
 Input = Mapping[str, Any]  # the files of a job, by name: one path or a list
@@ -49,6 +50,17 @@ class Arguments:
 
         return of_job
 
+    def selection(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of select_cells; a share of treated cells comes with the controls.
+
+        Without a share neither is named, so that finished runs are not repeated.
+        """
+        values = section_values(self.config, "select_cells", wildcards.assay)
+        if values["prevalence_gan"] is None:
+            return flags({key: value for key, value in values.items() if key != "prevalence_gan"})
+        controls = (self.assays[wildcards.assay][role] for role in CONTROLS)
+        return [*flags(values), "--controls", *controls]
+
     def features(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of section ``measure`` for jobs that load no network of other people.
 
@@ -56,6 +68,10 @@ class Arguments:
         """
         values = section_values(self.config, "measure", wildcards.assay)
         return flags({key: value for key, value in values.items() if key not in OF_NETWORKS})
+
+    def cut_gan(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags that cut the generator's training cells and no others."""
+        return ["--splits", GAN, *self.section("high_resolution")(wildcards)]
 
     def method(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of a search from its method's block."""
@@ -198,6 +214,11 @@ class Arguments:
         pairs = [f"{assay}={column}" for assay, column in named.items() if column]
         methods = self.config["trace_search"]["methods"]
         return ["--methods", *methods, *(["--columns", *pairs] if pairs else [])]
+
+    def choices(self, wildcards: Wildcards) -> list[str]:
+        """Return the flags of the table of choices: its methods, and those of all tables."""
+        methods = self.config["trace_search"]["methods"]
+        return ["--methods", *methods, *self.section("tables")(wildcards)]
 
     def of_figure(self, rule: str) -> Flags:
         """Return a function: the flags of a figure's settings, by the name of its rule."""

@@ -43,6 +43,8 @@ FILES_OF_SOURCE = (
     ("bbbc014", "image_folder"),
     ("bbbc014", "sheet"),
 )
+# What decides the cells of a plate, which assays that select from the same plates share.
+SECTIONS_OF_PLATES = ("simulate_plate", "list_plate", "crop_cells", "import_crops")
 # Key of an assay -> the list that must hold its value.
 ROLES = {
     "negative_control": "treatments",
@@ -175,14 +177,17 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
             yield f"assays.{name} has source '{source}' and no key '{key}' that names the file."
     if len(set(block["plates"])) < len(block["plates"]):
         yield f"assays.{name}.plates names a plate twice."
+    yield from _plates_of_misfits(name, config["assays"])
+    yield from _sections_of_plates_misfits(name, config)
     if block["generator"] == "none" and (searching := _searching(config)):
         yield (
             f"assays.{name}.generator is none, but {_quoted(searching)} of run.methods search a "
             "generator. Set generator: train, or take them out."
         )
-    if AMORTISED in config["run"]["methods"] and not block["features"]:
+    regressions = [name for name in WITHOUT_IMAGES if name in config["run"]["methods"]]
+    if regressions and not block["features"]:
         yield (
-            f"run.methods has '{AMORTISED}', which gives features alone, and assays.{name} "
+            f"run.methods has '{regressions[0]}', which gives features alone, and assays.{name} "
             "measures none. Name features of the assay, or take the method out."
         )
     values = section_values(config, "select_cells", name)
@@ -193,6 +198,35 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     }
     for fault in named_plates.faults(named, block["plates"]):
         yield f"assays.{name}: {fault}"
+
+
+def _plates_of_misfits(name: str, assays: Config) -> Iterator[str]:
+    """Yield the faults of an assay that selects its cells from the plates of another."""
+    other = assays[name].get("plates_of")
+    if other is None:
+        return
+    if other not in assays:
+        yield f"assays.{name}.plates_of is '{other}', which is no assay. Name one of assays."
+        return
+    for key in ("source", "plates", "channels", "treatments", "crop_size", "pixel_size_um"):
+        if assays[other][key] != assays[name][key]:
+            yield (
+                f"assays.{name}.plates_of is '{other}', whose {key} differ: its cells are not "
+                f"those that this assay describes. Give both the same {key}."
+            )
+
+
+def _sections_of_plates_misfits(name: str, config: Config) -> Iterator[str]:
+    """Yield the settings of plates that an assay changes although the plates are another's."""
+    owner = config["assays"][name].get("plates_of", name)
+    if owner not in config["assays"]:
+        return
+    for section in SECTIONS_OF_PLATES:
+        if section_values(config, section, name) != section_values(config, section, owner):
+            yield (
+                f"assays.{name}.settings.{section} is not that of {owner}, whose plates are its "
+                "own by plates_of: it would change nothing. Take it out, or out of plates_of."
+            )
 
 
 def _factor_misfits(name: str, block: Config, factors: Sequence[int]) -> Iterator[str]:
@@ -225,8 +259,8 @@ def _searching(config: Config) -> list[str]:
     """Return the methods that run and need a generator; faulty ones are reported elsewhere."""
     blocks = {name: config["methods"].get(name) for name in config["run"]["methods"]}
     known = {name: b["search"] for name, b in blocks.items() if b and b["search"] in search_names()}
-    regressions = [name for name in config["run"]["methods"] if name in WITHOUT_IMAGES]
-    return [name for name, search in known.items() if needs_generator(search)] + regressions
+    regression = [AMORTISED] if AMORTISED in config["run"]["methods"] else []
+    return [name for name, search in known.items() if needs_generator(search)] + regression
 
 
 def _low_resolution_misfits(name: str, config: Config) -> Iterator[str]:

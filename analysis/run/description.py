@@ -17,12 +17,13 @@ from analysis.run.values import (
     Config,
     assay_factors,
     degradation_values,
+    has_gan,
     has_high_resolution,
     n_solutions,
     section_values,
 )
 from rls.io.digests import check_digest
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, WITHOUT_IMAGES
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, REGRESSION, WITHOUT_IMAGES
 from rls.networks.weights_settings import NETS
 from rls.runtime.errors import InputError
 
@@ -48,6 +49,23 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What a generator of this run is trained on.
+
+    Attributes:
+        n_cells: Cells of the two controls in split gan, at most.
+        prevalence: Share of the positive control among them; None: as much as of the negative one.
+        seed: Seed of the training.
+        init_from: The folder of the model that it starts from; '' where it starts from nothing.
+    """
+
+    n_cells: int
+    prevalence: float | None
+    seed: int
+    init_from: str
+
+
+@dataclass(frozen=True)
 class Assay:
     """An assay, as tables and figures describe it.
 
@@ -56,6 +74,9 @@ class Assay:
         conditions: Factors in their order, and at each the degradations.
         network_rgb_channels: The channels that networks for colour images get as red, green and
             blue; none: the first three.
+        has_gan: Whether cells of split gan have HR images, on which the row regression is trained.
+        has_classifier: Whether cells are given to split classifier; without, none is trained.
+        training: What its generator was trained on, if it is trained in this run.
     """
 
     name: str
@@ -71,6 +92,9 @@ class Assay:
     split_by: str
     conditions: tuple[Condition, ...]
     network_rgb_channels: tuple[str, ...] = ()
+    has_gan: bool = True
+    has_classifier: bool = True
+    training: Training | None = None
 
     @property
     def label(self) -> str:
@@ -267,6 +291,7 @@ def with_images(methods: Iterable[str]) -> tuple[str, ...]:
 
 def _described(config: Config, name: str) -> Assay:
     block = config["assays"][name]
+    select = section_values(config, "select_cells", name)
     return Assay(
         name=name,
         title=block["title"],
@@ -278,26 +303,48 @@ def _described(config: Config, name: str) -> Assay:
         marker_channel=block["marker_channel"],
         features=tuple(block["features"]),
         has_high_resolution=has_high_resolution(block),
-        split_by=section_values(config, "select_cells", name)["split_by"],
-        conditions=tuple(_conditions(config, block)),
+        split_by=select["split_by"],
+        conditions=tuple(_conditions(config, name)),
         network_rgb_channels=tuple(block.get("network_rgb_channels", ())),
+        has_gan=has_gan(config, name),
+        has_classifier=trains_classifier(select),
+        training=_training(config, name) if block["generator"] == "train" else None,
     )
 
 
-def _conditions(config: Config, block: Config) -> Iterator[Condition]:
+def _training(config: Config, name: str) -> Training:
+    cells = section_values(config, "select_cells", name)
+    init_from = config["assays"][name].get("init_from", "none")
+    return Training(
+        2 * cells["cells_gan"],
+        cells["prevalence_gan"],
+        section_values(config, "train_gan", name)["seed"],
+        "" if init_from == "none" else init_from,
+    )
+
+
+def trains_classifier(select: Config) -> bool:
+    """Return whether section ``select_cells`` of an assay gives cells to split classifier."""
+    return bool(select["share_classifier"] or select["plates_classifier"])
+
+
+def _conditions(config: Config, name: str) -> Iterator[Condition]:
     """Walk over an assay's factors and degradations; low-resolution cells face none.
 
     All methods run on the first degradation. Only ``run.degraded_methods`` run on the others, with
-    those that a degradation names itself, and only at ``run.degraded_factors``.
+    those that a degradation names itself, and only at ``run.degraded_factors``. The regression on
+    cells of split gan needs some.
     """
-    run = config["run"]
+    run, block = config["run"], config["assays"][name]
+    without = () if has_gan(config, name) else (REGRESSION,)
     for factor in assay_factors(block, run["factors"]):
         few = run["degraded_methods"] if factor in run["degraded_factors"] else ()
         for degradation in run["degradations"]:
             clean = degradation == run["degradations"][0]
             own = degradation_values(config, degradation)["methods"] if clean or few else ()
-            shared = (name for name in run["methods"] if clean or name in few)
-            methods = tuple(dict.fromkeys((*shared, *own)))
+            shared = (method for method in run["methods"] if clean or method in few)
+            named = dict.fromkeys((*shared, *own))
+            methods = tuple(method for method in named if method not in without)
             if methods and (clean or has_high_resolution(block)):
                 yield Condition(factor, degradation, methods, clean)
 
@@ -310,4 +357,5 @@ def _assay(block: Mapping[str, Any]) -> Assay:
         Condition(**{**condition, "methods": tuple(condition["methods"])})
         for condition in block["conditions"]
     )
+    values["training"] = Training(**block["training"]) if block.get("training") else None
     return Assay(**values)

@@ -119,10 +119,11 @@ class Files:
         return self.in_program(weights)
 
     def of_plates(self, suffix: str) -> Callable[[Wildcards], list[str]]:
-        """Return an input function: a file of every plate of an assay."""
+        """Return an input function: a file of every plate, made for an assay or for another."""
         return lambda wildcards: [
-            f"results/{wildcards.assay}/plates/{name}{suffix}"
-            for name in self.assays[wildcards.assay]["plates"]
+            f"results/{block.get('plates_of', wildcards.assay)}/plates/{name}{suffix}"
+            for block in [self.assays[wildcards.assay]]
+            for name in block["plates"]
         ]
 
     def of_operator(self, wildcards: Wildcards) -> list[str]:
@@ -387,7 +388,9 @@ class Files:
 
 def _kinds_of(method: str, at: Comparison) -> tuple[str, ...]:
     """Return the kinds of tables that are made of a row; without an image there are features."""
-    return KINDS[:1] if method in WITHOUT_IMAGES else KINDS[: 2 + at.clean]
+    if method in WITHOUT_IMAGES:
+        return KINDS[:1]
+    return KINDS[: 2 + (at.clean and at.assay.has_classifier)]
 
 
 def _any_of(names: Iterable[str]) -> str:

@@ -37,6 +37,7 @@ SECTIONS = {
     "fit_flow": "rls/prior/settings.py",
     "train_encoder": "rls/encoder/settings.py",
     "train_amortised": "analysis/measuring/amortised_settings.py",
+    "train_regression": "analysis/measuring/regression_settings.py",
     "train_classifier": "rls/networks/classifier_settings.py",
     "train_pix2pix": "rls/networks/pix2pix_settings.py",
     "degrade": "rls/degrade.py",

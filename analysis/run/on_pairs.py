@@ -35,7 +35,9 @@ def trained_on_pairs(files: Files) -> list[str]:
 
 
 def _of_method(files: Files, at: Comparison, method: str) -> list[str]:
-    if method in WITHOUT_IMAGES:
+    if method == AMORTISED:
         return [str(at.folder / f"{AMORTISED}.safetensors")]
+    if method in WITHOUT_IMAGES:
+        return []  # its pairs are cells
     path = files.search_encoder(_Job(at.assay.name, str(at.factor), at.degradation, method))
     return [path] if isinstance(path, str) else path

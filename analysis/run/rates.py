@@ -34,6 +34,10 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
     "gather_solutions": "gather_shards",
     "measure_sweep": "measure",
     "measure_amortised": "measure",
+    "measure_regression": "measure",
+    "measure_gan": "measure",
+    "cut_gan": "high_resolution",
+    "degrade_gan": "degrade",
     "classify_without_reference": "classify",
 }
 SEARCH = "super_resolve rls"  # on a card a search without a measurement is as fast as this one
@@ -52,6 +56,7 @@ ASSUMED: dict[str, Rate] = {
         "gflop": 0.0175,
         "steps": 0.005,
     },
+    "train_regression": {START: 5.0, "gflop": 0.0175, "steps": 0.005},
     "crop_cells cellpose": {START: 5.0, "megapixels": 1.0, "nuclear_megapixels": 30.0},
 }
 

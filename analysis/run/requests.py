@@ -27,7 +27,14 @@ MEASURE_S, COMPARE_S = 0.1, 0.005  # assumed floors for an image, which small ru
 GPU_MIB = 3000  # host memory of a CUDA context, beside TORCH_MIB
 SEGMENT_MIB = 500  # arrays of one field while its nuclei are found
 
-TRAININGS = ("train_gan", "train_pix2pix", "train_encoder", "train_amortised", "measure_trust")
+TRAININGS = (
+    "train_gan",
+    "train_pix2pix",
+    "train_encoder",
+    "train_amortised",
+    "train_regression",
+    "measure_trust",
+)
 SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas", "trace_search")
 PRIOR = ("sample_styles", "fit_flow", "figure1")
 CLASSIFIERS = ("train_classifier", "train_low_resolution_classifier")

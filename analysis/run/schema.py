@@ -33,11 +33,16 @@ def full_schema() -> Schema:
     sections: Schema = yaml.safe_load(DERIVED.read_text(encoding="utf-8"))
     schema["properties"].update(sections)
     schema["required"] += list(sections)
-    # An assay may change any key of any section, and need not name all.
+    # An assay may change any key of any section, and need not name all. It may give a command a
+    # seed of its own.
     partial = {
         name: {key: value for key, value in section.items() if key != "required"}
         for name, section in sections.items()
     }
+    for name in SECTIONS:
+        if "seed" in section_keys(name):
+            seed = {"seed": schema["properties"]["seed"]}
+            partial[name] = {**partial[name], "properties": partial[name]["properties"] | seed}
     assay = schema["properties"]["assays"]["additionalProperties"]
     assay["properties"]["settings"]["properties"] = partial
     # A degradation may change D.

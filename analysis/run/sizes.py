@@ -36,7 +36,15 @@ FIELDS_OF_SHEET = 384  # a plate of unknown design
 FIELD_PX = 1024 * 1280  # an unknown camera
 REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
-COMPARE = ("report", "solutions", "sweep", "tradeoff", "priors", "starts")  # and tables, figures
+COMPARE = (
+    "report",
+    "solutions",
+    "sweep",
+    "tradeoff",
+    "priors",
+    "starts",
+    "choices",
+)  # and tables, figures
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
 MIB = 2**20
 VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px
@@ -155,6 +163,8 @@ class Sizes:
                 return {"megapixels": assay.megapixels(n, cropped=True)}
             case "high_resolution" | "degrade":
                 return {"megapixels": assay.megapixels(assay.n_images)}
+            case "cut_gan" | "degrade_gan":
+                return {"megapixels": assay.megapixels(assay.cells(GAN))}
             case "gather_shards" | "gather_solutions":
                 return {"megapixels": assay.megapixels(self._searched(assay, wildcards))}
             case "measure" | "measure_without_reference":
@@ -174,7 +184,9 @@ class Sizes:
                 return self._trace(assay, wildcards["method"])
             case "measure_trace":
                 trace = assay.section("trace_search")
-                n = trace["n_cells"] * (1 + len(trace["checkpoints"]))  # HR is measured once
+                n = trace["n_cells"] * (
+                    1 + max(len(trace["checkpoints"]), 1)
+                )  # HR is measured once
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "super_resolve" | "sample_solutions" | "sweep_lambdas" | "measure_trust":
                 return self._search(rule, assay, wildcards["method"])
@@ -182,7 +194,12 @@ class Sizes:
                 return self._train_pix2pix(assay, wildcards["method"])
             case "train_amortised":
                 return train_amortised_units(assay, int(wildcards["factor"]))
-            case "measure_amortised":
+            case "train_regression":
+                return train_regression_units(assay, int(wildcards["factor"]))
+            case "measure_gan":
+                n = assay.cells(GAN)
+                return {"images": n, "megapixels": assay.megapixels(n)}
+            case "measure_amortised" | "measure_regression":
                 return {"images": assay.n_images}
             case "train_encoder":
                 return train_encoder_units(assay, int(wildcards["factor"]))
@@ -224,6 +241,10 @@ class Sizes:
                 return 2 * assay.megapixels(assay.cells(), cropped=True)
             case "high_resolution":
                 return 2 * assay.megapixels(assay.n_images)
+            case "cut_gan":
+                return 2 * assay.megapixels(assay.cells(GAN))
+            case "degrade_gan":
+                return 2 * assay.megapixels(assay.cells(GAN)) / int(wildcards["factor"]) ** 2
             case "degrade":
                 return 2 * assay.megapixels(assay.n_images) / int(wildcards["factor"]) ** 2
             case "gather_shards" | "gather_solutions":
@@ -270,8 +291,8 @@ class Sizes:
         values, block = assay.section("trace_search"), self.config["methods"][method]
         batch = assay.section("super_resolve")["batch_size"]
         batch = MOST_AT_ONCE if batch == AUTO else batch
-        steps = PHASES.get(block["search"], 1) * sum(set(values["checkpoints"]))
-        steps *= ceil(values["n_cells"] / batch)
+        steps = sum(set(values["checkpoints"])) or block["steps"]
+        steps *= PHASES.get(block["search"], 1) * ceil(values["n_cells"] / batch)
         return {"steps": steps, "gflop": steps * batch * assay.networks.search_gflop}
 
     def _train_pix2pix(self, assay: AssaySizes, method: str) -> Units:
@@ -306,18 +327,30 @@ def train_encoder_units(assay: AssaySizes, factor: int) -> Units:
 def train_amortised_units(assay: AssaySizes, factor: int) -> Units:
     """Return the units of the regression: images made and measured, and passes of its network."""
     values = assay.section("train_amortised")
+    images = values["n_pairs"] + values["n_held_out"]
+    steps, gflop = _regression_work(assay, values, values["n_pairs"], factor)
+    made = images * assay.networks.generator_gflop
+    megapixels = assay.megapixels(images)
+    return {"images": images, "megapixels": megapixels, "steps": steps, "gflop": made + gflop}
+
+
+def train_regression_units(assay: AssaySizes, factor: int) -> Units:
+    """Return the units of the regression that is fitted to cells of split gan."""
+    values = assay.section("train_regression")
+    steps, gflop = _regression_work(assay, values, assay.cells(GAN), factor)
+    return {"steps": steps, "gflop": gflop}
+
+
+def _regression_work(
+    assay: AssaySizes, values: Mapping[str, Any], n: int, factor: int
+) -> tuple[float, float]:
+    """Return the steps and GFLOP of a regression's network on n pairs."""
     width, hidden, side = values["width"], values["hidden"], assay.block["image_size"] // factor
     # Multiplications of one image forward; a step is forward and twice backward.
     convolutions = 9 * side**2 * width * (assay.n_channels + 3 * width)
     layers = 2 * width * min(side, LARGEST_MAP) ** 2 * hidden
-    shown, images = values["epochs"] * values["n_pairs"], values["n_pairs"] + values["n_held_out"]
-    made = images * assay.networks.generator_gflop
-    return {
-        "images": images,
-        "megapixels": assay.megapixels(images),
-        "steps": shown / values["pairs_per_step"],
-        "gflop": made + 6 * shown * (convolutions + layers) / 1e9,
-    }
+    shown = values["epochs"] * n
+    return shown / values["pairs_per_step"], 6 * shown * (convolutions + layers) / 1e9
 
 
 def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
@@ -331,6 +364,9 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             return {"megapixels": patches * values["patch_px"] ** 2 / 1e6}
         case "train_gan":
             images = values["total_kimg"] * 1000
+            if values["grow_from"]:  # a step at half the side has about a third of the work
+                share = (values["grow_from"] / assay.block["image_size"]) ** 1.5
+                images += values["grow_kimg"] * 1000 * share
             intervals = (
                 values["path_length_interval"] if values["path_length_weight"] else inf,
                 values["r1_interval"] if values["r1_gamma"] != 0 else inf,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ def read_config(overlays: Sequence[Path] = ()) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no keys. See config/README.md.")
         lay_over(config, content)
+    fill_likenesses(config)
     return config
 
 
@@ -45,6 +47,31 @@ def lay_over(below: dict[str, Any], above: Config) -> None:
             lay_over(below[key], value)
         else:
             below[key] = value
+
+
+def fill_likenesses(config: dict[str, Any]) -> None:
+    """Fill each assay that is ``like`` another with that one's keys; its own keys win.
+
+    Its cells are selected from the plates of the other, and its title is its name, unless it says
+    otherwise. It is done in place, and doing it again changes nothing.
+
+    Raises:
+        InputError: The other assay does not exist, or is itself like a third.
+    """
+    for name, block in config.get("assays", {}).items():
+        if not isinstance(block, dict) or "like" not in block:
+            continue
+        other = config["assays"].get(block["like"])
+        if not isinstance(other, dict) or "like" in other:
+            raise InputError(
+                f"assays.{name}.like is '{block['like']}', expected an assay that has plates of "
+                "its own. Name one that is not like another."
+            )
+        filled: dict[str, Any] = {}
+        own = {"title": name.replace("_", " "), "plates_of": block["like"]}
+        lay_over(filled, {**copy.deepcopy(other), **own})
+        lay_over(filled, block)
+        config["assays"][name] = filled
 
 
 def section_values(config: Config, section: str, assay: str = "") -> dict[str, Any]:
@@ -108,6 +135,13 @@ def expand_folder(path: str) -> str:
 def has_high_resolution(block: Config) -> bool:
     """Return whether an assay has high-resolution images, or cells acquired in low resolution."""
     return bool(block.get("resolution", "high") == "high")
+
+
+def has_gan(config: Config, assay: str) -> bool:
+    """Return whether cells of split gan have HR images: what is learnt from cells needs them."""
+    values = section_values(config, "select_cells", assay)
+    given = bool(values["share_gan"] or values["plates_gan"]) and values["cells_gan"] > 0
+    return given and has_high_resolution(config["assays"][assay])
 
 
 def assay_factors(block: Config, factors: Sequence[int]) -> list[int]:

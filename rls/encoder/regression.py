@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from rls.encoder.settings import LARGEST_MAP
 from rls.io import read_weights, write_weights
+from rls.io.names import AMORTISED, REGRESSION
 from rls.io.weights import load_state
 from rls.networks.batches import in_batches
 from rls.networks.classifier import views
 from rls.runtime.errors import InputError
 
-KIND = "amortised"
 LOG_SD = (-5.0, 3.0)  # Range of log s: a spread must neither vanish nor overflow.
 
 
@@ -58,9 +58,9 @@ class Scale:
             known = column[np.isfinite(column)]
             if len(known) < 2:
                 raise InputError(
-                    f"Found {len(known)} of {len(column)} generated images on which {name} can be "
-                    "measured, expected 2 or more. Train the generator for longer, or leave the "
-                    "feature out of the assay."
+                    f"Found {len(known)} of {len(column)} images on which {name} can be measured, "
+                    "expected 2 or more. If a generator made them, train it for longer; or leave "
+                    "the feature out of the assay."
                 )
             in_log = bool((known > 0).all() and np.ptp(known) > 0) and (
                 abs(stats.skew(np.log(known))) < abs(stats.skew(known))
@@ -170,6 +170,54 @@ class RegressionNet(nn.Module):
         return torch.stack([torch.cat(self(view), dim=1) for view in seen]).mean(dim=0)
 
 
+class BestNet(RegressionNet):
+    """The network for some features, and for others a linear predictor on the pixels of y.
+
+    Attributes:
+        weight, bias: (k, c y x) and (k,): t of standardised pixels.
+        log_sd: (k,) the same spread for every image.
+        linear: (k,) whether the linear predictor answers for a feature.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    log_sd: Tensor
+    linear: Tensor
+
+    def __init__(
+        self,
+        n_channels: int,
+        size: tuple[int, int],
+        n_features: int,
+        *,
+        width: int,
+        hidden: int,
+        turned: bool,
+    ) -> None:
+        super().__init__(n_channels, size, n_features, width=width, hidden=hidden, turned=turned)
+        n_pixels = n_channels * size[0] * size[1]
+        self.register_buffer("weight", torch.zeros(n_features, n_pixels))
+        self.register_buffer("bias", torch.zeros(n_features))
+        self.register_buffer("log_sd", torch.zeros(n_features))
+        self.register_buffer("linear", torch.zeros(n_features, dtype=torch.bool))
+
+    def predict(self, y: Tensor) -> Tensor:
+        """Return mean and log sd beside each other, (n, 2 k), each by its better predictor."""
+        found = super().predict(y)
+        mean = pixels_of(self, y) @ self.weight.T + self.bias
+        of_pixels = torch.cat([mean, self.log_sd.expand_as(mean)], dim=1)
+        return torch.where(self.linear.repeat(2), of_pixels, found)
+
+
+def pixels_of(net: RegressionNet, y: Tensor) -> Tensor:
+    """Return standardised pixels (n, c y x) of images y, averaged over turns where they count."""
+    seen = views(y) if net.turned else (y,)
+    return torch.stack([((v - net.mean) / net.sd).flatten(1) for v in seen]).mean(dim=0)
+
+
+NETWORKS = {AMORTISED: RegressionNet, REGRESSION: BestNet}  # by the kind of a file
+
+
 @dataclass(frozen=True)
 class Regression:
     """A trained network with the scale of its features and its header."""
@@ -190,7 +238,10 @@ class Regression:
 
 
 def write_regression(path: Path, regression: Regression) -> None:
-    """Write a regression; its header gains the shape of the network and the scale."""
+    """Write a regression; its header gains the shape of the network and the scale.
+
+    Its kind is ``amortised`` unless its header names another of :data:`NETWORKS`.
+    """
     net, scale = regression.net, regression.scale
     shape = {
         "n_channels": len(net.mean),
@@ -199,20 +250,20 @@ def write_regression(path: Path, regression: Regression) -> None:
         "hidden": net.hidden,
         "turned": net.turned,
     }
-    header = {"kind": KIND, **regression.header, **shape, **scale.as_dict()}
+    header = {"kind": AMORTISED, **regression.header, **shape, **scale.as_dict()}
     write_weights(path, net.state_dict(), header)
 
 
-def load_regression(path: Path, device: torch.device) -> Regression:
-    """Return the regression of a file.
+def load_regression(path: Path, device: torch.device, kind: str = AMORTISED) -> Regression:
+    """Return the regression of a file of one of the kinds in :data:`NETWORKS`.
 
     Raises:
         InputError: The file is missing or damaged, or holds something else.
     """
-    tensors, header = read_weights(path, kind=KIND)
+    tensors, header = read_weights(path, kind=kind)
     scale = Scale.from_dict(header)
     height, width = header["low_size"]
-    net = RegressionNet(
+    net = NETWORKS[kind](
         header["n_channels"],
         (height, width),
         len(scale.names),

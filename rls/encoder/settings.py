@@ -1,4 +1,4 @@
-"""Settings of the encoder and its training; section ``train_encoder`` of the configuration."""
+"""Settings of the encoder, section ``train_encoder``, and those that other fits to pairs share."""
 
 from __future__ import annotations
 
@@ -15,18 +15,10 @@ MAY_CHANGE = ("cuda_graphs", "device", "threads")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The encoder, its generated pairs and how it is trained."""
+class FitSettings:
+    """What every fit of a network to pairs needs."""
 
-    n_pairs: int = option("Generated pairs of a style and a low-resolution image to train on.")
-    n_held_out: int = option("Other pairs, whose log q decides which epoch is kept.")
-    pair_batch_size: int = option("Pairs that the generator makes at a time.")
-    mixing_probability: float = option("Share of pairs with mixed styles, 0 to 1.")
-    hidden: int = option("Units of the encoder's layers.")
-    blocks: int = option("Residual blocks of two layers.")
-    epochs: int = option("Passes over the pairs; the learning rate falls to 0 along a cosine.")
-    batch_size: int = option("Pairs per step.")
-    learning_rate: float = option("Adam's first learning rate.")
+    learning_rate: float = option("AdamW's first learning rate.")
     weight_decay: float = option("AdamW's weight decay.")
     cuda_graphs: str = option(
         "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
@@ -35,29 +27,61 @@ class Settings:
         default="auto",
     )
     seed: int = option("Seed of the pairs, the initial weights and the order of the batches.")
-    device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
+    device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
     threads: int = option("CPU threads of torch.")
 
     def __post_init__(self) -> None:
-        need_at_least(
-            self,
-            n_pairs=2,
-            n_held_out=2,
-            pair_batch_size=1,
-            hidden=1,
-            blocks=0,
-            epochs=1,
-            batch_size=1,
-        )
-        if not 0 <= self.mixing_probability <= 1:
-            raise InputError(
-                f"Found mixing_probability {self.mixing_probability:g}, expected 0 to 1."
-            )
         if not self.learning_rate > 0 or self.weight_decay < 0:
             raise InputError(
                 f"Found learning_rate {self.learning_rate:g} and weight_decay "
                 f"{self.weight_decay:g}, expected more than 0, and 0 or more."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionSettings(FitSettings):
+    """The network of a regression from y to features, and its steps."""
+
+    width: int = option("Maps of the first two convolutions; the third has twice as many.")
+    hidden: int = option("Units between the two fully connected layers.")
+    epochs: int = option("Passes over the pairs; the learning rate falls to 0 along a cosine.")
+    pairs_per_step: int = option("Pairs per step.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_at_least(self, width=1, hidden=1, epochs=1, pairs_per_step=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSettings(FitSettings):
+    """The generated pairs of a fit."""
+
+    n_pairs: int = option("Generated pairs to train on.")
+    n_held_out: int = option("Other pairs, whose loss decides which epoch is kept.")
+    pair_batch_size: int = option("Pairs that are generated at a time.")
+    mixing_probability: float = option("Share of pairs with mixed styles, 0 to 1.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_at_least(self, n_pairs=2, n_held_out=2, pair_batch_size=1)
+        if not 0 <= self.mixing_probability <= 1:
+            raise InputError(
+                f"Found mixing_probability {self.mixing_probability:g}, expected 0 to 1."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(PairSettings):
+    """The encoder, its generated pairs and how it is trained."""
+
+    hidden: int = option("Units of the encoder's layers.")
+    blocks: int = option("Residual blocks of two layers.")
+    epochs: int = option("Passes over the pairs; the learning rate falls to 0 along a cosine.")
+    batch_size: int = option("Pairs per step.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_at_least(self, hidden=1, blocks=0, epochs=1, batch_size=1)
 
 
 def encoder_file(factor: int) -> str:

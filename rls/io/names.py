@@ -16,9 +16,13 @@ HIGH_RESOLUTION, LOW_RESOLUTION = "high_resolution", "low_resolution"
 RESERVED_METHODS = (HIGH_RESOLUTION, LOW_RESOLUTION)
 BICUBIC = "bicubic"
 
-# The row of a regression from y to features, which makes no image (analysis/train_amortised.py).
-AMORTISED = "amortised"
-WITHOUT_IMAGES = (AMORTISED,)
+# Rows of a regression from y to features, which make no image. One is trained on generated pairs
+# (analysis/train_amortised.py), the other on cells of split gan (analysis/train_regression.py).
+AMORTISED, REGRESSION = "amortised", "regression"
+WITHOUT_IMAGES = (AMORTISED, REGRESSION)
+
+# The row of a classifier of LR images that saw the cells of the generator, too.
+LOW_RESOLUTION_ALL_CELLS = "low_resolution_all_cells"
 
 # Kinds of several solutions for one image (article, section 4.5).
 SOLUTION_KINDS = ("article", "variational", "restarts")

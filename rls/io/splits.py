@@ -37,17 +37,31 @@ class Use:
 
 
 TRAIN = Use("train a generator or a network that super-resolves", (GAN,))
+PREDICT = Use("fit a regression from low-resolution images to features", (GAN,))
 # An assay that trains no generator has no cell of gan, and its scale comes from tune.
 SCALE = Use("set the intensity scale", (GAN, TUNE))
 CHOOSE = Use("choose a setting, an epoch or a classifier", (TUNE,))
 CALIBRATE = Use("calibrate intervals", (CALIBRATION,))
 CLASSIFY = Use("fit a classifier", (CLASSIFIER,))
+# What LR alone can tell is asked of a classifier that has seen as many cells as super-resolution.
+CLASSIFY_ALL = Use("fit a classifier of low-resolution images on all cells", (GAN, CLASSIFIER))
 REPORT = Use("report or show results", (EVALUATION,))
 # HR cells that results are compared with. The classifier knows its own, so KD on its features does
 # not compare with these.
 COMPARE = Use("stand for other high-resolution cells", (CLASSIFIER, TUNE))
 COMPARE_BY_CLASSIFIER = Use("stand for other cells before a classifier", (TUNE,))
-USES = (TRAIN, SCALE, CHOOSE, CALIBRATE, CLASSIFY, REPORT, COMPARE, COMPARE_BY_CLASSIFIER)
+USES = (
+    TRAIN,
+    PREDICT,
+    SCALE,
+    CHOOSE,
+    CALIBRATE,
+    CLASSIFY,
+    CLASSIFY_ALL,
+    REPORT,
+    COMPARE,
+    COMPARE_BY_CLASSIFIER,
+)
 
 
 def serves(split: str) -> str:

@@ -28,6 +28,7 @@ RULES = {  # Kind of weights -> the rule that writes them.
     "classifier": "train_classifier",
     "pix2pix": "train_pix2pix",
     "amortised": "train_amortised",
+    "regression": "train_regression",
     "latents": "super_resolve",
 }
 

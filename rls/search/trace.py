@@ -50,10 +50,10 @@ def checkpoints_of(method: ChosenMethod, totals: Sequence[int]) -> list[Checkpoi
     (``steps_w``) keeps their share of all steps.
 
     Arguments:
-        totals: Numbers of steps, those in W included.
+        totals: Numbers of steps, those in W included; without any, the method's own number.
 
     Raises:
-        InputError: The search has no steps, or a number is negative, or there is none.
+        InputError: The search has no steps, or a number is negative.
     """
     own = {field.name: getattr(method.settings, field.name) for field in fields(method.settings)}
     if "steps" not in own:
@@ -61,12 +61,12 @@ def checkpoints_of(method: ChosenMethod, totals: Sequence[int]) -> list[Checkpoi
             f"The search '{method.search}' of {method.name} has no steps to follow. Give a method "
             f"that has, such as rls."
         )
-    if not totals or min(totals) < 0:
+    if min(totals, default=0) < 0:
         raise InputError(
-            f"Found the checkpoints {', '.join(map(str, totals)) or 'none'}, expected one or more "
-            f"numbers of steps from 0 on."
+            f"Found the checkpoints {', '.join(map(str, totals))}, expected numbers of steps from "
+            f"0 on."
         )
-    totals = sorted(set(totals))
+    totals = sorted(set(totals)) or [own["steps"] + own.get("steps_w", 0)]
     if "steps_w" not in own:
         return [Checkpoint(total) for total in totals]
     share = own["steps_w"] / max(own["steps"] + own["steps_w"], 1)

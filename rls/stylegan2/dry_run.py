@@ -98,7 +98,7 @@ def describe_networks(trainer: Trainer) -> list[str]:
 
 def describe_data(settings: Settings, data: TrainingImages) -> list[str]:
     """Return the number of crops, their rotation, and how often each is shown."""
-    side, size = min(data.stack.images.shape[-2:]), settings.image_size
+    side, size = min(data.stack.images.shape[-2:]) // data.binning, settings.image_size
     needed = math.ceil(size * math.sqrt(2))
     turns = (
         f"turned by any angle (at least {needed} px are needed)"

@@ -30,6 +30,7 @@ from rls.stylegan2.training_images import TrainingImages
 SHUFFLES = 100  # random divisions of the real crops, whose distances are due to chance
 CHANCE = 95.0  # percentile of these distances
 LEAST_VARIANCE = 1e-3  # directions with less than this share of the largest variance are noise
+LAYOUT_SIDE = 8  # blocks along a side of an image, whose means are its layout
 
 
 class HeldOut:
@@ -69,6 +70,7 @@ class HeldOut:
         self.floor = distance_floor(self.features, other, seed=seed)
         # Use crops that were not used to fit the whitening, because it shrinks their spread.
         self.real_spread = mean_pairwise_distance(other)
+        self.real_layouts = layout_spread(floor_images)
 
     def _features(self, function: Callable[[Tensor], Tensor], inputs: np.ndarray) -> np.ndarray:
         """Return the features (n, d), float64, that ``function`` computes of its inputs."""
@@ -77,7 +79,7 @@ class HeldOut:
 
     @torch.no_grad()
     def distance(self, generator: Generator) -> dict[str, float]:
-        """Return three numbers about generated images of fixed z, as many as crops are held out.
+        """Return four numbers about generated images of fixed z, as many as crops are held out.
 
         Returns:
             kd: Kernel distance of generated images to held-out crops, not multiplied by 1,000.
@@ -86,18 +88,22 @@ class HeldOut:
                 sets, so that differences below it are due to chance.
             spread: Mean feature distance of two generated images over that of two real ones. At 1
                 the generator is as diverse; near 0 it has collapsed to few images.
+            layouts: :func:`layout_spread` of generated images over that of training crops, in the
+                channel where it is lowest. Below 1 the images share where their cells lie.
 
-            ``kd`` and ``spread`` are NaN if an image is not finite.
+            ``kd``, ``spread`` and ``layouts`` are NaN if an image is not finite.
         """
         random = torch_stream(self.seed, "held out", "train_gan")
         z = torch.randn((len(self.features), generator.z_dim), generator=random).numpy()
-        found = self._scale(
-            self._features(lambda z: self.network((generator(z, noise="const").float() + 1) / 2), z)
+        images = in_batches(
+            lambda z: (generator(z, noise="const").float() + 1) / 2, z, self.device, self.batch_size
         )
+        found = self._scale(self._features(self.network, images))
         return {
             "kd": kernel_distance(found, self.features),
             "kd_floor": self.floor,
             "spread": mean_pairwise_distance(found) / self.real_spread,
+            "layouts": float((layout_spread(images) / self.real_layouts).min()),
         }
 
 
@@ -116,7 +122,7 @@ def make_held_out(data: TrainingImages, settings: Settings, device: torch.device
         print(f"train_gan: no kernel distance ({reason})", flush=True)
         return None
     size, seed = settings.image_size, settings.seed
-    other = TrainingImages(data.stack, data.intensity, size, seed, use=CHOOSE)
+    other = TrainingImages(data.stack, data.intensity, size, seed, use=CHOOSE, binning=data.binning)
     cpu = torch.device("cpu")
     unit, floor = ((x.batch(0, n, cpu).numpy() + 1) / 2 for x in (other, data))
     batch = settings.batch_size
@@ -141,6 +147,19 @@ class Whitening:
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Return the whitened features (n, d)."""
         return np.arcsinh(standardise(features, self.reference) @ self.matrix)
+
+
+def layout_spread(images: np.ndarray) -> np.ndarray:
+    """Return how much the layouts of images (n, c, y, x) differ, (c,): 0 where all are one.
+
+    The layout of an image is the means of its 8 x 8 blocks; its sides are powers of two from 8 on.
+    The spread is the root of the variance between the images, averaged over the blocks.
+    """
+    n, c, height, width = images.shape
+    side = LAYOUT_SIDE
+    blocks = images.reshape(n, c, side, height // side, side, width // side)
+    means = blocks.mean(axis=(3, 5), dtype=np.float64)
+    return np.asarray(np.sqrt(means.var(axis=0).mean(axis=(1, 2))))
 
 
 def mean_pairwise_distance(features: np.ndarray) -> float:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from pathlib import Path
+
+import torch
+from torch import Tensor, nn
 
 from rls.io import read_weights
 from rls.runtime.errors import InputError
-from rls.stylegan2.architecture import read_architecture
+from rls.stylegan2.architecture import Architecture, read_architecture
 from rls.stylegan2.generator_io import FILE, TRAINING_FILE
 from rls.stylegan2.settings import Settings, fill_auto
 from rls.stylegan2.trainer import Trainer
@@ -37,6 +42,11 @@ def initial_settings(settings: Settings, init_from: Path | None) -> Settings:
 def load_initial(trainer: Trainer, folder: Path) -> None:
     """Load the weights of another training; optimisers are new, the average is its average.
 
+    Networks of smaller images grow (Karras et al. 2018, without fading in): their blocks are the
+    first ones here, a new block starts at random, and its toRGB layer at 0, so that the first
+    images are those of the smaller generator, enlarged. The discriminator's layer fromRGB belongs
+    to the images' size and is new.
+
     Raises:
         InputError: A file is missing, or the networks have other sizes.
     """
@@ -45,20 +55,47 @@ def load_initial(trainer: Trainer, folder: Path) -> None:
     wanted = trainer.generator.architecture
     for name, found_in in ((FILE, header), (TRAINING_FILE, both_header)):
         found = read_architecture(folder / name, found_in)
-        if found != wanted:
-            values = dataclasses.asdict(wanted)
-            differing = [k for k, v in dataclasses.asdict(found).items() if v != values[k]]
-            raise InputError(
-                f"Found a network that differs in {', '.join(differing)} in {folder / name} "
-                f"({found}), expected {wanted}. Set these to the same values, or leave out "
-                "--init-from."
-            )
-    trainer.average.load_state_dict(average)
+        _check_fits(found, wanted, folder / name)
+    _load(trainer.average, average, found.image_size)
     for prefix, network in (
         ("generator.", trainer.generator),
         ("discriminator.", trainer.discriminator),
     ):
-        network.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}
-        )
+        own = {k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}
+        _load(network, own, found.image_size)
+    if found.image_size < wanted.image_size:
+        said = f"from {found.image_size} to {wanted.image_size} px"
+        print(f"train_gan: the networks of {folder} grow {said}", flush=True)
     trainer.start_path_mean()
+
+
+def _check_fits(found: Architecture, wanted: Architecture, path: Path) -> None:
+    """Refuse a network that is neither the wanted one nor one of smaller images.
+
+    Raises:
+        InputError: The networks have other sizes.
+    """
+    values = dataclasses.asdict(wanted)
+    if found.image_size < wanted.image_size:
+        values["image_size"] = found.image_size
+    differing = [k for k, v in dataclasses.asdict(found).items() if v != values[k]]
+    if differing:
+        raise InputError(
+            f"Found a network that differs in {', '.join(differing)} in {path} ({found}), expected "
+            f"{wanted}. Set these to the same values, or leave out --init-from."
+        )
+
+
+def _load(network: nn.Module, weights: Mapping[str, Tensor], image_size: int) -> None:
+    """Load the weights of a network of images of ``image_size`` px, which may be smaller."""
+    own = network.state_dict()
+    new = {name: value for name, value in own.items() if _is_new(name, image_size)}
+    kept = {name: value for name, value in weights.items() if name in own}
+    zero = {name: torch.zeros_like(v) for name, v in new.items() if ".torgb.weight" in name}
+    network.load_state_dict({**new, **zero, **kept})
+
+
+def _is_new(name: str, image_size: int) -> bool:
+    """Return whether a network of smaller images has no such weights."""
+    found = re.search(r"\bb(\d+)\.", name)
+    return found is not None and int(found[1]) > image_size

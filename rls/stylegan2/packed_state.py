@@ -26,6 +26,8 @@ from rls.runtime.checkpoint import (
 )
 from rls.runtime.errors import InputError
 from rls.runtime.siblings import named, read_identity
+from rls.stylegan2.architecture import Architecture
+from rls.stylegan2.networks import Generator
 from rls.stylegan2.optimisation import MOMENTS
 from rls.stylegan2.training_identity import unlike
 
@@ -51,6 +53,19 @@ def find_state(path: Path) -> Path:
     return found[0]
 
 
+def newest(folder: Path) -> dict[str, Any]:
+    """Return the newest whole checkpoint of a state folder.
+
+    Raises:
+        InputError: No checkpoint is undamaged.
+    """
+    payloads = map(read_checkpoint, reversed(checkpoints(folder)))
+    payload = next((found for found in payloads if found is not None), None)
+    if payload is None:
+        raise InputError(f"Found no undamaged checkpoint in {folder}, expected one. Train on.")
+    return payload
+
+
 def pack(folder: Path, output: Path) -> tuple[list[Path], dict[str, Any]]:
     """Write the newest whole checkpoint of a state folder as files under FILE_BYTES.
 
@@ -60,10 +75,7 @@ def pack(folder: Path, output: Path) -> tuple[list[Path], dict[str, Any]]:
     Raises:
         InputError: No checkpoint is undamaged.
     """
-    payloads = map(read_checkpoint, reversed(checkpoints(folder)))
-    payload = next((found for found in payloads if found is not None), None)
-    if payload is None:
-        raise InputError(f"Found no undamaged checkpoint in {folder}, expected one. Train on.")
+    payload = newest(folder)
     tensors, values = flatten(payload["trainer"])
     header = {
         "kind": KIND,
@@ -81,6 +93,30 @@ def pack(folder: Path, output: Path) -> tuple[list[Path], dict[str, Any]]:
     for i, part in enumerate(parts):
         write_weights(files[i], part, {**header, "part": i, "parts": len(parts)})
     return files, header
+
+
+def load_average(path: Path, facts: Mapping[str, Any], device: torch.device) -> Generator:
+    """Return the averaged generator of a training that goes on, frozen, from its newest checkpoint.
+
+    Arguments:
+        path: As for :func:`find_state`.
+        facts: channels, pixel_size_um and intensity (as a dictionary) of the training's cells,
+            which the state does not hold; they go to the header.
+    """
+    folder = find_state(path)
+    state, known = newest(folder)["trainer"], read_identity(folder)[0]
+    names = {one.name for one in fields(Architecture)} & set(known)
+    sizes = {name: known[name] for name in names}
+    generator = Generator(Architecture(n_channels=len(facts["channels"]), **sizes))
+    generator.load_state_dict(state["average"])
+    generator.header = {
+        **facts,
+        "image_size": known["image_size"],
+        "images_seen": state["step"] * known["batch_size"],
+        "digest": tensors_digest(state["average"]),
+    }
+    generator.source = str(folder)
+    return generator.to(device).eval().requires_grad_(False)
 
 
 def file_of(folder: Path, i: int, n: int) -> Path:

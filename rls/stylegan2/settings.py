@@ -20,6 +20,7 @@ NOISES = ("const", "none", "random")
 MAY_CHANGE = (
     *("total_kimg", "checkpoint_kimg", "tick_kimg", "evaluate_kimg", "evaluate_images"),
     *("device", "threads", "cuda_graphs", "compile"),
+    *("grow_from", "grow_kimg"),  # They act through the weights that the training starts from.
 )
 
 
@@ -77,6 +78,14 @@ class Settings:
         "Freeze-D: number of layers, counted from the image, that keep the weights of init_from; "
         "0 for none."
     )
+    grow_from: int | None = option(
+        "Side of the images in px of a first stage, a power of two from 8 on: the networks learn "
+        "the cells at this size, averaged, and then grow to image_size. null: no such stage.",
+        default=None,
+    )
+    grow_kimg: float = option(
+        "Length of the first stage in thousands of real images shown.", default=100.0
+    )
     precision: str = option(
         "Precision of the convolutions; auto is bfloat16 where the device is fast at it.",
         choices=("auto", "float32", "bfloat16"),
@@ -121,7 +130,7 @@ class Settings:
         for names, is_wrong, wanted in (
             (
                 "total_kimg learning_rate r1_interval path_length_interval ema_kimg augment_kimg "
-                "augment_interval checkpoint_kimg tick_kimg evaluate_kimg",
+                "augment_interval checkpoint_kimg tick_kimg evaluate_kimg grow_kimg",
                 lambda value: value <= 0,
                 "more than 0",
             ),
@@ -136,6 +145,13 @@ class Settings:
                 value = getattr(self, name)
                 if value is not None and is_wrong(value):
                     raise InputError(f"Found {name} {value}, expected {wanted}.")
+
+        small = self.grow_from
+        if small is not None and not (8 <= small < self.image_size and small & (small - 1) == 0):
+            raise InputError(
+                f"Found grow_from {small}, expected a power of two from 8 on and below image_size, "
+                f"{self.image_size}. Set it to {self.image_size // 2}, or to null for none."
+            )
 
     @property
     def adaptive(self) -> bool:

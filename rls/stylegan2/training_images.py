@@ -51,6 +51,7 @@ class TrainingImages:
         image_size: Side of the training images in px.
         seed: Seed of order, rotations and flips.
         use: What the images serve; it decides their split.
+        binning: Pixels of the stack, each way, that are averaged into one.
 
     Raises:
         InputError: There is no image of the split, the crops are smaller than ``image_size``, or
@@ -65,6 +66,7 @@ class TrainingImages:
         seed: int,
         *,
         use: Use = TRAIN,
+        binning: int = 1,
     ) -> None:
         if tuple(stack.channels) != tuple(intensity.channels):
             raise InputError(
@@ -73,14 +75,14 @@ class TrainingImages:
                 "select_cells again."
             )
         self.rows = rows_for(use, stack.table, "The stack of cells", stage="select_cells")
-        side = min(stack.images.shape[-2:])
+        side = min(stack.images.shape[-2:]) // binning
         if side < image_size:
             raise InputError(
                 f"Found crops of {side} px, expected at least image_size = {image_size} px. Crop "
                 "larger cells (crop_cells) or train at a smaller image_size."
             )
         self.stack, self.intensity = stack, intensity
-        self.image_size, self.seed = image_size, seed
+        self.image_size, self.seed, self.binning = image_size, seed, binning
         self.turns_freely = side >= image_size * math.sqrt(2)
         self._order: dict[int, np.ndarray] = {}
         self._scale: dict[torch.device, tuple[Tensor, Tensor]] = {}
@@ -89,13 +91,19 @@ class TrainingImages:
         return len(self.rows)
 
     @property
+    def pixel_size_um(self) -> float:
+        """The side of a pixel of the images in um."""
+        return self.stack.pixel_size_um * self.binning
+
+    @property
     def digest(self) -> str:
-        """Return the blake2b digest of ids, digests of the pixels, and intensity scale."""
+        """Return the blake2b digest of ids, digests of the pixels, intensity scale and binning."""
         table = self.stack.table.iloc[self.rows]
         content = [
             table["image_id"].tolist(),
             table["image_digest"].tolist(),
             self.intensity.as_dict(),
+            *([self.binning] if self.binning > 1 else []),
         ]
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
@@ -142,7 +150,7 @@ class TrainingImages:
             turns: (n,), angles in radians where images turn freely, else quarter turns.
         """
         black, span = self._levels(counts.device)
-        images = (as_floats(counts) - black) / span * 2 - 1
+        images = binned((as_floats(counts) - black) / span * 2 - 1, self.binning)
         if self.turns_freely:
             images = rotated_crop(images, turns, self.image_size)
         else:
@@ -164,6 +172,18 @@ class TrainingImages:
             self._order = {k: v for k, v in self._order.items() if k == epoch - 1}
             self._order[epoch] = random.permutation(self.rows)
         return int(self._order[epoch][i])
+
+
+def binned(images: Tensor, binning: int) -> Tensor:
+    """Return images (n, c, y, x) of which binning x binning pixels are averaged into one.
+
+    Pixels that do not fill a bin are left out at the border, on both sides alike or one more at the
+    end.
+    """
+    if binning == 1:
+        return images
+    whole = min(images.shape[-2:]) // binning * binning
+    return F.avg_pool2d(centre_crop(images, whole), binning)
 
 
 def centre_crop(images: Tensor, size: int) -> Tensor:

@@ -247,7 +247,7 @@ def write_results(
     settings, data = trainer.settings, trainer.data
     header = {
         "channels": list(data.stack.channels),
-        "pixel_size_um": data.stack.pixel_size_um,
+        "pixel_size_um": data.pixel_size_um,
         "intensity": data.intensity.as_dict(),
         "image_size": settings.image_size,
         "images_seen": trainer.images_seen,

@@ -91,7 +91,7 @@ def test_unknown_plates_and_plates_named_twice_are_refused_by_name(named, messag
 
 
 def test_measured_and_named_plates_exclude_each_other():
-    with pytest.raises(InputError, match="measured_plates or measured_treatments stand beside"):
+    with pytest.raises(InputError, match="unmeasured_units stand beside"):
         selected(made_up_cells(plates=3), measured_plates=("P1",))
 
 

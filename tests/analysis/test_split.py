@@ -22,6 +22,10 @@ from tests.analysis.small_plate import TREATMENTS, made_up_cells
 SHARES = {"gan": 0.3, "tune": 0.1, "calibration": 0.1, "classifier": 0.25, "evaluation": 0.25}
 
 
+def for_each(counts):
+    return {treatment: counts for treatment in TREATMENTS}
+
+
 def assign(cells, level, seed=0, tile_px=100, crop_size=40):
     return assign_splits(cells, level, SHARES, seed, tile_px=tile_px, crop_size=crop_size)
 
@@ -137,13 +141,13 @@ def test_cells_are_drawn_within_treatment_and_split():
     cells = made_up_cells(plates=3)
     splits = assign(cells, "well")
     counts = {"gan": 30, "tune": 5, "classifier": 12, "evaluation": 9}
-    kept = choose_cells(cells, splits, counts, 0, take_all=False)
+    kept = choose_cells(cells, splits, for_each(counts), 0, take_all=False)
     for treatment in TREATMENTS:
         for split, count in counts.items():
             rows = (cells["treatment"] == treatment) & (kept == split)
             assert rows.sum() == count
             assert (splits[rows] == split).all()
-    more = choose_cells(cells, splits, counts | {"gan": 40}, 0, take_all=False)
+    more = choose_cells(cells, splits, for_each(counts | {"gan": 40}), 0, take_all=False)
     assert set(cells.index[kept == "gan"]) < set(cells.index[more == "gan"])
 
 
@@ -152,8 +156,8 @@ def test_too_few_cells_stop_or_are_all_taken(capsys):
     splits = assign(cells, "well")
     counts = {"gan": 5, "tune": 5, "classifier": 5, "evaluation": 1000}
     with pytest.raises(InputError, match="DMSO evaluation 10 of 1000; TNF-alpha evaluation 10 of"):
-        choose_cells(cells, splits, counts, 0, take_all=False)
-    kept = choose_cells(cells, splits, counts, 0, take_all=True)
+        choose_cells(cells, splits, for_each(counts), 0, take_all=False)
+    kept = choose_cells(cells, splits, for_each(counts), 0, take_all=True)
     assert (kept == "evaluation").sum() == 20
     assert "DMSO evaluation 10 of 1000" in capsys.readouterr().out
 

@@ -151,7 +151,7 @@ def test_mean_and_sd_in_units_are_those_of_draws():
 
 
 def test_a_feature_that_no_image_has_is_refused():
-    with pytest.raises(InputError, match="Found 1 of 3 generated images on which area"):
+    with pytest.raises(InputError, match="Found 1 of 3 images on which area"):
         Scale.of(("area",), np.array([[1.0], [np.nan], [np.nan]]))
 
 

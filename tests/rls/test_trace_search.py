@@ -98,11 +98,18 @@ def test_the_second_batch_of_a_checkpoint_has_a_time(traced: Stack) -> None:
         assert list(np.isfinite(part[SECONDS])) == [False, False, False, True]
 
 
-@pytest.mark.parametrize("steps", [(), (-1, 3)])
-def test_no_checkpoint_and_a_negative_one_are_refused(steps: tuple[int, ...]) -> None:
+def test_a_negative_checkpoint_is_refused() -> None:
     method = ChosenMethod("rls", "rls", load_method("rls"), Checkpoint(3))
     with pytest.raises(InputError, match="from 0 on"):
-        checkpoints_of(method, steps)
+        checkpoints_of(method, (-1, 3))
+
+
+def test_without_checkpoints_a_method_is_traced_at_its_own_steps() -> None:
+    one = ChosenMethod("rls", "rls", load_method("rls"), make_dataclass("One", ["steps"])(3))
+    assert [point.steps for point in checkpoints_of(one, ())] == [3]
+    settings = make_dataclass("Both", ["steps", "steps_w"], frozen=True)
+    two = ChosenMethod("rls", "rls", load_method("rls"), settings(30, 10))
+    assert [(point.steps, point.steps_w) for point in checkpoints_of(two, ())] == [(30, 10)]
 
 
 def test_first_steps_in_w_keep_their_share_of_all_steps() -> None:

@@ -16,6 +16,7 @@ from analysis.run.rates import Machine
 from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
+from analysis.run.values import fill_likenesses
 from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS
 from rls.prior.settings import FLOWS
 from rls.runtime.command import VARIABLES
@@ -27,6 +28,7 @@ envvars:
 
 
 try:
+    fill_likenesses(config)
     checks.check(config)
     decided = weights.settle(config, workflow.basedir, os.environ)
     files = Files(config, workflow.basedir)

@@ -10,7 +10,7 @@ rule measure:
         low_resolution="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         clean_low_resolution=files.clean_low_resolution,
         intensity=files.model("intensity.json"),
-        classifier="results/{assay}/classifier.safetensors",
+        classifier=files.own_classifier,
     output:
         features="results/{assay}/{factor}x/{degradation}/{stack}.features.parquet",
         metrics="results/{assay}/{factor}x/{degradation}/{stack}.metrics.parquet",
@@ -27,15 +27,15 @@ rule measure:
     resources:
         **asks("measure"),
     params:
-        solutions=given("solutions"),
+        given=given("solutions", "classifier"),
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
         settings=arguments.section("measure"),
     shell:
         "python -m analysis.measure --stack {input.stack:q} --method {wildcards.stack:q}"
         " --high-resolution {input.high_resolution:q} --low-resolution {input.low_resolution:q}"
         " --clean-low-resolution {input.clean_low_resolution:q}"
-        " --intensity {input.intensity:q} --classifier {input.classifier:q}"
-        " --factor {wildcards.factor} {params.solutions:q} {params.assay:q}"
+        " --intensity {input.intensity:q} --factor {wildcards.factor} {params.given:q}"
+        " {params.assay:q}"
         " --output-features {output.features:q} --output-metrics {output.metrics:q}"
         " {params.settings:q} 2>&1 | tee {log:q}"
 

@@ -212,7 +212,7 @@ rule select_cells:
         **asks("select_cells"),
     params:
         assay=arguments.of_assay("treatments"),
-        settings=arguments.section("select_cells"),
+        settings=arguments.selection,
     shell:
         "python -m analysis.select_cells --plates {input.plates:q} --fields {input.fields:q}"
         " {params.assay:q} --output {output.cells:q}"

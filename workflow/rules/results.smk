@@ -19,11 +19,12 @@ rule describe_assays:
         " --output {output:q} 2>&1 | tee {log:q}"
 
 
-# Name of the rule -> its command, what it reads, and the section of its settings. One loop makes the
+# Name of the rule -> its command, what it reads, and the flags of its settings. One loop makes the
 # rules of all tables but Tables 1 and 2, which have two outputs.
 MEASURED = {"measured": files.measured(), "cells": files.measured_cells()}
 TABLES = {
-    "table_features": ("features", MEASURED, "tables"),
+    "table_features": ("features", MEASURED, arguments.section("tables")),
+    "choices": ("choices", {"traces": files.traces()}, arguments.choices),
     "solutions": (
         "solutions",
         {
@@ -31,7 +32,7 @@ TABLES = {
             "searches": files.searched_solutions(),
             "features": files.features_beside_solutions(),
         },
-        "solutions",
+        arguments.section("solutions"),
     ),
 }
 
@@ -60,7 +61,7 @@ for rule_name, (table, read, settings) in TABLES.items():
             **asks(rule_name),
         params:
             command=f"analysis.tables.{table}",
-            settings=arguments.section(settings),
+            settings=settings,
         shell:
             "python -m {params.command} --run {input.run:q} --output-csv {output:q}"
             " {params.settings:q} 2>&1 | tee {log:q}"

@@ -119,6 +119,9 @@ def test_the_weights_of_a_flow_are_those_that_it_has(features, hidden):
 
 
 def test_units_follow_the_sizes():
+    first = {"train_gan": {"grow_from": 64, "grow_kimg": 2400}}  # half the side, so 2^-1.5 a step
+    grown = units(first, "train_gan")["gflop"] / units({}, "train_gan")["gflop"]
+    assert grown == pytest.approx(1 + 2400 / PAPER["train_gan"]["total_kimg"] * 0.5**1.5)
     half = {"train_gan": {"total_kimg": 2400}}
     whole, less = (units(change, "train_gan") for change in ({}, half))
     assert less == pytest.approx({name: value / 2 for name, value in whole.items()})
@@ -137,6 +140,9 @@ def test_units_follow_the_sizes():
     batches = np.ceil(100 / PAPER["super_resolve"]["batch_size"])
     assert units(trace, "trace_search", method="rls")["steps"] == 40 * batches
     assert units(trace, "measure_trace", method="rls")["images"] == 400  # and HR
+    own = {"trace_search": {"n_cells": 100, "checkpoints": []}}  # a method's own number of steps
+    assert units(own, "trace_search", method="rls")["steps"] == 200 * batches
+    assert units(own, "measure_trace", method="rls")["images"] == 200
     assert units({}, "check_thresholds")["images"] == 2 * 1200
 
 

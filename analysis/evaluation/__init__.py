@@ -1,0 +1,1 @@
+"""What a generator has learnt of the cells it was trained on, measured before any search."""
