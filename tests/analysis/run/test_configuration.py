@@ -57,6 +57,7 @@ CHAINS = [
     ("demo.yaml", "all_methods.yaml"),
     ("demo.yaml", "demo_from_scratch.yaml", "translocation_32px.yaml"),
     ("demo.yaml", "demo_from_scratch.yaml", "golgi_64px.yaml"),
+    ("demo.yaml", "demo_from_scratch.yaml", "data_or_prior.yaml"),
     ("auto.yaml",),
     ("smoke.yaml",),
     ("bbbc014.yaml",),
@@ -68,7 +69,9 @@ CHAINS = [
     ("bbbc021_demonstration.yaml",),
     ("acquired.yaml",),
     ("png_archive.yaml",),
+    ("bbbc021_crops.yaml", "mechanism.yaml"),
     ("starts.yaml",),
+    ("starts.yaml", "rivals.yaml"),
     ("bbbc021_crops.yaml", "starts.yaml", "starts_bbbc021.yaml"),
 ]
 
