@@ -86,6 +86,25 @@ def test_no_overlay_is_forgotten_above():
     assert named | set(ALWAYS) == {path.name for path in CONFIG.glob("*.yaml")}
 
 
+def test_the_demo_evaluates_cells_that_its_generators_have_not_seen():
+    demo, scratch = load("demo.yaml"), ("demo.yaml", "demo_from_scratch.yaml")
+    trained = load(*scratch, "golgi_64px.yaml")["assays"]["golgi"]
+    assert not set(demo["assays"]["golgi"]["plates"]) & set(trained["plates"])
+    for key in ("pixel_size_um", "image_size", "channels", "treatments"):
+        assert demo["assays"]["golgi"][key] == trained[key]
+    # The other one has seen split gan of the very plates of the demo, so the split must be the same.
+    trained = load(*scratch, "translocation_32px.yaml")
+    assert trained["assays"]["translocation"]["plates"] == ["P1", "P2"]
+    assert demo["assays"]["translocation"]["plates"] == ["P1", "P2"]
+    for section in ("simulate_plate", "crop_cells", "quality_flags", "select_cells"):
+        both = [c[section] if section in GROUPS else section_values(c, section, "translocation")
+                for c in (demo, trained)]  # fmt: skip
+        assert both[0] == both[1], section
+    assert both[0]["cells_gan"] == 900 and both[0]["split_by"] == "well"
+    shares = {key: value for key, value in both[0].items() if key.startswith("share_")}
+    assert list(shares.values()) == [0.42, 0.08, 0.08, 0.17, 0.25]
+
+
 def test_every_overlay_changes_something_at_every_key():
     base = load()
     overlays = ("demo.yaml", "smoke.yaml", "bbbc014.yaml", "bbbc021_crops.yaml")
