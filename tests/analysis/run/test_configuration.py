@@ -92,7 +92,7 @@ def test_the_demo_evaluates_cells_that_its_generators_have_not_seen():
     assert not set(demo["assays"]["golgi"]["plates"]) & set(trained["plates"])
     for key in ("pixel_size_um", "image_size", "channels", "treatments"):
         assert demo["assays"]["golgi"][key] == trained[key]
-    # The other one has seen split gan of the very plates of the demo, so the split must be the same.
+    # The other one has seen split gan of the plates of the demo, so the split must be the same.
     trained = load(*scratch, "translocation_32px.yaml")
     assert trained["assays"]["translocation"]["plates"] == ["P1", "P2"]
     assert demo["assays"]["translocation"]["plates"] == ["P1", "P2"]
