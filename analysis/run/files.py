@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from analysis.run.description import Comparison, Run
+from analysis.run.beside_methods import all_cells_classes, kinds_of
+from analysis.run.description import Run
 from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
 from analysis.run.model_encoders import fits
 from analysis.run.values import (
@@ -27,13 +28,11 @@ from rls.io.names import (
     LOW_RESOLUTION,
     RESERVED_METHODS,
     SEARCHES,
-    WITHOUT_IMAGES,
 )
 from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
 from rls.search.start_settings import by_encoder
 
-KINDS = ("features", "metrics", "classification")  # the last where all methods run
 SWEPT = "rls"  # the method whose lambdas are swept
 NOTHING = "(?!)"  # a regular expression that matches nothing
 CONTROLS = ("negative_control", "positive_control")
@@ -134,8 +133,7 @@ class Files:
 
     def fetched_cells(self) -> list[str]:
         """Return the selected cells of every assay whose plates come over the network."""
-        names = self.config["run"]["assays"]
-        fetched = [name for name in names if self.assays[name]["source"] == "bbbc021"]
+        fetched = (n for n in self.config["run"]["assays"] if self.assays[n]["source"] == "bbbc021")
         return [f"results/{name}/cells.ome.tif" for name in fetched]
 
     # ---- models -------------------------------------------------------------------------------
@@ -162,9 +160,7 @@ class Files:
     def initial_weights(self, wildcards: Wildcards) -> list[str]:
         """Return the weights from which training starts, if a folder is named."""
         folder = self.assays[wildcards.assay].get("init_from", "none")
-        if folder == "none":
-            return []
-        names = ("generator", "training")
+        names = () if folder == "none" else ("generator", "training")
         return [f"{self.in_program(folder)}/{name}.safetensors" for name in names]
 
     def encoders_of_trust(self, wildcards: Wildcards) -> list[str]:
@@ -291,8 +287,8 @@ class Files:
             for at in self.run.comparisons(clean_only=clean_only)
             if at.assay.name == (assay or at.assay.name)
             for name in (*RESERVED_METHODS, *at.methods)
-            for kind in _kinds_of(name, at)
-        ]
+            for kind in kinds_of(name, at)
+        ] + all_cells_classes(self.run, assay)
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:
         """Return the images of every assay, condition and method, with their tables."""
@@ -309,12 +305,15 @@ class Files:
         ats = (firsts[assay.name] for assay in self.run.assays)
         return [table_beside(str(at.stack(at.reference))) for at in ats]
 
-    def of_assays(self, file: str, *, high_resolution: bool = False) -> list[str]:
-        """Return one file of each assay that runs, or of those with high-resolution images."""
+    def of_assays(
+        self, file: str, *, high_resolution: bool = False, classified: bool = False
+    ) -> list[str]:
+        """Return one file of each assay that runs, of those with HR, or with HR and classifiers."""
         return [
             f"results/{assay.name}/{file}"
             for assay in self.run.assays
-            if assay.has_high_resolution or not high_resolution
+            if assay.has_high_resolution or not (high_resolution or classified)
+            if assay.has_classifier or not classified
         ]
 
     def figures(self) -> list[str]:
@@ -384,13 +383,6 @@ class Files:
             "flows": [f"results/{first}/priors/{flow}.safetensors" for flow in FLOWS],
             "searches": [str(at.prior(SWEPT, flow)) for at in ats for flow in FLOWS],
         }
-
-
-def _kinds_of(method: str, at: Comparison) -> tuple[str, ...]:
-    """Return the kinds of tables that are made of a row; without an image there are features."""
-    if method in WITHOUT_IMAGES:
-        return KINDS[:1]
-    return KINDS[: 2 + (at.clean and at.assay.has_classifier)]
 
 
 def _any_of(names: Iterable[str]) -> str:

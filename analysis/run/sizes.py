@@ -34,15 +34,11 @@ from rls.stylegan2.arithmetic import unet_gflop
 
 REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
+# Rules that read every condition, beside tables and figures.
 COMPARE = (
-    "report",
-    "solutions",
-    "sweep",
-    "tradeoff",
-    "priors",
-    "starts",
-    "choices",
-)  # and tables, figures
+    *("report", "mechanism", "solutions", "sweep", "tradeoff", "priors", "starts", "choices"),
+    *("where_lost", "data_or_prior", "transfer"),
+)
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
 VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px
 Wildcards = Mapping[str, str]
@@ -92,7 +88,7 @@ class Sizes:
                 return {"images": self._searched(assay, wildcards)}
             case "measure_solutions":
                 return {"images": assay.n_solutions}
-            case "classify" | "classify_without_reference":
+            case "classify" | "classify_all_cells" | "classify_without_reference":
                 return {"images": assay.cells(EVALUATION)}
             case "trace_search":
                 return self._trace(assay, wildcards["method"])
@@ -112,8 +108,12 @@ class Sizes:
                 return evaluate_generator_units(assay)
             case "train_regression":
                 return train_regression_units(assay, int(wildcards["factor"]))
-            case "measure_gan":
-                n = assay.cells(GAN)
+            case "sample_generated":
+                n = assay.section("train_gan")["evaluate_images"]
+                return {"gflop": n * assay.networks.generator_gflop}
+            case "measure_gan" | "measure_generated":
+                made = assay.section("train_gan")["evaluate_images"]
+                n = assay.cells(GAN) if rule == "measure_gan" else made
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "measure_amortised" | "measure_regression":
                 return {"images": assay.n_images}
@@ -224,8 +224,9 @@ class Sizes:
 
 
 def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
-    """Return the units of a training or of sampling styles; empty for any other rule."""
-    low_resolution = rule == "train_low_resolution_classifier"
+    """Return the units of a training, of styles or of generated images; empty for other rules."""
+    all_cells = rule == "train_all_cells_classifier"
+    low_resolution = all_cells or rule == "train_low_resolution_classifier"
     section = "train_classifier" if low_resolution else rule
     values = assay.section(section) if section in SECTIONS else {}
     match section:
@@ -243,6 +244,11 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             )
             gflop = images * assay.networks.training_gflop(*intervals)
             return {"steps": images / values["batch_size"], "gflop": gflop}
+        case "measure_generated":
+            n = values["n_images"]
+            made = n + 2 * assay.cells(EVALUATION, n_treatments=2)
+            gflop = made * assay.networks.generator_gflop
+            return {"images": n, "megapixels": assay.megapixels(made), "gflop": gflop}
         case "sample_styles":
             return {"gflop": values["n_styles"] * assay.networks.mapping_gflop}
         case "fit_flow":
@@ -253,7 +259,8 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             return {"steps": shown / values["batch_size"], "gflop": shown * 8 * weights / 1e9}
         case "train_classifier":
             side = assay.block["image_size"] / int(wildcards.get("factor", 1))
-            width, n = values["width"], assay.cells(CLASSIFIER, n_treatments=2)  # two controls
+            splits = (GAN, CLASSIFIER) if all_cells else (CLASSIFIER,)
+            width, n = values["width"], assay.cells(*splits, n_treatments=2)  # two controls
             shown = values["epochs"] * n
             work = 6 * 9 * side**2 * (assay.n_channels * width + 2 * width**2) / 1e9
             return {"steps": shown / values["batch_size"], "gflop": shown * work}

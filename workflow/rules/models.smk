@@ -130,11 +130,12 @@ rule train_classifier:
     resources:
         **asks("train_classifier"),
     params:
+        more=given("more_cells"),
         assay=arguments.of_assay("negative_control", "positive_control"),
         settings=arguments.section("train_classifier"),
     shell:
-        "python -m rls.train_classifier --stack {input.stack:q} --intensity {input.intensity:q}"
-        " {params.assay:q}"
+        "python -m rls.train_classifier --stack {input.stack:q} {params.more:q}"
+        " --intensity {input.intensity:q} {params.assay:q}"
         " --output {output:q} --state state {params.settings:q} 2>&1 | tee {log:q}"
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import typing
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -229,3 +229,14 @@ def test_vgg16_is_work_for_measure_only_where_the_run_has_its_weights():
     assert units["vgg16_gflop"] / units["images"] == pytest.approx(3 * 2 * 1.253, rel=0.01)
     high = Sizes(config).units("measure", {**at, "stack": "high_resolution"})
     assert high["vgg16_gflop"] / high["images"] == pytest.approx(2 * 1.253, rel=0.01)
+
+
+def test_a_number_that_is_left_to_the_rule_auto_is_planned_as_it_is_built():
+    auto = Sizes(read_config([ROOT / "config" / "auto.yaml"]))
+    networks = auto.of("translocation").networks
+    values = section_values(auto.config, "train_gan", "translocation")
+    left = {name: values[name] for name in ("learning_rate", "r1_gamma", "channel_base")}
+    assert set(left.values()) == {None}
+    settings, _, _ = built(2, **{**left, "channel_base": networks.channel_base})
+    assert networks.channel_base == fill_auto(replace(settings, channel_base=None)).channel_base
+    assert auto.units("train_gan", WILDCARDS)["gflop"] > 0
