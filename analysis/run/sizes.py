@@ -13,12 +13,7 @@ from math import ceil, inf
 from analysis.run.assay_sizes import AssaySizes, Units
 from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
-from analysis.run.sizes_on_pairs import (
-    evaluate_generator_units,
-    train_amortised_units,
-    train_encoder_units,
-    train_regression_units,
-)
+from analysis.run.sizes_on_pairs import units_on_pairs
 from analysis.run.values import Config, assay_factors, n_solutions
 from rls.io.names import (
     CLASSIFIER,
@@ -59,6 +54,9 @@ class Sizes:
         if "assay" not in wildcards:
             return {}
         assay = self.of(wildcards["assay"])
+        factor = int(wildcards["factor"]) if "factor" in wildcards else None
+        if (units := units_on_pairs(rule, assay, factor)) is not None:
+            return units
         n: float
         match rule:
             case "simulate_plate" | "list_plate":  # it digests the listed images
@@ -94,27 +92,18 @@ class Sizes:
                 return self._trace(assay, wildcards["method"])
             case "measure_trace":
                 trace = assay.section("trace_search")
-                n = trace["n_cells"] * (
-                    1 + max(len(trace["checkpoints"]), 1)
-                )  # HR is measured once
+                n_points = 1 + max(len(trace["checkpoints"]), 1)  # HR is measured once
+                n = trace["n_cells"] * n_points
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "super_resolve" | "sample_solutions" | "sweep_lambdas" | "measure_trust":
                 return self._search(rule, assay, wildcards["method"])
             case "train_pix2pix":
                 return self._train_pix2pix(assay, wildcards["method"])
-            case "train_amortised":
-                return train_amortised_units(assay, int(wildcards["factor"]))
-            case "evaluate_generator":
-                return evaluate_generator_units(assay)
-            case "train_regression":
-                return train_regression_units(assay, int(wildcards["factor"]))
             case "measure_gan":
                 n = assay.cells(GAN)
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "measure_amortised" | "measure_regression":
                 return {"images": assay.n_images}
-            case "train_encoder":
-                return train_encoder_units(assay, int(wildcards["factor"]))
             case _:
                 return training_units(rule, assay, wildcards)
 

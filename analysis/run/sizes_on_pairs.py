@@ -77,3 +77,21 @@ def evaluate_generator_units(assay: AssaySizes) -> Units:
         + sum(gflop for _, gflop in fitted)
         + searches * networks.search_gflop,
     }
+
+
+OF_A_FACTOR = {
+    "train_encoder": train_encoder_units,
+    "train_amortised": train_amortised_units,
+    "train_regression": train_regression_units,
+}
+
+
+def units_on_pairs(rule: str, assay: AssaySizes, factor: int | None) -> Units | None:
+    """Return the units of a rule that fits something to pairs; None for any other rule.
+
+    Arguments:
+        factor: The job's, None where it has none.
+    """
+    if rule == "evaluate_generator":
+        return evaluate_generator_units(assay)
+    return OF_A_FACTOR[rule](assay, factor) if rule in OF_A_FACTOR and factor else None
