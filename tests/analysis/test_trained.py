@@ -47,10 +47,10 @@ def planted(root, trainings):
         drawn = np.where(np.arange(1000) % 10 < 10 * kept, 2.0, 1.0)
         drawn[:10] = np.nan
         features = pd.DataFrame({"number": range(1000), FEATURE: drawn})
-        write_table(root / name / "generated.features.parquet", features, written_by="test")
+        write_table(root / name / "drawn.features.parquet", features, written_by="test")
         kd = pd.DataFrame({"treatment": ["", *made_up.CONTROLS], "n_cells": [120, 60, 60]})
         kd = kd.assign(kd=[0.2, 0.3, 0.4], kd_floor=0.1)
-        write_table(root / name / "generated.csv", kd, written_by="test")
+        write_table(root / name / "drawn.csv", kd, written_by="test")
         if training:
             found = curves(0.9, 0.8, 0.3, 0.2) if kept < 0.3 else curves(0.3, 0.3, 0.3, 0.3)
             write_table(root / name / "generator.training.csv", found, written_by="test")
