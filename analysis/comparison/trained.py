@@ -106,7 +106,7 @@ def _generator_rows(
     """Return the rows about the generator of an assay."""
     folder = run.results / at.assay.name
     facts: Rows = []
-    for row in read_table(folder / "generated.csv").fillna({"treatment": ""}).to_dict("records"):
+    for row in read_table(folder / "drawn.csv").fillna({"treatment": ""}).to_dict("records"):
         common = {"treatment": row["treatment"], "n": row["n_cells"], "unit": "cell"}
         facts += [
             {"metric": DISTANCE, "value": row["kd"], **common},
@@ -115,7 +115,7 @@ def _generator_rows(
     if at.assay.training is not None:
         facts.append(falling_fact(read_table(folder / "generator.training.csv")))
     rows = [{**long_row(at, GENERATOR, **fact), "feature": ""} for fact in facts]
-    drawn = read_table(folder / "generated.features.parquet")
+    drawn = read_table(folder / "drawn.features.parquet")
     for feature in features:
         found = prevalence_fact(feature, drawn[feature.column].to_numpy(float), settings)
         rows.append({**long_row(at, GENERATOR, **found), "feature": feature.column})

@@ -44,7 +44,7 @@ from analysis.run.description import Run
 
 ROW, TOP, FOOT = 58 * MM, 8 * MM, 22 * MM
 BOTH, TREATED = "#222222", "#B03060"  # all cells, and those of the positive control
-DISTANCES = (0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # ticks; linear up to the second
+DISTANCES = (0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 100)  # ticks; linear up to the second
 JITTER = 0.012  # distance of two series in widths of a panel
 
 
@@ -89,6 +89,8 @@ def draw(run: Run, table: pd.DataFrame, design: Design) -> tuple[Figure, Rows]:
     Arguments:
         table: The table of rule table_generators.
     """
+    # A CSV gives back an empty text as NaN.
+    table = table.assign(init_from=table["init_from"].fillna(""))
     if table.loc[table["init_from"] != AS_SHIPPED, design.x].nunique() < 2:
         text = f"No figure: the generators of this run do not differ in {design.x}."
         return sentence_figure(text), []
@@ -177,6 +179,7 @@ def _draw_distances(axes: Axes, shown: pd.DataFrame, run: Run, design: Design) -
         axes.axhline(floors.median(), color="black", linestyle="--", linewidth=0.6, zorder=0)
     draw_series(axes, series, design)
     axes.set_yscale("symlog", linthresh=DISTANCES[1])
+    axes.set_ylim(min(0.0, float(own["value"].min())), 1.3 * float(own["value"].max()))
     low, high = axes.get_ylim()
     shown_ticks = [tick for tick in DISTANCES if low <= tick <= high]
     axes.set_yticks(shown_ticks, [f"{tick:g}" for tick in shown_ticks])

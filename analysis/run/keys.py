@@ -48,7 +48,7 @@ SECTIONS = {
     "sweep_lambdas": "rls/sweep_lambdas.py",
     "trace_search": "rls/trace_search.py",
     "measure": "analysis/features/settings.py",
-    "measure_generated": "analysis/measuring/generated_settings.py",
+    "describe_generator": "analysis/measuring/drawn_settings.py",
     "classify": "analysis/classification/settings.py",
     "tables": "analysis/comparison/settings.py",
     "solutions": "analysis/comparison/solutions_settings.py",

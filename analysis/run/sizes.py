@@ -229,7 +229,7 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             )
             gflop = images * assay.networks.training_gflop(*intervals)
             return {"steps": images / values["batch_size"], "gflop": gflop}
-        case "measure_generated":
+        case "describe_generator":
             n = values["n_images"]
             made = n + 2 * assay.cells(EVALUATION, n_treatments=2)
             gflop = made * assay.networks.generator_gflop

@@ -18,6 +18,6 @@ def kept_features(files: Files) -> list[str]:
 def generators(files: Files) -> list[str]:
     """Return what each assay's generator draws, and the curves of those that are trained."""
     trained = [assay.name for assay in files.run.assays if assay.training]
-    drawn = ("generated.features.parquet", "generated.csv")
+    drawn = ("drawn.features.parquet", "drawn.csv")
     found = [path for name in drawn for path in files.of_assays(name, high_resolution=True)]
     return found + [f"results/{name}/generator.training.csv" for name in trained]

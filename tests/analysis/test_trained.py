@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.comparison import trained
-from analysis.comparison.long_table import long_table
+from analysis.comparison.long_table import long_table, read_long
 from analysis.comparison.settings import IntervalSettings
 from analysis.drawing.trained import BY_CELLS, BY_PREVALENCE, draw
 from analysis.run.description import Run, Training
@@ -47,10 +47,10 @@ def planted(root, trainings):
         drawn = np.where(np.arange(1000) % 10 < 10 * kept, 2.0, 1.0)
         drawn[:10] = np.nan
         features = pd.DataFrame({"number": range(1000), FEATURE: drawn})
-        write_table(root / name / "generated.features.parquet", features, written_by="test")
+        write_table(root / name / "drawn.features.parquet", features, written_by="test")
         kd = pd.DataFrame({"treatment": ["", *made_up.CONTROLS], "n_cells": [120, 60, 60]})
         kd = kd.assign(kd=[0.2, 0.3, 0.4], kd_floor=0.1)
-        write_table(root / name / "generated.csv", kd, written_by="test")
+        write_table(root / name / "drawn.csv", kd, written_by="test")
         if training:
             found = curves(0.9, 0.8, 0.3, 0.2) if kept < 0.3 else curves(0.3, 0.3, 0.3, 0.3)
             write_table(root / name / "generator.training.csv", found, written_by="test")
@@ -129,7 +129,8 @@ def test_the_figure_of_transfer_parts_starts_and_draws_the_model_as_shipped_as_a
     run = planted(tmp_path, [*trainings, None])
     table = long_table(trained.trained_rows(run, SETTINGS))
     assert set(table.loc[table["assay"] == "a4", "init_from"]) == {trained.AS_SHIPPED}
-    figure, _ = draw(run, table, BY_CELLS)
+    write_table(tmp_path / "generators.csv", table, written_by="test")
+    figure, _ = draw(run, read_long(tmp_path / "generators.csv"), BY_CELLS)
     shift = figure.axes[0]
     faces = [
         x.get_markerfacecolor() for x in shift.lines if x.get_marker() == "o" and len(x.get_xdata())

@@ -2,24 +2,24 @@
 # are targets (table_generators, data_or_prior, transfer), and no part of "all".
 
 
-rule measure_generated:
+rule describe_generator:
     input:
-        code=sources("analysis.measure_generated"),
+        code=sources("analysis.describe_generator"),
         generator=files.model("generator.safetensors"),
         cells="results/{assay}/cells.ome.tif",
         table="results/{assay}/cells.parquet",
         intensity=files.model("intensity.json"),
     output:
-        features="results/{assay}/generated.features.parquet",
-        distances="results/{assay}/generated.csv",
+        features="results/{assay}/drawn.features.parquet",
+        distances="results/{assay}/drawn.csv",
     log:
-        "logs/measure_generated/{assay}.log",
+        "logs/describe_generator/{assay}.log",
     benchmark:
-        "benchmarks/measure_generated/{assay}.tsv"
+        "benchmarks/describe_generator/{assay}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        **asks("measure_generated"),
+        **asks("describe_generator"),
     params:
         assay=arguments.of_assay(
             "nucleus_channel",
@@ -29,9 +29,9 @@ rule measure_generated:
             "features",
         ),
         measure=arguments.features,
-        settings=arguments.section("measure_generated"),
+        settings=arguments.section("describe_generator"),
     shell:
-        "python -m analysis.measure_generated --generator {input.generator:q}"
+        "python -m analysis.describe_generator --generator {input.generator:q}"
         " --cells {input.cells:q} --intensity {input.intensity:q} {params.assay:q}"
         " --output-features {output.features:q} --output-distances {output.distances:q}"
         " {params.measure:q} {params.settings:q} 2>&1 | tee {log:q}"

@@ -111,7 +111,7 @@ def test_transfer_trains_as_long_from_nothing_as_from_the_model_with_as_many_cel
     assert {one.prevalence for one in trainings.values()} == {0.5}
     long_enough(config)
     files = Files(config, ROOT)
-    assert "results/as_shipped/generated.csv" in generators(files)
+    assert "results/as_shipped/drawn.csv" in generators(files)
     assert "results/as_shipped/generator.training.csv" not in generators(files)
     assert "results/from_model_50/4x/clean/amortised.features.parquet" in kept_features(files)
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.features.settings import Measurement, add_measurement_flags
-from analysis.measuring.generated_settings import command_settings
+from analysis.measuring.drawn_settings import command_settings
 from rls.runtime.command import Parser, run
 
-NAME = "measure_generated"
+NAME = "describe_generator"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output-distances", type=Path, required=True, help="kernel distances")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch.
-    from analysis.measuring.generated import distances, generated_features
+    from analysis.measuring.drawn import distances, generated_features
     from rls.io import read_intensity, read_stack, write_table
     from rls.runtime.device import choose_device
     from rls.stylegan2.generator_io import load_generator

@@ -18,7 +18,7 @@ from rls.stylegan2.networks import Generator
 from rls.stylegan2.sampling import draw_z
 from rls.stylegan2.training_images import TrainingImages
 
-NAME = "measure_generated"
+NAME = "describe_generator"
 ALL = ""  # the treatment of a distance to cells of both controls
 
 

@@ -1,4 +1,4 @@
-"""The command measure_generated, with a generator that comes along."""
+"""The command describe_generator, with a generator that comes along."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis import measure_generated
+from analysis import describe_generator
 from rls.io import read_intensity, read_table, write_stack
 from rls.stylegan2.generator_io import load_generator
 from rls.stylegan2.sampling import draw_z
@@ -43,8 +43,8 @@ def cells(tmp_path_factory):
 
 def measured(cells, folder, n_images, seed=1):
     folder.mkdir()
-    found = [folder / "generated.features.parquet", folder / "generated.csv"]
-    measure_generated.main(
+    found = [folder / "drawn.features.parquet", folder / "drawn.csv"]
+    describe_generator.main(
         ["--generator", str(MODEL / "generator.safetensors"), "--cells", str(cells),
          "--intensity", str(MODEL / "intensity.json"),
          "--negative-control", CONTROLS[0], "--positive-control", CONTROLS[1],

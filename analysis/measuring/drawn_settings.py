@@ -1,4 +1,4 @@
-"""Settings of the measurement of a generator's images; section ``measure_generated``."""
+"""Settings of the measurement of a generator's images; section ``describe_generator``."""
 
 from __future__ import annotations
 
