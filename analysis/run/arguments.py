@@ -73,12 +73,6 @@ class Arguments:
         """Return the flags that cut the generator's training cells and no others."""
         return ["--splits", GAN, *self.section("high_resolution")(wildcards)]
 
-    def generated(self, wildcards: Wildcards) -> list[str]:
-        """Return the flags of a sample of as many images as the generator is judged on."""
-        n_images = section_values(self.config, "train_gan", wildcards.assay)["evaluate_images"]
-        of_run = {key: self.config[key] for key in ("seed", "device", "threads")}
-        return flags({"n_images": n_images, "noise": "random", **of_run})
-
     def method(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of a search from its method's block."""
         block = self.config["methods"][wildcards.method]

@@ -44,7 +44,7 @@ CLASSIFIERS = (
     "train_low_resolution_classifier",
     "train_all_cells_classifier",
 )
-ON_GPU = (*TRAININGS, *SEARCHES, "sample_styles", "sample_generated", "fit_flow", *CLASSIFIERS)
+ON_GPU = (*TRAININGS, *SEARCHES, "sample_styles", "fit_flow", *CLASSIFIERS)
 MEASURING = ("measure", "check_thresholds", "classify")
 HEAVY = (*ON_GPU, "train_segmenter")  # jobs that use the configured number of threads
 SMALL = ("describe_assays", "fetch_metadata", "fetch_plate", "gather_trust", "list_plate", "report")

@@ -108,12 +108,8 @@ class Sizes:
                 return evaluate_generator_units(assay)
             case "train_regression":
                 return train_regression_units(assay, int(wildcards["factor"]))
-            case "sample_generated":
-                n = assay.section("train_gan")["evaluate_images"]
-                return {"gflop": n * assay.networks.generator_gflop}
-            case "measure_gan" | "measure_generated":
-                made = assay.section("train_gan")["evaluate_images"]
-                n = assay.cells(GAN) if rule == "measure_gan" else made
+            case "measure_gan":
+                n = assay.cells(GAN)
                 return {"images": n, "megapixels": assay.megapixels(n)}
             case "measure_amortised" | "measure_regression":
                 return {"images": assay.n_images}

@@ -67,7 +67,7 @@ def shift_and_r(sign: float, tmp_path) -> tuple[float, float]:
         low=lambda unit, ids, factor: unit.reshape(len(unit), 1, 4, 2, 4, 2).mean(axis=(3, 5)),
     )
     settings = dataclasses.replace(SETTINGS, epochs=20)
-    pairs, tune = transfer.of_cells(made_up(400, 1, sign)), made_up(80, 2, 1.0)
+    pairs, tune = transfer.of_cells(made_up(200, 1, sign)), made_up(80, 2, 1.0)
     with StateFolder(tmp_path, "test", {"sign": sign}) as folder:
         found = transfer.predicted(pairs, tune, 2, assay, settings, folder, torch.device("cpu"))
     row = transfer.kept(found, tune, assay, CONTROLS, 0.95)["h"]
