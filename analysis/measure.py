@@ -2,10 +2,10 @@
 
 Two tables are written, with one row per cell. ``features`` holds the measurements on an image
 alone: the assay's features with units and status, 32 features of the treatment classifier where
-there is one, 96 random convolutions, and features of VGG16 and Inception where weights are given. ``metrics`` holds
-the comparisons with other images of the same cell: PSNR, MS-SSIM and, where weights are given,
-LPIPS by VGG16 and AlexNet against HR, and mean |D(SR) - LR| (Eq. 5), once with the given LR image
-and once with the clean one that it was made from (section 4.3).
+there is one, 96 random convolutions, and features of VGG16 and Inception where weights are given.
+``metrics`` holds the comparisons with other images of the same cell: PSNR, MS-SSIM and, where
+weights are given, LPIPS by VGG16 and AlexNet against HR, and mean |D(SR) - LR| (Eq. 5), once with
+the given LR image and once with the clean one that it was made from (section 4.3).
 
 PSNR and MS-SSIM are computed on [0, 1], values beyond it clipped, as in the article's 8-bit images;
 nothing else is clipped. ``--solutions`` makes the features means over several solutions of a cell;

@@ -35,6 +35,7 @@ MEANS_ONLY = "a logistic regression on the channel means, and nothing else"
 NO_FEATURES = "not measurable: no feature can be measured on LR images"
 NO_GAN = "no cell of split gan, which the generator and this classifier of LR would both see"
 NO_TRAINING = "not measurable: no high resolution to train a classifier on"
+NO_CLASSIFIER = "no cell is given to split classifier, so none is trained"
 
 
 def accuracy_rows(run: Run, settings: IntervalSettings) -> Rows:
@@ -45,6 +46,10 @@ def accuracy_rows(run: Run, settings: IntervalSettings) -> Rows:
 
 def comparison_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     """Return the rows of LR, the methods in order and HR, then the facts of the design."""
+    if not at.assay.has_classifier:
+        methods = (LOW_RESOLUTION, *at.methods_with_images, HIGH_RESOLUTION)
+        names = (CHOSEN, NETWORK, FEATURES)
+        return [long_row(at, one, name, reason=NO_CLASSIFIER) for one in methods for name in names]
     low = verdicts(at.measured(LOW_RESOLUTION, "classification"), at.assay.treatments)
     baseline = low[chosen_verdict(low)]
     rows = [long_row(at, LOW_RESOLUTION, **fact) for fact in method_facts(low, settings)]

@@ -24,6 +24,7 @@ KINDS = {"ms_ssim": "share"} | dict.fromkeys(
 KERNEL_DISTANCE = "kernel_distance_random_x1000"
 FLOOR = "high_resolution_floor"  # the row that compares HR with other HR cells
 NO_NETWORK = {
+    "classifier": "no cell is given to split classifier, so none is trained",
     "inception": "no file of Inception weights is named in the block weights",
     "vgg16": "no weights of VGG16 as safetensors: run make weights",
     LPIPS: "no weights of VGG16: run make weights, or name a file in the block weights",

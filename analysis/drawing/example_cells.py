@@ -55,7 +55,10 @@ def draw_methods(run: Run, settings: Settings) -> tuple[Figure, Rows]:
     for at in run.comparisons(clean_only=True):
         columns = tuple(dict.fromkeys((HIGH_RESOLUTION, LOW_RESOLUTION, *at.methods_with_images)))
         treatments = choose_treatments(
-            evaluation_table(at), at.assay.treatments, settings.treatments_shown
+            evaluation_table(at),
+            at.assay.treatments,
+            settings.treatments_shown,
+            settings.treatments_named,
         )
         grid, own = show_cells(at, columns, treatments, settings, DOUBLE_COLUMN)
         grids.append(grid)

@@ -123,12 +123,16 @@ def choose_cells(
     return chosen
 
 
-def choose_treatments(table: pd.DataFrame, controls: Sequence[str], count: int) -> list[str]:
-    """Return all controls, then others in even steps of the alphabet, up to ``count``."""
+def choose_treatments(
+    table: pd.DataFrame, controls: Sequence[str], count: int, named: Sequence[str] = ()
+) -> list[str]:
+    """Return all controls, then ``named`` or others in steps of the alphabet, up to ``count``."""
     present = sorted(set(table["treatment"].dropna()))
     first = [name for name in controls if name in present]
     others = [name for name in present if name not in first]
     left = max(0, count - len(first))
+    if named:
+        return first + [name for name in named if name in others][:left]
     if left and others:
         steps = np.linspace(0, len(others) - 1, min(left, len(others)))
         first += [others[int(round(step))] for step in steps]

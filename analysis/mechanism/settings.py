@@ -20,5 +20,8 @@ class Settings(IntervalSettings):
         "Fewest cells of the negative control in a batch that normalise it; with fewer, all cells "
         "of the batch do."
     )
+    within_folds: bool = option(
+        "Normalise each fold by itself, since its networks are its own, and not by batch alone."
+    )
     n_compounds_drawn: int = option("Draws of the bootstrap over compounds.")
     n_shuffles: int = option("Times that mechanisms are shuffled among compounds.")

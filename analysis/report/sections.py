@@ -159,9 +159,10 @@ def headline(sources: Sources) -> str:
     ]
     return "".join(body) + html.paragraph(
         "Shift kept: SR over HR difference of medians; sd ratio: spread within treatments, SR over "
-        "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three. Of a "
-        "method with several solutions of a cell the mean over them is the cell's number, and one "
-        "of them its picture. Accuracy is that of the classifier chosen on split tune, in percent.",
+        "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three, but of "
+        "r no more can be asked than exact draws from what LR leaves open would have. Of a method "
+        "with several solutions of a cell the mean over them is the cell's number, and one of them "
+        "its picture. Accuracy is that of the classifier chosen on split tune, in percent.",
         "note",
     )
 

@@ -73,12 +73,6 @@ class Arguments:
         """Return the flags that cut the generator's training cells and no others."""
         return ["--splits", GAN, *self.section("high_resolution")(wildcards)]
 
-    def generated(self, wildcards: Wildcards) -> list[str]:
-        """Return the flags of a sample of as many images as the generator is judged on."""
-        n_images = section_values(self.config, "train_gan", wildcards.assay)["evaluate_images"]
-        of_run = {key: self.config[key] for key in ("seed", "device", "threads")}
-        return flags({"n_images": n_images, "noise": "random", **of_run})
-
     def method(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of a search from its method's block."""
         block = self.config["methods"][wildcards.method]
@@ -136,6 +130,11 @@ class Arguments:
         quantise = section_values(self.config, "degrade", wildcards.assay)["quantise"]
         found = [*self.operator(wildcards), "--quantise", quantise]
         return found + (["--chain", *chain] if chain else [])
+
+    def factors(self, wildcards: Wildcards) -> list[str]:
+        """Return the flag with all factors that the assay runs."""
+        factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
+        return flags({"factors": factors})
 
     def quantise(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of the first degradation's D and of the quantisation after it."""

@@ -25,7 +25,9 @@ def all_cells_classes(run: Run, assay: str = "") -> list[str]:
     return [
         str(at.measured(LOW_RESOLUTION_ALL_CELLS, KINDS[-1]))
         for at in run.comparisons(clean_only=True)
-        if at.assay.has_gan and at.assay.name == (assay or at.assay.name)
+        if at.assay.has_gan
+        and at.assay.has_classifier
+        and at.assay.name == (assay or at.assay.name)
     ]
 
 

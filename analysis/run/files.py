@@ -133,8 +133,7 @@ class Files:
 
     def fetched_cells(self) -> list[str]:
         """Return the selected cells of every assay whose plates come over the network."""
-        names = self.config["run"]["assays"]
-        fetched = [name for name in names if self.assays[name]["source"] == "bbbc021"]
+        fetched = (n for n in self.config["run"]["assays"] if self.assays[n]["source"] == "bbbc021")
         return [f"results/{name}/cells.ome.tif" for name in fetched]
 
     # ---- models -------------------------------------------------------------------------------
@@ -161,9 +160,7 @@ class Files:
     def initial_weights(self, wildcards: Wildcards) -> list[str]:
         """Return the weights from which training starts, if a folder is named."""
         folder = self.assays[wildcards.assay].get("init_from", "none")
-        if folder == "none":
-            return []
-        names = ("generator", "training")
+        names = () if folder == "none" else ("generator", "training")
         return [f"{self.in_program(folder)}/{name}.safetensors" for name in names]
 
     def encoders_of_trust(self, wildcards: Wildcards) -> list[str]:
@@ -308,12 +305,15 @@ class Files:
         ats = (firsts[assay.name] for assay in self.run.assays)
         return [table_beside(str(at.stack(at.reference))) for at in ats]
 
-    def of_assays(self, file: str, *, high_resolution: bool = False) -> list[str]:
-        """Return one file of each assay that runs, or of those with high-resolution images."""
+    def of_assays(
+        self, file: str, *, high_resolution: bool = False, classified: bool = False
+    ) -> list[str]:
+        """Return one file of each assay that runs, of those with HR, or with HR and classifiers."""
         return [
             f"results/{assay.name}/{file}"
             for assay in self.run.assays
-            if assay.has_high_resolution or not high_resolution
+            if assay.has_high_resolution or not (high_resolution or classified)
+            if assay.has_classifier or not classified
         ]
 
     def figures(self) -> list[str]:

@@ -38,6 +38,7 @@ SECTIONS = {
     "train_encoder": "rls/encoder/settings.py",
     "train_amortised": "analysis/measuring/amortised_settings.py",
     "train_regression": "analysis/measuring/regression_settings.py",
+    "evaluate_generator": "analysis/evaluation/settings.py",
     "train_classifier": "rls/networks/classifier_settings.py",
     "train_pix2pix": "rls/networks/pix2pix_settings.py",
     "degrade": "rls/degrade.py",
@@ -47,9 +48,11 @@ SECTIONS = {
     "sweep_lambdas": "rls/sweep_lambdas.py",
     "trace_search": "rls/trace_search.py",
     "measure": "analysis/features/settings.py",
+    "measure_generated": "analysis/measuring/generated_settings.py",
     "classify": "analysis/classification/settings.py",
     "tables": "analysis/comparison/settings.py",
     "solutions": "analysis/comparison/solutions_settings.py",
+    "mechanism": "analysis/mechanism/settings.py",
     "figures": "analysis/drawing/settings.py",
 }
 # Section that several commands share -> the class whose fields they inherit.

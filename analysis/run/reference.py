@@ -187,6 +187,7 @@ def _command(section: str) -> str:
         if (ROOT / package / f"{section}.py").is_file():
             return f"`python -m {package}.{section}`"
     return {
+        "mechanism": "`python -m analysis.tables.mechanism`",
         "tables": "every table, `python -m analysis.tables.NAME`",
         "solutions": "`python -m analysis.tables.solutions` and `analysis.figures.figure8`",
         "figures": "every figure, `python -m analysis.figures.NAME`",

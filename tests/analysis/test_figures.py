@@ -46,6 +46,7 @@ SETTINGS = Settings(
     confidence_level=0.95,
     cells_per_treatment=2,
     treatments_shown=4,
+    treatments_named=(),
     palette="article",
     super_resolution="rls",
     ablations=("rls", "rls_without_prior", "rls_unregularized"),

@@ -417,3 +417,5 @@ def test_treatments_shown_are_the_controls_and_others_from_first_to_last():
     assert choose_treatments(table, controls, 5) == ["DMSO", "TNF", "a", "d", "g"]
     assert choose_treatments(table, controls, 2) == ["DMSO", "TNF"]
     assert choose_treatments(table, controls, 1) == ["DMSO", "TNF"]
+    named = ("g", "none", "DMSO", "b", "a")
+    assert choose_treatments(table, controls, 4, named) == ["DMSO", "TNF", "g", "b"]

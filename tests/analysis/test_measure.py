@@ -5,6 +5,7 @@ import functools
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -88,7 +89,7 @@ def evaluation_images(folder):
 
 
 def run(
-    folder, method, stack=None, factor=FACTOR, marker="nfkb", classifier=None,
+    folder, method, stack=None, factor=FACTOR, marker="nfkb", classifier="classifier",
     low="low_resolution", clean=None, solutions=None, **changes,
 ):  # fmt: skip
     call(
@@ -98,7 +99,8 @@ def run(
         *(("--clean-low-resolution", folder / f"{clean}.ome.tif") if clean else ()),
         *(("--solutions", solutions) if solutions else ()),
         "--intensity", folder / "intensity.json",
-        "--classifier", folder / f"{classifier or 'classifier'}.safetensors", "--factor", factor,
+        *(("--classifier", folder / f"{classifier}.safetensors") if classifier else ()),
+        "--factor", factor,
         "--nucleus-channel", "dna", "--marker-channel", marker,
         "--features", "nucleocytoplasmic_ratio",
         "--output-features", folder / f"{method}.features.parquet",
@@ -354,6 +356,17 @@ class Seen(Lpips):
     embedding = features
 
 
+def test_an_assay_without_a_classifier_is_measured_alike_but_for_its_features(folder):
+    images = evaluation_images(folder) * 0.9
+    write_method(folder, "dim", images)
+    features, metrics = run(folder, "dim")
+    others, same = run(folder, "dim", classifier=None)
+    pd.testing.assert_frame_equal(metrics, same)
+    own = [name for name in features if name.startswith("classifier_feature_")]
+    assert len(own) == 32
+    pd.testing.assert_frame_equal(features.drop(columns=own), others)
+
+
 def test_networks_for_colour_images_get_the_channels_that_the_assay_names(folder):
     images = evaluation_images(folder).astype(np.float32)
     images[:, 0] = 100.0
@@ -362,9 +375,11 @@ def test_networks_for_colour_images_get_the_channels_that_the_assay_names(folder
     stacks = [folder / f"{name}.ome.tif" for name in names]
     inputs = read_aligned("without_dna", StackPaths(*stacks, folder / "intensity.json"), FACTOR)
     settings, rows, unit = settings_class()(**OPTIONS), np.arange(4), INTENSITY.to_unit(images[:4])
-    size = SimpleNamespace(header={"image_size": [32, 32]}, features=lambda x: np.zeros((4, 32)))
+    blind = SimpleNamespace(features=lambda x: np.zeros((4, 32)))
     for rgb, position in (((0,), 0), ((1,), 1), ((1, 0), 1)):
-        networks = Networks(torch.device("cpu"), size, Seen(), {"vgg16": Seen()}, rgb=rgb)
+        networks = Networks(
+            torch.device("cpu"), blind, Seen(), {"vgg16": Seen()}, rgb=rgb, image_size=(32, 32)
+        )
         differ = metrics_of_rows(inputs, rows, networks, settings)["lpips_vgg16"] > 0
         assert (differ == (0 in rgb)).all()
         found = embedding_table(unit, networks, settings)

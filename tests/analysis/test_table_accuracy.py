@@ -125,3 +125,12 @@ def test_the_command_writes_both_forms_and_says_what_is_confounded(tmp_path, cap
     assert len(pd.read_csv(tmp_path / "table2_article.csv")) == 1
     long = pd.read_csv(tmp_path / "table2.csv")
     assert (long["metric"] == "well_confounded_with_treatment").sum() == 1
+
+
+def test_an_assay_without_a_classifier_says_so(tmp_path):
+    run = made_up.run_of(tmp_path, ("rls",))
+    run = replace(run, assays=tuple(replace(one, has_classifier=False) for one in run.assays))
+    table = long_table(accuracy.accuracy_rows(run, SETTINGS))
+    assert table["value"].isna().all()
+    assert set(table["reason"]) == {accuracy.NO_CLASSIFIER}
+    assert set(article_form(table, run).loc[0, ["LR", "RLS", "HR"]]) == {""}

@@ -58,45 +58,6 @@ rule measure_gan:
         " {params.assay:q} --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
-# Images that the generator makes from nothing, for the figure of where a feature is lost.
-rule sample_generated:
-    input:
-        generator=files.model("generator.safetensors"),
-    output:
-        stack="results/{assay}/generated.ome.tif",
-        table="results/{assay}/generated.parquet",
-    log:
-        "logs/sample_generated/{assay}.log",
-    benchmark:
-        "benchmarks/sample_generated/{assay}.tsv"
-    conda:
-        "../../environment.yml"
-    threads: asks.threads("sample_generated")
-    resources:
-        **asks("sample_generated"),
-    params:
-        settings=arguments.generated,
-    shell:
-        "python -m rls.sample_images --generator {input.generator:q} --output {output.stack:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"
-
-
-use rule measure_gan as measure_generated with:
-    input:
-        code=sources("analysis.measure_gan"),
-        stack="results/{assay}/generated.ome.tif",
-        table="results/{assay}/generated.parquet",
-        intensity=files.model("intensity.json"),
-    output:
-        "results/{assay}/generated.features.parquet",
-    log:
-        "logs/measure_generated/{assay}.log",
-    benchmark:
-        "benchmarks/measure_generated/{assay}.tsv"
-    resources:
-        **asks("measure_generated"),
-
-
 rule train_regression:
     input:
         code=sources("analysis.train_regression"),

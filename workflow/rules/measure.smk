@@ -10,7 +10,7 @@ rule measure:
         low_resolution="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         clean_low_resolution=files.clean_low_resolution,
         intensity=files.model("intensity.json"),
-        classifier=files.own_classifier,
+        classifier=own_classifier(config),
     output:
         features="results/{assay}/{factor}x/{degradation}/{stack}.features.parquet",
         metrics="results/{assay}/{factor}x/{degradation}/{stack}.metrics.parquet",

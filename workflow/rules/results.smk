@@ -24,6 +24,14 @@ rule describe_assays:
 MEASURED = {"measured": files.measured(), "cells": files.measured_cells()}
 TABLES = {
     "table_features": ("features", MEASURED, arguments.section("tables")),
+    "mechanism": (
+        "mechanism",
+        {
+            "measured": files.measured(clean_only=True),
+            "stacks": files.stacks(clean_only=True),
+        },
+        arguments.section("mechanism"),
+    ),
     "choices": ("choices", {"traces": files.traces()}, arguments.choices),
     "solutions": (
         "solutions",
@@ -33,6 +41,11 @@ TABLES = {
             "features": files.features_beside_solutions(),
         },
         arguments.section("solutions"),
+    ),
+    "table_generators": (
+        "generators",
+        {"features": kept_features(files), "generators": generators(files)},
+        "tables",
     ),
 }
 
@@ -115,6 +128,7 @@ MODEL = {
     for name in ("generator", "styles", "flow")
 }
 TABLE1, FEATURES = "results/tables/table1.csv", "results/tables/features.csv"
+GENERATORS = {"generators": "results/tables/generators.csv"}
 IMAGES = {"stacks": files.stacks(clean_only=True)}
 FIGURES = {
     "figure1": ("figure1", MODEL, ("generator", "styles", "flow")),
@@ -169,6 +183,13 @@ FIGURES = {
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
     "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
     "starts": ("starts", {"traces": files.traces()}, ()),
+    "figure_mechanism": (
+        "mechanism",
+        {"mechanism": "results/tables/mechanism.csv"},
+        ("mechanism",),
+    ),
+    "data_or_prior": ("data_or_prior", GENERATORS, ("generators",)),
+    "transfer": ("transfer", GENERATORS, ("generators",)),
     "priors": (
         "priors",
         {"generator": MODEL["generator"], "styles": MODEL["styles"], **files.priors()},
@@ -225,7 +246,7 @@ rule report:
         figures=files.figures(),
         scatter="results/figures/scatter.png",
         selections=files.of_assays("selection.csv"),
-        thresholds=files.of_assays("thresholds.csv", high_resolution=True),
+        thresholds=files.of_assays("thresholds.csv", classified=True),
         flags=files.of_assays("flags.csv"),
         flagged=files.of_assays("flagged.ome.tif"),
         flagged_tables=files.of_assays("flagged.parquet"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analysis.run.arguments import Arguments, given
+from analysis.run.classifiers import own_classifier
 from analysis.run.files import NOTHING, Files
 from analysis.run.keys import ROOT
 from analysis.run.on_pairs import trained_on_pairs
@@ -351,3 +352,38 @@ def test_an_assay_without_cells_to_calibrate_has_no_solutions():
         made({"select_cells": {"share_calibration": 0}}).to_calibrate(job())
     named = {"select_cells": {"share_calibration": 0, "plates_calibration": ["P1"]}}
     assert made(named).to_calibrate(job()) == low
+
+
+# Folds -------------------------------------------------------------------------------------------
+
+
+def folds(monkeypatch):
+    monkeypatch.setenv("RLS_REAL_DATA", "/data")
+    config = read_config(
+        ROOT / "config" / name for name in ("bbbc021_crops.yaml", "mechanism.yaml")
+    )
+    return Files(config, ROOT)
+
+
+def test_folds_select_their_cells_from_the_same_plates(monkeypatch):
+    files = folds(monkeypatch)
+    first, second = (
+        files.of_plates(".ome.tif")(job(assay=f"bbbc021_fold_{fold}")) for fold in (1, 2)
+    )
+    assert first == second and first[0].startswith("results/bbbc021_crops/plates/Week1_22123")
+    values = [files.assays[f"bbbc021_fold_{fold}"] for fold in (1, 2)]
+    selects = [value.pop("settings")["select_cells"] for value in values]
+    assert [select["fold"] for select in selects] == [1, 2]
+    assert {**values[0], "title": ""} == {**values[1], "title": ""}
+
+
+def test_an_assay_without_cells_for_a_classifier_is_measured_without_one(monkeypatch):
+    files = folds(monkeypatch)
+    at = job(assay="bbbc021_fold_1")
+    assert own_classifier(files.config)(at) == []
+    assert not [path for path in files.measured() if "classification" in path]
+    assert files.of_assays("thresholds.csv", classified=True) == []
+    other = made()
+    assert own_classifier(other.config)(job()) == "results/translocation/classifier.safetensors"
+    assert "results/translocation/32x/clean/rls.classification.parquet" in other.measured()
+    assert "results/golgi/thresholds.csv" in other.of_assays("thresholds.csv", classified=True)
