@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan weights help demo demo-train demo-from-scratch generators all-methods bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test test-slow test-planted mutants test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test test-slow test-planted mutants test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -34,6 +34,12 @@ mechanism: .venv/installed  ## mechanisms of action of real cells in RLS_REAL_DA
 
 table1-bbbc021: .venv/installed  ## Table 1 and Fig. 2 on the same cells, every method, in the same run (hours)
 	@$(WORKFLOW) --configfile config/bbbc021_crops.yaml config/mechanism.yaml config/table1_bbbc021.yaml --directory runs/mechanism table1 figure2
+
+data-or-prior: .venv/installed  ## generators of 0 to 90 % treated cells: what of a reconstruction is data, what prior (hours)
+	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml config/data_or_prior.yaml --directory runs/data_or_prior data_or_prior
+
+transfer: .venv/installed  ## generators of 50 to 1,000 cells of another assay, from a model and from nothing (hours)
+	@$(WORKFLOW) --configfile config/demo.yaml config/demo_from_scratch.yaml config/transfer.yaml --directory runs/transfer transfer
 
 beside: .venv/installed  ## simulated cells beside real ones from RLS_REAL_DATA: pictures and statistics (minutes)
 	@$(WORKFLOW) --configfile config/bbbc021_crops.yaml config/beside_bbbc021.yaml --directory runs/beside results/figures/bbbc021_simulated_beside_bbbc021_crops_cells.png

@@ -23,6 +23,7 @@ include: "workflow/rules/results.smk"
 include: "workflow/rules/sweep.smk"
 include: "workflow/rules/trace.smk"
 include: "workflow/rules/priors.smk"
+include: "workflow/rules/trained.smk"
 include: "workflow/rules/beside_real.smk"
 
 

@@ -8,6 +8,9 @@ or LR is ``chosen`` for the table; evaluation cells never decide it. ``channel_m
 candidate: it shows the accuracy that needs no resolution. On LR no feature can be measured, so its
 rows on features are empty.
 
+``--method low_resolution_all_cells`` is the row of LR whose classifiers have seen as many cells as
+the generator has: those of ``--more-cells``, the LR images of split gan, train them too.
+
 A cell whose feature could not be measured is given the majority class of the training cells (the
 negative control where they are equal), and ``status`` says so.
 """
@@ -18,11 +21,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.classification.settings import Settings
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
-from rls.io.splits import REPORT
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, LOW_RESOLUTION_ALL_CELLS
+from rls.io.splits import CHOOSE, CLASSIFY, CLASSIFY_ALL, REPORT
 from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
 
 NAME = "classify"
+# Files that the rows of LR do without.
+OF_HIGH = ("high_resolution", "classifier", "features", "method_features")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,11 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(__doc__, Settings, "classify")
     parser.add_argument("--stack", type=Path, required=True, help="the stack to classify")
     parser.add_argument("--method", required=True, help="its name; high_resolution, low_resolution")
-    parser.add_argument("--high-resolution", type=Path, required=True, help="HR stack")
-    parser.add_argument("--classifier", type=Path, required=True, help="network trained on HR")
+    parser.add_argument("--more-cells", type=Path, help="LR of split gan, to train on, too")
+    parser.add_argument("--high-resolution", type=Path, help="HR stack; not needed for LR")
+    parser.add_argument("--classifier", type=Path, help="network trained on HR; not for LR")
     parser.add_argument("--low-resolution-classifier", type=Path, required=True, help="and on LR")
-    parser.add_argument("--features", type=Path, required=True, help="features of HR")
-    parser.add_argument("--method-features", type=Path, required=True, help="of the stack")
+    parser.add_argument("--features", type=Path, help="features of HR; not for LR")
+    parser.add_argument("--method-features", type=Path, help="of the stack; not for LR")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")
     parser.add_argument("--negative-control", required=True, help="treatment of class 0")
     parser.add_argument("--positive-control", required=True, help="treatment of class 1")
@@ -50,14 +57,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     controls, columns = (args.negative_control, args.positive_control), settings.feature_columns
     device = choose_device(settings.device, settings.threads)
     intensity, stack = read_intensity(args.intensity), read_stack(args.stack)
-    is_low = args.method == LOW_RESOLUTION
+    if args.more_cells is not None:
+        stack = stack.with_others(read_stack(args.more_cells))
+    is_low = args.method in (LOW_RESOLUTION, LOW_RESOLUTION_ALL_CELLS)
+    missing = [name for name in OF_HIGH if getattr(args, name) is None]
+    if missing and not is_low:
+        raise InputError(f"Found no --{missing[0].replace('_', '-')}, expected one: give the file.")
     path = args.low_resolution_classifier if is_low else args.classifier
     network = classifiers.load_network(path, stack, device, settings, controls)
     if is_low:
         low = cells_of(stack, intensity, controls, None, columns)
-        check_splits(low, args.stack)
+        use = CLASSIFY_ALL if args.more_cells else CLASSIFY
+        check_splits(low, args.stack, (use, CHOOSE, REPORT))
         evaluation = low.of(REPORT)
-        verdicts = classifiers.judge_cells(low, evaluation, network, settings, "pixels")
+        verdicts = classifiers.judge_cells(low, evaluation, network, settings, "pixels", use)
     else:
         needed = ("image_id", *columns)
         high_features = read_table(args.features, columns=needed)

@@ -6,6 +6,7 @@ Generated images are compared with cells of the splits gan and tune, by
 * the sharpest test: a regression from y to the assay's features, fitted to generated pairs alone
   and tested on cells of tune, beside the same regression fitted to cells of gan. The generator is
   good where the first keeps as much of the shift between the controls as the second;
+* a search for HR itself: what it cannot find there, none finds from LR;
 * layouts: the spread between images of the means of 8x8 blocks, over that of cells;
 * the distributions of features, and of the shapes that features find: the elongation of spots.
 
@@ -37,7 +38,6 @@ def make_parser() -> Parser[CommandSettings]:
     parser.add_argument("--positive-control", required=True, help="treatment")
     add_operator(parser)
     parser.add_argument("--quantise", choices=("8bit", "none"), required=True, help="as in degrade")
-    parser.add_argument("--chain", nargs="*", default=[], help="name:value of each degradation")
     add_measurement_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="generator_quality.json")
     parser.add_argument("--state", type=Path, required=True, help="folder of checkpoints")
@@ -54,7 +54,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.io import read_intensity, read_stack
     from rls.io.files import write_text
     from rls.runtime.device import choose_device
-    from rls.search.degradation import parse_chain
     from rls.stylegan2.generator_io import load_generator
     from rls.stylegan2.packed_state import load_average
 
@@ -73,9 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         generator.image_size,
         measurement,
         model_of(args),
-        parse_chain(args.chain),
         args.quantise,
-        settings.seed,
     )
     controls = (args.negative_control, args.positive_control)
     subject = Subject(generator, stack, assay, controls, settings.own, args.state)

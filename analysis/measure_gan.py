@@ -1,7 +1,8 @@
 """Measure the assay's features on the high-resolution images of the generator's training cells.
 
-The code and the settings are those of ``measure``. The table serves ``train_regression`` alone; no
-table of results reads it.
+The code and the settings are those of ``measure``. The table serves ``train_regression``, and the
+figure of where a feature is lost; no table of results reads it. Images that the generator made from
+nothing are measured in the same way; they have no split.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.io.splits import check
 
     stack, intensity = read_stack(args.stack), read_intensity(args.intensity)
-    check(PREDICT, stack.table["split"])
+    check(PREDICT, stack.table.get("split", ()))
     measurement = Measurement(args.features, args.nucleus_channel, args.marker_channel, settings)
     table = features_of_stack(stack, intensity, measurement, NAME)
     outputs, cells = {args.output: table}, stack.table

@@ -86,6 +86,15 @@ def choose_cells(results: Path, work: Path) -> Path:
     return path
 
 
+def of_model(results: Path, file: str) -> Path:
+    """Return a file of the generator that the demo uses: in its model folder, or in the results."""
+    from analysis.run.files import Files
+    from analysis.run.keys import ROOT
+    from analysis.run.values import read_config
+
+    return results.parent.parent / Files(read_config([DEMO]), ROOT).model_file(ASSAY, file)
+
+
 def measured(
     results: Path, high: Path, work: Path, pair: Pair, row: tuple[str, Sequence[str]]
 ) -> pd.DataFrame:
@@ -99,7 +108,7 @@ def measured(
     config = read_config([DEMO])
     name, own = row[0].replace(" ", "_"), row[1]
     low, clean = work / "low.ome.tif", work / "clean.ome.tif"
-    files = ["--intensity", str(results / "intensity.json"), "--factor", str(FACTOR)]
+    files = ["--intensity", str(of_model(results, "intensity.json")), "--factor", str(FACTOR)]
     given = ["--high-resolution", str(high)]
     lowered = [*given, *files, "--quantise", "8bit", "--seed", "1", "--threads", "1"]
     made = {low: pair.made, clean: [t for t in pair.made if "--chain" not in pair.made]}
@@ -110,7 +119,7 @@ def measured(
     if not stack.is_file():
         models = ("generator", "flow", "styles")
         search = ["--low-resolution", str(low), *files, "--state", str(work / "state")]
-        search += flags({model: results / f"{model}.safetensors" for model in models})
+        search += flags({name: of_model(results, f"{name}.safetensors") for name in models})
         shared = section_values(config, "super_resolve") | {"device": "cpu", "threads": 1}
         search += flags(shared) + flags(method_values(config, "rls"))
         search += ["--method", name, "--search", "rls", "--output", str(stack), *own]
@@ -170,7 +179,7 @@ def draw(results: Path, work: Path, path: Path) -> None:
 
     from rls.io import read_intensity, read_stack
 
-    scale = read_intensity(results / "intensity.json")
+    scale = read_intensity(of_model(results, "intensity.json"))
     figure = Figure(figsize=(7.0, 1.9 * len(PAIRS)), layout="constrained")
     axes = figure.subplots(len(PAIRS) * 2, 8)
     for number, pair in enumerate(PAIRS):

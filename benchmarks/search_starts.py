@@ -13,7 +13,8 @@ Four searches of the same low-resolution cells, in one run:
 The medians of ``--repeats`` alternating runs are compared. With --size article the networks have
 random weights: they tell the time of a step, and the numbers of steps are given.
 
-    python -m benchmarks.search_starts --run runs/demo --assay translocation --factor 8
+    M=models/translocation_32px; E=$M/encoder_8x.safetensors
+    python -m benchmarks.search_starts --run runs/demo --model $M --encoder $E
     python -m benchmarks.search_starts --size article --published-steps 200 --steps 60
 """
 

@@ -4,6 +4,9 @@ Cross-entropy over single cells of the split ``classifier`` in random quarter tu
 epoch with the lowest cross-entropy on the split ``tune`` is kept. Cells of other splits and of
 other treatments are never read. On the high-resolution stack it is the classifier of Table 2 and
 the feature extractor of KD and FD; on a low-resolution stack it is one of the rows "LR".
+
+``--more-cells`` adds the generator's training cells, of the split ``gan``: the classifier of LR
+that has seen as many cells as super-resolution has.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rls.io.splits import CHOOSE, CLASSIFY
+from rls.io.splits import CHOOSE, CLASSIFY, CLASSIFY_ALL
 from rls.networks.classifier_settings import MAY_CHANGE, Settings
 from rls.runtime.command import Parser, run
 
@@ -22,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read the stack, train, and write the classifier."""
     parser = Parser(__doc__, Settings, NAME)
     parser.add_argument("--stack", type=Path, required=True, help="HR or LR stack (*.ome.tif)")
+    parser.add_argument("--more-cells", type=Path, help="a stack of the same kind, of split gan")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")
     parser.add_argument("--negative-control", required=True, help="treatment of class 0")
     parser.add_argument("--positive-control", required=True, help="treatment of class 1")
@@ -36,11 +40,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.runtime.graphs import Recorder
 
     device = choose_device(settings.device, settings.threads)
-    stack, intensity = cells.read_assay(args.stack, args.intensity)
+    stack, intensity = cells.read_assay(args.stack, args.intensity, args.more_cells)
+    use = CLASSIFY_ALL if args.more_cells else CLASSIFY
     controls = (args.negative_control, args.positive_control)
-    training, tune = (
-        cells.cells_for(use, stack, intensity, controls) for use in (CLASSIFY, CHOOSE)
-    )
+    training, tune = (cells.cells_for(u, stack, intensity, controls) for u in (use, CHOOSE))
     data = classifier.describe_data(stack, intensity, controls)
     known = identity(settings, MAY_CHANGE, data=data["data_digest"], controls=controls)
     recorder = Recorder(device, settings.cuda_graphs)
@@ -51,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.state, NAME, known, output=args.output, machine=computed_on(device)
         ) as folder,
     ):
-        state = classifier.train(training, tune, settings, device, folder, recorder)
+        state = classifier.train(training, tune, settings, device, folder, recorder, use)
         classifier.write_classifier(args.output, state, training, tune, settings, data)
 
 

@@ -351,7 +351,15 @@ def test_the_truth_of_a_plate_is_a_target_that_one_rule_makes(program, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("configs", "trained"), [((), 1), (("config/demo.yaml",), 2), (("config/bbbc014.yaml",), 1)]
+    ("configs", "trained"),
+    [
+        ((), 1),
+        (("auto",), 1),
+        (("demo", "demo_train"), 2),
+        (("demo", "demo_from_scratch"), 2),
+        (("demo", "all_methods"), 0),
+        (("bbbc014",), 1),
+    ],
 )
 def test_the_configurations_of_the_program_can_be_planned(program, tmp_path, configs, trained):
     for number in ("01-A-01-00", "12-A-12-00"):
@@ -359,8 +367,22 @@ def test_the_configurations_of_the_program_can_be_planned(program, tmp_path, con
             path = program.root / "bbbc014_fields" / f"Channel {channel}-{number}.tif"
             path.parent.mkdir(exist_ok=True)
             path.touch()
-    planned = program.planned(configs=configs or ("config/config.yaml",), run_folder=tmp_path)
-    assert planned["all"] == 1 and planned["train_gan"] == trained
+    names = [f"config/{name}.yaml" for name in configs or ("config",)]
+    planned = program.planned(configs=names, run_folder=tmp_path)
+    assert planned["all"] == 1 and planned.get("train_gan", 0) == trained
+    # A generator that is trained has no flow yet; a folder that comes with the program has one.
+    assert planned.get("fit_flow", 0) == trained
+
+
+def test_the_demo_takes_generators_flows_and_encoders_as_they_are(program, tmp_path):
+    planned = program.planned(configs=["config/demo.yaml"], run_folder=tmp_path)
+    assert not {"train_gan", "fit_flow", "train_pix2pix"} & set(planned)
+    used = ("translocation_32px/encoder_8x", "golgi_64px/encoder_16x")
+    there = [(ROOT / "models" / f"{name}.safetensors").is_file() for name in used]
+    assert planned.get("train_encoder", 0) == there.count(False)
+    # What cells decide is fitted all the same: classifiers of HR and of LR.
+    assert planned["train_classifier"] == planned["train_low_resolution_classifier"] == 2
+    assert planned["figure3"] == planned["figure4"] == planned["report"] == 1
 
 
 def test_cells_that_are_cropped_already_are_imported_and_no_field_is_cropped(program, tmp_path):

@@ -24,7 +24,7 @@ from analysis.classification.controls import Cells, Parts
 from analysis.classification.settings import Settings
 from rls.io import Stack
 from rls.io.names import MAJORITY_CLASS, OK, not_measurable
-from rls.io.splits import CHOOSE, CLASSIFY
+from rls.io.splits import CHOOSE, CLASSIFY, Use
 from rls.networks.classifier import Classifier, load_classifier
 from rls.runtime.errors import InputError
 from rls.runtime.streams import stream_seed
@@ -160,7 +160,12 @@ def fit_and_judge(
 
 
 def judge_cells(
-    reference: Cells, evaluation: Cells, network: Classifier, settings: Settings, kind: str
+    reference: Cells,
+    evaluation: Cells,
+    network: Classifier,
+    settings: Settings,
+    kind: str,
+    use: Use = CLASSIFY,
 ) -> list[Verdict]:
     """Return the verdicts of every classifier on the evaluation cells.
 
@@ -172,8 +177,9 @@ def judge_cells(
         network: Trained on the same cells.
         kind: Inputs of the logistic regression and the forest, ``features`` (HR) or ``pixels``
             (LR).
+        use: What the cells that classifiers are fitted on serve.
     """
-    parts = Parts(reference.of(CLASSIFY), reference.of(CHOOSE), evaluation)
+    parts = Parts(reference.of(use), reference.of(CHOOSE), evaluation, use)
     tune = parts.tune
 
     def inputs(cells: Cells) -> np.ndarray:

@@ -47,6 +47,9 @@ class Cells:
 class Parts:
     """The cells that classifiers are fitted on, chosen on and judged on.
 
+    Attributes:
+        use: What the training cells serve.
+
     Raises:
         InputError: Cells are of a split that must not serve so.
     """
@@ -54,9 +57,10 @@ class Parts:
     training: Cells
     tune: Cells
     evaluation: Cells
+    use: Use = CLASSIFY
 
     def __post_init__(self) -> None:
-        for use, cells in zip((CLASSIFY, CHOOSE, REPORT), self.in_order, strict=True):
+        for use, cells in zip((self.use, CHOOSE, REPORT), self.in_order, strict=True):
             check(use, cells.table["split"])
 
     @property

@@ -15,10 +15,17 @@ from analysis.comparison.measured import read_evaluation, same_cells
 from analysis.comparison.settings import IntervalSettings
 from analysis.numbers.statistics import mcnemar_exact, wilson
 from analysis.run.description import Comparison, Run
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, MAJORITY_CLASS, NOT_MEASURABLE
+from rls.io.names import (
+    HIGH_RESOLUTION,
+    LOW_RESOLUTION,
+    LOW_RESOLUTION_ALL_CELLS,
+    MAJORITY_CLASS,
+    NOT_MEASURABLE,
+)
 
 LOW_RESOLUTION_MEANS = "low_resolution_channel_means"
 CHOSEN, NETWORK, FEATURES = "accuracy_chosen", "accuracy_cnn", "accuracy_features"
+BEYOND = "accuracy_minus_low_resolution_all_cells"
 MCNEMAR = "mcnemar_p_against_low_resolution_cells_as_units"
 # Names of classifiers. Of the two on the assay's features, the better on tune is shown.
 CNN, CHANNEL_MEANS = "cnn", "channel_means"
@@ -26,6 +33,7 @@ ON_FEATURES = ("logistic_on_features", "forest_on_features")
 REFERENCE = "the row that others are compared with"
 MEANS_ONLY = "a logistic regression on the channel means, and nothing else"
 NO_FEATURES = "not measurable: no feature can be measured on LR images"
+NO_GAN = "no cell of split gan, which the generator and this classifier of LR would both see"
 NO_TRAINING = "not measurable: no high resolution to train a classifier on"
 NO_CLASSIFIER = "no cell is given to split classifier, so none is trained"
 
@@ -37,7 +45,7 @@ def accuracy_rows(run: Run, settings: IntervalSettings) -> Rows:
 
 
 def comparison_rows(at: Comparison, settings: IntervalSettings) -> Rows:
-    """Return LR, LR channel means, the methods in order and HR, then the facts of the design."""
+    """Return the rows of LR, the methods in order and HR, then the facts of the design."""
     if not at.assay.has_classifier:
         methods = (LOW_RESOLUTION, *at.methods_with_images, HIGH_RESOLUTION)
         names = (CHOSEN, NETWORK, FEATURES)
@@ -50,6 +58,8 @@ def comparison_rows(at: Comparison, settings: IntervalSettings) -> Rows:
     rows += [long_row(at, LOW_RESOLUTION_MEANS, **fact) for fact in means]
     for metric in (NETWORK, FEATURES, MCNEMAR):
         rows.append(long_row(at, LOW_RESOLUTION_MEANS, metric, reason=MEANS_ONLY))
+    everything = all_cells(at)
+    rows += all_cells_rows(at, everything, baseline, settings)
     ordered = [m for m in at.methods_with_images if m not in (HIGH_RESOLUTION, LOW_RESOLUTION)]
     for method in (*ordered, HIGH_RESOLUTION):
         path = at.measured(method, "classification")
@@ -57,9 +67,54 @@ def comparison_rows(at: Comparison, settings: IntervalSettings) -> Rows:
         rows += [long_row(at, method, **fact) for fact in method_facts(found, settings)]
         chosen = same_cells(baseline, found[chosen_verdict(found)], path)
         rows.append(long_row(at, method, **against_low(chosen, baseline)))
+        if everything is not None:
+            rows.append(long_row(at, method, **beyond(chosen, everything[0], settings)))
     for fact in design_facts(read_cells(at), at.assay.treatments):
         rows.append(long_row(at, HIGH_RESOLUTION, **fact))
     return rows
+
+
+def all_cells(at: Comparison) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]] | None:
+    """Return what classifiers of LR say that saw the generator's cells too: the best, and all.
+
+    None where the assay has no such cells.
+
+    Raises:
+        InputError: The file is missing.
+    """
+    if not at.assay.has_gan:
+        return None
+    path = at.measured(LOW_RESOLUTION_ALL_CELLS, "classification")
+    found = verdicts(path, at.assay.treatments)
+    return found[chosen_verdict(found)], found
+
+
+def all_cells_rows(
+    at: Comparison,
+    everything: tuple[pd.DataFrame, dict[str, pd.DataFrame]] | None,
+    baseline: pd.DataFrame,
+    settings: IntervalSettings,
+) -> Rows:
+    """Return the row of LR whose classifiers have seen as many cells as the generator has."""
+    name = LOW_RESOLUTION_ALL_CELLS
+    if everything is None:
+        return [long_row(at, name, CHOSEN, reason=NO_GAN)]
+    rows = [long_row(at, name, **fact) for fact in method_facts(everything[1], settings)]
+    path = at.measured(name, "classification")
+    chosen = same_cells(baseline, everything[0], path)
+    return [*rows, long_row(at, name, **against_low(chosen, baseline))]
+
+
+def beyond(chosen: pd.DataFrame, everything: pd.DataFrame, settings: IntervalSettings) -> Row:
+    """Return the accuracy above that of the best classifier of LR which saw all cells.
+
+    Its interval is over wells; both are judged on the same cells.
+    """
+    known = everything.set_index("image_id")["correct"].reindex(chosen["image_id"]).to_numpy()
+    gain = chosen["correct"].to_numpy(dtype=float) - known
+    if not np.isfinite(gain).any():
+        return {"metric": BEYOND, "reason": "no cell was judged by both"}
+    return {"metric": BEYOND, **estimate_facts(mean_of_cells(gain, chosen, settings, "number"))}
 
 
 # Verdicts ---------------------------------------------------------------------------------------

@@ -18,19 +18,19 @@ import numpy as np
 from analysis.comparison.feature_values import FeatureValues
 from analysis.comparison.long_table import Rows, estimate_facts
 from analysis.comparison.settings import IntervalSettings
-from analysis.numbers.agreement import CELLS_NEEDED, SMALLEST, correlation_within
-from analysis.numbers.ceiling import mean_of_draws
-from analysis.numbers.statistics import Estimate, jackknife_many, ratio
+from analysis.numbers.agreement import CELLS_NEEDED, SMALLEST
+from analysis.numbers.ceiling import against_ceiling
+from analysis.numbers.statistics import Estimate
 from rls.io.names import HIGH_RESOLUTION, REGRESSION, WITHOUT_IMAGES
 
 CEILING, ONE_DRAW = "ceiling_c", "ceiling_one_draw"
 OWED, SHARE = "ceiling_of_n_solutions", "correlation_over_ceiling"
 IN_TREATMENT = "correlation_in_treatment"
 CEILINGS = (CEILING, ONE_DRAW, OWED, SHARE)
-KINDS = ("correlation", "correlation", "number", "number", "number")
+IN_TABLES = (*CEILINGS, IN_TREATMENT)  # every metric of this module
 NO_GAN = "no cell of split gan, on which the regression from LR to features is trained"
 NO_ROW = "the row regression does not run here: name it in run.methods"
-NOTHING_KNOWN = "c is not told from 0: of these cells LR tells nothing, and nothing is owed"
+NOTHING_KNOWN = "c is not told from 0 by these wells, so no share of it can be given"
 
 
 def ceiling_facts(feature: FeatureValues, method: str, settings: IntervalSettings) -> Rows:
@@ -73,19 +73,14 @@ def _against_ceiling(
         reason = f"{min(counts)} cells of a treatment were measured in all"
         return [{"metric": metric, "reason": reason} for metric in metrics]
     k = math.inf if method in WITHOUT_IMAGES else feature.n_solutions.get(method, 1)
-    sides = (table["treatment"] == treatments[-1]).to_numpy()
-
-    def numbers(rows: np.ndarray) -> tuple[float, ...]:
-        high, found, *best = (one[rows] for one in values)
-        r = correlation_within(high, found, sides[rows])
-        if not best:
-            return (r,)
-        c = correlation_within(high, best[0], sides[rows])
-        owed = mean_of_draws(c, k)
-        return r, c, mean_of_draws(c, 1), owed, ratio(r, owed)
-
-    kinds = KINDS if known else KINDS[:1]
-    found = jackknife_many(numbers, table, confidence=settings.confidence_level, kinds=kinds)
+    found = against_ceiling(
+        table,
+        values[0],
+        values[1],
+        values[2] if known else None,
+        k,
+        confidence=settings.confidence_level,
+    )
     if known:
         found[-1] = _share(found, method)
     wanted = found if own else found[1:]

@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.comparison.accuracy import CHOSEN, LOW_RESOLUTION_MEANS
-from analysis.comparison.kept_features import IN_BOTH, TRIPLE
+from analysis.comparison.ceiling import OWED
+from analysis.comparison.kept_features import IN_BOTH, OF_ONE_IMAGE, TRIPLE
 from analysis.comparison.labels import feature_label, method_label
 from analysis.comparison.long_table import estimate_of, read_long
 from analysis.comparison.wide_table import format_estimate
@@ -22,8 +23,6 @@ from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION
 from rls.runtime.errors import InputError
 
 COMPARED = ["assay", "factor", "degradation"]
-ONE_IMAGE = "one_image_"  # Begins the metrics of the image that stands for several solutions.
-OWED = "ceiling_of_n_solutions"  # r of exact draws from what LR leaves open
 HEADINGS = {
     TRIPLE["shift_kept"]: "shift kept",
     TRIPLE["sd_ratio"]: "sd ratio",
@@ -32,7 +31,6 @@ HEADINGS = {
 }
 ACCURACY = "accuracy, %"
 NUMBERS = (*HEADINGS.values(), ACCURACY, "cells")
-LABELS = {LOW_RESOLUTION: "LR", f"{LOW_RESOLUTION}_all_cells": "LR, all cells"}
 
 
 @dataclass(frozen=True)
@@ -115,13 +113,13 @@ def _rows(own: pd.DataFrame, accuracy: pd.DataFrame) -> Iterator[dict[str, str]]
         right = _text(estimate_of(accuracy, name, CHOSEN), 100, 0)
         rows = own[own["method"] == name]
         several = max((int(n) for n in rows.get("n_solutions", ())), default=1)
-        label = LABELS.get(name) or method_label(name, several)
-        if not rows["metric"].str.startswith(ONE_IMAGE).any():
+        label = method_label(name, several)
+        if not rows["metric"].str.startswith(OF_ONE_IMAGE).any():
             yield {"": label, **_numbers(rows, name), ACCURACY: right}
             continue
         yield {"": label, **_numbers(rows, name)}
         label = f"{method_label(name)} (one image)"
-        yield {"": label, **_numbers(rows, name, ONE_IMAGE), ACCURACY: right}
+        yield {"": label, **_numbers(rows, name, OF_ONE_IMAGE), ACCURACY: right}
 
 
 def _numbers(rows: pd.DataFrame, method: str, prefix: str = "") -> dict[str, str]:

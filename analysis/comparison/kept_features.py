@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.ceiling import ceiling_facts
+from analysis.comparison.ceiling import CEILING, IN_TABLES, OWED, ceiling_facts
 from analysis.comparison.feature_values import FeatureValues, read_features
 from analysis.comparison.long_table import (
     NO_HIGH_RESOLUTION,
@@ -31,6 +31,7 @@ from analysis.features.registry import columns_of
 from analysis.numbers.agreement import Agreement, agreement
 from analysis.numbers.statistics import (
     WELLS_PER_STRATUM,
+    Estimate,
     auc_interval,
     cohens_d,
     ssmd,
@@ -256,11 +257,20 @@ class Kept(NamedTuple):
     Attributes:
         rows: The feature's rows of the table.
         agreements: Agreement of every method with HR.
+        ceilings: For every method, c on its cells and what its solutions owe; NaN where no
+            regression runs.
     """
 
     feature: FeatureValues
     rows: pd.DataFrame
     agreements: dict[str, Agreement]
+    ceilings: dict[str, tuple[Estimate, Estimate]]
+
+    def beside_ceiling(self) -> Rows:
+        """Return the rows that set methods against what LR can know, and those of one image."""
+        metrics = self.rows["metric"]
+        chosen = metrics.isin(IN_TABLES) | metrics.str.startswith(OF_ONE_IMAGE)
+        return [{str(k): v for k, v in row.items()} for row in self.rows[chosen].to_dict("records")]
 
 
 def read_kept(at: Comparison, table: pd.DataFrame) -> list[Kept]:
@@ -269,7 +279,11 @@ def read_kept(at: Comparison, table: pd.DataFrame) -> list[Kept]:
     found = []
     for feature in read_features(at, columns, at.methods):
         rows = feature_part(table, at, feature.column)
-        found.append(Kept(feature, rows, read_agreements(rows, feature.methods)))
+        ceilings = {
+            method: (estimate_of(rows, method, CEILING), estimate_of(rows, method, OWED))
+            for method in feature.methods
+        }
+        found.append(Kept(feature, rows, read_agreements(rows, feature.methods), ceilings))
     return found
 
 

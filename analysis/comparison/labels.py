@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rls.io.names import AMORTISED, BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION, REGRESSION
+from rls.io.names import (
+    AMORTISED,
+    BICUBIC,
+    HIGH_RESOLUTION,
+    LOW_RESOLUTION,
+    LOW_RESOLUTION_ALL_CELLS,
+    REGRESSION,
+)
 
 LABELS: Mapping[str, str] = MappingProxyType(
     {
         HIGH_RESOLUTION: "HR",
         LOW_RESOLUTION: "LR",
+        LOW_RESOLUTION_ALL_CELLS: "LR, all cells",
         BICUBIC: "Bicubic",
         "rls": "RLS",
         "rls_encoder": "RLS, encoder",

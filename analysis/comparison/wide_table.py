@@ -53,6 +53,7 @@ TABLE2: Mapping[str, Column] = {
     "accuracy_chosen": Column("best on tune, % ↑", 1, 100.0),
     "accuracy_cnn": Column("CNN, % ↑", 1, 100.0),
     "accuracy_features": Column("scikit-learn on features, % ↑", 1, 100.0),
+    "accuracy_minus_low_resolution_all_cells": Column("minus LR, all cells, points ↑", 1, 100.0),
     "accuracy_chosen_cells_as_units": Column("best on tune, Wilson, cells as units", 1, 100.0),
     "mcnemar_p_against_low_resolution_cells_as_units": Column(
         "McNemar p against LR, cells as units", 3, smallest=0.001

@@ -20,6 +20,7 @@ from analysis.drawing.dots import write_number
 from analysis.drawing.settings import Settings
 from analysis.drawing.style import MM, Look, in_style, method_colours, new_blocks
 from analysis.numbers.agreement import Agreement
+from analysis.numbers.statistics import Estimate
 from analysis.run.description import Run
 from rls.io.names import HIGH_RESOLUTION
 from rls.runtime.errors import InputError
@@ -67,6 +68,7 @@ def numbers_of(block: Kept, settings: Settings) -> Rows:
         if method in block.agreements:
             facts = triple_facts(block.agreements[method])
             rows += [long_row(feature.at, method, **fact) for fact in facts]
+    rows += block.beside_ceiling()
     return [{**row, "feature": feature.column} for row in rows]
 
 
@@ -77,12 +79,13 @@ def draw_blocks(blocks: Sequence[Kept]) -> Figure:
         heights = [BLOCK_HEIGHT + _further_down(block.feature) / 72 for block in blocks]
         figure, parts = new_blocks(titles, heights)
         for part, block in zip(parts, blocks, strict=True):
-            draw_block(part, block.feature, block.agreements)
+            draw_block(part, block)
     return figure
 
 
-def draw_block(part: SubFigure, feature: FeatureValues, triples: Mapping[str, Agreement]) -> None:
+def draw_block(part: SubFigure, block: Kept) -> None:
     """Draw one block: boxes at the left, the triple at the right."""
+    feature, triples = block.feature, block.agreements
     colours = method_colours(list(feature.values))
     further = _further_down(feature) / 72
     height = BLOCK_HEIGHT + further
@@ -104,6 +107,8 @@ def draw_block(part: SubFigure, feature: FeatureValues, triples: Mapping[str, Ag
         left = place.x0 + 0.085 + index * width
         axes = part.add_axes((left, place.y0, width - 0.012, place.height), sharey=first)
         draw_triple(axes, triples, name, title, colours, named=index == 0)
+        if name == "correlation":
+            draw_ceilings(axes, block.ceilings)
         first = first or axes
 
 
@@ -257,6 +262,18 @@ def draw_triple(
     axes.set_yticks(range(len(triples)), [method_label(m) for m in triples])
     axes.tick_params(axis="y", length=0, labelleft=named)
     axes.spines["left"].set_visible(False)
+
+
+def draw_ceilings(axes: Axes, ceilings: Mapping[str, tuple[Estimate, Estimate]]) -> None:
+    """Draw over each method's r what LR can know, and what its solutions owe.
+
+    A thin line is c, a thick one c^2 for one image, and the formula for a mean over several.
+    """
+    for place, (c, owed) in enumerate(ceilings.values()):
+        for found, width in ((c, 0.7), (owed, 2.0)):
+            if math.isfinite(found.value):
+                span = [place - 0.36, place + 0.36]
+                axes.plot([found.value] * 2, span, color="black", linewidth=width, alpha=0.55)
 
 
 def _draw_value(axes: Axes, value: float, place: int, colour: str, *, hollow: bool) -> float:

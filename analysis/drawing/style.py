@@ -87,7 +87,7 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "rls_mean": "#77CCDD",
         "encoder": "#550033",
         AMORTISED: "#995544",
-        REGRESSION: "#5B7553",
+        REGRESSION: "#2C0263",
     }
 )
 

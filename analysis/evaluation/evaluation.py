@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from analysis.evaluation import distributions, transfer
 from analysis.evaluation.images import Assay, Images, cells_for
-from analysis.evaluation.settings import MAY_CHANGE, NAME, Settings
+from analysis.evaluation.inversion import invert
+from analysis.evaluation.settings import MAY_CHANGE, NAME, OF_IMAGES, Settings
 from analysis.features.settings import feature_digest
 from rls.encoder.pairs import PairSource
 from rls.encoder.pool import held_out
-from rls.io import Stack
-from rls.io.splits import CHOOSE, TRAIN
+from rls.io import Stack, read_weights, write_weights
+from rls.io.splits import CHOOSE, TRAIN, Use
 from rls.runtime.checkpoint import StateFolder, identity
 from rls.runtime.progress import Progress
 from rls.search.forward import forward_operator
@@ -26,6 +28,7 @@ from rls.stylegan2.networks import Generator
 from rls.stylegan2.training_images import TrainingImages
 
 SHAPES_OF = 1000  # Images of each kind whose parts are measured.
+KIND = "features"  # The kind of file that keeps the features of cells in a state folder.
 KD_OF = 1000  # Images of each kind for the kernel distance, as far as there are as many cells.
 
 
@@ -47,9 +50,17 @@ class Subject:
     known: dict[str, Any] = field(default_factory=dict)
 
     def folder(self, what: str, **facts: object) -> StateFolder:
-        """Return the state folder of one regression."""
-        facts = {"what": what, "factor": 0, **self.facts(), **facts}
-        return StateFolder(self.state, NAME, identity(self.settings, MAY_CHANGE, **facts))
+        """Return a state folder for something about generated images."""
+        known = {**self.facts(), "generator": str(self.generator.header["digest"]), **facts}
+        return self._folder(MAY_CHANGE, what=what, **known)
+
+    def folder_of_cells(self, what: str, **facts: object) -> StateFolder:
+        """Return a state folder for something about cells, which serves every generator."""
+        known = {**self.facts(), "cells": self.stack.table["image_digest"].tolist(), **facts}
+        return self._folder((*MAY_CHANGE, *OF_IMAGES), what=what, **known)
+
+    def _folder(self, may_change: Sequence[str], **facts: object) -> StateFolder:
+        return StateFolder(self.state, NAME, identity(self.settings, may_change, **facts))
 
     def facts(self) -> dict[str, object]:
         """Return what determines all regressions."""
@@ -59,7 +70,6 @@ class Subject:
             "intensity": assay.intensity.as_dict(),
             "size": assay.size,
             "forward": assay.forward.identity(assay.pixel_size_um),
-            "chain": [list(step) for step in assay.chain],
             "quantise": assay.quantise,
             "measured": [*measurement.features, measurement.nucleus_channel],
             "marker_channel": measurement.marker_channel,
@@ -98,26 +108,34 @@ def draw(subject: Subject) -> transfer.Pairs:
 def evaluate(subject: Subject, factors: Sequence[int]) -> dict[str, Any]:
     """Return the record of every comparison, as JSON can hold it."""
     settings, assay = subject.settings, subject.assay
-    gan = cells_for(TRAIN, subject.stack, assay, settings.n_images, f"{NAME}: gan")
-    tune = cells_for(CHOOSE, subject.stack, assay, len(subject.stack), f"{NAME}: tune")
+    with subject.folder_of_cells("features") as folder:
+        gan = _measured_once(folder, subject, TRAIN, settings.n_cells)
+        tune = _measured_once(folder, subject, CHOOSE, len(subject.stack))
     pairs = draw(subject)
     record: dict[str, Any] = {
         "generator_digest": str(subject.generator.header["digest"]),
         "images_seen": subject.generator.header.get("images_seen"),
-        "factors": list(factors),
+        "primary": assay.primary,
+        "controls": list(subject.controls),
         "held_out": _held_out(subject),
     }
+    if settings.n_inverted:
+        mixed = tune.select(np.random.default_rng(settings.seed).permutation(len(tune)))
+        record["inversion"] = invert(mixed.unit, mixed.ids, subject.generator, settings)
     record |= compared(subject, pairs.shown, gan, tune)
     record["regression"] = {}
-    cells = subject.stack.table["image_digest"].tolist()
+    device = subject.generator.w_mean.device
     for factor in factors:
         both = {}
-        for what, known, facts in (
-            ("generated", pairs, {"generator": record["generator_digest"]}),
-            ("cells", transfer.of_cells(gan), {"cells": cells}),
+        for what, known, folder_of in (
+            ("generated", pairs, subject.folder),
+            ("cells", transfer.of_cells(gan), subject.folder_of_cells),
         ):
-            with subject.folder(what, factor=factor, **facts) as folder:
-                found = transfer.predicted(known, tune, factor, assay, settings, folder)
+            with folder_of("regression", factor=factor) as folder:
+                # The state stays, so that the regression of the cells serves the next generator.
+                found = transfer.predicted(known, tune, factor, assay, settings, folder, device)
+                if what == "generated":
+                    folder.clear()
             confidence = settings.confidence_level
             both[what] = {
                 "n_pairs": len(known.shown),
@@ -125,6 +143,16 @@ def evaluate(subject: Subject, factors: Sequence[int]) -> dict[str, Any]:
             }
         record["regression"][f"{factor}x"] = both
     return record
+
+
+def _measured_once(folder: StateFolder, subject: Subject, use: Use, most: int) -> Images:
+    """Return the cells of a use; their features are measured once and kept in ``folder``."""
+    path, assay = folder.folder / f"{use.splits[0]}.safetensors", subject.assay
+    values = read_weights(path, kind=KIND)[0]["values"].numpy() if path.is_file() else None
+    cells = cells_for(use, subject.stack, assay, most, f"{NAME}: {use.splits[0]}", values)
+    if values is None:
+        write_weights(path, {"values": torch.from_numpy(cells.values)}, {"kind": KIND})
+    return cells
 
 
 def compared(subject: Subject, generated: Images, gan: Images, tune: Images) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,8 +19,6 @@ from rls.runtime.progress import Progress
 from rls.search.degradation import degrade
 from rls.search.forward_model import ForwardModel
 
-Degrade = Callable[[np.ndarray, Sequence[str], int], np.ndarray]
-
 
 @dataclass(frozen=True)
 class Assay:
@@ -28,7 +26,7 @@ class Assay:
 
     Attributes:
         size: Side of an image in px.
-        seed: Of the noise of degradations.
+        forward, quantise: D and what follows it, as ``degrade`` has them without a chain.
     """
 
     intensity: Intensity
@@ -36,9 +34,7 @@ class Assay:
     size: int
     measurement: Measurement
     forward: ForwardModel
-    chain: Sequence[tuple[str, float]]
     quantise: str
-    seed: int
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -51,12 +47,17 @@ class Assay:
             unit,
             ids,
             factor,
-            self.chain,
+            (),
             forward=self.forward,
             pixel_size_um=self.pixel_size_um,
             quantise=self.quantise,
-            seed=self.seed,
+            seed=0,  # Without a chain nothing is drawn.
         )
+
+    @property
+    def primary(self) -> list[str]:
+        """The column of each feature that tables show."""
+        return [find_feature(name).PRIMARY for name in self.measurement.features]
 
     def measured(self, unit: np.ndarray, label: str) -> np.ndarray:
         """Return features (n, k) of images in [0, 1] units; NaN where not measurable."""
@@ -118,8 +119,14 @@ class Images:
         return Images(self.unit[rows], self.values[rows], table)
 
 
-def cells_for(use: Use, stack: Stack, assay: Assay, most: int, label: str) -> Images:
+def cells_for(
+    use: Use, stack: Stack, assay: Assay, most: int, label: str, values: np.ndarray | None = None
+) -> Images:
     """Return the HR images of cells that may serve ``use``, at most ``most``, in turn by treatment.
+
+    Arguments:
+        label: For the progress bar.
+        values: Their features, where they were measured before.
 
     Raises:
         InputError: No cell may serve.
@@ -127,8 +134,6 @@ def cells_for(use: Use, stack: Stack, assay: Assay, most: int, label: str) -> Im
     rows = rows_for(use, stack.table, "The stack of cells", stage="select_cells")
     turn = stack.table.iloc[rows].groupby("treatment", sort=False).cumcount().to_numpy()
     rows = np.sort(rows[np.argsort(turn, kind="stable")[:most]])
-    unit = assay.intensity.to_unit(
-        np.ascontiguousarray(centre_crop(stack.images[rows], assay.size))
-    )
-    table = stack.table.iloc[rows].reset_index(drop=True)
-    return Images(unit, assay.measured(unit, label), table)
+    crops = np.ascontiguousarray(centre_crop(stack.images[rows], assay.size))
+    unit, table = assay.intensity.to_unit(crops), stack.table.iloc[rows].reset_index(drop=True)
+    return Images(unit, assay.measured(unit, label) if values is None else values, table)

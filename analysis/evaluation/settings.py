@@ -4,43 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, make_dataclass
 
+from analysis.comparison.settings import IntervalSettings
 from analysis.features.settings import MeasureSettings, settings_class
+from rls.encoder.settings import RegressionSettings
 from rls.runtime.command import need_at_least, option
 from rls.runtime.errors import InputError
 
 NAME = "evaluate_generator"  # The command, its section, and the purpose of its pairs.
-MAY_CHANGE = ("device", "threads")  # Settings on which no result depends.
+MAY_CHANGE = ("cuda_graphs", "device", "threads")  # Settings on which no result depends.
+OF_IMAGES = (
+    "n_images",
+    "n_held_out",
+    "image_batch_size",
+    "n_inverted",
+    "inversion_choose",
+    "inversion_rates",
+    "inversion_steps",
+    "inversion_batch_size",
+    "confidence_level",
+)  # Nothing about cells depends on these.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(RegressionSettings, IntervalSettings):
     """How many images are drawn, and how the two regressions are fitted."""
 
     n_images: int = option("Generated images to measure and to train the regression on.")
+    n_cells: int = option("Cells of split gan at most, treatments in equal parts.")
     n_held_out: int = option("Other generated images, whose loss decides which epoch is kept.")
     image_batch_size: int = option("Images that are generated and measured at a time.")
-    width: int = option("Maps of the first two convolutions; the third has twice as many.")
-    hidden: int = option("Units between the two fully connected layers.")
-    epochs: int = option("Passes over the pairs; the learning rate falls to 0 along a cosine.")
-    pairs_per_step: int = option("Pairs per step.")
-    learning_rate: float = option("AdamW's first learning rate.")
-    weight_decay: float = option("AdamW's weight decay.")
-    confidence_level: float = option("Level of the intervals over wells.")
-    seed: int = option("Seed of the images, the initial weights and the order of the batches.")
-    device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads of torch.")
+    n_inverted: int = option("Cells of tune that a search looks for in HR itself; 0 for none.")
+    inversion_choose: int = option("Other cells of tune, which choose the rate of that search.")
+    inversion_rates: tuple[float, ...] = option("Learning rates to choose from.")
+    inversion_steps: int = option("Steps of that search.")
+    inversion_batch_size: int = option("Cells that are searched at a time.")
 
     def __post_init__(self) -> None:
-        sizes = ("image_batch_size", "width", "hidden", "epochs", "pairs_per_step")
-        need_at_least(self, n_images=10, n_held_out=2, **dict.fromkeys(sizes, 1))
-        if not self.learning_rate > 0 or self.weight_decay < 0:
+        super().__post_init__()
+        sizes = ("image_batch_size", "inversion_choose", "inversion_steps", "inversion_batch_size")
+        least = dict.fromkeys(sizes, 1)
+        need_at_least(self, n_images=10, n_cells=20, n_held_out=2, n_inverted=0, **least)
+        if not self.inversion_rates or min(self.inversion_rates) <= 0:
             raise InputError(
-                f"Found learning_rate {self.learning_rate:g} and weight_decay "
-                f"{self.weight_decay:g}, expected more than 0, and 0 or more."
-            )
-        if not 0 < self.confidence_level < 1:
-            raise InputError(
-                f"Found confidence_level {self.confidence_level:g}, expected 0 to 1, such as 0.95."
+                f"Found inversion_rates {list(self.inversion_rates)}, expected one or more above 0."
             )
 
 

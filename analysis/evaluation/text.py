@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rls.pretrained.quality import estimate_text
+
 
 def lines_of(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines."""
@@ -14,6 +16,12 @@ def lines_of(record: Mapping[str, Any]) -> Iterator[str]:
         f"kernel distance {held['kd']:.3f} (floor {held['kd_floor']:.3f}), spread "
         f"{held['spread']:.2f}, n {held['n']}"
     )
+    if found := record.get("inversion"):
+        yield (
+            f"HR itself searched: PSNR {found['psnr_db']:.1f} dB (median), L1 {found['l1']:.4f}, "
+            f"noise alone about {found['noise_l1']:.4f}; n {found['n']}, rate "
+            f"{found['learning_rate']:g}, {found['steps']} steps"
+        )
     yield "layouts: " + ", ".join(f"{name} {x:.2f}" for name, x in record["layouts"].items())
     yield "regression fitted to generated images | to cells, tested on tune: shift kept; r within"
     for factor, both in record["regression"].items():
@@ -36,14 +44,8 @@ def lines_of(record: Mapping[str, Any]) -> Iterator[str]:
 def _kept(row: Mapping[str, Any]) -> str:
     """Return shift and r with intervals, and r of each treatment."""
     alone = " ".join(_value(x) for x in row["correlation_by_treatment"].values())
-    shift, r = (_interval(row[key]) for key in ("shift_kept", "correlation"))
+    shift, r = (estimate_text(row[key]) for key in ("shift_kept", "correlation"))
     return f"{shift}; {r} ({alone}) n {row['n_cells']}"
-
-
-def _interval(found: Mapping[str, Any]) -> str:
-    if "low" not in found:
-        return _value(found)
-    return f"{_value(found)} [{found['low']:.2f} {found['high']:.2f}]"
 
 
 def _value(found: Mapping[str, Any]) -> str:

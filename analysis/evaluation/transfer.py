@@ -21,6 +21,7 @@ from analysis.numbers.statistics import Estimate
 from rls.encoder.regression import Regression, Scale
 from rls.encoder.regression_training import Schedule, examples_of, train
 from rls.runtime.checkpoint import StateFolder
+from rls.runtime.graphs import Recorder
 
 HELD_OUT_OF_CELLS = 10  # One in so many cells of gan decides which epoch is kept.
 
@@ -40,7 +41,13 @@ def of_cells(cells: Images) -> Pairs:
 
 
 def predicted(
-    pairs: Pairs, tune: Images, factor: int, assay: Assay, settings: Settings, folder: StateFolder
+    pairs: Pairs,
+    tune: Images,
+    factor: int,
+    assay: Assay,
+    settings: Settings,
+    folder: StateFolder,
+    device: torch.device,
 ) -> np.ndarray:
     """Return E[h | y] (n, k) of the cells ``tune`` by a regression fitted to ``pairs``."""
     schedule = Schedule(
@@ -58,7 +65,9 @@ def predicted(
         examples_of(assay.low(one.unit, one.ids, factor), one.values, scale)
         for one in (pairs.shown, pairs.held)
     )
-    state = train(known, judged, schedule, torch.device("cpu"), folder, NAME)
+    recorder = Recorder(device, settings.cuda_graphs)
+    with recorder.stream():
+        state = train(known, judged, schedule, device, folder, NAME, recorder)
     y = assay.low(tune.unit, tune.ids, factor)
     return Regression(state.net, scale, {}).predict(y, settings.pairs_per_step)[0]
 

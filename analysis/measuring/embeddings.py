@@ -62,16 +62,18 @@ def load_networks(classifier: Path | None, high: Stack, settings: MeasureSetting
         if net not in files:
             print(f"measure: no weights of {net}, so none of its columns", flush=True)
     inception = files.get("inception")
-    return Networks(
-        device,
-        classifier
-        and load_classifier(
+    trained = None
+    if classifier is not None:
+        trained = load_classifier(
             classifier,
             image_size=(size[0], size[1]),
             channels=high.channels,
             device=device,
             batch_size=settings.batch_size,
-        ),
+        )
+    return Networks(
+        device,
+        trained,
         None if inception is None else load_torchscript(*inception, device),
         {net: load_lpips(net, *files[net], device) for net in LAYERS if net in files},
         {net: sha256 for net, (_, sha256) in files.items()},

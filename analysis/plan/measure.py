@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.plan.jobs import Job, planned_jobs
+from analysis.run.assay_sizes import Units
 from analysis.run.rates import (
     FILE,
     START,
@@ -34,7 +35,7 @@ from analysis.run.rates import (
     predict,
     read_machines,
 )
-from analysis.run.sizes import Sizes, Units
+from analysis.run.sizes import Sizes
 from analysis.run.values import read_config
 from rls.io import write_text
 from rls.runtime.command import run

@@ -19,6 +19,7 @@ SECTIONS: Mapping[str, tuple[str, Callable[[Sources], str]]] = {
     "generators": ("What the generators make", sections.generators),
     "figures": ("Figures", sections.figures),
     "tables": ("Tables", sections.tables),
+    "known": ("What LR can know, and what methods have of it", sections.known_from_low),
     "limits": ("Limits", sections.limits),
     "files": ("Where each file lies", sections.files),
 }

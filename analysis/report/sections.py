@@ -25,7 +25,7 @@ from analysis.comparison.wide_table import (
     parts,
     wide_table,
 )
-from analysis.report import html, on_pairs, quality
+from analysis.report import html, known, on_pairs, quality
 from analysis.report.facts import (
     ROOT,
     commit,
@@ -38,15 +38,22 @@ from analysis.report.facts import (
 )
 from analysis.run.description import Assay, Run
 from rls.io import read_weights
-from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, SPLITS
+from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, LOW_RESOLUTION_ALL_CELLS, SPLITS
 from rls.io.splits import serves
 from rls.runtime.errors import InputError
 
-REFERENCES = (HIGH_RESOLUTION, LOW_RESOLUTION, FLOOR, LOW_RESOLUTION_MEANS)
+REFERENCES = (
+    HIGH_RESOLUTION,
+    LOW_RESOLUTION,
+    FLOOR,
+    LOW_RESOLUTION_MEANS,
+    LOW_RESOLUTION_ALL_CELLS,
+)
 ROW_LABELS = {
     FLOOR: "HR against other HR (floor)",
     LOW_RESOLUTION_MEANS: "LR, channel means only",
     LOW_RESOLUTION: "LR",
+    LOW_RESOLUTION_ALL_CELLS: "LR, classifiers of all cells",
 }
 SERVE = " ".join(f"Cells of {split} serve to {serves(split)}." for split in SPLITS)
 DATA_PROCESSING = (
@@ -152,9 +159,10 @@ def headline(sources: Sources) -> str:
     ]
     return "".join(body) + html.paragraph(
         "Shift kept: SR over HR difference of medians; sd ratio: spread within treatments, SR over "
-        "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three. Of a "
-        "method with several solutions of a cell the mean over them is the cell's number, and one "
-        "of them its picture. Accuracy is that of the classifier chosen on split tune, in percent.",
+        "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three, but of "
+        "r no more can be asked than exact draws from what LR leaves open would have. Of a method "
+        "with several solutions of a cell the mean over them is the cell's number, and one of them "
+        "its picture. Accuracy is that of the classifier chosen on split tune, in percent.",
         "note",
     )
 
@@ -299,6 +307,13 @@ def _units(part: pd.DataFrame) -> list[str]:
         many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         found.append(f"{many} {unit}s")
     return [f"Intervals in brackets are over {' or '.join(found)}."] if found else []
+
+
+def known_from_low(sources: Sources) -> str:
+    """Return what LR can know of each feature beside what every method has of it."""
+    table = sources.numbers("features")
+    found = "" if table is None else known.section(sources.run, table)
+    return found or html.paragraph("No feature was measured on HR.", "note")
 
 
 def limits(sources: Sources) -> str:

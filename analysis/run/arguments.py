@@ -131,6 +131,11 @@ class Arguments:
         found = [*self.operator(wildcards), "--quantise", quantise]
         return found + (["--chain", *chain] if chain else [])
 
+    def factors(self, wildcards: Wildcards) -> list[str]:
+        """Return the flag with all factors that the assay runs."""
+        factors = assay_factors(self.assays[wildcards.assay], self.config["run"]["factors"])
+        return flags({"factors": factors})
+
     def quantise(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of the first degradation's D and of the quantisation after it."""
         quantise = section_values(self.config, "degrade", wildcards.assay)["quantise"]
@@ -257,4 +262,4 @@ class Arguments:
 
 def given(*names: str) -> Callable[[Wildcards, Input], list[str]]:
     """Return a function: flags that hand over inputs by their names, where a job has them."""
-    return lambda wildcards, input: flags({name: input[name] for name in names if input[name]})
+    return lambda wildcards, input: flags({name: input[name] for name in names if input.get(name)})

@@ -30,7 +30,13 @@ from analysis.run.values import (
     operator_values,
     section_values,
 )
-from rls.io.names import AMORTISED, RESERVED_METHODS, SOLUTION_KINDS, WITHOUT_IMAGES
+from rls.io.names import (
+    AMORTISED,
+    LOW_RESOLUTION_ALL_CELLS,
+    RESERVED_METHODS,
+    SOLUTION_KINDS,
+    WITHOUT_IMAGES,
+)
 from rls.runtime.errors import InputError
 from rls.search.forward_model import faults
 
@@ -114,7 +120,7 @@ def _misfits(config: Config) -> Iterator[str]:
     assays = config["assays"]
     yield from _run_misfits(config)
     for name, block in config["methods"].items():
-        if name in (*RESERVED_METHODS, *WITHOUT_IMAGES):
+        if name in (*RESERVED_METHODS, *WITHOUT_IMAGES, LOW_RESOLUTION_ALL_CELLS):
             yield f"methods.{name}: the name is reserved."
         try:
             keys = method_keys(block["search"])

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from analysis.run.description import Comparison, trains_classifier
+from analysis.run.description import trains_classifier
 from analysis.run.values import Config, section_values
-from rls.io.names import WITHOUT_IMAGES
-
-KINDS = ("features", "metrics", "classification")  # the last where all methods run
 
 
 class OfAssay(Protocol):
@@ -29,10 +26,3 @@ def own_classifier(config: Config) -> Callable[[OfAssay], str | list[str]]:
         if trains_classifier(section_values(config, "select_cells", wildcards.assay))
         else []
     )
-
-
-def kinds_of(method: str, at: Comparison) -> tuple[str, ...]:
-    """Return the kinds of tables that are made of a row; without an image there are features."""
-    if method in WITHOUT_IMAGES:
-        return KINDS[:1]
-    return KINDS[: 2 + (at.clean and at.assay.has_classifier)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from analysis.run.classifiers import kinds_of
+from analysis.run.beside_methods import all_cells_classes, kinds_of
 from analysis.run.description import Run
 from analysis.run.keys import OPERATOR_FILES, needs_generator, trained_by
 from analysis.run.model_encoders import fits
@@ -133,8 +133,7 @@ class Files:
 
     def fetched_cells(self) -> list[str]:
         """Return the selected cells of every assay whose plates come over the network."""
-        names = self.config["run"]["assays"]
-        fetched = [name for name in names if self.assays[name]["source"] == "bbbc021"]
+        fetched = (n for n in self.config["run"]["assays"] if self.assays[n]["source"] == "bbbc021")
         return [f"results/{name}/cells.ome.tif" for name in fetched]
 
     # ---- models -------------------------------------------------------------------------------
@@ -161,9 +160,7 @@ class Files:
     def initial_weights(self, wildcards: Wildcards) -> list[str]:
         """Return the weights from which training starts, if a folder is named."""
         folder = self.assays[wildcards.assay].get("init_from", "none")
-        if folder == "none":
-            return []
-        names = ("generator", "training")
+        names = () if folder == "none" else ("generator", "training")
         return [f"{self.in_program(folder)}/{name}.safetensors" for name in names]
 
     def encoders_of_trust(self, wildcards: Wildcards) -> list[str]:
@@ -291,7 +288,7 @@ class Files:
             if at.assay.name == (assay or at.assay.name)
             for name in (*RESERVED_METHODS, *at.methods)
             for kind in kinds_of(name, at)
-        ]
+        ] + all_cells_classes(self.run, assay)
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:
         """Return the images of every assay, condition and method, with their tables."""

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from analysis.run.assay_sizes import Units
 from analysis.run.keys import ROOT
-from analysis.run.sizes import Units, Wildcards
+from analysis.run.sizes import Wildcards
 from analysis.run.values import Config, section_values
 from rls.runtime.errors import InputError
 
@@ -36,7 +37,10 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
     "measure_amortised": "measure",
     "measure_regression": "measure",
     "measure_gan": "measure",
+    "measure_generated": "measure",
     "cut_gan": "high_resolution",
+    "train_all_cells_classifier": "train_low_resolution_classifier",
+    "classify_all_cells": "classify",
     "degrade_gan": "degrade",
     "classify_without_reference": "classify",
 }
@@ -46,16 +50,12 @@ Rate = dict[str, float]
 # Kinds that no small run measures, in processor seconds. Training Cellpose once took 1.25 s of two
 # threads for a patch of 128 px; the other rates are assumptions on the safe side.
 ANY = "any"  # the kind under which a card's rates stand for all kinds without their own
+ON_PAIRS = {START: 5.0, "images": 0.0035, "megapixels": 0.77, "gflop": 0.0175, "steps": 0.005}
 ASSUMED: dict[str, Rate] = {
     "train_segmenter": {START: 5.0, "megapixels": 150.0},
     # Images cost what measure and train_gan cost; a step of the small network takes some ms.
-    "train_amortised": {
-        START: 5.0,
-        "images": 0.0035,
-        "megapixels": 0.77,
-        "gflop": 0.0175,
-        "steps": 0.005,
-    },
+    "train_amortised": ON_PAIRS,
+    "evaluate_generator": ON_PAIRS,
     "train_regression": {START: 5.0, "gflop": 0.0175, "steps": 0.005},
     "crop_cells cellpose": {START: 5.0, "megapixels": 1.0, "nuclear_megapixels": 30.0},
 }

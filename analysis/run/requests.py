@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from analysis.run.assay_sizes import MIB, AssaySizes
 from analysis.run.keys import needs_generator, trained_by
 from analysis.run.rates import Machine, kind_of
-from analysis.run.sizes import MIB, AssaySizes, Sizes, Wildcards, reads_all
+from analysis.run.sizes import Sizes, Wildcards, reads_all
 from analysis.run.values import Config, n_solutions, section_values
 
 MARGIN = 3  # requested over estimated time, for other machines and for other users
@@ -33,11 +34,16 @@ TRAININGS = (
     "train_encoder",
     "train_amortised",
     "train_regression",
+    "evaluate_generator",
     "measure_trust",
 )
 SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas", "trace_search")
 PRIOR = ("sample_styles", "fit_flow", "figure1")
-CLASSIFIERS = ("train_classifier", "train_low_resolution_classifier")
+CLASSIFIERS = (
+    "train_classifier",
+    "train_low_resolution_classifier",
+    "train_all_cells_classifier",
+)
 ON_GPU = (*TRAININGS, *SEARCHES, "sample_styles", "fit_flow", *CLASSIFIERS)
 MEASURING = ("measure", "check_thresholds", "classify")
 HEAVY = (*ON_GPU, "train_segmenter")  # jobs that use the configured number of threads

@@ -9,122 +9,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache, cached_property
 from math import ceil, inf
-from typing import Any
 
+from analysis.run.assay_sizes import AssaySizes, Units
 from analysis.run.description import Run
 from analysis.run.keys import SECTIONS
-from analysis.run.values import Config, assay_factors, n_solutions, section_values
-from rls.encoder.settings import LARGEST_MAP
+from analysis.run.sizes_on_pairs import (
+    evaluate_generator_units,
+    train_amortised_units,
+    train_encoder_units,
+    train_regression_units,
+)
+from analysis.run.values import Config, assay_factors, n_solutions
 from rls.io.names import (
-    CALIBRATION,
     CLASSIFIER,
     EVALUATION,
     GAN,
-    HELD_OUT,
     HIGH_RESOLUTION,
     SEARCHES,
-    SPLITS,
     TUNE,
 )
 from rls.networks.weights_settings import SMALLEST
 from rls.search.settings import AUTO, MOST_AT_ONCE
-from rls.stylegan2.arithmetic import Arithmetic, unet_gflop
-from rls.stylegan2.settings import auto_rules
+from rls.stylegan2.arithmetic import unet_gflop
 
-FIELDS_OF_PLATE = {"bbbc021": 240, "bbbc014": 96}  # 60 wells of 4 fields; one field a well
-FIELDS_OF_SHEET = 384  # a plate of unknown design
-FIELD_PX = 1024 * 1280  # an unknown camera
 REFERENCE_CELLS = 1000  # the most cells that measure_trust searches
 PHASES = {"robust_unsupervised": 3}  # searches of several phases, each of `steps` steps
 # Rules that read every condition, beside tables and figures.
-COMPARE = ("report", "mechanism", "solutions", "sweep", "tradeoff", "priors", "starts", "choices")
+COMPARE = (
+    *("report", "mechanism", "solutions", "sweep", "tradeoff", "priors", "starts", "choices"),
+    *("where_lost", "data_or_prior", "transfer"),
+)
 KINDS_OF_FEATURES = 2  # KD takes the classifier's, and random convolutions
-MIB = 2**20
 VGG16_GFLOP_PX = 6.12e-4  # the convolutions: 30.7 GFLOP at 224 px
-Units = dict[str, float]
 Wildcards = Mapping[str, str]
-
-
-class AssaySizes:
-    """The sizes of one assay.
-
-    Attributes:
-        block: The assay's block of the configuration.
-    """
-
-    def __init__(self, config: Config, name: str) -> None:
-        self.config, self.name = config, name
-        self.block: Config = config["assays"][name]
-        self.n_channels = len(self.block["channels"])
-
-    def section(self, name: str) -> dict[str, Any]:
-        """Return a section with the assay's own changes."""
-        return section_values(self.config, name, self.name)
-
-    @cached_property
-    def n_fields(self) -> int:
-        """The number of fields of a plate, at most."""
-        if self.block["source"] != "simulate":
-            return FIELDS_OF_PLATE.get(self.block["source"], FIELDS_OF_SHEET)
-        values = self.section("simulate_plate")
-        wells = values["wells_per_treatment"] * len(self.block["treatments"])
-        return int((wells + values["empty_wells"]) * values["sites_per_well"])
-
-    @cached_property
-    def field_megapixels(self) -> float:
-        """Megapixels of a plate's fields over all channels."""
-        values = self.section("simulate_plate")
-        simulated = self.block["source"] == "simulate"
-        pixels = values["field_height_px"] * values["field_width_px"] if simulated else FIELD_PX
-        return self.n_fields * self.n_channels * pixels / 1e6
-
-    @cached_property
-    def cells_of_plate(self) -> int:
-        """The number of cells that crop_cells takes from a plate, at most."""
-        return int(self.n_fields * self.section("crop_cells")["cells_per_field"])
-
-    def cells(self, *splits: str, n_treatments: int | None = None) -> int:
-        """Return the number of cells of some splits, or of all, at most as many as plates hold."""
-        values = self.section("select_cells")
-        wanted = sum(values[f"cells_{split}"] for split in splits or SPLITS)
-        wanted *= len(self.block["treatments"]) if n_treatments is None else n_treatments
-        return int(min(wanted, self.cells_of_plate * len(self.block["plates"])))
-
-    @cached_property
-    def n_images(self) -> int:
-        """The number of high-resolution images: all cells except the generator's training cells."""
-        return self.cells(*HELD_OUT)
-
-    def megapixels(self, n: float, *, cropped: bool = False) -> float:
-        """Return the megapixels of n images, or of n crops with their margin for rotation."""
-        side = self.block["crop_size" if cropped else "image_size"]
-        return float(n * self.n_channels * side**2 / 1e6)
-
-    def uint16_mib(self, n: float, *, cropped: bool = False) -> float:
-        """Return the MiB of n images, or of n crops, as uint16 counts; float32 takes twice that."""
-        return 2e6 * self.megapixels(n, cropped=cropped) / MIB
-
-    def n_searched(self, n: int) -> int:
-        """Return the rows that super_resolve finds with n solutions of each image.
-
-        With several the cells of calibration are searched, too.
-        """
-        return self.cells(EVALUATION) if n == 1 else n * self.cells(EVALUATION, CALIBRATION)
-
-    @cached_property
-    def n_solutions(self) -> int:
-        """The number of solutions of one kind, on the splits calibration and evaluation."""
-        values = self.section("sample_solutions")
-        return int(2 * values["cells_per_split"] * values["n_solutions"])
-
-    @cached_property
-    def networks(self) -> Arithmetic:
-        """The generator that a section train_gan describes, and its discriminator."""
-        values, size = self.section("train_gan"), self.block["image_size"]
-        names = ("channel_base", "channel_max", "z_dim", "w_dim", "mapping_layers")
-        rules = auto_rules(size, values["batch_size"])
-        values |= {name: rule for name, rule in rules.items() if values[name] is None}
-        return Arithmetic(size, self.n_channels, **{name: values[name] for name in names})
 
 
 class Sizes:
@@ -171,7 +88,7 @@ class Sizes:
                 return {"images": self._searched(assay, wildcards)}
             case "measure_solutions":
                 return {"images": assay.n_solutions}
-            case "classify" | "classify_without_reference":
+            case "classify" | "classify_all_cells" | "classify_without_reference":
                 return {"images": assay.cells(EVALUATION)}
             case "trace_search":
                 return self._trace(assay, wildcards["method"])
@@ -187,6 +104,8 @@ class Sizes:
                 return self._train_pix2pix(assay, wildcards["method"])
             case "train_amortised":
                 return train_amortised_units(assay, int(wildcards["factor"]))
+            case "evaluate_generator":
+                return evaluate_generator_units(assay)
             case "train_regression":
                 return train_regression_units(assay, int(wildcards["factor"]))
             case "measure_gan":
@@ -300,55 +219,10 @@ class Sizes:
         return {"steps": steps, "gflop": steps * values["batch_size"] * work}
 
 
-def train_encoder_units(assay: AssaySizes, factor: int) -> Units:
-    """Return the units of the encoder: images of the generator, and passes of the encoder."""
-    values = assay.section("train_encoder")
-    pairs, hidden = values["n_pairs"], values["hidden"]
-    side = assay.block["image_size"] // factor
-    w_dim = assay.section("train_gan")["w_dim"]
-    # Multiplications of one image forward; a step is forward and twice backward.
-    layers = hidden * (assay.n_channels * side**2 + 2 * values["blocks"] * hidden + 2 * w_dim)
-    shown = values["epochs"] * pairs
-    # A search step is a synthesis, forward and backward.
-    images = (pairs + values["n_held_out"]) * assay.networks.search_gflop / 3
-    return {
-        "steps": shown / values["batch_size"],
-        "gflop": images + 6 * shown * layers / 1e9,
-    }
-
-
-def train_amortised_units(assay: AssaySizes, factor: int) -> Units:
-    """Return the units of the regression: images made and measured, and passes of its network."""
-    values = assay.section("train_amortised")
-    images = values["n_pairs"] + values["n_held_out"]
-    steps, gflop = _regression_work(assay, values, values["n_pairs"], factor)
-    made = images * assay.networks.generator_gflop
-    megapixels = assay.megapixels(images)
-    return {"images": images, "megapixels": megapixels, "steps": steps, "gflop": made + gflop}
-
-
-def train_regression_units(assay: AssaySizes, factor: int) -> Units:
-    """Return the units of the regression that is fitted to cells of split gan."""
-    values = assay.section("train_regression")
-    steps, gflop = _regression_work(assay, values, assay.cells(GAN), factor)
-    return {"steps": steps, "gflop": gflop}
-
-
-def _regression_work(
-    assay: AssaySizes, values: Mapping[str, Any], n: int, factor: int
-) -> tuple[float, float]:
-    """Return the steps and GFLOP of a regression's network on n pairs."""
-    width, hidden, side = values["width"], values["hidden"], assay.block["image_size"] // factor
-    # Multiplications of one image forward; a step is forward and twice backward.
-    convolutions = 9 * side**2 * width * (assay.n_channels + 3 * width)
-    layers = 2 * width * min(side, LARGEST_MAP) ** 2 * hidden
-    shown = values["epochs"] * n
-    return shown / values["pairs_per_step"], 6 * shown * (convolutions + layers) / 1e9
-
-
 def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
-    """Return the units of a training or of sampling styles; empty for any other rule."""
-    low_resolution = rule == "train_low_resolution_classifier"
+    """Return the units of a training, of styles or of generated images; empty for other rules."""
+    all_cells = rule == "train_all_cells_classifier"
+    low_resolution = all_cells or rule == "train_low_resolution_classifier"
     section = "train_classifier" if low_resolution else rule
     values = assay.section(section) if section in SECTIONS else {}
     match section:
@@ -366,6 +240,11 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             )
             gflop = images * assay.networks.training_gflop(*intervals)
             return {"steps": images / values["batch_size"], "gflop": gflop}
+        case "measure_generated":
+            n = values["n_images"]
+            made = n + 2 * assay.cells(EVALUATION, n_treatments=2)
+            gflop = made * assay.networks.generator_gflop
+            return {"images": n, "megapixels": assay.megapixels(made), "gflop": gflop}
         case "sample_styles":
             return {"gflop": values["n_styles"] * assay.networks.mapping_gflop}
         case "fit_flow":
@@ -376,7 +255,8 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             return {"steps": shown / values["batch_size"], "gflop": shown * 8 * weights / 1e9}
         case "train_classifier":
             side = assay.block["image_size"] / int(wildcards.get("factor", 1))
-            width, n = values["width"], assay.cells(CLASSIFIER, n_treatments=2)  # two controls
+            splits = (GAN, CLASSIFIER) if all_cells else (CLASSIFIER,)
+            width, n = values["width"], assay.cells(*splits, n_treatments=2)  # two controls
             shown = values["epochs"] * n
             work = 6 * 9 * side**2 * (assay.n_channels * width + 2 * width**2) / 1e9
             return {"steps": shown / values["batch_size"], "gflop": shown * work}

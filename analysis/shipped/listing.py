@@ -13,6 +13,7 @@ import yaml
 
 from analysis.run.keys import ROOT
 from analysis.run.values import read_config
+from rls.pretrained.files import QUALITY
 from rls.runtime.errors import InputError
 
 FILE = ROOT / "models" / "models.yaml"
@@ -44,9 +45,9 @@ class Generator:
         return self.folder.name
 
     @property
-    def target(self) -> str:
-        """The file that Snakemake is asked for, in the run folder."""
-        return f"results/{self.assay}/{self.ends_with}"
+    def targets(self) -> list[str]:
+        """The files that Snakemake is asked for, in the run folder."""
+        return [f"results/{self.assay}/{name}" for name in (self.ends_with, QUALITY)]
 
     @property
     def unset_variables(self) -> list[str]:

@@ -61,7 +61,7 @@ class Plan:
             jobs = planned_jobs(
                 one.configfiles,
                 folder if folder.is_dir() else Path(empty),
-                [one.target],
+                one.targets,
                 everything=False,
                 device=self.device,
             )
@@ -98,7 +98,7 @@ class Training:
             *("--directory", str(self.folder), "--nolock", "--quiet", "all"),
             *("--cores", str(max(plan.cores // plan.at_once, 1))),
             *("--config", f"device={plan.device}"),
-            *("--configfile", *map(str, generator.configfiles), "--", generator.target),
+            *("--configfile", *map(str, generator.configfiles), "--", *generator.targets),
         ]
         # The time limit is that of all generators together: this process keeps it.
         environment = {name: value for name, value in os.environ.items() if name != MINUTES}
@@ -139,7 +139,7 @@ class Training:
         one = self.generator
         # The card shows the folder's path.
         output = Path(os.path.relpath(one.folder))
-        results = (self.folder / one.target).parent
+        results = (self.folder / one.targets[0]).parent
         try:
             export(results, output, one.title, one.about, f"make generators ONLY={one.name}")
         except (InputError, OSError) as error:  # as of a folder that cannot be written

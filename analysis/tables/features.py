@@ -10,8 +10,15 @@ For every column of the assay's features, on the same evaluation cells of both c
   SSMD, Z' and robust Z' over well medians, which are empty under three wells per side;
 * agreement in the feature's own unit: Bland-Altman bias SR - HR and its limits over cells, with
   intervals over wells;
-* for a row that predicts a feature with a spread (amortised): how often HR of a cell lies in its
-  interval of the confidence level, calibrated on split calibration, and the intervals' mean width;
+* what LR can know, by the row ``regression`` and on the method's own cells: ``ceiling_c`` (c),
+  ``ceiling_one_draw`` (c^2), ``ceiling_of_n_solutions`` (what K solutions owe) and
+  ``correlation_over_ceiling`` (r over that), for both treatments and, with
+  ``correlation_in_treatment``, for each (docs/what_lr_knows.md);
+* ``one_image_``: the triple and these numbers of the one image that stands for a cell, where all
+  other rows of the method are of the mean over its solutions;
+* for a row that predicts a feature with a spread (amortised, regression): how often HR of a cell
+  lies in its interval of the confidence level, calibrated on split calibration, and the intervals'
+  mean width;
 * the number of cells that could be measured, and why others could not;
 * ``n_solutions``: the solutions of a cell over which the method's values are means. A mean varies
   less than one solution, and its sd ratio says so;

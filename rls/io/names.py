@@ -21,7 +21,7 @@ BICUBIC = "bicubic"
 AMORTISED, REGRESSION = "amortised", "regression"
 WITHOUT_IMAGES = (AMORTISED, REGRESSION)
 
-# The row of a classifier of LR images that saw the cells of the generator, too.
+# The row of a classifier of LR images that saw the cells of the generator, too; it is no stack.
 LOW_RESOLUTION_ALL_CELLS = "low_resolution_all_cells"
 
 # Kinds of several solutions for one image (article, section 4.5).

@@ -51,6 +51,28 @@ class Stack:
         table = self.table.iloc[positions].reset_index(drop=True)
         return replace(self, images=self.images[positions], table=table)
 
+    def with_others(self, other: Stack) -> Stack:
+        """Return the images of this stack and then those of another, of one kind.
+
+        Columns that only one of the tables has are left out.
+
+        Raises:
+            InputError: The two differ in size, channels or pixels, or share an image.
+        """
+        kinds = [(s.images.shape[1:], s.channels, s.pixel_size_um) for s in (self, other)]
+        if kinds[0] != kinds[1]:
+            raise InputError(
+                f"Found images of shape, channels and pixel size {kinds[0]} and {kinds[1]}, "
+                "expected one kind. Give stacks of one assay, factor and degradation."
+            )
+        if shared := set(self.table["image_id"]) & set(other.table["image_id"]):
+            raise InputError(
+                f"Found {len(shared)} images in both stacks (first: {sorted(shared)[0]}), expected "
+                "different cells. Give stacks of different splits."
+            )
+        table = pd.concat([self.table, other.table], join="inner", ignore_index=True)
+        return replace(self, images=np.concatenate([self.images, other.images]), table=table)
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -24,13 +24,13 @@ class Cells:
         images: (n, c, y, x) in counts.
         labels: (n,), 0 for the negative and 1 for the positive control.
         intensity: The scale of the counts.
-        split: The split that they are of.
+        splits: The splits that they are of.
     """
 
     images: np.ndarray
     labels: np.ndarray
     intensity: Intensity
-    split: str
+    splits: tuple[str, ...]
 
 
 class Batches:
@@ -66,13 +66,20 @@ class Batches:
         return (as_floats(counts) - self.black) / self.span
 
 
-def read_assay(stack_path: Path, intensity_path: Path) -> tuple[Stack, Intensity]:
+def read_assay(
+    stack_path: Path, intensity_path: Path, more: Path | None = None
+) -> tuple[Stack, Intensity]:
     """Return (stack, intensity scale) of one assay.
+
+    Arguments:
+        more: Another stack of such images, whose cells follow.
 
     Raises:
         InputError: Their channels differ, or the images are smaller than 4 px.
     """
     stack, intensity = read_stack(stack_path), read_intensity(intensity_path)
+    if more is not None:
+        stack = stack.with_others(read_stack(more))
     if intensity.channels != stack.channels:
         raise InputError(
             f"{intensity_path} is of the channels {', '.join(intensity.channels)} and {stack_path} "
@@ -87,7 +94,7 @@ def read_assay(stack_path: Path, intensity_path: Path) -> tuple[Stack, Intensity
 
 
 def cells_for(use: Use, stack: Stack, intensity: Intensity, controls: tuple[str, str]) -> Cells:
-    """Return the cells of the two controls that may serve ``use``, a use of one split.
+    """Return the cells of the two controls that may serve ``use``.
 
     Raises:
         InputError: The stack has no split or no treatment, or one of the controls has fewer than
@@ -98,19 +105,19 @@ def cells_for(use: Use, stack: Stack, intensity: Intensity, controls: tuple[str,
             f"The table of the stack has no column 'treatment'; it has "
             f"{', '.join(stack.table.columns)}. Run the rule that writes the stack again."
         )
-    here, (split,) = rows_for(use, stack.table, "The stack"), use.splits
+    here = rows_for(use, stack.table, "The stack")
     treatments = stack.table["treatment"].to_numpy()[here]
     for name in controls:
         count = int((treatments == name).sum())
         if count < 2:
             raise InputError(
-                f"The split '{split}' has {count} cells of the treatment '{name}', expected at "
+                f"The split '{use}' has {count} cells of the treatment '{name}', expected at "
                 f"least 2. Treatments there: {', '.join(sorted(set(treatments)))}. Give it "
                 f"cells of both controls in the section select_cells (counts, shares or plates)."
             )
     kept = np.isin(treatments, controls)
     labels = (treatments[kept] == controls[1]).astype(np.int64)
-    return Cells(stack.images[here[kept]], labels, intensity, split)
+    return Cells(stack.images[here[kept]], labels, intensity, use.splits)
 
 
 def channel_moments(cells: Cells, batch_size: int) -> tuple[np.ndarray, np.ndarray]:

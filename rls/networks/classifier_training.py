@@ -14,7 +14,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from rls.io import Intensity, Stack, write_weights
-from rls.io.splits import CHOOSE, CLASSIFY, check
+from rls.io.splits import CHOOSE, CLASSIFY, Use, check
 from rls.networks.classifier import FEATURES, TreatmentNet, oriented, pixels_of_views
 from rls.networks.classifier_cells import Batches, Cells, channel_moments
 from rls.networks.classifier_settings import Settings
@@ -163,6 +163,7 @@ def train(
     device: torch.device,
     folder: StateFolder,
     recorder: Recorder | None = None,
+    use: Use = CLASSIFY,
 ) -> Training:
     """Train, or resume from the newest checkpoint, until ``epochs`` or the patience is used up.
 
@@ -173,13 +174,14 @@ def train(
         device: Where to compute.
         folder: Keeps every epoch.
         recorder: Records the step, within its own stream; None to record nothing.
+        use: What the training cells serve.
 
     Raises:
         InputError: The loss is not finite, or cells are of a split that must not serve.
         Stopped: Before a time limit or on a signal.
     """
-    check(CLASSIFY, [training.split])
-    check(CHOOSE, [tune.split])
+    check(use, training.splits)
+    check(CHOOSE, tune.splits)
     state = start(training, settings, device)
     if (payload := folder.load()) is not None:
         state.restore(payload)
@@ -242,7 +244,7 @@ def write_classifier(
     Arguments:
         path: ``classifier.safetensors``.
         state: A training that has ended.
-        training: Cells of the split ``classifier``.
+        training: The cells that it was trained on.
         tune: Cells of the split ``tune``.
         settings: Settings of the training.
         data: See :func:`describe_data`.

@@ -13,12 +13,14 @@ from rls.pretrained.files import (
     FLOW,
     INTENSITY,
     PUBLISHED,
+    QUALITY,
     SEARCH,
     TRUST,
     default_method,
     read_json,
 )
 from rls.pretrained.model_folder import flow_generator
+from rls.pretrained.quality import card_section
 from rls.runtime.errors import InputError
 from rls.search.forward_model import ForwardModel
 from rls.stylegan2.generator_io import FILE
@@ -69,7 +71,8 @@ The first eight of them over the training:
 Made by `{command}`. Files: `generator.safetensors` (average of the weights,
 to be used), `training.safetensors` (generator and discriminator, to train on: `init_from`),
 `intensity.json` (the scale on which it works), `generator.training.csv` (the curves; kd is the
-kernel distance to held-out cells, kd_floor what real cells reach).
+kernel distance to held-out cells, kd_floor what real cells reach, layouts the spread of block means
+between images over that of cells).
 
 Settings: {settings}
 """
@@ -90,7 +93,7 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     read_weights(results / TRAINING, kind="discriminator")
     read_intensity(results / INTENSITY)
     curves = read_table(results / CURVES)
-    optional = [name for name in (SEARCH, TRUST) if (results / name).is_file()]
+    optional = [name for name in (SEARCH, TRUST, QUALITY) if (results / name).is_file()]
     flow = [FLOW] if (results / FLOW).is_file() else []
     copied = (FILE, TRAINING, INTENSITY, *BESIDE, *optional)
     found = encoders.find_encoders(results)
@@ -106,7 +109,7 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     if flow:
         copy_flow(results, output, str(header["digest"]))
     # What is left would be of the generator that was in the folder before.
-    for name in {FLOW, SEARCH, TRUST}.difference(flow, optional):
+    for name in {FLOW, SEARCH, TRUST, QUALITY}.difference(flow, optional):
         (output / name).unlink(missing_ok=True)
     for factor in encoders.find_encoders(output).keys() - found:
         (output / encoder_file(factor)).unlink()
@@ -116,7 +119,10 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     last = {str(name): float(value) for name, value in newest.items()}
     text = card(title, about, command, header, n_parameters, last)
     size = header["image_size"]
-    write_text(output / "README.md", text + own_cells(output, size) + starts(output, size))
+    text += (
+        card_section(output, str(header["digest"])) + own_cells(output, size) + starts(output, size)
+    )
+    write_text(output / "README.md", text)
 
 
 def need_small(path: Path, most: float) -> None:

@@ -19,6 +19,7 @@ from rls.runtime.errors import InputError
 
 FLOW, STYLES, INTENSITY = "flow.safetensors", "styles.safetensors", "intensity.json"
 SEARCH, TRUST = "search.json", "trust.json"
+QUALITY = "generator_quality.json"  # what evaluate_generator found, for people and the card
 DEFAULT, PUBLISHED = "default", "rls"  # key of search.json; the method where it names none
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping
 from pathlib import Path
-
-import torch
-from torch import Tensor, nn
 
 from rls.io import read_weights
 from rls.runtime.errors import InputError
 from rls.stylegan2.architecture import Architecture, read_architecture
 from rls.stylegan2.generator_io import FILE, TRAINING_FILE
+from rls.stylegan2.growing import grown_discriminator, grown_generator
 from rls.stylegan2.settings import Settings, fill_auto
 from rls.stylegan2.trainer import Trainer
 
@@ -42,10 +38,8 @@ def initial_settings(settings: Settings, init_from: Path | None) -> Settings:
 def load_initial(trainer: Trainer, folder: Path) -> None:
     """Load the weights of another training; optimisers are new, the average is its average.
 
-    Networks of smaller images grow (Karras et al. 2018, without fading in): their blocks are the
-    first ones here, a new block starts at random, and its toRGB layer at 0, so that the first
-    images are those of the smaller generator, enlarged. The discriminator's layer fromRGB belongs
-    to the images' size and is new.
+    Networks of smaller images grow, as in Karras et al. 2018 but without fading in: both begin as
+    the smaller ones (:mod:`rls.stylegan2.growing`).
 
     Raises:
         InputError: A file is missing, or the networks have other sizes.
@@ -56,16 +50,21 @@ def load_initial(trainer: Trainer, folder: Path) -> None:
     for name, found_in in ((FILE, header), (TRAINING_FILE, both_header)):
         found = read_architecture(folder / name, found_in)
         _check_fits(found, wanted, folder / name)
-    _load(trainer.average, average, found.image_size)
-    for prefix, network in (
-        ("generator.", trainer.generator),
-        ("discriminator.", trainer.discriminator),
-    ):
-        own = {k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}
-        _load(network, own, found.image_size)
+    parts = {
+        prefix: {k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}
+        for prefix in ("generator.", "discriminator.")
+    }
     if found.image_size < wanted.image_size:
         said = f"from {found.image_size} to {wanted.image_size} px"
         print(f"train_gan: the networks of {folder} grow {said}", flush=True)
+        average = grown_generator(trainer.average, average)
+        parts["generator."] = grown_generator(trainer.generator, parts["generator."])
+        parts["discriminator."] = grown_discriminator(
+            trainer.discriminator, parts["discriminator."], found
+        )
+    trainer.average.load_state_dict(average)
+    trainer.generator.load_state_dict(parts["generator."])
+    trainer.discriminator.load_state_dict(parts["discriminator."])
     trainer.start_path_mean()
 
 
@@ -84,18 +83,3 @@ def _check_fits(found: Architecture, wanted: Architecture, path: Path) -> None:
             f"Found a network that differs in {', '.join(differing)} in {path} ({found}), expected "
             f"{wanted}. Set these to the same values, or leave out --init-from."
         )
-
-
-def _load(network: nn.Module, weights: Mapping[str, Tensor], image_size: int) -> None:
-    """Load the weights of a network of images of ``image_size`` px, which may be smaller."""
-    own = network.state_dict()
-    new = {name: value for name, value in own.items() if _is_new(name, image_size)}
-    kept = {name: value for name, value in weights.items() if name in own}
-    zero = {name: torch.zeros_like(v) for name, v in new.items() if ".torgb.weight" in name}
-    network.load_state_dict({**new, **zero, **kept})
-
-
-def _is_new(name: str, image_size: int) -> bool:
-    """Return whether a network of smaller images has no such weights."""
-    found = re.search(r"\bb(\d+)\.", name)
-    return found is not None and int(found[1]) > image_size

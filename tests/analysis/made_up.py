@@ -124,6 +124,7 @@ def run_of(
             has_high_resolution=True,
             split_by="well",
             conditions=conditions,
+            has_gan=False,
         )
         for name in names or ("translocation",)
     )
@@ -215,7 +216,7 @@ def write_classification(
     folder = root / assay / f"{FACTOR}x" / DEGRADATION
     for method, share in accuracy.items():
         right, half = rank < round(share * cells), rank < cells / 2
-        low = method == "low_resolution"
+        low = method.startswith("low_resolution")
         judged = {  # name: right or not, accuracy on tune
             "cnn": (half if low else right, 0.7),
             "forest_on_pixels" if low else "forest_on_features": (right, 0.9 if low else 0.6),

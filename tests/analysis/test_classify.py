@@ -19,8 +19,9 @@ from analysis.classification.classifiers import (
 )
 from analysis.classification.controls import KEPT, Cells, Parts, cells_of, check_splits
 from analysis.classification.settings import Settings
-from rls.io import read_intensity, read_stack, read_table, write_table
-from rls.io.splits import CHOOSE, REPORT, TRAIN
+from rls.io import read_intensity, read_stack, read_table, write_stack, write_table
+from rls.io.names import LOW_RESOLUTION_ALL_CELLS
+from rls.io.splits import CHOOSE, CLASSIFY_ALL, REPORT, TRAIN
 from rls.runtime.errors import InputError
 from tests.analysis.test_measure import call, evaluation_images, flags, small_run, write_method
 from tests.analysis.test_measure import run as run_measure
@@ -163,6 +164,57 @@ def test_cells_serve_the_part_of_their_own_split_alone(place, split):
         return
     with pytest.raises(InputError, match=f"cells of split {split} to"):
         Parts(*given)
+
+
+def test_the_generator_s_cells_fit_where_they_may_and_no_cell_of_tune_does():
+    values, labels = np.zeros((4, 1)), np.arange(4) % 2
+    gan, tune, shown = (made_up_cells(values, labels, n) for n in ("gan", "tune", "evaluation"))
+    assert Parts(gan, tune, shown, CLASSIFY_ALL).training is gan
+    for wrong in (tune, shown):
+        with pytest.raises(InputError, match="to fit a classifier of low-resolution images on all"):
+            Parts(wrong, tune, shown, CLASSIFY_ALL)
+
+
+def test_on_all_cells_a_classifier_of_lr_learns_what_few_cells_do_not_show(folder, tmp_path):
+    """The cells of split classifier get wrong labels; many of split gan have the right ones."""
+    stack = read_stack(folder / "low_resolution.ome.tif")
+    table = stack.table.drop(columns="image_digest")
+    kind = {"channels": stack.channels, "pixel_size_um": 8.0, "written_by": "test"}
+    own = table["split"] == "classifier"
+    swapped = table["treatment"].map({"DMSO": "TNF", "TNF": "DMSO"}).where(own, table["treatment"])
+    write_stack(tmp_path / "low_resolution.ome.tif", stack.images,
+                table.assign(treatment=swapped), **kind)  # fmt: skip
+    rows = np.tile(np.flatnonzero(table["treatment"].isin(("DMSO", "TNF"))), 6)
+    gan = table.iloc[rows].reset_index(drop=True).assign(split="gan")
+    gan = gan.assign(image_id=[f"gan{i}" for i in range(len(rows))])
+    write_stack(tmp_path / "gan.ome.tif", stack.images[rows], gan, **kind)
+    found = {}
+    for method, more in (
+        ("low_resolution", ()),
+        (LOW_RESOLUTION_ALL_CELLS, ("--more-cells", tmp_path / "gan.ome.tif")),
+    ):
+        call(
+            classify.main, "--stack", tmp_path / "low_resolution.ome.tif", "--method", method,
+            "--low-resolution-classifier", folder / "low_classifier.safetensors",
+            "--intensity", folder / "intensity.json", "--negative-control", "DMSO",
+            "--positive-control", "TNF", "--output", tmp_path / "classes.parquet", *more,
+            "--feature-columns", "nucleocytoplasmic_ratio", *flags(OPTIONS),
+        )  # fmt: skip
+        table = read_table(tmp_path / "classes.parquet")
+        assert set(table["split"]) == {"evaluation"} and set(table["method"]) == {method}
+        found[method] = by_name(table)["forest_on_pixels"]["correct"].mean()
+    assert found["low_resolution"] < 0.5 < 0.9 < found[LOW_RESOLUTION_ALL_CELLS]
+
+
+def test_a_method_without_the_files_of_hr_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="Found no --high-resolution"):
+        call(
+            classify.main, "--stack", folder / "flat.ome.tif", "--method", "flat",
+            "--low-resolution-classifier", folder / "low_classifier.safetensors",
+            "--intensity", folder / "intensity.json", "--negative-control", "DMSO",
+            "--positive-control", "TNF", "--output", tmp_path / "classes.parquet",
+            "--feature-columns", "nucleocytoplasmic_ratio", *flags(OPTIONS),
+        )  # fmt: skip
 
 
 def test_the_seed_moves_forests():

@@ -78,6 +78,31 @@ def test_a_spot_nearer_to_another_nucleus_belongs_to_that_cell():
     assert measure([image])["golgi_spot_count"][0] == 1
 
 
+def shapes(images):
+    return golgi.shapes(
+        np.asarray(images), channels=CHANNELS, pixel_size_um=PIXEL,
+        nucleus_channel="dna", marker_channel="golgi", settings=FROZEN,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0, 3.0])
+def test_the_elongation_of_an_ellipse_is_the_ratio_of_its_axes(ratio):
+    image = cell([])
+    ys, xs = np.indices((64, 64)) - 31.5
+    inside = np.hypot(ys / (3.0 * ratio), (xs - 14) / 3.0) < 1
+    image[1][inside] = 300.0
+    found = shapes([cell([]), image, image * 0])
+    assert list(found["image"]) == [1]
+    assert found["elongation"][0] == pytest.approx(ratio, rel=0.12)
+    assert found["area_um2"][0] == pytest.approx(inside.sum() * PIXEL**2, rel=0.1)
+
+
+def test_shapes_are_the_spots_that_are_counted():
+    images = [cell(ring(n, 2.5)) for n in (1, 5)]
+    assert list(shapes(images)["image"]) == [0] + [1] * 5
+    assert shapes([0 * images[0]]).empty
+
+
 def test_what_cannot_be_measured_says_so():
     image = cell(ring(5, 2.5))
     coarse = image.reshape(2, 8, 8, 8, 8).mean(axis=(2, 4))

@@ -16,11 +16,13 @@ from analysis import generators as command
 from analysis.plan.costs import hours
 from analysis.plan.jobs import planned_jobs
 from analysis.run.rates import Machine
-from analysis.run.values import expand_folder, read_config, section_values
+from analysis.run.sizes import flow_weights
+from analysis.run.values import assay_factors, expand_folder, read_config, section_values
 from analysis.shipped import training
 from analysis.shipped.listing import FILE, choose, read_list
 from analysis.shipped.training import Plan
 from rls.io import read_weights
+from rls.pretrained.export import LARGEST_MB
 from rls.runtime.errors import InputError
 from rls.runtime.stopping import Stopped
 from tests.conftest import ROOT
@@ -69,16 +71,36 @@ def stand_in_data(tmp_path, monkeypatch):
 
 @pytest.mark.workflow
 @pytest.mark.parametrize("one", SHIPPED, ids=lambda one: one.name)
-def test_every_listed_generator_is_trained_from_nothing_by_its_configuration(
+def test_every_listed_generator_is_trained_and_becomes_a_model_for_other_peoples_cells(
     one, stand_in_data, tmp_path
 ):
-    jobs = planned_jobs(one.configfiles, tmp_path / "run", [one.target], device="cuda")
+    jobs = planned_jobs(one.configfiles, tmp_path / "run", one.targets, device="cuda")
     trained = [job for job in jobs if job.rule == "train_gan"]
     assert [job.wildcards["assay"] for job in trained] == [one.assay]
     assert trained[0].on_gpu and trained[0].threads >= 1
-    last = {"trust.json": "measure_trust", "flow.safetensors": "fit_flow"}.get(one.ends_with)
-    assert last is None or last in {job.rule for job in jobs}
-    assert read_config(one.configfiles)["assays"][one.assay].get("init_from", "none") == "none"
+    assert one.ends_with == "trust.json"
+    planned = [job.rule for job in jobs]
+    config = read_config(one.configfiles)
+    factors = assay_factors(config["assays"][one.assay], config["run"]["factors"])
+    assert len(factors) == 2
+    # An encoder for each factor, and trust of the article's search and of that from the encoder.
+    wanted = {"fit_flow": 1, "train_encoder": 2, "measure_trust": 2, "gather_trust": 1}
+    assert {rule: planned.count(rule) for rule in wanted} == wanted
+
+
+def test_a_listed_generator_starts_from_nothing_or_from_one_that_stands_before_it():
+    made = ["none"]
+    for one in SHIPPED:
+        assert read_config(one.configfiles)["assays"][one.assay].get("init_from", "none") in made
+        made.append(f"models/{one.name}")
+
+
+@pytest.mark.parametrize("one", SHIPPED, ids=lambda one: one.name)
+def test_the_flow_of_a_listed_generator_is_small_enough_to_come_with_it(one):
+    config = read_config(one.configfiles)
+    flow, gan = (section_values(config, name, one.assay) for name in ("fit_flow", "train_gan"))
+    weights = flow_weights(gan["w_dim"], flow["hidden"], flow["n_blocks"])
+    assert 4e-6 * weights < LARGEST_MB  # 4 bytes each
 
 
 @pytest.mark.parametrize("one", SHIPPED, ids=lambda one: one.name)
@@ -138,13 +160,13 @@ class Endless:
 made: list[Endless] = []
 
 
-@pytest.mark.parametrize(("at_once", "begun"), [(1, 1), (3, 3)])
+@pytest.mark.parametrize(("at_once", "begun"), [(1, 1), (4, 4)])
 def test_at_the_time_limit_all_trainings_are_asked_to_save_and_end(at_once, begun, monkeypatch):
     monkeypatch.setattr(training, "Training", Endless)
     monkeypatch.setattr(training, "LOOK_S", 0.01)
     monkeypatch.setenv("RLS_STOP_AFTER_MINUTES", "1e-3")
     made.clear()
-    with pytest.raises(Stopped, match="before the limit .* with 3 of 3 generators to go on"):
+    with pytest.raises(Stopped, match="before the limit .* with 4 of 4 generators to go on"):
         training.train(Plan(SHIPPED, Path("runs"), "cpu", 2, at_once))
     assert len(made) == begun and all(one.ended for one in made)
 

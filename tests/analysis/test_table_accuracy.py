@@ -14,7 +14,7 @@ from analysis.comparison.settings import Settings
 from analysis.comparison.wide_table import article_form
 from analysis.tables import table2
 from rls.io import read_table, write_table
-from rls.io.names import MAJORITY_CLASS
+from rls.io.names import LOW_RESOLUTION_ALL_CELLS, MAJORITY_CLASS
 from tests.analysis import made_up
 from tests.flags import as_flags
 
@@ -58,7 +58,30 @@ def test_lr_has_no_features_and_says_so_and_channel_means_have_their_row(tmp_pat
     means = numbers.loc[(accuracy.LOW_RESOLUTION_MEANS, "accuracy_chosen"), "value"]
     assert means == pytest.approx(0.5)
     order = list(dict.fromkeys(method for method, _ in numbers.index))
-    assert order == ["low_resolution", accuracy.LOW_RESOLUTION_MEANS, "rls", "high_resolution"]
+    low = ["low_resolution", accuracy.LOW_RESOLUTION_MEANS, LOW_RESOLUTION_ALL_CELLS]
+    assert order == [*low, "rls", "high_resolution"]
+
+
+def test_what_lies_beyond_a_classifier_of_lr_that_saw_all_cells(tmp_path):
+    """Each well has 9 right by the method and 8 by LR: 10 points, the same without any well."""
+    everything = {**ACCURACY, LOW_RESOLUTION_ALL_CELLS: 0.8, "low_resolution": 0.5}
+    made_up.write_classification(tmp_path, everything)
+    run = made_up.run_of(tmp_path, ("rls",))
+    run = replace(run, assays=tuple(replace(assay, has_gan=True) for assay in run.assays))
+    table = long_table(accuracy.accuracy_rows(run, SETTINGS)).set_index(["method", "metric"])
+    own = table.loc[(LOW_RESOLUTION_ALL_CELLS, "accuracy_chosen")]
+    assert own["value"] == pytest.approx(0.8) and "forest on pixels" in own["reason"]
+    beyond = table.loc[("rls", accuracy.BEYOND)]
+    assert beyond["value"] == pytest.approx(0.1) and beyond["unit_of_replication"] == "well"
+    assert table.loc[("high_resolution", accuracy.BEYOND), "value"] == pytest.approx(0.2)
+    assert ("low_resolution", accuracy.BEYOND) not in table.index
+
+
+def test_without_cells_of_gan_the_row_of_all_cells_says_so(tmp_path):
+    row = classes_of(tmp_path, ACCURACY, ("rls",)).loc[
+        (LOW_RESOLUTION_ALL_CELLS, "accuracy_chosen")
+    ]
+    assert np.isnan(row["value"]) and "no cell of split gan" in row["reason"]
 
 
 def test_cells_that_were_given_the_majority_are_counted(tmp_path):
@@ -87,7 +110,7 @@ def test_the_articles_form_has_a_line_an_assay_and_lr_methods_hr_as_columns(tmp_
     made_up.write_classification(tmp_path, ACCURACY)
     run = made_up.run_of(tmp_path, ("rls",))
     form = article_form(long_table(accuracy.accuracy_rows(run, SETTINGS)), run)
-    assert list(form.columns) == ["", "assay", "degradation", "LR", "RLS", "HR"]
+    assert list(form.columns) == ["", "assay", "degradation", "LR", "LR, all cells", "RLS", "HR"]
     assert len(form) == 1 and form.loc[0, ""] == "DMSO vs TNF-alpha (8x)"
     assert form.loc[0, "LR"].startswith("80.0") and form.loc[0, "HR"].startswith("100.0")
 

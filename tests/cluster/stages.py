@@ -30,6 +30,7 @@ STAGES = {
     ],
     "sample_styles": [f"{A}/styles.safetensors"],
     "fit_flow": [f"{A}/flow.safetensors"],
+    "train_encoder": [f"{C}/encoder.safetensors"],
     "train_classifier": [f"{A}/classifier.safetensors"],
     "train_low_resolution_classifier": [f"{C}/classifier.safetensors"],
     "train_pix2pix": these(f"{A}/4x/pix2pix.network", "safetensors", "training.csv"),

@@ -16,23 +16,23 @@ MEANS = f"{TESTS}::test_channel_means_are_not_chosen_where_they_are_better_than_
 FITTED = f"{TESTS}::test_the_cells_of_the_split_classifier_fit"
 CALIBRATED = f"{TESTS}::test_intervals_are_calibrated_on_other_cells_than_those_that_judge_them"
 WIDE = f"{TESTS}::test_intervals_are_as_wide_as_the_cells_that_calibrate_them_need"
-SPLITS = "Parts(reference.of(CLASSIFY), reference.of(CHOOSE), evaluation)"
+SPLITS = "Parts(reference.of(use), reference.of(CHOOSE), evaluation, use)"
 
 FAULTS = [
     Fault(
         "the classifiers of LR are fitted on evaluation cells", CLASSIFIERS, SPLITS,
-        'Parts(evaluation if kind == "pixels" else reference.of(CLASSIFY), '
-        "reference.of(CHOOSE), evaluation)",
+        'Parts(evaluation if kind == "pixels" else reference.of(use), '
+        "reference.of(CHOOSE), evaluation, use)",
         (f"{EVALUATION}[low_resolution]", f"{FITTED}[low_resolution]"),
     ),
     Fault(
         "the classifiers of HR are fitted on evaluation cells", CLASSIFIERS, SPLITS,
-        "Parts(evaluation, reference.of(CHOOSE), evaluation)",
+        "Parts(evaluation, reference.of(CHOOSE), evaluation, use)",
         (f"{EVALUATION}[high_resolution]", f"{FITTED}[high_resolution]"),
     ),
     Fault(
         "the classifiers are fitted on tune", CLASSIFIERS, SPLITS,
-        "Parts(reference.of(CHOOSE), reference.of(CHOOSE), evaluation)",
+        "Parts(reference.of(CHOOSE), reference.of(CHOOSE), evaluation, use)",
         (f"{TUNE}[high_resolution]", f"{FITTED}[high_resolution]"),
     ),
     Fault(

@@ -75,7 +75,7 @@ def judging_of_flow(n: int) -> Callable[[], object]:
 def some_cells(n: int) -> Cells:
     shown, _ = test_train_classifier.cells(n)
     scale = Intensity(test_train_classifier.CHANNELS, (0.0, 0.0), (2000.0, 2000.0))
-    return Cells(shown, np.arange(n) % 2, scale, "tune")
+    return Cells(shown, np.arange(n) % 2, scale, ("tune",))
 
 
 def training_of_classifier(n: int, store: bool) -> tuple[classifier.Training, classifier.Steps]:

@@ -17,7 +17,7 @@ from rls.stylegan2 import trainer
 from rls.stylegan2.architecture import Architecture
 from rls.stylegan2.discriminator import Discriminator
 from rls.stylegan2.networks import Generator
-from rls.stylegan2.packed_state import FILE_BYTES, pack, unpack
+from rls.stylegan2.packed_state import FILE_BYTES, load_average, pack, unpack
 from tests.conftest import ROOT
 from tests.rls.test_distributed import flattened
 from tests.rls.test_train_gan import assert_equal, trained, weights_in
@@ -63,6 +63,16 @@ def test_a_checkpoint_says_whether_the_networks_were_compiled_in_the_end(
     assert "networks compiled: no, R1 differs" in capsys.readouterr().out
     trained(cells, tmp_path, total_kimg=0.012)
     assert "compiled is" not in capsys.readouterr().out
+
+
+def test_the_average_of_a_training_that_goes_on_is_that_which_it_will_write(cells, tmp_path):
+    trained(cells, tmp_path, total_kimg=0.008)
+    facts = {"channels": ["dna", "nfkb"], "pixel_size_um": 1.0}
+    found = load_average(tmp_path / "state", facts, torch.device("cpu"))
+    written, header = read_weights(tmp_path / "generator.safetensors", kind="generator")
+    assert_equal(found.state_dict(), written)
+    assert found.header["images_seen"] == header["images_seen"]
+    assert found.channels == ("dna", "nfkb") and not found.training
 
 
 def test_a_training_that_begins_anew_says_what_differs(cells, tmp_path, capsys):

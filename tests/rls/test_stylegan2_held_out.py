@@ -19,6 +19,7 @@ from rls.stylegan2.held_out import (
     HeldOut,
     Whitening,
     distance_floor,
+    layout_spread,
     make_held_out,
     mean_pairwise_distance,
 )
@@ -71,6 +72,20 @@ def test_a_generator_of_one_image_has_no_spread_and_a_large_distance(held_out):
     found = held_out.distance(StandIn(crops(1, 4)))
     assert found["spread"] == pytest.approx(0, abs=1e-5)
     assert found["kd"] > 20 * found["kd_floor"]
+
+
+def test_layouts_are_one_where_all_images_are_and_as_many_as_those_of_cells_else(held_out):
+    assert held_out.distance(StandIn(crops(1, 4)))["layouts"] == pytest.approx(0, abs=1e-5)
+    assert held_out.distance(StandIn(crops(120, 3)))["layouts"] == pytest.approx(1, abs=0.2)
+
+
+def test_the_spread_of_layouts_is_that_of_block_means():
+    """Blocks of 2x2 px with sd 1 between images; what averages to 0 within a block counts not."""
+    random = np.random.default_rng(1)
+    levels = random.normal(size=(4000, 1, 8, 8)) * [[[2.0]], [[1.0]]]
+    texture = np.tile([[1.0, -1.0], [-1.0, 1.0]], (8, 8)) * random.normal(size=(4000, 2, 1, 1))
+    images = levels.repeat(2, axis=2).repeat(2, axis=3) + texture
+    np.testing.assert_allclose(layout_spread(images), [2, 1], rtol=0.02)
 
 
 def test_few_modes_lie_between(held_out):

@@ -188,7 +188,7 @@ def test_counts_kept_on_the_device_give_the_same_images():
     images, _ = cells(12)
     images[0, 0, 0, :2] = 0, 65535
     scale = Intensity(CHANNELS, (3.0, 7.0), (900.0, 2000.0))
-    few = Cells(images, np.zeros(12, np.int64), scale, "classifier")
+    few = Cells(images, np.zeros(12, np.int64), scale, ("classifier",))
     here, there = (Batches(few, torch.device("cpu"), store=store) for store in (True, False))
     rows = np.array([0, 5, 5, 11])
     assert here.stored is not None and torch.equal(here.images(rows), there.images(rows))

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
 from analysis.run import checks, weights
+from analysis.run.beside_methods import beside_reconstructions
 from analysis.run.arguments import Arguments, given
 from analysis.run.classifiers import own_classifier
 from analysis.run.files import SWEPT, Files, table_beside
@@ -17,6 +18,7 @@ from analysis.run.rates import Machine
 from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
+from analysis.run.trained import generators, kept_features
 from analysis.run.values import fill_likenesses
 from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS
 from rls.prior.settings import FLOWS

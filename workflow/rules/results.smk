@@ -42,6 +42,11 @@ TABLES = {
         },
         arguments.section("solutions"),
     ),
+    "table_generators": (
+        "generators",
+        {"features": kept_features(files), "generators": generators(files)},
+        "tables",
+    ),
 }
 
 for rule_name, (table, read, settings) in TABLES.items():
@@ -123,6 +128,7 @@ MODEL = {
     for name in ("generator", "styles", "flow")
 }
 TABLE1, FEATURES = "results/tables/table1.csv", "results/tables/features.csv"
+GENERATORS = {"generators": "results/tables/generators.csv"}
 IMAGES = {"stacks": files.stacks(clean_only=True)}
 FIGURES = {
     "figure1": ("figure1", MODEL, ("generator", "styles", "flow")),
@@ -165,6 +171,15 @@ FIGURES = {
         },
         ("table",),
     ),
+    "where_lost": (
+        "where_lost",
+        {
+            "features": FEATURES,
+            "measured": files.measured(clean_only=True),
+            "beside": beside_reconstructions(files.run, config),
+        },
+        ("features",),
+    ),
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
     "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
     "starts": ("starts", {"traces": files.traces()}, ()),
@@ -173,6 +188,8 @@ FIGURES = {
         {"mechanism": "results/tables/mechanism.csv"},
         ("mechanism",),
     ),
+    "data_or_prior": ("data_or_prior", GENERATORS, ("generators",)),
+    "transfer": ("transfer", GENERATORS, ("generators",)),
     "priors": (
         "priors",
         {"generator": MODEL["generator"], "styles": MODEL["styles"], **files.priors()},

@@ -25,6 +25,7 @@ from analysis.run.keys import (
     trained_by,
 )
 from analysis.run.values import (
+    ALWAYS,
     expand_folder,
     lay_over,
     operator_values,
@@ -48,25 +49,62 @@ def merge(base, overlay):
     return base
 
 
-@pytest.mark.parametrize(
-    "overlays",
-    [
-        (),
-        ("demo.yaml",),
-        ("demo.yaml", "demo_from_scratch.yaml"),
-        ("demo.yaml", "demo_from_scratch.yaml", "translocation_32px.yaml"),
-        ("smoke.yaml",),
-        ("bbbc014.yaml",),
-        ("bbbc021_crops.yaml",),
-        ("bbbc021_demonstration.yaml",),
-        ("acquired.yaml",),
-        ("png_archive.yaml",),
-        ("starts.yaml",),
-        ("bbbc021_crops.yaml", "starts.yaml", "starts_bbbc021.yaml"),
-    ],
-)
+CHAINS = [
+    (),
+    ("demo.yaml",),
+    ("demo.yaml", "demo_from_scratch.yaml"),
+    ("demo.yaml", "demo_train.yaml"),
+    ("demo.yaml", "all_methods.yaml"),
+    ("demo.yaml", "demo_from_scratch.yaml", "translocation_32px.yaml"),
+    ("demo.yaml", "demo_from_scratch.yaml", "golgi_64px.yaml"),
+    ("demo.yaml", "demo_from_scratch.yaml", "data_or_prior.yaml"),
+    ("demo.yaml", "demo_from_scratch.yaml", "transfer.yaml"),
+    ("auto.yaml",),
+    ("smoke.yaml",),
+    ("bbbc014.yaml",),
+    ("bbbc021_crops.yaml",),
+    ("bbbc021_crops.yaml", "bbbc021_64px.yaml"),
+    ("bbbc021_crops.yaml", "beside_bbbc021.yaml"),
+    ("bbbc014.yaml", "beside_bbbc014.yaml"),
+    ("bbbc021_lookalike_64px.yaml",),
+    ("bbbc021_demonstration.yaml",),
+    ("acquired.yaml",),
+    ("png_archive.yaml",),
+    ("bbbc021_crops.yaml", "mechanism.yaml"),
+    ("bbbc021_crops.yaml", "mechanism.yaml", "table1_bbbc021.yaml"),
+    ("starts.yaml",),
+    ("starts.yaml", "rivals.yaml"),
+    ("bbbc021_crops.yaml", "starts.yaml", "starts_bbbc021.yaml"),
+]
+
+
+@pytest.mark.parametrize("overlays", CHAINS)
 def test_every_configuration_of_the_program_is_valid(overlays):
     check(load(*overlays))
+
+
+def test_no_overlay_is_forgotten_above():
+    named = {name for overlays in CHAINS for name in overlays}
+    assert named | set(ALWAYS) == {path.name for path in CONFIG.glob("*.yaml")}
+
+
+def test_the_demo_evaluates_cells_that_its_generators_have_not_seen():
+    demo, scratch = load("demo.yaml"), ("demo.yaml", "demo_from_scratch.yaml")
+    trained = load(*scratch, "golgi_64px.yaml")["assays"]["golgi"]
+    assert not set(demo["assays"]["golgi"]["plates"]) & set(trained["plates"])
+    for key in ("pixel_size_um", "image_size", "channels", "treatments"):
+        assert demo["assays"]["golgi"][key] == trained[key]
+    # The other one has seen split gan of the plates of the demo, so the split must be the same.
+    trained = load(*scratch, "translocation_32px.yaml")
+    assert trained["assays"]["translocation"]["plates"] == ["P1", "P2"]
+    assert demo["assays"]["translocation"]["plates"] == ["P1", "P2"]
+    for section in ("simulate_plate", "crop_cells", "quality_flags", "select_cells"):
+        both = [c[section] if section in GROUPS else section_values(c, section, "translocation")
+                for c in (demo, trained)]  # fmt: skip
+        assert both[0] == both[1], section
+    assert both[0]["cells_gan"] == 900 and both[0]["split_by"] == "well"
+    shares = {key: value for key, value in both[0].items() if key.startswith("share_")}
+    assert list(shares.values()) == [0.42, 0.08, 0.08, 0.17, 0.25]
 
 
 def test_every_overlay_changes_something_at_every_key():

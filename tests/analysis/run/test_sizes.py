@@ -2,7 +2,7 @@
 
 import copy
 import typing
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -180,6 +180,17 @@ def test_a_regression_makes_and_measures_its_pairs_and_sees_them_in_every_epoch(
     assert basis == "assumed (GPU)" and host < seconds < host + 60
 
 
+def test_an_evaluation_fits_a_regression_to_images_and_one_to_cells_at_every_factor():
+    def found(**change):
+        return units({"evaluate_generator": change}, "evaluate_generator")
+
+    few, more = found(n_images=1000, n_inverted=0), found(n_images=3000, n_inverted=0)
+    assert more["images"] - few["images"] == 2000 and more["gflop"] > few["gflop"]
+    once = found(n_images=1000, n_inverted=10, inversion_steps=100)
+    twice = found(n_images=1000, n_inverted=10, inversion_steps=200)
+    assert twice["gflop"] - few["gflop"] == pytest.approx(2 * (once["gflop"] - few["gflop"]))
+
+
 def test_tables_read_every_condition_that_runs_and_no_other():
     change = {"run": {"assays": ["golgi"], "methods": ["bicubic", "rls"]}}
     compared = units(change, "table1")["images"]
@@ -218,3 +229,14 @@ def test_vgg16_is_work_for_measure_only_where_the_run_has_its_weights():
     assert units["vgg16_gflop"] / units["images"] == pytest.approx(3 * 2 * 1.253, rel=0.01)
     high = Sizes(config).units("measure", {**at, "stack": "high_resolution"})
     assert high["vgg16_gflop"] / high["images"] == pytest.approx(2 * 1.253, rel=0.01)
+
+
+def test_a_number_that_is_left_to_the_rule_auto_is_planned_as_it_is_built():
+    auto = Sizes(read_config([ROOT / "config" / "auto.yaml"]))
+    networks = auto.of("translocation").networks
+    values = section_values(auto.config, "train_gan", "translocation")
+    left = {name: values[name] for name in ("learning_rate", "r1_gamma", "channel_base")}
+    assert set(left.values()) == {None}
+    settings, _, _ = built(2, **{**left, "channel_base": networks.channel_base})
+    assert networks.channel_base == fill_auto(replace(settings, channel_base=None)).channel_base
+    assert auto.units("train_gan", WILDCARDS)["gflop"] > 0
