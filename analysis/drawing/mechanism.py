@@ -33,8 +33,8 @@ KINDS = {PIXELS: "LR pixels", SORTED: "LR sorted pixels", MEANS: "LR channel mea
 PANELS = {
     f"{NOT_SAME_COMPOUND}_{ACCURACY}": "NSC, % right",
     f"{NOR_SAME_BATCH}_{ACCURACY}": "NSCB, % right",
-    f"{NOT_SAME_COMPOUND}_{PRECISION}": "NSC, mean average precision, %",
-    f"{NOR_SAME_BATCH}_{PRECISION}": "NSCB, mean average precision, %",
+    f"{NOT_SAME_COMPOUND}_{PRECISION}": "NSC, mAP, %",
+    f"{NOR_SAME_BATCH}_{PRECISION}": "NSCB, mAP, %",
 }
 PERCENT = 100.0
 

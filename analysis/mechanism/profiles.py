@@ -14,6 +14,7 @@ import pandas as pd
 
 from rls.runtime.errors import InputError
 
+LARGEST = 10.0  # robust sd; features beyond it are cut off before they are sphered
 SD_OF_MAD = 1.4826022185056018  # sd of a normal distribution over its median absolute deviation
 
 
@@ -93,4 +94,28 @@ def aggregate(values: np.ndarray, groups: pd.Series, names: list[str]) -> np.nda
         own = values[(labels == name) & measured]
         if len(own):
             result[row] = _median(own)
+    return result
+
+
+def sphere(values: np.ndarray, controls: np.ndarray, floor: float) -> np.ndarray:
+    """Return normalised features (n, d) turned and scaled so that controls vary alike everywhere.
+
+    Directions in which untreated cells differ from each other anyway count less. It follows
+    the sphering of pycytominer on negative controls (Spherize, method PCA), without its centring.
+
+    Arguments:
+        values: Normalised features; NaN rows stay NaN.
+        controls: (n,) bool, the cells of the negative control.
+        floor: Variance added to every direction, in that of a normalised feature: few controls
+            cannot tell small variances.
+    """
+    result = np.full(values.shape, np.nan)
+    measured = np.isfinite(values).any(axis=1)
+    bounded = np.clip(np.nan_to_num(values), -LARGEST, LARGEST)
+    own = bounded[measured & controls]
+    if len(own) < 2:
+        return values
+    variance, directions = np.linalg.eigh(np.cov(own, rowvar=False))
+    turned = bounded @ (directions / np.sqrt(np.maximum(variance, 0.0) + floor))
+    result[measured] = turned[measured]
     return result

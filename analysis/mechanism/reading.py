@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.comparison.image_quality import embedding
 from analysis.comparison.measured import KEYS, check_same_settings, read_evaluation, same_cells
 from analysis.features.registry import columns_of
+from analysis.mechanism.bands import band_features
 from analysis.mechanism.matching import Labels
 from analysis.mechanism.profiles import batch_of
 from analysis.mechanism.settings import Settings
@@ -24,7 +25,8 @@ from rls.io.names import HIGH_RESOLUTION, LOW_RESOLUTION, OK
 from rls.runtime.errors import InputError
 
 NEEDED = (*KEYS, "compound", "moa")
-RANDOM, PIXELS, SORTED, MEANS = "random", "pixels", "sorted_pixels", "channel_means"
+RANDOM, BANDS = "random", "bands"
+PIXELS, SORTED, MEANS = "pixels", "sorted_pixels", "channel_means"
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def features_of(folds: Folds, method: str) -> Iterator[tuple[str, np.ndarray]]:
             for at, high, table in zip(folds.ats, folds.high, tables, strict=True)
         ]
         yield folds.interpretable, np.concatenate(parts)
+        yield BANDS, band_features(_images(folds, method))
     found = [embedding(table, RANDOM) for table in tables]
     known = [values for values in found if values is not None]
     if len(known) == len(found):
@@ -173,13 +176,27 @@ def _interpretable(
 
 def _pixels(folds: Folds) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the pixels of LR in counts, which folds share whatever their intensity scales."""
-    parts = []
-    for at, high in zip(folds.ats, folds.high, strict=True):
-        stack = read_stack(at.stack(LOW_RESOLUTION))
-        rows = pd.Index(stack.table["image_id"]).get_indexer(pd.Index(high["image_id"]))
-        parts.append(stack.images[rows].astype(np.float64))
-    images = np.concatenate(parts)
+    images = _images(folds, LOW_RESOLUTION)
     by_channel = images.reshape(*images.shape[:2], -1)
     yield PIXELS, by_channel.reshape(len(images), -1)
     yield SORTED, np.sort(by_channel, axis=2).reshape(len(images), -1)
     yield MEANS, by_channel.mean(axis=2)
+
+
+def _images(folds: Folds, method: str) -> np.ndarray:
+    """Return the images of a method, (n, c, y, x) float64 counts, in the order of the cells.
+
+    Raises:
+        InputError: An image is missing.
+    """
+    parts = []
+    for at, high in zip(folds.ats, folds.high, strict=True):
+        stack = read_stack(at.stack(method))
+        rows = pd.Index(stack.table["image_id"]).get_indexer(pd.Index(high["image_id"]))
+        if (rows < 0).any():
+            raise InputError(
+                f"Found no image of {(rows < 0).sum()} measured cells in {at.stack(method)}, "
+                "expected one of each. Run the stages from degrade on again."
+            )
+        parts.append(stack.images[rows].astype(np.float64))
+    return np.concatenate(parts)

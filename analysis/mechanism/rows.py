@@ -9,12 +9,13 @@ import numpy as np
 from analysis.comparison.long_table import Row, Rows, estimate_facts, long_row
 from analysis.mechanism.judging import Draws, Scores, left_out, score, shuffled
 from analysis.mechanism.matching import RULES, Labels
-from analysis.mechanism.profiles import aggregate, normalise
+from analysis.mechanism.profiles import aggregate, normalise, sphere
 from analysis.mechanism.reading import Folds, features_of, labels_of, read_folds
 from analysis.mechanism.settings import Settings
 from analysis.run.description import Run
 from rls.io.names import BICUBIC, HIGH_RESOLUTION, LOW_RESOLUTION
 
+SPHERED = "_sphered"  # ending of a kind of features
 SHUFFLED = "shuffled_labels"
 MINUS = "_minus_"  # between a metric and the row that is subtracted
 LEFT_OUT, WITHOUT_PROFILE = "_profiles_left_out", "profiles_without_a_measured_cell"
@@ -32,9 +33,10 @@ def rows_of_factor(folds: Folds, settings: Settings) -> Iterator[Row]:
     draws = Draws.of(labels, settings.n_compounds_drawn, settings.seed)
     methods = dict.fromkeys((HIGH_RESOLUTION, LOW_RESOLUTION, *folds.ats[0].methods_with_images))
     profiles = {
-        (method, kind): profiles_of(values, folds, labels, settings)
+        (method, kind + ending): found
         for method in methods
         for kind, values in features_of(folds, method)
+        for ending, found in profiles_of(values, folds, labels, settings).items()
     }
     known = {row: score(found, labels) for row, found in profiles.items()}
     for row, found in profiles.items():
@@ -46,12 +48,25 @@ def rows_of_factor(folds: Folds, settings: Settings) -> Iterator[Row]:
     yield from chance_rows(folds, labels, own, settings)
 
 
-def profiles_of(values: np.ndarray, folds: Folds, labels: Labels, settings: Settings) -> np.ndarray:
-    """Return the profile of each treatment, (profiles, d), from features of all cells (n, d)."""
+def profiles_of(
+    values: np.ndarray, folds: Folds, labels: Labels, settings: Settings
+) -> dict[str, np.ndarray]:
+    """Return the profiles of all treatments, (profiles, d), by the ending of their kind's name.
+
+    They are of the normalised features, and of these sphered.
+
+    Arguments:
+        values: (n, d) features of all cells.
+    """
     scaled = normalise(
         values, folds.normalised_by(settings), folds.controls, settings.control_cells
     )
-    return aggregate(scaled, folds.cells["treatment"], list(labels.names))
+    sphered = sphere(scaled, folds.controls, settings.sphering_floor)
+    names = list(labels.names)
+    return {
+        ending: aggregate(found, folds.cells["treatment"], names)
+        for ending, found in (("", scaled), (SPHERED, sphered))
+    }
 
 
 def method_rows(

@@ -23,5 +23,9 @@ class Settings(IntervalSettings):
     within_folds: bool = option(
         "Normalise each fold by itself, since its networks are its own, and not by batch alone."
     )
+    sphering_floor: float = option(
+        "Variance added to every direction when features are sphered on the negative control, in "
+        "that of a normalised feature."
+    )
     n_compounds_drawn: int = option("Draws of the bootstrap over compounds.")
     n_shuffles: int = option("Times that mechanisms are shuffled among compounds.")

@@ -12,8 +12,10 @@ mechanism of its nearest neighbour by cosine:
 * ``..._minus_high_resolution``, ``..._minus_bicubic``: differences on the same profiles;
 * ``..._profiles_left_out``: profiles that no neighbour could be right for, with the reason.
 
-``feature`` is the assay's own, interpretable features; ``random``, of random convolutions; and for
-LR ``pixels``, ``sorted_pixels`` and ``channel_means``. Intervals are over compounds, drawn with
+``feature`` is the assay's own, interpretable features; ``random``, of random convolutions;
+``bands``, of whole images by scale; and for LR ``pixels``, ``sorted_pixels`` and ``channel_means``.
+``..._sphered`` are the same features, turned and scaled so that the cells of the negative control
+vary alike in every direction. Intervals are over compounds, drawn with
 replacement, the same draws for all rows. ``shuffled_labels`` is what neighbours of HR reach where
 mechanisms are shuffled among compounds. ``n_profiles``, ``n_compounds`` and ``n_cells`` are what a
 number rests on. The numbers are computed in analysis.mechanism.

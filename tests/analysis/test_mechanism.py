@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.mechanism.bands import band_features
 from analysis.mechanism.judging import Draws, left_out, score, shuffled
 from analysis.mechanism.matching import Labels, average_precisions, hits, ranked, similarity
-from analysis.mechanism.profiles import aggregate, batch_of, normalise
+from analysis.mechanism.profiles import aggregate, batch_of, normalise, sphere
 from rls.runtime.errors import InputError
 
 # Drawn once; copairs 0.5.5 gives their average precisions with pos_sameby moa, pos_diffby compound
@@ -211,3 +212,27 @@ def test_a_plate_without_a_batch_is_refused():
         batch_of(pd.Series(["P1"]), r"^(Week\d+)_")
     with pytest.raises(InputError, match=r"mechanism\.batch"):
         batch_of(pd.Series(["Week1_2"]), r"^Week\d+_")
+
+
+def test_sphered_controls_vary_alike_in_every_direction():
+    random = np.random.default_rng(0)
+    mixing = np.array([[3.0, 0.0, 0.0], [2.9, 0.2, 0.0], [0.0, 0.0, 1.0]])
+    values = np.clip(random.normal(size=(4000, 3)) @ mixing.T, -9, 9)
+    values[-1] = np.nan
+    controls = np.arange(4000) < 3000
+    found = sphere(values, controls, 0.0)
+    np.testing.assert_allclose(np.cov(found[controls], rowvar=False), np.eye(3), atol=1e-9)
+    assert np.isnan(found[-1]).all()
+    # A floor keeps directions that hardly vary from being blown up.
+    assert np.var(sphere(values, controls, 1.0)[controls], axis=0).min() < 0.2
+
+
+def test_bands_do_not_know_how_a_cell_is_turned_but_know_its_scale():
+    random = np.random.default_rng(0)
+    images = random.integers(50, 900, (3, 2, 32, 32)).astype(np.uint16)
+    found = band_features(images)
+    turned = band_features(np.rot90(images, axes=(2, 3)))
+    np.testing.assert_allclose(found, turned, rtol=1e-6, atol=1e-6)
+    coarse = band_features(np.kron(images[:, :, ::4, ::4], np.ones((4, 4))))
+    assert (coarse[:, 0] < found[:, 0]).all()  # less in the finest band
+    assert np.isfinite(band_features(np.zeros((1, 2, 32, 32)))).all()

@@ -24,7 +24,7 @@ from tests.flags import as_flags
 
 SETTINGS = Settings(
     confidence_level=0.95, seed=0, batch=r"^(Week\d+)_", min_cells=3, control_cells=20,
-    within_folds=False, n_compounds_drawn=200, n_shuffles=50,
+    within_folds=False, sphering_floor=1.0, n_compounds_drawn=200, n_shuffles=50,
 )  # fmt: skip
 FIGURE = FigureSettings(
     confidence_level=0.95, seed=0, n_bootstrap=10, cells_per_treatment=1, treatments_shown=2,
@@ -80,10 +80,14 @@ def run(tmp_path) -> Run:
         ):  # fmt: skip
             path = folder / f"{method}.features.parquet"
             write_table(path, morphology_of(table, 1.0, strength), written_by="test")
-        images = np.random.default_rng(fold).integers(100, 900, (len(table), 2, 4, 4))
-        stack = folder / "low_resolution.ome.tif"
         facts = {"channels": made_up.CHANNELS, "written_by": "test", "pixel_size_um": 10.0}
-        write_stack(stack, images.astype(np.uint16), table.sample(frac=1, random_state=0), **facts)
+        mixed = table.sample(frac=1, random_state=0)
+        for method, size in (("low_resolution", 4), *((name, 16) for name in METHODS)):
+            images = np.random.default_rng(fold).integers(100, 900, (len(table), 2, size, size))
+            write_stack(folder / f"{method}.ome.tif", images.astype(np.uint16), mixed, **facts)
+        images = np.random.default_rng(fold).integers(100, 900, (len(table), 2, 16, 16))
+        path = folder.parent.parent / "high_resolution.ome.tif"
+        write_stack(path, images.astype(np.uint16), mixed, **facts)
     return replace(described, assays=assays)
 
 
@@ -128,7 +132,8 @@ def test_every_number_says_what_it_rests_on(run):
 def test_low_resolution_has_pixels_and_no_morphology(run):
     table = table_of(run)
     kinds = set(table.loc[table["method"] == "low_resolution", "feature"])
-    assert kinds == {"pixels", "sorted_pixels", "channel_means"}
+    plain = {"pixels", "sorted_pixels", "channel_means"}
+    assert kinds == plain | {f"{kind}_sphered" for kind in plain}
     for kind in kinds:
         assert row(table, "low_resolution", "nsc_accuracy", kind)["value"] < 0.7
 
