@@ -28,7 +28,7 @@ from analysis.run.description import Comparison
 from rls.io import read_table
 from rls.io.names import GAN, HIGH_RESOLUTION, LOW_RESOLUTION
 
-GENERATED = "generated"
+GENERATED, DRAWN = "generated", "drawn"  # the row, and the table of its features
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 DISTANCE = "wasserstein_over_sd"
 NO_REFERENCE = "no high-resolution cell to compare with"
@@ -85,7 +85,7 @@ def _unconditional(feature: FeatureValues) -> Iterator[Strip]:
     if known is not None:
         yield Strip(GAN, "HR, generator's cells", "", known, reference)
     yield Strip(HIGH_RESOLUTION, "HR, evaluation", "", high, reference)
-    made = _column(folder, GENERATED, feature.column)
+    made = _column(folder, DRAWN, feature.column)
     if made is not None:
         yield Strip(GENERATED, "generated from nothing", "", made, reference)
 

@@ -37,7 +37,7 @@ def beside_reconstructions(run: Run, config: Config) -> list[str]:
     for assay in run.assays:
         generator = config["assays"][assay.name]["generator"]
         if assay.has_high_resolution and generator != "none":
-            found.append(f"results/{assay.name}/generated.features.parquet")
+            found.append(f"results/{assay.name}/drawn.features.parquet")
         if assay.has_gan:
             found.append(f"results/{assay.name}/gan.features.parquet")
     return found

@@ -37,7 +37,7 @@ SAME = {  # kinds that no small run measures, and the measured kind that does th
     "measure_amortised": "measure",
     "measure_regression": "measure",
     "measure_gan": "measure",
-    "measure_generated": "measure",
+    "describe_generator": "measure",
     "cut_gan": "high_resolution",
     "train_all_cells_classifier": "train_low_resolution_classifier",
     "classify_all_cells": "classify",

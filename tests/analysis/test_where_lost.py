@@ -44,7 +44,7 @@ def planted(root, *, beside=True):
     several = read_table(path).assign(**{N_SOLUTIONS: K, COLUMN + OF_IMAGE: image})
     write_table(path, several, written_by="measure")
     if beside:
-        for name, found in (("gan", high), ("generated", random.normal(1.6, 0.3, 200))):
+        for name, found in (("gan", high), ("drawn", random.normal(1.6, 0.3, 200))):
             path = root / "translocation" / f"{name}.features.parquet"
             write_table(path, pd.DataFrame({COLUMN: found}), written_by="measure_gan")
     return run

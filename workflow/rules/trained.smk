@@ -1,5 +1,5 @@
-# What generators draw, for runs whose assays differ in what their generators were trained on. Their table and figures
-# are targets (table_generators, data_or_prior, transfer), and no part of "all".
+# What generators draw: for runs whose assays differ in what their generators were trained on (targets
+# table_generators, data_or_prior and transfer), and the test of one generator before any search. No part of "all".
 
 
 rule describe_generator:
@@ -35,3 +35,42 @@ rule describe_generator:
         " --cells {input.cells:q} --intensity {input.intensity:q} {params.assay:q}"
         " --output-features {output.features:q} --output-distances {output.distances:q}"
         " {params.measure:q} {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule evaluate_generator:
+    input:
+        code=sources("analysis.evaluate_generator"),
+        generator="results/{assay}/generator.safetensors",
+        cells="results/{assay}/cells.ome.tif",
+        table="results/{assay}/cells.parquet",
+        intensity="results/{assay}/intensity.json",
+        operator=files.of_operator,
+    output:
+        "results/{assay}/generator_quality.json",
+    log:
+        "logs/evaluate_generator/{assay}.log",
+    benchmark:
+        "benchmarks/evaluate_generator/{assay}.tsv"
+    wildcard_constraints:
+        assay=files.assays_where("generator", "train"),
+    conda:
+        "../../environment.yml"
+    threads: asks.threads("evaluate_generator")
+    resources:
+        **asks("evaluate_generator"),
+    params:
+        factors=arguments.factors,
+        assay=arguments.of_assay(
+            "negative_control",
+            "positive_control",
+            "nucleus_channel",
+            "marker_channel",
+            "features",
+        ),
+        degrade=arguments.quantise,
+        measure=arguments.features,
+        settings=arguments.section("evaluate_generator"),
+    shell:
+        "python -m analysis.evaluate_generator --generator {input.generator:q} --cells {input.cells:q}"
+        " --intensity {input.intensity:q} {params.factors:q} {params.assay:q} {params.degrade:q}"
+        " --output {output:q} --state state {params.measure:q} {params.settings:q} 2>&1 | tee {log:q}"
