@@ -124,7 +124,8 @@ def keys_of(path: str, name: str = "Settings") -> dict[str, Key]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             keys: dict[str, Key] = {}
-            for base in (base.id for base in node.bases if isinstance(base, ast.Name)):
+            # From the last to the first, as a dataclass collects the fields of its bases.
+            for base in (base.id for base in node.bases[::-1] if isinstance(base, ast.Name)):
                 file, original = origins.get(base, (path, base))
                 keys |= keys_of(file, original)
             found = (_key(item, path, name) for item in node.body)

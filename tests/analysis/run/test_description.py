@@ -29,10 +29,10 @@ def test_all_methods_run_on_the_first_degradation_and_few_on_the_others():
     # A third method stands in the degradation itself and runs on no other.
     run = described({"run": {"assays": ["bbbc021", "golgi"], "degraded_factors": [16], **few}})
     assert conditions(run) == [
-        ("bbbc021", 16, "clean", 14),
+        ("bbbc021", 16, "clean", 15),
         ("bbbc021", 16, "gaussian_blur", 3),
-        ("bbbc021", 32, "clean", 14),
-        ("golgi", 16, "clean", 14),
+        ("bbbc021", 32, "clean", 15),
+        ("golgi", 16, "clean", 15),
         ("golgi", 16, "gaussian_blur", 3),
     ]
     assert run.factors == (16, 32) and run.degradations == ("clean", "gaussian_blur")
