@@ -20,6 +20,7 @@ NEED = {
     "rls.encoder.pool": "scipy",
     "rls.encoder.regression": "scipy",
     "rls.encoder.regression_training": "scipy",
+    "rls.encoder.ridge": "scipy",
     "rls.encoder.training": "scipy",
     "rls.prior.fitting": "nflows",
     "rls.prior.flows": "nflows",

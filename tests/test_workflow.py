@@ -194,7 +194,9 @@ def test_rows_from_the_encoder_and_the_row_without_images_are_in_the_table(smoke
     features = pd.read_csv(folder / table)
     assert {"rls_encoder", "rls_mean", "amortised"} <= set(features["method"])
     several = features[features["method"] == "rls_mean"]
-    assert set(several["n_solutions"]) == {2}
+    of_one = several["metric"].str.startswith("one_image_")
+    assert set(several.loc[~of_one, "n_solutions"]) == {2}
+    assert set(several.loc[of_one, "n_solutions"]) == {1}
     at = folder / "results" / "translocation" / "4x" / "clean"
     assert not (at / "amortised.ome.tif").exists() and (at / "rls_mean.ome.tif").is_file()
     searched = pd.read_parquet(at / "rls_encoder.parquet")
@@ -229,7 +231,8 @@ def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp
     made_up.write_results(tmp_path / "results", methods)
     quality = {"high_resolution": 1.0, "low_resolution": 0.1, **dict.fromkeys(methods, 0.5)}
     made_up.write_metrics(tmp_path / "results", quality)
-    made_up.write_classification(tmp_path / "results", quality)
+    judged = {**quality, "low_resolution_all_cells": 0.6}
+    made_up.write_classification(tmp_path / "results", judged)
     monkeypatch.chdir(tmp_path)
     for rule in ("describe_assays", *cheap):
         words = shlex.split(dict(jobs)[rule].split(" 2>&1")[0])
@@ -297,7 +300,7 @@ SEARCHED = {"super_resolve", "gather_shards", "measure", "classify"}
         ({"methods": {"rls": {"steps": 3}}}, {*SEARCHED, *RESULTS}),
         (
             {"classify": {"forest_trees": 7}},
-            {"classify", *RESULTS} - {"figure2", "figure3"},
+            {"classify", "classify_all_cells", *RESULTS} - {"figure2", "figure3"},
         ),
         ({"fit_flow": {"hidden": 16}}, {"fit_flow", "figure1", *SEARCHED, *RESULTS}),
         (

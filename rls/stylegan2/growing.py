@@ -59,7 +59,9 @@ def grown_discriminator(
         kept = _spread(len(weight), network.architecture.features(size))
         wanted = _features(weight, bias, colours)
         weight, bias = weight[kept], bias[kept]
-        mix = torch.linalg.lstsq(_features(weight, bias, colours), wanted).solution.T
+        # In float64, so that rounding leaves the same bits in every run.
+        fit = torch.linalg.lstsq(_features(weight, bias, colours).double(), wanted.double())
+        mix = fit.solution.T.to(weight)
         skip = block.get_submodule("skip")
         assert isinstance(skip, Conv2dLayer)
         # The block multiplies both of its branches by the root of one half.

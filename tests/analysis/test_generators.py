@@ -161,13 +161,14 @@ class Endless:
 made: list[Endless] = []
 
 
-@pytest.mark.parametrize(("at_once", "begun"), [(1, 1), (4, 4)])
+@pytest.mark.parametrize(("at_once", "begun"), [(1, 1), (len(SHIPPED), len(SHIPPED))])
 def test_at_the_time_limit_all_trainings_are_asked_to_save_and_end(at_once, begun, monkeypatch):
     monkeypatch.setattr(training, "Training", Endless)
     monkeypatch.setattr(training, "LOOK_S", 0.01)
     monkeypatch.setenv("RLS_STOP_AFTER_MINUTES", "1e-3")
     made.clear()
-    with pytest.raises(Stopped, match="before the limit .* with 4 of 4 generators to go on"):
+    n = len(SHIPPED)
+    with pytest.raises(Stopped, match=f"before the limit .* with {n} of {n} generators to go on"):
         training.train(Plan(SHIPPED, Path("runs"), "cpu", 2, at_once))
     assert len(made) == begun and all(one.ended for one in made)
 
@@ -223,7 +224,10 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys):
     arguments = ["--list", str(path), "--runs", str(tmp_path / "runs"), "--dry-run"]
     command.main([*arguments, "--device", "cpu"])
     text = capsys.readouterr().out
-    assert re.search(r"^toy +\d+ .* measured(, assumed)?$", text, re.M) and "One after the other" in text
+    assert (
+        re.search(r"^toy +\d+ .* measured(, assumed)?$", text, re.M)
+        and "One after the other" in text
+    )
     assert [item.name for item in tmp_path.iterdir()] == ["models.yaml"]
 
 

@@ -86,9 +86,10 @@ def test_solutions_of_another_method_of_other_cells_or_with_one_missing_are_refu
 
 
 def test_a_mean_is_over_the_solutions_that_can_be_measured() -> None:
+    others = {name: 1.0 for name in columns_of(RATIO, CHANNELS) if name != RATIO}
     features = pd.DataFrame(
         {RATIO: [1.0, np.nan, np.nan], "status": ["ok", STATUS, STATUS], "random_feature_00": 7.0}
-    )
+    ).assign(**others)
     ids = ["b", "a", "c"]
     values = {"a": (np.nan, 3.0, 5.0), "b": (1.0, 1.0, 4.0), "c": (np.nan, np.nan, np.nan)}
     solutions = pd.DataFrame(
@@ -98,11 +99,12 @@ def test_a_mean_is_over_the_solutions_that_can_be_measured() -> None:
             for name in sorted(values) for j, value in enumerate(values[name])
         ]
     )  # fmt: skip
-    others = {name: 1.0 for name in columns_of(RATIO, CHANNELS) if name != RATIO}
     solutions = solutions.assign(**others)
     found = with_means(features, ids, solutions, MEASUREMENT, CHANNELS)
     assert found[RATIO].tolist()[:2] == [2.0, 4.0] and np.isnan(found[RATIO].iloc[2])
     assert list(found["status"]) == ["ok", "ok", STATUS]
+    one = found[f"{RATIO}_of_image"]  # the image's own number stands beside the mean
+    assert one.iloc[0] == 1.0 and one.iloc[1:].isna().all()
     assert list(found[f"{RATIO}_n_of_solutions"]) == [3, 2, 0]
     assert found[f"{RATIO}_sd_of_solutions"].iloc[0] == pytest.approx(np.sqrt(3))
     assert (found["random_feature_00"] == 7.0).all()

@@ -24,6 +24,7 @@ STAGES = {
     "crop_cells": these(f"{A}/plates/P1", *STACK, "fields.csv"),
     "select_cells": [*these(f"{A}/cells", *STACK), f"{A}/intensity.json", f"{A}/selection.csv"],
     "high_resolution": these(f"{A}/high_resolution", *STACK),
+    "cut_gan": these(f"{A}/gan", *STACK),
     "train_gan": [
         *these(f"{A}/generator", "safetensors", "png", "progress.png", "training.csv"),
         f"{A}/training.safetensors",
@@ -36,6 +37,9 @@ STAGES = {
     "train_pix2pix": these(f"{A}/4x/pix2pix.network", "safetensors", "training.csv"),
     "check_thresholds": [f"{A}/thresholds.csv"],
     "degrade": these(f"{C}/low_resolution", *STACK),
+    "degrade_gan": these(f"{C}/gan", *STACK),
+    "train_all_cells_classifier": [f"{C}/all_cells_classifier.safetensors"],
+    "classify_all_cells": [f"{C}/low_resolution_all_cells.classification.parquet"],
     "super_resolve": these(f"{C}/shards/rls.1-of-2", *SEARCHED),
     "gather_shards": these(f"{C}/rls", *SEARCHED),
     "measure": these(f"{C}/rls", "features.parquet", "metrics.parquet"),
@@ -76,6 +80,10 @@ FLIPPED = {
 
 
 MODULES = {
+    "cut_gan": "analysis.high_resolution",
+    "degrade_gan": "rls.degrade",
+    "train_all_cells_classifier": "rls.train_classifier",
+    "classify_all_cells": "analysis.classify",
     "train_low_resolution_classifier": "rls.train_classifier",
     "table_features": "analysis.tables.features",
     "figure_scatter": "analysis.figures.scatter",
