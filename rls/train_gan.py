@@ -54,17 +54,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rls.stylegan2 import training_loop
     from rls.stylegan2.settings import check_share
     from rls.stylegan2.stages import Stage, stages_of
-    from rls.stylegan2.training_stage import describe_stage, train_stage
+    from rls.stylegan2.training_stage import describe_stage, images_of, train_stage
 
     last = Stage(settings, args.init_from, args.output, args.output_training)
-    stages = stages_of(last, args.state, args.continue_from)
     device = choose_device(settings.device, settings.threads)
     with contextlib.ExitStack() as resources:
         processes = resources.enter_context(started(device))
         resources.enter_context(training_loop.only_first_prints(processes))
         check_share(settings, processes.count)
         cells = read_stack(args.cells, memory_map=True), read_intensity(args.intensity)
-        for stage in stages:
+        digest = images_of(last, cells).digest
+        for stage in stages_of(last, args.state, digest, args.continue_from):
             if args.dry_run:
                 describe_stage(stage, cells, device)
                 continue

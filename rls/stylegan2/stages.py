@@ -12,11 +12,15 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from rls.runtime.checkpoint import identity_digest
 from rls.runtime.errors import InputError
 from rls.stylegan2.generator_io import FILE, TRAINING_FILE
-from rls.stylegan2.settings import Settings, auto_rules
+from rls.stylegan2.settings import Settings, auto_rules, fill_auto
+from rls.stylegan2.training_identity import training_identity
 
-FOLDER = "first_stage"  # In the state folder: the weights of the first stage.
+# In the state folder, the weights of a first stage: a folder for each training that has one, since
+# the trainings of a run share their state folder.
+FOLDER = "first_stage"
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,14 @@ class Stage:
     binning: int = 1
 
 
-def stages_of(last: Stage, state: Path, continued: Path | None = None) -> list[Stage]:
+def stages_of(
+    last: Stage, state: Path, data_digest: str, continued: Path | None = None
+) -> list[Stage]:
     """Return the stages that lead to ``last``, itself the last one.
 
     Arguments:
         state: The state folder, which gets the weights of a first stage.
+        data_digest: That of the cells (:attr:`TrainingImages.digest`).
         continued: Folder of pack_training, None for none.
 
     Raises:
@@ -61,7 +68,6 @@ def stages_of(last: Stage, state: Path, continued: Path | None = None) -> list[S
             "training lacks the weights that its first stage led to. Copy the other machine's "
             f"state folder to {state} as a whole, and leave out --continue-from."
         )
-    folder = state / FOLDER
     base = auto_rules(settings.image_size, settings.batch_size)["channel_base"]
     own = dataclasses.replace(
         settings,
@@ -70,6 +76,8 @@ def stages_of(last: Stage, state: Path, continued: Path | None = None) -> list[S
         channel_base=settings.channel_base or base,
         grow_from=None,
     )
+    known = training_identity(fill_auto(own), data_digest, last.init_from)
+    folder = state / f"{FOLDER}-{identity_digest(known)}"
     first = Stage(
         own,
         last.init_from,

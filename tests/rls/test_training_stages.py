@@ -19,6 +19,12 @@ GROWN = {"grow_from": 8, "grow_kimg": 0.016, "total_kimg": 0.016}
 __all__ = ["cells"]  # the fixture
 
 
+def first_stage(folder):
+    """Return the one folder with the weights of a first stage."""
+    (found,) = (folder / "state").glob(f"{FOLDER}-*")
+    return found
+
+
 @pytest.fixture(scope="module")
 def grown(cells, tmp_path_factory):
     """Return the folder of a training of 8 px, and then of 16 px."""
@@ -29,7 +35,7 @@ def grown(cells, tmp_path_factory):
 
 def test_both_stages_write_their_networks_and_pixel_sizes(grown):
     _, last = read_weights(grown / "generator.safetensors", kind="generator")
-    _, first = read_weights(grown / "state" / FOLDER / "generator.safetensors", kind="generator")
+    _, first = read_weights(first_stage(grown) / "generator.safetensors", kind="generator")
     assert (first["image_size"], last["image_size"]) == (8, 16)
     assert (first["pixel_size_um"], last["pixel_size_um"]) == (1.0, 0.5)
     assert first["images_seen"] == last["images_seen"] == 16
@@ -50,11 +56,19 @@ def test_a_longer_last_stage_goes_on_and_ends_as_if_never_stopped(cells, grown, 
 def test_the_last_stage_starts_from_the_first_ones_weights(cells, tmp_path):
     still = {**GROWN, "total_kimg": 0.004, "learning_rate": 1e-12, "ema_kimg": 1e6}
     last = trained(cells, tmp_path, **still)
-    first = weights_in(tmp_path / "state" / FOLDER)
+    first = weights_in(first_stage(tmp_path))
     shared = [k for k in first if "fromrgb" not in k and "w_avg" not in k]
     for name in shared:
         torch.testing.assert_close(last[name], first[name], atol=1e-5, rtol=1e-4)
     assert len(shared) > 40
+
+
+def test_trainings_that_share_a_state_folder_have_first_stages_of_their_own(cells, tmp_path):
+    """As the assays of a run do: the second must not begin from the first one's weights."""
+    alone = trained(cells, tmp_path / "alone", **GROWN, seed=4)
+    trained(cells, tmp_path / "shared", **GROWN)
+    assert_equal(trained(cells, tmp_path / "shared", **GROWN, seed=4), alone)
+    assert len(list((tmp_path / "shared" / "state").glob(f"{FOLDER}-*"))) == 2
 
 
 def test_bins_are_means_about_the_centre():
@@ -88,7 +102,7 @@ def test_a_first_size_that_does_not_grow_is_refused(size):
 def test_frozen_layers_and_packed_trainings_have_no_first_stage(tmp_path):
     frozen = dataclasses.replace(SETTINGS, grow_from=8, freeze_discriminator=2)
     with pytest.raises(InputError, match="freeze_discriminator"):
-        stages_of(Stage(frozen, None, tmp_path / "g", None), tmp_path)
+        stages_of(Stage(frozen, None, tmp_path / "g", None), tmp_path, "data")
     last = Stage(dataclasses.replace(SETTINGS, grow_from=8), None, tmp_path / "g", None)
     with pytest.raises(InputError, match="state folder"):
-        stages_of(last, tmp_path, tmp_path / "packed")
+        stages_of(last, tmp_path, "data", tmp_path / "packed")
