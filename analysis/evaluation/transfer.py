@@ -50,16 +50,7 @@ def predicted(
     device: torch.device,
 ) -> np.ndarray:
     """Return E[h | y] (n, k) of the cells ``tune`` by a regression fitted to ``pairs``."""
-    schedule = Schedule(
-        width=settings.width,
-        hidden=settings.hidden,
-        turned=assay.forward.keeps_turns,
-        epochs=settings.epochs,
-        batch_size=settings.pairs_per_step,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        seed=settings.seed,
-    )
+    schedule = Schedule.of(settings, turned=assay.forward.keeps_turns)
     scale = Scale.of(assay.columns, pairs.shown.values)
     known, judged = (
         examples_of(assay.low(one.unit, one.ids, factor), one.values, scale)

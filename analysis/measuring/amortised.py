@@ -177,16 +177,7 @@ def fit(
     Its header says what it was made of, and how good it is on ``held``.
     """
     scale = Scale.of(study.columns, shown.values)
-    schedule = Schedule(
-        width=settings.width,
-        hidden=settings.hidden,
-        turned=study.forward.keeps_turns,
-        epochs=settings.epochs,
-        batch_size=settings.pairs_per_step,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        seed=settings.seed,
-    )
+    schedule = Schedule.of(settings, turned=study.forward.keeps_turns)
     known, judged = (examples_of(part.y, part.values, scale) for part in (shown, held))
     state = train(known, judged, schedule, recorder.device, folder, NAME, recorder)
     found, _ = Regression(state.net, scale, {}).predict(held.y, settings.pairs_per_step)

@@ -155,15 +155,8 @@ def fit(study: Study, settings: Settings, folder: StateFolder, recorder: Recorde
         examples_of(unit, known.values, scale)
         for unit, known in zip(units, (study.shown, study.held), strict=True)
     )
-    schedule = Schedule(
-        width=settings.width,
-        hidden=settings.hidden,
-        turned=model_of_table(study.shown.low.table, study.shown.path).keeps_turns,
-        epochs=settings.epochs,
-        batch_size=settings.pairs_per_step,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        seed=settings.seed,
+    schedule = Schedule.of(
+        settings, turned=model_of_table(study.shown.low.table, study.shown.path).keeps_turns
     )
     state = train(shown, held, schedule, recorder.device, folder, NAME, recorder)
     ridge = fit_ridge(

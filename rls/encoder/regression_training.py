@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rls.encoder.regression import RegressionNet, Scale
+from rls.encoder.settings import RegressionSettings
 from rls.networks.classifier import oriented, pixels_of_views
 from rls.runtime.adam import place_adam, recorded_step
 from rls.runtime.checkpoint import Resumable, StateFolder
@@ -56,6 +57,24 @@ class Schedule:
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+
+    @classmethod
+    def of(cls, settings: RegressionSettings, *, turned: bool) -> Schedule:
+        """Return the network and steps that ``settings`` ask for.
+
+        Arguments:
+            turned: Whether the answer is the mean over the turns and flips of y.
+        """
+        return cls(
+            width=settings.width,
+            hidden=settings.hidden,
+            turned=turned,
+            epochs=settings.epochs,
+            batch_size=settings.pairs_per_step,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            seed=settings.seed,
+        )
 
 
 @dataclass(frozen=True)
