@@ -7,6 +7,7 @@ multiplication and an addition are two). No network is built, so torch is not im
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, cached_property
 from math import ceil, inf
 
@@ -220,14 +221,16 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             return {"megapixels": patches * values["patch_px"] ** 2 / 1e6}
         case "train_gan":
             images = values["total_kimg"] * 1000
-            if values["grow_from"]:  # a step at half the side has about a third of the work
-                share = (values["grow_from"] / assay.block["image_size"]) ** 1.5
-                images += values["grow_kimg"] * 1000 * share
             intervals = (
                 values["path_length_interval"] if values["path_length_weight"] else inf,
                 values["r1_interval"] if values["r1_gamma"] != 0 else inf,
             )
             gflop = images * assay.networks.training_gflop(*intervals)
+            if values["grow_from"]:
+                small = replace(assay.networks, image_size=values["grow_from"])
+                first = values["grow_kimg"] * 1000
+                gflop += first * small.training_gflop(*intervals)
+                images += first
             return {"steps": images / values["batch_size"], "gflop": gflop}
         case "describe_generator":
             n = values["n_images"]

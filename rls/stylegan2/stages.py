@@ -1,7 +1,7 @@
 """The stages of a training: cells at a smaller size first, if the settings say so, then at theirs.
 
-A small image holds the layout of a cell and its neighbours, and a step at half the side takes a
-third of the time, so that most of the training can be done there. The networks then grow
+A small image holds the layout of a cell and its neighbours, and a step at half the side is
+quicker (docs/generators.md), so that most of the training can be done there. The networks then grow
 (:func:`rls.stylegan2.initial_weights.load_initial`). This is the progressive growing of Karras et
 al. 2018 in two steps and without fading in, with StyleGAN2's networks.
 """
