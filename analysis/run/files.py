@@ -23,12 +23,7 @@ from analysis.run.values import (
     section_values,
 )
 from rls.encoder.settings import ENCODER, encoder_file
-from rls.io.names import (
-    HIGH_RESOLUTION,
-    LOW_RESOLUTION,
-    RESERVED_METHODS,
-    SEARCHES,
-)
+from rls.io.names import AMORTISED, HIGH_RESOLUTION, LOW_RESOLUTION, RESERVED_METHODS, SEARCHES
 from rls.prior.settings import FLOWS
 from rls.runtime.errors import InputError
 from rls.search.start_settings import by_encoder
@@ -51,6 +46,7 @@ class Wildcards(Protocol):
     stack: str
     real: str
     flow: str
+    regression: str
 
 
 class Files:
@@ -226,6 +222,12 @@ class Files:
             return found
         folder = f"{wildcards.factor}x/{degradation}"
         return f"results/{wildcards.assay}/{folder}/{ENCODER}"
+
+    def generator_of_regression(self, wildcards: Wildcards) -> list[str]:
+        """Return the generator on whose pairs a regression was fitted, if on generated ones."""
+        if wildcards.regression != AMORTISED:
+            return []
+        return [self.model_file(wildcards.assay, "generator.safetensors")]
 
     def search_network(self, wildcards: Wildcards) -> list[str]:
         """Return a method's own network, trained on clean images of this factor."""

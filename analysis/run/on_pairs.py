@@ -21,6 +21,7 @@ class _Job:
     stack: str = ""
     real: str = ""
     flow: str = ""
+    regression: str = ""
 
 
 def trained_on_pairs(files: Files) -> list[str]:

@@ -254,13 +254,16 @@ def write_regression(path: Path, regression: Regression) -> None:
     write_weights(path, net.state_dict(), header)
 
 
-def load_regression(path: Path, device: torch.device, kind: str = AMORTISED) -> Regression:
-    """Return the regression of a file of one of the kinds in :data:`NETWORKS`.
+def load_regression(path: Path, device: torch.device) -> Regression:
+    """Return the regression of a file; its header says which of :data:`NETWORKS` it is.
 
     Raises:
         InputError: The file is missing or damaged, or holds something else.
     """
-    tensors, header = read_weights(path, kind=kind)
+    tensors, header = read_weights(path)
+    kind = str(header.get("kind"))
+    if kind not in NETWORKS:
+        raise InputError(f"{path} holds a {kind}, expected one of {', '.join(NETWORKS)}.")
     scale = Scale.from_dict(header)
     height, width = header["low_size"]
     net = NETWORKS[kind](

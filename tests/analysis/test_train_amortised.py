@@ -1,4 +1,4 @@
-"""The commands train_amortised and measure_amortised, with a generator that comes along."""
+"""The commands train_amortised and measure_predicted, with a generator that comes along."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis import measure_amortised, train_amortised
+from analysis import measure_predicted, train_amortised
 from analysis.features.settings import Measurement, feature_digest, settings_class
 from analysis.measuring import amortised
 from analysis.measuring.columns import PREDICTED_SD
@@ -235,7 +235,7 @@ def test_a_damaged_file_of_pairs_is_drawn_again(whole, tmp_path, monkeypatch, ca
 def measured(network, low, into, *more, **changes):
     output = into / "amortised.features.parquet"
     files = ("--network", str(network), "--low-resolution", str(low), "--output", str(output))
-    measure_amortised.main([*GIVEN, *files, *measuring(**changes), *more])
+    measure_predicted.main([*GIVEN, *files, *measuring(**changes), *more])
     return read_table(output)
 
 
@@ -298,13 +298,13 @@ def test_other_thresholds_and_features_are_refused(whole, low, tmp_path):
 # ---- the workflow -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [train_amortised, measure_amortised])
+@pytest.mark.parametrize("command", [train_amortised, measure_predicted])
 def test_the_rules_hand_over_every_argument(command):
     rules = (ROOT / "workflow" / "rules" / "encoder.smk").read_text()
     rule = rules.split(f"rule {command.NAME}:")[1].split("\nrule ")[0]
     shell = rule.split("shell:")[1]
-    needed = ["generator", "intensity", "factor", "output"]
-    needed += ["state"] if command is train_amortised else ["network", "low-resolution"]
+    needed = ["intensity", "factor", "output"]
+    needed += ["generator", "state"] if command is train_amortised else ["network"]
     assert all(f"--{flag} " in shell for flag in needed)
     assert "{params.assay:q}" in shell and f'sources("analysis.{command.NAME}")' in rule
 

@@ -1,4 +1,4 @@
-"""The commands train_regression, measure_regression and measure_gan on small made-up cells."""
+"""The commands train_regression, measure_predicted and measure_gan on small made-up cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis import high_resolution, measure_gan, measure_regression, train_regression
+from analysis import high_resolution, measure_gan, measure_predicted, train_regression
 from analysis.features.registry import columns_of
 from analysis.features.settings import feature_digest
 from analysis.measuring import regression
@@ -114,7 +114,7 @@ def test_the_header_says_what_was_learnt_from_which_cells(whole):
 
 def measured(network, folder, into, *more):
     output = into / "regression.features.parquet"
-    measure_regression.main(
+    measure_predicted.main(
         ["--network", str(network), "--low-resolution", str(folder / "held_low.ome.tif"),
          "--intensity", str(folder / "intensity.json"), "--factor", "8", "--nucleus-channel", "dna",
          "--marker-channel", "nfkb", "--features", COLUMN, "--output", str(output), *measuring(),
@@ -207,7 +207,7 @@ def test_gan_cells_are_cut_and_measured_as_others_are(folder, tmp_path):
         measure_gan.main(["--stack", str(folder / "held.ome.tif"), *common, *measuring()])
 
 
-@pytest.mark.parametrize("command", [train_regression, measure_regression, measure_gan])
+@pytest.mark.parametrize("command", [train_regression, measure_gan])
 def test_the_rules_hand_over_every_argument(command):
     rules = (ROOT / "workflow" / "rules" / "ceiling.smk").read_text()
     rule = rules.split(f"rule {command.NAME}:")[1].split("\nrule ")[0]

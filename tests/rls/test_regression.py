@@ -228,7 +228,7 @@ def test_a_file_gives_back_what_was_written(tmp_path):
     for a, b in zip(one.predict(y, 4), other.predict(y, 4), strict=True):
         assert np.array_equal(a, b)
     write_weights(tmp_path / "b.safetensors", {"w": torch.ones(2)}, {"kind": "flow"})
-    with pytest.raises(InputError, match="holds a flow, expected a amortised"):
+    with pytest.raises(InputError, match="holds a flow, expected one of amortised"):
         load_regression(tmp_path / "b.safetensors", CPU)
 
 

@@ -18,7 +18,6 @@ from rls.encoder.regression_training import examples_of
 from rls.encoder.ridge import PENALTIES, better_of, design, fit_ridge, squared_error
 from rls.io.names import REGRESSION
 from rls.networks.classifier import views
-from rls.runtime.errors import InputError
 
 CPU = torch.device("cpu")
 WEIGHTS = np.array([0.5, -1.0, 0.25, 0.0])
@@ -110,15 +109,13 @@ def test_a_feature_that_was_not_measured_on_tune_is_the_network_s():
     assert not better_of(net, ridge, examples, 100).linear.any()
 
 
-def test_it_is_read_back_as_it_was_written_and_is_no_amortised_regression(tmp_path):
+def test_it_is_read_back_as_it_was_written(tmp_path):
     y, _, scale, examples, net, ridge = pieces()
     best = better_of(net, ridge, examples, 100)
     path = tmp_path / "regression.safetensors"
     write_regression(path, Regression(best, scale, {"kind": REGRESSION}))
-    found = load_regression(path, CPU, REGRESSION)
+    found = load_regression(path, CPU)
     assert isinstance(found.net, BestNet)
     for one, two in zip(found.predict(y, 64), Regression(best, scale, {}).predict(y, 64),
                         strict=True):  # fmt: skip
         np.testing.assert_array_equal(one, two)
-    with pytest.raises(InputError):
-        load_regression(path, CPU)

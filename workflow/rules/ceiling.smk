@@ -86,30 +86,3 @@ rule train_regression:
         " --gan-measured {input.gan_measured:q} --low-resolution {input.low_resolution:q}"
         " --measured {input.measured:q} --intensity {input.intensity:q} {params.assay:q}"
         " --output {output:q} --state state {params.settings:q} 2>&1 | tee {log:q}"
-
-
-rule measure_regression:
-    input:
-        code=sources("analysis.measure_regression"),
-        network="results/{assay}/{factor}x/{degradation}/regression.safetensors",
-        stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
-        table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
-        intensity=files.model("intensity.json"),
-    output:
-        "results/{assay}/{factor}x/{degradation}/regression.features.parquet",
-    log:
-        "logs/measure_regression/{assay}_{factor}x_{degradation}.log",
-    benchmark:
-        "benchmarks/measure_regression/{assay}_{factor}x_{degradation}.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        **asks("measure_regression"),
-    params:
-        assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
-        settings=arguments.features,
-    shell:
-        "python -m analysis.measure_regression --network {input.network:q}"
-        " --low-resolution {input.stack:q} --intensity {input.intensity:q}"
-        " --factor {wildcards.factor} {params.assay:q} --output {output:q}"
-        " {params.settings:q} 2>&1 | tee {log:q}"

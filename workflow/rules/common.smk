@@ -20,7 +20,7 @@ from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
 from analysis.run.trained import generators, kept_features
 from analysis.run.values import fill_likenesses
-from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS
+from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS, WITHOUT_IMAGES
 from rls.prior.settings import FLOWS
 from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
@@ -68,6 +68,7 @@ wildcard_constraints:
     stack="|".join([*RESERVED_METHODS, *config["methods"]]),
     kind="|".join([*SOLUTION_KINDS, SEARCHES]),
     flow="|".join(FLOWS),
+    regression="|".join(WITHOUT_IMAGES),
 
 
 scattergather:

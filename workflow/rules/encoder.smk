@@ -1,5 +1,6 @@
 # What is trained on generated pairs alone, for each factor and degradation where a method asks for it:
-# the encoder, which gives searches their start, and the row amortised, a regression from LR to features.
+# the encoder, which gives searches their start, and the row amortised, a regression from LR to features. Rule
+# measure_predicted asks it, and the regression of ceiling.smk, which is trained on cells, for the features of cells.
 
 
 rule train_encoder:
@@ -56,29 +57,30 @@ rule train_amortised:
         " {params.measure:q} {params.settings:q} 2>&1 | tee {log:q}"
 
 
-rule measure_amortised:
+rule measure_predicted:
     input:
-        code=sources("analysis.measure_amortised"),
-        network="results/{assay}/{factor}x/{degradation}/amortised.safetensors",
-        generator=files.model("generator.safetensors"),
+        code=sources("analysis.measure_predicted"),
+        network="results/{assay}/{factor}x/{degradation}/{regression}.safetensors",
+        generator=files.generator_of_regression,
         stack="results/{assay}/{factor}x/{degradation}/low_resolution.ome.tif",
         table="results/{assay}/{factor}x/{degradation}/low_resolution.parquet",
         intensity=files.intensity_scale,
     output:
-        "results/{assay}/{factor}x/{degradation}/amortised.features.parquet",
+        "results/{assay}/{factor}x/{degradation}/{regression}.features.parquet",
     log:
-        "logs/measure_amortised/{assay}_{factor}x_{degradation}.log",
+        "logs/measure_predicted/{assay}_{factor}x_{degradation}_{regression}.log",
     benchmark:
-        "benchmarks/measure_amortised/{assay}_{factor}x_{degradation}.tsv"
+        "benchmarks/measure_predicted/{assay}_{factor}x_{degradation}_{regression}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        **asks("measure_amortised"),
+        **asks("measure_predicted"),
     params:
+        generator=given("generator"),
         assay=arguments.of_assay("nucleus_channel", "marker_channel", "features"),
         settings=arguments.features,
     shell:
-        "python -m analysis.measure_amortised --network {input.network:q}"
-        " --generator {input.generator:q} --low-resolution {input.stack:q}"
-        " --intensity {input.intensity:q} --factor {wildcards.factor} {params.assay:q}"
-        " --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"
+        "python -m analysis.measure_predicted --network {input.network:q} {params.generator:q}"
+        " --low-resolution {input.stack:q} --intensity {input.intensity:q}"
+        " --factor {wildcards.factor} {params.assay:q} --output {output:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
