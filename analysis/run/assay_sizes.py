@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from analysis.run.values import Config, section_values
+from analysis.run.values import Config, expand_folder, section_values
 from rls.io.names import CALIBRATION, EVALUATION, HELD_OUT, SPLITS
+from rls.runtime.errors import InputError
 from rls.stylegan2.arithmetic import Arithmetic
 from rls.stylegan2.settings import auto_rules
 
@@ -52,15 +54,35 @@ class AssaySizes:
 
     @cached_property
     def cells_of_plate(self) -> int:
-        """The number of cells that crop_cells takes from a plate, at most."""
+        """The number of cells of a plate, at most."""
+        if self._rows_of_crops is not None:
+            return self._rows_of_crops
         return int(self.n_fields * self.section("crop_cells")["cells_per_field"])
+
+    @cached_property
+    def cells_of_plates(self) -> int:
+        """The number of cells of all plates, at most."""
+        if self._rows_of_crops is not None:
+            return self._rows_of_crops
+        return self.cells_of_plate * len(self.block["plates"])
+
+    @cached_property
+    def _rows_of_crops(self) -> int | None:
+        """The number of cells in the sheet of cropped cells, of all plates; None without one."""
+        if self.block["source"] != "crops":
+            return None
+        try:
+            with Path(expand_folder(self.block["sheet"])).open("rb") as lines:
+                return max(sum(1 for _ in lines) - 1, 1)
+        except (InputError, OSError):  # checks.py says what is wrong with it
+            return None
 
     def cells(self, *splits: str, n_treatments: int | None = None) -> int:
         """Return the number of cells of some splits, or of all, at most as many as plates hold."""
         values = self.section("select_cells")
         wanted = sum(values[f"cells_{split}"] for split in splits or SPLITS)
         wanted *= len(self.block["treatments"]) if n_treatments is None else n_treatments
-        return int(min(wanted, self.cells_of_plate * len(self.block["plates"])))
+        return int(min(wanted, self.cells_of_plates))
 
     @cached_property
     def n_images(self) -> int:

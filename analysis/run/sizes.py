@@ -68,7 +68,7 @@ class Sizes:
                 cellpose = assay.section("crop_cells")["segmenter"] != "threshold"
                 return units | nuclear if cellpose else units
             case "select_cells":
-                n = assay.cells_of_plate * len(assay.block["plates"])
+                n = assay.cells_of_plates
                 return {"megapixels": assay.megapixels(n, cropped=True)}
             case "high_resolution" | "degrade":
                 return {"megapixels": assay.megapixels(assay.n_images)}
@@ -103,7 +103,7 @@ class Sizes:
             case "measure_gan":
                 n = assay.cells(GAN)
                 return {"images": n, "megapixels": assay.megapixels(n)}
-            case "measure_amortised" | "measure_regression":
+            case "measure_predicted":
                 return {"images": assay.n_images}
             case _:
                 return training_units(rule, assay, wildcards)

@@ -148,6 +148,18 @@ def test_units_follow_the_sizes():
     assert units({}, "check_thresholds")["images"] == 2 * 1200
 
 
+def test_cropped_cells_are_no_more_than_the_rows_of_their_sheet(tmp_path, monkeypatch):
+    folder = tmp_path / "bbbc021_crops"
+    folder.mkdir()
+    (folder / "labels.csv").write_text("index\n" + "0\n" * 700)
+    config = read_config([ROOT / "config" / "bbbc021_crops.yaml"])
+    monkeypatch.setenv("RLS_REAL_DATA", str(tmp_path))
+    known = Sizes(config).of("bbbc021_crops")
+    assert known.cells() == known.cells_of_plate == known.cells_of_plates == 700
+    monkeypatch.delenv("RLS_REAL_DATA")
+    assert Sizes(config).of("bbbc021_crops").cells_of_plates > 10_000, "no sheet: a screen's"
+
+
 def test_several_solutions_are_as_many_times_the_work_on_calibration_cells_too():
     change = {"select_cells": {"cells_calibration": 500}, "super_resolve": {"batch_size": 1}}
     one, four = (units(change, "super_resolve", method=m) for m in ("rls_encoder", "rls_mean"))
