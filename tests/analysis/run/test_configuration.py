@@ -72,6 +72,7 @@ CHAINS = [
     ("png_archive.yaml",),
     ("bbbc021_crops.yaml", "mechanism.yaml"),
     ("bbbc021_crops.yaml", "mechanism.yaml", "table1_bbbc021.yaml"),
+    ("bbbc021_crops.yaml", "mechanism.yaml", "mechanism_trained.yaml"),
     ("starts.yaml",),
     ("starts.yaml", "rivals.yaml"),
     ("bbbc021_crops.yaml", "starts.yaml", "starts_bbbc021.yaml"),
