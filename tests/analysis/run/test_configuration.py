@@ -59,6 +59,7 @@ CHAINS = [
     ("demo.yaml", "demo_from_scratch.yaml", "golgi_64px.yaml"),
     ("demo.yaml", "demo_from_scratch.yaml", "data_or_prior.yaml"),
     ("demo.yaml", "demo_from_scratch.yaml", "transfer.yaml"),
+    ("demo.yaml", "golgi_factors.yaml"),
     ("auto.yaml",),
     ("smoke.yaml",),
     ("bbbc014.yaml",),
