@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.features.settings import Measurement, add_measurement_flags, settings_class
-from rls.io.names import WITHOUT_IMAGES
+from rls.io.names import AMORTISED, WITHOUT_IMAGES
 from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
 
 NAME = "measure_predicted"
 
@@ -43,14 +44,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = choose_device(settings.device, settings.threads)
     measurement = Measurement(args.features, args.nucleus_channel, args.marker_channel, settings)
     regression = load_regression(args.network, device)
-    digest = ""
+    row, digest = regression.header["kind"], ""
+    if (row == AMORTISED) != (args.generator is not None):
+        needed = "needs" if row == AMORTISED else "takes no"
+        raise InputError(
+            f"{args.network} holds the regression '{row}', which {needed} --generator."
+        )
     if args.generator is not None:
         digest = str(read_weights(args.generator, kind="generator")[1]["digest"])
     low, intensity = read_stack(args.low_resolution), read_intensity(args.intensity)
     cells = Cells(low, intensity, args.factor, args.low_resolution, digest)
     check_fits(regression.header, cells, measurement, args.network)
     table = predicted_table(regression, cells, settings.batch_size)
-    row = regression.header["kind"]
     write_tables({args.output: table}, low.table, row, settings, weights={}, written_by=NAME)
     print(f"{NAME}: {len(table)} cells", flush=True)
 

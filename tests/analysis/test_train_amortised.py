@@ -304,7 +304,9 @@ def test_the_rules_hand_over_every_argument(command):
     rule = rules.split(f"rule {command.NAME}:")[1].split("\nrule ")[0]
     shell = rule.split("shell:")[1]
     needed = ["intensity", "factor", "output"]
-    needed += ["generator", "state"] if command is train_amortised else ["network"]
+    needed += (
+        ["generator", "state"] if command is train_amortised else ["network", "low-resolution"]
+    )
     assert all(f"--{flag} " in shell for flag in needed)
     assert "{params.assay:q}" in shell and f'sources("analysis.{command.NAME}")' in rule
 

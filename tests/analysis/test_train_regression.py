@@ -141,6 +141,8 @@ def test_images_made_or_measured_otherwise_are_refused(whole, folder, tmp_path):
         measured(network, folder, tmp_path, "--factor", "4")
     with pytest.raises(InputError, match="settings of features"):
         measured(network, folder, tmp_path, "--ring-width-um", "3.0")
+    with pytest.raises(InputError, match="'regression', which takes no --generator"):
+        measured(network, folder, tmp_path, "--generator", "generator.safetensors")
 
 
 def test_cells_of_other_splits_neither_train_nor_choose(folder, tmp_path):
