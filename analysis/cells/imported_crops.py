@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,53 +17,94 @@ from analysis.plates import png_archive
 from analysis.plates.crop_array import read_crops, read_labels
 from rls.io.names import OK
 from rls.runtime.errors import InputError
+from rls.runtime.progress import Progress
 
 # Measures that need the outline of a nucleus, or the camera's own noise and focus.
 UNKNOWN_IN_LOW_RESOLUTION = ("noise_share", "blur_nd", "touching_share", "debris_height")
 
 
-def read_plate(
+def import_cells(
     crops: Path,
     sheet: Path | None,
-    plate: str,
+    wanted: Sequence[str],
     plates: Sequence[str],
     channels: Sequence[str],
+    nucleus_channel: int,
     treatments: Sequence[str],
     settings: Settings,
+    scratch: Path,
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return the crops (n, c, y, x) of one plate and their labels, from an array or a zip of PNG.
+    """Return (crops (n, c, y, x) uint16 mapped on disk, the table that crop_cells would write).
+
+    The file is read once, block by block, and its order is kept. Crops go to a nameless file in
+    ``scratch``, so that memory holds one block at a time.
 
     Arguments:
-        crops: ``.npy``, ``.npy.xz``, ``.ome.tif`` or ``.zip``.
+        crops: ``.npy``, ``.npy.xz``, ``.ome.tif``, or a ``.zip`` of PNG.
         sheet: Table of the crops (CSV); a zip may hold its own.
+        wanted: Plates to import, some or all of ``plates``.
         plates: All plates of the assay.
         treatments: Treatments to import; empty for all.
 
     Raises:
         InputError: Files and assay do not fit each other.
     """
-    zipped = crops.suffix.lower() == ".zip"
-    if zipped:
-        labels = png_archive.read_labels(
+    labels = _read_labels(crops, sheet, plates, settings)
+    name = str(sheet or crops)
+    leave_out = settings.unlisted_plates == "leave_out"
+    rows = rows_of_plates(labels, wanted, plates, treatments, name, leave_out=leave_out)
+    tables = []
+    with (
+        tempfile.TemporaryFile(dir=scratch) as file,
+        Progress(len(rows), "import_crops", "cells") as bar,
+    ):
+        for places, images in _read_images(crops, labels, rows, channels, settings):
+            if images.shape[-1] != settings.crop_size:
+                raise InputError(
+                    f"Found crops of {images.shape[-1]} px in {crops}, expected crop_size "
+                    f"{settings.crop_size}. Correct the assay's crop_size."
+                )
+            file.write(images.tobytes())
+            tables.append(describe(images, labels.iloc[places], nucleus_channel, settings))
+            bar.advance(len(places))
+        file.flush()
+        shape = (len(rows), len(channels), settings.crop_size, settings.crop_size)
+        kept = np.memmap(file, np.uint16, "r", shape=shape)
+    return kept, pd.concat(tables, ignore_index=True).drop(columns="filename", errors="ignore")
+
+
+def _read_labels(
+    crops: Path, sheet: Path | None, plates: Sequence[str], settings: Settings
+) -> pd.DataFrame:
+    """Return the table of all crops of a file."""
+    if _zipped(crops):
+        return png_archive.read_labels(
             crops, sheet, settings.class_treatments, plates, settings.treatment_by
         )
-    elif sheet is None:
+    if sheet is None:
         raise InputError(
             f"Found {crops} without a table, expected one row a crop. Name the CSV as the "
             "assay's sheet."
         )
-    else:
-        labels = read_labels(sheet, settings.treatment_by)
-    name = str(sheet or crops)
-    leave_out = settings.unlisted_plates == "leave_out"
-    rows = rows_of_plate(labels, plate, plates, treatments, name, leave_out=leave_out)
-    chosen = labels.iloc[rows]
-    if zipped:
-        images = png_archive.read_images(
-            crops, list(chosen["filename"]), channels, settings.rgb_channels, settings.crop_size
-        )
-        return images, chosen.drop(columns="filename")
-    images = read_crops(
+    return read_labels(sheet, settings.treatment_by)
+
+
+def _read_images(
+    crops: Path,
+    labels: pd.DataFrame,
+    rows: np.ndarray,
+    channels: Sequence[str],
+    settings: Settings,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (positions in ``labels`` (k,), crops (k, c, y, x)) of ``rows``, block by block."""
+    if _zipped(crops):
+        names = list(labels["filename"].iloc[rows])
+        for places, images in png_archive.read_images(
+            crops, names, channels, settings.rgb_channels, settings.crop_size
+        ):
+            yield rows[places], images
+        return
+    yield from read_crops(
         crops,
         rows,
         n_labels=len(labels),
@@ -70,32 +112,31 @@ def read_plate(
         stored_as=settings.stored_as,
         bit_depth=settings.bit_depth,
     )
-    if images.shape[-1] != settings.crop_size:
-        raise InputError(
-            f"Found crops of {images.shape[-1]} px in {crops}, expected crop_size "
-            f"{settings.crop_size}. Correct the assay's crop_size."
-        )
-    return images, chosen
 
 
-def rows_of_plate(
+def _zipped(crops: Path) -> bool:
+    return crops.suffix.lower() == ".zip"
+
+
+def rows_of_plates(
     labels: pd.DataFrame,
-    plate: str,
+    wanted: Sequence[str],
     plates: Sequence[str],
     treatments: Sequence[str],
     name: str,
     *,
     leave_out: bool,
 ) -> np.ndarray:
-    """Return the positions of the crops of ``plate`` and ``treatments`` (none: all), sorted.
+    """Return the positions of the crops of some plates and ``treatments`` (none: all), sorted.
 
     Arguments:
+        wanted: The plates, each of which must have a crop.
         plates: All plates of the assay.
         name: The table, as an error calls it.
         leave_out: Ignore plates of the table that are none of ``plates``, instead of stopping.
 
     Raises:
-        InputError: No crop is left, the table has plates that ``plates`` has not (and not
+        InputError: A plate has no crop left, the table has plates that ``plates`` has not (and not
             ``leave_out``), or no row of a treatment.
     """
     found = sorted(labels["plate"].unique())
@@ -119,13 +160,14 @@ def rows_of_plate(
             f"Found no row of treatment {', '.join(lacking)} in {name}, which has "
             f"{', '.join(sorted(set(labels['treatment']))[:12])}. Correct the assay's treatments."
         )
-    kept = labels["plate"] == plate
+    kept = labels["plate"].isin(wanted)
     if treatments:
         kept &= labels["treatment"].isin(treatments)
-    if not kept.any():
+    empty = [plate for plate in wanted if plate not in set(labels["plate"][kept])]
+    if empty:
         raise InputError(
-            f"Found no crop of plate {plate} with the assay's treatments in {name}, which has the "
-            f"plates {', '.join(found[:8])}. Take the plate out of the assay."
+            f"Found no crop of plate {', '.join(empty)} with the assay's treatments in {name}, "
+            f"which has the plates {', '.join(found[:8])}. Take the plate out of the assay."
         )
     return np.flatnonzero(kept)
 

@@ -78,11 +78,10 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
 
 def read_crops(
     path: Path, rows: np.ndarray, *, n_labels: int, n_channels: int, stored_as: str, bit_depth: int
-) -> np.ndarray:
-    """Return the crops ``rows`` (sorted positions) as (n, c, y, x) uint16 counts.
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the crops ``rows`` (sorted positions) block by block, in the file's order.
 
-    The file is read block by block, so memory holds only the crops asked for. A compressed file is
-    read to its end, where its checksum stands.
+    Memory holds one block. A compressed file is read to its end, where its checksum stands.
 
     Arguments:
         n_labels: Number of crops that the file must hold.
@@ -90,17 +89,16 @@ def read_crops(
         stored_as: ``counts`` or ``horizontal_differences``.
         bit_depth: Bits of the camera; greater counts are refused.
 
+    Yields:
+        (positions (k,) in the file, counts (k, c, y, x) uint16), with at least one crop.
+
     Raises:
         InputError: The file is missing, damaged, of another shape or type, or holds no counts.
     """
-    kept: list[np.ndarray] = []
     for first, block in _blocks(path, n_labels, n_channels):
-        here = rows[(rows >= first) & (rows < first + len(block))] - first
+        here = rows[(rows >= first) & (rows < first + len(block))]
         if len(here):
-            kept.append(_to_counts(block[here], stored_as, bit_depth, path))
-    if not kept:
-        raise InputError(f"Found no row to read of {path}, expected some. Correct the plates.")
-    return np.concatenate(kept)
+            yield here, _to_counts(block[here - first], stored_as, bit_depth, path)
 
 
 def _check_labels(table: pd.DataFrame, path: Path) -> None:

@@ -21,6 +21,7 @@ import pandas as pd
 from PIL import Image
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
+from analysis.plates.crop_array import BLOCK_ROWS
 from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
 from rls.runtime.errors import InputError
 
@@ -91,14 +92,17 @@ def read_images(
     channels: Sequence[str],
     rgb_channels: Sequence[str],
     size: int,
-) -> np.ndarray:
-    """Return the images ``names`` as (n, c, y, x) uint16 counts of 0 to 255.
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the images ``names`` block by block, in their order.
 
     Arguments:
         channels: Channels of the assay, in its order.
         rgb_channels: Channels that red, green and blue hold, ``none`` for an unused one; () where
             they hold ``channels``.
         size: Side of an image in px.
+
+    Yields:
+        (positions (k,) in ``names``, counts of 0 to 255 (k, c, y, x) uint16).
 
     Raises:
         InputError: An image is damaged, not 8-bit grey or RGB, of another size, or has a signal in
@@ -111,25 +115,38 @@ def read_images(
             f"Found import_crops.rgb_channels {', '.join(order)}, expected {lacking[0]} once "
             "in it. Name what red, green and blue hold, and 'none' for an unused one."
         )
-    images = np.empty((len(names), len(channels), size, size), np.uint16)
     with _opened(path) as archive:
-        for place, name in enumerate(names):
-            planes = _planes(archive.read(name), f"{name} in {path}", size)
-            if len(planes) != len(order):
-                raise InputError(
-                    f"Found {len(planes)} channels in {name} in {path}, expected {len(order)} "
-                    f"({', '.join(order)}). Correct the assay's channels, or name red, green and "
-                    "blue in import_crops.rgb_channels ('none': unused)."
-                )
-            for channel, plane in zip(order, planes, strict=True):
-                if channel in channels:
-                    images[place, channels.index(channel)] = plane
-                elif channel == UNUSED and plane.any():
-                    raise InputError(
-                        f"Found a signal in {name} in {path} where import_crops.rgb_channels says "
-                        "'none', expected 0. Name the channel, or leave it out of the images."
-                    )
-    return images
+        for first in range(0, len(names), BLOCK_ROWS):
+            block = names[first : first + BLOCK_ROWS]
+            images = np.empty((len(block), len(channels), size, size), np.uint16)
+            for image, name in zip(images, block, strict=True):
+                _fill(image, archive.read(name), f"{name} in {path}", channels, order)
+            yield first + np.arange(len(block)), images
+
+
+def _fill(
+    image: np.ndarray, content: bytes, name: str, channels: Sequence[str], order: Sequence[str]
+) -> None:
+    """Fill ``image`` (c, y, x) with the channels of a PNG whose colours hold ``order``.
+
+    Raises:
+        InputError: The PNG has other colours, or a signal in one that is declared unused.
+    """
+    planes = _planes(content, name, image.shape[-1])
+    if len(planes) != len(order):
+        raise InputError(
+            f"Found {len(planes)} channels in {name}, expected {len(order)} "
+            f"({', '.join(order)}). Correct the assay's channels, or name red, green and "
+            "blue in import_crops.rgb_channels ('none': unused)."
+        )
+    for channel, plane in zip(order, planes, strict=True):
+        if channel in channels:
+            image[channels.index(channel)] = plane
+        elif channel == UNUSED and plane.any():
+            raise InputError(
+                f"Found a signal in {name} where import_crops.rgb_channels says "
+                "'none', expected 0. Name the channel, or leave it out of the images."
+            )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from analysis.run.values import (
     Config,
     assay_factors,
     expand_folder,
+    files_of_plates,
     has_high_resolution,
     n_solutions,
     operator_values,
@@ -114,11 +115,11 @@ class Files:
         return self.in_program(weights)
 
     def of_plates(self, suffix: str) -> Callable[[Wildcards], list[str]]:
-        """Return an input function: a file of every plate, made for an assay or for another."""
+        """Return an input function: the cells of all plates, made for an assay or for another."""
         return lambda wildcards: [
-            f"results/{block.get('plates_of', wildcards.assay)}/plates/{name}{suffix}"
-            for block in [self.assays[wildcards.assay]]
-            for name in block["plates"]
+            f"results/{owner}/plates/{name}{suffix}"
+            for owner in [self.assays[wildcards.assay].get("plates_of", wildcards.assay)]
+            for name in files_of_plates(self.assays[owner])
         ]
 
     def of_operator(self, wildcards: Wildcards) -> list[str]:

@@ -134,10 +134,12 @@ class Requests:
         images = assay.uint16_mib(assay.n_images)
         crops = assay.uint16_mib(assay.cells(), cropped=True)  # all selected cells
         plate = assay.uint16_mib(assay.cells_of_plate, cropped=True)
-        if rule in ("simulate_plate", "crop_cells", "import_crops"):
+        if rule in ("simulate_plate", "crop_cells"):
             # Fields are read one by one; the crops that are kept lie mapped on the disk.
             own = TORCH_MIB if self._segmenter(assay.name) != "threshold" else SEGMENT_MIB
             return PYTHON_MIB + own + 1.2 * plate
+        if rule == "import_crops":
+            return PYTHON_MIB + SEGMENT_MIB + 0.2 * crops  # read and kept in the same way
         if rule == "train_segmenter":
             return PYTHON_MIB + 2 * TORCH_MIB
         if rule == "select_cells":

@@ -67,7 +67,7 @@ class Sizes:
                 nuclear = {"nuclear_megapixels": assay.field_megapixels / assay.n_channels}
                 cellpose = assay.section("crop_cells")["segmenter"] != "threshold"
                 return units | nuclear if cellpose else units
-            case "select_cells":
+            case "select_cells" | "import_crops":
                 n = assay.cells_of_plates
                 return {"megapixels": assay.megapixels(n, cropped=True)}
             case "high_resolution" | "degrade":

@@ -132,6 +132,11 @@ def expand_folder(path: str) -> str:
     return expanded
 
 
+def files_of_plates(block: Config) -> list[str]:
+    """Return the names of the files with an assay's cells: one a plate, or one of cropped cells."""
+    return ["all"] if block["source"] == "crops" else list(block["plates"])
+
+
 def has_high_resolution(block: Config) -> bool:
     """Return whether an assay has high-resolution images, or cells acquired in low resolution."""
     return bool(block.get("resolution", "high") == "high")

@@ -12,6 +12,7 @@ import tifffile
 
 from analysis import import_crops
 from analysis.cells.imported_crops import count_fields
+from analysis.plates import crop_array
 from analysis.plates.crop_array import read_crops, read_labels
 from rls.io import read_intensity, read_stack, read_table
 from rls.runtime.errors import InputError
@@ -50,6 +51,13 @@ def made_up_labels():
     return pd.DataFrame(rows, columns=columns)
 
 
+def read(path, rows, **facts):
+    """The crops ``rows`` of a file, its blocks put together."""
+    blocks = list(read_crops(path, np.array(rows), **facts))
+    assert np.concatenate([places for places, _ in blocks]).tolist() == list(rows)
+    return np.concatenate([images for _, images in blocks])
+
+
 def differences(crops):
     return np.diff(crops.astype(np.int16), axis=-1, prepend=np.int16(0))
 
@@ -67,10 +75,12 @@ def crops(tmp_path):
 
 
 def load(folder, plate="P1", file="differences.npy.xz", *more):
+    """Import one plate, or ``all``."""
     stored = "horizontal_differences" if file.startswith("differences") else "counts"
     import_crops.main(
         [*("--crops", str(folder / file), "--labels", str(folder / "labels.csv")),
-         *("--plate", plate, "--plates", "P1", "P2", "--channels", *CHANNELS),
+         *(() if plate == "all" else ("--plate", plate)),
+         *("--plates", "P1", "P2", "--channels", *CHANNELS),
          *("--nucleus-channel", "dna", "--output", str(folder / f"{plate}.ome.tif")),
          *("--fields", str(folder / f"{plate}.fields.csv"), "--stored-as", stored),
          *SETTINGS, *more]
@@ -86,14 +96,32 @@ def test_every_count_of_the_plate_comes_back_in_the_order_of_the_table(crops, tm
     assert list(stack.table["image_id"][:2]) == ["P1_B02_s1_c0", "P1_B02_s1_c1"]
 
 
+def test_all_plates_are_read_at_once_and_have_the_cells_that_each_has_alone(
+    crops, tmp_path, monkeypatch
+):
+    mixed = made_up_labels().assign(plate=["P2", "P1", "P1"] * 32, cell_number=range(96))
+    mixed.to_csv(tmp_path / "labels.csv", index=False)
+    monkeypatch.setattr(crop_array, "BLOCK_ROWS", 7)
+    opened, blocks = [], crop_array._blocks
+    monkeypatch.setattr(crop_array, "_blocks", lambda *a: opened.append(a) or blocks(*a))
+    stack = read_stack(load(tmp_path, "all"))
+    assert len(opened) == 1
+    np.testing.assert_array_equal(stack.images, crops)
+    for plate in ("P1", "P2"):
+        alone = read_stack(load(tmp_path, plate))
+        part = stack.select((stack.table["plate"] == plate).to_numpy())
+        np.testing.assert_array_equal(part.images, alone.images)
+        pd.testing.assert_frame_equal(part.table, alone.table)
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32])
 def test_differences_of_any_integer_wrap_around_to_the_counts(tmp_path, dtype):
     counts = np.random.default_rng(0).integers(0, 2**16, (3, 2, 8, 8)).astype(np.uint16)
     with np.errstate(over="ignore"):
         stored = np.diff(counts.astype(dtype), axis=-1, prepend=dtype(0))
     np.save(tmp_path / "d.npy", stored)
-    back = read_crops(
-        tmp_path / "d.npy", np.array([0, 2]), n_labels=3, n_channels=2,
+    back = read(
+        tmp_path / "d.npy", [0, 2], n_labels=3, n_channels=2,
         stored_as="horizontal_differences", bit_depth=16,
     )  # fmt: skip
     np.testing.assert_array_equal(back, counts[[0, 2]])
@@ -272,6 +300,7 @@ def test_faulty_crops_and_tables_end_in_one_sentence_and_write_nothing(
     ("plate", "more", "message"),
     [
         ("P3", (), "no crop of plate P3"),
+        ("all", ("--plates", "P1", "P2", "P4"), "no crop of plate P4"),
         ("P1", ("--treatments", "taxol"), "no row of treatment taxol"),
         ("P1", ("--crop-size", "28"), "crops of 30 px"),
         ("P1", ("--bit-depth", "8"), "Correct import_crops.stored_as"),
@@ -286,8 +315,8 @@ def test_what_does_not_fit_the_assay_is_refused(crops, tmp_path, plate, more, me
 def test_a_stack_of_one_cell_and_one_channel_keeps_its_axes(tmp_path):
     image = np.arange(64, dtype=np.uint16).reshape(1, 1, 8, 8)
     tifffile.imwrite(tmp_path / "one.ome.tif", image, metadata={"axes": "TCYX"})
-    back = read_crops(tmp_path / "one.ome.tif", np.array([0]), n_labels=1, n_channels=1,
-                      stored_as="counts", bit_depth=12)  # fmt: skip
+    back = read(tmp_path / "one.ome.tif", [0], n_labels=1, n_channels=1, stored_as="counts",
+                bit_depth=12)  # fmt: skip
     np.testing.assert_array_equal(back, image)
 
 

@@ -125,8 +125,8 @@ rule train_segmenter:
         " {params.settings:q} --simulation {params.simulation:q} 2>&1 | tee {log:q}"
 
 
-# One of the next two rules makes the cells of a plate: crop_cells from fields, import_crops from
-# cells that are cropped already.
+# One of the next two rules makes the cells: crop_cells those of a plate from its fields, import_crops
+# those of all plates from cells that are cropped already, for they lie in one file.
 rule crop_cells:
     input:
         raw=files.raw_plate,
@@ -165,13 +165,13 @@ rule import_crops:
         crops=files.named_file("crops"),
         labels=files.named_file("sheet"),
     output:
-        stack=temp("results/{assay}/plates/{plate}.ome.tif"),
-        table=temp("results/{assay}/plates/{plate}.parquet"),
-        fields="results/{assay}/plates/{plate}.fields.csv",
+        stack=temp("results/{assay}/plates/all.ome.tif"),
+        table=temp("results/{assay}/plates/all.parquet"),
+        fields="results/{assay}/plates/all.fields.csv",
     log:
-        "logs/import_crops/{assay}_{plate}.log",
+        "logs/import_crops/{assay}.log",
     benchmark:
-        "benchmarks/import_crops/{assay}_{plate}.tsv"
+        "benchmarks/import_crops/{assay}.tsv"
     wildcard_constraints:
         assay=files.assays_where("source", "crops"),
     conda:
@@ -184,9 +184,8 @@ rule import_crops:
         settings=arguments.section("import_crops"),
     shell:
         "python -m analysis.import_crops --crops {input.crops:q} {params.labels:q}"
-        " --plate {wildcards.plate:q} {params.assay:q}"
-        " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
-        " 2>&1 | tee {log:q}"
+        " {params.assay:q} --output {output.stack:q} --fields {output.fields:q}"
+        " {params.settings:q} 2>&1 | tee {log:q}"
 
 
 rule select_cells:
