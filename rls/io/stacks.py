@@ -20,6 +20,7 @@ from rls.io.tables import read_table, write_table
 from rls.runtime.errors import InputError, first_line
 
 SUFFIX = ".ome.tif"
+NAMESPACE = "rls/stack"  # what OME-XML calls the facts that a stack holds of itself
 FREED_TOGETHER = 256  # Images of a memory-mapped stack that are read before they are freed.
 KNOWN = ("facts", "image_ids", "pixel_size_um")
 # Our own error reports a damaged file, so that tifffile need not log it.
@@ -153,7 +154,7 @@ def write_stack(
         "PhysicalSizeY": pixel_size_um,
         "PhysicalSizeYUnit": "µm",
         "Description": description,
-        "MapAnnotation": {"Namespace": "rls/stack", **known, "digest": _digest(known)},
+        "MapAnnotation": {"Namespace": NAMESPACE, **known, "digest": _digest(known)},
     }
     planes = (plane for image in _in_turn(images) for plane in image)
     with atomic_path(path) as temporary:

@@ -66,11 +66,7 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     Raises:
         InputError: The files, the model and the settings do not fit together.
     """
-    existing = [str(path) for path in outputs(request.out).values() if path.exists()]
-    if existing and not request.overwrite:
-        raise InputError(
-            f"{' and '.join(existing[:2])} would be replaced. Give --overwrite, or another --out."
-        )
+    refuse_existing(request)
     device, factor = exact_device(settings), request.factor
     model = read_model(request.model, device)
     cells = read_cells(request.files, model.intensity.channels, request.channels, request.axes)
@@ -119,6 +115,15 @@ def apply_model(request: Request, settings: Settings, method: ChosenMethod) -> N
     clear(state.folder, root)
     warn(solved)
     trust.print_trust(*judged)
+
+
+def refuse_existing(request: Request) -> None:
+    """Raise InputError if an output exists and need not be replaced."""
+    existing = [str(path) for path in outputs(request.out).values() if path.exists()]
+    if existing and not request.overwrite:
+        raise InputError(
+            f"{' and '.join(existing[:2])} would be replaced. Give --overwrite, or another --out."
+        )
 
 
 def clear(folder: Path, root: Path) -> None:
@@ -213,6 +218,8 @@ def write(
         "program_version": __version__,
     }
     table, name = pd.DataFrame(columns), model.folder.resolve().name
+    if cells.about is not None:
+        table = table.join(cells.about.drop(columns=[n for n in cells.about if n in columns]))
     write_latents(request.out, solved.latents, cells.image_ids, method.name, generator)
     write_table(paths["csv"], table, written_by=NAME)
     title = f"{request.factor}x by {method.name}, model {name}: synthesised, not acquired"

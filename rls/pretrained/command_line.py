@@ -22,6 +22,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rls.pretrained.files import PUBLISHED, SEARCH, default_method, need_folder, read_json
 from rls.pretrained.forwards import Settings
@@ -30,6 +31,10 @@ from rls.runtime.errors import InputError
 from rls.search.arguments import parse
 from rls.search.forward_model import WEIGHTS, kept_under
 
+if TYPE_CHECKING:
+    from rls.pretrained.application import Request
+
+PROGRAM = "python -m rls.super_resolve_files"
 SCALES = ("model", "percentiles")
 MOST_THREADS = 8
 
@@ -43,32 +48,22 @@ def is_for_files(argv: Sequence[str]) -> bool:
 def super_resolve_files(argv: Sequence[str] | None = None) -> None:
     """Super-resolve the cells of a user's own files."""
     argv = sys.argv[1:] if argv is None else argv
-    args, settings, method = parse(make_parser(), [*model_flags(argv), *argv])
+    args, settings, method = parse(make_parser(__doc__, PROGRAM), [*model_flags(argv), *argv])
     # Imported here, so that --help does not wait for torch.
-    from rls.pretrained.application import Request, apply_model
+    from rls.pretrained.application import apply_model
 
-    names = [name.strip() for name in args.channels.split(",")] if args.channels else None
-    request = Request(
-        files=args.files,
-        model=args.model,
-        factor=args.factor,
-        out=args.out,
-        channels=names,
-        axes=args.axes,
-        intensity=args.intensity,
-        percentiles=args.percentiles if args.scale == "percentiles" else None,
-        network=args.network,
-        encoder=args.encoder,
-        state=args.state,
-        overwrite=args.overwrite,
-    )
-    apply_model(request, settings, method)
+    apply_model(request_of(args), settings, method)
 
 
-def make_parser() -> Parser[Settings]:
-    """Return the parser of the tool."""
-    parser = Parser(__doc__, Settings, "super_resolve")
-    parser.prog = "python -m rls.super_resolve_files"
+def make_parser(doc: str, program: str) -> Parser[Settings]:
+    """Return the parser of a command that applies a model to files.
+
+    Arguments:
+        doc: The help of the command.
+        program: How the command is called.
+    """
+    parser = Parser(doc, Settings, "super_resolve")
+    parser.prog = program
     parser.add_argument("files", nargs="+", type=Path, help="TIFF or PNG files, or a folder")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
@@ -88,6 +83,31 @@ def make_parser() -> Parser[Settings]:
     parser.add_argument("--state", type=Path, help="folder of finished batches; beside --out")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     return parser
+
+
+def request_of(args: argparse.Namespace) -> Request:
+    """Return the request that the flags of :func:`make_parser` make."""
+    from rls.pretrained.application import Request
+
+    return Request(
+        files=args.files,
+        model=args.model,
+        factor=args.factor,
+        out=args.out,
+        channels=split_names(args.channels),
+        axes=args.axes,
+        intensity=args.intensity,
+        percentiles=args.percentiles if args.scale == "percentiles" else None,
+        network=args.network,
+        encoder=args.encoder,
+        state=args.state,
+        overwrite=args.overwrite,
+    )
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Return the names in a text such as ``dna,nfkb``; None of an empty or missing one."""
+    return [name.strip() for name in text.split(",")] if text else None
 
 
 def model_flags(argv: Sequence[str]) -> list[str]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from rls.io.images import SUFFIXES, Planes, read_planes
+from rls.pretrained.known_cells import known_table
 from rls.runtime.errors import InputError
 
 PIXEL_TOLERANCE = 0.1  # Relative; pixel sizes in files are often rounded.
@@ -21,11 +23,13 @@ class Cells:
 
     Attributes:
         images: (n, c, m, m) float32, channels in the model's order, values as in the files.
-        image_ids: n unique names: the file's, with the number in it where it holds several cells.
+        image_ids: n unique names: the file's, with the number in it where it holds several cells;
+            of a stack of this program, those of its table.
         files, numbers: The file of each cell, and its number there, counted from 1.
         eight_bit: Whether all files are 8-bit.
         pixel_size_um: The pixel size in all files, None where it is missing or differs.
         notes: One sentence for each way in which files were understood.
+        about: Tables of this program's stacks, n rows; None where a file is no such stack.
     """
 
     images: np.ndarray
@@ -35,6 +39,7 @@ class Cells:
     eight_bit: bool
     pixel_size_um: float | None
     notes: tuple[str, ...]
+    about: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -96,12 +101,17 @@ def read_cells(
     ids: list[str] = []
     origins: list[str] = []
     numbers: list[int] = []
+    tables: list[pd.DataFrame | None] = []
     stems = [_stem(name) for name, _ in groups]
     for (name, parts), stem in zip(groups, stems, strict=True):
         own = np.concatenate([part for _, part in parts], axis=1).astype(np.float32)
         label = stem if stems.count(stem) == 1 else f"{name.parent.name}_{stem}"
         images.append(own)
-        ids += [label] if len(own) == 1 else [f"{label}_{i + 1:04d}" for i in range(len(own))]
+        tables.append(table := known_table(parts[0][0]) if len(parts) == 1 else None)
+        if table is not None:
+            ids += list(table["image_id"])
+        else:
+            ids += [label] if len(own) == 1 else [f"{label}_{i + 1:04d}" for i in range(len(own))]
         origins += [" ".join(str(file) for file, _ in parts)] * len(own)
         numbers += range(1, len(own) + 1)
     sizes = {image.shape[-2:] for image in images}
@@ -120,6 +130,7 @@ def read_cells(
         eight_bit=all(p.images.dtype.itemsize == 1 for p in planes.values()),
         pixel_size_um=pixel_sizes.pop() if len(pixel_sizes) == 1 else None,
         notes=_notes(planes),
+        about=None if any(t is None for t in tables) else pd.concat(tables, ignore_index=True),
     )
 
 
