@@ -114,17 +114,20 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
     NaN. Without its digest (the table was edited, or is of an older version) pandas guesses.
 
     Raises:
-        InputError: The table does not agree with its digest.
-        ValueError: The table lacks a column of text.
+        InputError: The table does not agree with its digest, or that is damaged.
     """
     written_by, facts = checked_facts(path)
     if not facts:
         return pd.read_csv(path), written_by
-    text = json.loads(facts)["text"]
-    header = pd.read_csv(path, nrows=0)
-    if lacking := set(text) - set(header):
-        raise ValueError(f"it has no column {lacking.pop()}, which its digest names")
-    dtype = dict.fromkeys(text, str)
+    try:
+        dtype = dict.fromkeys(json.loads(facts)["text"], str)
+    except (ValueError, KeyError, TypeError):
+        dtype = {"": str}
+    if not set(dtype) <= set(pd.read_csv(path, nrows=0)):
+        raise InputError(
+            f"The digest beside the table {path} does not name the table's columns: it is damaged. "
+            f"{rerun(path, written_by)}"
+        )
     return pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""]), written_by
 
 
