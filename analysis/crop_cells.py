@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
 
     nucleus_channel = position_of(args.nucleus_channel, args.channels)
     check_digest(args.sheet)
-    sheet = check_sheet(read_sheet(args.sheet), args.channels, str(args.sheet))
+    sheet = check_sheet(read_sheet(args.sheet, args.channels), args.channels, str(args.sheet))
     if args.treatments:
         sheet = sheet[sheet["treatment"].isin(args.treatments)]
     if sheet.empty or sheet["plate"].nunique() != 1:

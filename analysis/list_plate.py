@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis.plates.list_settings import Settings
 from rls.runtime.command import Parser, run
+from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
 
 
@@ -23,7 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for pandas.
     from analysis.plates import listing
-    from analysis.plates.sheet import path_columns, relative_paths, resolve_paths, with_digests
+    from analysis.plates.field_files import relative_paths, resolve_paths, with_digests
+    from analysis.plates.repeated_images import refuse_repeated_channels, repeated_fields
+    from analysis.plates.sheet import path_columns
     from rls.io import write_table
 
     listing.check_flags(settings.source, args.folder, args.sheet)
@@ -39,6 +42,12 @@ def main(argv: list[str] | None = None) -> None:
     n_files = len(sheet) * len(path_columns(args.channels, sheet))
     with Progress(n_files, "list_plate", "images") as bar:
         sheet = with_digests(sheet, args.channels, bar.advance)
+    refuse_repeated_channels(sheet, args.channels, name)
+    in_rows = settings.source != "bbbc014"  # Its fields are those of a folder.
+    if sentence := repeated_fields(sheet, args.channels, name, rows=in_rows):
+        if args.sheet:
+            raise InputError(sentence)
+        print(f"list_plate: {sentence}", flush=True)
     sheet = sheet.sort_values(["well", "site"], ignore_index=True)
     sheet = relative_paths(sheet, args.channels, args.output.parent)
     write_table(args.output, sheet, written_by="list_plate")

@@ -15,6 +15,7 @@ from analysis.cells.quality import flag, measure_quality, padded_share
 from analysis.cells.segment import segment_nuclei
 from analysis.plates import png_archive
 from analysis.plates.crop_array import read_crops, read_labels
+from analysis.plates.names import refuse_misspelt
 from rls.io.names import OK
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
@@ -137,7 +138,7 @@ def rows_of_plates(
 
     Raises:
         InputError: A plate has no crop left, the table has plates that ``plates`` has not (and not
-            ``leave_out``), or no row of a treatment.
+            ``leave_out``), no row of a treatment, or a treatment that is misspelt.
     """
     found = sorted(labels["plate"].unique())
     unlisted = [other for other in found if other not in plates]
@@ -154,6 +155,8 @@ def rows_of_plates(
             f"{', '.join(unlisted[:5])}. List them in the assay, or set "
             "import_crops.unlisted_plates: leave_out."
         )
+    if treatments:
+        refuse_misspelt(labels, treatments, name)
     lacking = sorted(set(treatments) - set(labels["treatment"]))
     if lacking:
         raise InputError(

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.plates.names import row_and_column, spellings
+from analysis.plates.user_table import read_user_table
 from rls.runtime.errors import InputError
 
 NAME = re.compile(
@@ -20,9 +22,8 @@ NAME = re.compile(
 )
 NUMBERS = {"nfkb": 1, "dna": 2}  # Channel 1 is FITC (p65), channel 2 the nuclear stain.
 ALIASES = {"fitc": "nfkb", "p65": "nfkb", "dapi": "dna", "nucleus": "dna"}
-WELL = re.compile(r"([A-Pa-p])-?0*(\d{1,2})")
 MAP_COLUMNS = ("well", "treatment")
-MORE_COLUMNS = ("compound", "dose", "dose_unit", "moa")
+TEXTS = ("well", "treatment", "compound", "dose_unit", "moa")
 
 
 def to_sheet(
@@ -121,39 +122,27 @@ def read_plate_map(path: Path | None) -> pd.DataFrame:
             "Found no plate map for BBBC014, whose treatments are unknown without one: expected a "
             f"CSV with the columns {', '.join(MAP_COLUMNS)}. Name it as the assay's sheet."
         )
-    if not path.is_file():
-        raise InputError(f"The plate map {path} does not exist. Correct the assay's sheet.")
-    try:
-        table = pd.read_csv(path, dtype=str, comment="#", skipinitialspace=True)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"The plate map {path} is no CSV: {error}. Save it as CSV.") from error
-    table = table.rename(columns=str.strip)
+    table = read_user_table(path, TEXTS, ("dose",), "plate map")
     missing = [column for column in MAP_COLUMNS if column not in table]
     if missing:
         raise InputError(
             f"Found no column {', '.join(missing)} in the plate map {path}, expected "
             f"{', '.join(MAP_COLUMNS)}. Add what is missing."
         )
-    wells = [WELL.fullmatch(str(well).strip()) for well in table["well"]]
-    bad = [i for i, well in enumerate(wells) if well is None or pd.isna(table["treatment"].iloc[i])]
-    if bad:
-        row = table.iloc[bad[0]]
+    written = table["well"].fillna("")
+    wells = written.map(row_and_column)
+    bad = table.index[wells.isna() | table["treatment"].isna()]
+    if len(bad):
+        row = table.loc[bad[0]]
         raise InputError(
             f"Found well '{row['well']}' with treatment '{row['treatment']}' in row {bad[0] + 2} "
             f"of {path}, expected a well such as A01 and a treatment. Correct the plate map."
         )
-    table["well"] = [f"{w.group(1).upper()}{int(w.group(2)):02d}" for w in wells if w]
-    twice = table["well"][table["well"].duplicated()]
+    twice = table.index[wells == wells[wells.duplicated()].min()]
     if len(twice):
         raise InputError(
-            f"Found well {twice.iloc[0]} more than once in {path}, expected each once. Delete one."
+            f"Found well {wells[twice[0]]} more than once in {path} (rows {twice[0] + 2}, "
+            f"{twice[1] + 2}){spellings(written[twice])}, expected each once. Delete one."
         )
-    given = table.get("dose", pd.Series(index=table.index, dtype=str))
-    table["dose"] = pd.to_numeric(given, errors="coerce")
-    bad_doses = given[table["dose"].isna() & given.notna()]
-    if len(bad_doses):
-        raise InputError(
-            f"Found the dose '{bad_doses.iloc[0]}' in {path}, expected a number. Correct the plate "
-            "map; its unit belongs into dose_unit."
-        )
-    return table[["well", "treatment", *(c for c in MORE_COLUMNS if c in table)]]
+    dose = table["dose"] if "dose" in table else float("nan")
+    return table.assign(well=wells, dose=dose)[[*(c for c in TEXTS if c in table), "dose"]]

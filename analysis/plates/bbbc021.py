@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.plates.user_table import read_user_table
 from rls.io import check_digest
 from rls.runtime.errors import InputError
 
 PLATE, WELL = "Image_Metadata_Plate_DAPI", "Image_Metadata_Well_DAPI"
 COMPOUND, DOSE = "Image_Metadata_Compound", "Image_Metadata_Concentration"
 DOSE_UNIT = "uM"
+MOA, MOA_DOSE = ("compound", "moa"), "concentration"
 IMAGE_CSV = ("image.csv", "BBBC021_v1_image.csv")
 MOA_CSV = ("moa.csv", "BBBC021_v1_moa.csv")
 ARCHIVE = "BBBC021_v1_images_{plate}.zip"
@@ -40,17 +42,34 @@ def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
             f"Found no {' or '.join(IMAGE_CSV)} in {folder}. Fetch or simulate the plate first."
         )
     check_digest(path, folder)  # A simulated or fetched plate has a digest; a user's own has none.
-    images = pd.read_csv(path, dtype={PLATE: str, WELL: str, COMPOUND: str})
-    missing = [column for column in (PLATE, WELL, COMPOUND, DOSE) if column not in images]
+    images = _read(path, (PLATE, WELL, COMPOUND), DOSE)
+    if moa_path is None:
+        return images, None
+    check_digest(moa_path, folder)
+    return images, _read(moa_path, MOA, MOA_DOSE)
+
+
+def _read(path: Path, texts: Sequence[str], number: str) -> pd.DataFrame:
+    """Return a CSV of BBBC021 with these columns; those of text have no empty cell.
+
+    Raises:
+        InputError: A column is missing, a text is empty, or a number is none.
+    """
+    table = read_user_table(path, texts, (number,), "table")
+    missing = [column for column in (*texts, number) if column not in table]
     if missing:
         raise InputError(
             f"Found no column {', '.join(missing)} in {path}, expected the columns of BBBC021. "
             "Fetch the file again, or write a sheet of your own."
         )
-    if moa_path is None:
-        return images, None
-    check_digest(moa_path, folder)
-    return images, pd.read_csv(moa_path)
+    for column in texts:
+        empty = table.index[table[column].isna()]
+        if len(empty):
+            raise InputError(
+                f"Found no {column} in row {empty[0] + 2} of {path}, expected one in each row. "
+                "Fill the row or delete it."
+            )
+    return table
 
 
 def to_sheet(
@@ -63,6 +82,8 @@ def to_sheet(
 ) -> pd.DataFrame:
     """Return the sheet of one plate but for the columns of the camera, with absolute paths.
 
+    Its index is that of ``images``.
+
     Arguments:
         images: Rows of image.csv.
         moa: moa.csv, if there is one.
@@ -72,7 +93,7 @@ def to_sheet(
     Raises:
         InputError: A channel has no column, or a file name has no site.
     """
-    compound, dose = images[COMPOUND].astype(str), images[DOSE].astype(float)
+    compound, dose = images[COMPOUND], images[DOSE]
     columns = {channel: _column(images, channel) for channel in channels}
     names = images[columns[channels[0]]]
     sites = [SITE.search(str(name)) for name in names]
@@ -95,12 +116,13 @@ def to_sheet(
         }
     )
     for channel, column in columns.items():
-        paths = images[column.replace("FileName", "PathName")]
+        folders = column.replace("FileName", "PathName")
+        paths = images[folders] if folders in images else [""] * len(images)
         sheet[f"path_{channel}"] = [
             str(_locate(folder, str(path), str(name)))
             for path, name in zip(paths, images[column], strict=True)
         ]
-    return sheet.reset_index(drop=True)
+    return sheet
 
 
 def rows_of_plate(
@@ -152,7 +174,7 @@ def file_names(rows: pd.DataFrame, channels: Sequence[str]) -> list[str]:
 
 def plates_and_treatments(images: pd.DataFrame, treatment_by: str) -> pd.DataFrame:
     """Return ``plate`` and ``treatment`` of each row of image.csv."""
-    compound, dose = images[COMPOUND].astype(str), images[DOSE].astype(float)
+    compound, dose = images[COMPOUND], images[DOSE]
     treatment = treatment_names(compound, dose, treatment_by)
     return pd.DataFrame({"plate": images[PLATE], "treatment": treatment})
 
@@ -190,9 +212,8 @@ def _mechanisms(compound: pd.Series, dose: pd.Series, moa: pd.DataFrame | None) 
     """Return the mechanism of action of each row, empty where none is annotated."""
     if moa is None:
         return [""] * len(compound)
-    doses = [round(dose, 6) for dose in moa["concentration"].astype(float)]
-    annotated = zip(moa["compound"].astype(str), doses, strict=True)
-    known = dict(zip(annotated, moa["moa"].astype(str), strict=True))
+    annotated = zip(moa["compound"], moa[MOA_DOSE].round(6), strict=True)
+    known = dict(zip(annotated, moa["moa"], strict=True))
     keys = zip(compound, dose.round(6), strict=True)
     # moa.csv annotates DMSO at a concentration that no row of image.csv has.
     return [known.get(key, "DMSO" if key[0] == "DMSO" else "") for key in keys]

@@ -18,11 +18,15 @@ import pandas as pd
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
 from analysis.plates.image_files import read_image
-from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
+from analysis.plates.names import refuse_two_treatments, spellings, with_well_names
+from analysis.plates.sheet import PLATE_NAME
+from analysis.plates.user_numbers import check_numbers, whole_if_all_are
+from analysis.plates.user_table import read_user_table
 from rls.runtime.errors import InputError
 
 COLUMNS = ("plate", "well", "site", "cell_number", "compound", "concentration")
 TEXT = ("plate", "well", "compound", "moa")
+NUMBERS = ("site", "cell_number", "concentration", "y_px", "x_px")
 BLOCK_ROWS = 256  # Rows read at once.
 
 
@@ -41,15 +45,12 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
         InputError: The file or a column is missing, a value is empty or impossible, a cell occurs
             twice, or a well has two treatments.
     """
-    if not path.is_file():
-        raise InputError(f"The table {path} does not exist. Give the CSV of the crops' labels.")
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"The table {path} is no CSV: {error}. Save it as CSV.") from error
+    table = read_user_table(path, TEXT, NUMBERS, "table of crops")
     _check_labels(table, path)
+    written = table["well"]
+    table = with_well_names(table, str(path))
     site, number = table["site"].astype(int), table["cell_number"].astype(int)
-    dose = table["concentration"].astype(float)
+    dose = table["concentration"]
     fields = table["plate"] + "_" + table["well"] + "_s" + site.astype(str)
     labels = pd.DataFrame(
         {
@@ -62,16 +63,18 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
             "dose": dose,
             "dose_unit": DOSE_UNIT,
             "moa": table["moa"].fillna("") if "moa" in table else "",
-            "y_px": table.get("y_px", np.nan),
-            "x_px": table.get("x_px", np.nan),
+            "y_px": whole_if_all_are(table["y_px"]) if "y_px" in table else np.nan,
+            "x_px": whole_if_all_are(table["x_px"]) if "x_px" in table else np.nan,
         }
     )
-    refuse_two_treatments(labels, str(path))
+    refuse_two_treatments(labels, str(path), written)
     twice = labels["image_id"][labels["image_id"].duplicated()]
     if len(twice):
+        rows = labels.index[labels["image_id"] == twice.iloc[0]][:2]
         raise InputError(
-            f"Found the cell {twice.iloc[0]} more than once in {path}, expected each (plate, well, "
-            "site, cell_number) once. Number the cells of a field."
+            f"Found the cell {twice.iloc[0]} more than once in {path} (rows {rows[0] + 2}, "
+            f"{rows[1] + 2}){spellings(written[rows])}, expected each (plate, well, site, "
+            "cell_number) once. Number the cells of a field."
         )
     return labels
 
@@ -109,21 +112,17 @@ def _check_labels(table: pd.DataFrame, path: Path) -> None:
             f"Found no column {', '.join(missing)} in {path}, expected {', '.join(COLUMNS)}. "
             "Add what is missing."
         )
-    for column in COLUMNS:
-        values = table[column]
-        if column not in TEXT:
-            numbers = pd.to_numeric(values, errors="coerce")
-            bad = numbers.isna() | (numbers < 0) | np.isinf(numbers)
-        elif column == "plate":
-            bad = ~values.fillna("").str.fullmatch(PLATE_NAME)
-        else:
-            bad = values.isna()
+    for column in ("plate", "well", "compound"):
+        values = table[column].fillna("")
+        bad = ~values.str.fullmatch(PLATE_NAME) if column == "plate" else values == ""
         if bad.any():
-            row = int(np.flatnonzero(bad)[0])
+            row = bad.index[bad][0]
             raise InputError(
-                f"Found the {column} '{values.iloc[row]}' in row {row + 2} of {path}, expected "
-                f"{'a name' if column in TEXT else 'a number of at least 0'}. Correct the table."
+                f"Found the {column} '{values[row]}' in row {row + 2} of {path}, expected a name"
+                f"{' of letters, digits and ._-' if column == 'plate' else ''}. Correct the table."
             )
+    for column in ("site", "cell_number", "concentration"):
+        check_numbers(table[column], str(path), whole=column != "concentration")
 
 
 def _blocks(path: Path, n: int, channels: int) -> Iterator[tuple[int, np.ndarray]]:

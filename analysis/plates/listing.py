@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from analysis.plates import bbbc014, bbbc021
+from analysis.plates.field_files import expand
 from analysis.plates.list_settings import Settings
-from analysis.plates.sheet import (
-    check_sheet,
-    expand,
-    read_sheet,
-    refuse_misspelt,
-    refuse_unlisted,
-)
+from analysis.plates.names import refuse_misspelt
+from analysis.plates.sheet import check_sheet, read_sheet, refuse_unlisted
 from rls.runtime.errors import InputError
 
 
@@ -50,10 +47,13 @@ def read_source(
         InputError: The source is incomplete, impossible, or does not know the plate.
     """
     if folder is None and sheet is not None:
-        table = read_sheet(sheet)
-        known = {"pixel_size_um": settings.pixel_size_um, "bit_depth": settings.bit_depth}
-        table = table.assign(**{k: v for k, v in known.items() if v is not None and k not in table})
+        table = read_sheet(sheet, channels)
+        said = {"pixel_size_um": settings.pixel_size_um, "bit_depth": settings.bit_depth}
+        known = {column: float(value) for column, value in said.items() if value is not None}
+        lacking = [column for column in known if column not in table or table[column].isna().all()]
+        table = table.assign(**{column: known[column] for column in lacking})
         table = check_sheet(table, channels, str(sheet))
+        _refuse_contradictions(table, known, str(sheet))
         refuse_unlisted(table, plates, str(sheet))
         rows = table[table["plate"] == plate]
         if rows.empty:
@@ -83,6 +83,21 @@ def read_source(
         everything = bbbc021.plates_and_treatments(images, by)
     rows = rows.assign(pixel_size_um=settings.pixel_size_um, bit_depth=settings.bit_depth)
     return check_sheet(rows, channels, name), everything, name
+
+
+def _refuse_contradictions(table: pd.DataFrame, known: Mapping[str, float], name: str) -> None:
+    """Raise :class:`InputError` if a sheet and the configuration do not say the same.
+
+    Arguments:
+        known: What the configuration says, by column.
+    """
+    for column, value in known.items():
+        differ = table.index[~np.isclose(table[column], value, rtol=1e-6, atol=0)]
+        if len(differ):
+            raise InputError(
+                f"Found {column} {table[column][differ[0]]:g} in row {differ[0] + 2} of {name}, "
+                f"but {value:g} in the configuration. Correct the one that is wrong."
+            )
 
 
 def check_treatments(

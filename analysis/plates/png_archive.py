@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 import warnings
 import zipfile
 import zlib
@@ -22,7 +23,10 @@ from PIL import Image
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
 from analysis.plates.crop_array import BLOCK_ROWS
-from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
+from analysis.plates.names import refuse_two_treatments, with_well_names
+from analysis.plates.sheet import PLATE_NAME
+from analysis.plates.user_numbers import check_numbers, whole_if_all_are
+from analysis.plates.user_table import parse_user_table, read_user_table
 from rls.runtime.errors import InputError
 
 DATASET = "dataset.json"
@@ -31,6 +35,7 @@ UNUSED = "none"  # Name of a colour of the PNG that holds no channel.
 PLACE = ("plate", "well", "site")
 POSITION = ("y_px", "x_px")
 TEXT = ("filename", "plate", "well", "compound", "moa")
+NUMBERS = ("site", "concentration", *POSITION)
 MODES = ("L", "RGB")
 
 
@@ -69,8 +74,9 @@ def read_labels(
     table = _match(table, names, said) if table is not None else pd.DataFrame({"filename": names})
     missing = [name for name in (*PLACE, *POSITION) if name not in table]
     table = _place(table, plates, said)
-    table = _treat(table, labels, classes, treatment_by, path, said)
-    refuse_two_treatments(table[table["well"] != UNKNOWN_WELL], said)
+    written = table["well"]
+    table = _treat(with_well_names(table, said), labels, classes, treatment_by, path, said)
+    refuse_two_treatments(table[table["well"] != UNKNOWN_WELL], said, written)
     ids = table["plate"] + "_" + table["well"] + "_s" + table["site"].astype(str)
     number = table.groupby(ids).cumcount()
     if missing:
@@ -214,28 +220,30 @@ def _read_csv(
             "right one as the assay's sheet."
         )
     said = str(sheet) if sheet else f"{inside[0]} in {path}"
-    if sheet is not None and not sheet.is_file():
-        raise InputError(f"The table {sheet} does not exist. Correct the assay's sheet.")
-    content = sheet.read_bytes() if sheet else archive.read(inside[0])
-    try:
-        table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXT, str))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"The table {said} is no CSV: {error}. Save it as CSV.") from error
+    if sheet is None:
+        table = parse_user_table(archive.read(inside[0]), TEXT, NUMBERS, said)
+    else:
+        table = read_user_table(sheet, TEXT, NUMBERS, "table of crops")
     if "filename" not in table:
         raise InputError(
             f"Found no column filename in {said}, expected the images' names in the archive, and "
             f"{', '.join(PLACE)} beside them. Add it."
         )
-    return table.rename(columns=str.strip), said
+    return table, said
 
 
 def _match(table: pd.DataFrame, names: Sequence[str], said: str) -> pd.DataFrame:
-    """Return the rows of the CSV in the order of ``names``.
+    """Return the rows of the CSV in the order of ``names``; its index stays.
+
+    Names in a Mac's archive have their accents apart, which looks the same.
 
     Raises:
         InputError: Rows and images do not correspond one to one.
     """
-    found = table["filename"].fillna("").str.replace("\\", "/")
+    inside = {unicodedata.normalize("NFC", name): name for name in names}
+    found = (
+        table["filename"].fillna("").str.replace("\\", "/").map(lambda name: inside.get(name, name))
+    )
     faults = {
         "a row without an image": sorted(set(found) - set(names)),
         "an image without a row": sorted(set(names) - set(found)),
@@ -247,7 +255,7 @@ def _match(table: pd.DataFrame, names: Sequence[str], said: str) -> pd.DataFrame
                 f"Found {what}, {lacking[0]}, in {said} ({len(lacking)} in all), expected one row "
                 "an image. Correct the table."
             )
-    return table.assign(filename=found).set_index("filename").loc[list(names)].reset_index()
+    return table.assign(filename=found).sort_values("filename")
 
 
 def _place(table: pd.DataFrame, plates: Sequence[str], said: str) -> pd.DataFrame:
@@ -269,11 +277,9 @@ def _place(table: pd.DataFrame, plates: Sequence[str], said: str) -> pd.DataFram
         "x_px": np.nan,
     }
     table = table.assign(**{k: v for k, v in filled.items() if k not in table})
-    site = pd.to_numeric(table["site"], errors="coerce")
     faults = {
         "plate": ~table["plate"].fillna("").str.fullmatch(PLATE_NAME),
         "well": table["well"].isna(),
-        "site": site.isna() | (site < 0),
     }
     for column, bad in faults.items():
         if bad.any():
@@ -281,9 +287,10 @@ def _place(table: pd.DataFrame, plates: Sequence[str], said: str) -> pd.DataFram
             name = table["filename"].iloc[row]
             raise InputError(
                 f"Found the {column} '{table[column].iloc[row]}' of {name} in {said}, "
-                f"expected {'a number' if column == 'site' else 'a name'}. Correct it."
+                "expected a name. Correct it."
             )
-    return table.assign(site=site.astype(int))
+    check_numbers(table["site"], said, whole=True)
+    return table.assign(site=table["site"].astype(int))
 
 
 def _treat(
@@ -301,8 +308,8 @@ def _treat(
     """
     by_class = _class_names(table["filename"], labels, classes, path)
     if "compound" in table:
-        compound, dose = table["compound"].fillna(""), table.get("concentration", np.nan)
-        dose = pd.Series(pd.to_numeric(dose, errors="coerce"), index=table.index)
+        compound = table["compound"].fillna("")
+        dose = table.get("concentration", pd.Series(np.nan, index=table.index))
         named = treatment_by == "compound_dose" and "concentration" in table
         treatment = treatment_names(compound, dose, treatment_by) if named else compound
         bad = (compound == "") | (dose.isna() if named else False)
@@ -334,8 +341,8 @@ def _treat(
         dose=dose,
         dose_unit=DOSE_UNIT,
         moa=moa,
-        y_px=table["y_px"],
-        x_px=table["x_px"],
+        y_px=whole_if_all_are(table["y_px"]),
+        x_px=whole_if_all_are(table["x_px"]),
     )
 
 

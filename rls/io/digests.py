@@ -15,13 +15,17 @@ def write_text_with_digest(path: Path | str, text: str, *, written_by: str) -> N
         leave_digest(path, temporary, written_by)
 
 
-def leave_digest(path: Path | str, temporary: Path, written_by: str) -> None:
+def leave_digest(path: Path | str, temporary: Path, written_by: str, more: str = "") -> None:
     """Write the digest of ``temporary``, which is about to become ``path``.
 
     The digest is written first: after a crash between the two renames it never matches an old
     file.
+
+    Arguments:
+        more: A second line, which says more about the file.
     """
-    write_text(digest_path(path), f"{file_digest(temporary)} {written_by}\n")
+    text = f"{file_digest(temporary)} {written_by}\n"
+    write_text(digest_path(path), text + (f"{more}\n" if more else ""))
 
 
 def digest_path(path: Path | str) -> Path:
@@ -40,17 +44,30 @@ def check_digest(path: Path | str, output: Path | None = None) -> str:
     Raises:
         InputError: The file is gone or is not the one that was written.
     """
+    return checked_facts(path, output)[0]
+
+
+def checked_facts(path: Path | str, output: Path | None = None) -> tuple[str, str]:
+    """Return (rule, second line) of the digest beside a file, both '' without one.
+
+    Arguments:
+        path, output: See :func:`check_digest`.
+
+    Raises:
+        InputError: See :func:`check_digest`.
+    """
     beside = digest_path(path)
     if not beside.is_file():
-        return ""
+        return "", ""
     text = beside.read_text(encoding="utf-8", errors="replace")
-    digest, _, written_by = text.strip().partition(" ")
+    first, _, more = text.strip().partition("\n")
+    digest, _, written_by = first.partition(" ")
     if file_digest(need_file(path, "file")) != digest:
         raise InputError(
             f"The file {path} is not the one that was written: it was damaged, or edited. "
             f"{rerun(output or path, written_by)} If you edited it, delete {beside} instead."
         )
-    return written_by
+    return written_by, more
 
 
 def rerun(path: Path | str, written_by: str = "") -> str:

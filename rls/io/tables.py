@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rls.io.digests import check_digest, leave_digest, rerun
+from rls.io.digests import checked_facts, leave_digest, rerun
 from rls.io.files import DIGEST_BYTES, atomic_path, need_file
 from rls.runtime.errors import InputError, first_line
 
@@ -28,7 +28,8 @@ def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> No
     """Write ``table`` as parquet or CSV, chosen by the suffix.
 
     Parquet has checksums of its pages, and in its metadata a digest of names, kinds and values. A
-    CSV is for people: its digest lies beside it (:mod:`rls.io.digests`).
+    CSV is for people: its digest lies beside it (:mod:`rls.io.digests`), with the names of the
+    columns of text, for a plate 00123 must not come back as a number.
 
     Arguments:
         path: ``*.parquet`` or ``*.csv``.
@@ -41,7 +42,7 @@ def write_table(path: Path | str, table: pd.DataFrame, *, written_by: str) -> No
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
             table.to_csv(temporary, index=False)
-            leave_digest(path, temporary, written_by)
+            leave_digest(path, temporary, written_by, json.dumps({"text": _text_columns(table)}))
         elif path.suffix == ".parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq
@@ -74,8 +75,7 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
         _need_pyarrow(path)
     try:
         if path.suffix == ".csv":
-            written_by = check_digest(path)
-            table = pd.read_csv(path)
+            table, written_by = _read_csv(path)
         else:
             table, written_by = _read_parquet(path)
     except Exception as error:  # Damaged bytes raise whatever the parser meets first.
@@ -93,6 +93,42 @@ def read_table(path: Path | str, *, columns: Sequence[str] = ()) -> pd.DataFrame
             f"it has {', '.join(map(str, table.columns))}. {rerun(path, written_by)}"
         )
     return table
+
+
+def _text_columns(table: pd.DataFrame) -> list[str]:
+    """Return the names of the columns that hold text and nothing else."""
+    kinds = {name: pd.api.types.infer_dtype(_categories(table[name])) for name in table}
+    return [str(name) for name, kind in kinds.items() if kind == "string"]
+
+
+def _categories(column: pd.Series) -> pd.Series:
+    """Return the values of a column, or its categories where it is of such."""
+    categorical = isinstance(column.dtype, pd.CategoricalDtype)
+    return column.cat.categories.to_series() if categorical else column
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
+    """Return (table, rule).
+
+    A text stays as it was written, also where it looks like a number or is ``NA``; an empty one is
+    NaN. Without its digest (the table was edited, or is of an older version) pandas guesses.
+
+    Raises:
+        InputError: The table does not agree with its digest, or that is damaged.
+    """
+    written_by, facts = checked_facts(path)
+    if not facts:
+        return pd.read_csv(path), written_by
+    try:
+        dtype = dict.fromkeys(json.loads(facts)["text"], str)
+    except (ValueError, KeyError, TypeError):
+        dtype = {"": str}
+    if not set(dtype) <= set(pd.read_csv(path, nrows=0)):
+        raise InputError(
+            f"The digest beside the table {path} does not name the table's columns: it is damaged. "
+            f"{rerun(path, written_by)}"
+        )
+    return pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""]), written_by
 
 
 def _need_pyarrow(path: Path) -> None:

@@ -11,8 +11,10 @@ import pytest
 import tifffile
 
 from analysis.plates import bbbc021
+from analysis.plates.field_files import expand
 from analysis.plates.image_files import BrokenField, read_field
-from analysis.plates.sheet import check_sheet, expand, read_sheet, refuse_misspelt
+from analysis.plates.names import refuse_misspelt
+from analysis.plates.sheet import check_sheet, read_sheet
 from rls.runtime.errors import InputError
 from tests.analysis.small_plate import CHANNELS
 
@@ -370,7 +372,7 @@ def test_channel_columns_stay_in_the_sheet_as_text(tmp_path):
     columns = {"path_dna": None, "path_nfkb": None, "path": ["a", "b"], "channel_dna": [1, None],
                "channel_nfkb": ["FITC", None]}  # fmt: skip
     sheet(**columns).to_csv(tmp_path / "s.csv", index=False)
-    table = check_sheet(read_sheet(tmp_path / "s.csv"), CHANNELS, "s.csv")
+    table = check_sheet(read_sheet(tmp_path / "s.csv", CHANNELS), CHANNELS, "s.csv")
     assert list(table["channel_dna"]) == ["1", ""] and list(table["channel_nfkb"]) == ["FITC", ""]
 
 

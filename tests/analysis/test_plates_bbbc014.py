@@ -54,10 +54,8 @@ def test_numbers_of_fields_compounds_and_doses_are_kept(folder):
     for path in list((folder / "images").iterdir()):
         path.rename(path.with_name(path.stem + "-00.tif"))
     for channel in (1, 2):
-        path = folder / "images" / f"Channel {channel}-01-A-01-0"
-        path.with_name(path.name + "1.TIF").write_bytes(
-            path.with_name(path.name + "0.tif").read_bytes()
-        )  # noqa: E501
+        pixels = np.arange(600, dtype=np.uint8).reshape(20, 30) // 10 + 50 * channel + 7
+        tifffile.imwrite(folder / "images" / f"Channel {channel}-01-A-01-01.TIF", pixels)
     rows = ["A01,high,TNF,10,ng/mL", "A12,none,DMSO,,", "B01,low,TNF,0.1,ng/mL"]
     head = "well,treatment,compound,dose,dose_unit"
     (folder / "map.csv").write_text("\n".join([head, *rows]))

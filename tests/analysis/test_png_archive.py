@@ -188,7 +188,7 @@ FAULTS = {
     "no filename": (csv(plan().drop(columns="filename")), "no column filename in wells.csv"),
     "empty well": (csv(plan().replace({"well": {"B02": None}})), "well 'nan' of 00000/img"),
     "bad plate": (csv(plan().assign(plate="../P1")), "plate '../P1' of .*expected a name"),
-    "bad site": (csv(plan().assign(site="one")), "site 'one' of .*expected a number"),
+    "bad site": (csv(plan().assign(site="one")), "site 'one' in row 2 of wells.csv"),
     "two tables": (harmed(more__csv=b"a,b\n"), "2 CSV in .*Name the right one"),
     "two treatments": (csv(plan().assign(well="B02")), "well B02 of plate P1 twice in wells.csv"),
     "contradiction": (csv(plan().assign(compound="taxol_0.3uM")),

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rls.io import read_table, write_table
+from rls.io.digests import digest_path
 from rls.io.tables import SECOND_FORM
 from rls.runtime.errors import InputError
 
@@ -150,3 +151,50 @@ def test_another_name_kind_value_or_rule_is_found(tmp_path, name, values):
         pq.write_table(content.replace_schema_metadata(kept), path)
         with pytest.raises(InputError, match="not those that were written"):
             read_table(path)
+
+
+TEXTS = {
+    "plate": ["00123", "1E5", "-1"],
+    "treatment": ["None", "NA", "nan"],
+    "note": ["", None, "2024-01-02"],
+    "yes": ["TRUE", "False", "inf"],
+}
+
+
+def test_a_csv_keeps_text_as_text_and_numbers_as_numbers(tmp_path):
+    numbers = {"ratio": [0.1, None, -3.0], "count": [1, 2, 3], "good": [True, False, True]}
+    table = pd.DataFrame(TEXTS | numbers).astype({"plate": "category"})
+    write_table(tmp_path / "t.csv", table, written_by="crop_cells")
+    back = read_table(tmp_path / "t.csv")
+    for name, values in TEXTS.items():
+        assert back[name].fillna("").tolist() == [value or "" for value in values]
+    pd.testing.assert_frame_equal(back[list(numbers)], table[list(numbers)])
+    assert back.attrs["written_by"] == "crop_cells"
+    assert (tmp_path / "t.csv").read_text().startswith("plate,treatment,note,yes,ratio")
+
+
+def test_a_csv_is_the_same_text_whether_its_plates_look_like_numbers_or_not(tmp_path):
+    for plates in (["00123", "00456"], ["P1", "P2"], [None, "1"]):
+        write_table(tmp_path / "t.csv", pd.DataFrame({"plate": plates}), written_by="crop_cells")
+        assert pd.api.types.infer_dtype(read_table(tmp_path / "t.csv")["plate"]) == "string"
+
+
+def test_csvs_of_older_versions_and_edited_ones_are_still_read(tmp_path):
+    path = tmp_path / "t.csv"
+    write_table(path, pd.DataFrame(TEXTS), written_by="crop_cells")
+    beside = digest_path(path)
+    beside.write_text(beside.read_text().splitlines()[0] + "\n")
+    assert read_table(path)["plate"].tolist() == [123.0, 1e5, -1.0]
+    assert read_table(path).attrs["written_by"] == "crop_cells"
+    beside.unlink()
+    assert read_table(path)["plate"].tolist() == [123.0, 1e5, -1.0]
+
+
+@pytest.mark.parametrize("harm", ['{"text": ["plat"]}', '{"tex": []}', '{"text": ["plate"'])
+def test_a_damaged_record_of_the_texts_is_found(tmp_path, harm):
+    path = tmp_path / "t.csv"
+    write_table(path, pd.DataFrame(TEXTS), written_by="crop_cells")
+    beside = digest_path(path)
+    beside.write_text(beside.read_text().splitlines()[0] + "\n" + harm + "\n")
+    with pytest.raises(InputError, match="digest beside .* is damaged.*rule crop_cells"):
+        read_table(path)
