@@ -1,6 +1,7 @@
 """Read cells that are cropped already: one array of images and a CSV table, row for row.
 
-The array is ``.npy``, ``.npy.xz`` or ``.ome.tif``, of shape (n, c, y, x). It holds counts, or the
+The array is ``.npy`` or ``.npy.xz`` of shape (n, c, y, x), or a TIFF that says which page is which
+cell and channel, or of which ``import_crops.axes`` says it. It holds counts, or the
 horizontal differences of counts (the first column, then each pixel less its left neighbour), which
 compress better; the integers wrap around, so their sum gives back every count. A zip of PNG is read
 by :mod:`analysis.plates.png_archive`.
@@ -17,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
-from analysis.plates.image_files import read_image
 from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
+from rls.io.images import read_planes
 from rls.runtime.errors import InputError
 
 COLUMNS = ("plate", "well", "site", "cell_number", "compound", "concentration")
@@ -77,7 +78,14 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
 
 
 def read_crops(
-    path: Path, rows: np.ndarray, *, n_labels: int, n_channels: int, stored_as: str, bit_depth: int
+    path: Path,
+    rows: np.ndarray,
+    *,
+    n_labels: int,
+    n_channels: int,
+    stored_as: str,
+    bit_depth: int,
+    axes: str | None = None,
 ) -> np.ndarray:
     """Return the crops ``rows`` (sorted positions) as (n, c, y, x) uint16 counts.
 
@@ -89,12 +97,15 @@ def read_crops(
         n_channels: Number of channels that it must hold.
         stored_as: ``counts`` or ``horizontal_differences``.
         bit_depth: Bits of the camera; greater counts are refused.
+        axes: Order of the pages of a TIFF that does not say it: TCYX, CTYX or, for one channel,
+            TYX. A ``.npy`` is (n, c, y, x).
 
     Raises:
-        InputError: The file is missing, damaged, of another shape or type, or holds no counts.
+        InputError: The file is missing, damaged, of another shape or type, or holds no counts; or
+            nothing says the order of its pages.
     """
     kept: list[np.ndarray] = []
-    for first, block in _blocks(path, n_labels, n_channels):
+    for first, block in _blocks(path, n_labels, n_channels, axes):
         here = rows[(rows >= first) & (rows < first + len(block))] - first
         if len(here):
             kept.append(_to_counts(block[here], stored_as, bit_depth, path))
@@ -128,7 +139,9 @@ def _check_labels(table: pd.DataFrame, path: Path) -> None:
             )
 
 
-def _blocks(path: Path, n: int, channels: int) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(
+    path: Path, n: int, channels: int, axes: str | None
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (position of the first row, rows) of the file, in order.
 
     Raises:
@@ -137,9 +150,7 @@ def _blocks(path: Path, n: int, channels: int) -> Iterator[tuple[int, np.ndarray
     if not path.is_file():
         raise InputError(f"The crops {path} do not exist. Correct the assay's crops.")
     if path.name.endswith((".tif", ".tiff")):
-        images = read_image(path)
-        if images.ndim != 4 and images.size and images.ndim >= 2:
-            images = images.reshape(-1, channels, *images.shape[-2:])
+        images = read_planes(path, channels, axes).images
         _check_array(images.shape, images.dtype, n, channels, path)
         yield 0, images
         return
