@@ -69,6 +69,7 @@ def read_plate(
         n_channels=len(channels),
         stored_as=settings.stored_as,
         bit_depth=settings.bit_depth,
+        axes=None if settings.axes == "file" else settings.axes,
     )
     if images.shape[-1] != settings.crop_size:
         raise InputError(

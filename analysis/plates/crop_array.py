@@ -10,6 +10,7 @@ by :mod:`analysis.plates.png_archive`.
 from __future__ import annotations
 
 import lzma
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -19,12 +20,13 @@ import pandas as pd
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
 from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
-from rls.io.images import read_planes
-from rls.runtime.errors import InputError
+from rls.io.images import read_as_stored
+from rls.runtime.errors import InputError, first_line
 
 COLUMNS = ("plate", "well", "site", "cell_number", "compound", "concentration")
 TEXT = ("plate", "well", "compound", "moa")
 BLOCK_ROWS = 256  # Rows read at once.
+LARGEST_ROW = 2**28  # Bytes of a crop, far more than any cell's.
 
 
 def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
@@ -150,7 +152,7 @@ def _blocks(
     if not path.is_file():
         raise InputError(f"The crops {path} do not exist. Correct the assay's crops.")
     if path.name.endswith((".tif", ".tiff")):
-        images = read_planes(path, channels, axes).images
+        images = read_as_stored(path, channels, axes).images
         _check_array(images.shape, images.dtype, n, channels, path)
         yield 0, images
         return
@@ -159,9 +161,11 @@ def _blocks(
     try:
         with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
             yield from _npy_blocks(cast(BinaryIO, file), n, channels, path)
-    except (lzma.LZMAError, EOFError, ValueError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # numpy raises nearly any exception on a damaged header.
         raise InputError(
-            f"The crops {path} are cut off or damaged ({error}). Fetch the file again."
+            f"The crops {path} are cut off or damaged ({first_line(error)}). Fetch the file again."
         ) from error
 
 
@@ -186,7 +190,9 @@ def _npy_blocks(
     _check_array(shape, dtype, n, channels, path)
     if fortran:
         raise ValueError("its order is Fortran's; save numpy.ascontiguousarray of it")
-    row = int(np.prod(shape[1:])) * dtype.itemsize
+    row = math.prod(shape[1:]) * dtype.itemsize
+    if not 0 < row <= LARGEST_ROW:
+        raise ValueError(f"its header promises crops of {row} bytes")
     for first in range(0, n, BLOCK_ROWS):
         count = min(BLOCK_ROWS, n - first)
         data = file.read(count * row)

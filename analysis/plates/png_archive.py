@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
 from analysis.plates.sheet import PLATE_NAME, refuse_two_treatments
+from rls.io.png import read_png
 from rls.runtime.errors import InputError
 
 DATASET = "dataset.json"
@@ -30,7 +29,6 @@ UNUSED = "none"  # Name of a colour of the PNG that holds no channel.
 PLACE = ("plate", "well", "site")
 POSITION = ("y_px", "x_px")
 TEXT = ("filename", "plate", "well", "compound", "moa")
-MODES = ("L", "RGB")
 
 
 def read_labels(
@@ -353,23 +351,15 @@ def _planes(content: bytes, where: str, size: int) -> np.ndarray:
     Raises:
         InputError: The image is damaged, of another size, or not 8-bit grey or RGB.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-                if image.mode not in MODES:
-                    raise InputError(
-                        f"Found the PNG mode {image.mode} of {where}, expected 8-bit grey or RGB. "
-                        "Save it so: 16-bit images come in as .ome.tif or .npy."
-                    )
-                if image.size != (size, size):
-                    raise InputError(
-                        f"Found {image.size[1]} x {image.size[0]} px in {where}, expected "
-                        f"crop_size {size} a side. Correct the assay's crop_size."
-                    )
-                pixels = np.asarray(image)
-    except InputError:
-        raise
-    except Exception as error:  # Decoders of broken files raise nearly any exception.
-        raise InputError(f"The image {where} is damaged ({error}). Make it again.") from error
-    return np.moveaxis(pixels.reshape(size, size, -1), -1, 0)
+    pixels = read_png(content, where)
+    if pixels.dtype != np.uint8:
+        raise InputError(
+            f"Found a PNG of 16 bits in {where}, expected 8-bit grey or RGB. Save it so: 16-bit "
+            "images come in as .ome.tif or .npy."
+        )
+    if pixels.shape[:2] != (size, size):
+        raise InputError(
+            f"Found {pixels.shape[0]} x {pixels.shape[1]} px in {where}, expected "
+            f"crop_size {size} a side. Correct the assay's crop_size."
+        )
+    return np.moveaxis(pixels, -1, 0)

@@ -93,12 +93,15 @@ def open_tiff(path: Path) -> Iterator[ForeignTiff]:
     if not path.is_file():
         raise BrokenImage("missing file", f"The image {path} does not exist. Fetch it again.")
     try:
+        # Of MMStack and NDTiff, tifffile would read neighbouring files.
         with tifffile.TiffFile(path, is_mmstack=False, is_ndtiff=False) as plain:
             pages = [page for page in plain.pages if isinstance(page, tifffile.TiffPage)]
             _check_length(pages, path)
             ome = _read_ome(plain, path)
             text = None if ome is None else ome.text
-            with tifffile.TiffFile(path, omexml=text, is_mmstack=False, is_ndtiff=False) as tiff:
+            with tifffile.TiffFile(
+                path, omexml=text, is_ome=bool(text), is_mmstack=False, is_ndtiff=False
+            ) as tiff:
                 yield _describe(pages, tiff, ome if ome and ome.n_images else None, path)
     except InputError:
         raise
@@ -167,8 +170,10 @@ def _read_ome(tiff: tifffile.TiffFile, path: Path) -> Ome | None:
     try:
         ome = own_part(tiff.ome_metadata or "", path, len(tiff.pages))
     except (ParseError, ValueError) as error:
-        if isinstance(error, BrokenImage) or not several:
+        if isinstance(error, BrokenImage):
             raise
+        if not several:
+            return None
         raise BrokenImage(
             "damaged OME-XML",
             f"The OME-XML in {path} cannot be read ({first_line(error, 120)}), and without it "

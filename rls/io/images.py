@@ -49,7 +49,21 @@ class Planes:
 
 
 def read_planes(path: Path, n_channels: int, axes: str | None = None) -> Planes:
-    """Read a TIFF or PNG as (n, c, y, x).
+    """Read intensities from a TIFF or PNG as (n, c, y, x).
+
+    Arguments:
+        path, n_channels, axes: See :func:`read_as_stored`.
+
+    Raises:
+        InputError: See :func:`read_as_stored`; or values are not finite, or no intensities.
+    """
+    planes = read_as_stored(path, n_channels, axes)
+    _check_values(planes.images, path)
+    return planes
+
+
+def read_as_stored(path: Path, n_channels: int, axes: str | None = None) -> Planes:
+    """Read a TIFF or PNG as (n, c, y, x), whatever its values.
 
     Arguments:
         path: The file.
@@ -57,23 +71,20 @@ def read_planes(path: Path, n_channels: int, axes: str | None = None) -> Planes:
         axes: The axes of a TIFF, such as TCYX, where it does not name them or is wrong.
 
     Raises:
-        InputError: The file is missing or damaged, has values that are not finite, has a format
-            or type that is not supported, or its axes are ambiguous.
+        InputError: The file is missing or damaged, has a format that is not supported, or its axes
+            are ambiguous.
     """
     need_file(path, "image")
     if path.suffix.lower() in TIFF:
-        planes = _read_tiff(path, n_channels, axes)
-    elif path.suffix.lower() in PNG:
+        return _read_tiff(path, n_channels, axes)
+    if path.suffix.lower() in PNG:
         pixels = read_png(path.read_bytes(), str(path))
         images, how = as_tcyx(pixels, "YXC", n_channels, path)
-        planes = Planes(images, None, None, how)
-    else:
-        raise InputError(
-            f"Found the file {path}, expected a TIFF or PNG ({', '.join(SUFFIXES)}). Save it as "
-            "TIFF: formats such as JPEG change intensities."
-        )
-    _check_values(planes.images, path)
-    return planes
+        return Planes(images, None, None, how)
+    raise InputError(
+        f"Found the file {path}, expected a TIFF or PNG ({', '.join(SUFFIXES)}). Save it as "
+        "TIFF: formats such as JPEG change intensities."
+    )
 
 
 def _check_values(images: np.ndarray, path: Path) -> None:

@@ -158,7 +158,7 @@ def _own_key(root: Element, keys: set[Key], path: Path) -> Key:
     if len(mine) > 1:  # The writer gave several files one UUID.
         mine = {key for key in mine if key[1] == path.name.lower()}
     elif not mine and len(keys) == 1 and (not own or next(iter(keys))[1] == path.name.lower()):
-        mine = keys
+        mine = set(keys)
     if len(mine) != 1:
         named = ", ".join(sorted(name or uuid for uuid, name in keys)[:4])
         raise BrokenImage(

@@ -53,7 +53,7 @@ def read_png(content: bytes, where: str) -> np.ndarray:
     except Exception as error:  # Decoders of broken files raise nearly any exception.
         raise BrokenImage(
             "truncated or damaged file",
-            f"The image {where} cannot be read: it is damaged ({first_line(error, 120)}). Save it "
+            f"The image {where} is damaged and cannot be read ({first_line(error, 120)}). Save it "
             "again, as TIFF or PNG.",
         ) from error
     if colour in (GREY_ALPHA, RGB_ALPHA):
