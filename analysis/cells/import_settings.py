@@ -43,3 +43,9 @@ class Settings(QualityLimits):
         choices=("stop", "leave_out"),
         default="stop",
     )
+    axes: str = option(
+        "Order of the pages of a TIFF that does not say it: TCYX all channels of a crop behind one "
+        "another, CTYX all crops of a channel, file what the file says.",
+        choices=("file", "TCYX", "CTYX"),
+        default="file",
+    )

@@ -112,6 +112,7 @@ def _read_images(
         n_channels=len(channels),
         stored_as=settings.stored_as,
         bit_depth=settings.bit_depth,
+        axes=None if settings.axes == "file" else settings.axes,
     )
 
 

@@ -1,6 +1,7 @@
 """Read cells that are cropped already: one array of images and a CSV table, row for row.
 
-The array is ``.npy``, ``.npy.xz`` or ``.ome.tif``, of shape (n, c, y, x). It holds counts, or the
+The array is ``.npy`` or ``.npy.xz`` of shape (n, c, y, x), or a TIFF that says which page is which
+cell and channel, or of which ``import_crops.axes`` says it. It holds counts, or the
 horizontal differences of counts (the first column, then each pixel less its left neighbour), which
 compress better; the integers wrap around, so their sum gives back every count. A zip of PNG is read
 by :mod:`analysis.plates.png_archive`.
@@ -9,6 +10,7 @@ by :mod:`analysis.plates.png_archive`.
 from __future__ import annotations
 
 import lzma
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,17 +19,18 @@ import numpy as np
 import pandas as pd
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
-from analysis.plates.image_files import read_image
 from analysis.plates.names import refuse_two_treatments, spellings, with_well_names
 from analysis.plates.sheet import PLATE_NAME
 from analysis.plates.user_numbers import check_numbers, whole_if_all_are
 from analysis.plates.user_table import read_user_table
-from rls.runtime.errors import InputError
+from rls.io.images import read_as_stored
+from rls.runtime.errors import InputError, first_line
 
 COLUMNS = ("plate", "well", "site", "cell_number", "compound", "concentration")
 TEXT = ("plate", "well", "compound", "moa")
 NUMBERS = ("site", "cell_number", "concentration", "y_px", "x_px")
 BLOCK_ROWS = 256  # Rows read at once.
+LARGEST_ROW = 2**28  # Bytes of a crop, far more than any cell's.
 
 
 def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
@@ -80,7 +83,14 @@ def read_labels(path: Path, treatment_by: str) -> pd.DataFrame:
 
 
 def read_crops(
-    path: Path, rows: np.ndarray, *, n_labels: int, n_channels: int, stored_as: str, bit_depth: int
+    path: Path,
+    rows: np.ndarray,
+    *,
+    n_labels: int,
+    n_channels: int,
+    stored_as: str,
+    bit_depth: int,
+    axes: str | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the crops ``rows`` (sorted positions) block by block, in the file's order.
 
@@ -91,14 +101,17 @@ def read_crops(
         n_channels: Number of channels that it must hold.
         stored_as: ``counts`` or ``horizontal_differences``.
         bit_depth: Bits of the camera; greater counts are refused.
+        axes: Order of the pages of a TIFF that does not say it: TCYX, CTYX or, for one channel,
+            TYX. A ``.npy`` is (n, c, y, x).
 
     Yields:
         (positions (k,) in the file, counts (k, c, y, x) uint16), with at least one crop.
 
     Raises:
-        InputError: The file is missing, damaged, of another shape or type, or holds no counts.
+        InputError: The file is missing, damaged, of another shape or type, or holds no counts; or
+            nothing says the order of its pages.
     """
-    for first, block in _blocks(path, n_labels, n_channels):
+    for first, block in _blocks(path, n_labels, n_channels, axes):
         here = rows[(rows >= first) & (rows < first + len(block))]
         if len(here):
             yield here, _to_counts(block[here - first], stored_as, bit_depth, path)
@@ -125,7 +138,9 @@ def _check_labels(table: pd.DataFrame, path: Path) -> None:
         check_numbers(table[column], str(path), whole=column != "concentration")
 
 
-def _blocks(path: Path, n: int, channels: int) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(
+    path: Path, n: int, channels: int, axes: str | None
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (position of the first row, rows) of the file, in order.
 
     Raises:
@@ -134,9 +149,7 @@ def _blocks(path: Path, n: int, channels: int) -> Iterator[tuple[int, np.ndarray
     if not path.is_file():
         raise InputError(f"The crops {path} do not exist. Correct the assay's crops.")
     if path.name.endswith((".tif", ".tiff")):
-        images = read_image(path)
-        if images.ndim != 4 and images.size and images.ndim >= 2:
-            images = images.reshape(-1, channels, *images.shape[-2:])
+        images = read_as_stored(path, channels, axes).images
         _check_array(images.shape, images.dtype, n, channels, path)
         yield 0, images
         return
@@ -145,9 +158,11 @@ def _blocks(path: Path, n: int, channels: int) -> Iterator[tuple[int, np.ndarray
     try:
         with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
             yield from _npy_blocks(cast(BinaryIO, file), n, channels, path)
-    except (lzma.LZMAError, EOFError, ValueError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # numpy raises nearly any exception on a damaged header.
         raise InputError(
-            f"The crops {path} are cut off or damaged ({error}). Fetch the file again."
+            f"The crops {path} are cut off or damaged ({first_line(error)}). Fetch the file again."
         ) from error
 
 
@@ -172,7 +187,9 @@ def _npy_blocks(
     _check_array(shape, dtype, n, channels, path)
     if fortran:
         raise ValueError("its order is Fortran's; save numpy.ascontiguousarray of it")
-    row = int(np.prod(shape[1:])) * dtype.itemsize
+    row = math.prod(shape[1:]) * dtype.itemsize
+    if not 0 < row <= LARGEST_ROW:
+        raise ValueError(f"its header promises crops of {row} bytes")
     for first in range(0, n, BLOCK_ROWS):
         count = min(BLOCK_ROWS, n - first)
         data = file.read(count * row)

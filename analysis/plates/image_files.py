@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from analysis.plates.sheet import Row, listed_digest
-from rls.io.images import end_of_pixels
+from rls.io.broken_image import BrokenImage
+from rls.io.foreign_tiff import ForeignTiff, Picture, open_tiff
 from rls.runtime.errors import InputError
 
 SATURATED_SHARE = 0.5  # A channel with a greater share of saturated pixels shows nothing.
-COLOURS = (2, 3, 5, 6, 8)  # Photometric tag of a TIFF: RGB, palette, CMYK, YCbCr, CIELab.
 
 
-class BrokenField(InputError):
+class BrokenField(BrokenImage):
     """A field that cannot be used; ``reason`` is the short form for tables."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
-class Planes:
-    """The channels of one file.
+class Channels:
+    """What the header of a file says of its channels.
 
     Attributes:
-        images: (c, y, x) as stored.
+        count: Number of channels.
+        size: Height and width in px.
         names: Name of each channel in the file, () where it has none.
         binding: Whether the names are those of an OME-TIFF; other labels are often mere numbers.
+        files: The files of an image that is spread over several; () where this one holds it all.
+        elsewhere: Of such an image, the file of every channel that this one lacks.
     """
 
-    images: np.ndarray
+    count: int
+    size: tuple[int, int]
     names: tuple[str, ...]
     binding: bool
+    files: tuple[tuple[str, str], ...]
+    elsewhere: Mapping[str, str]
 
 
 def read_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndarray:
@@ -54,28 +54,61 @@ def read_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndarray:
     Raises:
         InputError: A file has disappeared or has changed since it was listed. Such a field must not
             be skipped as a broken one may be.
-        BrokenField: A file is missing, cut off or not finite, lacks a channel, channels differ in
-            size, the file's type does not fit ``bit_depth``, or a channel is black or saturated.
+        BrokenField: See :func:`check_header`; or a file is not finite, its type does not fit
+            ``bit_depth``, or a channel is black or saturated.
     """
     depth = int(str(row["bit_depth"]))
-    read: dict[Path, Planes] = {}
+    read: dict[Path, np.ndarray] = {}
     images: list[np.ndarray] = []
-    for channel in channels:
-        path = folder / str(row["path"] if "path" in row else row[f"path_{channel}"])
+    files = {_path(row, channel, folder): channel for channel in channels}
+    for path, channel in files.items():
+        _check_digest(row, "digest" if "path" in row else f"digest_{channel}", path)
+    for channel, (path, place) in check_header(row, channels, folder).items():
         if path not in read:
-            _check_digest(row, "digest" if "path" in row else f"digest_{channel}", path)
-            read = {path: read_planes(path)}  # Memory holds one file at a time.
-        place = _place(read[path], channel, row, channels, path)
-        image = to_counts(read[path].images[place], depth, path)
+            read = {path: _read_channels(path)}  # Memory holds one file at a time.
+        image = to_counts(read[path][place], depth, path)
         _check_signal(image, depth, channel, path)
         images.append(image)
-        if image.shape != images[0].shape:
+    return np.stack(images)
+
+
+def check_header(row: Row, channels: Sequence[str], folder: Path) -> dict[str, tuple[Path, int]]:
+    """Return the file of each channel of a field and its place there, from the headers alone.
+
+    No pixel is read, so that a whole plate can be checked when it is listed.
+
+    Arguments:
+        row, channels, folder: See :func:`read_field`.
+
+    Raises:
+        BrokenField: A file is missing or not readable, lacks a channel, or belongs to another image
+            than the rest of the field; or channels differ in size.
+    """
+    heads: dict[Path, Channels] = {}
+    places: dict[str, tuple[Path, int]] = {}
+    for channel in channels:
+        path = _path(row, channel, folder)
+        head = heads[path] = heads[path] if path in heads else channels_of(path)
+        places[channel] = path, _place(head, channel, row, channels, path)
+        first_path, first = next(iter(heads.items()))
+        if head.size != first.size:
             raise BrokenField(
                 "channels differ in size",
-                f"{path} is {image.shape} px, but channel {channels[0]} of the same field is "
-                f"{images[0].shape} px. Correct the sheet or leave the field out.",
+                f"{path} is {head.size} px, but channel {channels[0]} of the same field is "
+                f"{first.size} px. Correct the sheet or leave the field out.",
             )
-    return np.stack(images)
+        if head.files != first.files:
+            raise BrokenField(
+                "files of different images",
+                f"By their OME-XML, {path} and {first_path} belong to different images (the UUIDs "
+                "of their files differ), expected the channels of one field. Correct the sheet; a "
+                "renamed file may be the other field's.",
+            )
+    return places
+
+
+def _path(row: Row, channel: str, folder: Path) -> Path:
+    return folder / str(row["path"] if "path" in row else row[f"path_{channel}"])
 
 
 def _check_digest(row: Row, column: str, path: Path) -> None:
@@ -105,130 +138,115 @@ def _check_digest(row: Row, column: str, path: Path) -> None:
     )
 
 
-def read_planes(path: Path) -> Planes:
-    """Return the channels of a TIFF of one page, of several, or of an OME-TIFF.
+def channels_of(path: Path) -> Channels:
+    """Return which channels a TIFF holds, from its header alone.
 
     Raises:
-        BrokenField: The file is missing, cut off, no TIFF, or holds more than the channels of one
-            field.
+        BrokenField: The file is missing, cut off, no TIFF, holds more than the channels of one
+            field, or is of a kind that :mod:`rls.io.foreign_tiff` refuses.
     """
     with _opened(path) as tiff:
-        series = [one for one in tiff.series if one.shape == tiff.series[0].shape]
-        sizes = zip(series[0].axes, series[0].shape, strict=True)
-        axes = "".join(letter for letter, size in sizes if size > 1 or letter in "YX")
-        more = [letter for letter in axes if letter not in "YX"]
-        colours = "S" in more and int(tiff.pages.first.photometric) in COLOURS
-        if len(series) > 1 or len(more) > 1 or set(more) & set("ZT") or colours:
-            what = "colours" if colours else f"the axes {axes}"
-            found = f"{len(series)} images" if len(series) > 1 else what
-            raise BrokenField(
-                "wrong shape",
-                f"{path} has {found} of {' x '.join(map(str, series[0].shape))}, expected the "
-                "channels of one field. Save one plane a channel (project z first; a stack made "
-                "in Fiji: Image > Hyperstacks, slices to channels).",
-            )
-        images = np.squeeze(series[0].asarray())
-        if axes.endswith("S"):
-            images = np.moveaxis(images, -1, 0)
-        images = images.reshape(-1, *images.shape[-2:])
-        names, binding = _names(tiff, len(images))
-    return Planes(images, names, binding)
+        picture, count = _only_picture(tiff, path)
+        names, binding = _names(tiff, count)
+        height, width = (picture.shape[picture.axes.index(letter)] for letter in "YX")
+        files, elsewhere = (tiff.ome.files, tiff.ome.elsewhere) if tiff.ome else ((), {})
+    return Channels(count, (height, width), names, binding, files, elsewhere)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Return the pixels of a TIFF, axes of length one removed.
+def _read_channels(path: Path) -> np.ndarray:
+    """Return the channels (c, y, x) of a TIFF as stored.
 
     Raises:
-        BrokenField: The file is missing, cut off or no TIFF.
+        BrokenField: See :func:`channels_of`.
     """
     with _opened(path) as tiff:
-        return np.squeeze(tiff.asarray())
+        picture, count = _only_picture(tiff, path)
+        images = np.squeeze(picture.read())
+    if picture.axes.endswith("S") and count > 1:
+        images = np.moveaxis(images, -1, 0)
+    return images.reshape(count, *images.shape[-2:])
+
+
+def _only_picture(tiff: ForeignTiff, path: Path) -> tuple[Picture, int]:
+    """Return the image of a field and its number of channels; smaller images are thumbnails.
+
+    Raises:
+        BrokenField: The file holds more than the channels of one field.
+    """
+    pictures = [one for one in tiff.pictures if one.shape == tiff.pictures[0].shape]
+    picture = pictures[0]
+    sizes = list(zip(picture.axes, picture.shape, strict=True))
+    more = {letter: size for letter, size in sizes if size > 1 and letter not in "YX"}
+    larger = any(np.prod(one.shape) > np.prod(picture.shape) for one in tiff.pictures)
+    colours = "S" in more and picture.colours
+    if len(pictures) > 1 or larger or len(more) > 1 or set(more) & set("ZT") or colours:
+        axes = "".join(letter for letter, _ in sizes if letter in "YX" or letter in more)
+        several = f"{len(tiff.pictures)} images" if len(pictures) > 1 or larger else ""
+        found = several or ("colours" if colours else f"the axes {axes}")
+        raise BrokenField(
+            "wrong shape",
+            f"{path} has {found} of {' x '.join(map(str, picture.shape))}, expected the "
+            "channels of one field. Save one plane a channel (project z first; a stack made "
+            "in Fiji: Image > Hyperstacks, slices to channels).",
+        )
+    return picture, next(iter(more.values()), 1)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+def _opened(path: Path) -> Iterator[ForeignTiff]:
     """Open a TIFF; any failure inside the block becomes :class:`BrokenField`."""
-    if not path.is_file():
-        raise BrokenField("missing file", f"The image {path} does not exist. Fetch it again.")
     try:
-        with tifffile.TiffFile(path) as tiff:
-            # Some readers fill the missing end of a file with zeros.
-            size, needed = path.stat().st_size, end_of_pixels(tiff)
-            if needed > size:
-                raise BrokenField(
-                    "truncated or damaged file",
-                    f"The image {path} is cut off: it has {size} of {needed} bytes. "
-                    "Fetch it again, or set on_broken_field: skip.",
-                )
+        with open_tiff(path) as tiff:
             yield tiff
     except BrokenField:
         raise
-    except Exception as error:  # Readers of broken files raise nearly any exception.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        if "imagecodecs" in reason:
-            raise BrokenField(
-                "compression not readable",
-                f"The image {path} is compressed in a way that needs the package imagecodecs "
-                f"({reason}). Install it (pip install imagecodecs), or save the image with deflate "
-                "or uncompressed.",
-            ) from error
+    except BrokenImage as error:
         raise BrokenField(
-            "truncated or damaged file",
-            f"The image {path} is cut off or damaged ({reason}). Fetch it again, or set "
-            "on_broken_field: skip.",
+            error.reason, f"{error} Or set on_broken_field: skip, to leave such fields out."
         ) from error
 
 
-def _names(tiff: tifffile.TiffFile, count: int) -> tuple[tuple[str, ...], bool]:
+def _names(tiff: ForeignTiff, count: int) -> tuple[tuple[str, ...], bool]:
     """Return (names of the channels, whether they are binding); () unless each has a name."""
-    if tiff.is_ome:
-        ome = tifffile.xml2dict(tiff.ome_metadata or "").get("OME", {}).get("Image", {})
-        pixels = (ome[0] if isinstance(ome, list) else ome).get("Pixels", {})
-        listed = pixels.get("Channel", [])
-        listed = listed if isinstance(listed, list) else [listed]
-        names = [str(channel.get("Name", "")) for channel in listed]
-        # Bio-Formats writes Channel:0:0 where it knows no name.
-        named = all(re.search("[A-Za-z]", name.removeprefix("Channel")) for name in names)
-        if len(names) == count and named:
-            return tuple(names), True
-        return (), False
-    labels = (tiff.imagej_metadata or {}).get("Labels") if tiff.is_imagej else None
-    if labels is None:
-        tags = [
-            page.tags.get("PageName") for page in tiff.pages if isinstance(page, tifffile.TiffPage)
-        ]
-        labels = [str(tag.value) for tag in tags if tag is not None]
-    return (tuple(map(str, labels)) if len(labels) == count else ()), False
+    if tiff.ome is not None:
+        named = tiff.ome.all_named and len(tiff.ome.names) == count
+        return (tiff.ome.names, True) if named else ((), False)
+    return (tiff.labels if len(tiff.labels) == count else ()), False
 
 
-def _place(planes: Planes, channel: str, row: Row, channels: Sequence[str], path: Path) -> int:
+def _place(head: Channels, channel: str, row: Row, channels: Sequence[str], path: Path) -> int:
     """Return the position of ``channel`` in a file.
 
     Raises:
         BrokenField: The file has no such channel, or another number of channels.
     """
-    count, column = len(planes.images), f"channel_{channel}"
+    count, column = head.count, f"channel_{channel}"
     said = str(row[column]).strip() if column in row and row[column] == row[column] else ""
-    names = [name.strip().lower() for name in planes.names]
+    names = [name.strip().lower() for name in head.names]
     wanted = (said or channel).lower()
     if names.count(wanted) == 1:
         return names.index(wanted)
     if said.isdigit() and int(said) < count:
         return int(said)
     ours = [name for name in channels if name.lower() in names]
-    if not (said or ours or (planes.binding and count > 1)):
+    if not (said or ours or (head.binding and count > 1)):
         if "path" in row and count == len(channels):
             return list(channels).index(channel)
         if "path" not in row and count == 1:
             return 0
     whose = f"'{said}' of the column {column}" if said else f"channel {channel}"
-    called = f", called {', '.join(planes.names)}" if planes.names else " without names"
+    called = f", called {', '.join(head.names)}" if head.names else " without names"
+    there = "".join(
+        f" By the OME-XML, {name} lies in {file}: name the file of each channel in the sheet's "
+        "columns path_{channel}."
+        for name, file in list(head.elsewhere.items())[:1]
+    )
     raise BrokenField(
-        "channel missing" if said or ours or planes.binding else "wrong shape",
-        f"{path} has {count} channels of {planes.images.shape[1:]} px{called}: found no {whose}, "
+        "channel missing" if said or ours or head.binding else "wrong shape",
+        f"{path} has {count} channels of {head.size} px{called}: found no {whose}, "
         f"expected {len(channels) if 'path' in row else 1} channels "
         f"({', '.join(channels) if 'path' in row else channel}). Say in the sheet's columns "
-        "channel_{channel} what the file calls each, or its place from 0.",
+        f"channel_{{channel}} what the file calls each, or its place from 0.{there}",
     )
 
 

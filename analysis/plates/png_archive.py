@@ -7,10 +7,8 @@ neither plate nor well: a CSV in the archive or beside it (column ``filename``) 
 
 from __future__ import annotations
 
-import io
 import json
 import unicodedata
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from analysis.plates.bbbc021 import DOSE_UNIT, treatment_names
 from analysis.plates.crop_array import BLOCK_ROWS
@@ -27,6 +24,7 @@ from analysis.plates.names import refuse_two_treatments, with_well_names
 from analysis.plates.sheet import PLATE_NAME
 from analysis.plates.user_numbers import check_numbers, whole_if_all_are
 from analysis.plates.user_table import parse_user_table, read_user_table
+from rls.io.png import read_png
 from rls.runtime.errors import InputError
 
 DATASET = "dataset.json"
@@ -36,7 +34,6 @@ PLACE = ("plate", "well", "site")
 POSITION = ("y_px", "x_px")
 TEXT = ("filename", "plate", "well", "compound", "moa")
 NUMBERS = ("site", "concentration", *POSITION)
-MODES = ("L", "RGB")
 
 
 def read_labels(
@@ -377,23 +374,15 @@ def _planes(content: bytes, where: str, size: int) -> np.ndarray:
     Raises:
         InputError: The image is damaged, of another size, or not 8-bit grey or RGB.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-                if image.mode not in MODES:
-                    raise InputError(
-                        f"Found the PNG mode {image.mode} of {where}, expected 8-bit grey or RGB. "
-                        "Save it so: 16-bit images come in as .ome.tif or .npy."
-                    )
-                if image.size != (size, size):
-                    raise InputError(
-                        f"Found {image.size[1]} x {image.size[0]} px in {where}, expected "
-                        f"crop_size {size} a side. Correct the assay's crop_size."
-                    )
-                pixels = np.asarray(image)
-    except InputError:
-        raise
-    except Exception as error:  # Decoders of broken files raise nearly any exception.
-        raise InputError(f"The image {where} is damaged ({error}). Make it again.") from error
-    return np.moveaxis(pixels.reshape(size, size, -1), -1, 0)
+    pixels = read_png(content, where)
+    if pixels.dtype != np.uint8:
+        raise InputError(
+            f"Found a PNG of 16 bits in {where}, expected 8-bit grey or RGB. Save it so: 16-bit "
+            "images come in as .ome.tif or .npy."
+        )
+    if pixels.shape[:2] != (size, size):
+        raise InputError(
+            f"Found {pixels.shape[0]} x {pixels.shape[1]} px in {where}, expected "
+            f"crop_size {size} a side. Correct the assay's crop_size."
+        )
+    return np.moveaxis(pixels, -1, 0)

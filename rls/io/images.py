@@ -1,23 +1,30 @@
-"""Image files that other programs wrote: TIFF in its dialects, and PNG."""
+"""Read a user's image file as cells and channels: a TIFF of any dialect, or a PNG.
+
+Which files are taken, and what in them is refused, is said in :mod:`rls.io.foreign_tiff` and
+:mod:`rls.io.png`. Here their axes become (cell, channel, row, column). Nothing is guessed: where
+neither the file nor the user says which page is which channel, and their number leaves a choice,
+the file is refused.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tifffile
-from PIL import Image
 
 from rls.io.files import need_file
-from rls.runtime.errors import InputError, first_line
+from rls.io.foreign_tiff import open_tiff
+from rls.io.png import LARGEST, read_png
+from rls.runtime.errors import InputError
 
 TIFF, PNG = (".tif", ".tiff"), (".png",)
 SUFFIXES = (*TIFF, *PNG)
 PLANE = "YX"
 UNKNOWN = "QI"  # tifffile's letters for axes that the file does not name.
-MICROMETRES = {"µm": 1.0, "um": 1.0, "nm": 1.0e-3, "mm": 1.0e3}
+SQUARE = 0.01  # Relative difference of width and height up to which a pixel counts as square.
+GREATEST_COUNT = 2**24  # Greater integers are no counts, and float32 rounds them.
 
 
 @dataclass(frozen=True)
@@ -27,67 +34,85 @@ class Planes:
     Attributes:
         images: (n, c, y, x) as stored: 8 or 16 bit, 32 bit or float.
         channels: Names that the file gives its channels, or None.
-        pixel_size_um: Side of a pixel in micrometres where an OME-TIFF names it, or None.
+        pixel_size_um: Side of a pixel in micrometres where OME-XML or ImageJ says it, or None.
         how: How the file's axes were read.
+        files: UUID and name of each file of an OME-TIFF image that lies in several; else ().
+        elsewhere: Of such an image, the file of every channel that this one lacks.
     """
 
     images: np.ndarray
     channels: tuple[str, ...] | None
     pixel_size_um: float | None
     how: str
+    files: tuple[tuple[str, str], ...] = ()
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_planes(path: Path, n_channels: int, axes: str | None = None) -> Planes:
-    """Read a TIFF or PNG as (n, c, y, x).
+    """Read intensities from a TIFF or PNG as (n, c, y, x).
+
+    Arguments:
+        path, n_channels, axes: See :func:`read_as_stored`.
+
+    Raises:
+        InputError: See :func:`read_as_stored`; or values are not finite, or no intensities.
+    """
+    planes = read_as_stored(path, n_channels, axes)
+    _check_values(planes.images, path)
+    return planes
+
+
+def read_as_stored(path: Path, n_channels: int, axes: str | None = None) -> Planes:
+    """Read a TIFF or PNG as (n, c, y, x), whatever its values.
 
     Arguments:
         path: The file.
         n_channels: Number of channels that are expected; it decides how unnamed pages are read.
-        axes: The file's axes, such as TCYX, where the file does not name them or is wrong.
+        axes: The axes of a TIFF, such as TCYX, where it does not name them or is wrong.
 
     Raises:
-        InputError: The file is missing or damaged, has values that are not finite, has a format
-            or type that is not supported, or its axes are ambiguous.
+        InputError: The file is missing or damaged, has a format that is not supported, or its axes
+            are ambiguous.
     """
     need_file(path, "image")
     if path.suffix.lower() in TIFF:
-        planes = _read_tiff(path, n_channels, axes)
-    elif path.suffix.lower() in PNG:
-        images, how = as_tcyx(_read_png(path), "YXS", n_channels, path, axes)
-        planes = Planes(images, None, None, how)
-    else:
-        raise InputError(
-            f"Found the file {path}, expected a TIFF or PNG ({', '.join(SUFFIXES)}). Save it as "
-            "TIFF: formats such as JPEG change intensities."
-        )
-    images = planes.images
+        return _read_tiff(path, n_channels, axes)
+    if path.suffix.lower() in PNG:
+        pixels = read_png(path.read_bytes(), str(path))
+        images, how = as_tcyx(pixels, "YXC", n_channels, path)
+        return Planes(images, None, None, how)
+    raise InputError(
+        f"Found the file {path}, expected a TIFF or PNG ({', '.join(SUFFIXES)}). Save it as "
+        "TIFF: formats such as JPEG change intensities."
+    )
+
+
+def _check_values(images: np.ndarray, path: Path) -> None:
+    """Refuse values that are no intensities.
+
+    Raises:
+        InputError: They are not finite, of another type, or integers that no camera counts.
+    """
     if images.dtype.kind not in "uif":
         raise InputError(
             f"{path} holds values of type {images.dtype}, expected 8-bit, 16-bit or float "
             "intensities. Save it as one of these."
         )
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
+    if images.dtype.kind == "f":
+        if np.isfinite(images).all():
+            return
         bad = np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))
         raise InputError(
             f"{path} has values that are not finite (NaN or infinite) in {len(bad)} of "
             f"{len(images)} images, first in number {bad[0] + 1}. Leave these out, or correct them."
         )
-    return planes
-
-
-def end_of_pixels(tiff: tifffile.TiffFile) -> int:
-    """Return the length in bytes that a TIFF must have for all its pixels.
-
-    The caller compares it with the file, because some readers fill missing pixels with zeros.
-    """
-    return max(
-        (
-            offset + count
-            for page in tiff.pages
-            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-        ),
-        default=0,
-    )
+    low, high = int(images.min()), int(images.max())
+    if low < 0 or high > GREATEST_COUNT:
+        raise InputError(
+            f"{path} holds {images.dtype} from {low} to {high}, expected counts from 0 to "
+            f"{GREATEST_COUNT}: an offset was taken off, or 16 bits were read as signed. Save the "
+            "raw counts, unsigned."
+        )
 
 
 def as_tcyx(
@@ -157,7 +182,8 @@ def _name_channels(array: np.ndarray, axes: str, n_channels: int, found: str) ->
         return axes
     if len(unnamed) in (1, 2) and len(axes) == len(unnamed) + 2:
         last = unnamed[-1]
-        if array.shape[last] == n_channels:
+        either = len(unnamed) == 2 and array.shape[0] == array.shape[1]
+        if array.shape[last] == n_channels and not either:
             named = axes[:last] + "C" + axes[last + 1 :]
             return named if len(unnamed) == 1 else "T" + named[1:]
     if any(letter not in PLANE for letter in axes) and unnamed:
@@ -181,7 +207,7 @@ def _as_said(
         raise InputError(
             f"Found --axes {said}, expected T (cells), C (channels), Y and X, such as TCYX."
         )
-    if len(said) == 4 and array.ndim == 3 and said.endswith(PLANE):
+    if len(said) == 4 and array.ndim == 3 and said.endswith(PLANE) and axes.endswith(PLANE):
         n = len(array) // n_channels
         if n * n_channels == len(array):
             shape = (n, n_channels) if said[0] == "T" else (n_channels, n)
@@ -199,66 +225,42 @@ def _as_said(
 
 
 def _read_tiff(path: Path, n_channels: int, axes: str | None) -> Planes:
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            needed = end_of_pixels(tiff)
-            series = [(one.asarray(), str(one.axes)) for one in tiff.series]
-            ome = tifffile.xml2dict(tiff.ome_metadata or "") if tiff.is_ome else {}
-    except Exception as error:  # Damaged bytes raise whatever the parser or codec meets first.
-        raise InputError(
-            f"The image {path} cannot be read ({first_line(error, 120)}). Save it again, as TIFF "
-            "or PNG."
-        ) from error
-    if needed > path.stat().st_size:
-        raise InputError(
-            f"The image {path} is cut off: it has {path.stat().st_size} of {needed} bytes. "
-            "Copy it again."
-        )
-    if not series or not series[0][0].size:
-        raise InputError(f"The image {path} holds no pixel. Save it again.")
-    parts = [as_tcyx(array, letters, n_channels, path, axes) for array, letters in series]
+    with open_tiff(path) as tiff:
+        for picture in tiff.pictures:
+            _check_size(picture.shape, picture.axes, path)
+        parts = [as_tcyx(one.read(), one.axes, n_channels, path, axes) for one in tiff.pictures]
+        ome, size = tiff.ome, tiff.pixel_size_um
     shapes = {images.shape[1:] for images, _ in parts}
     if len(shapes) > 1:
         raise InputError(
             f"{path} holds images of different shapes, {', '.join(map(str, sorted(shapes)))} "
             "(channels, rows, columns). Save cells of one size in one file."
         )
-    names, pixel_size = _ome_facts(ome)
     images = np.concatenate([images for images, _ in parts])
     how = parts[0][1] if len(parts) == 1 else f"{len(images)} cells from {len(parts)} images"
-    return Planes(images, names, pixel_size, how)
-
-
-def _ome_facts(ome: dict[str, Any]) -> tuple[tuple[str, ...] | None, float | None]:
-    """Return (channel names if all have one, pixel size in um) of the first image in OME-XML."""
-    image = ome.get("OME", {}).get("Image", {})
-    pixels = (image[0] if isinstance(image, list) else image).get("Pixels", {})
-    channels = pixels.get("Channel", [])
-    channels = channels if isinstance(channels, list) else [channels]
-    names = tuple(str(channel["Name"]) for channel in channels if channel.get("Name"))
-    size = pixels.get("PhysicalSizeX")
-    unit = MICROMETRES.get(str(pixels.get("PhysicalSizeXUnit", "µm")))
-    known = size is not None and unit is not None
-    return (
-        names if names and len(names) == len(channels) else None,
-        float(size) * unit if known and unit is not None else None,
+    if size is not None and abs(size[0] / size[1] - 1) > SQUARE:
+        how += f"; their pixels are not square ({size[0]:g} x {size[1]:g} um)"
+        size = None
+    return Planes(
+        images,
+        ome.names if ome is not None and all(ome.names) and ome.names else None,
+        None if size is None else size[0],
+        how,
+        () if ome is None else ome.files,
+        {} if ome is None else ome.elsewhere,
     )
 
 
-def _read_png(path: Path) -> np.ndarray:
-    """Return the pixels (y, x, samples) of a PNG without its alpha channel, if that is opaque."""
-    try:
-        with Image.open(path) as image:
-            mode, array = image.mode, np.asarray(image)
-    except (OSError, ValueError, SyntaxError) as error:
+def _check_size(shape: tuple[int, ...], axes: str, path: Path) -> None:
+    """Refuse a field before its pixels fill the memory.
+
+    Raises:
+        InputError: One plane is larger than any cell.
+    """
+    height, width = (shape[axes.index(letter)] for letter in PLANE)
+    if height * width > LARGEST:
         raise InputError(
-            f"The image {path} cannot be read ({error}). Save it again, as TIFF or PNG."
-        ) from error
-    if mode in ("RGBA", "LA") and (array[..., -1] == 255).all():
-        return array[..., :-1]
-    if mode in ("L", "I", "F", "RGB") or mode.startswith("I;16"):
-        return array if array.ndim == 3 else array[..., None]
-    raise InputError(
-        f"The image {path} is of the PNG mode {mode}, expected grey (8 or 16 bit) or RGB without "
-        "transparency or indexed colours. Save it so."
-    )
+            f"The image {path} is of {height} x {width} px, expected one cell an image, of at "
+            f"most {LARGEST} pixels. Crop a square around every nucleus of the field, nucleus in "
+            "the middle, and give the crops."
+        )

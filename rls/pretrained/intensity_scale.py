@@ -43,9 +43,11 @@ def choose_scale(
         black, white = (tuple(levels[i] for i in places) for levels in (own.black, own.white))
         return Intensity(model.channels, black, white)
     print(f"intensity: the model's scale, {_levels(model)}", flush=True)
-    if cells.eight_bit and max(model.white) > 255:
+    scaled = cells.images.max() <= 1 < max(model.white)  # As skimage.util.img_as_float does it.
+    if scaled or (cells.eight_bit and max(model.white) > 255):
+        what = "hold no value above 1" if scaled else "are 8-bit"
         print(
-            f"warning: the images are 8-bit, and the model's scale reaches {max(model.white):g} "
+            f"warning: the images {what}, and the model's scale reaches {max(model.white):g} "
             "counts. If they were rescaled when they were saved, give the raw images, "
             "--intensity, or --scale percentiles.",
             flush=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def read_cells(
     """Read cells and put their channels in the order ``wanted``.
 
     A file holds all channels of its cells, or one channel. In the second case its name contains the
-    name of the channel (``cell1_dna.png`` and ``cell1_nfkb.png`` are one cell).
+    name of the channel (``cell1_dna.png`` and ``cell1_nfkb.png`` are one cell). The files of an
+    OME-TIFF image that lies in several are given together; their OME-XML may name the channels.
 
     Arguments:
         said: Names of the channels in the order of the files; None takes the names in the files.
@@ -223,30 +225,81 @@ def _join_channels(
         f"Expected one file for each of {', '.join(wanted)}, such as cell1_{wanted[0]}.png and "
         f"cell1_{wanted[-1]}.png; or one file with all channels."
     )
-    for file in planes:
-        parts = re.split(r"([^A-Za-z0-9]+)", _stem(file))
-        hits = [(i, n) for i, part in enumerate(parts) for n in names if part.lower() == n.lower()]
-        if len(hits) != 1:
-            raise InputError(
-                f"{file} has one channel, the model wants {len(wanted)}, and its name does not "
-                f"hold one of the channels' names. {hint}"
-            )
-        (i, name), rest = hits[0], list(parts)
-        rest[max(i - 1, 0) : i + 1] = []
-        cell = file.with_name("".join(rest).strip("_-. ") or "cell")
-        if name.lower() in cells.setdefault(cell, {}):
-            raise InputError(f"{file} and {cells[cell][name.lower()]} are one cell and channel.")
-        cells[cell][name.lower()] = file
+    for file, one in planes.items():
+        cell, name = _cell_and_channel(file, one, names, len(wanted), hint)
+        if name in cells.setdefault(cell, {}):
+            raise InputError(f"{file} and {cells[cell][name]} are one cell and channel.")
+        cells[cell][name] = file
     groups = []
     for cell, found in cells.items():
-        missing = [name for name in wanted if name.lower() not in found]
-        if missing:
-            raise InputError(f"The cell {cell.name} lacks the file for {missing[0]}. {hint}")
+        _check_set(cell, found, planes, wanted, hint)
         parts_of = [(found[n.lower()], planes[found[n.lower()]].images) for n in wanted]
         if len({images.shape for _, images in parts_of}) > 1:
             raise InputError(f"The channels of the cell {cell.name} differ in shape. Crop alike.")
         groups.append((cell, parts_of))
     return groups
+
+
+def _cell_and_channel(
+    file: Path, planes: Planes, names: Sequence[str], n_wanted: int, hint: str
+) -> tuple[Path, str]:
+    """Return the cell that a file of one channel belongs to, and the channel in lower case.
+
+    Raises:
+        InputError: The file's name does not hold one of ``names``, or its OME-XML says another.
+    """
+    parts = re.split(r"([^A-Za-z0-9]+)", _stem(file))
+    lower = [name.lower() for name in names]
+    hits = [(i, part.lower()) for i, part in enumerate(parts) if part.lower() in lower]
+    inside = planes.channels[0].lower() if planes.files and planes.channels else ""
+    if inside in lower and not hits:
+        common = os.path.commonprefix([name for _, name in planes.files])
+        return file.with_name(common.strip("_-. ") or "cell"), inside
+    if len(hits) != 1:
+        raise InputError(
+            f"{file} has one channel, the model wants {n_wanted}, and its name does not "
+            f"hold one of the channels' names. {hint}"
+        )
+    i, name = hits[0]
+    if inside in lower and inside != name:
+        raise InputError(
+            f"{file} is called {name} and holds {inside} by its OME-XML. Give the file its own "
+            "name back, or export the image as one OME-TIFF."
+        )
+    parts[max(i - 1, 0) : i + 1] = []
+    return file.with_name("".join(parts).strip("_-. ") or "cell"), name
+
+
+def _check_set(
+    cell: Path,
+    found: Mapping[str, Path],
+    planes: Mapping[Path, Planes],
+    wanted: Sequence[str],
+    hint: str,
+) -> None:
+    """Refuse a cell that lacks a channel, or whose files are of different images by their OME-XML.
+
+    Raises:
+        InputError: It is such a cell.
+    """
+    files = list(found.values())
+    other = [file for file in files if planes[file].files != planes[files[0]].files]
+    if other:
+        raise InputError(
+            f"By their OME-XML, {files[0]} and {other[0]} belong to different images (the UUIDs of "
+            "their files differ), expected the channels of one cell. Give the files of one image; "
+            "a renamed file may be another cell's."
+        )
+    missing = [name for name in wanted if name.lower() not in found]
+    if missing:
+        lies = {name.lower(): file for name, file in planes[files[0]].elsewhere.items()}
+        where = lies.get(missing[0].lower())
+        if where is not None:
+            hint = (
+                f"By the OME-XML of {files[0]} it lies in {where}, which was not given. Give the "
+                "files of an image together; one of that name and another UUID is not taken."
+            )
+        raise InputError(f"The cell {cell.name} lacks the file for {missing[0]}. {hint}")
 
 
 def _notes(planes: dict[Path, Planes]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 
+import imagecodecs
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,6 +175,13 @@ def without(name):
 
 WIDE = np.zeros((SIZE, SIZE + 1, 3), np.uint8)
 DEEP = np.full((SIZE, SIZE), 40_000, np.uint16)
+
+
+def deep_png():
+    """RGB of 16 bits, which Pillow reads as 8."""
+    return imagecodecs.png_encode(np.stack([DEEP] * 3, axis=-1))
+
+
 FAULTS = {
     "no json": (without("dataset.json"), "no dataset.json in .*expected StyleGAN2-ADA"),
     "bad json": (harmed(dataset__json=b'{"labels": [['), "is no .*labels.* .JSONDecodeError"),
@@ -196,9 +204,10 @@ FAULTS = {
     "cut png": (image(png(WIDE[:, :SIZE])[:60]), f"The image {NAMES[3]} in .* is damaged"),
     "text": (image(b"not an image"), f"The image {NAMES[3]} in .* is damaged"),
     "size": (image(png(WIDE)), "Found 30 x 31 px in .*expected crop_size 30"),
-    "16 bit": (image(png(DEEP)), "PNG mode I;16 of .*expected 8-bit"),
-    "palette": (image(png(WIDE[:, :SIZE], "P")), "PNG mode P of"),
-    "alpha": (image(png(WIDE[:, :SIZE], "RGBA")), "PNG mode RGBA of"),
+    "16 bit": (image(png(DEEP)), "PNG of 16 bits in .*expected 8-bit"),
+    "palette": (image(png(WIDE[:, :SIZE], "P")), "has indexed colours .mode P., expected grey"),
+    "16 bit of colours": (image(deep_png()), "PNG of 16 bits in .*expected 8-bit"),
+    "alpha": (image(png(np.zeros((SIZE, SIZE, 4), np.uint8))), "is transparent in 900 pixels"),
     "one grey": (image(png(WIDE[:, :SIZE, 0])), "Found 1 channels in .*expected 3"),
 }  # fmt: skip
 

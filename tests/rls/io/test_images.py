@@ -107,7 +107,7 @@ def write_bad(path: Path, kind: str) -> Path:
         ("cut off", "cut off|cannot be read"),
         ("empty", "cannot be read"),
         ("palette", "mode P"),
-        ("transparent", "mode RGBA"),
+        ("transparent", "is transparent in 16 pixels"),
         ("jpeg", "expected a TIFF or PNG"),
         ("missing", "does not exist"),
     ],
