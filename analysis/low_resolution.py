@@ -25,8 +25,8 @@ class Settings:
         "The model's scale of counts, or percentiles of these cells put on its reference's.",
         choices=("model", "percentiles"),
     )
-    percentile_low: float = option("The lower of the two percentiles.")
-    percentile_high: float = option("The upper of the two percentiles.")
+    percentile_low: float = option("The lower of the two percentiles.", least=0, most=100)
+    percentile_high: float = option("The upper of the two percentiles.", least=0, most=100)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -38,7 +38,7 @@ class Settings(SearchSettings, OperatorSettings):
         choices=("8bit", "none"),
         default="8bit",
     )
-    most_cells: int = option("Reference cells at most, drawn at random.", default=1000)
+    most_cells: int = option("Reference cells at most, drawn at random.", default=1000, least=1)
 
 
 def make_parser() -> Parser[Settings]:

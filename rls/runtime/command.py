@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import operator
 import os
 import resource
 import sys
@@ -14,12 +15,11 @@ from pathlib import Path
 from types import EllipsisType, UnionType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-import yaml
-
 from rls.io.files import full_disk
 from rls.runtime import locks
 from rls.runtime.errors import GRAPHS_OFF, GraphError, InputError
 from rls.runtime.stopping import STATUS, Stopped, environment_to_start_again, requeue
+from rls.runtime.yaml_file import YamlFile
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -40,16 +40,32 @@ VARIABLES = {
 
 
 def option(
-    help: str, *, choices: Sequence[str] | None = None, default: T | EllipsisType = ...
+    help: str,
+    *,
+    choices: Sequence[str | int] | None = None,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    default: T | EllipsisType = ...,
 ) -> T:
     """Return a dataclass field with its help text; without ``default`` the value is required.
+
+    The command line, the schema of the configuration and its description take all of it from here.
 
     Arguments:
         help: The sentence that ``--help`` shows.
         choices: The only values that are allowed; None to allow any.
+        above, least: The value, or each of a list, is greater than one and not less than the other.
+        below, most: It is less than one and not greater than the other.
         default: The value that the field has if none is given.
     """
-    metadata = {"help": help, "choices": tuple(choices) if choices else None}
+    bounds = {"above": above, "least": least, "below": below, "most": most}
+    metadata = {
+        "help": help,
+        "choices": tuple(choices) if choices else None,
+        "bounds": {word: bound for word, bound in bounds.items() if bound is not None},
+    }
     if isinstance(default, EllipsisType):
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -118,14 +134,8 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         """
         args = self.parse_args(argv)
         values = values_of_environment(self.hints)
-        for name, value in self._section_values(args.config).items():
-            if name not in self.fields:
-                known = ", ".join(self.fields)
-                raise InputError(
-                    f"Unknown key '{name}' in section '{self.section}' of {args.config}. "
-                    f"Known keys: {known}."
-                )
-            values[name] = convert(value, self.hints[name], f"{self.section}.{name}")
+        if args.config is not None:
+            values |= self._section_values(YamlFile.read(args.config))
         for name in self.fields:
             given = getattr(args, "setting_" + name)
             if given is not None:
@@ -135,19 +145,25 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         locks.hold_outputs(vars(args))
         return args, made
 
-    def _section_values(self, path: Path | None) -> Mapping[str, Any]:
-        if path is None:
-            return {}
-        if not path.is_file():
-            raise InputError(f"The configuration file {path} does not exist.")
-        content = yaml.safe_load(path.read_text()) or {}
-        if self.section not in content:
-            raise InputError(f"{path} has no section '{self.section}'. Add it, or give flags.")
-        values: dict[str, Any] = {}
-        for base in self.settings.__mro__:
-            # A class whose fields several commands inherit names the section that they share.
-            values |= content.get(vars(base).get("SECTION"), {})
-        return {**values, **content.get(self.shared, {}), **content[self.section]}
+    def _section_values(self, file: YamlFile) -> dict[str, object]:
+        if self.section not in file.content:
+            raise InputError(f"{file.path} has no section '{self.section}'. Add it, or give flags.")
+        # A class whose fields several commands inherit names the section that they share.
+        shared = [vars(base).get("SECTION") for base in self.settings.__mro__]
+        values: dict[str, object] = {}
+        for section in (*shared, self.shared, self.section):
+            for name, value in (file.content.get(section) or {}).items():
+                if name not in self.fields:
+                    raise InputError(
+                        f"Unknown key '{name}' in section '{section}' of {file.path}. "
+                        f"Known keys: {', '.join(self.fields)}."
+                    )
+                try:
+                    values[name] = convert(value, self.hints[name], f"{section}.{name}")
+                except InputError as error:
+                    hint = file.misread((section, name), value)
+                    raise InputError(f"{error}{hint}") from None
+        return values
 
 
 def values_of_environment(hints: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,10 +196,28 @@ def make_settings(settings: type[S], values: Mapping[str, Any], section: str) ->
     for name, value in values.items():
         choices = fields[name].metadata.get("choices")
         if choices and value is not None and value not in choices:
-            raise InputError(
-                f"{section}.{name} is '{value}', expected one of: {', '.join(choices)}."
-            )
+            known = ", ".join(map(str, choices))
+            raise InputError(f"{section}.{name} is '{value}', expected one of: {known}.")
+        bounds = fields[name].metadata.get("bounds") or {}
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not within(number, bounds):
+                raise InputError(
+                    f"{section}.{name} (--{name.replace('_', '-')}) is {number}, expected "
+                    f"{describe(bounds)}."
+                )
     return settings(**values)
+
+
+def within(value: float, bounds: Mapping[str, float]) -> bool:
+    """Return whether a number keeps the bounds of :func:`option`, which NaN never does."""
+    tests = {"above": operator.gt, "least": operator.ge, "below": operator.lt, "most": operator.le}
+    return all(tests[word](value, bound) for word, bound in bounds.items())
+
+
+def describe(bounds: Mapping[str, float]) -> str:
+    """Return the bounds of :func:`option` in words: 'at least 0 and at most 1'."""
+    words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
+    return " and ".join(f"{words[word]} {bound:g}" for word, bound in bounds.items())
 
 
 def convert(value: object, kind: type | UnionType, name: str) -> object:
@@ -221,7 +255,9 @@ def convert(value: object, kind: type | UnionType, name: str) -> object:
             return value == "true"
         raise InputError(f"{name} is {value!r}, expected true or false.")
     if kind is str:
-        return str(value)
+        if not isinstance(value, str):
+            raise InputError(f"{name} is {value!r}, expected text.")
+        return value
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             if kind is float:
@@ -318,7 +354,7 @@ def _text(value: object) -> str:
 def _metavar(kind: type | UnionType, field: dataclasses.Field[object]) -> str:
     choices = field.metadata.get("choices")
     if choices:
-        return "|".join(choices)
+        return "|".join(map(str, choices))
     if kind is bool:
         return "true|false"
     if typing.get_origin(kind) in (UnionType, typing.Union):

@@ -24,6 +24,7 @@ from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS, WITHOUT_IMA
 from rls.prior.settings import FLOWS
 from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
+from rls.runtime.yaml_file import YamlFile
 
 
 envvars:
@@ -31,8 +32,9 @@ envvars:
 
 
 try:
+    written = [YamlFile.read(path) for path in workflow.configfiles]
     fill_likenesses(config)
-    checks.check(config)
+    checks.check(config, written)
     decided = weights.settle(config, workflow.basedir, os.environ)
     files = Files(config, workflow.basedir)
 except InputError as error:
