@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--degradation", required=True, help="name of the folder, for the table")
     parser.add_argument("--output", type=Path, required=True, help="low-resolution stack")
     parser.add_argument("--intensity", type=Path, required=True, help="the scale that is used")
+    parser.writes("intensity")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch.
     import numpy as np

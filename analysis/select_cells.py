@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--selection", type=Path, required=True, help="what was selected (.csv)")
     parser.add_argument("--flags", type=Path, required=True, help="cells by quality flag (.csv)")
     parser.add_argument("--flagged", type=Path, required=True, help="examples of each (.ome.tif)")
+    parser.writes("intensity", "selection", "flags", "flagged")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for pandas.
     import pandas as pd

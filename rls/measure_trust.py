@@ -63,6 +63,7 @@ def make_parser() -> Parser[Settings]:
     parser.add_argument("--output", type=Path, help="folder to write; the model's by default")
     parser.add_argument("--state", type=Path, help="folder of finished batches")
     parser.add_argument("--network", type=Path, help="the method's own network, where it has one")
+    parser.writes("output", folder=True)
     return parser
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 
 from analysis.cells import named_plates
+from analysis.run.assay_names import name_faults
 from analysis.run.keys import (
     GROUP_OF,
     MOVED,
@@ -199,6 +200,7 @@ def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     block = config["assays"][name]
     yield from _factor_misfits(name, block, config["run"]["factors"])
     yield from _size_misfits(name, config)
+    yield from name_faults(name, block)
     yield from _role_misfits(name, block)
     for source, key in FILES_OF_SOURCE:
         if (source, key) == ("crops", "sheet") and block.get("crops", "").endswith(".zip"):

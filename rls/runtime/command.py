@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import io
 import operator
 import os
 import resource
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from rls.io.files import full_disk
 from rls.runtime import locks
 from rls.runtime.errors import GRAPHS_OFF, GraphError, InputError
+from rls.runtime.names import HINT, as_arguments, spread, without_guards
+from rls.runtime.outputs import need_writable
 from rls.runtime.stopping import STATUS, Stopped, environment_to_start_again, requeue
 from rls.runtime.yaml_file import YamlFile
 
@@ -102,6 +105,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         )
         self.settings = settings
         self.section, self.shared = section, shared
+        self.written = {"state": True}
         self.hints = typing.get_type_hints(settings)
         self.fields = {field.name: field for field in dataclasses.fields(settings)}
         self.add_argument("--config", type=Path, help=f"YAML file; its section '{section}' is read")
@@ -121,7 +125,15 @@ class Parser(argparse.ArgumentParser, Generic[S]):
 
     def error(self, message: str) -> NoReturn:
         """Raise :class:`InputError` instead of exiting with argparse's status 2."""
-        raise InputError(f"{message[:1].upper()}{message[1:]}. See --help for the arguments.")
+        hint = HINT if "unrecognized" in message or "expected " in message else ""
+        raise InputError(f"{message[:1].upper()}{message[1:]}. See --help for the arguments.{hint}")
+
+    def writes(self, *names: str, folder: bool = False) -> None:
+        """Declare arguments as outputs, which are refused where they could not be written.
+
+        Those named ``output...`` need not be declared unless they are folders.
+        """
+        self.written.update(dict.fromkeys(names, folder))
 
     def parse(self, argv: Sequence[str] | None) -> tuple[argparse.Namespace, S]:
         """Return (the namespace of plain arguments, the settings).
@@ -132,7 +144,8 @@ class Parser(argparse.ArgumentParser, Generic[S]):
             InputError: A key is unknown or missing, a value has the wrong type, or another process
                 is writing the same output.
         """
-        args = self.parse_args(argv)
+        args = self.parse_args(spread(sys.argv[1:] if argv is None else argv))
+        without_guards(args)
         values = values_of_environment(self.hints)
         if args.config is not None:
             values |= self._section_values(YamlFile.read(args.config))
@@ -142,6 +155,10 @@ class Parser(argparse.ArgumentParser, Generic[S]):
                 values[name] = convert(given, self.hints[name], "--" + name.replace("_", "-"))
             delattr(args, "setting_" + name)
         made = make_settings(self.settings, values, self.section)
+        for name, path in vars(args).items():
+            if isinstance(path, Path) and (name.startswith("output") or name in self.written):
+                flag = "--" + name.replace("_", "-")
+                need_writable(path, flag, folder=self.written.get(name, False))
         locks.hold_outputs(vars(args))
         return args, made
 
@@ -149,7 +166,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         if self.section not in file.content:
             raise InputError(f"{file.path} has no section '{self.section}'. Add it, or give flags.")
         # A class whose fields several commands inherit names the section that they share.
-        shared = [vars(base).get("SECTION") for base in self.settings.__mro__]
+        shared = [str(vars(base).get("SECTION", "")) for base in self.settings.__mro__]
         values: dict[str, object] = {}
         for section in (*shared, self.shared, self.section):
             for name, value in (file.content.get(section) or {}).items():
@@ -269,11 +286,15 @@ def convert(value: object, kind: type | UnionType, name: str) -> object:
 
 
 def flags(values: Mapping[str, object]) -> list[str]:
-    """Return settings as flags: ``{"batch_size": 8}`` gives ``["--batch-size", "8"]``."""
+    """Return settings as flags: ``{"batch_size": 8}`` gives ``["--batch-size", "8"]``.
+
+    Names that begin with a dash are handed over as :mod:`rls.runtime.names` says.
+    """
     result: list[str] = []
     for name, value in values.items():
-        items = value if isinstance(value, list | tuple) else [value]
-        result += ["--" + name.replace("_", "-"), *map(_text, items)]
+        flag = "--" + name.replace("_", "-")
+        several = isinstance(value, list | tuple)
+        result += as_arguments(flag, [_text(v) for v in value] if several else _text(value))
     return result
 
 
@@ -298,6 +319,9 @@ def run(main: Callable[[], None]) -> NoReturn:
     Work that was stopped on purpose prints ``stopped: ...`` and exits with 75.
     """
     locks.active = True
+    for stream in (sys.stdout, sys.stderr):  # Names in them may be more than the terminal can show.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except Stopped as stop:
