@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.writes("fields")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for scikit-image.
-    from analysis.cells.crop import SKIPPED, crop_plate, position_of
+    from analysis.cells.crop import crop_plate, position_of
     from analysis.cells.quality import flags_text
     from analysis.plates.sheet import check_sheet, read_sheet
     from rls.io import check_digest, write_stack, write_table
@@ -55,9 +55,6 @@ def main(argv: list[str] | None = None) -> None:
     write_table(args.fields, fields, written_by="crop_cells")
     text = flags_text(table)
     print(f"crop_cells: {len(table)} cells of {len(fields)} fields; flagged: {text}", flush=True)
-    skipped = fields[fields["status"] == SKIPPED]
-    for reason, count in skipped["reason"].value_counts().items():
-        print(f"crop_cells: skipped {count} fields: {reason}", flush=True)
 
 
 if __name__ == "__main__":

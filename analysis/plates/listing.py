@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.plates import bbbc014, bbbc021
+from analysis.plates.image_files import BrokenField, read_field
 from analysis.plates.list_settings import Settings
 from analysis.plates.sheet import (
     check_sheet,
@@ -17,6 +18,8 @@ from analysis.plates.sheet import (
     refuse_unlisted,
 )
 from rls.runtime.errors import InputError
+
+CHANNEL_REASONS = ("channel missing", "wrong shape")  # Other files of the plate are likewise.
 
 
 def check_flags(source: str, folder: Path | None, sheet: Path | None) -> None:
@@ -83,6 +86,30 @@ def read_source(
         everything = bbbc021.plates_and_treatments(images, by)
     rows = rows.assign(pixel_size_um=settings.pixel_size_um, bit_depth=settings.bit_depth)
     return check_sheet(rows, channels, name), everything, name
+
+
+def check_channels(sheet: pd.DataFrame, channels: Sequence[str]) -> None:
+    """Refuse a plate whose files all lack a channel: hours later every field would be skipped.
+
+    One field that has them is enough; a field that is broken otherwise is left to crop_cells.
+
+    Arguments:
+        sheet: Rows with absolute paths.
+
+    Raises:
+        BrokenField: The sentence of the first field, which says how its file calls its channels.
+    """
+    first: BrokenField | None = None
+    for row in sheet.to_dict("records"):
+        try:
+            read_field(row, channels, Path())
+            return
+        except BrokenField as error:
+            if error.reason not in CHANNEL_REASONS:
+                return
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def check_treatments(
