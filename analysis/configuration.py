@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.run import checks, reference, schema
-from analysis.run.values import read_config
+from analysis.run.values import merged, read_files
 from rls.io.files import write_text
 from rls.runtime.command import run
 
@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         text = reference.README.read_text(encoding="utf-8")
         write_text(reference.README, reference.with_tables(text))
         return
-    checks.check(read_config(args.configfile))
+    files = read_files(args.configfile)
+    checks.check(merged(files), files)
     print("The configuration is valid.")
 
 

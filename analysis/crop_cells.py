@@ -21,9 +21,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--treatments", nargs="*", default=[], help="crop these only; none: all")
     parser.add_argument("--output", type=Path, required=True, help="stack of cells (.ome.tif)")
     parser.add_argument("--fields", type=Path, required=True, help="table of the fields (.csv)")
+    parser.writes("fields")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for scikit-image.
-    from analysis.cells.crop import SKIPPED, crop_plate, position_of
+    from analysis.cells.crop import crop_plate, position_of
     from analysis.cells.quality import flags_text
     from analysis.plates.sheet import check_sheet, read_sheet
     from rls.io import check_digest, write_stack, write_table
@@ -54,9 +55,6 @@ def main(argv: list[str] | None = None) -> None:
     write_table(args.fields, fields, written_by="crop_cells")
     text = flags_text(table)
     print(f"crop_cells: {len(table)} cells of {len(fields)} fields; flagged: {text}", flush=True)
-    skipped = fields[fields["status"] == SKIPPED]
-    for reason, count in skipped["reason"].value_counts().items():
-        print(f"crop_cells: skipped {count} fields: {reason}", flush=True)
 
 
 if __name__ == "__main__":

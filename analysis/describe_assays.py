@@ -10,6 +10,7 @@ from analysis.run.description import Run
 from rls.io import write_text_with_digest
 from rls.runtime.command import run
 from rls.runtime.locks import hold_outputs
+from rls.runtime.outputs import need_writable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -18,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--description", required=True, help="JSON: the run and its assays")
     parser.add_argument("--output", type=Path, required=True, help="results/run.json")
     args = parser.parse_args(argv)
+    need_writable(args.output, "--output")
     hold_outputs(vars(args))
     described = Run.from_json(args.description, args.output.parent)
     write_text_with_digest(args.output, described.to_json(), written_by="describe_assays")

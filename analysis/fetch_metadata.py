@@ -15,6 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--checksums", type=Path, help="not used: the archives' checksums")
     parser.add_argument("--state", type=Path, required=True, help="folder of unfinished downloads")
     parser.add_argument("--output", type=Path, required=True, help="folder of the CSVs")
+    parser.writes("output", folder=True)
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for pandas.
     from analysis.plates.bbbc021 import IMAGE_CSV, MOA_CSV

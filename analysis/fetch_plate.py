@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--checksums", type=Path, help="SHA-256 of archives, as sha256sum prints")
     parser.add_argument("--state", type=Path, required=True, help="folder of unfinished downloads")
     parser.add_argument("--output", type=Path, required=True, help="folder of the plate")
+    parser.writes("output", folder=True)
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for pandas.
     from analysis.plates import bbbc021

@@ -18,7 +18,7 @@ from rls.runtime.errors import InputError
 class Settings:
     """Settings of section ``high_resolution``."""
 
-    image_size: int = option("Side of the images of the assay, in px: 16, 32, 64 or 128.")
+    image_size: int = option("Side of the images of the assay, in px: 16, 32, 64 or 128.", least=1)
 
 
 def main(argv: list[str] | None = None) -> None:

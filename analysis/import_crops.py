@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--treatments", nargs="*", default=[], help="import these; none: all")
     parser.add_argument("--output", type=Path, required=True, help="stack of cells (.ome.tif)")
     parser.add_argument("--fields", type=Path, required=True, help="table of the fields (.csv)")
+    parser.writes("fields")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for scikit-image.
     from analysis.cells.crop import position_of

@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     listing.check_treatments(everything, args.plates, args.treatments, name)
     base = args.image_folder or (args.sheet.parent if args.sheet else args.folder)
     sheet = resolve_paths(sheet, args.channels, base, name)
+    listing.check_channels(sheet, args.channels)
     n_files = len(sheet) * len(path_columns(args.channels, sheet))
     with Progress(n_files, "list_plate", "images") as bar:
         sheet = with_digests(sheet, args.channels, bar.advance)

@@ -25,8 +25,8 @@ class Settings:
         "The model's scale of counts, or percentiles of these cells put on its reference's.",
         choices=("model", "percentiles"),
     )
-    percentile_low: float = option("The lower of the two percentiles.")
-    percentile_high: float = option("The upper of the two percentiles.")
+    percentile_low: float = option("The lower of the two percentiles.", least=0, most=100)
+    percentile_high: float = option("The upper of the two percentiles.", least=0, most=100)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--degradation", required=True, help="name of the folder, for the table")
     parser.add_argument("--output", type=Path, required=True, help="low-resolution stack")
     parser.add_argument("--intensity", type=Path, required=True, help="the scale that is used")
+    parser.writes("intensity")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch.
     import numpy as np

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from analysis.cells.controls_of_run import controls_of_run
 from analysis.cells.select_settings import Settings
 from rls.io.names import SPLITS
 from rls.runtime.command import Parser, run
@@ -20,13 +21,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fields", type=Path, nargs="+", required=True, help="tables of fields")
     parser.add_argument("--treatments", nargs="+", required=True, help="treatments of the assay")
     parser.add_argument(
-        "--controls", nargs=2, default=(), help="negative and positive one, for prevalence_gan"
+        "--controls",
+        nargs=2,
+        default=(),
+        help="negative and positive one, for prevalence_gan, and to be refused without cells",
     )
     parser.add_argument("--output", type=Path, required=True, help="stack of cells (.ome.tif)")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity scale (.json)")
     parser.add_argument("--selection", type=Path, required=True, help="what was selected (.csv)")
     parser.add_argument("--flags", type=Path, required=True, help="cells by quality flag (.csv)")
     parser.add_argument("--flagged", type=Path, required=True, help="examples of each (.ome.tif)")
+    parser.writes("intensity", "selection", "flags", "flagged")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for pandas.
     import pandas as pd
@@ -43,14 +48,13 @@ def main(argv: list[str] | None = None) -> None:
     from rls.io import read_table, write_intensity, write_table
 
     everything = read_cells(args.plates)
-    chosen = select(everything, args.treatments, settings, args.controls)
+    controls = args.controls or controls_of_run(args.output)
+    chosen = select(everything, args.treatments, settings, controls)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     cells = gather_cells(args.plates, chosen, args.output.parent)
     scale = scale_of_assay(cells, settings)
     fields = pd.concat([read_table(path, columns=["treatment", "status"]) for path in args.fields])
-    selection = count_selection(
-        everything, chosen, fields, args.treatments, settings, args.controls
-    )
+    selection = count_selection(everything, chosen, fields, args.treatments, settings, controls)
     write_cells(args.output, cells, compress=False)
     usable = everything[everything["treatment"].isin(args.treatments)].reset_index(drop=True)
     shown = gather_cells(args.plates, draw_examples(usable, settings.seed), args.output.parent)

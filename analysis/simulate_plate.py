@@ -19,6 +19,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--plate", required=True, help="name of the plate; enters every stream")
     parser.add_argument("--output", type=Path, required=True, help="folder of the plate")
     parser.add_argument("--truth", type=Path, required=True, help="table of every cell (.parquet)")
+    parser.writes("truth")
+    parser.writes("output", folder=True)
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for scipy.
     from analysis.plates.folder import refuse_foreign, whole_folder

@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> None:
         default=[],
         help="last of all: flags of simulate_plate, in place of its section in --config",
     )
+    parser.writes("scores")
     args, settings = parser.parse(argv)
     section = Parser(None, Simulation, "simulate_plate")
     config = ["--config", str(args.config)] if args.config and not args.simulation else []

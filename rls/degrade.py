@@ -28,8 +28,8 @@ class Settings(OperatorSettings):
     quantise: str = option(
         "8bit rounds to 256 levels of [0, 1]; none keeps floats.", choices=("8bit", "none")
     )
-    seed: int = option("Seed of the degradations' random streams.")
-    threads: int = option("CPU threads of torch.")
+    seed: int = option("Seed of the degradations' random streams.", least=0)
+    threads: int = option("CPU threads of torch.", least=1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

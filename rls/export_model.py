@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import run
+from rls.runtime.outputs import need_writable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--about", required=True, help="what it is and is good for, honestly")
     parser.add_argument("--command", required=True, help="the command that makes it again")
     args = parser.parse_args(argv)
+    need_writable(args.output, "--output", folder=True)
     # Imported here, so that --help does not wait for torch.
     from rls.pretrained.export import export
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rls.runtime.command import run
 from rls.runtime.locks import hold_outputs
+from rls.runtime.outputs import need_writable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="stack to write, *.ome.tif")
     parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
+    need_writable(args.output, "--output")
     hold_outputs(vars(args))
     # Imported here, so that --help does not wait for torch.
     from rls.search.shards import gather

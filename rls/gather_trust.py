@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--parts", type=Path, required=True, help="folder that has one of each method, by name"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the model")
+    parser.writes("output", folder=True)
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for numpy.
     from rls.pretrained.gathering import gather

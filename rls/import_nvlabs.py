@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
+from rls.runtime.outputs import need_writable
 
 NAME = "import_nvlabs"
 
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if args.pixel_size_um is not None and not 0 < args.pixel_size_um < float("inf"):
         raise InputError(f"Found a pixel size of {args.pixel_size_um} um, expected more than 0.")
+    for name in ("target", "output", "output_training", "output_intensity"):
+        if (path := getattr(args, name)) is not None:
+            need_writable(path, "--" + name.replace("_", "-"))
     # Imported here, so that --help does not wait for torch.
     from rls.io import read_intensity, write_intensity
     from rls.stylegan2.cost import n_parameters

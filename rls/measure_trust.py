@@ -38,7 +38,7 @@ class Settings(SearchSettings, OperatorSettings):
         choices=("8bit", "none"),
         default="8bit",
     )
-    most_cells: int = option("Reference cells at most, drawn at random.", default=1000)
+    most_cells: int = option("Reference cells at most, drawn at random.", default=1000, least=1)
 
 
 def make_parser() -> Parser[Settings]:
@@ -63,6 +63,7 @@ def make_parser() -> Parser[Settings]:
     parser.add_argument("--output", type=Path, help="folder to write; the model's by default")
     parser.add_argument("--state", type=Path, help="folder of finished batches")
     parser.add_argument("--network", type=Path, help="the method's own network, where it has one")
+    parser.writes("output", folder=True)
     return parser
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import run
+from rls.runtime.outputs import need_writable
 
 NAME = "pack_training"
 
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the files to write")
     parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
+    need_writable(args.output, "--output", folder=True)
     # Imported here, so that --help does not wait for torch.
     from rls.stylegan2.packed_state import find_state, pack
 

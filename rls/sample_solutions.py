@@ -39,21 +39,24 @@ class Settings(SearchSettings):
 
     batch_size: int | Literal["auto"] = option(
         "Solutions searched at a time; batches are filled with whole images. auto: what the memory "
-        "of the GPU allows, 64 at most; on a CPU 4."
+        "of the GPU allows, 64 at most; on a CPU 4.",
+        least=1,
     )
     noise: str = option(
         "Noise maps: shared by all, or per_image: each solution has its own.",
         choices=("shared", "per_image"),
     )
-    seed: int = option("Seed of the choice of images and of every draw.")
-    cells_per_split: int = option("Images of each of calibration and evaluation, at most.")
-    n_solutions: int = option("Solutions an image (Fig. 8: 5).")
-    temperature: float = option("log p(w | y) is minus Eq. 5 over this; article and variational.")
-    sigma_start: float = option("Start of sigma, in sd of w; article and variational.")
-    sigma_learning_rate: float = option("Peak rate of log sigma; article and variational.")
-    inverse_gamma_alpha: float = option("Shape of the inverse gamma of sigma; article.")
-    inverse_gamma_beta: float = option("Scale of the inverse gamma of sigma; article.")
-    restart_spread: float = option("Share of G_m(z) - mean in a start; restarts.")
+    seed: int = option("Seed of the choice of images and of every draw.", least=0)
+    cells_per_split: int = option("Images of each of calibration and evaluation, at most.", least=1)
+    n_solutions: int = option("Solutions an image (Fig. 8: 5).", least=2)
+    temperature: float = option(
+        "log p(w | y) is minus Eq. 5 over this; article and variational.", above=0
+    )
+    sigma_start: float = option("Start of sigma, in sd of w; article and variational.", above=0)
+    sigma_learning_rate: float = option("Peak rate of log sigma; article and variational.", above=0)
+    inverse_gamma_alpha: float = option("Shape of the inverse gamma of sigma; article.", above=0)
+    inverse_gamma_beta: float = option("Scale of the inverse gamma of sigma; article.", above=0)
+    restart_spread: float = option("Share of G_m(z) - mean in a start; restarts.", above=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

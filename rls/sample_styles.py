@@ -19,12 +19,12 @@ NAME = "sample_styles"
 class Settings:
     """Numbers of samples; section sample_styles of the configuration."""
 
-    n_styles: int = option("Styles to write, for the flow (article: 100,000).")
-    n_mean: int = option("Other samples, for the mean style (article: 10,000).")
-    batch_size: int = option("Styles mapped at a time.")
-    seed: int = option("Seed of z.")
+    n_styles: int = option("Styles to write, for the flow (article: 100,000).", least=2)
+    n_mean: int = option("Other samples, for the mean style (article: 10,000).", least=1)
+    batch_size: int = option("Styles mapped at a time.", least=1)
+    seed: int = option("Seed of z.", least=0)
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads.")
+    threads: int = option("CPU threads.", least=1)
 
     def __post_init__(self) -> None:
         need_at_least(self, n_styles=2, n_mean=1, batch_size=1)

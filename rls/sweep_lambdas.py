@@ -23,9 +23,13 @@ NAME = "sweep_lambdas"
 class Settings:
     """Cells and weights of the sweep."""
 
-    n_cells: int = option("Cells of split tune, the same number of each treatment.")
-    lambdas_w: tuple[float, ...] = option("Weights of P_w, searched at the method's lambda_c.")
-    lambdas_c: tuple[float, ...] = option("Weights of the cross term, at the method's lambda_w.")
+    n_cells: int = option("Cells of split tune, the same number of each treatment.", least=1)
+    lambdas_w: tuple[float, ...] = option(
+        "Weights of P_w, searched at the method's lambda_c.", least=0
+    )
+    lambdas_c: tuple[float, ...] = option(
+        "Weights of the cross term, at the method's lambda_w.", least=0
+    )
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,11 @@ NAME = "trace_search"
 class Settings:
     """Cells, checkpoints and methods of the traces."""
 
-    n_cells: int = option("Cells of split tune, the same number of each treatment.")
+    n_cells: int = option("Cells of split tune, the same number of each treatment.", least=1)
     checkpoints: tuple[int, ...] = option(
-        "Numbers of steps, each a search of its own; 0 is the start. None: the method's own number."
+        "Numbers of steps, each a search of its own; 0 is the start. None: the method's own "
+        "number.",
+        least=0,
     )
     methods: tuple[str, ...] = option(
         "Methods that figure starts and the table of choices follow, in their order and each by a "

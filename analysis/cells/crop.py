@@ -15,6 +15,7 @@ from analysis.cells.geometry import cut, share_outside
 from analysis.cells.illumination import ProfileEstimator, correct
 from analysis.cells.quality import flag, measure_quality
 from analysis.cells.segment import Segmenter, make_segmenter
+from analysis.cells.skipped import SkippedFields
 from analysis.plates.image_files import BrokenField, read_field
 from analysis.plates.sheet import Row
 from rls.io.names import OK
@@ -127,17 +128,17 @@ def estimate_profile(
     folder: Path,
     settings: Settings,
     advance: Callable[[int], None],
-) -> tuple[np.ndarray, dict[tuple[str, int], str]]:
+) -> tuple[np.ndarray, dict[tuple[str, int], BrokenField]]:
     """Read every field once and estimate the illumination of the plate.
 
     Returns:
-        (profile (c, y, x) of mean 1, reason of each broken field by (well, site)).
+        (profile (c, y, x) of mean 1, fault of each broken field by (well, site)).
 
     Raises:
         BrokenField: A field is broken and ``on_broken_field`` is stop.
     """
     estimator = ProfileEstimator(settings.camera_offset_counts)
-    broken: dict[tuple[str, int], str] = {}
+    broken: dict[tuple[str, int], BrokenField] = {}
     for row in rows:
         try:
             field = read_field(row, channels, folder)
@@ -152,7 +153,7 @@ def estimate_profile(
         except BrokenField as error:
             if settings.on_broken_field == "stop":
                 raise
-            broken[(row["well"], row["site"])] = error.reason
+            broken[(row["well"], row["site"])] = error
         advance(1)
     if not estimator.shape:
         return np.ones((len(channels), 1, 1), np.float32), broken
@@ -180,7 +181,8 @@ def crop_plate(
     tables: list[pd.DataFrame] = []
     fields: list[list[object]] = []
     profile: np.ndarray | None = None
-    broken: dict[tuple[str, int], str] = {}
+    broken: dict[tuple[str, int], BrokenField] = {}
+    skipped = SkippedFields()
     passes = 1 if settings.illumination == "none" else 2
     with (
         tempfile.TemporaryFile(dir=scratch) as file,
@@ -189,30 +191,29 @@ def crop_plate(
         if passes == 2:
             profile, broken = estimate_profile(rows, channels, folder, settings, bar.advance)
         for row in rows:
-            found, border, n, reason = 0, 0, 0, broken.get((row["well"], row["site"]), "")
-            if not reason:
-                try:
-                    raw = read_field(row, channels, folder)
-                    crops, table, found, border = crop_field(
-                        raw, profile, row, nucleus_channel, settings, segmenter
-                    )
-                    file.write(crops.tobytes())
-                    tables.append(table)
-                    n = len(table)
-                except BrokenField as error:
-                    if settings.on_broken_field == "stop":
-                        raise
-                    reason = error.reason
+            found, border, n, reason = 0, 0, 0, ""
+            try:
+                if (row["well"], row["site"]) in broken:
+                    raise broken[(row["well"], row["site"])]
+                raw = read_field(row, channels, folder)
+                crops, table, found, border = crop_field(
+                    raw, profile, row, nucleus_channel, settings, segmenter
+                )
+                file.write(crops.tobytes())
+                tables.append(table)
+                n = len(table)
+            except BrokenField as error:
+                if settings.on_broken_field == "stop":
+                    raise
+                reason = skipped.add(error)
             about = [row[name] for name in FIELD_COLUMNS[:4]]
             fields.append([*about, found, border, n, SKIPPED if reason else OK, reason])
             bar.advance(1)
         field_table = pd.DataFrame(fields, columns=list(FIELD_COLUMNS))
         if not any(map(len, tables)):
-            reasons = field_table["reason"].value_counts().to_dict()
-            raise InputError(
-                f"Found no cell in the {len(rows)} fields of plate {rows[0]['plate']} ({reasons}). "
-                "Look at its images, or take the plate out of the assay."
-            )
+            skipped.refuse_all(rows[0]["plate"], len(rows))
+        for sentence in skipped.sentences():
+            print(f"crop_cells: skipped {sentence}", flush=True)
         file.flush()
         cells = pd.concat(tables, ignore_index=True)
         shape = (len(cells), len(channels), settings.crop_size, settings.crop_size)

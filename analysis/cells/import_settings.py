@@ -18,12 +18,12 @@ class Settings(QualityLimits):
     treatment_by: str = option(
         "Columns of the table that define a treatment.", choices=("compound", "compound_dose")
     )
-    crop_size: int = option("Side of a crop in px: image_size with a margin.")
-    pixel_size_um: float = option("Side of a pixel, in um.")
-    bit_depth: int = option("Bits of the camera.")
-    nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.")
+    crop_size: int = option("Side of a crop in px: image_size with a margin.", least=2)
+    pixel_size_um: float = option("Side of a pixel, in um.", above=0)
+    bit_depth: int = option("Bits of the camera.", choices=(8, 10, 12, 14, 16))
+    nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.", above=0)
     saturation_counts: int | None = option(
-        "Counts from which a pixel is saturated; none: the greatest that bit_depth allows."
+        "Counts from which a pixel is saturated; none: the greatest that bit_depth allows.", least=1
     )
     resolution: str = option(
         "Resolution of the cells; in low resolution neither focus nor noise can be seen.",

@@ -14,25 +14,27 @@ CELLPOSE_DIAMETER_PX = 17.0  # Nuclei are scaled to it, in Cellpose's own nuclea
 class Settings:
     """Settings of section ``train_segmenter``."""
 
-    fields: int = option("Simulated fields to train on.")
-    held_out_fields: int = option("Simulated fields on which F1 is measured.")
-    field_px: int = option("Side of a simulated field, in px; a nucleus is 17 px.")
+    fields: int = option("Simulated fields to train on.", least=1)
+    held_out_fields: int = option("Simulated fields on which F1 is measured.", least=1)
+    field_px: int = option("Side of a simulated field, in px; a nucleus is 17 px.", least=1)
     neighbours: tuple[float, ...] = option(
-        "Least and greatest mean number of other cells in an area of 2x2 crops."
+        "Least and greatest mean number of other cells in an area of 2x2 crops.", least=0
     )
     nearest_centres_nd: tuple[float, ...] = option(
-        "Range of the least distance between two nuclei: smallest and largest, in nd."
+        "Range of the least distance between two nuclei: smallest and largest, in nd.", least=0
     )
-    epochs: int = option("Passes of the training; the rate warms up over the first ten.")
-    fields_per_epoch: int = option("Fields drawn in an epoch, a patch of each.")
-    batch_size: int = option("Patches in a step.")
-    patch_px: int = option("Side of a patch, in px; a multiple of 8.")
-    learning_rate: float = option("Peak learning rate of AdamW.")
-    weight_decay: float = option("Weight decay of AdamW.")
-    flow_threshold: float = option("flow_threshold (section crop_cells) of the held-out test.")
-    seed: int = option("Seed of the fields and of the weights.")
+    epochs: int = option("Passes of the training; the rate warms up over the first ten.", least=1)
+    fields_per_epoch: int = option("Fields drawn in an epoch, a patch of each.", least=1)
+    batch_size: int = option("Patches in a step.", least=1)
+    patch_px: int = option("Side of a patch, in px; a multiple of 8.", least=8)
+    learning_rate: float = option("Peak learning rate of AdamW.", above=0)
+    weight_decay: float = option("Weight decay of AdamW.", least=0)
+    flow_threshold: float = option(
+        "flow_threshold (section crop_cells) of the held-out test.", least=0
+    )
+    seed: int = option("Seed of the fields and of the weights.", least=0)
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads of torch.")
+    threads: int = option("CPU threads of torch.", least=1)
 
     def __post_init__(self) -> None:
         for name in ("neighbours", "nearest_centres_nd"):

@@ -16,35 +16,43 @@ class Settings:
     split_by: str = option(
         "Units that no two splits share.", choices=("plate", "well", "field", "tile")
     )
-    share_gan: float = option("Share of the units for the generator.")
-    share_tune: float = option("Share of the units for choosing settings.")
+    share_gan: float = option("Share of the units for the generator.", least=0, most=1)
+    share_tune: float = option("Share of the units for choosing settings.", least=0, most=1)
     share_calibration: float = option(
-        "Share of the units for calibrating the intervals of Fig. 8; 0: no such intervals."
+        "Share of the units for calibrating the intervals of Fig. 8; 0: no such intervals.",
+        least=0,
+        most=1,
     )
-    share_classifier: float = option("Share of the units for the classifiers.")
-    share_evaluation: float = option("Share of the units for the evaluation.")
-    cells_gan: int = option("Cells per treatment for the generator.")
-    cells_tune: int = option("Cells per treatment for choosing settings.")
-    cells_calibration: int = option("Cells per treatment for calibrating intervals.")
-    cells_classifier: int = option("Cells per treatment for the classifiers.")
-    cells_evaluation: int = option("Cells per treatment for the evaluation.")
+    share_classifier: float = option("Share of the units for the classifiers.", least=0, most=1)
+    share_evaluation: float = option("Share of the units for the evaluation.", least=0, most=1)
+    cells_gan: int = option("Cells per treatment for the generator.", least=0)
+    cells_tune: int = option("Cells per treatment for choosing settings.", least=0)
+    cells_calibration: int = option("Cells per treatment for calibrating intervals.", least=0)
+    cells_classifier: int = option("Cells per treatment for the classifiers.", least=0)
+    cells_evaluation: int = option("Cells per treatment for the evaluation.", least=0)
     on_few_cells: str = option(
         "What to do when a treatment has fewer cells.", choices=("stop", "take_all")
     )
     exclude_flags: tuple[str, ...] = option(
         f"Quality flags that exclude a cell: {', '.join(FLAGS)}."
     )
-    tile_px: int = option("Side of a tile of a field, for split_by tile, in px.")
+    tile_px: int = option("Side of a tile of a field, for split_by tile, in px.", least=1)
     black_percentile: float = option(
         "Percentile of the gan split (of tune where share_gan is 0, or prevalence_gan is set) that "
-        "becomes 0."
+        "becomes 0.",
+        least=0,
+        most=100,
     )
-    white_percentile: float = option("Percentile of the same split that becomes 1.")
-    seed: int = option("Seed of the splits and of the draw.")
+    white_percentile: float = option(
+        "Percentile of the same split that becomes 1.", least=0, most=100
+    )
+    seed: int = option("Seed of the splits and of the draw.", least=0)
     prevalence_gan: float | None = option(
         "Share of the positive control among the gan cells of the two controls, whose number stays "
         "twice cells_gan. null: cells_gan of each treatment.",
         default=None,
+        least=0,
+        most=1,
     )
     measured_plates: tuple[str, ...] = option(
         "Plates of the splits classifier and evaluation; cells of other plates go to gan and tune. "
@@ -63,9 +71,10 @@ class Settings:
         "Folds over which the units of each measured treatment are dealt: those of the assay's own "
         "fold are of split evaluation, the others of gan. 0: none, the shares divide all units.",
         default=0,
+        least=0,
     )
     fold: int = option(
-        "The assay's own fold, from 1 to folds; without folds it means nothing.", default=1
+        "The assay's own fold, from 1 to folds; without folds it means nothing.", default=1, least=1
     )
     plates_gan: tuple[str, ...] = option(
         "Plates of split gan. None: those that no split names.", default=()

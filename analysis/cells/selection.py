@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import folds, named_plates
+from analysis.cells.needed_splits import refuse_empty
 from analysis.cells.prevalence import wanted_cells
 from analysis.cells.quality_settings import FLAGS
 from analysis.cells.select_settings import Settings
@@ -60,7 +61,8 @@ def select(
     """Return the selected rows of ``cells`` with their ``split``, sorted by image_id.
 
     Arguments:
-        controls: The negative and the positive control; only prevalence_gan needs them.
+        controls: The negative and the positive control, which prevalence_gan needs; none of them
+            may lack cells in a split that a classifier or a measurement needs.
 
     Raises:
         InputError: A treatment has no cell, too few units or too few cells.
@@ -84,6 +86,7 @@ def select(
     take_all = settings.on_few_cells == "take_all"
     wanted = wanted_cells(settings, treatments, controls)
     kept = choose_cells(cells, splits, wanted, settings.seed, take_all=take_all)
+    refuse_empty(cells, kept, controls, settings, assign)
     _say_level(cells, splits, settings)
     return cells.assign(split=kept)[kept != DROPPED].reset_index(drop=True)
 

@@ -15,8 +15,12 @@ class Settings(IntervalSettings):
     method: str = option("RLS row whose objective the solutions share.")
     kinds: tuple[str, ...] = option("Kinds compared: article, variational, restarts.")
     kind_shown: str = option("Kind whose images Fig. 8 shows.")
-    level: float = option("Probability with which an interval shall hold a cell's HR value.")
+    level: float = option(
+        "Probability with which an interval shall hold a cell's HR value.", above=0, below=1
+    )
     interval_shown: str = option(
         "Calibrated interval drawn in Fig. 8.", choices=("normalised", "quantile", "constant")
     )
-    spread_floor: float = option("Least spread of a cell's solutions, as a share of the HR range.")
+    spread_floor: float = option(
+        "Least spread of a cell's solutions, as a share of the HR range.", least=0
+    )

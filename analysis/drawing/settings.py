@@ -13,8 +13,8 @@ from rls.runtime.command import option
 class Settings(StyleSettings):
     """Section 'figures'."""
 
-    cells_per_treatment: int = option("Cells shown per treatment in Fig. 2 and 3.")
-    treatments_shown: int = option("Most treatments shown in Fig. 2; controls come first.")
+    cells_per_treatment: int = option("Cells shown per treatment in Fig. 2 and 3.", least=1)
+    treatments_shown: int = option("Most treatments shown in Fig. 2; controls come first.", least=1)
     treatments_named: tuple[str, ...] = option(
         "Treatments shown in Fig. 2 after the controls, as far as they were evaluated. None: in "
         "even steps of the alphabet."
@@ -25,8 +25,10 @@ class Settings(StyleSettings):
     )
     super_resolution: str = option("Method in the middle column of Fig. 3.")
     ablations: tuple[str, ...] = option("Methods of Fig. 7, in order, as far as they run.")
-    norms_shown: int = option("Style vectors whose squared norms Fig. 1 shows (section 3.2).")
-    seed: int = option("Seed of choices, samples and bootstrap.")
+    norms_shown: int = option(
+        "Style vectors whose squared norms Fig. 1 shows (section 3.2).", least=1
+    )
+    seed: int = option("Seed of choices, samples and bootstrap.", least=0)
 
 
 @dataclass(frozen=True)

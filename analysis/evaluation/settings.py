@@ -29,15 +29,21 @@ OF_IMAGES = (
 class Settings(RegressionSettings, IntervalSettings):
     """How many images are drawn, and how the two regressions are fitted."""
 
-    n_images: int = option("Generated images to measure and to train the regression on.")
-    n_cells: int = option("Cells of split gan at most, treatments in equal parts.")
-    n_held_out: int = option("Other generated images, whose loss decides which epoch is kept.")
-    image_batch_size: int = option("Images that are generated and measured at a time.")
-    n_inverted: int = option("Cells of tune that a search looks for in HR itself; 0 for none.")
-    inversion_choose: int = option("Other cells of tune, which choose the rate of that search.")
-    inversion_rates: tuple[float, ...] = option("Learning rates to choose from.")
-    inversion_steps: int = option("Steps of that search.")
-    inversion_batch_size: int = option("Cells that are searched at a time.")
+    n_images: int = option("Generated images to measure and to train the regression on.", least=10)
+    n_cells: int = option("Cells of split gan at most, treatments in equal parts.", least=20)
+    n_held_out: int = option(
+        "Other generated images, whose loss decides which epoch is kept.", least=2
+    )
+    image_batch_size: int = option("Images that are generated and measured at a time.", least=1)
+    n_inverted: int = option(
+        "Cells of tune that a search looks for in HR itself; 0 for none.", least=0
+    )
+    inversion_choose: int = option(
+        "Other cells of tune, which choose the rate of that search.", least=1
+    )
+    inversion_rates: tuple[float, ...] = option("Learning rates to choose from.", above=0)
+    inversion_steps: int = option("Steps of that search.", least=1)
+    inversion_batch_size: int = option("Cells that are searched at a time.", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -54,21 +54,30 @@ EIGHT = np.ones((3, 3))  # Pixels that touch at a corner belong to one spot.
 class FeatureSettings(NucleusSettings):
     """How spots are found; fixed on HR controls, never tuned on SR."""
 
-    golgi_tophat_um: float = option("Diameter of the top-hat, in um; wider structures are haze.")
-    golgi_reach_um: float = option("Greatest distance of a spot from the nucleus's edge, in um.")
+    golgi_tophat_um: float = option(
+        "Diameter of the top-hat, in um; wider structures are haze.", above=0
+    )
+    golgi_reach_um: float = option(
+        "Greatest distance of a spot from the nucleus's edge, in um.", above=0
+    )
     golgi_share: float = option(
-        "Smallest level of a spot, as a share of the brightest pixels around the cell."
+        "Smallest level of a spot, as a share of the brightest pixels around the cell.",
+        least=0,
+        most=1,
     )
     golgi_percentile: float = option(
-        "Percentile of the cell's pixels that counts as the brightest, 0 to 100."
+        "Percentile of the cell's pixels that counts as the brightest, 0 to 100.", least=0, most=100
     )
     golgi_floor_counts: float = option(
-        "Smallest level of a spot, in counts above its surroundings."
+        "Smallest level of a spot, in counts above its surroundings.", least=0
     )
-    golgi_spot_min_um2: float = option("Smallest area of a spot, in um^2.")
-    golgi_spot_min_px: float = option("Smallest area of a spot, in pixels; fewer are noise.")
+    golgi_spot_min_um2: float = option("Smallest area of a spot, in um^2.", least=0)
+    golgi_spot_min_px: float = option(
+        "Smallest area of a spot, in pixels; fewer are noise.", least=0
+    )
     golgi_pixel_max_um: float = option(
-        "Largest pixel, in um; coarser pixels cannot show fragments, so nothing is measurable."
+        "Largest pixel, in um; coarser pixels cannot show fragments, so nothing is measurable.",
+        above=0,
     )
 
 

@@ -59,11 +59,15 @@ GREY_RANGE = (1.0, 99.0)  # The grey levels of a cell lie between these percenti
 class FeatureSettings(NucleusSettings):
     """Scales of the morphology; fixed on HR controls, never tuned on SR."""
 
-    morphology_reach_um: float = option("How far a cell reaches from its nucleus's edge, in um.")
-    morphology_texture_um: float = option("Distance of the pixels that texture compares, in um.")
-    morphology_grey_levels: int = option("Number of grey levels of the texture.")
+    morphology_reach_um: float = option(
+        "How far a cell reaches from its nucleus's edge, in um.", above=0
+    )
+    morphology_texture_um: float = option(
+        "Distance of the pixels that texture compares, in um.", above=0
+    )
+    morphology_grey_levels: int = option("Number of grey levels of the texture.", least=2)
     morphology_granularity_um: float = option(
-        "Radius by which the disc grows from one scale of granularity to the next, in um."
+        "Radius by which the disc grows from one scale of granularity to the next, in um.", above=0
     )
 
 

@@ -25,28 +25,34 @@ PLATEAU_PERCENTILE = 80.0  # The plateau of a nucleus is this percentile of its 
 class NucleusSettings:
     """How the central nucleus is found; fixed on HR controls, never tuned on SR."""
 
-    nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.")
+    nucleus_diameter_um: float = option("Typical diameter of a nucleus, in um.", above=0)
     nucleus_smoothing_um: float = option(
-        "Standard deviation of the Gaussian applied before the threshold, in um."
+        "Standard deviation of the Gaussian applied before the threshold, in um.", least=0
     )
     nucleus_separability: float = option(
         "Smallest share of the variance that Otsu's threshold must explain; "
-        "below it, the crop has no nucleus."
+        "below it, the crop has no nucleus.",
+        least=0,
+        most=1,
     )
     nucleus_seed_sd_um: float = option(
-        "Standard deviation of the Laplacian of Gaussian that splits touching nuclei, in um."
+        "Standard deviation of the Laplacian of Gaussian that splits touching nuclei, in um.",
+        above=0,
     )
     nucleus_split_depth: float = option(
-        "Two nuclei are split if the saddle between them is lower by this share, 0 to 1."
+        "Two nuclei are split if the saddle between them is lower by this share, 0 to 1.",
+        least=0,
+        below=1,
     )
     nucleus_centre_tolerance_um: float = option(
-        "Greatest distance of the nucleus from the centre of the crop, in um."
+        "Greatest distance of the nucleus from the centre of the crop, in um.", least=0
     )
-    nucleus_min_area_um2: float = option("Smallest area of a nucleus, in um^2.")
-    nucleus_max_area_um2: float = option("Largest area of a nucleus, in um^2.")
+    nucleus_min_area_um2: float = option("Smallest area of a nucleus, in um^2.", least=0)
+    nucleus_max_area_um2: float = option("Largest area of a nucleus, in um^2.", above=0)
     nucleus_min_diameter_px: float = option(
         "Smallest diameter of a typical nucleus, in pixels; at fewer, as in low resolution, "
-        "nothing is measurable."
+        "nothing is measurable.",
+        least=0,
     )
 
 

@@ -40,10 +40,10 @@ COLUMNS = (
 class FeatureSettings(NucleusSettings):
     """How the ratio is measured; fixed on HR controls, never tuned on SR."""
 
-    ring_gap_um: float = option("Gap between the nucleus and the ring, in um.")
-    ring_width_um: float = option("Width of the ring, in um.")
+    ring_gap_um: float = option("Gap between the nucleus and the ring, in um.", least=0)
+    ring_width_um: float = option("Width of the ring, in um.", above=0)
     ring_min_area_um2: float = option(
-        "Smallest area of the ring without the pixels of neighbours, in um^2."
+        "Smallest area of the ring without the pixels of neighbours, in um^2.", least=0
     )
     ring_statistic: str = option("Statistic of the pixels in the ring.", choices=("median", "mean"))
     marker_background: str = option(
@@ -52,7 +52,9 @@ class FeatureSettings(NucleusSettings):
         choices=("scale", "crop"),
     )
     marker_background_percentile: float = option(
-        "Percentile of a crop's pixels that is its background, 0 to 100; used with 'crop' only."
+        "Percentile of a crop's pixels that is its background, 0 to 100; used with 'crop' only.",
+        least=0,
+        most=100,
     )
 
 

@@ -17,12 +17,12 @@ from rls.runtime.command import option
 class MeasureSettings(NucleusSettings, WeightsSettings):
     """The settings of the commands that measure, whatever the features are."""
 
-    batch_size: int = option("Number of images measured at once.")
+    batch_size: int = option("Number of images measured at once.", least=1)
     random_features_seed: int = option(
-        "Seed of the random convolutions; features of two seeds cannot be compared."
+        "Seed of the random convolutions; features of two seeds cannot be compared.", least=0
     )
     device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads of torch.")
+    threads: int = option("CPU threads of torch.", least=1)
     network_rgb_channels: tuple[str, ...] = option(
         "Channels that Inception, AlexNet and VGG16 get as red, green and blue, at most three; "
         "none: the first three. One is repeated; with two, blue is empty.",

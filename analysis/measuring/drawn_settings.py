@@ -12,8 +12,8 @@ from rls.runtime.command import need_at_least, option
 class Settings:
     """How many images are generated."""
 
-    n_images: int = option("Generated images whose features are measured.")
-    seed: int = option("Seed of the images, and of the features of the kernel distance.")
+    n_images: int = option("Generated images whose features are measured.", least=1)
+    seed: int = option("Seed of the images, and of the features of the kernel distance.", least=0)
 
     def __post_init__(self) -> None:
         need_at_least(self, n_images=1)

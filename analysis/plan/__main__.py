@@ -21,7 +21,7 @@ from analysis.plan.jobs import planned_jobs
 from analysis.run.checks import check
 from analysis.run.keys import ROOT
 from analysis.run.rates import FILE, Machine
-from analysis.run.values import read_config
+from analysis.run.values import merged, read_files
 from analysis.run.weights import settle
 from rls.runtime.command import run
 
@@ -42,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--machine", default="", help="a machine of --rates, or a part of its name: H200"
     )
     args = parser.parse_args(argv)
-    config = read_config(args.configfile)
-    check(config)
+    files = read_files(args.configfile)
+    config = merged(files)
+    check(config, files)
     settle(config, ROOT, {})
     machine = Machine.read(args.rates, args.machine, config["device"])
     with tempfile.TemporaryDirectory() as empty:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from analysis.plates.names import row_and_column, spellings
 from analysis.plates.user_table import read_user_table
+from rls.io.debris import without_debris
 from rls.runtime.errors import InputError
 
 NAME = re.compile(
@@ -81,7 +82,7 @@ def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], 
             )
         numbers[NUMBERS[name]] = channel
     fields: dict[tuple[str, int], dict[str, Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(without_debris(list(folder.rglob("*")), folder)):
         match = NAME.fullmatch(path.name)
         if match is None or int(match["channel"]) not in numbers:
             continue

@@ -17,8 +17,10 @@ class Settings:
     treatment_by: str = option(
         "Columns of image.csv that define a treatment.", choices=("compound", "compound_dose")
     )
-    pixel_size_um: float | None = option("Pixel size in um; none: the sheet says it.")
-    bit_depth: int | None = option("Bits of the camera, e.g. 12; none: the sheet says it.")
+    pixel_size_um: float | None = option("Pixel size in um; none: the sheet says it.", above=0)
+    bit_depth: int | None = option(
+        "Bits of the camera, e.g. 12; none: the sheet says it.", choices=(8, 10, 12, 14, 16)
+    )
     on_unlisted_treatment: str = option(
         "What to do with a treatment of a user's sheet or plate map that the assay does not list.",
         choices=("stop", "leave_out"),

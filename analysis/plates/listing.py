@@ -10,10 +10,13 @@ import pandas as pd
 
 from analysis.plates import bbbc014, bbbc021
 from analysis.plates.field_files import expand
+from analysis.plates.image_files import BrokenField, read_field
 from analysis.plates.list_settings import Settings
 from analysis.plates.names import refuse_misspelt
 from analysis.plates.sheet import check_sheet, read_sheet, refuse_unlisted
 from rls.runtime.errors import InputError
+
+CHANNEL_REASONS = ("channel missing", "wrong shape")  # Other files of the plate are likewise.
 
 
 def check_flags(source: str, folder: Path | None, sheet: Path | None) -> None:
@@ -98,6 +101,30 @@ def _refuse_contradictions(table: pd.DataFrame, known: Mapping[str, float], name
                 f"Found {column} {table[column][differ[0]]:g} in row {differ[0] + 2} of {name}, "
                 f"but {value:g} in the configuration. Correct the one that is wrong."
             )
+
+
+def check_channels(sheet: pd.DataFrame, channels: Sequence[str]) -> None:
+    """Refuse a plate whose files all lack a channel: hours later every field would be skipped.
+
+    One field that has them is enough; a field that is broken otherwise is left to crop_cells.
+
+    Arguments:
+        sheet: Rows with absolute paths.
+
+    Raises:
+        BrokenField: The sentence of the first field, which says how its file calls its channels.
+    """
+    first: BrokenField | None = None
+    for row in sheet.to_dict("records"):
+        try:
+            read_field(row, channels, Path())
+            return
+        except BrokenField as error:
+            if error.reason not in CHANNEL_REASONS:
+                return
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def check_treatments(

@@ -24,6 +24,7 @@ from analysis.plates.names import refuse_two_treatments, with_well_names
 from analysis.plates.sheet import PLATE_NAME
 from analysis.plates.user_numbers import check_numbers, whole_if_all_are
 from analysis.plates.user_table import parse_user_table, read_user_table
+from analysis.plates.zip_members import Members
 from rls.io.png import read_png
 from rls.runtime.errors import InputError
 
@@ -63,7 +64,7 @@ def read_labels(
             the treatment is unknown.
     """
     with _opened(path) as archive:
-        names = sorted(name for name in _files(archive) if name.lower().endswith(".png"))
+        names = sorted(name for name in archive.found if name.lower().endswith(".png"))
         if not names:
             raise InputError(f"Found no PNG in {path}, expected one a cell. Correct crops.")
         labels = _read_classes(archive, path)
@@ -153,13 +154,13 @@ def _fill(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _opened(path: Path) -> Iterator[Members]:
     """Open the archive; a failure inside the block becomes :class:`InputError`."""
     if not path.is_file():
         raise InputError(f"The crops {path} do not exist. Correct the assay's crops.")
     try:
         with zipfile.ZipFile(path) as archive:
-            yield archive
+            yield Members.of(archive, path, DATASET)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise InputError(
             f"The archive {path} is cut off, damaged or encrypted ({error}). Make or fetch it "
@@ -167,18 +168,13 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         ) from error
 
 
-def _files(archive: zipfile.ZipFile) -> list[str]:
-    """Return the names of the files, without the ones that macOS adds."""
-    return [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
-
-
-def _read_classes(archive: zipfile.ZipFile, path: Path) -> Mapping[str, int] | None:
+def _read_classes(archive: Members, path: Path) -> Mapping[str, int] | None:
     """Return {file: class}, None where the labels are null.
 
     Raises:
         InputError: The archive has no labels, or they are not of the format.
     """
-    if DATASET not in archive.namelist():
+    if DATASET not in archive.found:
         raise InputError(
             f"Found no {DATASET} in {path}, expected StyleGAN2-ADA's dataset format. Make the "
             'archive with dataset_tool.py, or add the file with {"labels": null}.'
@@ -200,15 +196,13 @@ def _read_classes(archive: zipfile.ZipFile, path: Path) -> Mapping[str, int] | N
     return pairs
 
 
-def _read_csv(
-    archive: zipfile.ZipFile, path: Path, sheet: Path | None
-) -> tuple[pd.DataFrame | None, str]:
+def _read_csv(archive: Members, path: Path, sheet: Path | None) -> tuple[pd.DataFrame | None, str]:
     """Return (CSV beside or in the archive or None, its name).
 
     Raises:
         InputError: The CSV is missing or damaged, has no column filename, or is one of several.
     """
-    inside = [name for name in _files(archive) if name.lower().endswith(".csv")]
+    inside = [name for name in archive.found if name.lower().endswith(".csv")]
     if sheet is None and not inside:
         return None, str(path)
     if sheet is None and len(inside) > 1:

@@ -10,6 +10,7 @@ from analysis.run.description import Run, add_run
 from rls.io import write_text
 from rls.runtime.command import run
 from rls.runtime.locks import hold_outputs
+from rls.runtime.outputs import need_writable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--logs", type=Path, help="folder of logs, which name the devices")
     parser.add_argument("--output", type=Path, required=True, help="the report (.html)")
     args = parser.parse_args(argv)
+    need_writable(args.output, "--output")
     hold_outputs(vars(args))
     # Imported here, so that --help does not wait for torch and matplotlib.
     from analysis.report.page import generators_from, page

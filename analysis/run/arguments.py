@@ -59,7 +59,7 @@ class Arguments:
         if values["prevalence_gan"] is None:
             return flags({key: value for key, value in values.items() if key != "prevalence_gan"})
         controls = (self.assays[wildcards.assay][role] for role in CONTROLS)
-        return [*flags(values), "--controls", *controls]
+        return [*flags(values), *flags({"controls": list(controls)})]
 
     def features(self, wildcards: Wildcards) -> list[str]:
         """Return the flags of section ``measure`` for jobs that load no network of other people.
@@ -207,7 +207,7 @@ class Arguments:
         """Return the flags of a trace: its cells, which are of both controls, and checkpoints."""
         own = self.section("trace_search", "n_cells", "checkpoints")(wildcards)
         controls = (self.assays[wildcards.assay][role] for role in CONTROLS)
-        return [*own, "--treatments", *controls]
+        return [*own, *flags({"treatments": list(controls)})]
 
     def traced(self) -> list[str]:
         """Return the flags of figure starts: its methods, and its columns of assays that name one.
@@ -257,7 +257,7 @@ class Arguments:
         pairs |= {name: name for name in simulated["treatments"] if name in real["treatments"]}
         scale = "shared" if simulated["bit_depth"] == real["bit_depth"] else "own"
         named = [f"{name}={other}" for name, other in pairs.items()]
-        return ["--pairs", *named, "--scale", scale]
+        return flags({"pairs": named, "scale": scale})
 
 
 def given(*names: str) -> Callable[[Wildcards, Input], list[str]]:

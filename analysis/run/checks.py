@@ -6,12 +6,12 @@ Every fault is one sentence that names the key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 import jsonschema
 
 from analysis.cells import named_plates
+from analysis.run.assay_names import name_faults
 from analysis.run.keys import (
     GROUP_OF,
     MOVED,
@@ -20,7 +20,7 @@ from analysis.run.keys import (
     search_names,
     trained_by,
 )
-from analysis.run.schema import full_schema, object_schema
+from analysis.run.schema import WORDS, full_schema, object_schema
 from analysis.run.values import (
     Config,
     assay_factors,
@@ -37,7 +37,9 @@ from rls.io.names import (
     SOLUTION_KINDS,
     WITHOUT_IMAGES,
 )
+from rls.runtime.command import describe
 from rls.runtime.errors import InputError
+from rls.runtime.yaml_file import YamlFile, misread
 from rls.search.forward_model import faults
 
 # Source of an assay -> a key that it must have, for the files or the place of its cells.
@@ -60,22 +62,28 @@ ROLES = {
 }
 
 
-def check(config: Config) -> None:
+def check(config: Config, files: Sequence[YamlFile] = ()) -> None:
     """Check a merged configuration.
+
+    Arguments:
+        files: The files that it was merged from; a sentence then says where a value stands.
 
     Raises:
         InputError: An unknown key, a value of the wrong type, or names and numbers that do not
             fit each other. Every fault that is found is one sentence.
     """
     validator = jsonschema.Draft202012Validator(full_schema())
-    faults = [_sentence(error) for error in validator.iter_errors(config)]
+    faults = [_sentence(error, files) for error in validator.iter_errors(config)]
     if not faults:
-        faults = list(_misfits(config))
+        faults = list(_misfits(config, files))
     if faults:
         raise InputError("The configuration is not valid. " + " ".join(dict.fromkeys(faults)))
 
 
-def _sentence(error: jsonschema.ValidationError) -> str:
+def _sentence(
+    error: jsonschema.ValidationError, files: Sequence[YamlFile] = (), at: Sequence[str] = ()
+) -> str:
+    """Return a fault of the schema as a sentence; ``at`` are the keys above those of the error."""
     where = ".".join(map(str, error.absolute_path)) or "the top level"
     expected: Any = error.validator_value
     instance: Any = error.instance
@@ -85,13 +93,24 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator == "required":
         missing = [name for name in expected if name not in instance]
         return f"Missing key {_quoted(missing)} in {where}."
-    if error.validator in ("type", "anyOf") and isinstance(error.instance, str):
-        return _wrong_type(error, where, error.instance)
+    if error.validator in WORDS.values():
+        bounds = {word: schema[key] for word, key in WORDS.items() if key in schema}
+        return f"{where} is {instance}, expected {describe(bounds)}."
+    if error.validator == "anyOf":  # a number or something else: the number may be out of bounds
+        for inner in error.context or ():
+            if inner.validator in WORDS.values():
+                return _sentence(inner, files, at)
+    if error.validator in ("type", "anyOf") and not isinstance(instance, dict | list):
+        kinds = _kinds(error)
+        found = f"the text '{instance}'" if isinstance(instance, str) else str(instance)
+        hint = ""
+        if isinstance(instance, str) == bool({"number", "integer"} & set(kinds)):
+            hint = _misread(error, files, at)
+        return f"{where} is {found}, expected {' or '.join(kinds)}.{hint}"
     if error.validator == "enum":
         choices = ", ".join(map(str, expected))
-        bare = error.instance is False and "off" in expected
-        hint = ' YAML reads a bare off as false: write "off", in quotes.' if bare else ""
-        return f"{where} is {error.instance!r}, expected one of: {choices}.{hint}"
+        hint = "" if isinstance(instance, str) else _misread(error, files, at)
+        return f"{where} is {instance!r}, expected one of: {choices}.{hint}"
     return f"{where}: {error.message}."
 
 
@@ -103,19 +122,24 @@ def _unknown(where: str, found: set[str], known: Iterable[str]) -> str:
     return f"Unknown key {_quoted(unknown)} in {where}; {said}." + "".join(moved)
 
 
-def _wrong_type(error: jsonschema.ValidationError, where: str, text: str) -> str:
+def _kinds(error: jsonschema.ValidationError) -> list[str]:
+    """Return the types and words, one of which a value should be."""
     expected: Any = error.validator_value
-    either = expected if error.validator == "anyOf" else [{"type": expected}]  # a kind or null
-    kinds = [x for kind in either for x in kind.get("enum", [kind.get("type", "another value")])]
-    hint = ""
-    with suppress(ValueError):
-        float(text)
-        if {"number", "integer"} & set(kinds):
-            hint = f" YAML reads {text} as text: write 5.0e-5, not 5e-5."
-    return f"{where} is the text '{text}', expected {' or '.join(kinds)}.{hint}"
+    if error.validator == "type":
+        return [expected] if isinstance(expected, str) else list(expected)
+    return [word for kind in expected for word in kind.get("enum", [kind.get("type", "a list")])]
 
 
-def _misfits(config: Config) -> Iterator[str]:
+def _misread(
+    error: jsonschema.ValidationError, files: Sequence[YamlFile], at: Sequence[str]
+) -> str:
+    """Return a sentence on how YAML read a value; where it stands, if that can be found."""
+    keys = [*at, *error.absolute_path]
+    found = (file.misread(keys, error.instance) for file in reversed(files))
+    return next(filter(None, found), "") or misread(error.instance)
+
+
+def _misfits(config: Config, files: Sequence[YamlFile] = ()) -> Iterator[str]:
     """Yield the faults that a schema cannot express."""
     assays = config["assays"]
     yield from _run_misfits(config)
@@ -129,7 +153,7 @@ def _misfits(config: Config) -> Iterator[str]:
             continue
         validator = jsonschema.Draft202012Validator(object_schema(keys.values()))
         for fault in validator.iter_errors(method_values(config, name)):
-            yield f"methods.{name}: {_sentence(fault)}"
+            yield f"methods.{name}: {_sentence(fault, files, ('methods', name))}"
     for name in config["run"]["assays"]:
         if name in assays:
             yield from _assay_misfits(name, config)
@@ -175,6 +199,8 @@ def _degradation_misfits(config: Config) -> Iterator[str]:
 def _assay_misfits(name: str, config: Config) -> Iterator[str]:
     block = config["assays"][name]
     yield from _factor_misfits(name, block, config["run"]["factors"])
+    yield from _size_misfits(name, config)
+    yield from name_faults(name, block)
     yield from _role_misfits(name, block)
     for source, key in FILES_OF_SOURCE:
         if (source, key) == ("crops", "sheet") and block.get("crops", "").endswith(".zip"):
@@ -245,6 +271,24 @@ def _factor_misfits(name: str, block: Config, factors: Sequence[int]) -> Iterato
             )
     if not own:
         yield f"No factor of run.factors is among assays.{name}.factors: nothing would run."
+
+
+def _size_misfits(name: str, config: Config) -> Iterator[str]:
+    """Yield the fault of an image size that no network takes, although one is needed."""
+    block, methods = config["assays"][name], config["methods"]
+    searches = [methods.get(m, {}).get("search", "") for m in config["run"]["methods"]]
+    size, needed = block["image_size"], block["generator"] != "none"
+    if size & (size - 1) and (needed or any(map(trained_by, searches))):
+        lower = 1 << (size.bit_length() - 1)
+        yield (
+            f"assays.{name}.image_size is {size}, expected a power of two: networks halve images "
+            f"down to 4 px. Set it to {lower} or {2 * lower}."
+        )
+    if has_high_resolution(block) and block["crop_size"] < size:
+        yield (
+            f"assays.{name}.crop_size is {block['crop_size']}, less than the image_size {size} "
+            "that is cut from it. Set it higher."
+        )
 
 
 def _role_misfits(name: str, block: Config) -> Iterator[str]:

@@ -18,6 +18,7 @@ from rls.runtime.errors import InputError
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 SEARCHES = ROOT / "rls" / "search"
+BOUNDS = ("above", "least", "below", "most")  # the keywords of an option that bound a number
 CONSTANTS = ("NEEDS_GENERATOR", "TRAINED_BY", "WEIGHTED_FEATURES")  # read off a search's source
 FEATURES = ROOT / "analysis" / "features"
 
@@ -92,6 +93,7 @@ class Key:
     Attributes:
         kind: The annotation, such as ``tuple[float, ...]``.
         help, choices: Empty where the source computes them.
+        bounds: Bounds of a number, as :func:`rls.runtime.command.option` names them.
         computed_choices: Whether the source computes the choices.
         required: Whether the class has no default for the field.
         file, owner: The source file and the class.
@@ -100,7 +102,8 @@ class Key:
     name: str
     kind: str
     help: str
-    choices: tuple[str, ...]
+    choices: tuple[str | int, ...]
+    bounds: tuple[tuple[str, float], ...]
     computed_choices: bool
     required: bool
     file: str
@@ -215,6 +218,7 @@ def _key(node: ast.stmt, file: str, owner: str) -> Key | None:
         ast.unparse(node.annotation),
         str(_literal(call.args[0], "")) if call.args else "",
         choices,
+        tuple((word, ast.literal_eval(given[word])) for word in BOUNDS if word in given),
         "choices" in given and not choices,
         "default" not in given,
         file,

@@ -24,8 +24,10 @@ from analysis.run.keys import (
     search_names,
     section_keys,
 )
+from analysis.run.schema import WORDS as BOUNDS
 from analysis.run.schema import WRITTEN, described, schemas
 from analysis.run.values import ALWAYS, read_config
+from rls.runtime.command import describe
 
 README = ROOT / "config" / "README.md"
 BEGIN, END = "<!-- derived: begin -->\n", "<!-- derived: end -->\n"
@@ -167,8 +169,10 @@ def _words(schema: Mapping[str, Any]) -> str:
         return " \\| ".join(map(str, schema["enum"]))
     if kind == "array":
         items = _words(schema["items"])
-        return f"list of {items}{'s' * items.endswith('number')}"
-    return ", or ".join(WORDS[one] for one in ([kind] if isinstance(kind, str) else kind))
+        return f"list of {re.sub('number', 'numbers', items, count=1)}"
+    words = ", or ".join(WORDS[one] for one in ([kind] if isinstance(kind, str) else kind))
+    bounds = {word: schema[key] for word, key in BOUNDS.items() if key in schema}
+    return f"{words} {describe(bounds)}" if bounds else words
 
 
 def _shown(value: object) -> str:

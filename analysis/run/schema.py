@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -24,6 +24,13 @@ from analysis.run.keys import (
 SCHEMAS = ROOT / "workflow" / "schemas"
 WRITTEN, DERIVED = SCHEMAS / "config.schema.yaml", SCHEMAS / "sections.schema.yaml"
 TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+# A bound of an option -> its keyword in a schema.
+WORDS = {
+    "above": "exclusiveMinimum",
+    "least": "minimum",
+    "below": "exclusiveMaximum",
+    "most": "maximum",
+}
 Schema = dict[str, Any]
 
 
@@ -76,9 +83,7 @@ def object_schema(keys: Iterable[Key]) -> Schema:
 
 def schemas(keys: Iterable[Key]) -> Schema:
     """Return the schema of each key's value by the key's name."""
-    return {
-        key.name: {**_kind_schema(key.kind, key.choices), "description": key.help} for key in keys
-    }
+    return {key.name: {**_kind_schema(key.kind, key), "description": key.help} for key in keys}
 
 
 def described(keys: Mapping[str, Key]) -> Iterator[Key]:
@@ -92,15 +97,16 @@ def described(keys: Mapping[str, Key]) -> Iterator[Key]:
         yield dataclasses.replace(key, required=True)
 
 
-def _kind_schema(kind: str, choices: Sequence[str]) -> Schema:
+def _kind_schema(kind: str, key: Key) -> Schema:
     if kind.endswith("| None"):
-        inner = _kind_schema(kind.removesuffix("| None").strip(), choices)
+        inner = _kind_schema(kind.removesuffix("| None").strip(), key)
         return {"anyOf": [inner, {"type": "null"}]}
     if "| Literal[" in kind:
         other, words = kind.split(" | Literal")
         word = {"type": "string", "enum": list(ast.literal_eval(words))}
-        return {"anyOf": [_kind_schema(other, choices), word]}
+        return {"anyOf": [_kind_schema(other, key), word]}
     if kind.startswith("tuple["):
         item = kind.removeprefix("tuple[").split(",")[0].rstrip("]")
-        return {"type": "array", "items": _kind_schema(item, choices)}
-    return {"type": TYPES[kind], **({"enum": list(choices)} if choices else {})}
+        return {"type": "array", "items": _kind_schema(item, key)}
+    found: Schema = {"type": TYPES[kind]} | {WORDS[word]: bound for word, bound in key.bounds}
+    return found | ({"enum": list(key.choices)} if key.choices else {})

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from analysis.run.keys import GROUP_OF, OF_ASSAY, OF_RUN, OPERATOR, ROOT, section_keys
 from rls.runtime.errors import InputError
+from rls.runtime.yaml_file import YamlFile
 from rls.search.forward_model import OperatorSettings, kept_under
 
 Config = Mapping[str, Any]
@@ -19,23 +18,29 @@ Config = Mapping[str, Any]
 ALWAYS = ("config.yaml", "bbbc021_plates.yaml")
 
 
+def read_files(overlays: Sequence[Path] = ()) -> list[YamlFile]:
+    """Return the files of the program's configuration, then those of overlays.
+
+    Raises:
+        InputError: A file does not exist, is not a YAML mapping, or gives a key twice.
+    """
+    return [YamlFile.read(path) for path in (*(ROOT / "config" / n for n in ALWAYS), *overlays)]
+
+
 def read_config(overlays: Sequence[Path] = ()) -> dict[str, Any]:
     """Return the program's configuration with overlays on it, merged as Snakemake merges them.
 
     Raises:
-        InputError: A file does not exist or is not a YAML mapping.
+        InputError: See :func:`read_files`.
     """
+    return merged(read_files(overlays))
+
+
+def merged(files: Sequence[YamlFile]) -> dict[str, Any]:
+    """Return the configuration of some files, of which later ones overlay earlier ones."""
     config: dict[str, Any] = {}
-    for path in [*(ROOT / "config" / name for name in ALWAYS), *overlays]:
-        if not path.is_file():
-            raise InputError(f"The configuration file {path} does not exist.")
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is no YAML: {error}") from error
-        if not isinstance(content, dict):
-            raise InputError(f"{path} holds no keys. See config/README.md.")
-        lay_over(config, content)
+    for file in files:
+        lay_over(config, file.content)
     fill_likenesses(config)
     return config
 

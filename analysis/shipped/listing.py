@@ -9,12 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from analysis.run.keys import ROOT
 from analysis.run.values import read_config
 from rls.pretrained.files import QUALITY
 from rls.runtime.errors import InputError
+from rls.runtime.yaml_file import YamlFile
 
 FILE = ROOT / "models" / "models.yaml"
 VARIABLE = re.compile(r"\$(\w+)")
@@ -65,9 +64,9 @@ def read_list(path: Path = FILE) -> list[Generator]:
         InputError: The file is missing or of another form, or names an assay that does not exist.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = YamlFile.read(path).content
         found = [_entry(path.parent / name, values) for name, values in content.items()]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (InputError, OSError, KeyError, TypeError, AttributeError) as error:
         keys = ", ".join(field.name for field in fields(Generator)[1:])
         raise InputError(
             f"{path} holds no list of generators ({error}). Expected a name for each, and under it "

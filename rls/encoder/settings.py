@@ -18,17 +18,19 @@ MAY_CHANGE = ("cuda_graphs", "device", "threads")
 class FitSettings:
     """What every fit of a network to pairs needs."""
 
-    learning_rate: float = option("AdamW's first learning rate.")
-    weight_decay: float = option("AdamW's weight decay.")
+    learning_rate: float = option("AdamW's first learning rate.", above=0)
+    weight_decay: float = option("AdamW's weight decay.", least=0)
     cuda_graphs: str = option(
         "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
         "the same.",
         choices=("auto", "off"),
         default="auto",
     )
-    seed: int = option("Seed of the pairs, the initial weights and the order of the batches.")
+    seed: int = option(
+        "Seed of the pairs, the initial weights and the order of the batches.", least=0
+    )
     device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads of torch.")
+    threads: int = option("CPU threads of torch.", least=1)
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0 or self.weight_decay < 0:
@@ -42,10 +44,12 @@ class FitSettings:
 class RegressionSettings(FitSettings):
     """The network of a regression from y to features, and its steps."""
 
-    width: int = option("Maps of the first two convolutions; the third has twice as many.")
-    hidden: int = option("Units between the two fully connected layers.")
-    epochs: int = option("Passes over the pairs; the learning rate falls to 0 along a cosine.")
-    pairs_per_step: int = option("Pairs per step.")
+    width: int = option("Maps of the first two convolutions; the third has twice as many.", least=1)
+    hidden: int = option("Units between the two fully connected layers.", least=1)
+    epochs: int = option(
+        "Passes over the pairs; the learning rate falls to 0 along a cosine.", least=1
+    )
+    pairs_per_step: int = option("Pairs per step.", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,10 +60,10 @@ class RegressionSettings(FitSettings):
 class PairSettings(FitSettings):
     """The generated pairs of a fit."""
 
-    n_pairs: int = option("Generated pairs to train on.")
-    n_held_out: int = option("Other pairs, whose loss decides which epoch is kept.")
-    pair_batch_size: int = option("Pairs that are generated at a time.")
-    mixing_probability: float = option("Share of pairs with mixed styles, 0 to 1.")
+    n_pairs: int = option("Generated pairs to train on.", least=2)
+    n_held_out: int = option("Other pairs, whose loss decides which epoch is kept.", least=2)
+    pair_batch_size: int = option("Pairs that are generated at a time.", least=1)
+    mixing_probability: float = option("Share of pairs with mixed styles, 0 to 1.", least=0, most=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,10 +78,12 @@ class PairSettings(FitSettings):
 class Settings(PairSettings):
     """The encoder, its generated pairs and how it is trained."""
 
-    hidden: int = option("Units of the encoder's layers.")
-    blocks: int = option("Residual blocks of two layers.")
-    epochs: int = option("Passes over the pairs; the learning rate falls to 0 along a cosine.")
-    batch_size: int = option("Pairs per step.")
+    hidden: int = option("Units of the encoder's layers.", least=1)
+    blocks: int = option("Residual blocks of two layers.", least=0)
+    epochs: int = option(
+        "Passes over the pairs; the learning rate falls to 0 along a cosine.", least=1
+    )
+    batch_size: int = option("Pairs per step.", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,6 +15,7 @@ from pathlib import Path
 from rls.runtime.errors import InputError
 
 DIGEST_BYTES = 16
+LONGEST_NAME = 255  # bytes, on Linux
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
 
@@ -45,7 +46,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     # The temporary name keeps the suffix, because some writers choose their format by it.
-    temporary = path.with_name(f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
+    before = f".tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}-"
+    temporary = path.with_name(before + name_end(path.name, LONGEST_NAME - len(before)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -64,6 +66,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # The rename has moved it, or its folder could not be made.
             temporary.unlink()
+
+
+def name_end(name: str, most: int) -> str:
+    """Return as many of the last characters of a file's name as ``most`` bytes hold."""
+    while len(os.fsencode(name)) > most:
+        name = name[1:]
+    return name
 
 
 def write_text(path: Path | str, text: str) -> None:

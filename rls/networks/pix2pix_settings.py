@@ -16,29 +16,31 @@ MAY_CHANGE = ("checkpoint_epochs", "cuda_graphs", "device", "threads")
 class Settings:
     """Training of the U-Net; the twins share all settings."""
 
-    image_size: int = option("Side of the high-resolution images, in px: a power of two.")
-    epochs: int = option("Passes over the training cells at the full learning rate.")
-    decay_epochs: int = option("Passes after these, while the rate falls linearly to 0.")
-    batch_size: int = option("Images per step.")
-    learning_rate: float = option("Step size of Adam, both networks.")
-    beta1: float = option("Decay of Adam's mean gradient.")
-    l1_weight: float = option("Weight of the L1 distance, images in [-1, 1].")
-    generator_width: int = option("Maps of the U-Net's first layer; the inner ones have 8 times.")
-    discriminator_width: int = option("Maps of the PatchGAN's first layer.")
+    image_size: int = option("Side of the high-resolution images, in px: a power of two.", least=8)
+    epochs: int = option("Passes over the training cells at the full learning rate.", least=1)
+    decay_epochs: int = option("Passes after these, while the rate falls linearly to 0.", least=0)
+    batch_size: int = option("Images per step.", least=1)
+    learning_rate: float = option("Step size of Adam, both networks.", above=0)
+    beta1: float = option("Decay of Adam's mean gradient.", least=0, below=1)
+    l1_weight: float = option("Weight of the L1 distance, images in [-1, 1].", least=0)
+    generator_width: int = option(
+        "Maps of the U-Net's first layer; the inner ones have 8 times.", least=1
+    )
+    discriminator_width: int = option("Maps of the PatchGAN's first layer.", least=1)
     keep: str = option(
         "Weights to write: last (as published), or best_on_tune by L1.",
         choices=("last", "best_on_tune"),
     )
-    checkpoint_epochs: int = option("Epochs between checkpoints.")
+    checkpoint_epochs: int = option("Epochs between checkpoints.", least=1)
     cuda_graphs: str = option(
         "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
         "the same.",
         choices=("auto", "off"),
         default="auto",
     )
-    seed: int = option("Seed of the weights, the order, the turns and the dropout.")
+    seed: int = option("Seed of the weights, the order, the turns and the dropout.", least=0)
     device: str = option("Where to compute.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads of torch.")
+    threads: int = option("CPU threads of torch.", least=1)
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "generator_width", "discriminator_width", "checkpoint_epochs"):

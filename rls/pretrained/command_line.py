@@ -82,6 +82,7 @@ def make_parser(doc: str, program: str) -> Parser[Settings]:
     parser.add_argument("--encoder", type=Path, help="an encoder in place of the model's own")
     parser.add_argument("--state", type=Path, help="folder of finished batches; beside --out")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.writes("out")
     return parser
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rls.io.debris import without_debris
 from rls.io.images import SUFFIXES, Planes, read_planes
 from rls.pretrained.known_cells import known_table
 from rls.runtime.errors import InputError
@@ -50,12 +51,13 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
     """Return the image files, and those in folders, which are sorted by number (2 before 10).
 
     Raises:
-        InputError: A path does not exist, or a folder holds no image.
+        InputError: A path does not exist, a folder holds no image, or a name is no UTF-8.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+            inside = [p for p in path.iterdir() if p.is_file()]
+            found = [p for p in without_debris(inside, path) if p.suffix.lower() in SUFFIXES]
             if not found:
                 raise InputError(
                     f"The folder {path} holds no image ({', '.join(SUFFIXES)}). Give another."

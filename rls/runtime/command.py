@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import io
+import operator
 import os
 import resource
 import sys
@@ -14,12 +16,13 @@ from pathlib import Path
 from types import EllipsisType, UnionType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-import yaml
-
 from rls.io.files import full_disk
 from rls.runtime import locks
 from rls.runtime.errors import GRAPHS_OFF, GraphError, InputError
+from rls.runtime.names import HINT, as_arguments, spread, without_guards
+from rls.runtime.outputs import need_writable
 from rls.runtime.stopping import STATUS, Stopped, environment_to_start_again, requeue
+from rls.runtime.yaml_file import YamlFile
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -40,16 +43,32 @@ VARIABLES = {
 
 
 def option(
-    help: str, *, choices: Sequence[str] | None = None, default: T | EllipsisType = ...
+    help: str,
+    *,
+    choices: Sequence[str | int] | None = None,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    default: T | EllipsisType = ...,
 ) -> T:
     """Return a dataclass field with its help text; without ``default`` the value is required.
+
+    The command line, the schema of the configuration and its description take all of it from here.
 
     Arguments:
         help: The sentence that ``--help`` shows.
         choices: The only values that are allowed; None to allow any.
+        above, least: The value, or each of a list, is greater than one and not less than the other.
+        below, most: It is less than one and not greater than the other.
         default: The value that the field has if none is given.
     """
-    metadata = {"help": help, "choices": tuple(choices) if choices else None}
+    bounds = {"above": above, "least": least, "below": below, "most": most}
+    metadata = {
+        "help": help,
+        "choices": tuple(choices) if choices else None,
+        "bounds": {word: bound for word, bound in bounds.items() if bound is not None},
+    }
     if isinstance(default, EllipsisType):
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -86,6 +105,7 @@ class Parser(argparse.ArgumentParser, Generic[S]):
         )
         self.settings = settings
         self.section, self.shared = section, shared
+        self.written = {"state": True}
         self.hints = typing.get_type_hints(settings)
         self.fields = {field.name: field for field in dataclasses.fields(settings)}
         self.add_argument("--config", type=Path, help=f"YAML file; its section '{section}' is read")
@@ -105,7 +125,15 @@ class Parser(argparse.ArgumentParser, Generic[S]):
 
     def error(self, message: str) -> NoReturn:
         """Raise :class:`InputError` instead of exiting with argparse's status 2."""
-        raise InputError(f"{message[:1].upper()}{message[1:]}. See --help for the arguments.")
+        hint = HINT if "unrecognized" in message or "expected " in message else ""
+        raise InputError(f"{message[:1].upper()}{message[1:]}. See --help for the arguments.{hint}")
+
+    def writes(self, *names: str, folder: bool = False) -> None:
+        """Declare arguments as outputs, which are refused where they could not be written.
+
+        Those named ``output...`` need not be declared unless they are folders.
+        """
+        self.written.update(dict.fromkeys(names, folder))
 
     def parse(self, argv: Sequence[str] | None) -> tuple[argparse.Namespace, S]:
         """Return (the namespace of plain arguments, the settings).
@@ -116,38 +144,43 @@ class Parser(argparse.ArgumentParser, Generic[S]):
             InputError: A key is unknown or missing, a value has the wrong type, or another process
                 is writing the same output.
         """
-        args = self.parse_args(argv)
+        args = self.parse_args(spread(sys.argv[1:] if argv is None else argv))
+        without_guards(args)
         values = values_of_environment(self.hints)
-        for name, value in self._section_values(args.config).items():
-            if name not in self.fields:
-                known = ", ".join(self.fields)
-                raise InputError(
-                    f"Unknown key '{name}' in section '{self.section}' of {args.config}. "
-                    f"Known keys: {known}."
-                )
-            values[name] = convert(value, self.hints[name], f"{self.section}.{name}")
+        if args.config is not None:
+            values |= self._section_values(YamlFile.read(args.config))
         for name in self.fields:
             given = getattr(args, "setting_" + name)
             if given is not None:
                 values[name] = convert(given, self.hints[name], "--" + name.replace("_", "-"))
             delattr(args, "setting_" + name)
         made = make_settings(self.settings, values, self.section)
+        for name, path in vars(args).items():
+            if isinstance(path, Path) and (name.startswith("output") or name in self.written):
+                flag = "--" + name.replace("_", "-")
+                need_writable(path, flag, folder=self.written.get(name, False))
         locks.hold_outputs(vars(args))
         return args, made
 
-    def _section_values(self, path: Path | None) -> Mapping[str, Any]:
-        if path is None:
-            return {}
-        if not path.is_file():
-            raise InputError(f"The configuration file {path} does not exist.")
-        content = yaml.safe_load(path.read_text()) or {}
-        if self.section not in content:
-            raise InputError(f"{path} has no section '{self.section}'. Add it, or give flags.")
-        values: dict[str, Any] = {}
-        for base in self.settings.__mro__:
-            # A class whose fields several commands inherit names the section that they share.
-            values |= content.get(vars(base).get("SECTION"), {})
-        return {**values, **content.get(self.shared, {}), **content[self.section]}
+    def _section_values(self, file: YamlFile) -> dict[str, object]:
+        if self.section not in file.content:
+            raise InputError(f"{file.path} has no section '{self.section}'. Add it, or give flags.")
+        # A class whose fields several commands inherit names the section that they share.
+        shared = [str(vars(base).get("SECTION", "")) for base in self.settings.__mro__]
+        values: dict[str, object] = {}
+        for section in (*shared, self.shared, self.section):
+            for name, value in (file.content.get(section) or {}).items():
+                if name not in self.fields:
+                    raise InputError(
+                        f"Unknown key '{name}' in section '{section}' of {file.path}. "
+                        f"Known keys: {', '.join(self.fields)}."
+                    )
+                try:
+                    values[name] = convert(value, self.hints[name], f"{section}.{name}")
+                except InputError as error:
+                    hint = file.misread((section, name), value)
+                    raise InputError(f"{error}{hint}") from None
+        return values
 
 
 def values_of_environment(hints: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,10 +213,28 @@ def make_settings(settings: type[S], values: Mapping[str, Any], section: str) ->
     for name, value in values.items():
         choices = fields[name].metadata.get("choices")
         if choices and value is not None and value not in choices:
-            raise InputError(
-                f"{section}.{name} is '{value}', expected one of: {', '.join(choices)}."
-            )
+            known = ", ".join(map(str, choices))
+            raise InputError(f"{section}.{name} is '{value}', expected one of: {known}.")
+        bounds = fields[name].metadata.get("bounds") or {}
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not within(number, bounds):
+                raise InputError(
+                    f"{section}.{name} (--{name.replace('_', '-')}) is {number}, expected "
+                    f"{describe(bounds)}."
+                )
     return settings(**values)
+
+
+def within(value: float, bounds: Mapping[str, float]) -> bool:
+    """Return whether a number keeps the bounds of :func:`option`, which NaN never does."""
+    tests = {"above": operator.gt, "least": operator.ge, "below": operator.lt, "most": operator.le}
+    return all(tests[word](value, bound) for word, bound in bounds.items())
+
+
+def describe(bounds: Mapping[str, float]) -> str:
+    """Return the bounds of :func:`option` in words: 'at least 0 and at most 1'."""
+    words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
+    return " and ".join(f"{words[word]} {bound:g}" for word, bound in bounds.items())
 
 
 def convert(value: object, kind: type | UnionType, name: str) -> object:
@@ -221,7 +272,9 @@ def convert(value: object, kind: type | UnionType, name: str) -> object:
             return value == "true"
         raise InputError(f"{name} is {value!r}, expected true or false.")
     if kind is str:
-        return str(value)
+        if not isinstance(value, str):
+            raise InputError(f"{name} is {value!r}, expected text.")
+        return value
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             if kind is float:
@@ -233,11 +286,15 @@ def convert(value: object, kind: type | UnionType, name: str) -> object:
 
 
 def flags(values: Mapping[str, object]) -> list[str]:
-    """Return settings as flags: ``{"batch_size": 8}`` gives ``["--batch-size", "8"]``."""
+    """Return settings as flags: ``{"batch_size": 8}`` gives ``["--batch-size", "8"]``.
+
+    Names that begin with a dash are handed over as :mod:`rls.runtime.names` says.
+    """
     result: list[str] = []
     for name, value in values.items():
-        items = value if isinstance(value, list | tuple) else [value]
-        result += ["--" + name.replace("_", "-"), *map(_text, items)]
+        flag = "--" + name.replace("_", "-")
+        several = isinstance(value, list | tuple)
+        result += as_arguments(flag, [_text(v) for v in value] if several else _text(value))
     return result
 
 
@@ -262,6 +319,9 @@ def run(main: Callable[[], None]) -> NoReturn:
     Work that was stopped on purpose prints ``stopped: ...`` and exits with 75.
     """
     locks.active = True
+    for stream in (sys.stdout, sys.stderr):  # Names in them may be more than the terminal can show.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except Stopped as stop:
@@ -318,7 +378,7 @@ def _text(value: object) -> str:
 def _metavar(kind: type | UnionType, field: dataclasses.Field[object]) -> str:
     choices = field.metadata.get("choices")
     if choices:
-        return "|".join(choices)
+        return "|".join(map(str, choices))
     if kind is bool:
         return "true|false"
     if typing.get_origin(kind) in (UnionType, typing.Union):

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from rls.networks.weights_settings import Vgg16Settings
 from rls.runtime.command import Parser, convert, make_settings, values_of_environment
 from rls.runtime.errors import InputError
+from rls.runtime.yaml_file import YamlFile
 from rls.search.methods import AnySettings, ChosenMethod, load_method, method_names
 
 S = TypeVar("S", bound=AnySettings)
@@ -120,4 +119,4 @@ def _weights(config: str | None) -> Mapping[str, Any]:
 def _content(config: str | None) -> Mapping[str, Any]:
     if config is None or not Path(config).is_file():
         return {}
-    return yaml.safe_load(Path(config).read_text("utf-8")) or {}
+    return YamlFile.read(config).content

@@ -67,16 +67,16 @@ LAMBDA_C, LAMBDA_C_LARGE, LARGE_FACTOR = 0.1, 1.0, 16
 class Settings(Vgg16Settings):
     """Weights of the objective, and course of the search."""
 
-    steps: int = option("Iterations of Adam.")
-    learning_rate: float = option("Peak learning rate.")
+    steps: int = option("Iterations of Adam.", least=1)
+    learning_rate: float = option("Peak learning rate.", above=0)
     schedule: str = option("Course of the learning rate.", choices=tuple(SCHEDULES))
-    lambda_pixel: float = option("Weight of the mean squared error, in 0 to 255.")
+    lambda_pixel: float = option("Weight of the mean squared error, in 0 to 255.", least=0)
     lambda_perceptual: float = option(
-        "Weight of the mean squared difference of VGG16's features; 0 leaves it out."
+        "Weight of the mean squared difference of VGG16's features; 0 leaves it out.", least=0
     )
-    lambda_w: float = option("Weight of the normal prior of w.")
+    lambda_w: float = option("Weight of the normal prior of w.", least=0)
     lambda_c: float | None = option(
-        "Weight of the angles between styles; null: 0.1, and 1 above 16x."
+        "Weight of the angles between styles; null: 0.1, and 1 above 16x.", least=0
     )
     forward_op: str = option(
         "shared: the workflow's D; interpolate_noaa: bicubic without antialiasing, as published.",

@@ -54,12 +54,13 @@ class ObjectiveSettings(StartSettings):
     """Weights of the objective, D and the likelihood of y."""
 
     lambda_w: float = option(
-        "Weight of P_w, the mean log p_F of the styles (nats); 0 leaves it out."
+        "Weight of P_w, the mean log p_F of the styles (nats); 0 leaves it out.", least=0
     )
-    lambda_c: float = option("Weight of the cross term of the styles; 0 leaves it out.")
+    lambda_c: float = option("Weight of the cross term of the styles; 0 leaves it out.", least=0)
     lambda_n: float = option(
         "Weight of the squared deviation of the norm of F(w) from sqrt d (released code); "
-        "0 leaves it out."
+        "0 leaves it out.",
+        least=0,
     )
     cross: str = option(
         "mean_distance (released code) or sum_squares (as printed).", choices=tuple(CROSS)
@@ -75,18 +76,19 @@ class ObjectiveSettings(StartSettings):
         default=LAPLACE,
     )
     noise_sd: float | None = option(
-        "Sd of the noise on the scale of [0, 1]; for gaussian.", default=None
+        "Sd of the noise on the scale of [0, 1]; for gaussian.", default=None, above=0
     )
     gain: float | None = option(
-        "Counts per electron of the camera; for poisson_gaussian.", default=None
+        "Counts per electron of the camera; for poisson_gaussian.", default=None, above=0
     )
     read_noise: float | None = option(
-        "Sd of the camera's read noise in counts; for poisson_gaussian.", default=None
+        "Sd of the camera's read noise in counts; for poisson_gaussian.", default=None, above=0
     )
     camera_offset: float | None = option(
         "Counts of the camera without light, which have no shot noise; for poisson_gaussian. "
         "Without it 0.",
         default=None,
+        least=0,
     )
 
     def check_likelihood(self) -> None:

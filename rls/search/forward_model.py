@@ -54,7 +54,9 @@ class OperatorSettings:
         default=BORDERS[0],
     )
     psf_sd_um: float = option(
-        "Sd of a Gaussian PSF in um, the blur that LR has beyond HR; for psf_binning.", default=0.0
+        "Sd of a Gaussian PSF in um, the blur that LR has beyond HR; for psf_binning.",
+        default=0.0,
+        least=0,
     )
     psf_file: str | None = option(
         "TIFF of a measured PSF, sampled as HR, or none; for psf_binning.", default=None

@@ -34,7 +34,7 @@ class Settings:
     """The weight with which the network must have been trained, and how the network is used."""
 
     adversarial_weight: float = option(
-        "Weight of the discriminator's verdict in training; 0 trains on L1 alone."
+        "Weight of the discriminator's verdict in training; 0 trains on L1 alone.", least=0
     )
     dropout_at_test: bool = option("Leave dropout on, as published: it is the method's noise.")
     forward_op: str = option(

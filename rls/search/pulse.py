@@ -63,18 +63,22 @@ NOT_COMPILED = "noise maps are searched"
 class Settings:
     """Weights of the objective, and course of the search."""
 
-    steps: int = option("Iterations of Adam.")
-    learning_rate: float = option("Peak learning rate.")
+    steps: int = option("Iterations of Adam.", least=1)
+    learning_rate: float = option("Peak learning rate.", above=0)
     schedule: str = option("Course of the learning rate.", choices=tuple(SCHEDULES))
-    lambda_l2: float = option("Weight of the mean squared error.")
-    lambda_geocross: float = option("Weight of GEOCROSS, the squared angles between styles.")
+    lambda_l2: float = option("Weight of the mean squared error.", least=0)
+    lambda_geocross: float = option(
+        "Weight of GEOCROSS, the squared angles between styles.", least=0
+    )
     geocross_on: str = option(
         "Vectors whose angles count: sphere (the paper, and the comparison in the article) or w "
         "(PULSE's program).",
         choices=("sphere", "w"),
     )
-    epsilon: float = option("Mean squared error below which lowering it gains nothing.")
-    trainable_noise_layers: int = option("Noise maps that are searched too, from the coarsest on.")
+    epsilon: float = option("Mean squared error below which lowering it gains nothing.", least=0)
+    trainable_noise_layers: int = option(
+        "Noise maps that are searched too, from the coarsest on.", least=0
+    )
     zero_last_noise: bool = option("Whether the finest noise map is zero.")
     tile_latent: bool = option("Whether all styles of an image are equal (W in place of W+).")
     start: str = option(

@@ -32,8 +32,8 @@ from rls.search.steps import Given, Losses
 class Settings(ObjectiveSettings):
     """Course of the search (section 4.1)."""
 
-    steps: int = option("Iterations of Adam; 0 evaluates the start.")
-    learning_rate: float = option("Peak learning rate.")
+    steps: int = option("Iterations of Adam; 0 evaluates the start.", least=0)
+    learning_rate: float = option("Peak learning rate.", above=0)
     learning_rate_unit: str = option(
         "absolute, or relative to the mean sd of w over its dimensions.",
         choices=("absolute", "relative"),
@@ -44,11 +44,13 @@ class Settings(ObjectiveSettings):
         "and leaves its place in the batch to the next one; the search is in float32 throughout. "
         "Without it every image takes all steps.",
         default=None,
+        above=0,
     )
     n_solutions: int = option(
         "Searches of each image in super_resolve, from different starts. The row's image is that "
         "of least loss; its features are means over all of them.",
         default=1,
+        least=1,
     )
 
     def __post_init__(self) -> None:

@@ -44,13 +44,13 @@ ImagesOf = Callable[[Generator, Variables, Sequence[Tensor], Precision], Tensor]
 class Settings:
     """Course of the three phases."""
 
-    steps: int = option("Iterations of each phase.")
-    learning_rate_w: float = option("Length of a step in W; 0 leaves the phase out.")
+    steps: int = option("Iterations of each phase.", least=1)
+    learning_rate_w: float = option("Length of a step in W; 0 leaves the phase out.", least=0)
     learning_rate_w_plus: float = option(
-        "Length of a step of each style in W+; 0 leaves the phase out."
+        "Length of a step of each style in W+; 0 leaves the phase out.", least=0
     )
     learning_rate_w_plus_plus: float = option(
-        "Length of a step of each filter's latent in W++; 0 leaves the phase out."
+        "Length of a step of each filter's latent in W++; 0 leaves the phase out.", least=0
     )
     above_16_px: str = option(
         "For low-resolution images above 16 px, whose published loss needs LPIPS: stop, or l1 "

@@ -25,7 +25,8 @@ class Settings:
 
     batch_size: int | Literal["auto"] = option(
         "Images searched at a time; every batch is filled to this size. auto: what the memory of "
-        "the GPU allows, 64 at most; on a CPU 4."
+        "the GPU allows, 64 at most; on a CPU 4.",
+        least=1,
     )
     precision: str = option(
         "Precision of the convolutions during the search; auto is bfloat16 where the device is "
@@ -42,9 +43,9 @@ class Settings:
         choices=FORWARDS,
         default=AS_DEGRADED,
     )
-    seed: int = option("Seed of noise maps and of random starts.")
+    seed: int = option("Seed of noise maps and of random starts.", least=0)
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads of torch.")
+    threads: int = option("CPU threads of torch.", least=1)
     cuda_graphs: str = option(
         "auto: on a GPU a step is recorded once as a CUDA graph and replayed; off. The result is "
         "the same.",

@@ -31,13 +31,17 @@ class StartSettings:
         "Scale of the deviation of draws from the encoder's mean, and of random starts from the "
         "mean style.",
         default=1.0,
+        least=0,
     )
     steps_w: int = option(
         "First steps, in which all styles of an image are one (W); those of steps follow in W+.",
         default=0,
+        least=0,
     )
     lambda_start: float = option(
-        "Weight of the mean squared whitened distance from the start; 0 leaves it out.", default=0.0
+        "Weight of the mean squared whitened distance from the start; 0 leaves it out.",
+        default=0.0,
+        least=0,
     )
     coordinates: str = option(
         "w: Adam moves the styles (article); whitened: principal components of the styles before "
@@ -58,7 +62,9 @@ class StartSettings:
         default=ABSOLUTE,
     )
     noise_scale: float | None = option(
-        "Mean |noise| of y on the scale of [0, 1]; for lambda_unit per_value.", default=None
+        "Mean |noise| of y on the scale of [0, 1]; for lambda_unit per_value.",
+        default=None,
+        above=0,
     )
 
     def check_start(self) -> None:

@@ -28,75 +28,98 @@ MAY_CHANGE = (
 class Settings:
     """Settings of ``train_gan``; section train_gan of the configuration."""
 
-    image_size: int = option("Side of the images in px, a power of two from 8 on.")
-    total_kimg: float = option("Length of the training in thousands of real images shown.")
-    batch_size: int = option("Images per step, of all processes together.")
-    learning_rate: float | None = option(f"Adam's step size for both networks. {AUTO}.")
+    image_size: int = option("Side of the images in px, a power of two from 8 on.", least=8)
+    total_kimg: float = option("Length of the training in thousands of real images shown.", above=0)
+    batch_size: int = option("Images per step, of all processes together.", least=1)
+    learning_rate: float | None = option(f"Adam's step size for both networks. {AUTO}.", above=0)
     r1_gamma: float | None = option(
-        f"Weight of the R1 penalty: the loss is gamma/2 |grad D|^2. {AUTO}, 0.0002 size^2 / batch."
+        f"Weight of the R1 penalty: the loss is gamma/2 |grad D|^2. {AUTO}, 0.0002 size^2 / batch.",
+        least=0,
     )
-    r1_interval: int = option("Steps between applications of R1 (lazy regularisation).")
+    r1_interval: int = option("Steps between applications of R1 (lazy regularisation).", least=1)
     path_length_weight: float = option(
-        "Weight of the path-length penalty (|J^T y| - mean)^2; 0 for none."
+        "Weight of the path-length penalty (|J^T y| - mean)^2; 0 for none.", least=0
     )
-    path_length_interval: int = option("Steps between applications of the path-length penalty.")
+    path_length_interval: int = option(
+        "Steps between applications of the path-length penalty.", least=1
+    )
     path_length_batch_shrink: int = option(
-        "The path-length penalty is computed on batch_size / path_length_batch_shrink images."
+        "The path-length penalty is computed on batch_size / path_length_batch_shrink images.",
+        least=1,
     )
     ema_kimg: float | None = option(
-        f"Half-life of the averaged generator, in thousands of images. {AUTO}, 10 batch / 32."
+        f"Half-life of the averaged generator, in thousands of images. {AUTO}, 10 batch / 32.",
+        above=0,
     )
     ema_rampup: float | None = option(
         "Limit the half-life to this share of the images seen (0.05); null, and always with "
-        "init_from: no limit."
+        "init_from: no limit.",
+        least=0,
     )
-    z_dim: int = option("Dimensions of z.")
-    w_dim: int = option("Dimensions of w.")
-    mapping_layers: int = option("Layers of the mapping network: 8 released, 2 in NVlabs' auto.")
+    z_dim: int = option("Dimensions of z.", least=1)
+    w_dim: int = option("Dimensions of w.", least=1)
+    mapping_layers: int = option(
+        "Layers of the mapping network: 8 released, 2 in NVlabs' auto.", least=1
+    )
     channel_base: int | None = option(
         "Feature maps at resolution r are min(channel_base / r, channel_max). "
-        f"{AUTO}, 16384 below 512 px."
+        f"{AUTO}, 16384 below 512 px.",
+        least=1,
     )
-    channel_max: int = option("Most feature maps at any resolution.")
-    clamp: float | None = option("Limit of activations (256 in NVlabs' fp16); null: no limit.")
-    mbstd_group_size: int = option("Images per group of the minibatch standard deviation.")
-    style_mixing_probability: float = option("Share of generator batches that mix two styles.")
+    channel_max: int = option("Most feature maps at any resolution.", least=1)
+    clamp: float | None = option(
+        "Limit of activations (256 in NVlabs' fp16); null: no limit.", above=0
+    )
+    mbstd_group_size: int = option("Images per group of the minibatch standard deviation.", least=1)
+    style_mixing_probability: float = option(
+        "Share of generator batches that mix two styles.", least=0, most=1
+    )
     augmentations: str = option(
         "Augmentations of the images that the discriminator sees: b(lit), g(eometric), c(olour), "
         "f(ilter), n(oise), c(utout).",
         choices=tuple(PIPELINES),
     )
-    augment_p: float | None = option("Fixed probability of each augmentation; null: adaptive.")
-    augment_target: float = option(
-        "Adaptive p: p rises while the mean sign of D(real) is above this value."
+    augment_p: float | None = option(
+        "Fixed probability of each augmentation; null: adaptive.", least=0, most=1
     )
-    augment_kimg: float = option("Adaptive p: thousands of images in which it can rise by 1.")
+    augment_target: float = option(
+        "Adaptive p: p rises while the mean sign of D(real) is above this value.", least=-1, most=1
+    )
+    augment_kimg: float = option(
+        "Adaptive p: thousands of images in which it can rise by 1.", above=0
+    )
     augment_interval: int = option(
-        "Adaptive p: steps between its changes. Random augmentations are drawn for as many steps."
+        "Adaptive p: steps between its changes. Random augmentations are drawn for as many steps.",
+        least=1,
     )
     freeze_discriminator: int = option(
         "Freeze-D: number of layers, counted from the image, that keep the weights of init_from; "
-        "0 for none."
+        "0 for none.",
+        least=0,
     )
     grow_from: int | None = option(
         "Side of the images in px of a first stage, a power of two from 8 on: the networks learn "
         "the cells at this size, averaged, and then grow to image_size. null: no such stage.",
         default=None,
+        least=8,
     )
     grow_kimg: float = option(
-        "Length of the first stage in thousands of real images shown.", default=100.0
+        "Length of the first stage in thousands of real images shown.", default=100.0, above=0
     )
     precision: str = option(
         "Precision of the convolutions; auto is bfloat16 where the device is fast at it.",
         choices=("auto", "float32", "bfloat16"),
     )
-    checkpoint_kimg: float = option("Thousands of images between checkpoints.")
-    tick_kimg: float = option("Thousands of images between lines of the log and of the CSV.")
+    checkpoint_kimg: float = option("Thousands of images between checkpoints.", above=0)
+    tick_kimg: float = option(
+        "Thousands of images between lines of the log and of the CSV.", above=0
+    )
     evaluate_kimg: float = option(
-        "Thousands of images, in whole ticks, between grids and distances to held-out cells."
+        "Thousands of images, in whole ticks, between grids and distances to held-out cells.",
+        above=0,
     )
     evaluate_images: int = option(
-        "Most held-out (split tune) and generated images of a kernel distance; 0 for none."
+        "Most held-out (split tune) and generated images of a kernel distance; 0 for none.", least=0
     )
     cuda_graphs: str = option(
         "auto: on a GPU the phases of a step are recorded once as CUDA graphs and replayed; off. "
@@ -110,9 +133,9 @@ class Settings:
         choices=("auto", "off"),
         default="auto",
     )
-    seed: int = option("Seed of weights, order, turns and noise.")
+    seed: int = option("Seed of weights, order, turns and noise.", least=0)
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
-    threads: int = option("CPU threads of each process.")
+    threads: int = option("CPU threads of each process.", least=1)
 
     def __post_init__(self) -> None:
         if self.batch_size <= 0 or self.batch_size % min(self.mbstd_group_size, self.batch_size):
@@ -163,7 +186,7 @@ class Settings:
 class SampleSettings:
     """Settings of ``sample_images``."""
 
-    n_images: int = option("Images of the stack.", default=64)
+    n_images: int = option("Images of the stack.", default=64, least=1)
     truncation_psi: float = option("1 leaves w as it is, 0 makes it the mean w.", default=1.0)
     truncation_cutoff: int | None = option(
         "Number of style inputs, from the coarsest, that psi acts on; none is all.", default=None
@@ -173,7 +196,9 @@ class SampleSettings:
         choices=NOISES,
         default="const",
     )
-    grid_size: int = option("Rows of either grid, and columns of the style-mixing grid.", default=6)
+    grid_size: int = option(
+        "Rows of either grid, and columns of the style-mixing grid.", default=6, least=1
+    )
     grid_psi: tuple[float, ...] = option(
         "Columns of the truncation grid.", default=(-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.2)
     )
@@ -182,10 +207,12 @@ class SampleSettings:
         "fine (thirds of the resolutions), or their numbers such as 0-3.",
         default="coarse",
     )
-    batch_size: int = option("Images drawn at a time; every batch is filled to it.", default=32)
-    seed: int = option("Seed of z and of random noise.", default=0)
+    batch_size: int = option(
+        "Images drawn at a time; every batch is filled to it.", default=32, least=1
+    )
+    seed: int = option("Seed of z and of random noise.", default=0, least=0)
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), default="auto")
-    threads: int = option("CPU threads of torch.", default=1)
+    threads: int = option("CPU threads of torch.", default=1, least=1)
 
     def __post_init__(self) -> None:
         need_at_least(self, n_images=1, grid_size=1, batch_size=1, threads=1)
@@ -202,13 +229,15 @@ class SampleSettings:
 class JacobianSettings:
     """Settings of ``path_lengths``."""
 
-    n_styles: int = option("Styles w, for both lengths and log p_F.", default=500)
-    n_draws: int = option("Noise images y, and directions u, for each style.", default=4)
-    n_jacobians: int = option("Styles whose whole Jacobian is computed; 0 is none.", default=50)
-    batch_size: int = option("Images differentiated at a time.", default=32)
-    seed: int = option("Seed of styles, noise images and directions.", default=0)
+    n_styles: int = option("Styles w, for both lengths and log p_F.", default=500, least=2)
+    n_draws: int = option("Noise images y, and directions u, for each style.", default=4, least=1)
+    n_jacobians: int = option(
+        "Styles whose whole Jacobian is computed; 0 is none.", default=50, least=0
+    )
+    batch_size: int = option("Images differentiated at a time.", default=32, least=1)
+    seed: int = option("Seed of styles, noise images and directions.", default=0, least=0)
     device: str = option("auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), default="auto")
-    threads: int = option("CPU threads of torch.", default=1)
+    threads: int = option("CPU threads of torch.", default=1, least=1)
 
     def __post_init__(self) -> None:
         need_at_least(self, n_styles=2, n_draws=1, n_jacobians=0, batch_size=1, threads=1)

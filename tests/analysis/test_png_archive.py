@@ -89,6 +89,42 @@ def test_counts_classes_and_wells_come_back_by_name(tmp_path, capsys):
     assert "nothing says y_px, x_px of the images" in out and "generator" not in out
 
 
+@pytest.mark.parametrize("around", ["", "cells/", "cells\\"])
+def test_a_zip_of_windows_or_a_mac_holds_the_same_cells(tmp_path, around):
+    """Back-slashes, a folder around everything, and what a Mac adds."""
+    members = contents(csv=plan())
+    members = {around + name.replace("/", "\\"): content for name, content in members.items()}
+    members |= {f"__MACOSX/._{n}": b"no image" for n in range(3)}
+    pack(tmp_path, members | {around + "Thumbs.db": b"", around + "00000\\._a.png": b"no"})
+    stack = load(tmp_path)
+    np.testing.assert_array_equal(stack.images, np.moveaxis(pictures(), -1, 1))
+    assert list(stack.table["well"]) == list(plan()["well"])
+
+
+@pytest.mark.parametrize("name", ["../a.png", "a/../../b.png", "/a.png", "C:\\a.png", "..\\a.png"])
+def test_a_name_that_leads_out_of_the_archive_is_refused(tmp_path, name):
+    pack(tmp_path, contents(csv=plan()) | {name: b""})
+    with pytest.raises(InputError, match="which leads out of the archive"):
+        load(tmp_path)
+
+
+def test_a_name_that_is_there_twice_is_refused(tmp_path):
+    pack(tmp_path, contents(csv=plan()) | {NAMES[0].replace("/", "\\"): b"another"})
+    with pytest.raises(InputError, match="Found 00000/img00000000.png twice in .*cells.zip"):
+        load(tmp_path)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.plates.zip_members.LARGEST_MB", 1)
+    with zipfile.ZipFile(tmp_path / "cells.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents(csv=plan()).items():
+            archive.writestr(name, content)
+        archive.writestr("bomb.png", bytes(2**21))
+    assert (tmp_path / "cells.zip").stat().st_size < 2**18
+    with pytest.raises(InputError, match="Found bomb.png of 2 MB .* expected at most 1 MB a file"):
+        load(tmp_path)
+
+
 def test_the_table_beside_goes_before_the_one_inside(tmp_path):
     pack(tmp_path, contents(csv=plan().assign(well="X99")))
     plan().to_csv(tmp_path / "mine.csv", index=False)

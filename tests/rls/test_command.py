@@ -88,6 +88,8 @@ def test_what_changes_no_result_may_stand_in_the_environment(monkeypatch, tmp_pa
         ("fit: {flow: glow}", "missing"),
         ("fit: {treatments: a}", "expected a list"),
         ("fit: {shuffle: 1}", "expected true or false"),
+        ("fit: {treatments: [A, 00123]}", "expected text. YAML reads 00123 .* the number 83"),
+        ("fit: {steps: 1, steps: 2}", "gives the key 'steps' in fit twice"),
         ("gan: {}", "no section 'fit'"),
     ],
 )
@@ -100,6 +102,30 @@ def test_a_wrong_configuration_is_refused_in_a_sentence(tmp_path, content, messa
 def test_missing_settings_are_named_with_their_flags():
     with pytest.raises(InputError, match="learning_rate.*--learning-rate"):
         parse("--steps", "3")
+
+
+def test_a_number_out_of_its_bounds_is_refused_by_name():
+    @dataclass(frozen=True)
+    class Bounded:
+        size: int = option("Size.", least=2)
+        shares: tuple[float, ...] = option("Shares.", above=0, most=1)
+        depth: int | None = option("Bits.", choices=(8, 10), default=None)
+        batch: int | Literal["auto"] = option("Batch.", least=1, below=9, default="auto")
+
+    def parsed(*argv):
+        return Parser("Test.", Bounded, "cut").parse(list(argv))[1]
+
+    assert parsed("--size", "2", "--shares", "0.5", "1") == Bounded(2, (0.5, 1.0))
+    assert parsed("--size", "2", "--shares", "--depth", "10", "--batch", "8").depth == 10
+    for flags, message in (
+        (("--size", "1", "--shares"), r"cut.size \(--size\) is 1, expected at least 2."),
+        (("--size", "3", "--shares", "0.5", "0"), "is 0.0, expected above 0 and at most 1."),
+        (("--size", "3", "--shares", "nan"), "is nan, expected above 0"),
+        (("--size", "3", "--shares", "--depth", "9"), "'9', expected one of: 8, 10"),
+        (("--size", "3", "--shares", "--batch", "9"), "is 9, expected at least 1 and below 9"),
+    ):
+        with pytest.raises(InputError, match=message):
+            parsed(*flags)
 
 
 def test_a_choice_outside_the_list_is_refused():

@@ -8,6 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
+from analysis.cells.controls_of_run import controls_text
 from analysis.run import checks, weights
 from analysis.run.beside_methods import beside_reconstructions
 from analysis.run.arguments import Arguments, given
@@ -24,6 +25,7 @@ from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS, WITHOUT_IMA
 from rls.prior.settings import FLOWS
 from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
+from rls.runtime.yaml_file import YamlFile
 
 
 envvars:
@@ -31,8 +33,9 @@ envvars:
 
 
 try:
+    written = [YamlFile.read(path) for path in workflow.configfiles]
     fill_likenesses(config)
-    checks.check(config)
+    checks.check(config, written)
     decided = weights.settle(config, workflow.basedir, os.environ)
     files = Files(config, workflow.basedir)
 except InputError as error:
@@ -53,6 +56,7 @@ os.environ.update(
 # run, and those on a cluster may be requeued.
 os.environ.setdefault("RLS_RUN", uuid.uuid4().hex)
 os.environ.update({VARIABLES[key]: config[key] for key in ("cuda_graphs", "compile")})
+os.environ.update(RLS_CONTROLS=controls_text(config["assays"]))
 if config["stop_after_minutes"] is not None:
     os.environ.update(RLS_STOP_AFTER_MINUTES=str(config["stop_after_minutes"]))
 if workflow.remote_exec:

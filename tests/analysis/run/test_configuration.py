@@ -28,8 +28,10 @@ from analysis.run.values import (
     ALWAYS,
     expand_folder,
     lay_over,
+    merged,
     operator_values,
     read_config,
+    read_files,
     section_values,
 )
 from rls.networks.weights_settings import WeightsSettings
@@ -132,7 +134,7 @@ def test_every_overlay_changes_something_at_every_key():
         ({"train_gan": {"learning_rate": "2e-3"}}, "write 5.0e-5, not 5e-5"),
         ({"train_gan": {"batch_size": 8.5}}, "train_gan.batch_size"),
         ({"device": "gpu"}, "expected one of: auto, cpu, cuda"),
-        ({"compile": False}, 'expected one of: auto, off. YAML reads a bare off as false'),
+        ({"compile": False}, 'one of: auto, off. YAML reads a bare word or number as false'),
         ({"run": {"methods": ["pulze"]}}, "run.methods names 'pulze'"),
         ({"run": {"degraded_methods": ["pulze"]}}, "degraded_methods names 'pulze', which"),
         ({"run": {"degraded_methods": []}}, "run.degraded_methods .* none of run.methods"),
@@ -180,6 +182,25 @@ def test_every_overlay_changes_something_at_every_key():
         ({"gather_trust": {"methods": ["rls", "rsl"]}}, "gather_trust.methods names 'rsl'"),
         ({"gather_trust": {"default": "pulse"}}, "default is not among gather_trust.methods"),
         ({"solutions": {"method": "pulse"}}, "solutions.method is 'pulse', expected a method"),
+        ({"assays": {"translocation": {"plates": ["a/b"]}}}, "names 'a/b', but files are named"),
+        ({"assays": {"translocation": {"plates": ["-P1"]}}}, "names '-P1', but files are named"),
+        ({"assays": {"translocation": {"plates": [".."]}}}, "names '..', but files are named"),
+        ({"assays": {"translocation": {"plates": ["P" * 201]}}}, "is longer than 200 bytes"),
+        ({"assays": {"translocation": {"treatments": ["DMSO", "TNF", "a\nb"]}}},
+         r"treatments names 'a.nb', which holds a line break"),
+        ({"assays": {"translocation": {"treatments": ["DMSO", "TNF", " "]}}}, "which is empty"),
+        ({"crop_cells": {"nucleus_diameter_um": 0}}, "nucleus_diameter_um is 0, expected above 0."),
+        ({"assays": {"translocation": {"crop_size": 0}}}, "crop_size is 0, expected at least 2."),
+        ({"assays": {"translocation": {"crop_size": 100}}}, "less than the image_size 128 that is"),
+        ({"assays": {"translocation": {"image_size": 48}}}, "image_size is 48, expected a power of "
+         "two: .* Set it to 32 or 64."),
+        ({"assays": {"translocation": {"bit_depth": 11}}}, "one of: 8, 10, 12, 14, 16"),
+        ({"select_cells": {"share_gan": 1.5}}, "is 1.5, expected at least 0 and at most 1."),
+        ({"select_cells": {"prevalence_gan": -0.1}}, "prevalence_gan is -0.1, expected at least 0"),
+        ({"super_resolve": {"batch_size": 0}}, "super_resolve.batch_size is 0, expected at least"),
+        ({"stop_after_minutes": 0}, "stop_after_minutes is 0, expected above 0."),
+        ({"sweep_lambdas": {"lambdas_w": [0.1, -1.0]}}, "lambdas_w.1 is -1.0, expected at least 0"),
+        ({"methods": {"rls": {"steps": -1}}}, "methods.rls: steps is -1, expected at least 0."),
         ({"select_cells": {"plates_evaluation": ["P1"], "plates_tune": ["P1"]}},
          "plates_tune and select_cells.plates_evaluation both name P1"),
     ],
@@ -187,6 +208,56 @@ def test_every_overlay_changes_something_at_every_key():
 def test_a_faulty_configuration_is_refused_by_name(change, message):
     with pytest.raises(InputError, match=message):
         check(merge(load(), change))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("assays: {translocation: {plates: [P1, 00123]}}",
+         r'plates.1 is 83, expected string. YAML reads 00123 \(.*mine.yaml, line 1\) as the num'),
+        ("assays:\n translocation: {treatments: [NO, TNF], negative_control: NO}",
+         r'treatments.0 is False, .* line 2\) as false: write "NO", in quotes.'),
+        ("methods: {rls: {lambda_w: 5e-5}}", r"mine.yaml, line 1\) as text: write 5.0e-5"),
+        ("compile: off", r'expected one of: auto, off. YAML reads off \(.* as false: write "off"'),
+        ("tables: {}\ntables: {}", "gives the key 'tables' twice, in lines 1 and 2"),
+        ("stop_after_minutes: long", "is the text 'long', expected number or null.$"),
+        ('train_gan: {batch_size: "8"}', r'In quotes 8 \(.*line 1\) is text: write it without'),
+    ],
+)  # fmt: skip
+def test_a_value_that_yaml_misreads_is_shown_as_it_was_written(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        files = read_files([path])
+        check(merged(files), files)
+
+
+@pytest.mark.parametrize("bit_depth", [10, 14])
+def test_cameras_of_10_and_14_bit_are_allowed(bit_depth):
+    change = {"assays": {"translocation": {"bit_depth": bit_depth}}}
+    check(merge(load(), change))
+
+
+def test_an_image_size_matters_to_networks_alone():
+    """Bicubic and a classifier take any size."""
+    change = {"generator": "none", "image_size": 96}
+    config = merge(load(), {"run": {"methods": ["bicubic"]}, "assays": {"translocation": change}})
+    check(config)
+    config["run"]["methods"] = ["bicubic", "pix2pix"]
+    with pytest.raises(InputError, match="Set it to 64 or 128"):
+        check(config)
+
+
+def test_every_number_of_the_settings_has_a_bound():
+    """Without one, a size of 0 fails in the middle of a run."""
+    free = {"shift_px", "truncation_psi", "truncation_cutoff", "grid_psi"}
+    of_sections = [key for section in SECTIONS for key in section_keys(section).values()]
+    of_methods = [
+        key for name in search_names() for key in keys_of(f"rls/search/{name}.py").values()
+    ]
+    for key in (*of_sections, *of_methods):
+        if ("int" in key.kind or "float" in key.kind) and key.name not in free:
+            assert key.bounds or key.choices, f"{key.file}: {key.name}"
 
 
 def test_a_run_of_one_degradation_need_not_say_what_runs_on_others():
@@ -347,8 +418,8 @@ def test_defaults_and_sources_are_read_off_the_configuration():
     assert sources[("train_gan", "r1_gamma")] == "released"
     assert sources[("methods", "rls", "lambda_w")] == "article 4.1"
     text = reference.README.read_text()
-    assert "| `n_blocks` | whole number | 5 | article 4.1 |" in text
-    assert "| `lambdas_w` | list of numbers |" in text
+    assert "| `n_blocks` | whole number at least 1 | 5 | article 4.1 |" in text
+    assert "| `lambdas_w` | list of numbers at least 0 |" in text
 
 
 def test_an_environment_variable_that_is_not_set_is_named(monkeypatch):

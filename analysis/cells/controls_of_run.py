@@ -1,0 +1,26 @@
+"""Tell jobs the controls of their assay in the environment, not by flags.
+
+No selected cell depends on them, and as flags they would repeat the selection of every finished
+run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "RLS_CONTROLS"
+ROLES = ("negative_control", "positive_control")
+
+
+def controls_text(assays: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the controls of all assays as :data:`VARIABLE` holds them."""
+    return json.dumps({name: [block[role] for role in ROLES] for name, block in assays.items()})
+
+
+def controls_of_run(output: Path) -> tuple[str, ...]:
+    """Return the controls of the assay whose cells a run writes to results/ASSAY; () by hand."""
+    return tuple(json.loads(os.environ.get(VARIABLE, "{}")).get(output.parent.name, ()))
