@@ -26,11 +26,14 @@ include: "workflow/rules/trace.smk"
 include: "workflow/rules/priors.smk"
 include: "workflow/rules/trained.smk"
 include: "workflow/rules/beside_real.smk"
+include: "workflow/rules/export.smk"
 
 
 # These rules run where Snakemake runs: they need the network, or take less time than a submission.
 localrules:
     all,
+    profiles,
+    profiles_h5ad,
     fetch,
     fetch_metadata,
     fetch_plate,
@@ -48,6 +51,17 @@ rule all:
 rule fetch:
     input:
         files.fetched_cells(),
+
+
+# Profiles of cells and wells for other programs, as parquet or as AnnData (analysis/export_profiles.py).
+rule profiles:
+    input:
+        files.of_assays("profiles/cells.parquet"),
+
+
+rule profiles_h5ad:
+    input:
+        files.of_assays("profiles/cells.h5ad"),
 
 
 # One assay is a target of its name: snakemake translocation, snakemake bbbc014, ...

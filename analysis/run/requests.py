@@ -47,7 +47,10 @@ CLASSIFIERS = (
 ON_GPU = (*TRAININGS, *SEARCHES, "sample_styles", "fit_flow", *CLASSIFIERS)
 MEASURING = ("measure", "check_thresholds", "classify")
 HEAVY = (*ON_GPU, "train_segmenter")  # jobs that use the configured number of threads
-SMALL = ("describe_assays", "fetch_metadata", "fetch_plate", "gather_trust", "list_plate", "report")
+SMALL = (
+    *("describe_assays", "fetch_metadata", "fetch_plate", "gather_trust", "list_plate", "report"),
+    *("export_profiles", "export_h5ad"),
+)
 
 
 class SnakemakeWildcards(Protocol):
