@@ -65,7 +65,7 @@ def read_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndarray:
         _check_digest(row, "digest" if "path" in row else f"digest_{channel}", path)
     for channel, (path, place) in check_header(row, channels, folder).items():
         if path not in read:
-            read = {path: _read_channels(path)}  # Memory holds one file at a time.
+            read = {path: read_channels(path)}  # Memory holds one file at a time.
         image = to_counts(read[path][place], depth, path)
         _check_signal(image, depth, channel, path)
         images.append(image)
@@ -153,7 +153,7 @@ def channels_of(path: Path) -> Channels:
     return Channels(count, (height, width), names, binding, files, elsewhere)
 
 
-def _read_channels(path: Path) -> np.ndarray:
+def read_channels(path: Path) -> np.ndarray:
     """Return the channels (c, y, x) of a TIFF as stored.
 
     Raises:

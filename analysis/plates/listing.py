@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.plates import bbbc014, bbbc021
 from analysis.plates.field_files import expand
-from analysis.plates.image_files import BrokenField, read_field
+from analysis.plates.image_files import BrokenField, check_header
 from analysis.plates.list_settings import Settings
 from analysis.plates.names import refuse_misspelt
 from analysis.plates.sheet import check_sheet, read_sheet, refuse_unlisted
@@ -117,7 +117,7 @@ def check_channels(sheet: pd.DataFrame, channels: Sequence[str]) -> None:
     first: BrokenField | None = None
     for row in sheet.to_dict("records"):
         try:
-            read_field(row, channels, Path())
+            check_header(row, channels, Path())
             return
         except BrokenField as error:
             if error.reason not in CHANNEL_REASONS:

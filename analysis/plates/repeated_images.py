@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.plates.image_files import BrokenField, Planes, read_planes
+from analysis.plates.image_files import BrokenField, read_channels
 from analysis.plates.sheet import Row, digest_columns, path_columns
 from rls.runtime.errors import InputError
 
@@ -77,7 +77,7 @@ def _refuse_one_plane(row: Row, one: str, two: str, where: str) -> None:
     planes = _planes(Path(paths[0]))
     if planes is None or (paths[0] != paths[1] and not _signal(planes)):
         return  # Broken files are for cropping to name, or to skip.
-    count = len(planes.images)
+    count = len(planes)
     if count > 1 and str(places[0]).casefold() != str(places[1]).casefold():
         return
     what = "holds one plane" if count == 1 else f"has one plane called {places[0]}"
@@ -94,12 +94,13 @@ def _has_signal(path: Path) -> bool:
     return planes is not None and _signal(planes)
 
 
-def _signal(planes: Planes) -> bool:
-    return any(np.ptp(image) > 0 for image in planes.images)
+def _signal(planes: np.ndarray) -> bool:
+    return any(np.ptp(plane) > 0 for plane in planes)
 
 
-def _planes(path: Path) -> Planes | None:
+def _planes(path: Path) -> np.ndarray | None:
+    """Return the planes (c, y, x) of a file, None of one that cannot be read."""
     try:
-        return read_planes(path)
+        return read_channels(path)
     except BrokenField:
         return None

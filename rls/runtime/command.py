@@ -293,8 +293,8 @@ def flags(values: Mapping[str, object]) -> list[str]:
     result: list[str] = []
     for name, value in values.items():
         flag = "--" + name.replace("_", "-")
-        several = isinstance(value, list | tuple)
-        result += as_arguments(flag, [_text(v) for v in value] if several else _text(value))
+        texts = [_text(v) for v in value] if isinstance(value, list | tuple) else _text(value)
+        result += as_arguments(flag, texts)
     return result
 
 
