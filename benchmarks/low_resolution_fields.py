@@ -24,9 +24,8 @@ import yaml
 from scipy.spatial import cKDTree
 from snakemake.utils import update_config
 
-from analysis.cells.crop import find_cells
-from analysis.cells.geometry import cut, share_outside
-from analysis.cells.low_resolution_fields import are_inside, corners, cut_cells, find_nuclei
+from analysis.cells.geometry import cut, find_cells, share_outside
+from analysis.cells.low_resolution_cut import are_inside, corners, cut_cells, find_nuclei
 from analysis.cells.segment import segment_nuclei
 from analysis.features import nucleocytoplasmic_ratio as ratio
 from analysis.numbers.agreement import correlation_within

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 
 from analysis.cells.crop_settings import Settings
-from analysis.cells.geometry import cut, share_outside
+from analysis.cells.geometry import cut, find_cells, share_outside
 from analysis.cells.illumination import ProfileEstimator, correct
-from analysis.cells.quality import flag, measure_quality
+from analysis.cells.low_resolution_cut import are_inside, cut_cells, find_nuclei
+from analysis.cells.quality import flag, measure_low_resolution, measure_quality
 from analysis.cells.segment import Segmenter, make_segmenter
 from analysis.cells.skipped import SkippedFields
 from analysis.plates.image_files import BrokenField, read_field
@@ -45,21 +45,6 @@ def position_of(nucleus_channel: str, channels: Sequence[str]) -> int:
     return list(channels).index(nucleus_channel)
 
 
-def find_cells(labels: np.ndarray) -> pd.DataFrame:
-    """Return y_px, x_px (rounded centroid) and area_px of each nucleus in ``labels`` (y, x)."""
-    index = np.arange(1, labels.max() + 1)
-    if not len(index):
-        return pd.DataFrame({"y_px": [], "x_px": [], "area_px": []}).astype(int)
-    centres = np.asarray(ndimage.center_of_mass(labels > 0, labels, index))
-    return pd.DataFrame(
-        {
-            "y_px": np.rint(centres[:, 0]).astype(int),
-            "x_px": np.rint(centres[:, 1]).astype(int),
-            "area_px": np.bincount(labels.ravel())[1:],
-        }
-    )
-
-
 def crop_field(
     raw: np.ndarray,
     profile: np.ndarray | None,
@@ -80,24 +65,15 @@ def crop_field(
     Raises:
         BrokenField: No nucleus, or none far enough from the border.
     """
-    name = f"plate {row['plate']}, well {row['well']}, site {row['site']}"
     nd, size = settings.nucleus_diameter_um / row["pixel_size_um"], settings.crop_size
     field = raw if profile is None else correct(raw, profile, settings.camera_offset_counts)
     labels = segmenter(field[nucleus_channel], nd)
     cells = find_cells(labels)
     if cells.empty:
-        raise BrokenField(
-            "no nucleus",
-            f"Found no nucleus in {name}, expected some of about {nd:.0f} px. Look at the field; "
-            "set on_broken_field: skip to leave it out, or correct nucleus_diameter_um.",
-        )
+        raise _no_nucleus(row, nd)
     outside = share_outside(field.shape[1:], cells, size)
     if outside.min() > 0:
-        raise BrokenField(
-            "no whole cell",
-            f"Found {len(cells)} nuclei in {name}, but none {size // 2} px from the border, as "
-            f"crop_size {size} needs. Set on_broken_field: skip, or lower crop_size.",
-        )
+        raise _no_whole_cell(row, len(cells), size)
     place = f"{row['plate']}_{row['well']}_s{row['site']}"
     ids = [f"{place}_y{y}_x{x}" for y, x in cells[["y_px", "x_px"]].to_numpy()]
     draw = np.array([stream_seed(settings.seed, key, "crop_cells") for key in ids])
@@ -120,6 +96,80 @@ def crop_field(
     about["nucleus_area_um2"] = kept["area_px"] * row["pixel_size_um"] ** 2
     table = about.join(quality).join(flag(quality, settings))
     return crops, table, len(cells), int((outside > 0).sum())
+
+
+def crop_low_resolution_field(
+    raw: np.ndarray,
+    profile: np.ndarray | None,
+    row: Row,
+    nucleus_channel: int,
+    settings: Settings,
+    segmenter: Segmenter,
+) -> tuple[np.ndarray, pd.DataFrame, int, int]:
+    """Return the cells of one low-resolution field and their table, as :func:`crop_field` does.
+
+    Cells are cut between pixels where their nucleus lies there, and rounded to whole counts; those
+    that reach over the border are left out.
+
+    Raises:
+        BrokenField: No nucleus, or none far enough from the border.
+        InputError: ``image_size`` is no multiple of ``crop_size``.
+    """
+    size, factor = settings.crop_size, (settings.image_size or 0) // settings.crop_size
+    if factor < 2 or size * factor != settings.image_size:
+        raise InputError(
+            f"Found crop_size {size} and image_size {settings.image_size} for low resolution, "
+            "expected image_size to be the factor times crop_size. Correct the assay."
+        )
+    nd = settings.nucleus_diameter_um / row["pixel_size_um"]
+    field = raw if profile is None else correct(raw, profile, settings.camera_offset_counts)
+    places = find_nuclei(field[nucleus_channel], nd, factor, segmenter)
+    if not len(places):
+        raise _no_nucleus(row, nd)
+    whole = are_inside(field.shape[1:], places, size, factor)
+    if not whole.any():
+        raise _no_whole_cell(row, len(places), size)
+    inside = places[whole]
+    place = f"{row['plate']}_{row['well']}_s{row['site']}"
+    ids = [f"{place}_y{y:.2f}_x{x:.2f}" for y, x in inside]
+    draw = [stream_seed(settings.seed, key, "crop_cells") for key in ids]
+    keep = np.sort(np.argsort(draw)[: settings.cells_per_field])
+    cells = cut_cells(field, inside[keep], size, factor)
+    crops = np.rint(cells).clip(0, np.iinfo(np.uint16).max).astype(np.uint16)
+    quality = measure_low_resolution(
+        crops,
+        outside=np.zeros(len(crops)),
+        saturation=2 ** row["bit_depth"] - 1,
+        nucleus_channel=nucleus_channel,
+        nucleus_diameter_px=nd,
+    )
+    about = pd.DataFrame({"image_id": [ids[i] for i in keep]})
+    about = about.assign(**{column: row[column] for column in CELL_COLUMNS})
+    about[["y_px", "x_px"]] = inside[keep]
+    about = about.assign(crop_size_px=size, nucleus_area_um2=np.nan)
+    table = about.join(quality).join(flag(quality, settings))
+    return crops, table, len(places), int((~whole).sum())
+
+
+def _no_nucleus(row: Row, nucleus_diameter_px: float) -> BrokenField:
+    return BrokenField(
+        "no nucleus",
+        f"Found no nucleus in {_name(row)}, expected some of about {nucleus_diameter_px:.2g} px. "
+        "Look at the field; set on_broken_field: skip to leave it out, or correct "
+        "nucleus_diameter_um.",
+    )
+
+
+def _no_whole_cell(row: Row, n: int, size: int) -> BrokenField:
+    return BrokenField(
+        "no whole cell",
+        f"Found {n} nuclei in {_name(row)}, but none {size // 2} px from the border, as "
+        f"crop_size {size} needs. Set on_broken_field: skip, or lower crop_size.",
+    )
+
+
+def _name(row: Row) -> str:
+    return f"plate {row['plate']}, well {row['well']}, site {row['site']}"
 
 
 def estimate_profile(
@@ -178,6 +228,7 @@ def crop_plate(
     """
     rows = sheet.to_dict("records")
     segmenter = make_segmenter(settings)
+    crop = crop_low_resolution_field if settings.resolution == "low" else crop_field
     tables: list[pd.DataFrame] = []
     fields: list[list[object]] = []
     profile: np.ndarray | None = None
@@ -196,7 +247,7 @@ def crop_plate(
                 if (row["well"], row["site"]) in broken:
                     raise broken[(row["well"], row["site"])]
                 raw = read_field(row, channels, folder)
-                crops, table, found, border = crop_field(
+                crops, table, found, border = crop(
                     raw, profile, row, nucleus_channel, settings, segmenter
                 )
                 file.write(crops.tobytes())

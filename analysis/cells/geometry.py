@@ -1,11 +1,27 @@
-"""Cut squares around cells out of a field, and cut the centre out of a square."""
+"""Find the places of cells, cut squares around them out of a field, and the centre of a square."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from rls.runtime.errors import InputError
+
+
+def find_cells(labels: np.ndarray) -> pd.DataFrame:
+    """Return y_px, x_px (rounded centroid) and area_px of each nucleus in ``labels`` (y, x)."""
+    index = np.arange(1, labels.max() + 1)
+    if not len(index):
+        return pd.DataFrame({"y_px": [], "x_px": [], "area_px": []}).astype(int)
+    centres = np.asarray(ndimage.center_of_mass(labels > 0, labels, index))
+    return pd.DataFrame(
+        {
+            "y_px": np.rint(centres[:, 0]).astype(int),
+            "x_px": np.rint(centres[:, 1]).astype(int),
+            "area_px": np.bincount(labels.ravel())[1:],
+        }
+    )
 
 
 def cut(field: np.ndarray, cells: pd.DataFrame, size: int) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from analysis.cells.crop import FIELD_COLUMNS
 from analysis.cells.import_settings import Settings
-from analysis.cells.quality import flag, measure_quality, padded_share
+from analysis.cells.quality import flag, measure_low_resolution, measure_quality, padded_share
 from analysis.cells.segment import segment_nuclei
 from analysis.plates import png_archive
 from analysis.plates.crop_array import read_crops, read_labels
@@ -19,9 +20,6 @@ from analysis.plates.names import refuse_misspelt
 from rls.io.names import OK
 from rls.runtime.errors import InputError
 from rls.runtime.progress import Progress
-
-# Measures that need the outline of a nucleus, or the camera's own noise and focus.
-UNKNOWN_IN_LOW_RESOLUTION = ("noise_share", "blur_nd", "touching_share", "debris_height")
 
 
 def import_cells(
@@ -180,24 +178,20 @@ def describe(
     images: np.ndarray, labels: pd.DataFrame, nucleus_channel: int, settings: Settings
 ) -> pd.DataFrame:
     """Return the table that crop_cells would write of ``images`` (n, c, y, x) and ``labels``."""
-    saturation = settings.saturation_counts
     nd = settings.nucleus_diameter_um / settings.pixel_size_um
-    low = settings.resolution == "low"
-    nuclei = np.zeros((len(images), *images.shape[2:]), int)
-    if not low:  # A nucleus of two pixels has no outline to find.
+    full = 2**settings.bit_depth - 1
+    measure: Callable[..., pd.DataFrame] = measure_low_resolution
+    if settings.resolution == "high":
         nuclei = np.stack([segment_nuclei(image[nucleus_channel], nd) for image in images])
-    quality = measure_quality(
+        own = central_labels(nuclei, nd)
+        measure = partial(measure_quality, crops=images, labels=nuclei, own=own)
+    quality = measure(
         images,
-        images,
-        nuclei,
-        central_labels(nuclei, nd),
         outside=padded_share(images),
-        saturation=2**settings.bit_depth - 1 if saturation is None else saturation,
+        saturation=full if settings.saturation_counts is None else settings.saturation_counts,
         nucleus_channel=nucleus_channel,
         nucleus_diameter_px=nd,
     )
-    if low:
-        quality = quality.assign(**dict.fromkeys(UNKNOWN_IN_LOW_RESOLUTION, np.nan))
     table = labels.reset_index(drop=True)
     table = table.assign(crop_size_px=settings.crop_size, nucleus_area_um2=np.nan)
     return table.join(quality).join(flag(quality, settings))

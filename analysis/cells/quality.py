@@ -21,6 +21,9 @@ GROUND_ND = 0.5  # The background is taken within this distance, because nuclei 
 SPECK_ND = 0.5  # Debris is narrower than this; a nucleus is wider in every direction.
 PLATEAU_PERCENTILE = 80.0  # The height of a nucleus is this percentile of its pixels.
 
+# Measures that need the outline of a nucleus, or the camera's own noise and focus.
+UNKNOWN_IN_LOW_RESOLUTION = ("noise_share", "blur_nd", "touching_share", "debris_height")
+
 
 def measure_quality(
     raw: np.ndarray,
@@ -74,6 +77,33 @@ def measure_quality(
         },
         index=range(len(crops)),
     )
+
+
+def measure_low_resolution(
+    images: np.ndarray,
+    *,
+    outside: np.ndarray,
+    saturation: int,
+    nucleus_channel: int,
+    nucleus_diameter_px: float,
+) -> pd.DataFrame:
+    """Return the measures of cells (n, c, y, x) that were acquired in low resolution.
+
+    A nucleus of two pixels has no outline, and noise cannot be told from cells there: what needs
+    either is NaN. Arguments are those of :func:`measure_quality`.
+    """
+    nothing = np.zeros((len(images), *images.shape[2:]), int)
+    quality = measure_quality(
+        images,
+        images,
+        nothing,
+        np.zeros(len(images), int),
+        outside=outside,
+        saturation=saturation,
+        nucleus_channel=nucleus_channel,
+        nucleus_diameter_px=nucleus_diameter_px,
+    )
+    return quality.assign(**dict.fromkeys(UNKNOWN_IN_LOW_RESOLUTION, np.nan))
 
 
 def edge_blur(

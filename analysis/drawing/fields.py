@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from analysis.cells.low_resolution_fields import Fields, corners
+from analysis.cells.low_resolution_cut import corners
+from analysis.cells.low_resolution_fields import Fields
 from rls.io import Stack, atomic_path
 from rls.pretrained.trust import FLAGGED
 from rls.stylegan2.grid import composite

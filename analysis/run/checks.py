@@ -52,6 +52,7 @@ FILES_OF_SOURCE = (
     ("bbbc014", "sheet"),
 )
 # What decides the cells of a plate, which assays that select from the same plates share.
+LOW_SOURCES = ("crops", "sheet")  # what a plate of low resolution may come from
 SECTIONS_OF_PLATES = ("simulate_plate", "list_plate", "crop_cells", "import_crops")
 # Key of an assay -> the list that must hold its value.
 ROLES = {
@@ -317,8 +318,8 @@ def _low_resolution_misfits(name: str, config: Config) -> Iterator[str]:
     """Yield the faults of an assay whose cells were acquired in low resolution."""
     run, assays = config["run"], config["assays"]
     block, where = assays[name], f"assays.{name} has resolution 'low'"
-    if block["source"] != "crops":
-        yield f"{where} and source '{block['source']}': only source 'crops' is read as it is."
+    if block["source"] not in LOW_SOURCES:
+        yield f"{where} and source '{block['source']}', expected {' or '.join(LOW_SOURCES)}."
     model = block["generator"]
     if model in ("train", "none") or not has_high_resolution(assays.get(model, {})):
         yield f"{where} and generator '{model}': name an assay of high resolution, or a model."

@@ -198,11 +198,24 @@ def test_an_assay_of_the_same_controls_lends_its_classifier(program, tmp_path):
     assert {"train_gan", "train_classifier"} <= {rule for rule, _ in jobs}
 
 
+def test_fields_of_low_resolution_are_cropped_for_the_models_images(program):
+    (program.root / "acquired" / "fields.csv").touch()
+    sheet = {"source": "sheet", "sheet": str(program.root / "acquired" / "fields.csv")}
+    program.overlay("fields.yaml", {"assays": {"acquired": sheet}})
+    result = program.snakemake("--dry-run", configs=(*CONFIGS, "fields.yaml"))
+    assert result.returncode == 0, result.stderr + result.stdout
+    jobs = commands(result.stdout + result.stderr)
+    assert "import_crops" not in {rule for rule, _ in jobs}
+    for words in (words for rule, words in jobs if rule == "crop_cells"):
+        for flag, value in (("resolution", "low"), ("image-size", "32"), ("crop-size", "4")):
+            assert words[words.index(f"--{flag}") + 1] == value
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"generator": "train"}, "generator 'train': name an assay of high resolution"),
-        ({"source": "sheet"}, "source 'sheet': only source 'crops' is read as it is"),
+        ({"source": "bbbc014"}, "source 'bbbc014', expected crops or sheet"),
         ({"crop_size": 8}, "crop_size 8 and image_size 32, which is not 8 times as large"),
         ({"factors": [4]}, "0 factors of run.factors, expected one"),
     ],

@@ -11,8 +11,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from analysis.cells.crop import find_cells
-from analysis.cells.geometry import cut, share_outside
+from analysis.cells.geometry import cut, find_cells, share_outside
 from analysis.cells.imported_crops import central_labels
 from analysis.cells.quality import (
     edge_blur,

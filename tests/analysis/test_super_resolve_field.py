@@ -9,19 +9,10 @@ import tifffile
 import torch
 from PIL import Image
 
-from analysis import super_resolve_field
+from analysis import crop_cells, super_resolve_field
 from analysis.cells.geometry import cut
-from analysis.cells.low_resolution_fields import (
-    Fields,
-    are_inside,
-    corners,
-    cut_cells,
-    cut_fields,
-    find_all,
-    find_nuclei,
-    place,
-    read_fields,
-)
+from analysis.cells.low_resolution_cut import are_inside, corners, cut_cells, find_nuclei
+from analysis.cells.low_resolution_fields import Fields, cut_fields, find_all, place, read_fields
 from analysis.drawing.fields import GAP
 from rls.io import read_stack
 from rls.runtime.errors import InputError
@@ -240,3 +231,60 @@ def test_pixels_of_another_size_are_refused_and_unknown_ones_taken_as_the_models
                      photometric="minisblack")  # fmt: skip
     fields = read_fields([tmp_path / "plain.tif"], MODEL, FACTOR, ["dna", "nfkb"], None)
     assert fields.pixel_size_um == 8.0 and "taken as 8 um" in capsys.readouterr().out
+
+
+# ---- plates of such fields ---------------------------------------------------------------------
+
+
+def low_plate(folder, factor=4):
+    """A simulated plate whose fields are reduced; its checked sheet."""
+    sheet = small_plate.simulate(folder, "P1", wells_per_treatment=1, field_height_px=160)
+    table = pd.read_csv(sheet, comment="#")
+    for path in table[["path_dna", "path_nfkb"]].to_numpy().ravel():
+        image = tifffile.imread(folder / path)
+        low = np.rint(lowered(image[None], factor)[0]).astype(np.uint16)
+        tifffile.imwrite(folder / path, low)
+    table = table.drop(columns=["digest_dna", "digest_nfkb"]).assign(pixel_size_um=1.5 * factor)
+    table.to_csv(folder / "low.csv", index=False)
+    return folder / "low.csv"
+
+
+def crop(folder, sheet, *more):
+    crop_cells.main(
+        ["--config", str(folder / "config.yaml"), "--sheet", str(sheet), "--channels", "dna",
+         "nfkb", "--nucleus-channel", "dna", "--output", str(folder / "P1.ome.tif"), "--fields",
+         str(folder / "P1.fields.csv"), "--resolution", "low", "--image-size", "16",
+         "--crop-size", "4", "--illumination", "none", "--contrast-min", "0", *more]
+    )  # fmt: skip
+    return read_stack(folder / "P1.ome.tif")
+
+
+def test_a_plate_of_low_resolution_fields_gives_its_cells(tmp_path):
+    sheet = low_plate(tmp_path)
+    stack = crop(tmp_path, sheet, "--cells-per-field", "200")
+    truth = pd.read_parquet(tmp_path / "P1.truth.parquet")
+    assert stack.images.dtype == np.uint16 and stack.images.shape[1:] == (2, 4, 4)
+    for (well, site), cells in stack.table.groupby(["well", "site"]):
+        true = truth[(truth["well"] == well) & (truth["site"] == site)]
+        true = true[["y_px", "x_px"]].to_numpy()
+        found = (cells[["y_px", "x_px"]].to_numpy() + 0.5) * 4 - 0.5
+        near = np.hypot(*(found[:, None] - true[None]).transpose(2, 0, 1)).min(axis=1)
+        assert len(found) > 10 and (near < 3).mean() > 0.9
+    table = stack.table
+    assert (table["crop_size_px"] == 4).all() and table["nucleus_area_um2"].isna().all()
+    assert table[["noise_share", "blur_nd", "touching_share", "debris_height"]].isna().all(None)
+    assert not table[["noise", "out_of_focus", "overlapping", "debris", "border"]].any(axis=None)
+    fields = pd.read_csv(tmp_path / "P1.fields.csv", comment="#")
+    assert (fields["n_nuclei"] == fields["n_cells"] + fields["n_at_border"]).all()
+
+
+def test_cells_of_a_field_are_drawn_and_the_sizes_must_fit(tmp_path):
+    sheet = low_plate(tmp_path)
+    everything = crop(tmp_path, sheet).table
+    some = crop(tmp_path, sheet, "--cells-per-field", "5").table
+    assert (some.groupby(["well", "site"]).size() == 5).all()
+    assert set(some["image_id"]) < set(everything["image_id"])
+    with pytest.raises(InputError, match="expected image_size to be the factor times crop_size"):
+        crop(tmp_path, sheet, "--image-size", "18")
+    with pytest.raises(InputError, match="Found no nucleus in plate P1"):
+        crop(tmp_path, sheet, "--nucleus-diameter-um", "200", "--on-broken-field", "stop")
