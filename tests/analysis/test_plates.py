@@ -188,7 +188,7 @@ def test_image_csv_is_read_in_any_dialect_and_its_wells_by_their_one_name(tmp_pa
     table = table.drop(columns=["Image_PathName_DAPI", "Image_PathName_NFKB"])
     text = table.to_csv(index=False, sep=";", decimal=",")
     (tmp_path / "image.csv").write_bytes(text.encode("utf-16"))
-    (tmp_path / "moa.csv").write_text("Compound;Concentration;MOA\ntaxol;0,3;Stabilizers\n")
+    (tmp_path / "moa.csv").write_text("Compound;Concentration;MOA\ntaxol;0,3;Stabilizers\nx;1;\n")
     images, moa = bbbc021.read_metadata(tmp_path)
     sheet = check_sheet(to_sheet(images, moa, folder=tmp_path), CHANNELS, "image.csv")
     assert list(sheet["well"]) == ["B02", "B03"] and list(sheet["moa"]) == ["DMSO", "Stabilizers"]
