@@ -19,6 +19,7 @@ PLATE, WELL = "Image_Metadata_Plate_DAPI", "Image_Metadata_Well_DAPI"
 COMPOUND, DOSE = "Image_Metadata_Compound", "Image_Metadata_Concentration"
 DOSE_UNIT = "uM"
 MOA, MOA_DOSE = ("compound", "moa"), "concentration"
+MAY_BE_EMPTY = ("moa",)
 IMAGE_CSV = ("image.csv", "BBBC021_v1_image.csv")
 MOA_CSV = ("moa.csv", "BBBC021_v1_moa.csv")
 ARCHIVE = "BBBC021_v1_images_{plate}.zip"
@@ -50,7 +51,7 @@ def read_metadata(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
 
 
 def _read(path: Path, texts: Sequence[str], number: str) -> pd.DataFrame:
-    """Return a CSV of BBBC021 with these columns; those of text have no empty cell.
+    """Return a CSV of BBBC021 with these columns; no name in it is empty.
 
     Raises:
         InputError: A column is missing, a text is empty, or a number is none.
@@ -62,7 +63,7 @@ def _read(path: Path, texts: Sequence[str], number: str) -> pd.DataFrame:
             f"Found no column {', '.join(missing)} in {path}, expected the columns of BBBC021. "
             "Fetch the file again, or write a sheet of your own."
         )
-    for column in texts:
+    for column in (column for column in texts if column not in MAY_BE_EMPTY):
         empty = table.index[table[column].isna()]
         if len(empty):
             raise InputError(
@@ -213,7 +214,7 @@ def _mechanisms(compound: pd.Series, dose: pd.Series, moa: pd.DataFrame | None) 
     if moa is None:
         return [""] * len(compound)
     annotated = zip(moa["compound"], moa[MOA_DOSE].round(6), strict=True)
-    known = dict(zip(annotated, moa["moa"], strict=True))
+    known = dict(zip(annotated, moa["moa"].fillna(""), strict=True))
     keys = zip(compound, dose.round(6), strict=True)
     # moa.csv annotates DMSO at a concentration that no row of image.csv has.
     return [known.get(key, "DMSO" if key[0] == "DMSO" else "") for key in keys]

@@ -43,7 +43,8 @@ def resolve_paths(
                 f"Found {len(lost)} of {len(paths)} files of column {column} in {name} missing, "
                 f"first {lost[0]}. Correct the paths, or give their folder with --image-folder."
             )
-        twice = table.index[pd.Series(paths, index=table.index).duplicated(keep=False)]
+        files = pd.Series(paths, index=table.index)
+        twice = table.index[files.isin(files[files.duplicated()][:1])]
         if len(twice):
             raise InputError(
                 f"Found the file {table[column][twice[0]]} as {column} of two fields in {name} "

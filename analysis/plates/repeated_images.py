@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.plates.image_files import BrokenField, read_channels
+from analysis.plates.image_files import BrokenField, channels_of, read_channels
 from analysis.plates.sheet import Row, digest_columns, path_columns
 from rls.runtime.errors import InputError
 
@@ -25,14 +25,13 @@ def refuse_repeated_channels(table: pd.DataFrame, channels: Sequence[str], name:
     Raises:
         InputError: There are such channels.
     """
-    if "path" in table:
+    if "path" in table and not any(f"channel_{channel}" in table for channel in channels):
         return
-    digests = digest_columns(channels, table)
-    several = table[digests].nunique(axis=1) < len(channels)
+    several = table[digest_columns(channels, table)].nunique(axis=1) < len(channels)
     for at, row in zip(table.index[several], table[several].to_dict("records"), strict=True):
         first: dict[str, str] = {}
         for channel in channels:
-            other = first.setdefault(row[f"digest_{channel}"], channel)
+            other = first.setdefault(row.get("digest") or row[f"digest_{channel}"], channel)
             if other != channel:
                 _refuse_one_plane(row, other, channel, f"row {at + 2} of {name}")
 
@@ -72,35 +71,36 @@ def repeated_fields(table: pd.DataFrame, channels: Sequence[str], name: str, *, 
 
 def _refuse_one_plane(row: Row, one: str, two: str, where: str) -> None:
     """Raise :class:`InputError` unless two channels are different planes of their file."""
-    paths = [str(row[f"path_{channel}"]) for channel in (one, two)]
-    places = [row.get(f"channel_{channel}") or channel for channel in (one, two)]
-    planes = _planes(Path(paths[0]))
-    if planes is None or (paths[0] != paths[1] and not _signal(planes)):
+    paths = [str(row.get("path") or row[f"path_{channel}"]) for channel in (one, two)]
+    try:
+        head = channels_of(Path(paths[0]))
+    except BrokenField:
         return  # Broken files are for cropping to name, or to skip.
-    count = len(planes)
-    if count > 1 and str(places[0]).casefold() != str(places[1]).casefold():
+    if paths[0] != paths[1] and not _has_signal(Path(paths[0])):
         return
-    what = "holds one plane" if count == 1 else f"has one plane called {places[0]}"
+    said = [str(row.get(f"channel_{channel}") or channel) for channel in (one, two)]
+    if head.count > 1 and _place(head.names, said[0]) != _place(head.names, said[1]):
+        return
+    what = "holds one plane"
+    if head.count > 1:
+        what = f"has one plane called {' and '.join(dict.fromkeys(said))}"
     files = paths[0] if paths[0] == paths[1] else f"{paths[0]}, like its equal {paths[1]},"
     raise InputError(
         f"The file {files} {what} and is named as channel {one} and as channel {two} in {where}, "
-        "expected a plane of its own for each. Correct the paths."
+        "expected a plane of its own for each. Correct the paths, or the columns channel_{channel}."
     )
+
+
+def _place(names: Sequence[str], said: str) -> str:
+    """Return the position from 0 of the plane that a sheet calls ``said``, or else ``said``."""
+    called = [name.strip().casefold() for name in names]
+    name = said.strip().casefold()
+    return str(called.index(name)) if called.count(name) == 1 else name
 
 
 def _has_signal(path: Path) -> bool:
     """Return whether a file can be read and some plane of it is not of one value."""
-    planes = _planes(path)
-    return planes is not None and _signal(planes)
-
-
-def _signal(planes: np.ndarray) -> bool:
-    return any(np.ptp(plane) > 0 for plane in planes)
-
-
-def _planes(path: Path) -> np.ndarray | None:
-    """Return the planes (c, y, x) of a file, None of one that cannot be read."""
     try:
-        return read_channels(path)
+        return any(np.ptp(plane) > 0 for plane in read_channels(path))
     except BrokenField:
-        return None
+        return False

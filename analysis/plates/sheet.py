@@ -92,17 +92,7 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
         bit_depth=table["bit_depth"].astype(int),
         pixel_size_um=table["pixel_size_um"].astype(float),
     )
-    field = ["plate", "well", "site"]
-    twice = table[table.duplicated(field, keep=False)]
-    if len(twice):
-        plate, well, site = twice.iloc[0][field]
-        twice = twice[(twice[field] == [plate, well, site]).all(axis=1)]
-        rows = ", ".join(str(row + 2) for row in twice.index[:2])
-        raise InputError(
-            f"Found plate {plate}, well {well}, site {site} more than once in {name} (rows "
-            f"{rows}){spellings(written[twice.index[:2]])}, expected each field once. Delete one "
-            "row or correct its site."
-        )
+    _refuse_repeated_fields(table, name, written)
     refuse_two_treatments(table, name, written)
     defaults: dict[str, pd.Series | float | str] = {
         "compound": table["treatment"],
@@ -130,6 +120,24 @@ def refuse_unlisted(table: pd.DataFrame, plates: Sequence[str], name: str) -> No
             f"Found {len(unlisted)} plates in {name} that the configuration does not list: "
             f"{', '.join(unlisted[:5])}. List them in the assay, or remove their rows:\n{block}"
         )
+
+
+def _refuse_repeated_fields(table: pd.DataFrame, name: str, written: pd.Series) -> None:
+    """Raise :class:`InputError` if a field occurs twice.
+
+    Arguments:
+        written: The wells as the user wrote them, row by row.
+    """
+    fields = table[["plate", "well", "site"]]
+    if not fields.duplicated().any():
+        return
+    first = fields[fields.duplicated()].iloc[0]
+    rows = fields.index[(fields == first).all(axis=1)][:2]
+    raise InputError(
+        f"Found plate {first['plate']}, well {first['well']}, site {first['site']} more than once "
+        f"in {name} (rows {rows[0] + 2}, {rows[1] + 2}){spellings(written[rows])}, expected each "
+        "field once. Delete one row or correct its site."
+    )
 
 
 def _check_values(table: pd.DataFrame, name: str) -> None:

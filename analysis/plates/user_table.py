@@ -141,7 +141,7 @@ def _decode(content: bytes, reading: _Reading) -> str:
         )
     found = next((encoding for mark, encoding in MARKS if content.startswith(mark)), "")
     if not found and b"\0" in content:
-        # Of a western letter in UTF-16, one byte is 0: the second one in the little-endian order.
+        # UTF-16 writes a western letter with one byte of 0, in little-endian order the second one.
         found = "utf-16-le" if content[1::2].count(0) > content[::2].count(0) else "utf-16-be"
     try:
         reading.encoding = found or "utf-8"

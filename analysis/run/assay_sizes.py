@@ -72,8 +72,8 @@ class AssaySizes:
         if self.block["source"] != "crops":
             return None
         try:
-            with Path(expand_folder(self.block["sheet"])).open("rb") as lines:
-                return max(sum(1 for _ in lines) - 1, 1)
+            lines = Path(expand_folder(self.block["sheet"])).read_bytes().splitlines()
+            return max(len(lines) - 1, 1)
         except (InputError, OSError):  # checks.py says what is wrong with it
             return None
 

@@ -77,6 +77,13 @@ def test_variables_are_expanded_where_no_file_has_the_name(tmp_path, monkeypatch
         expand("B02$1_dna.tif")
 
 
+def test_a_file_of_two_fields_is_named_with_its_own_rows(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.tif").touch()
+    with pytest.raises(InputError, match=r"the file a.tif as path of two fields .*rows 2, 4"):
+        resolve(tmp_path, "a.tif", "b.tif", "a.tif", "b.tif")
+
+
 # ---- the same pixels twice ---------------------------------------------------------------------
 
 
@@ -156,7 +163,21 @@ def test_a_file_of_two_planes_is_two_channels_unless_both_are_one_plane(folder):
     both = sheet(**{f"path_{channel}": [f"{well}.tif" for well in WELLS] for channel in CHANNELS})
     same = both.assign(channel_dna=1, channel_nfkb=1)
     assert_refused(folder, same, "has one plane called 1 and is named as channel dna and as")
+    one_column = same.drop(columns=["path_dna", "path_nfkb"]).assign(path=both["path_dna"])
+    assert_refused(folder, one_column, "has one plane called 1 and is named as channel dna and as")
+    assert len(list_it(folder, one_column.assign(channel_dna=0))) == 4
     assert len(list_it(folder, both.assign(channel_dna=0, channel_nfkb=1))) == 4
+
+
+def test_a_plane_by_its_name_and_by_its_place_is_one(folder):
+    pixels = np.random.default_rng(1).integers(1, 4000, (4, 2, 12, 14)).astype(np.uint16)
+    for well, planes in zip(WELLS, pixels, strict=True):
+        names = {"axes": "CYX", "Channel": {"Name": ["DAPI", "FITC"]}}
+        tifffile.imwrite(folder / f"{well}.ome.tif", planes, metadata=names, ome=True)
+    path = [f"{well}.ome.tif" for well in WELLS]
+    both = sheet(path_dna=path, path_nfkb=path, channel_dna=1)
+    assert_refused(folder, both.assign(channel_nfkb="fitc"), "has one plane called 1 and fitc")
+    assert len(list_it(folder, both.assign(channel_nfkb="DAPI"))) == 4
 
 
 @pytest.mark.parametrize("repeat", [copy, soft_link, hard_link])

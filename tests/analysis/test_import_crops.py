@@ -213,6 +213,28 @@ def put_two_treatments_into_a_well(folder, crops):
     made_up_labels().assign(well="B02").to_csv(folder / "labels.csv", index=False)
 
 
+def change_labels(**values):
+    def harm(folder, crops):
+        table = made_up_labels().astype(object)
+        table.loc[[0, 30], list(values)] = list(values.values())
+        table.to_csv(folder / "labels.csv", index=False)
+
+    return harm
+
+
+def spell_a_well_otherwise(folder, crops):
+    """The first cell of B02 is in 'b2', and the first one of C02 in 'B - 2'."""
+    table = made_up_labels()
+    table.loc[[0, 24], "well"] = ["b2", "B - 2"]
+    table.to_csv(folder / "labels.csv", index=False)
+
+
+def misspell_a_treatment(folder, crops):
+    table = made_up_labels()
+    table.loc[table["well"] == "C02", "compound"] = "Taxol"
+    table.to_csv(folder / "labels.csv", index=False)
+
+
 def store_as(dtype):
     def harm(folder, crops):
         with lzma.open(folder / "differences.npy.xz", "wb") as file:
@@ -276,6 +298,11 @@ def test_plates_that_the_assay_does_not_list_are_left_out_where_that_is_said(
         (leave_a_path_in_a_plate, "plate '../P2' in row 2"),
         (rename_a_plate, "1 plates in .* does not list: P3"),
         (put_two_treatments_into_a_well, "well B02 of plate P2 twice in .*as DMSO and as taxol"),
+        (change_labels(site=1.5), "the site '1.5' in row 2 of .*a whole number"),
+        (change_labels(cell_number=0.5), "the cell_number '0.5' in row 2 of .*a whole number"),
+        (change_labels(concentration="0.3 uM"), "the concentration '0.3 uM' in row 2 of"),
+        (change_labels(compound=""), "the compound '' in row 2 of .*expected a name"),
+        (spell_a_well_otherwise, "B02 of plate P2 twice .*as DMSO and as taxol_0.3uM .written b2"),
         (store_as(np.float32), "Found float32"),
         (store_as(np.int64), "Found int64"),
         (store_counts, "expected counts from 0 to 4095 at bit_depth 12"),
@@ -310,6 +337,24 @@ def test_faulty_crops_and_tables_end_in_one_sentence_and_write_nothing(
 def test_what_does_not_fit_the_assay_is_refused(crops, tmp_path, plate, more, message):
     with pytest.raises(InputError, match=message):
         load(tmp_path, plate, "differences.npy.xz", *more)
+
+
+def test_labels_of_any_dialect_and_spelling_are_the_same_cells(crops, tmp_path):
+    expected = load(tmp_path, "P1", "counts.npy").with_suffix("").with_suffix(".parquet")
+    before = read_table(expected)
+    table = made_up_labels()
+    table["well"] = table["well"].str.lower().str.replace("0", "")
+    table.columns = table.columns.str.upper()
+    text = table.to_csv(index=False, sep=";", decimal=",").replace("\n", "\r\n")
+    (tmp_path / "labels.csv").write_bytes(text.encode("utf-16"))
+    load(tmp_path, "P1", "counts.npy")
+    pd.testing.assert_frame_equal(read_table(expected), before)
+
+
+def test_a_treatment_that_the_labels_misspell_is_named(crops, tmp_path):
+    misspell_a_treatment(tmp_path, crops)
+    with pytest.raises(InputError, match="'Taxol_0.3uM' in well C02 .*'taxol_0.3uM' as the assay"):
+        load(tmp_path, "P1", "counts.npy", "--treatments", "DMSO", "taxol_0.3uM")
 
 
 def test_a_stack_of_one_cell_and_one_channel_keeps_its_axes(tmp_path):

@@ -183,6 +183,34 @@ def test_image_csv_becomes_a_sheet():
     assert list(by_dose["treatment"]) == ["DMSO", "taxol_0.3uM"]
 
 
+def test_image_csv_is_read_in_any_dialect_and_its_wells_by_their_one_name(tmp_path):
+    table = images_csv(**{bbbc021.WELL: ["b2", "B - 03"], bbbc021.PLATE: "00123"})
+    table = table.drop(columns=["Image_PathName_DAPI", "Image_PathName_NFKB"])
+    text = table.to_csv(index=False, sep=";", decimal=",")
+    (tmp_path / "image.csv").write_bytes(text.encode("utf-16"))
+    (tmp_path / "moa.csv").write_text("Compound;Concentration;MOA\ntaxol;0,3;Stabilizers\nx;1;\n")
+    images, moa = bbbc021.read_metadata(tmp_path)
+    sheet = check_sheet(to_sheet(images, moa, folder=tmp_path), CHANNELS, "image.csv")
+    assert list(sheet["well"]) == ["B02", "B03"] and list(sheet["moa"]) == ["DMSO", "Stabilizers"]
+    assert list(sheet["dose"]) == [0.0, 0.3] and set(sheet["plate"]) == {"00123"}
+    assert sheet["path_dna"][0] == str(tmp_path / "B02_s3_w1A.tif")
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [(bbbc021.COMPOUND, "no Image_Metadata_Compound in row 3"),
+     (bbbc021.WELL, "no Image_Metadata_Well_DAPI in row 3")],
+)  # fmt: skip
+def test_a_row_of_image_csv_without_a_name_is_refused(tmp_path, column, message):
+    images_csv(**{column: ["x", None]}).to_csv(tmp_path / "image.csv", index=False)
+    with pytest.raises(InputError, match=message):
+        bbbc021.read_metadata(tmp_path)
+    images_csv().to_csv(tmp_path / "image.csv", index=False)
+    (tmp_path / "moa.csv").write_text("compound,moa\ntaxol,x\n")
+    with pytest.raises(InputError, match="no column concentration in .*moa.csv"):
+        bbbc021.read_metadata(tmp_path)
+
+
 def test_images_are_found_in_the_folder_and_below_it(tmp_path):
     (tmp_path / "P1").mkdir()
     (tmp_path / "P1" / "B02_s3_w1A.tif").touch()

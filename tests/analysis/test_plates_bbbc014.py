@@ -92,7 +92,10 @@ def map_of(text):
         (copy, "channel dna of well A12 twice"),
         (map_of("well,treatment\nA01,TNF\n"), r"2 wells of unknown treatment \(A12, B01\)"),
         (map_of("well,drug\nA01,TNF\n"), "no column treatment in the plate map"),
-        (map_of(TREATMENTS + "A1,x\n"), "well A01 more than once"),
+        (
+            map_of(TREATMENTS + "a 1,x\n"),
+            r"well A01 more than once .*rows 2, 5. .written A01 and a",
+        ),
         (map_of("well,treatment\nA01,TNF\nQ99,x\n"), "well 'Q99' .*in row 3"),
         (map_of("well,treatment\nA01,\n"), "treatment 'nan' in row 2"),
         (map_of("well,treatment,dose\nA01,x,1 uM\n"), "the dose '1 uM'"),

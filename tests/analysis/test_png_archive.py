@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 import zipfile
 
 import imagecodecs
@@ -140,6 +141,27 @@ def test_compounds_and_doses_of_the_table_do_without_classes(tmp_path):
     table = load(tmp_path, classes=()).table
     assert list(table["treatment"]) == [TREATMENTS[c] for c in CLASSES]
     assert list(table["dose"]) == list(csv["concentration"])
+
+
+def test_names_with_accents_are_found_however_the_archive_writes_them(tmp_path):
+    apart, composed = (unicodedata.normalize(form, "00000/é.png") for form in ("NFD", "NFC"))
+    members = contents(csv=plan().replace({"filename": {NAMES[3]: composed}}))
+    members[apart] = members.pop(NAMES[3])
+    members["dataset.json"] = json.dumps({"labels": [[apart, 1]] + [
+        [name, label] for name, label in zip(NAMES, CLASSES, strict=True) if name != NAMES[3]
+    ]}).encode()  # fmt: skip
+    pack(tmp_path, members)
+    table = load(tmp_path).table
+    assert sorted(table["well"]) == sorted(plan()["well"])
+
+
+def test_wells_of_the_archives_table_have_one_name(tmp_path):
+    table = plan()
+    table["well"] = [
+        well.replace("0", "") if i % 3 else well for i, well in enumerate(table["well"])
+    ]
+    pack(tmp_path, contents(csv=table))
+    assert list(load(tmp_path).table["well"]) == list(plan()["well"])
 
 
 def test_grey_images_are_one_channel(tmp_path):

@@ -148,10 +148,11 @@ def test_units_follow_the_sizes():
     assert units({}, "check_thresholds")["images"] == 2 * 1200
 
 
-def test_cropped_cells_are_no_more_than_the_rows_of_their_sheet(tmp_path, monkeypatch):
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_cropped_cells_are_no_more_than_the_rows_of_their_sheet(tmp_path, monkeypatch, end):
     folder = tmp_path / "bbbc021_crops"
     folder.mkdir()
-    (folder / "labels.csv").write_text("index\n" + "0\n" * 700)
+    (folder / "labels.csv").write_bytes(f"index{end}{f'0{end}' * 700}".encode())
     config = read_config([ROOT / "config" / "bbbc021_crops.yaml"])
     monkeypatch.setenv("RLS_REAL_DATA", str(tmp_path))
     known = Sizes(config).of("bbbc021_crops")
