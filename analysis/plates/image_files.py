@@ -162,9 +162,9 @@ def read_channels(path: Path) -> np.ndarray:
     with _opened(path) as tiff:
         picture, count = _only_picture(tiff, path)
         images = np.squeeze(picture.read())
-    if picture.axes.endswith("S") and count > 1:
-        images = np.moveaxis(images, -1, 0)
-    return images.reshape(count, *images.shape[-2:])
+        if picture.axes.endswith("S") and count > 1:
+            images = np.moveaxis(images, -1, 0)
+        return images.reshape(count, *images.shape[-2:])
 
 
 def _only_picture(tiff: ForeignTiff, path: Path) -> tuple[Picture, int]:
@@ -175,12 +175,12 @@ def _only_picture(tiff: ForeignTiff, path: Path) -> tuple[Picture, int]:
     """
     pictures = [one for one in tiff.pictures if one.shape == tiff.pictures[0].shape]
     picture = pictures[0]
-    sizes = list(zip(picture.axes, picture.shape, strict=True))
-    more = {letter: size for letter, size in sizes if size > 1 and letter not in "YX"}
+    sizes = [s for s in zip(picture.axes, picture.shape, strict=True) if s[1] > 1 or s[0] in "YX"]
+    more = [letter for letter, _ in sizes if letter not in "YX"]
     larger = any(np.prod(one.shape) > np.prod(picture.shape) for one in tiff.pictures)
     colours = "S" in more and picture.colours
     if len(pictures) > 1 or larger or len(more) > 1 or set(more) & set("ZT") or colours:
-        axes = "".join(letter for letter, _ in sizes if letter in "YX" or letter in more)
+        axes = "".join(letter for letter, _ in sizes)
         several = f"{len(tiff.pictures)} images" if len(pictures) > 1 or larger else ""
         found = several or ("colours" if colours else f"the axes {axes}")
         raise BrokenField(
@@ -189,7 +189,7 @@ def _only_picture(tiff: ForeignTiff, path: Path) -> tuple[Picture, int]:
             "channels of one field. Save one plane a channel (project z first; a stack made "
             "in Fiji: Image > Hyperstacks, slices to channels).",
         )
-    return picture, next(iter(more.values()), 1)
+    return picture, dict(sizes)[more[0]] if more else 1
 
 
 @contextmanager

@@ -13,6 +13,7 @@ promise more than the file can hold.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ DESCRIBED = ("ome", "imagej", "shaped")  # tifffile's name of series whose axes 
 ALPHA = (1, 2)  # ExtraSamples: associated and unassociated transparency.
 SURELY_FITS = 2**26  # Bytes.
 EXPANSION = 2000  # A compressed file holds fewer bytes of pixels than this, each.
+# Whatever tifffile would only log is refused here, or of no consequence.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def open_tiff(path: Path) -> Iterator[ForeignTiff]:
     try:
         # Of MMStack and NDTiff, tifffile would read neighbouring files.
         with tifffile.TiffFile(path, is_mmstack=False, is_ndtiff=False) as plain:
-            pages = [page for page in plain.pages if isinstance(page, tifffile.TiffPage)]
+            pages = list(_pages(plain))
             _check_length(pages, path)
             ome = _read_ome(plain, path)
             text = None if ome is None else ome.text
@@ -135,6 +138,21 @@ def refuse_transparency(alpha: np.ndarray, name: str) -> None:
             f"The image {name} is transparent in {int((alpha != opaque).sum())} pixels, expected "
             "intensities. Save its channels without transparency.",
         )
+
+
+def _pages(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
+    """Yield every page with its own tags.
+
+    Raises:
+        ValueError: A page leads back to an earlier one, so that there is no last one.
+    """
+    seen: set[int] = set()
+    for page in tiff.pages:
+        if page.offset in seen:
+            raise ValueError("its pages lead in a circle")
+        seen.add(page.offset)
+        if isinstance(page, tifffile.TiffPage):
+            yield page
 
 
 def _check_length(pages: Sequence[tifffile.TiffPage], path: Path) -> None:

@@ -23,10 +23,24 @@ from rls.io.broken_image import BrokenImage
 Key = tuple[str, str]  # UUID and name of a file, in lower case.
 Plane = tuple[int, ...]  # Positions on the axes of DimensionOrder after XY.
 MICROMETRES = {
-    "pm": 1e-6, "Å": 1e-4, "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4,
-    "dm": 1e5, "m": 1e6, "thou": 25.4, "in": 25.4e3, "inch": 25.4e3, "micron": 1.0,
-    "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0,
-}  # fmt: skip
+    "pm": 1e-6,
+    "Å": 1e-4,
+    "nm": 1e-3,
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "mm": 1e3,
+    "cm": 1e4,
+    "dm": 1e5,
+    "m": 1e6,
+    "thou": 25.4,
+    "in": 25.4e3,
+    "inch": 25.4e3,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "micrometre": 1.0,
+}
 NO_NAME = re.compile(r"channel[\s:_-]*[\d:]*|[\d:.]*", re.IGNORECASE)  # Channel:0:0, as Bio-Formats
 
 

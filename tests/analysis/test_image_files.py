@@ -85,6 +85,13 @@ def test_a_thumbnail_is_passed_over_and_a_larger_image_is_not(tmp_path):
             read_field(row, CHANNELS, tmp_path)
 
 
+def test_two_unnamed_axes_are_no_channels(tmp_path):
+    pixels = np.stack([FIELD, FIELD + 1, FIELD + 2])
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="minisblack")
+    with pytest.raises(BrokenField, match="the axes QQYX of 3 x 2 x 20 x 30"):
+        channels_of(tmp_path / "x.tif")
+
+
 def test_grey_with_alpha_is_one_channel(tmp_path):
     alpha = np.full((20, 30), 65535, np.uint16)
     pixels = np.stack([FIELD[0], alpha], axis=-1)

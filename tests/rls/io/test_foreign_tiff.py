@@ -264,3 +264,13 @@ def test_missing_strips_are_not_filled_with_zeros(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(BrokenImage, match="pixels are missing"):
         read(path)
+
+
+def test_pages_that_lead_in_a_circle_end_in_a_sentence(tmp_path):
+    path = write_page(tmp_path / "x.tif", GREY.tobytes(), GREY.shape)
+    content = bytearray(path.read_bytes())
+    (entries,) = struct.unpack_from("<H", content, 8)
+    struct.pack_into("<I", content, 10 + 12 * entries, 8)  # The next page is this one.
+    path.write_bytes(bytes(content))
+    with pytest.raises(BrokenImage, match="its pages lead in a circle"):
+        read(path)
