@@ -293,8 +293,10 @@ def flags(values: Mapping[str, object]) -> list[str]:
     result: list[str] = []
     for name, value in values.items():
         flag = "--" + name.replace("_", "-")
-        several = isinstance(value, list | tuple)
-        result += as_arguments(flag, [_text(v) for v in value] if several else _text(value))
+        if isinstance(value, list | tuple):
+            result += as_arguments(flag, [_text(item) for item in value])
+        else:
+            result += as_arguments(flag, _text(value))
     return result
 
 
