@@ -64,7 +64,10 @@ def test_of_fields_that_are_skipped_each_reason_is_said_once(tmp_path, capsys):
     assert len(cells) == 1 and list(fields["status"]) == ["ok", "skipped", "skipped", "skipped"]
     said = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
     assert said[0].startswith("crop_cells: skipped 2 fields: channel missing; the first: ")
-    assert "2.ome.tif has 2 channels" in said[0] and "skipped 1 fields: one value; the first: " in said[1]
+    assert (
+        "2.ome.tif has 2 channels" in said[0]
+        and "skipped 1 fields: one value; the first: " in said[1]
+    )
     assert len(said) == 2
     assert list(fields["reason"][1:3]) == ["channel missing"] * 2
 
