@@ -66,7 +66,7 @@ def test_of_fields_that_are_skipped_each_reason_is_said_once(tmp_path, capsys):
     assert said[0].startswith("crop_cells: skipped 2 fields: channel missing; the first: ")
     assert (
         "2.ome.tif has 2 channels" in said[0]
-        and "skipped 1 fields: one value; the first: " in said[1]
+        and "skipped 1 field: one value; the first: " in said[1]
     )
     assert len(said) == 2
     assert list(fields["reason"][1:3]) == ["channel missing"] * 2
@@ -77,7 +77,7 @@ def test_the_commonest_reason_comes_first():
     for reason, text in (("black", "A."), ("no nucleus", "B."), ("no nucleus", "C.")):
         assert skipped.add(BrokenField(reason, text)) == reason
     assert list(skipped.sentences()) == [
-        *("2 fields: no nucleus; the first: B.", "1 fields: black; the first: A.")
+        *("2 fields: no nucleus; the first: B.", "1 field: black; the first: A.")
     ]
     with pytest.raises(InputError, match="None of the 3 fields of plate P1 can be used. 2 fields"):
         skipped.refuse_all("P1", 3)
