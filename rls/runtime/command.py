@@ -219,8 +219,8 @@ def make_settings(settings: type[S], values: Mapping[str, Any], section: str) ->
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, int | float) and not within(number, bounds):
                 raise InputError(
-                    f"Found {name} {number}, expected {describe(bounds)}. Correct {section}.{name}, "
-                    f"or --{name.replace('_', '-')}."
+                    f"Found {name} {number}, expected {describe(bounds)}. Correct "
+                    f"{section}.{name}, or --{name.replace('_', '-')}."
                 )
     return settings(**values)
 

@@ -189,7 +189,7 @@ def test_every_overlay_changes_something_at_every_key():
         ({"assays": {"translocation": {"treatments": ["DMSO", "TNF", "a\nb"]}}},
          r"treatments names 'a.nb', which holds a line break"),
         ({"assays": {"translocation": {"treatments": ["DMSO", "TNF", " "]}}}, "which is empty"),
-        ({"crop_cells": {"nucleus_diameter_um": 0}}, "nucleus_diameter_um is 0, expected more than 0."),
+        ({"crop_cells": {"nucleus_diameter_um": 0}}, "diameter_um is 0, expected more than 0."),
         ({"assays": {"translocation": {"crop_size": 0}}}, "crop_size is 0, expected 2 or more."),
         ({"assays": {"translocation": {"crop_size": 100}}}, "less than the image_size 128 that is"),
         ({"assays": {"translocation": {"image_size": 48}}}, "image_size is 48, expected a power of "
