@@ -83,10 +83,8 @@ def _advice(
         with suppress(InputError):  # The level has too few units, or does not fit other settings.
             found = assign(cells, replace(settings, split_by=level))
             table = pd.crosstab(cells["treatment"], found)
-            wanted = list(_wanted(settings))
-            if (table.reindex(index=list(controls), columns=wanted, fill_value=0) > 0).all(
-                axis=None
-            ):
+            table = table.reindex(list(controls), fill_value=0)
+            if (table.reindex(columns=list(_wanted(settings)), fill_value=0) > 0).all(axis=None):
                 return f" Set split_by: {level}, which gives both controls cells in every split."
     return (
         f" Raise share_{split}, set the share of a split that you do not need to 0, or add wells."

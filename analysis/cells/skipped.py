@@ -25,7 +25,7 @@ class SkippedFields:
     def sentences(self) -> Iterator[str]:
         """Yield a sentence for each reason, the most frequent first."""
         for reason, count in self.counts.most_common():
-            yield f"{count} fields: {reason}; the first: {self.first[reason]}"
+            yield f"{count} field{'s' * (count > 1)}: {reason}; the first: {self.first[reason]}"
 
     def refuse_all(self, plate: object, n_fields: int) -> None:
         """Refuse a plate of which no field can be used, with what its first fields said.

@@ -172,7 +172,7 @@ def _words(schema: Mapping[str, Any]) -> str:
         return f"list of {re.sub('number', 'numbers', items, count=1)}"
     words = ", or ".join(WORDS[one] for one in ([kind] if isinstance(kind, str) else kind))
     bounds = {word: schema[key] for word, key in BOUNDS.items() if key in schema}
-    return f"{words} {describe(bounds)}" if bounds else words
+    return f"{words}, {describe(bounds)}" if bounds else words
 
 
 def _shown(value: object) -> str:

@@ -25,22 +25,26 @@ def is_debris(path: PurePath) -> bool:
 
 
 def without_debris(paths: Sequence[P], folder: PurePath) -> list[P]:
-    """Return the paths below ``folder`` that are people's own; print how many are not.
-
-    Raises:
-        InputError: The name of one is no UTF-8 text, which names in tables must be.
-    """
+    """Return the paths below ``folder`` that are people's own; print how many are not."""
     kept = [path for path in paths if not is_debris(path.relative_to(folder))]
-    for path in kept:
-        if any("\ud800" <= letter <= "\udfff" for letter in path.name):
-            name = path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            raise InputError(
-                f"The name of the file {name} in {folder} is no UTF-8 text, which names in tables "
-                "must be. Rename it."
-            )
     if passed := len(paths) - len(kept):
         print(
             f"{folder}: passed over {passed} hidden or system files, such as ._NAME and Thumbs.db.",
             flush=True,
         )
     return kept
+
+
+def need_utf_8(paths: Sequence[PurePath]) -> None:
+    """Refuse files whose names could not be written to a table.
+
+    Raises:
+        InputError: The name of one is no UTF-8 text.
+    """
+    for path in paths:
+        if any("\ud800" <= letter <= "\udfff" for letter in path.name):
+            name = path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            raise InputError(
+                f"The name of the file {name} in {path.parent} is no UTF-8 text, which names in "
+                "tables must be. Rename it."
+            )

@@ -17,7 +17,7 @@ class Settings:
     """Training of the U-Net; the twins share all settings."""
 
     image_size: int = option("Side of the high-resolution images, in px: a power of two.", least=8)
-    epochs: int = option("Passes over the training cells at the full learning rate.", least=1)
+    epochs: int = option("Passes over the training cells at the full learning rate.", least=0)
     decay_epochs: int = option("Passes after these, while the rate falls linearly to 0.", least=0)
     batch_size: int = option("Images per step.", least=1)
     learning_rate: float = option("Step size of Adam, both networks.", above=0)

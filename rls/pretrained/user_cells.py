@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rls.io.debris import without_debris
+from rls.io.debris import need_utf_8, without_debris
 from rls.io.images import SUFFIXES, Planes, read_planes
 from rls.pretrained.known_cells import known_table
 from rls.runtime.errors import InputError
@@ -58,6 +58,7 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = [p for p in path.iterdir() if p.is_file()]
             found = [p for p in without_debris(inside, path) if p.suffix.lower() in SUFFIXES]
+            need_utf_8(found)
             if not found:
                 raise InputError(
                     f"The folder {path} holds no image ({', '.join(SUFFIXES)}). Give another."

@@ -219,8 +219,8 @@ def make_settings(settings: type[S], values: Mapping[str, Any], section: str) ->
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, int | float) and not within(number, bounds):
                 raise InputError(
-                    f"{section}.{name} (--{name.replace('_', '-')}) is {number}, expected "
-                    f"{describe(bounds)}."
+                    f"Found {name} {number}, expected {describe(bounds)}. Correct "
+                    f"{section}.{name}, or --{name.replace('_', '-')}."
                 )
     return settings(**values)
 
@@ -232,9 +232,12 @@ def within(value: float, bounds: Mapping[str, float]) -> bool:
 
 
 def describe(bounds: Mapping[str, float]) -> str:
-    """Return the bounds of :func:`option` in words: 'at least 0 and at most 1'."""
-    words = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
-    return " and ".join(f"{words[word]} {bound:g}" for word, bound in bounds.items())
+    """Return the bounds of :func:`option` in words: '1 or more', '0 to 1', 'more than 0'."""
+    if bounds.keys() == {"least", "most"}:
+        return f"{bounds['least']:g} to {bounds['most']:g}"
+    words = {"above": "more than {:g}", "least": "{:g} or more", "below": "less than {:g}"}
+    words["most"] = "{:g} or less"
+    return " and ".join(words[word].format(bound) for word, bound in bounds.items())
 
 
 def convert(value: object, kind: type | UnionType, name: str) -> object:
@@ -293,8 +296,10 @@ def flags(values: Mapping[str, object]) -> list[str]:
     result: list[str] = []
     for name, value in values.items():
         flag = "--" + name.replace("_", "-")
-        texts = [_text(v) for v in value] if isinstance(value, list | tuple) else _text(value)
-        result += as_arguments(flag, texts)
+        if isinstance(value, list | tuple):
+            result += as_arguments(flag, [_text(item) for item in value])
+        else:
+            result += as_arguments(flag, _text(value))
     return result
 
 

@@ -200,7 +200,9 @@ def test_a_plate_without_any_cell_is_an_error(folder):
     for path in (folder / "data" / "P1").glob("*.tif"):
         darken(path)
     list_it(folder)
-    with pytest.raises(InputError, match="no cell in the 4 fields of plate P1"):
+    with pytest.raises(
+        InputError, match="None of the 4 fields of plate P1 can be used. 4 fields: "
+    ):
         crop(folder, folder / "P1.sheet.csv", "--on-broken-field", "skip")
     assert_nothing_written(folder)
 

@@ -27,8 +27,9 @@ SETTINGS = Settings(
 def write(folder, site, names=("DAPI", "FITC"), cells=True):
     """Write a field of two channels, called as a microscope calls them."""
     y, x = np.mgrid[:64, :64]
-    disc = ((y - 32) ** 2 + (x - 32) ** 2 < 16) * 3000 * cells
+    disc = ((y - 32) ** 2 + (x - 32) ** 2 < 16) * 3000
     image = (np.stack([disc, disc]) + 100 + (x + y) % 7).astype(np.uint16)
+    image = image if cells else np.full_like(image, 100)
     path = folder / f"{site}.ome.tif"
     tifffile.imwrite(path, image, metadata={"axes": "CYX", "Channel": {"Name": list(names)}})
     return path.name
@@ -63,7 +64,10 @@ def test_of_fields_that_are_skipped_each_reason_is_said_once(tmp_path, capsys):
     assert len(cells) == 1 and list(fields["status"]) == ["ok", "skipped", "skipped", "skipped"]
     said = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
     assert said[0].startswith("crop_cells: skipped 2 fields: channel missing; the first: ")
-    assert "2.ome.tif has 2 channels" in said[0] and "crop_cells: skipped 1 fields: " in said[1]
+    assert (
+        "2.ome.tif has 2 channels" in said[0]
+        and "skipped 1 field: one value; the first: " in said[1]
+    )
     assert len(said) == 2
     assert list(fields["reason"][1:3]) == ["channel missing"] * 2
 
@@ -73,7 +77,7 @@ def test_the_commonest_reason_comes_first():
     for reason, text in (("black", "A."), ("no nucleus", "B."), ("no nucleus", "C.")):
         assert skipped.add(BrokenField(reason, text)) == reason
     assert list(skipped.sentences()) == [
-        *("2 fields: no nucleus; the first: B.", "1 fields: black; the first: A.")
+        *("2 fields: no nucleus; the first: B.", "1 field: black; the first: A.")
     ]
     with pytest.raises(InputError, match="None of the 3 fields of plate P1 can be used. 2 fields"):
         skipped.refuse_all("P1", 3)

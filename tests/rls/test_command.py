@@ -118,11 +118,20 @@ def test_a_number_out_of_its_bounds_is_refused_by_name():
     assert parsed("--size", "2", "--shares", "0.5", "1") == Bounded(2, (0.5, 1.0))
     assert parsed("--size", "2", "--shares", "--depth", "10", "--batch", "8").depth == 10
     for flags, message in (
-        (("--size", "1", "--shares"), r"cut.size \(--size\) is 1, expected at least 2."),
-        (("--size", "3", "--shares", "0.5", "0"), "is 0.0, expected above 0 and at most 1."),
-        (("--size", "3", "--shares", "nan"), "is nan, expected above 0"),
+        (
+            ("--size", "1", "--shares"),
+            "Found size 1, expected 2 or more. Correct cut.size, or --size.",
+        ),
+        (
+            ("--size", "3", "--shares", "0.5", "0"),
+            "Found shares 0.0, expected more than 0 and 1 or less.",
+        ),
+        (("--size", "3", "--shares", "nan"), "Found shares nan, expected more than 0"),
         (("--size", "3", "--shares", "--depth", "9"), "'9', expected one of: 8, 10"),
-        (("--size", "3", "--shares", "--batch", "9"), "is 9, expected at least 1 and below 9"),
+        (
+            ("--size", "3", "--shares", "--batch", "9"),
+            "Found batch 9, expected 1 or more and less than 9",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             parsed(*flags)

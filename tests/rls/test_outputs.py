@@ -9,6 +9,16 @@ from rls.io.files import atomic_path, name_end, write_text
 from rls.runtime.command import Parser, option
 from rls.runtime.errors import InputError
 from rls.runtime.outputs import ADDED_BYTES, need_writable
+from tests.conftest import ROOT
+
+FOLDERS = (
+    *("analysis/simulate_plate.py", "analysis/fetch_plate.py", "analysis/fetch_metadata.py"),
+    *("rls/gather_trust.py", "rls/measure_trust.py"),
+)
+PLAIN = (
+    *("rls/gather_shards.py", "rls/export_model.py", "rls/pack_training.py"),
+    *("analysis/describe_assays.py", "analysis/report/__main__.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -86,3 +96,21 @@ def test_a_file_of_the_longest_name_is_written_and_leaves_nothing_beside_it(tmp_
 
 def test_the_end_of_a_name_is_cut_between_letters():
     assert name_end("\u03b1\u03b2.tif", 6) == "\u03b2.tif" and name_end("a.tif", 9) == "a.tif"
+
+
+@pytest.mark.parametrize(
+    ("path", "declared"),
+    [
+        ("analysis/crop_cells.py", 'writes("fields")'),
+        ("analysis/import_crops.py", 'writes("fields")'),
+        ("analysis/select_cells.py", 'writes("intensity", "selection", "flags", "flagged")'),
+        ("analysis/low_resolution.py", 'writes("intensity")'),
+        ("analysis/train_segmenter.py", 'writes("scores")'),
+        ("analysis/simulate_plate.py", 'writes("truth")'),
+        ("rls/pretrained/command_line.py", 'writes("out")'),
+        *((path, 'writes("output", folder=True)') for path in FOLDERS),
+        *((path, 'need_writable(args.output, "--output"') for path in PLAIN),
+    ],
+)
+def test_outputs_of_other_names_and_folders_are_declared(path, declared):
+    assert declared in (ROOT / path).read_text()

@@ -189,18 +189,18 @@ def test_every_overlay_changes_something_at_every_key():
         ({"assays": {"translocation": {"treatments": ["DMSO", "TNF", "a\nb"]}}},
          r"treatments names 'a.nb', which holds a line break"),
         ({"assays": {"translocation": {"treatments": ["DMSO", "TNF", " "]}}}, "which is empty"),
-        ({"crop_cells": {"nucleus_diameter_um": 0}}, "nucleus_diameter_um is 0, expected above 0."),
-        ({"assays": {"translocation": {"crop_size": 0}}}, "crop_size is 0, expected at least 2."),
+        ({"crop_cells": {"nucleus_diameter_um": 0}}, "diameter_um is 0, expected more than 0."),
+        ({"assays": {"translocation": {"crop_size": 0}}}, "crop_size is 0, expected 2 or more."),
         ({"assays": {"translocation": {"crop_size": 100}}}, "less than the image_size 128 that is"),
         ({"assays": {"translocation": {"image_size": 48}}}, "image_size is 48, expected a power of "
          "two: .* Set it to 32 or 64."),
         ({"assays": {"translocation": {"bit_depth": 11}}}, "one of: 8, 10, 12, 14, 16"),
-        ({"select_cells": {"share_gan": 1.5}}, "is 1.5, expected at least 0 and at most 1."),
-        ({"select_cells": {"prevalence_gan": -0.1}}, "prevalence_gan is -0.1, expected at least 0"),
-        ({"super_resolve": {"batch_size": 0}}, "super_resolve.batch_size is 0, expected at least"),
-        ({"stop_after_minutes": 0}, "stop_after_minutes is 0, expected above 0."),
-        ({"sweep_lambdas": {"lambdas_w": [0.1, -1.0]}}, "lambdas_w.1 is -1.0, expected at least 0"),
-        ({"methods": {"rls": {"steps": -1}}}, "methods.rls: steps is -1, expected at least 0."),
+        ({"select_cells": {"share_gan": 1.5}}, "is 1.5, expected 0 to 1."),
+        ({"select_cells": {"prevalence_gan": -0.1}}, "prevalence_gan is -0.1, expected 0 to 1"),
+        ({"super_resolve": {"batch_size": 0}}, "super_resolve.batch_size is 0, expected 1 or"),
+        ({"stop_after_minutes": 0}, "stop_after_minutes is 0, expected more than 0."),
+        ({"sweep_lambdas": {"lambdas_w": [0.1, -1.0]}}, "lambdas_w.1 is -1.0, expected 0 or more"),
+        ({"methods": {"rls": {"steps": -1}}}, "methods.rls: steps is -1, expected 0 or more."),
         ({"select_cells": {"plates_evaluation": ["P1"], "plates_tune": ["P1"]}},
          "plates_tune and select_cells.plates_evaluation both name P1"),
     ],
@@ -418,8 +418,8 @@ def test_defaults_and_sources_are_read_off_the_configuration():
     assert sources[("train_gan", "r1_gamma")] == "released"
     assert sources[("methods", "rls", "lambda_w")] == "article 4.1"
     text = reference.README.read_text()
-    assert "| `n_blocks` | whole number at least 1 | 5 | article 4.1 |" in text
-    assert "| `lambdas_w` | list of numbers at least 0 |" in text
+    assert "| `n_blocks` | whole number, 1 or more | 5 | article 4.1 |" in text
+    assert "| `lambdas_w` | list of numbers, 0 or more |" in text
 
 
 def test_an_environment_variable_that_is_not_set_is_named(monkeypatch):

@@ -47,6 +47,9 @@ def test_a_folder_of_them_alone_holds_no_image(tmp_path):
 def test_a_name_that_is_no_utf_8_is_refused_in_a_sentence(tmp_path):
     name = os.fsdecode(b"caf\xe9.png")
     (tmp_path / name).touch()
+    (tmp_path / "a.png").touch()
     with pytest.raises(InputError, match=r"file caf\\xe9.png in .* is no UTF-8 text"):
         list_files([tmp_path])
+    (tmp_path / name).rename(tmp_path / os.fsdecode(b"caf\xe9.txt"))
+    assert list_files([tmp_path]) == [tmp_path / "a.png"]  # no image, and so no matter
     assert without_debris([Path("a/b")], Path("a")) == [Path("a/b")]
