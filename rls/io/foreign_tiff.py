@@ -96,7 +96,7 @@ def open_tiff(path: Path) -> Iterator[ForeignTiff]:
     if not path.is_file():
         raise BrokenImage("missing file", f"The image {path} does not exist. Fetch it again.")
     try:
-        # Of MMStack and NDTiff, tifffile would read neighbouring files.
+        # tifffile would read the neighbouring files of MMStack and NDTiff.
         with tifffile.TiffFile(path, is_mmstack=False, is_ndtiff=False) as plain:
             pages = list(_pages(plain))
             _check_length(pages, path)

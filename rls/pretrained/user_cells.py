@@ -113,10 +113,7 @@ def read_cells(
         label = stem if stems.count(stem) == 1 else f"{name.parent.name}_{stem}"
         images.append(own)
         tables.append(table := known_table(parts[0][0]) if len(parts) == 1 else None)
-        if table is not None:
-            ids += list(table["image_id"])
-        else:
-            ids += [label] if len(own) == 1 else [f"{label}_{i + 1:04d}" for i in range(len(own))]
+        ids += _ids(label, len(own)) if table is None else list(table["image_id"])
         origins += [" ".join(str(file) for file, _ in parts)] * len(own)
         numbers += range(1, len(own) + 1)
     sizes = {image.shape[-2:] for image in images}
@@ -137,6 +134,11 @@ def read_cells(
         notes=_notes(planes),
         about=None if any(t is None for t in tables) else pd.concat(tables, ignore_index=True),
     )
+
+
+def _ids(label: str, n: int) -> list[str]:
+    """Return the names of the ``n`` cells of a file."""
+    return [label] if n == 1 else [f"{label}_{i + 1:04d}" for i in range(n)]
 
 
 def check_size(cells: Cells, image_size: int, factor: int) -> None:
