@@ -15,7 +15,8 @@ from analysis.cells.geometry import cut, share_outside
 from analysis.cells.illumination import ProfileEstimator, correct
 from analysis.cells.quality import flag, measure_quality
 from analysis.cells.segment import Segmenter, make_segmenter
-from analysis.plates.image_files import BrokenField, read_field
+from analysis.plates.fields import read_field
+from analysis.plates.image_files import BrokenField
 from analysis.plates.sheet import Row
 from rls.io.names import OK
 from rls.runtime.errors import InputError

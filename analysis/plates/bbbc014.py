@@ -109,8 +109,11 @@ def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], 
     return fields
 
 
-def read_plate_map(path: Path | None) -> pd.DataFrame:
+def read_plate_map(path: Path | None, plate: str = "") -> pd.DataFrame:
     """Return a plate map with well names such as ``A01`` and a numeric dose.
+
+    Arguments:
+        plate: The plate whose rows are read, if the map has a column ``plate``.
 
     Raises:
         InputError: No file is given, it does not exist, a column or value is missing, a dose is no
@@ -118,7 +121,7 @@ def read_plate_map(path: Path | None) -> pd.DataFrame:
     """
     if path is None:
         raise InputError(
-            "Found no plate map for BBBC014, whose treatments are unknown without one: expected a "
+            "Found no plate map, without which the treatments are unknown: expected a "
             f"CSV with the columns {', '.join(MAP_COLUMNS)}. Name it as the assay's sheet."
         )
     if not path.is_file():
@@ -134,6 +137,10 @@ def read_plate_map(path: Path | None) -> pd.DataFrame:
             f"Found no column {', '.join(missing)} in the plate map {path}, expected "
             f"{', '.join(MAP_COLUMNS)}. Add what is missing."
         )
+    if plate and "plate" in table:
+        table = table[table["plate"] == plate].reset_index(drop=True)
+        if table.empty:
+            raise InputError(f"Found no row of plate {plate} in {path}. Correct the plate map.")
     wells = [WELL.fullmatch(str(well).strip()) for well in table["well"]]
     bad = [i for i, well in enumerate(wells) if well is None or pd.isna(table["treatment"].iloc[i])]
     if bad:

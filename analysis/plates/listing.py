@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.plates import bbbc014, bbbc021
+from analysis.plates import bbbc014, bbbc021, ome_zarr
 from analysis.plates.list_settings import Settings
 from analysis.plates.sheet import (
     check_sheet,
@@ -21,13 +21,13 @@ from rls.runtime.errors import InputError
 
 def check_flags(source: str, folder: Path | None, sheet: Path | None) -> None:
     """Raise :class:`InputError` unless folder and sheet are those that the source takes."""
-    takes = {"sheet": (False, True), "bbbc014": (True, sheet is not None)}
+    takes = {"sheet": (False, True), "bbbc014": (True, sheet is not None), "ome_zarr": (True, True)}
     if (folder is not None, sheet is not None) != takes.get(source, (True, False)):
         given = [flag for flag, value in (("--folder", folder), ("--sheet", sheet)) if value]
         raise InputError(
             f"Found source {source} with {' and '.join(given) or 'neither --folder nor --sheet'}; "
-            "source sheet takes --sheet, bbbc014 --folder and --sheet (the plate map), the others "
-            "--folder."
+            "source sheet takes --sheet, bbbc014 and ome_zarr --folder and --sheet (the plate "
+            "map), the others --folder."
         )
 
 
@@ -44,7 +44,7 @@ def read_source(
     Arguments:
         plates: All plates of the assay.
         folder: Folder of the images, and of image.csv.
-        sheet: The user's sheet, or the plate map of BBBC014.
+        sheet: The user's sheet, or the plate map of BBBC014 or of an OME-Zarr plate.
 
     Raises:
         InputError: The source is incomplete, impossible, or does not know the plate.
@@ -63,8 +63,8 @@ def read_source(
     folder = Path(expand(str(folder))).resolve()
     if settings.pixel_size_um is None or settings.bit_depth is None:
         raise InputError(
-            f"Source {settings.source} needs list_plate.pixel_size_um and list_plate.bit_depth, "
-            "for its files have neither. Set both."
+            f"Source {settings.source} needs list_plate.pixel_size_um and list_plate.bit_depth. "
+            "Set both."
         )
     if settings.source == "bbbc014":
         if len(plates) > 1:
@@ -74,6 +74,18 @@ def read_source(
             )
         name = str(sheet)
         rows = bbbc014.to_sheet(folder, plate, channels, bbbc014.read_plate_map(sheet), name)
+        everything = rows
+    elif settings.source == "ome_zarr":
+        name = str(sheet)
+        wanted = ome_zarr.Wanted(
+            channels,
+            settings.channel_labels,
+            settings.pixel_size_um,
+            settings.finest_pixel_size_um,
+            settings.acquisition,
+        )
+        plate_map = bbbc014.read_plate_map(sheet, plate)
+        rows = ome_zarr.to_sheet(folder, plate, wanted, plate_map, name)
         everything = rows
     else:
         name, by = str(folder), settings.treatment_by

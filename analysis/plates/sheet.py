@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.plates.zarr_files import array_digest, is_array
 from rls.io import file_digest
 from rls.runtime.errors import InputError
 
@@ -170,8 +171,11 @@ def with_digests(
 
 
 def listed_digest(path: Path) -> str:
-    """Return the digest of a file, with a prefix so that no reader takes it for a number."""
-    return f"blake2b:{file_digest(path)}"
+    """Return the digest of a file, with a prefix so that no reader takes it for a number.
+
+    The metadata file of a zarr array stands for the array with all its chunks.
+    """
+    return f"blake2b:{array_digest(path) if is_array(path) else file_digest(path)}"
 
 
 def relative_paths(table: pd.DataFrame, channels: Sequence[str], folder: Path) -> pd.DataFrame:

@@ -48,6 +48,8 @@ FILES_OF_SOURCE = (
     ("bbbc021", "archives"),
     ("bbbc014", "image_folder"),
     ("bbbc014", "sheet"),
+    ("ome_zarr", "image_folder"),
+    ("ome_zarr", "sheet"),
 )
 # What decides the cells of a plate, which assays that select from the same plates share.
 SECTIONS_OF_PLATES = ("simulate_plate", "list_plate", "crop_cells", "import_crops")
