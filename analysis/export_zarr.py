@@ -15,6 +15,8 @@ from analysis.features.settings import settings_class
 from rls.runtime.command import Parser, run
 from rls.runtime.errors import InputError
 
+RULE = "export_zarr"  # Also the name by which cells say who wrote them.
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write one stack."""
@@ -50,19 +52,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     masks, statuses = nuclei_of(stack, intensity, args.nucleus_channel, settings)
     with whole_folder(args.output) as folder:
-        write_cells(folder, stack, masks, statuses, intensity, args.ngff_version)
-    print(f"export_zarr: {len(stack)} cells, {statuses.count(OK)} nuclei, {args.output}")
+        write_cells(folder, stack, masks, statuses, intensity, args.ngff_version, written_by=RULE)
+    print(f"{RULE}: {len(stack)} cells, {statuses.count(OK)} nuclei, {args.output}")
 
 
 def refuse_foreign(output: Path) -> None:
-    """Raise :class:`InputError` unless ``output`` is new, or a zarr group that may be replaced."""
-    marks = (".zgroup", "zarr.json")
-    if output.is_dir() and any(output.iterdir()):
-        if any((output / mark).is_file() for mark in marks):
-            return
-        raise InputError(f"The folder {output} is not empty and is no zarr. Give another --output.")
+    """Raise :class:`InputError` unless ``output`` is new, empty, or what this command wrote."""
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file, expected a folder to write. Give another --output.")
+    if output.is_dir() and any(output.iterdir()):
+        found = [output / name for name in ("zarr.json", ".zattrs") if (output / name).is_file()]
+        if not any(f'"{RULE}"' in path.read_text(encoding="utf-8") for path in found):
+            raise InputError(
+                f"The folder {output} is not empty and was not written by this command. Give "
+                "another --output."
+            )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import zarr
 
 IMAGE, LABELS, NUCLEI = "0", "labels", "nuclei"
-VERSIONS = ("0.5", "0.4")
 COLOURS = ("0000FF", "00FF00", "FF0000", "FFFFFF")  # the first for nuclei; repeated
 CHUNK_BYTES = 2**20
 TOGETHER = 256  # nuclei that are found at once
@@ -64,6 +63,8 @@ def write_cells(
     statuses: Sequence[str],
     intensity: Intensity,
     version: str,
+    *,
+    written_by: str,
 ) -> None:
     """Write a stack and the masks of its nuclei into an empty folder.
 
@@ -71,6 +72,7 @@ def write_cells(
         masks, statuses: From :func:`nuclei_of`.
         intensity: Its black and white are what viewers show as such.
         version: Of NGFF, 0.4 or 0.5.
+        written_by: The rule that writes it.
     """
     image = _group(folder, version)
     window = [
@@ -85,7 +87,7 @@ def write_cells(
     image.attrs["rls"] = {
         "image_ids": list(map(str, stack.table["image_id"])),
         "description": stack.description,
-        "written_by": "export_zarr",
+        "written_by": written_by,
     }
     _write(image, stack.images, version)
     labels = _group(folder / LABELS, version)

@@ -77,16 +77,9 @@ def read_source(
         everything = rows
     elif settings.source == "ome_zarr":
         name = str(sheet)
-        wanted = ome_zarr.Wanted(
-            channels,
-            settings.channel_labels,
-            settings.pixel_size_um,
-            settings.finest_pixel_size_um,
-            settings.acquisition,
-        )
         plate_map = bbbc014.read_plate_map(sheet, plate)
-        rows = ome_zarr.to_sheet(folder, plate, wanted, plate_map, name)
-        everything = rows
+        wanted = ome_zarr.Wanted.of(settings, channels, settings.pixel_size_um)
+        everything = rows = ome_zarr.to_sheet(folder, plate, wanted, plate_map, name)
     else:
         name, by = str(folder), settings.treatment_by
         images, moa = bbbc021.read_metadata(folder)

@@ -16,10 +16,19 @@ from rls.runtime.errors import InputError, first_line
 
 VERSIONS = ("0.4", "0.5")
 UM = {  # a unit of length in um
-    "angstrom": 1e-4, "nanometer": 1e-3, "nm": 1e-3,
-    "micrometer": 1.0, "micron": 1.0, "um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0,
-    "millimeter": 1e3, "mm": 1e3, "centimeter": 1e4, "meter": 1e6,
-}  # fmt: skip
+    "angstrom": 1e-4,
+    "nanometer": 1e-3,
+    "nm": 1e-3,
+    "micrometer": 1.0,
+    "micron": 1.0,
+    "um": 1.0,
+    "\u00b5m": 1.0,
+    "\u03bcm": 1.0,
+    "millimeter": 1e3,
+    "mm": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+}  # fmt: skip  the spellings of a unit stand in one line
 AXES = "tczyx"
 
 
@@ -101,8 +110,8 @@ def attributes(folder: Path, key: str) -> Mapping[str, Any]:
         version = str(ome.get("version") or inside.get("version") or VERSIONS[0])
     if version not in VERSIONS or (version == VERSIONS[0]) != ("ome" not in found):
         raise InputError(
-            f"{folder} is OME-Zarr of version {version}, expected {' or '.join(VERSIONS)}. Write "
-            "the plate again in one of these."
+            f"{folder} is OME-Zarr of version {version}, expected 0.4, or 0.5 under the key 'ome'. "
+            "Write the plate again in one of these."
         )
     return ome
 

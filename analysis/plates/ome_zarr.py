@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.plates.list_settings import Settings
 from analysis.plates.ngff import UM, Image, fields_of, image_of, wells_of
 from analysis.plates.zarr_array import open_array
 from analysis.plates.zarr_files import ARRAY_FILES, need_zarr
@@ -39,6 +40,17 @@ class Wanted:
     pixel_size_um: float
     finest_pixel_size_um: float | None
     acquisition: int | None
+
+    @classmethod
+    def of(cls, settings: Settings, channels: Sequence[str], pixel_size_um: float) -> Wanted:
+        """Return what ``list_plate`` takes from the fields of an assay."""
+        return cls(
+            channels,
+            settings.channel_labels,
+            pixel_size_um,
+            settings.finest_pixel_size_um,
+            settings.acquisition,
+        )
 
 
 def to_sheet(
@@ -108,6 +120,11 @@ def _places(image: Image, wanted: Wanted) -> dict[str, str]:
     level = choose_level(image, wanted.pixel_size_um, wanted.finest_pixel_size_um)
     folder = image.folder / level
     array = open_array(folder)
+    if array.ndim != len(image.axes):
+        raise InputError(
+            f"{folder} has {array.ndim} axes and its metadata name {len(image.axes)} "
+            f"({', '.join(image.axes)}). Correct the axes in the metadata."
+        )
     for axis, what in (("z", "planes in z"), ("t", "time points")):
         at = image.axis(axis)
         if at is not None and array.shape[at] != 1:

@@ -1,7 +1,7 @@
 """Read planes of one zarr array, and refuse chunks that are missing: zarr reads them as zeros.
 
-It reads the array of a field that :mod:`analysis.plates.ome_zarr` listed: axes t, c, z, y and x in
-any order, of which t and z have one plane.
+It reads the array of a field that :mod:`analysis.plates.ome_zarr` listed: its last axes are y and
+x, and of those before them the channels alone have more than one position.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from analysis.plates.image_files import (
 )
 from analysis.plates.sheet import Row
 from analysis.plates.zarr_files import is_array, need_zarr
-from rls.runtime.errors import first_line
+from rls.runtime.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import zarr
@@ -42,7 +42,8 @@ def read_array_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndar
             and ``channel_{channel}`` the position of the channel in it.
 
     Raises:
-        InputError: The array has disappeared or has changed since it was listed.
+        InputError: The array has disappeared or has changed since it was listed, or the row does
+            not say where a channel is.
         BrokenField: A chunk is missing or damaged, the values do not fit ``bit_depth``, or a
             channel is black or saturated.
     """
@@ -52,7 +53,14 @@ def read_array_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndar
     array = open_array(path.parent)
     images = []
     for channel in channels:
-        plane = _plane(array, int(str(row[f"channel_{channel}"])), path.parent)
+        place = str(row.get(f"channel_{channel}", ""))
+        if not place.isdecimal() or int(place) >= max(array.shape[:-2], default=1):
+            raise InputError(
+                f"Found the position '{place}' of channel {channel} in {path.parent}, expected "
+                f"one of its {max(array.shape[:-2], default=1)} from 0. List the plate by source "
+                "ome_zarr, which writes the positions."
+            )
+        plane = _plane(array, int(place), path.parent)
         image = to_counts(plane, depth, path.parent)
         _check_signal(image, depth, channel, path.parent)
         images.append(image)
@@ -77,7 +85,7 @@ def open_array(folder: Path) -> zarr.Array:
 
 
 def _plane(array: zarr.Array, channel: int, folder: Path) -> np.ndarray:
-    """Return one channel (y, x) as stored; of the other axes before y and x there is one position.
+    """Return one channel (y, x) as stored.
 
     Raises:
         BrokenField: A chunk is missing or damaged.

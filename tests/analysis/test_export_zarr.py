@@ -160,7 +160,8 @@ def test_a_whole_folder_takes_the_place_of_another_or_nothing_changes(run, tmp_p
 def test_a_folder_of_something_else_and_a_file_are_left_alone(run, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with pytest.raises(InputError, match="mine is not empty and is no zarr"):
+    (tmp_path / "mine" / "zarr.json").write_text('{"zarr_format": 3}')  # somebody's plate
+    with pytest.raises(InputError, match="mine is not empty and was not written by this"):
         export(run, tmp_path / "mine")
     with pytest.raises(InputError, match="notes.txt is a file"):
         export(run, tmp_path / "mine" / "notes.txt")

@@ -239,6 +239,12 @@ def test_metadata_and_configuration_must_agree_on_the_pixel_size(folder):
     refused(folder / "0.4", "0.75 um by its metadata and 0.65", "--finest-pixel-size-um", "0.65")
 
 
+def test_an_array_of_other_axes_than_its_metadata_name_is_refused(folder):
+    two = plates.multiscales("0.5", "cyx", {"0": 0.75, "1": 1.5})
+    harmed(folder / "0.5", "B/2/0", lambda ome: ome.update(multiscales=two))
+    refused(folder / "0.5", "B/2/0/1 has 5 axes and its metadata name 3 .c, y, x")
+
+
 def test_a_level_whose_shape_belies_its_scale_is_refused(folder):
     harmed(folder / "0.5", "B/2/0", scaled((0.375, 1.5)))
     refused(folder / "0.5", "Level 1 .*150 x 160 px and the finest 300 x 320, .*differ by 4")
@@ -331,6 +337,17 @@ def test_values_beyond_the_bit_depth_are_refused(folder):
     plates.write_array(array, "0.5", pixels, "tczyx")
     with pytest.raises(BrokenField, match="expected 0 to 4095"):
         fields(list_it(folder / "0.5"))
+
+
+@pytest.mark.parametrize("place", ["", "dna", "2"])
+def test_a_sheet_that_does_not_say_where_a_channel_is_is_refused(folder, place):
+    sheet = list_it(folder / "0.5")
+    row = pd.read_csv(sheet, dtype={"channel_nfkb": str}).iloc[0].to_dict()
+    row = {key: value for key, value in row.items() if key != "channel_dna"} | (
+        {"channel_dna": place} if place else {}
+    )
+    with pytest.raises(InputError, match=f"position '{place}' of channel dna .*its 2 from 0"):
+        read_field(row, CHANNELS, sheet.parent)
 
 
 def test_memory_holds_one_plane_of_a_field(written, tmp_path, monkeypatch):
