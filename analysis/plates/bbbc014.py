@@ -121,7 +121,7 @@ def read_plate_map(path: Path | None, plate: str = "") -> pd.DataFrame:
     """
     if path is None:
         raise InputError(
-            "Found no plate map, without which the treatments are unknown: expected a "
+            "Found no plate map for plates whose treatments are unknown without one: expected a "
             f"CSV with the columns {', '.join(MAP_COLUMNS)}. Name it as the assay's sheet."
         )
     if not path.is_file():

@@ -263,7 +263,7 @@ def test_wells_without_a_treatment_and_contradicting_wells_are_refused(folder):
     [
         ("", lambda ome: ome.pop("plate"), "no 'plate' in the metadata"),
         ("", lambda ome: ome["plate"].pop("wells"), "incomplete or not of the form"),
-        ("", lambda ome: ome.update(version="0.6"), "version 0.6, expected 0.4 or 0.5"),
+        ("", lambda ome: ome.update(version="0.6"), "version 0.6, expected 0.4, or 0.5"),
         ("B/2", lambda ome: ome["well"].update(images=[]), "no field .*no field at all"),
         ("B/2/0", lambda ome: ome.update(multiscales=[]), "incomplete or not of the form"),
         ("B/2/0", lambda ome: ome["multiscales"][0].pop("axes"), "incomplete or not of the form"),
