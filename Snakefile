@@ -34,6 +34,7 @@ localrules:
     all,
     profiles,
     profiles_h5ad,
+    zarr,
     fetch,
     fetch_metadata,
     fetch_plate,
@@ -62,6 +63,12 @@ rule profiles:
 rule profiles_h5ad:
     input:
         files.of_assays("profiles/cells.h5ad"),
+
+
+# Cells and reconstructions for viewers, with the masks of their nuclei (analysis/export_zarr.py).
+rule zarr:
+    input:
+        zarr_cells(files),
 
 
 # One assay is a target of its name: snakemake translocation, snakemake bbbc014, ...

@@ -16,7 +16,8 @@ from analysis.cells.low_resolution_cut import are_inside, cut_cells, find_nuclei
 from analysis.cells.quality import flag, measure_low_resolution, measure_quality
 from analysis.cells.segment import Segmenter, make_segmenter
 from analysis.cells.skipped import SkippedFields
-from analysis.plates.image_files import BrokenField, read_field
+from analysis.plates.fields import read_field
+from analysis.plates.image_files import BrokenField
 from analysis.plates.sheet import Row
 from rls.io.names import OK
 from rls.runtime.errors import InputError

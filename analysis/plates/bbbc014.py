@@ -111,8 +111,11 @@ def find_fields(folder: Path, channels: Sequence[str]) -> dict[tuple[str, int], 
     return fields
 
 
-def read_plate_map(path: Path | None) -> pd.DataFrame:
+def read_plate_map(path: Path | None, plate: str = "") -> pd.DataFrame:
     """Return a plate map with well names such as ``A01`` and a numeric dose.
+
+    Arguments:
+        plate: The plate whose rows are read, if the map has a column ``plate``.
 
     Raises:
         InputError: No file is given, it does not exist, a column or value is missing, a dose is no
@@ -120,16 +123,20 @@ def read_plate_map(path: Path | None) -> pd.DataFrame:
     """
     if path is None:
         raise InputError(
-            "Found no plate map for BBBC014, whose treatments are unknown without one: expected a "
+            "Found no plate map for plates whose treatments are unknown without one: expected a "
             f"CSV with the columns {', '.join(MAP_COLUMNS)}. Name it as the assay's sheet."
         )
-    table = read_user_table(path, TEXTS, ("dose",), "plate map")
+    table = read_user_table(path, (*TEXTS, "plate"), ("dose",), "plate map")
     missing = [column for column in MAP_COLUMNS if column not in table]
     if missing:
         raise InputError(
             f"Found no column {', '.join(missing)} in the plate map {path}, expected "
             f"{', '.join(MAP_COLUMNS)}. Add what is missing."
         )
+    if plate and "plate" in table:
+        table = table[table["plate"] == plate]
+        if table.empty:
+            raise InputError(f"Found no row of plate {plate} in {path}. Correct the plate map.")
     written = table["well"].fillna("")
     wells = written.map(row_and_column)
     bad = table.index[wells.isna() | table["treatment"].isna()]

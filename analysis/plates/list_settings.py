@@ -12,7 +12,8 @@ class Settings:
     """Settings of section ``list_plate``."""
 
     source: str = option(
-        "Where the plate comes from.", choices=("simulate", "bbbc021", "bbbc014", "sheet")
+        "Where the plate comes from.",
+        choices=("simulate", "bbbc021", "bbbc014", "sheet", "ome_zarr"),
     )
     treatment_by: str = option(
         "Columns of image.csv that define a treatment.", choices=("compound", "compound_dose")
@@ -25,4 +26,16 @@ class Settings:
         "What to do with a treatment of a user's sheet or plate map that the assay does not list.",
         choices=("stop", "leave_out"),
         default="stop",
+    )
+    channel_labels: tuple[str, ...] = option(
+        "What an OME-Zarr plate calls the assay's channels, in their order, or their positions "
+        "from 0; none: the same names.",
+        default=(),
+    )
+    acquisition: int | None = option(
+        "Number of the acquisition of an OME-Zarr plate; none: it has one alone.", default=None
+    )
+    finest_pixel_size_um: float | None = option(
+        "Pixel size of the finest level of an OME-Zarr plate, in um; none: its metadata say it.",
+        default=None,
     )

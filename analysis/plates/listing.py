@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.plates import bbbc014, bbbc021
+from analysis.plates import bbbc014, bbbc021, ome_zarr
 from analysis.plates.field_files import expand
 from analysis.plates.image_files import BrokenField, check_header
 from analysis.plates.list_settings import Settings
 from analysis.plates.names import refuse_misspelt
 from analysis.plates.sheet import check_sheet, read_sheet, refuse_unlisted
+from analysis.plates.zarr_array import is_field
 from rls.runtime.errors import InputError
 
 CHANNEL_REASONS = ("channel missing", "wrong shape")  # Other files of the plate are likewise.
@@ -21,13 +22,13 @@ CHANNEL_REASONS = ("channel missing", "wrong shape")  # Other files of the plate
 
 def check_flags(source: str, folder: Path | None, sheet: Path | None) -> None:
     """Raise :class:`InputError` unless folder and sheet are those that the source takes."""
-    takes = {"sheet": (False, True), "bbbc014": (True, sheet is not None)}
+    takes = {"sheet": (False, True), "bbbc014": (True, sheet is not None), "ome_zarr": (True, True)}
     if (folder is not None, sheet is not None) != takes.get(source, (True, False)):
         given = [flag for flag, value in (("--folder", folder), ("--sheet", sheet)) if value]
         raise InputError(
             f"Found source {source} with {' and '.join(given) or 'neither --folder nor --sheet'}; "
-            "source sheet takes --sheet, bbbc014 --folder and --sheet (the plate map), the others "
-            "--folder."
+            "source sheet takes --sheet, bbbc014 and ome_zarr --folder and --sheet (the plate "
+            "map), the others --folder."
         )
 
 
@@ -44,7 +45,7 @@ def read_source(
     Arguments:
         plates: All plates of the assay.
         folder: Folder of the images, and of image.csv.
-        sheet: The user's sheet, or the plate map of BBBC014.
+        sheet: The user's sheet, or the plate map of BBBC014 or of an OME-Zarr plate.
 
     Raises:
         InputError: The source is incomplete, impossible, or does not know the plate.
@@ -66,8 +67,8 @@ def read_source(
     folder = Path(expand(str(folder))).resolve()
     if settings.pixel_size_um is None or settings.bit_depth is None:
         raise InputError(
-            f"Source {settings.source} needs list_plate.pixel_size_um and list_plate.bit_depth, "
-            "for its files have neither. Set both."
+            f"Source {settings.source} needs list_plate.pixel_size_um and list_plate.bit_depth. "
+            "Set both."
         )
     if settings.source == "bbbc014":
         if len(plates) > 1:
@@ -78,6 +79,11 @@ def read_source(
         name = str(sheet)
         rows = bbbc014.to_sheet(folder, plate, channels, bbbc014.read_plate_map(sheet), name)
         everything = rows
+    elif settings.source == "ome_zarr":
+        name = str(sheet)
+        plate_map = bbbc014.read_plate_map(sheet, plate)
+        wanted = ome_zarr.Wanted.of(settings, channels, settings.pixel_size_um)
+        everything = rows = ome_zarr.to_sheet(folder, plate, wanted, plate_map, name)
     else:
         name, by = str(folder), settings.treatment_by
         images, moa = bbbc021.read_metadata(folder)
@@ -116,6 +122,8 @@ def check_channels(sheet: pd.DataFrame, channels: Sequence[str]) -> None:
     """
     first: BrokenField | None = None
     for row in sheet.to_dict("records"):
+        if is_field(row):  # The metadata of a zarr plate have said its channels.
+            return
         try:
             check_header(row, channels, Path())
             return

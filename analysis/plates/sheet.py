@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.plates.names import refuse_two_treatments, spellings, with_well_names
 from analysis.plates.user_numbers import NUMBER, check_numbers
 from analysis.plates.user_table import read_user_table
+from analysis.plates.zarr_files import array_digest, is_array
 from rls.io import file_digest
 from rls.runtime.errors import InputError
 
@@ -39,8 +40,11 @@ def digest_columns(channels: Sequence[str], table: pd.DataFrame) -> list[str]:
 
 
 def listed_digest(path: Path) -> str:
-    """Return the digest of a file, with a prefix so that no reader takes it for a number."""
-    return f"blake2b:{file_digest(path)}"
+    """Return the digest of a file, with a prefix so that no reader takes it for a number.
+
+    The metadata file of a zarr array stands for the array with all its chunks.
+    """
+    return f"blake2b:{array_digest(path) if is_array(path) else file_digest(path)}"
 
 
 def read_sheet(path: Path, channels: Sequence[str]) -> pd.DataFrame:

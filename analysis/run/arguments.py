@@ -148,7 +148,7 @@ class Arguments:
             return ["--folder", str(input["raw"])]
         found = ["--sheet", str(input["sheet"])]
         if "image_folder" in assay:
-            flag = "--folder" if assay["source"] == "bbbc014" else "--image-folder"
+            flag = "--folder" if assay["source"] in ("bbbc014", "ome_zarr") else "--image-folder"
             found += [flag, self.files.in_program(assay["image_folder"])]
         return found
 

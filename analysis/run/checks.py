@@ -50,9 +50,11 @@ FILES_OF_SOURCE = (
     ("bbbc021", "archives"),
     ("bbbc014", "image_folder"),
     ("bbbc014", "sheet"),
+    ("ome_zarr", "image_folder"),
+    ("ome_zarr", "sheet"),
 )
 # What decides the cells of a plate, which assays that select from the same plates share.
-LOW_SOURCES = ("crops", "sheet")  # what a plate of low resolution may come from
+LOW_SOURCES = ("crops", "sheet", "ome_zarr")  # what a plate of low resolution may come from
 SECTIONS_OF_PLATES = ("simulate_plate", "list_plate", "crop_cells", "import_crops")
 # Key of an assay -> the list that must hold its value.
 ROLES = {

@@ -215,7 +215,7 @@ def test_fields_of_low_resolution_are_cropped_for_the_models_images(program):
     ("change", "message"),
     [
         ({"generator": "train"}, "generator 'train': name an assay of high resolution"),
-        ({"source": "bbbc014"}, "source 'bbbc014', expected crops or sheet"),
+        ({"source": "bbbc014"}, "source 'bbbc014', expected crops or sheet or ome_zarr"),
         ({"crop_size": 8}, "crop_size 8 and image_size 32, which is not 8 times as large"),
         ({"factors": [4]}, "0 factors of run.factors, expected one"),
     ],

@@ -1,4 +1,4 @@
-# What other programs take up. No part of "all": targets profiles and profiles_h5ad.
+# What other programs take up. No part of "all": targets profiles, profiles_h5ad and zarr.
 
 
 rule export_profiles:
@@ -32,3 +32,27 @@ use rule export_profiles as export_h5ad with:
         "benchmarks/export_h5ad/{assay}.tsv"
     resources:
         **asks("export_h5ad"),
+
+
+# A stack of cells or reconstructions; every stack of the clean degradation by the target zarr.
+rule export_zarr:
+    input:
+        code=sources("analysis.export_zarr"),
+        stack=files.stack,
+        intensity=files.intensity_scale,
+    output:
+        directory("results/{assay}/{factor}x/{degradation}/{stack}.ome.zarr"),
+    log:
+        "logs/export_zarr/{assay}_{factor}x_{degradation}_{stack}.log",
+    benchmark:
+        "benchmarks/export_zarr/{assay}_{factor}x_{degradation}_{stack}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        **asks("export_zarr"),
+    params:
+        assay=arguments.of_assay("nucleus_channel"),
+        settings=arguments.features,
+    shell:
+        "python -m analysis.export_zarr --stack {input.stack:q} --intensity {input.intensity:q}"
+        " {params.assay:q} --output {output:q} {params.settings:q} 2>&1 | tee {log:q}"

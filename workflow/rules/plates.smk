@@ -141,7 +141,9 @@ rule crop_cells:
     benchmark:
         "benchmarks/crop_cells/{assay}_{plate}.tsv"
     wildcard_constraints:
-        assay=files.assays_where("source", "simulate", "bbbc021", "bbbc014", "sheet"),
+        assay=files.assays_where(
+            "source", "simulate", "bbbc021", "bbbc014", "sheet", "ome_zarr"
+        ),
     priority: 20
     group:
         "cropped"
