@@ -25,14 +25,18 @@ NOT_TIMED = "no batch was timed: a second one, which needs n_cells above batch_s
 def read_trace(path: Path, *more: str) -> pd.DataFrame:
     """Return a measured trace, whose column ``steps`` counts those in W too, sorted by cell.
 
+    ``log_prior`` is NaN for a search that has no prior.
+
     Arguments:
         more: Further columns that it must have.
 
     Raises:
         InputError: The file is no measured trace, or holds cells that may not serve a choice.
     """
-    columns = ["cell_id", "split", "steps", "own", SECONDS, PROCESSOR, *OF_IMAGES, *more]
+    columns = ["cell_id", "split", "steps", "own", SECONDS, PROCESSOR, FIDELITY, "psnr_db", *more]
     table = read_table(path, columns=columns)
+    if "log_prior" not in table:
+        table = table.assign(log_prior=math.nan)
     check(CHOOSE, table["split"])
     if "steps_w" in table.columns:
         table = table.assign(steps=table["steps"] + table["steps_w"])
