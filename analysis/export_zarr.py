@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--ngff-version", choices=("0.4", "0.5"), default="0.5", help="version of OME-Zarr"
     )
     parser.add_argument("--output", type=Path, required=True, help="the folder (.ome.zarr)")
+    parser.writes("output", folder=True)
     args, settings = parser.parse(argv)
 
     # Imported here, so that --help does not wait for scikit-image.
@@ -58,8 +59,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def refuse_foreign(output: Path) -> None:
     """Raise :class:`InputError` unless ``output`` is new, empty, or what this command wrote."""
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file, expected a folder to write. Give another --output.")
     if output.is_dir() and any(output.iterdir()):
         found = [output / name for name in ("zarr.json", ".zattrs") if (output / name).is_file()]
         if not any(f'"{RULE}"' in path.read_text(encoding="utf-8") for path in found):

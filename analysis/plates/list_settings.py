@@ -33,9 +33,12 @@ class Settings:
         default=(),
     )
     acquisition: int | None = option(
-        "Number of the acquisition of an OME-Zarr plate; none: it has one alone.", default=None
+        "Number of the acquisition of an OME-Zarr plate; none: it has one alone.",
+        default=None,
+        least=0,
     )
     finest_pixel_size_um: float | None = option(
         "Pixel size of the finest level of an OME-Zarr plate, in um; none: its metadata say it.",
         default=None,
+        above=0,
     )

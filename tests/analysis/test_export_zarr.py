@@ -165,7 +165,7 @@ def test_a_folder_of_something_else_and_a_file_are_left_alone(run, tmp_path):
     (tmp_path / "mine" / "zarr.json").write_text('{"zarr_format": 3}')  # somebody's plate
     with pytest.raises(InputError, match="mine is not empty and was not written by this"):
         export(run, tmp_path / "mine")
-    with pytest.raises(InputError, match="notes.txt is a file"):
+    with pytest.raises(InputError, match="notes.txt is no folder"):
         export(run, tmp_path / "mine" / "notes.txt")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
