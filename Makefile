@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test test-slow test-planted mutants test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test test-slow test-planted fuzz mutants test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -61,6 +61,9 @@ test-slow: .venv/installed  ## the tests that make test leaves out: networks as 
 
 test-planted: .venv/installed  ## known faults planted one by one; the tests named for each must fail (half an hour)
 	@python -m tests.planted
+
+fuzz: .venv/installed  ## inputs of every kind, made and harmed at random: COUNT=5000 SEED=1 (300 of each: some minutes)
+	@python -m tests.fuzz --count $(or $(COUNT),300) --seed $(or $(SEED),1)
 
 test-gpu:  ## the tests that need a GPU, with any Python that has torch and pytest (two minutes)
 	@python -m pytest -m gpu tests/gpu --durations=10

@@ -45,9 +45,10 @@ class Members:
             name = entry.filename.replace("\\", "/")
             if name.endswith("/") or is_debris(PurePosixPath(name)):
                 continue
-            if name.startswith("/") or name[1:2] == ":" or ".." in PurePosixPath(name).parts:
+            parts = PurePosixPath(name).parts
+            if not parts or name.startswith("/") or name[1:2] == ":" or ".." in parts:
                 raise InputError(
-                    f"Found the name {name} in {path}, which leads out of the archive. Make the "
+                    f"Found the name '{name}' in {path}, which leads out of the archive. Make the "
                     "archive anew, with names relative to its folder."
                 )
             if entry.file_size > LARGEST_MB * 2**20:

@@ -54,6 +54,7 @@ FILES_OF_SOURCE = (
     ("ome_zarr", "sheet"),
 )
 # What decides the cells of a plate, which assays that select from the same plates share.
+NUMBERS, NO_TEXT = {"number", "integer"}, {"boolean", "object", "array", "null"}  # types of JSON
 LOW_SOURCES = ("crops", "sheet", "ome_zarr")  # what a plate of low resolution may come from
 SECTIONS_OF_PLATES = ("simulate_plate", "list_plate", "crop_cells", "import_crops")
 # Key of an assay -> the list that must hold its value.
@@ -105,10 +106,10 @@ def _sentence(
                 return _sentence(inner, files, at)
     if error.validator in ("type", "anyOf") and not isinstance(instance, dict | list):
         kinds = _kinds(error)
-        found = f"the text '{instance}'" if isinstance(instance, str) else str(instance)
-        hint = ""
-        if isinstance(instance, str) == bool({"number", "integer"} & set(kinds)):
-            hint = _misread(error, files, at)
+        text = isinstance(instance, str)
+        found = f"the text '{instance}'" if text else str(instance)
+        wanted = set(kinds) & NUMBERS if text else set(kinds) - NUMBERS - NO_TEXT
+        hint = _misread(error, files, at) if wanted else ""
         return f"{where} is {found}, expected {' or '.join(kinds)}.{hint}"
     if error.validator == "enum":
         choices = ", ".join(map(str, expected))

@@ -63,10 +63,11 @@ def fill_likenesses(config: dict[str, Any]) -> None:
     Raises:
         InputError: The other assay does not exist, or is itself like a third.
     """
-    for name, block in config.get("assays", {}).items():
+    assays = config.get("assays")
+    for name, block in assays.items() if isinstance(assays, dict) else ():
         if not isinstance(block, dict) or "like" not in block:
             continue
-        other = config["assays"].get(block["like"])
+        other = config["assays"].get(str(block["like"]))
         if not isinstance(other, dict) or "like" in other:
             raise InputError(
                 f"assays.{name}.like is '{block['like']}', expected an assay that has plates of "

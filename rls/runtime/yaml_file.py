@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from rls.runtime.errors import InputError
+from rls.runtime.errors import InputError, first_line
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE, TEXT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
@@ -62,7 +62,7 @@ class YamlFile:
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{path} is no YAML: {error}") from error
+            raise InputError(f"{path} is no YAML: {_fault(error)}. Correct it.") from error
         content = {} if content is None else content
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no keys. See config/README.md.")
@@ -119,6 +119,13 @@ def misread(value: object, written: str = "", where: str = "", *, quoted: bool =
     if not written:
         return f" YAML reads a bare word or number {kind}: write the text in quotes."
     return f' YAML reads {written}{where} {kind}: write "{written}", in quotes.'
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a file, and in which line, in one line of text."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"{error.problem} in line {error.problem_mark.line + 1}"
+    return first_line(error)
 
 
 def _constructed(node: yaml.Node) -> object:

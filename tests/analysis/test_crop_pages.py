@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from analysis.plates.crop_array import read_crops
 from rls.runtime.errors import InputError
+from tests.analysis.crops_of import crops_of
 from tests.analysis.test_import_crops import load, made_up_crops, made_up_labels
 
 # Case: dna is 100 to 105, nfkb 900 to 905 in the first pixel of cells 1 to 6.
@@ -21,9 +21,14 @@ GREY = {"photometric": "minisblack"}
 
 
 def read(path, axes=None, channels=2, stored_as="counts"):
-    rows = np.arange(6)
-    return read_crops(
-        path, rows, n_labels=6, n_channels=channels, stored_as=stored_as, bit_depth=12, axes=axes
+    return crops_of(
+        path,
+        range(6),
+        n_labels=6,
+        n_channels=channels,
+        stored_as=stored_as,
+        bit_depth=12,
+        axes=axes,
     )
 
 

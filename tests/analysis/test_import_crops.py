@@ -13,10 +13,11 @@ import tifffile
 from analysis import import_crops
 from analysis.cells.imported_crops import count_fields
 from analysis.plates import crop_array
-from analysis.plates.crop_array import read_crops, read_labels
+from analysis.plates.crop_array import read_labels
 from rls.io import read_intensity, read_stack, read_table
 from rls.runtime.errors import InputError
 from tests.analysis import small_plate
+from tests.analysis.crops_of import crops_of
 from tests.analysis.small_plate import CHANNELS, left_behind
 
 SETTINGS = [
@@ -49,13 +50,6 @@ def made_up_labels():
     ]
     columns = ["plate", "well", "site", "cell_number", "compound", "concentration", "moa"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def read(path, rows, **facts):
-    """The crops ``rows`` of a file, its blocks put together."""
-    blocks = list(read_crops(path, np.array(rows), **facts))
-    assert np.concatenate([places for places, _ in blocks]).tolist() == list(rows)
-    return np.concatenate([images for _, images in blocks])
 
 
 def differences(crops):
@@ -120,7 +114,7 @@ def test_differences_of_any_integer_wrap_around_to_the_counts(tmp_path, dtype):
     with np.errstate(over="ignore"):
         stored = np.diff(counts.astype(dtype), axis=-1, prepend=dtype(0))
     np.save(tmp_path / "d.npy", stored)
-    back = read(
+    back = crops_of(
         tmp_path / "d.npy", [0, 2], n_labels=3, n_channels=2,
         stored_as="horizontal_differences", bit_depth=16,
     )  # fmt: skip
@@ -360,7 +354,7 @@ def test_a_treatment_that_the_labels_misspell_is_named(crops, tmp_path):
 def test_a_stack_of_one_cell_and_one_channel_keeps_its_axes(tmp_path):
     image = np.arange(64, dtype=np.uint16).reshape(1, 1, 8, 8)
     tifffile.imwrite(tmp_path / "one.ome.tif", image, metadata={"axes": "TCYX"})
-    back = read(tmp_path / "one.ome.tif", [0], n_labels=1, n_channels=1, stored_as="counts",
+    back = crops_of(tmp_path / "one.ome.tif", [0], n_labels=1, n_channels=1, stored_as="counts",
                 bit_depth=12)  # fmt: skip
     np.testing.assert_array_equal(back, image)
 

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from analysis.plates.crop_array import read_crops
 from analysis.plates.image_files import channels_of, read_field
 from rls.io.images import read_planes
+from tests.analysis.crops_of import crops_of
 from tests.rls.io import mutated
 
 COUNT, SEED = 150, 1
@@ -30,7 +30,7 @@ def field(path):
 
 def crops(path):
     how = {"stored_as": "counts", "bit_depth": 16, "axes": "TCYX"}
-    return read_crops(path, np.arange(3), n_labels=3, n_channels=2, **how)
+    return crops_of(path, range(3), n_labels=3, n_channels=2, **how)
 
 
 def readers_of(kind):

@@ -101,7 +101,7 @@ FAULTS = [
     ),
     Fault(
         "the intensity scale is that of evaluation cells", "analysis/cells/selection.py",
-        "split = GAN if settings.share_gan > 0 or settings.plates_gan else TUNE",
+        "split = GAN if as_drawn and (settings.share_gan > 0 or settings.plates_gan) else TUNE",
         'split = "evaluation"',
         ("tests/analysis/test_select_cells.py::test_intensity_comes_from_the_gan_split_alone",),
     ),
