@@ -19,6 +19,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--channels", nargs="+", required=True, help="channels, in order")
     parser.add_argument("--nucleus-channel", required=True, help="channel of the nuclei")
     parser.add_argument("--treatments", nargs="*", default=[], help="crop these only; none: all")
+    parser.add_argument(
+        "--factor", type=int, help="side of a model's image over crop_size, for low resolution"
+    )
     parser.add_argument("--output", type=Path, required=True, help="stack of cells (.ome.tif)")
     parser.add_argument("--fields", type=Path, required=True, help="table of the fields (.csv)")
     parser.writes("fields")
@@ -29,6 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     from analysis.plates.sheet import check_sheet, read_sheet
     from rls.io import check_digest, write_stack, write_table
 
+    if args.factor is not None and args.factor < 2:
+        raise InputError(f"Found --factor {args.factor}, expected 2 or more. Correct it.")
     nucleus_channel = position_of(args.nucleus_channel, args.channels)
     check_digest(args.sheet)
     sheet = check_sheet(read_sheet(args.sheet, args.channels), args.channels, str(args.sheet))
@@ -42,7 +47,13 @@ def main(argv: list[str] | None = None) -> None:
         )
     args.output.parent.mkdir(parents=True, exist_ok=True)
     images, table, fields = crop_plate(
-        sheet, args.channels, nucleus_channel, args.sheet.parent, settings, args.output.parent
+        sheet,
+        args.channels,
+        nucleus_channel,
+        args.sheet.parent,
+        settings,
+        args.output.parent,
+        factor=args.factor,
     )
     write_stack(
         args.output,

@@ -211,7 +211,13 @@ def test_an_added_method_is_planned_from_its_search_to_every_result(program, tmp
             "degradations": [made_up.DEGRADATION],
             "degraded_factors": [made_up.FACTOR],
         },
-        "assays": {"translocation": {"factors": [made_up.FACTOR], "image_size": made_up.SIZE}},
+        "assays": {
+            "translocation": {
+                "factors": [made_up.FACTOR],
+                "image_size": made_up.SIZE,
+                "crop_size": made_up.SIZE,
+            }
+        },
         "degradations": {made_up.DEGRADATION: []},
     }
     program.overlay("made_up.yaml", change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,22 +107,21 @@ def crop_low_resolution_field(
     nucleus_channel: int,
     settings: Settings,
     segmenter: Segmenter,
+    *,
+    factor: int,
 ) -> tuple[np.ndarray, pd.DataFrame, int, int]:
     """Return the cells of one low-resolution field and their table, as :func:`crop_field` does.
 
     Cells are cut between pixels where their nucleus lies there, and rounded to whole counts; those
     that reach over the border are left out.
 
+    Arguments:
+        factor: Side of a low-resolution pixel over one of the model's.
+
     Raises:
         BrokenField: No nucleus, or none far enough from the border.
-        InputError: ``image_size`` is no multiple of ``crop_size``.
     """
-    size, factor = settings.crop_size, (settings.image_size or 0) // settings.crop_size
-    if factor < 2 or size * factor != settings.image_size:
-        raise InputError(
-            f"Found crop_size {size} and image_size {settings.image_size} for low resolution, "
-            "expected image_size to be the factor times crop_size. Correct the assay."
-        )
+    size = settings.crop_size
     nd = settings.nucleus_diameter_um / row["pixel_size_um"]
     field = raw if profile is None else correct(raw, profile, settings.camera_offset_counts)
     places = find_nuclei(field[nucleus_channel], nd, factor, segmenter)
@@ -218,10 +218,14 @@ def crop_plate(
     folder: Path,
     settings: Settings,
     scratch: Path,
+    factor: int | None = None,
 ) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
     """Return (crops (n, c, y, x) uint16 mapped on disk, their table, the table of fields).
 
     Crops go to a nameless file in ``scratch``, so that memory holds one field at a time.
+
+    Arguments:
+        factor: Side of a pixel over one of the model's, for fields of low resolution; else None.
 
     Raises:
         InputError: No field of the plate has a cell, or one is broken and ``on_broken_field`` is
@@ -229,7 +233,7 @@ def crop_plate(
     """
     rows = sheet.to_dict("records")
     segmenter = make_segmenter(settings)
-    crop = crop_low_resolution_field if settings.resolution == "low" else crop_field
+    crop = partial(crop_low_resolution_field, factor=factor) if factor else crop_field
     tables: list[pd.DataFrame] = []
     fields: list[list[object]] = []
     profile: np.ndarray | None = None

@@ -34,13 +34,3 @@ class Settings(QualityLimits):
         "Where Cellpose runs: auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), default="auto"
     )
     threads: int = option("CPU threads of Cellpose.", default=1, least=1)
-    resolution: str = option(
-        "Resolution of the fields; in low resolution neither focus nor noise can be seen.",
-        choices=("high", "low"),
-        default="high",
-    )
-    image_size: int | None = option(
-        "Side of the model's images in px, which low resolution is enlarged to; it needs no other.",
-        default=None,
-        least=2,
-    )

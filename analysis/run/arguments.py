@@ -16,6 +16,7 @@ from analysis.run.values import (
     Config,
     assay_factors,
     degradation_values,
+    has_high_resolution,
     method_values,
     operator_values,
     section_values,
@@ -98,6 +99,13 @@ class Arguments:
     def of_assay(self, *keys: str) -> Flags:
         """Return a function: flags of the assay's own values, such as its channels."""
         return lambda wildcards: flags({key: self.assays[wildcards.assay][key] for key in keys})
+
+    def low_resolution(self, wildcards: Wildcards) -> list[str]:
+        """Return the factor of an assay that was acquired in low resolution; nothing for others."""
+        block = self.assays[wildcards.assay]
+        if has_high_resolution(block):
+            return []
+        return flags({"factor": assay_factors(block, self.config["run"]["factors"])[0]})
 
     def of_method(self, *keys: str) -> Flags:
         """Return a function: flags of some values of the method's block."""

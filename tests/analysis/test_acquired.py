@@ -207,7 +207,7 @@ def test_fields_of_low_resolution_are_cropped_for_the_models_images(program):
     jobs = commands(result.stdout + result.stderr)
     assert "import_crops" not in {rule for rule, _ in jobs}
     for words in (words for rule, words in jobs if rule == "crop_cells"):
-        for flag, value in (("resolution", "low"), ("image-size", "32"), ("crop-size", "4")):
+        for flag, value in (("factor", "8"), ("crop-size", "4")):
             assert words[words.index(f"--{flag}") + 1] == value
 
 

@@ -52,7 +52,7 @@ def test_plates_come_over_a_bad_line_and_only_their_cells_stay(tmp_path):
         server.plan.extend([503, None, None, ("cut", 50_000), 503])
         assay = {
             "archives": server.address, "plates": list(PLATES), "channels": ["dna", "nfkb"],
-            "marker_channel": "nfkb", "treatments": ["DMSO", "TNF-alpha"], "image_size": 20,
+            "marker_channel": "nfkb", "treatments": ["DMSO", "TNF-alpha"], "image_size": 16,
             "positive_control": "TNF-alpha", "crop_size": 30, "pixel_size_um": 1.5,
             "factors": [4],
             "settings": {

@@ -253,8 +253,8 @@ def crop(folder, sheet, *more):
     crop_cells.main(
         ["--config", str(folder / "config.yaml"), "--sheet", str(sheet), "--channels", "dna",
          "nfkb", "--nucleus-channel", "dna", "--output", str(folder / "P1.ome.tif"), "--fields",
-         str(folder / "P1.fields.csv"), "--resolution", "low", "--image-size", "16",
-         "--crop-size", "4", "--illumination", "none", "--contrast-min", "0", *more]
+         str(folder / "P1.fields.csv"), "--factor", "4", "--crop-size", "4",
+         "--illumination", "none", "--contrast-min", "0", *more]
     )  # fmt: skip
     return read_stack(folder / "P1.ome.tif")
 
@@ -278,13 +278,13 @@ def test_a_plate_of_low_resolution_fields_gives_its_cells(tmp_path):
     assert (fields["n_nuclei"] == fields["n_cells"] + fields["n_at_border"]).all()
 
 
-def test_cells_of_a_field_are_drawn_and_the_sizes_must_fit(tmp_path):
+def test_cells_of_a_field_are_drawn_and_a_factor_below_2_is_refused(tmp_path):
     sheet = low_plate(tmp_path)
     everything = crop(tmp_path, sheet).table
     some = crop(tmp_path, sheet, "--cells-per-field", "5").table
     assert (some.groupby(["well", "site"]).size() == 5).all()
     assert set(some["image_id"]) < set(everything["image_id"])
-    with pytest.raises(InputError, match="expected image_size to be the factor times crop_size"):
-        crop(tmp_path, sheet, "--image-size", "18")
+    with pytest.raises(InputError, match="Found --factor 1, expected 2 or more"):
+        crop(tmp_path, sheet, "--factor", "1")
     with pytest.raises(InputError, match="Found no nucleus in plate P1"):
         crop(tmp_path, sheet, "--nucleus-diameter-um", "200", "--on-broken-field", "stop")

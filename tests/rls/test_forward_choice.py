@@ -174,7 +174,7 @@ def test_the_likelihood_stands_in_the_result_and_in_its_loss(folder, tmp_path, n
     ("values", "said"),
     [
         ({"likelihood": "gaussian"}, "noise_sd"),
-        ({"likelihood": "gaussian", "noise_sd": "0"}, "above 0"),
+        ({"likelihood": "gaussian", "noise_sd": "0"}, "noise_sd 0.0, expected more than 0"),
         ({"likelihood": "poisson_gaussian", "gain": "1"}, "read_noise"),
         ({"noise_sd": "0.1"}, "does not use"),
         ({"camera_offset": "20"}, "does not use"),

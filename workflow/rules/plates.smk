@@ -156,10 +156,11 @@ rule crop_cells:
         assay=arguments.of_assay("channels", "nucleus_channel", "treatments"),
         settings=arguments.section("crop_cells"),
         weights=given("segmenter_weights"),
+        factor=arguments.low_resolution,
     shell:
         "python -m analysis.crop_cells --sheet {input.sheet:q} {params.assay:q}"
         " --output {output.stack:q} --fields {output.fields:q} {params.settings:q}"
-        " {params.weights:q} 2>&1 | tee {log:q}"
+        " {params.weights:q} {params.factor:q} 2>&1 | tee {log:q}"
 
 
 rule import_crops:
