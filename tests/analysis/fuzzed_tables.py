@@ -1,6 +1,6 @@
-"""Sheets as people and spreadsheets write them, drawn from a seed, each with its right answer.
+"""Sheets as people and spreadsheets write them, drawn at random, each with its right answer.
 
-``python -m tests.analysis.fuzzed_tables SEED COUNT`` tries as many as wanted.
+A function draws from a ``random.Random``: of a seed, or of hypothesis, which shrinks what fails.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import random
-import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -132,15 +130,13 @@ def read(content: bytes) -> pd.DataFrame:
     return check_sheet(parse_user_table(content, columns, NUMBERS, "s.csv"), CHANNELS, "s.csv")
 
 
-def try_right(seed: int, folder: Path) -> None:
+def try_right(draw: random.Random, folder: Path, wrong: str = "a sheet") -> None:
     """A sheet is read as it is meant, and read again as the program writes it."""
-    draw = random.Random(f"right {seed}")
     rows = draw_rows(draw)
     separator = draw.choice(SEPARATORS)
     table = read(save(draw, write(draw, rows, separator), separator))
     expected = pd.DataFrame(rows).assign(compound=[row["treatment"] for row in rows])
     columns = list(expected)
-    wrong = f"seed {seed}"
     pd.testing.assert_frame_equal(
         table[columns].reset_index(drop=True), expected, check_dtype=False, obj=wrong
     )
@@ -192,23 +188,21 @@ def spoil(draw: random.Random, cells: list[list[str]]) -> str:
     return "cells in row"
 
 
-def try_fault(seed: int) -> None:
+def try_fault(draw: random.Random, where: str = "a sheet") -> None:
     """A faulty sheet ends in one sentence."""
-    draw = random.Random(f"fault {seed}")
     separator = draw.choice(SEPARATORS)
     cells = write(draw, draw_rows(draw), separator)
     says = spoil(draw, cells)
     try:
         read(save(draw, cells, separator))
     except InputError as error:
-        assert says in str(error) and "\n" not in str(error), f"seed {seed}, {says}: {error}"
+        assert says in str(error) and "\n" not in str(error), f"{where}, {says}: {error}"
         return
-    raise AssertionError(f"seed {seed}: not refused ({says})")
+    raise AssertionError(f"{where}: not refused ({says})")
 
 
-def try_damage(seed: int) -> str:
+def try_damage(draw: random.Random) -> str:
     """A sheet with bytes changed, lost or added is read, or ends in one sentence."""
-    draw = random.Random(f"damage {seed}")
     separator = draw.choice(SEPARATORS)
     content = bytearray(save(draw, write(draw, draw_rows(draw), separator), separator))
     for _ in range(draw.randint(1, 4)):
@@ -226,7 +220,7 @@ def try_damage(seed: int) -> str:
     try:
         read(bytes(content))
     except InputError as error:
-        assert str(error).strip(), seed
+        assert str(error).strip()
         return "damaged and refused"
     return "damaged and read"
 
@@ -239,12 +233,8 @@ def run(seed: int, count: int, folder: Path) -> Counter[str]:
     """
     found: Counter[str] = Counter()
     for number in range(seed, seed + count):
-        try_right(number, folder)
-        try_fault(number)
-        found += Counter(["right and read", "faulty and refused", try_damage(number)])
+        right, fault, damage = (random.Random(f"{kind} {number}") for kind in ("r", "f", "d"))
+        try_right(right, folder, f"sheet of seed {number}")
+        try_fault(fault, f"sheet of seed {number}")
+        found += Counter(["right and read", "faulty and refused", try_damage(damage)])
     return found
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as scratch:
-        print(dict(run(int(sys.argv[1]), int(sys.argv[2]), Path(scratch))))

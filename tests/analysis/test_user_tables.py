@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import unicodedata
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies
 
 from analysis.plates.names import refuse_misspelt, row_and_column, spelling, with_well_names
 from analysis.plates.sheet import read_sheet
@@ -236,7 +239,27 @@ def test_names_that_look_the_same_are_told_apart_by_their_characters():
 # ---- at random ---------------------------------------------------------------------------------
 
 
-def test_sheets_drawn_at_random_are_read_as_they_are_meant_or_refused(tmp_path, capsys):
-    found = fuzzed_tables.run(0, 120, tmp_path)
-    assert found["right and read"] == found["faulty and refused"] == 120
-    assert found["damaged and read"] + found["damaged and refused"] == 120
+AT_RANDOM = settings(
+    max_examples=150, derandomize=True, database=None, deadline=None,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+DRAWS = strategies.randoms(use_true_random=False)
+
+
+@AT_RANDOM
+@given(DRAWS)
+def test_a_sheet_in_any_dialect_is_read_as_it_is_meant(draw):
+    with tempfile.TemporaryDirectory() as folder:
+        fuzzed_tables.try_right(draw, Path(folder))
+
+
+@AT_RANDOM
+@given(DRAWS)
+def test_a_faulty_sheet_in_any_dialect_ends_in_its_sentence(draw):
+    fuzzed_tables.try_fault(draw)
+
+
+@AT_RANDOM
+@given(DRAWS)
+def test_a_damaged_sheet_is_read_or_ends_in_a_sentence(draw):
+    fuzzed_tables.try_damage(draw)
