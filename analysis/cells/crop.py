@@ -252,9 +252,8 @@ def crop_plate(
                 if (row["well"], row["site"]) in broken:
                     raise broken[(row["well"], row["site"])]
                 raw = read_field(row, channels, folder)
-                crops, table, found, border = crop(
-                    raw, profile, row, nucleus_channel, settings, segmenter
-                )
+                cropped = crop(raw, profile, row, nucleus_channel, settings, segmenter)
+                crops, table, found, border = cropped
                 file.write(crops.tobytes())
                 tables.append(table)
                 n = len(table)
@@ -266,10 +265,7 @@ def crop_plate(
             fields.append([*about, found, border, n, SKIPPED if reason else OK, reason])
             bar.advance(1)
         field_table = pd.DataFrame(fields, columns=list(FIELD_COLUMNS))
-        if not any(map(len, tables)):
-            skipped.refuse_all(rows[0]["plate"], len(rows))
-        for sentence in skipped.sentences():
-            print(f"crop_cells: skipped {sentence}", flush=True)
+        skipped.say(rows[0]["plate"], len(rows), nothing=not any(map(len, tables)))
         file.flush()
         cells = pd.concat(tables, ignore_index=True)
         shape = (len(cells), len(channels), settings.crop_size, settings.crop_size)

@@ -27,13 +27,19 @@ class SkippedFields:
         for reason, count in self.counts.most_common():
             yield f"{count} field{'s' * (count > 1)}: {reason}; the first: {self.first[reason]}"
 
-    def refuse_all(self, plate: object, n_fields: int) -> None:
-        """Refuse a plate of which no field can be used, with what its first fields said.
+    def say(self, plate: object, n_fields: int, *, nothing: bool) -> None:
+        """Print a sentence for each reason.
+
+        Arguments:
+            nothing: Whether no field gave a cell.
 
         Raises:
-            InputError: Always.
+            InputError: With what the first fields said, if nothing is left of the plate.
         """
-        raise InputError(
-            f"None of the {n_fields} fields of plate {plate} can be used. "
-            + " ".join(self.sentences())
-        )
+        if nothing:
+            raise InputError(
+                f"None of the {n_fields} fields of plate {plate} can be used. "
+                + " ".join(self.sentences())
+            )
+        for sentence in self.sentences():
+            print(f"crop_cells: skipped {sentence}", flush=True)
