@@ -113,6 +113,8 @@ def save(draw: random.Random, cells: list[list[str]], separator: str) -> bytes:
     if draw.random() < 0.2:
         out.write(f'# "notes; of, the day{end}{end}')
     quoting = draw.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+    if any("\n" in cell for row in table for cell in row):  # unquoted before Python 3.13
+        quoting = csv.QUOTE_ALL
     csv.writer(out, delimiter=separator, lineterminator=end, quoting=quoting).writerows(table)
     text = out.getvalue() + draw.choice(["", end * 3])
     for encoding in draw.sample(ENCODINGS, len(ENCODINGS)):
