@@ -169,7 +169,7 @@ def _interpretable(
     """Return the assay's own features, NaN for a cell of which they could not be measured."""
     check_same_settings(high, table, at.measured(method, "features"))
     names = [name for one in at.assay.features for name in columns_of(one, at.assay.channels)]
-    values = table[list(dict.fromkeys(names))].to_numpy(dtype=np.float64)
+    values = table[list(dict.fromkeys(names))].to_numpy(dtype=np.float64, copy=True)
     values[(table["status"] != OK).to_numpy()] = np.nan
     return values
 
