@@ -17,7 +17,7 @@ pytestmark = pytest.mark.workflow
 
 TREATMENTS = [
     *("-DOX", "+DOX", "--sheet", "a 'b' \"c\"", "{wildcards.plate} {{x}} {", "$HOME; ls \\ `id`"),
-    *("TNF-\u03b1 \u9634\u6027", "50% & | > out", "[1, 2]"),
+    *("TNF-\u03b1 \u9634\u6027", "50% & | > out", "[1, 2]", "siRELA #1", "#2"),
 ]
 CHANNELS = ["-dna {x}", "\u03b1 'p' $HOME;"]
 
