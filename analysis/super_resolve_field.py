@@ -37,7 +37,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Imported here, so that --help does not wait for torch.
     from dataclasses import replace
 
-    from analysis.cells.low_resolution_fields import cut_fields, find_all, place, read_fields
+    from analysis.cells.low_resolution_fields import (
+        cut_fields,
+        find_all,
+        read_fields,
+        read_positions,
+    )
     from analysis.drawing.fields import write_fields
     from rls.io import read_stack, write_stack
     from rls.pretrained.application import apply_model, refuse_existing
@@ -46,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     refuse_existing(request)
     fields = read_fields(args.files, args.model, args.factor, split_names(args.channels), args.axes)
     if args.positions:
-        positions = place(args.positions, fields)
+        positions = read_positions(args.positions, fields)
     else:
         positions = find_all(fields, args.nucleus_channel, args.nucleus_diameter_um)
     images, table = cut_fields(fields, positions)

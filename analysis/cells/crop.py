@@ -92,11 +92,9 @@ def crop_field(
         nucleus_channel=nucleus_channel,
         nucleus_diameter_px=nd,
     )
-    about = pd.DataFrame({"image_id": [ids[i] for i in keep]})
-    about = about.assign(**{column: row[column] for column in CELL_COLUMNS})
-    about = about.join(kept[["y_px", "x_px"]]).assign(crop_size_px=size)
-    about["nucleus_area_um2"] = kept["area_px"] * row["pixel_size_um"] ** 2
-    table = about.join(quality).join(flag(quality, settings))
+    kept = kept.assign(image_id=[ids[i] for i in keep])
+    area = kept["area_px"] * row["pixel_size_um"] ** 2
+    table = _cells_table(row, kept, area, quality, settings)
     return crops, table, len(cells), int((outside > 0).sum())
 
 
@@ -144,12 +142,30 @@ def crop_low_resolution_field(
         nucleus_channel=nucleus_channel,
         nucleus_diameter_px=nd,
     )
-    about = pd.DataFrame({"image_id": [ids[i] for i in keep]})
-    about = about.assign(**{column: row[column] for column in CELL_COLUMNS})
-    about[["y_px", "x_px"]] = inside[keep]
-    about = about.assign(crop_size_px=size, nucleus_area_um2=np.nan)
-    table = about.join(quality).join(flag(quality, settings))
+    kept = pd.DataFrame(inside[keep], columns=["y_px", "x_px"])
+    kept = kept.assign(image_id=[ids[i] for i in keep])
+    table = _cells_table(row, kept, np.nan, quality, settings)
     return crops, table, len(places), int((~whole).sum())
+
+
+def _cells_table(
+    row: Row,
+    cells: pd.DataFrame,
+    area_um2: pd.Series | float,
+    quality: pd.DataFrame,
+    settings: Settings,
+) -> pd.DataFrame:
+    """Return the table of a field's crops.
+
+    Arguments:
+        cells: ``image_id``, ``y_px`` and ``x_px`` of each.
+        area_um2: Areas of their nuclei, NaN where unknown.
+        quality: Measures of the crops.
+    """
+    about = cells[["image_id"]].assign(**{column: row[column] for column in CELL_COLUMNS})
+    about = about.join(cells[["y_px", "x_px"]]).assign(crop_size_px=settings.crop_size)
+    about["nucleus_area_um2"] = area_um2
+    return about.join(quality).join(flag(quality, settings))
 
 
 def _no_nucleus(row: Row, nucleus_diameter_px: float) -> BrokenField:

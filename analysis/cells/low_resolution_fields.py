@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.cells.crop import position_of
 from analysis.cells.low_resolution_cut import are_inside, cut_cells, find_nuclei
+from analysis.plates.user_table import read_user_table
 from rls.io import read_intensity, read_weights
 from rls.pretrained.files import INTENSITY, need_folder
 from rls.pretrained.user_cells import PIXEL_TOLERANCE, read_cells
@@ -105,19 +106,14 @@ def find_all(
     return found
 
 
-def place(path: Path, fields: Fields) -> list[np.ndarray]:
+def read_positions(path: Path, fields: Fields) -> list[np.ndarray]:
     """Return the positions (n, 2) that a CSV gives for each field.
 
     Raises:
         InputError: A column is missing, a value is no number, a field is unknown, or a position
             occurs twice or lies off its field.
     """
-    if not path.is_file():
-        raise InputError(f"The positions {path} do not exist. Give a CSV with y_px and x_px.")
-    try:
-        table = pd.read_csv(path, dtype=str).rename(columns=str.strip)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"The positions {path} are no CSV: {error}. Save them as CSV.") from error
+    table = read_user_table(path, ("field",), ("y_px", "x_px"), "table of positions")
     several = len(fields.names) > 1
     missing = [n for n in ("y_px", "x_px", *(["field"] if several else [])) if n not in table]
     if missing:
@@ -125,17 +121,16 @@ def place(path: Path, fields: Fields) -> list[np.ndarray]:
             f"Found no column {', '.join(missing)} in {path}, expected y_px and x_px"
             f"{', and field for several fields' if several else ''}. Add what is missing."
         )
-    numbers = table[["y_px", "x_px"]].apply(pd.to_numeric, errors="coerce")
+    numbers = table[["y_px", "x_px"]]
     shape = np.asarray(fields.images.shape[-2:])
-    off = ~((numbers >= -0.5) & (numbers <= shape - 0.5)).all(axis=1)
-    if off.any():
-        row = int(np.flatnonzero(off)[0])
-        said = ", ".join(table[["y_px", "x_px"]].iloc[row].fillna("").tolist())
+    off = table.index[~((numbers >= -0.5) & (numbers <= shape - 0.5)).all(axis=1)]
+    if len(off):
+        y, x = numbers.loc[off[0]]
         raise InputError(
-            f"Found the position ({said}) in row {row + 2} of {path}, expected two numbers of "
-            f"pixels within {shape[0]} rows and {shape[1]} columns. Correct the row."
+            f"Found the position ({y:g}, {x:g}) in row {off[0] + 2} of {path}, expected two "
+            f"numbers of pixels within {shape[0]} rows and {shape[1]} columns. Correct the row."
         )
-    names = table["field"].fillna("").str.strip() if several else fields.names[0]
+    names = table["field"].fillna("") if several else fields.names[0]
     table = numbers.assign(field=names)
     unknown = sorted(set(table["field"]) - set(fields.names))
     if unknown:

@@ -188,9 +188,10 @@ def _name_channels(array: np.ndarray, axes: str, n_channels: int, found: str) ->
             return named if len(unnamed) == 1 else "T" + named[1:]
     if any(letter not in PLANE for letter in axes) and unnamed:
         raise InputError(
-            f"{found} and does not say which are channels; the model has {n_channels}. Give "
-            "--axes TCYX (all channels of a cell behind one another), --axes CTYX (all cells of a "
-            "channel), or --axes TYX where each file holds one channel."
+            f"{found} and does not say which are channels, of which {n_channels} are expected. "
+            "Give --axes TCYX (all channels of a cell behind one another), --axes CTYX (all cells "
+            "of a channel), or --axes TYX where each file holds one channel; in a configuration "
+            "import_crops.axes says it."
         )
     return axes
 

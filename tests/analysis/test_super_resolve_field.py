@@ -12,7 +12,13 @@ from PIL import Image
 from analysis import crop_cells, super_resolve_field
 from analysis.cells.geometry import cut
 from analysis.cells.low_resolution_cut import are_inside, corners, cut_cells, find_nuclei
-from analysis.cells.low_resolution_fields import Fields, cut_fields, find_all, place, read_fields
+from analysis.cells.low_resolution_fields import (
+    Fields,
+    cut_fields,
+    find_all,
+    read_fields,
+    read_positions,
+)
 from analysis.drawing.fields import GAP
 from rls.io import read_stack
 from rls.runtime.errors import InputError
@@ -182,7 +188,7 @@ def test_nothing_is_replaced_unless_that_is_asked(field, tmp_path):
         (("--nucleus-channel", "dna"), "neither --positions nor both"),
         (("--nucleus-channel", "dna", "--nucleus-diameter-um", "0"), "above 0"),
         (("--nucleus-channel", "dapi", "--nucleus-diameter-um", "15"), "nucleus_channel dapi"),
-        (("--positions", "nowhere.csv"), "nowhere.csv do not exist"),
+        (("--positions", "nowhere.csv"), "nowhere.csv does not exist"),
     ],
 )
 def test_what_is_missing_ends_in_one_sentence_and_writes_nothing(field, tmp_path, more, message):
@@ -195,8 +201,8 @@ def test_what_is_missing_ends_in_one_sentence_and_writes_nothing(field, tmp_path
     ("text", "message"),
     [
         ("y_px\n3\n", "no column x_px"),
-        ("y_px,x_px\n3,a\n", r"position \(3, a\) in row 2"),
-        ("y_px,x_px\n3,\n", r"position \(3, \) in row 2"),
+        ("y_px,x_px\n3,a\n", "x_px 'a' in row 2"),
+        ("y_px;x_px\n3,5;\n", r"position \(3.5, nan\) in row 2"),
         ("y_px,x_px\n3,4\n40,50\n", r"position \(40, 50\) in row 3 .* within 40 rows and 50"),
         ("y_px,x_px\n3,4\n3,4.0\n", "position in row 3 .* twice"),
     ],
@@ -205,7 +211,7 @@ def test_faulty_positions_are_refused(field, tmp_path, text, message):
     (tmp_path / "p.csv").write_text(text)
     fields = read_fields([tmp_path / "field.ome.tif"], MODEL, FACTOR, None, None)
     with pytest.raises(InputError, match=message):
-        place(tmp_path / "p.csv", fields)
+        read_positions(tmp_path / "p.csv", fields)
 
 
 def test_positions_in_several_fields_name_one_of_them(field, tmp_path):
@@ -214,10 +220,10 @@ def test_positions_in_several_fields_name_one_of_them(field, tmp_path):
     fields = read_fields(names, MODEL, FACTOR, None, None)
     (tmp_path / "p.csv").write_text("y_px,x_px\n3,4\n")
     with pytest.raises(InputError, match="no column field"):
-        place(tmp_path / "p.csv", fields)
+        read_positions(tmp_path / "p.csv", fields)
     (tmp_path / "p.csv").write_text("field,y_px,x_px\nc,3,4\n")
     with pytest.raises(InputError, match="field 'c' .* expected one of field, b"):
-        place(tmp_path / "p.csv", fields)
+        read_positions(tmp_path / "p.csv", fields)
 
 
 def test_pixels_of_another_size_are_refused_and_unknown_ones_taken_as_the_models(
