@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test test-slow test-planted fuzz mutants test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test docs test-docs test-slow test-planted fuzz mutants test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -54,10 +54,16 @@ bbbc021-demonstration: .venv/installed  ## real cells, classifiers trained on on
 	@cd runs/bbbc021_demonstration && python -m analysis.headline --results results --report results/report.html
 
 test: lint  ## lint, types, unit and workflow tests
-	@python -m pytest -m "not slow" -n $(CORES) --dist loadfile --durations=10
+	@python -m pytest -m "not slow and not docs" -n $(CORES) --dist loadfile --durations=10
 
 test-slow: .venv/installed  ## the tests that make test leaves out: networks as torch compiles them (minutes)
 	@python -m pytest -m slow -n $(CORES) --durations=10
+
+docs: .venv/docs-installed  ## the documentation as a site, in site/: open site/index.html (a minute)
+	@python -m mkdocs build
+
+test-docs: .venv/docs-installed  ## every command and notebook of the documentation, the site and its links, in a browser if there is one (minutes)
+	@python -m pytest -m docs tests/docs --durations=10
 
 test-planted: .venv/installed  ## known faults planted one by one; the tests named for each must fail (half an hour)
 	@python -m tests.planted
@@ -70,7 +76,7 @@ test-gpu:  ## the tests that need a GPU, with any Python that has torch and pyte
 
 test-ranges: .venv/installed  ## the tests of make test without lint: VERSIONS=oldest or newest of pyproject.toml, before .venv is made
 	@test "$$(cat .venv/versions)" = "$(VERSIONS)" || { echo "error: .venv has the $$(cat .venv/versions) versions. Remove it, or move it away, and run this again." >&2; exit 1; }
-	@python -m pytest -m "not slow" -n $(CORES) --dist loadfile --durations=10
+	@python -m pytest -m "not slow and not docs" -n $(CORES) --dist loadfile --durations=10
 
 test-cluster: .venv/installed  ## the smoke run and three faults on a real Slurm of three nodes (Debian, root)
 	@python -m tests.cluster.smoke $(IF_POSSIBLE) --faults 3 $(if $(SEED),--seed $(SEED))
@@ -100,4 +106,8 @@ clean:  ## remove caches; never touches runs/
 
 .venv/installed: requirements.lock
 	@VERSIONS=$(VERSIONS) sh -e workflow/install.sh
+	@touch $@
+
+.venv/docs-installed: .venv/installed docs/.site/requirements.lock
+	@pip install --quiet --requirement docs/.site/requirements.lock
 	@touch $@

@@ -27,7 +27,7 @@ TYPE_SETTERS = ("fmt: skip", "noqa", "type: ignore")
 def test_what_stands_at_the_top_is_a_command():
     """A rule of the same name, or named in the README or a page that it leads to."""
     pages = "".join(p.read_text() for p in [ROOT / "README.md", ROOT / "Makefile"])
-    pages += "".join(p.read_text() for p in [*ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
+    pages += "".join(p.read_text() for p in [*ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
     pages += "".join(path.read_text() for path in RULES.glob("*.smk"))
     for package in ("rls", "analysis"):
         for path in (ROOT / package).glob("*.py"):
