@@ -26,6 +26,7 @@ from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS, WITHOUT_IMA
 from rls.prior.settings import FLOWS
 from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
+from rls.runtime.places import python_path
 from rls.runtime.yaml_file import YamlFile
 
 
@@ -48,7 +49,7 @@ asks = Requests(config, Sizes(config), Machine.read(device=config["device"]))
 
 # Commands run with this Python, and find the program from any --directory.
 os.environ.update(
-    PYTHONPATH=str(workflow.basedir),
+    PYTHONPATH=python_path(),
     PYTHONUNBUFFERED="1",
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 )
