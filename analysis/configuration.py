@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from analysis.run import checks, reference, schema
+from analysis.run.overlays import OVERLAYS, config_file
 from analysis.run.values import merged, read_files
 from rls.io.files import write_text
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Check a configuration, or write schema and tables anew."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as Snakemake's")
+    parser = CommandParser(__doc__)
+    parser.add_argument(
+        "--configfile", type=config_file, nargs="+", default=[], metavar="FILE", help=OVERLAYS
+    )
     parser.add_argument("--write", action="store_true", help="write schema and tables anew")
     args = parser.parse_args(argv)
     if args.write:

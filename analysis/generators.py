@@ -11,7 +11,6 @@ not stop the others.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 from collections.abc import Sequence
@@ -22,15 +21,12 @@ from analysis.run.rates import Machine
 from analysis.shipped.listing import FILE, choose, read_list
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
+from rls.runtime.help import CommandParser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Plan, train and export."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(__doc__)
     parser.add_argument("--list", type=Path, default=FILE, help="the generators; YAML")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="some of the list")
     parser.add_argument(

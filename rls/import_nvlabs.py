@@ -8,12 +8,12 @@ intensity scale unless --intensity gives another one. All tensors keep NVlabs' n
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
+from rls.runtime.help import CommandParser
 from rls.runtime.outputs import need_writable
 
 NAME = "import_nvlabs"
@@ -21,11 +21,7 @@ NAME = "import_nvlabs"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(__doc__)
     parser.add_argument("source", type=Path, help="network pickle (network-snapshot-*.pkl)")
     parser.add_argument("target", type=Path, nargs="?", help="the same as --output")
     parser.add_argument("--output", type=Path, help="generator.safetensors to write")

@@ -22,6 +22,8 @@ from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
 from analysis.run.trained import generators, kept_features
 from analysis.run.values import fill_likenesses
+from analysis.watching.sessions import print_failures
+from analysis.watching.started import note_start
 from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS, WITHOUT_IMAGES
 from rls.prior.settings import FLOWS
 from rls.runtime.command import VARIABLES
@@ -63,6 +65,19 @@ if config["stop_after_minutes"] is not None:
     os.environ.update(RLS_STOP_AFTER_MINUTES=str(config["stop_after_minutes"]))
 if workflow.remote_exec:
     os.environ.update(RLS_REQUEUE="1")
+
+
+# What rls status reads, and what is said when jobs have failed (analysis/watching).
+onstart:
+    note_start(
+        workflow.config_settings.configfiles,
+        workflow.config_settings.config,
+        workflow.dag_settings.targets,
+    )
+
+
+onerror:
+    print_failures(log)
 
 
 wildcard_constraints:
