@@ -1,13 +1,14 @@
 """Check configuration files, or write what is derived from the commands' settings.
 
-``--write`` writes ``workflow/schemas/sections.schema.yaml`` and the tables of ``config/README.md``.
+``--write`` writes ``workflow/schemas/sections.schema.yaml``, the tables of ``config/README.md`` and
+the list of commands in ``docs/commands.md``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.run import checks, reference, schema
+from analysis.run import checks, command_list, reference, schema
 from analysis.run.overlays import OVERLAYS, config_file
 from analysis.run.values import merged, read_files
 from rls.io.files import write_text
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_text(schema.DERIVED, schema.sections_text())
         text = reference.README.read_text(encoding="utf-8")
         write_text(reference.README, reference.with_tables(text))
+        page = command_list.PAGE.read_text(encoding="utf-8")
+        write_text(command_list.PAGE, command_list.with_commands(page))
         return
     files = read_files(args.configfile)
     checks.check(merged(files), files)

@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = args.directory or run_folder(args.configfile)
     need_writable(folder, "--directory", folder=True)
     words = [word for word in rest if word != "--"]
-    request = Request(args.configfile, folder, args.cores, args.workflow_profile, tuple(words))
+    request = Request(
+        args.configfile, folder, args.cores, profile_folder(args.workflow_profile), tuple(words)
+    )
     with tempfile.TemporaryDirectory(prefix="rls-run-") as scratch:
         raise SystemExit(run_snakemake(request, Path(scratch)))
 
@@ -48,10 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--cores", help="how many cores jobs share (default: all of this machine)")
     parser.add_argument(
         "--workflow-profile",
-        type=profile_folder,
-        default=profile_folder(PROFILES[0]),
+        default=PROFILES[0],
         metavar="PROFILE",
-        help=f"{' or '.join(PROFILES)}, or a folder with config.yaml (default {PROFILES[0]})",
+        help=f"{' or '.join(PROFILES)}, or a folder with config.yaml",
     )
     return parser
 

@@ -22,7 +22,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = CommandParser(__doc__)
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="*.ome.tif of each")
     parser.add_argument("--output", type=Path, required=True, help="stack to write, *.ome.tif")
-    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     need_writable(args.output, "--output")
     hold_outputs(vars(args))

@@ -32,7 +32,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--channels", nargs="+", help="names of the channels (c0 c1 ...)")
     parser.add_argument("--pixel-size-um", type=float, help="side of a pixel in um")
     parser.add_argument("--intensity", type=Path, help="intensity.json of the training images")
-    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     if (args.target is None) == (args.output is None):
         raise InputError(

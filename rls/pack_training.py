@@ -25,7 +25,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--state", type=Path, required=True, help="--state of train_gan, or one folder in it"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the files to write")
-    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     need_writable(args.output, "--output", folder=True)
     # Imported here, so that --help does not wait for torch.

@@ -12,6 +12,8 @@ from rls.runtime.progress import format_seconds
 
 PLAN = "RLS_PLANNED_SECONDS"  # The environment's path of the file that write_plan wrote.
 EVERY_S = 10.0
+# Before this share of the plan is done, the plan's own speed counts more than the run's.
+FIRST_SHARE = 0.05
 
 
 def key_of(rule: str, wildcards: Mapping[str, str]) -> str:
@@ -31,8 +33,9 @@ def read_plan(path: str) -> dict[str, float]:
 class Progress:
     """The progress of one start of Snakemake, told by its events.
 
-    The time left is the time gone by, times the planned seconds that are left, over those that are
-    done. So the speed of the machine and jobs side by side are in it. Without a plan all jobs count
+    The time left is the planned seconds that are left, times the time gone by over the planned
+    seconds that are done, both as if FIRST_SHARE of the plan had been done at its own speed before.
+    So the speed of the machine and jobs side by side are in it. Without a plan all jobs count
     alike. A job that was not planned counts nothing.
 
     Attributes:
@@ -76,7 +79,9 @@ class Progress:
             return f" in {format_seconds(now - self.begun)}"
         whole = sum(self.planned_s.values()) or float(self.total)
         share = min(self.done_s / whole, 1.0)
-        if not share:
+        before = FIRST_SHARE * whole if self.planned_s else 0.0
+        if not self.planned_s and share < FIRST_SHARE:
             return ""
-        left = (now - self.begun) * (1 - share) / share
+        gone = now - self.begun
+        left = (whole - share * whole) * (gone + before) / (self.done_s + before)
         return f", {share:.0%} of the work; about {format_seconds(left)} left"

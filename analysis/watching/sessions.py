@@ -18,7 +18,7 @@ SAID = re.compile(r"^(error|stopped): .+", re.M)
 
 @dataclass
 class Failure:
-    """A job that failed: its rule and its log, relative to the run folder ('' where it has none)."""
+    """A job that failed: its rule, and its log relative to the run folder; '' for none."""
 
     rule: str
     log: str = ""

@@ -21,7 +21,7 @@ from rls.runtime.conversion import convert
 from rls.runtime.defaults import RUN, by_hand, shipped_values, tell
 from rls.runtime.errors import GRAPHS_OFF, GraphError, InputError
 from rls.runtime.help import CommandParser, metavar, setting_help
-from rls.runtime.names import HINT, as_arguments, spread, without_guards
+from rls.runtime.names import as_arguments, spread, without_guards
 from rls.runtime.outputs import need_writable
 from rls.runtime.stopping import STATUS, Stopped, environment_to_start_again, requeue
 from rls.runtime.yaml_file import YamlFile
@@ -119,7 +119,6 @@ class Parser(CommandParser, Generic[S]):
         self.hints = typing.get_type_hints(settings)
         self.fields = {field.name: field for field in dataclasses.fields(settings)}
         self.add_argument("--config", type=Path, help=f"YAML file; its section '{section}' is read")
-        self.add_argument("--traceback", action="store_true", help="show the traceback of an error")
         self.group = self.add_argument_group(f"settings (section '{section}')")
         for field in self.fields.values():
             kind = self.hints[field.name]
@@ -142,15 +141,10 @@ class Parser(CommandParser, Generic[S]):
 
     @property
     def sections(self) -> list[str]:
-        """The sections of a configuration that hold settings of the command; later ones override."""
+        """The sections of a configuration that hold its settings; later ones override."""
         # A class whose fields several commands inherit names the section that they share.
         shared = [str(vars(base).get("SECTION", "")) for base in self.settings.__mro__]
         return [*shared, self.shared, self.section]
-
-    def error(self, message: str) -> NoReturn:
-        """Raise :class:`InputError` instead of exiting with argparse's status 2."""
-        hint = HINT if "unrecognized" in message or "expected " in message else ""
-        raise InputError(f"{message[:1].upper()}{message[1:]}. See --help for the arguments.{hint}")
 
     def writes(self, *names: str, folder: bool = False) -> None:
         """Declare arguments as outputs, which are refused where they could not be written.
@@ -179,7 +173,7 @@ class Parser(CommandParser, Generic[S]):
                 values[name] = convert(given, self.hints[name], "--" + name.replace("_", "-"))
             delattr(args, "setting_" + name)
         if args.config is None and by_hand():
-            values |= self._defaults(values)
+            values |= self._values_of_program(values)
         made = make_settings(self.settings, values, self.section)
         for name, path in vars(args).items():
             if isinstance(path, Path) and (name.startswith("output") or name in self.written):
@@ -206,7 +200,7 @@ class Parser(CommandParser, Generic[S]):
                     raise InputError(f"{error}{hint}") from None
         return values
 
-    def _defaults(self, values: Mapping[str, object]) -> dict[str, object]:
+    def _values_of_program(self, values: Mapping[str, object]) -> dict[str, object]:
         """Return the program's own values of the settings that are still missing, and say so."""
         missing = missing_settings(self.settings, values)
         found = shipped_values(self.sections, missing) if missing else {}

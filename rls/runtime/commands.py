@@ -8,12 +8,13 @@ must not wait for more: first sentences are read from the sources.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from rls.runtime.places import PACKAGE, PROGRAM, source
 
-DOOR = '\nif __name__ == "__main__":'
+DOOR = re.compile(r"^if __name__ == .__main__.:$", re.M)  # what a module has that one can run
 # Heading -> name -> module.
 GROUPS: Mapping[str, Mapping[str, str]] = {
     "Plan, run and watch": {
@@ -68,7 +69,7 @@ def stages() -> dict[str, str]:
         for path in sorted([*place.glob("*.py"), *place.glob("*/__main__.py")]):
             if path.parent == PACKAGE and path.stem == "__main__":
                 continue
-            if path.stem != "__init__" and DOOR in path.read_text(encoding="utf-8"):
+            if path.stem != "__init__" and DOOR.search(path.read_text(encoding="utf-8")):
                 root = PACKAGE.parent if folder == "rls" else PROGRAM
                 parts = path.relative_to(root).with_suffix("").parts
                 module = ".".join(parts).removesuffix(".__main__")

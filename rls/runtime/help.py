@@ -10,7 +10,10 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import Any, NoReturn
+
+from rls.runtime.errors import InputError
+from rls.runtime.names import HINT
 
 WIDTH = 100
 WORDS = {int: "N", float: "X", Path: "PATH"}  # what stands for a value of these types; others: TEXT
@@ -62,6 +65,12 @@ class CommandParser(argparse.ArgumentParser):
             formatter_class=Formatter,
             allow_abbrev=False,
         )
+        self.add_argument("--traceback", action="store_true", help="show the traceback of an error")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise :class:`InputError` instead of exiting with argparse's status 2."""
+        hint = HINT if "unrecognized" in message or "expected " in message else ""
+        raise InputError(f"{message[:1].upper()}{message[1:]}. See --help for the arguments.{hint}")
 
     def format_usage(self) -> str:
         """Return the usage with the arguments that must be given; the others are ``[options]``."""
