@@ -67,6 +67,7 @@ def planned_jobs(
     command = [
         *(sys.executable, "-P", "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
         *("--directory", str(folder), "--cores", "all", "--dry-run", "--nolock"),
+        "--rerun-incomplete",  # A run that goes on now, or was stopped, is planned too.
         *(("--forceall",) if everything else ()),
         *(("--config", *config_words(given)) if given else ()),
         *("--configfile", *files, "--", *targets),

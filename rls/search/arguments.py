@@ -85,7 +85,9 @@ def parse(parser: Parser[S], argv: Sequence[str]) -> tuple[argparse.Namespace, S
     shipped: Mapping[str, Any] = {}
     if known.config is None and by_hand():
         shipped = shipped_method(known.method, known.search)
-    search: str | None = known.search or block.get("search") or shipped.get("search")
+    search: str | None = known.search or block.get("search")
+    if search is None and not {"-h", "--help"} & set(argv):  # A search imports torch.
+        search = shipped.get("search")
     parser.add_argument("--method", required=True, help="name of the row in tables")
     parser.add_argument("--search", help=f"the method's file: {', '.join(method_names())}")
     method = load_method(search) if search else None
