@@ -84,6 +84,7 @@ def test_a_stage_has_two_spellings():
         (["run", "--workflow-profile", "nowhere"], "The profile nowhere has no config.yaml."),
         (["status", "no/run"], "no/run is no run folder: nothing was started there."),
         (["check", "--configfile", "no.yaml"], "The configuration file no.yaml does not exist."),
+        (["run", "--configfile", "no.yaml"], "The configuration file no.yaml does not exist."),
     ],
 )
 def test_a_fault_is_one_sentence(words, said):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+LATER = "RLS_FAILURES_LATER"  # Set where another process prints what failed, after Snakemake.
 LOGS = Path(".snakemake") / "log"
 HEAD = re.compile(r"^\s*(Error in )?(?:local)?(?:rule|checkpoint) (\w+)(?:, jobid: (\d+))?:\s*$")
 ENTRY = re.compile(r"^\s+(jobid|log): (.*)$")
@@ -94,14 +96,20 @@ def failure_lines(session: Session, folder: Path = Path()) -> list[str]:
     return lines
 
 
-def print_failures(log: str | None) -> None:
-    """Print the errors of a run's jobs, one sentence each; Snakemake calls it when it gives up."""
-    session = Session()
-    if log and Path(log).is_file():
-        text = Path(log).read_text(encoding="utf-8", errors="replace")
-        session = read_session(text.splitlines())
-    lines = failure_lines(session)
-    if lines:
+def print_failures(logs: Sequence[str]) -> None:
+    """Print the errors of a run's jobs when Snakemake gives up, unless ``rls run`` does it later.
+
+    Arguments:
+        logs: The logs of Snakemake itself.
+    """
+    if LATER not in os.environ:
+        text = [Path(log).read_text(encoding="utf-8", errors="replace") for log in logs]
+        tell_failures(read_session("\n".join(text).splitlines()))
+
+
+def tell_failures(session: Session, folder: Path = Path()) -> None:
+    """Print the errors of the jobs of a run folder, one sentence each; nothing if none failed."""
+    if lines := failure_lines(session, folder):
         jobs = "1 job failed" if len(lines) == 1 else f"{len(lines)} jobs failed"
         after = "What is done stays. Correct the cause, and run the same command again."
         print("\n".join(["", f"rls: {jobs}:", *lines, after, ""]), file=sys.stderr, flush=True)

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from analysis.plan.costs import cost_of
 from analysis.plan.jobs import planned_jobs
+from analysis.run.checks import check
 from analysis.run.keys import ROOT
 from analysis.run.rates import FILE, Machine
 from analysis.run.sizes import Sizes
-from analysis.run.values import Config, read_config
+from analysis.run.values import Config, merged, read_config, read_files
 from analysis.watching.progress import PLAN, key_of
+from analysis.watching.sessions import LATER, latest_session, tell_failures
 from analysis.watching.started import Started, is_locked, is_running
 from rls.runtime.errors import InputError
 from rls.runtime.places import environment
@@ -98,14 +100,20 @@ def run_snakemake(request: Request, scratch: Path) -> int:
 
     Arguments:
         scratch: An empty folder for the plan.
+
+    Raises:
+        InputError: A file of the configuration is missing or wrong, or the folder is in use.
     """
+    files = read_files(request.configfiles)
+    if "--config" not in request.words:  # Its values may be what makes the configuration whole.
+        check(merged(files), files)
     if request.runs_jobs:
         unlock_if_dead(request)
     plan = scratch / "planned.json"
     if request.runs_jobs and (planned := plan_of(request)):
         plan.write_text(json.dumps(planned), encoding="utf-8")
     paths = environment()["PYTHONPATH"]
-    added = {"PYTHONPATH": f"{paths}:{PLUGINS}", PLAN: str(plan)}
+    added = {"PYTHONPATH": f"{paths}:{PLUGINS}", PLAN: str(plan), LATER: "1"}
     process = subprocess.Popen(request.command(), env=environment(added))
     interrupted = False
     while True:
@@ -121,6 +129,8 @@ def run_snakemake(request: Request, scratch: Path) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
+    if status and request.runs_jobs:
+        tell_failures(latest_session(request.folder), request.folder)
     return status
 
 

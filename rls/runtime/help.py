@@ -78,7 +78,7 @@ class CommandParser(argparse.ArgumentParser):
         formatter = self._get_formatter()
         for action in self._actions:
             if not action.option_strings:
-                parts.append(str(formatter._format_args(action, action.metavar or action.dest)))
+                parts.append(str(formatter._format_args(action, action.dest)))
             elif action.required:
                 default = formatter._get_default_metavar_for_optional(action)
                 parts += [action.option_strings[0], str(formatter._format_args(action, default))]

@@ -45,9 +45,10 @@ def shipped(path: Path, folder: str, suffix: str = "") -> Path:
     Arguments:
         path: What a user typed.
         folder: The folder of the program in which it may lie: ``config`` or ``models``.
-        suffix: The ending that a user may leave out.
+        suffix: The ending of a file that a user may leave out; '' where a folder is asked for.
     """
-    if path.exists() or path.is_absolute() or path.parent not in (Path(), Path(folder)):
+    is_users = path.is_file() if suffix else path.is_dir()
+    if is_users or path.is_absolute() or path.parent not in (Path(), Path(folder)):
         return path
     for name in (path.name, path.name + suffix):
         if (PROGRAM / folder / name).exists():

@@ -75,10 +75,10 @@ def test_the_failures_are_printed_with_what_to_do(tmp_path, monkeypatch, capsys)
     Path("logs/train_gan").mkdir(parents=True)
     Path("logs/train_gan/a.log").write_text("error: Found no cell, expected one. Add it.\n")
     Path("snakemake.log").write_text(LOG)
-    sessions.print_failures("snakemake.log")
+    sessions.print_failures(["snakemake.log"])
     said = capsys.readouterr().err
     assert "rls: 1 job failed:\n  train_gan (logs/train_gan/a.log): error: Found no cell" in said
-    sessions.print_failures("no.log")
+    sessions.print_failures([])
     assert capsys.readouterr().err == ""
 
 
