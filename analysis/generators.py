@@ -22,6 +22,7 @@ from analysis.shipped.listing import FILE, choose, read_list
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
 from rls.runtime.help import CommandParser
+from rls.runtime.places import INSTALLED
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if (least := min(args.cores, 1 if args.at_once is None else args.at_once)) < 1:
         raise InputError(f"Found --cores or --at-once {least}, expected 1 or more. Set it higher.")
+    if INSTALLED.is_dir() and args.list == FILE:
+        raise InputError(
+            f"The generators of an installed program lie in {FILE.parent}, which is not written "
+            "to. Take a checkout of the program."
+        )
     generators, left_out = choose(read_list(args.list), args.only)
     print("\n".join([*left_out, ""] if left_out else []), end="", flush=True)
     # Imported here, so that --help does not wait for torch.
