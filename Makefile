@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test docs test-docs test-slow test-planted fuzz mutants test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: status plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test docs test-docs test-slow test-planted fuzz mutants test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -89,7 +89,7 @@ lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
 	@ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy
 	@snakemake --snakefile Snakefile --configfile config/demo.yaml --directory .venv/lint --lint
 
-schema: .venv/installed  ## write the config's schema and its description anew, from the commands' settings
+schema: .venv/installed  ## write the config's schema, its description and docs/commands.md anew, from the commands' settings
 	@python -m analysis.configuration --write
 
 plan: .venv/installed  ## what a run would cost, running nothing: make plan CONFIG=config/demo.yaml MACHINE=H200
@@ -97,6 +97,9 @@ plan: .venv/installed  ## what a run would cost, running nothing: make plan CONF
 
 weights: .venv/installed  ## weights of LPIPS (VGG16, AlexNet) into your cache, for Table 1 and published BRGM (64 MB); says what cannot be fetched
 	@python -m analysis.fetch_weights --config config/config.yaml $(if $(ARCHIVE),--archive $(ARCHIVE))
+
+status: .venv/installed  ## how a run stands, what is left and what failed: make status RUN=demo
+	@python -m rls status runs/$(or $(RUN),demo)
 
 unlock: .venv/installed  ## after a killed Snakemake: make unlock RUN=demo
 	@snakemake --snakefile Snakefile --configfile $(or $(wildcard config/$(RUN).yaml),config/config.yaml) --directory runs/$(RUN) --unlock

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.run.description import Run
 from rls.io import write_text_with_digest
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 from rls.runtime.locks import hold_outputs
 from rls.runtime.outputs import need_writable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Check the description and write it, indented, with its digest."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = CommandParser(__doc__)
     parser.add_argument("--description", required=True, help="JSON: the run and its assays")
     parser.add_argument("--output", type=Path, required=True, help="results/run.json")
     args = parser.parse_args(argv)

@@ -10,18 +10,18 @@ is no feature and is left out. A path that ends with ``.h5ad`` gets AnnData, for
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.run.description import Run, add_run
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 from rls.runtime.locks import hold_outputs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write both tables of one assay."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = CommandParser(__doc__)
     add_run(parser)
     parser.add_argument("--assay", required=True, help="the assay, by its name")
     text = "(.parquet or .h5ad)"

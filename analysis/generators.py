@@ -11,7 +11,6 @@ not stop the others.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 from collections.abc import Sequence
@@ -22,15 +21,13 @@ from analysis.run.rates import Machine
 from analysis.shipped.listing import FILE, choose, read_list
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
+from rls.runtime.help import CommandParser
+from rls.runtime.places import INSTALLED
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Plan, train and export."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(__doc__)
     parser.add_argument("--list", type=Path, default=FILE, help="the generators; YAML")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="some of the list")
     parser.add_argument(
@@ -47,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if (least := min(args.cores, 1 if args.at_once is None else args.at_once)) < 1:
         raise InputError(f"Found --cores or --at-once {least}, expected 1 or more. Set it higher.")
+    if INSTALLED.is_dir() and args.list == FILE:
+        raise InputError(
+            f"The generators of an installed program lie in {FILE.parent}, which is not written "
+            "to. Take a checkout of the program."
+        )
     generators, left_out = choose(read_list(args.list), args.only)
     print("\n".join([*left_out, ""] if left_out else []), end="", flush=True)
     # Imported here, so that --help does not wait for torch.

@@ -6,20 +6,16 @@ kept, sd ratio, correlation within treatments, accuracy, and the number of cells
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the lines."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(__doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder of results")
     parser.add_argument("--report", type=Path, required=True, help="the report")
     args = parser.parse_args(argv)

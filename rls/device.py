@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import platform
 from collections.abc import Sequence
 
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print versions and hardware."""
-    argparse.ArgumentParser(description=__doc__, allow_abbrev=False).parse_args(argv)
+    CommandParser(__doc__).parse_args(argv)
     # Imported here, so that --help does not wait for torch.
     import torch
 

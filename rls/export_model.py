@@ -6,17 +6,17 @@ measure_trust has written: with these the folder super-resolves other people's c
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 from rls.runtime.outputs import need_writable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Copy the files and write the card."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = CommandParser(__doc__)
     parser.add_argument("--results", type=Path, required=True, help="folder of the assay's results")
     parser.add_argument("--output", type=Path, required=True, help="folder of the model")
     parser.add_argument("--title", required=True)

@@ -8,23 +8,20 @@ holds the solution of least loss_total of each image of split evaluation.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 from rls.runtime.locks import hold_outputs
 from rls.runtime.outputs import need_writable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Gather shards."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(__doc__)
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="*.ome.tif of each")
     parser.add_argument("--output", type=Path, required=True, help="stack to write, *.ome.tif")
-    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     need_writable(args.output, "--output")
     hold_outputs(vars(args))

@@ -8,12 +8,12 @@ intensity scale unless --intensity gives another one. All tensors keep NVlabs' n
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
+from rls.runtime.help import CommandParser
 from rls.runtime.outputs import need_writable
 
 NAME = "import_nvlabs"
@@ -21,11 +21,7 @@ NAME = "import_nvlabs"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(__doc__)
     parser.add_argument("source", type=Path, help="network pickle (network-snapshot-*.pkl)")
     parser.add_argument("target", type=Path, nargs="?", help="the same as --output")
     parser.add_argument("--output", type=Path, help="generator.safetensors to write")
@@ -36,7 +32,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--channels", nargs="+", help="names of the channels (c0 c1 ...)")
     parser.add_argument("--pixel-size-um", type=float, help="side of a pixel in um")
     parser.add_argument("--intensity", type=Path, help="intensity.json of the training images")
-    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     if (args.target is None) == (args.output is None):
         raise InputError(

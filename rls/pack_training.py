@@ -8,11 +8,11 @@ runs may be packed: its newest checkpoint is taken.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 from rls.runtime.outputs import need_writable
 
 NAME = "pack_training"
@@ -20,16 +20,11 @@ NAME = "pack_training"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(__doc__)
     parser.add_argument(
         "--state", type=Path, required=True, help="--state of train_gan, or one folder in it"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the files to write")
-    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     need_writable(args.output, "--output", folder=True)
     # Imported here, so that --help does not wait for torch.

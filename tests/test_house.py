@@ -32,8 +32,9 @@ def test_what_stands_at_the_top_is_a_command():
     for package in ("rls", "analysis"):
         for path in (ROOT / package).glob("*.py"):
             if path.stem != "__init__":
-                assert f"{package}.{path.stem}" in commands(), path
-                assert f"python -m {package}.{path.stem}" in pages, path
+                name = f"{package}.{path.stem}".removesuffix(".__main__")
+                assert name in commands(), path
+                assert f"python -m {name}" in pages, path
 
 
 def test_no_module_imports_a_command():

@@ -11,7 +11,6 @@ on measured rates and which on assumed ones.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,21 +19,20 @@ from analysis.plan.costs import costs_by_rule, describe
 from analysis.plan.jobs import planned_jobs
 from analysis.run.checks import check
 from analysis.run.keys import ROOT
+from analysis.run.overlays import OVERLAYS, config_file
 from analysis.run.rates import FILE, Machine
 from analysis.run.values import merged, read_files
 from analysis.run.weights import settle
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the plan."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.plan",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = CommandParser(__doc__)
+    parser.add_argument(
+        "--configfile", type=config_file, nargs="+", default=[], metavar="FILE", help=OVERLAYS
     )
-    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as Snakemake's")
     parser.add_argument("--target", nargs="+", default=[], help="as Snakemake's: golgi, table1 ...")
     parser.add_argument("--directory", type=Path, help="run folder: what is done there is left out")
     parser.add_argument("--rates", type=Path, default=FILE, help="by analysis.plan.measure")

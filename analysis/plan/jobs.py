@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from analysis.run.keys import ROOT
 from rls.runtime.errors import InputError
+from rls.runtime.places import environment
 
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):\s*$")
 ENTRY = re.compile(r"^\s+(output|log|benchmark|wildcards|threads|resources): (.*)$")
@@ -49,33 +50,43 @@ def planned_jobs(
     *,
     everything: bool = True,
     device: str = "",
+    config: Mapping[str, object] | None = None,
 ) -> list[Job]:
     """Return the jobs that Snakemake would run in ``folder``.
 
     Arguments:
         everything: Whether jobs whose files are there and up to date are listed too.
         device: The device in place of the configuration's; '' keeps that.
+        config: Values in place of the configuration's, as Snakemake's ``--config`` takes them.
 
     Raises:
         InputError: Snakemake refuses the configuration.
     """
+    given = {**(config or {}), **({"device": device} if device else {})}
     files = [str(path.resolve()) for path in configs] or [str(ROOT / "config" / "config.yaml")]
     command = [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+        *(sys.executable, "-P", "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
         *("--directory", str(folder), "--cores", "all", "--dry-run", "--nolock"),
+        "--rerun-incomplete",  # A run that goes on now, or was stopped, is planned too.
         *(("--forceall",) if everything else ()),
-        *(("--config", f"device={device}") if device else ()),
+        *(("--config", *config_words(given)) if given else ()),
         *("--configfile", *files, "--", *targets),
     ]
     # Snakemake colours its output as the terminal allows; escape codes would hide the lines.
-    environment = {**os.environ, "NO_COLOR": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment({"NO_COLOR": "1"})
+    )
     text = done.stdout + done.stderr
     if done.returncode:
         said = "weights: "  # What the workflow says of weights is no reason.
         lines = [line for line in text.splitlines() if line.strip() and not line.startswith(said)]
         raise InputError(f"Snakemake refuses this configuration: {' '.join(lines[-3:])}")
     return parse(text)
+
+
+def config_words(config: Mapping[str, object]) -> list[str]:
+    """Return values as words behind Snakemake's ``--config``."""
+    return [f"{key}={json.dumps(value)}" for key, value in config.items()]
 
 
 def parse(text: str) -> list[Job]:

@@ -12,7 +12,6 @@ from work. Other machines in the file stay as they are.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import re
 from collections import defaultdict
@@ -40,6 +39,7 @@ from analysis.run.values import read_config
 from rls.io import write_text
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
+from rls.runtime.help import CommandParser
 
 USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
 ON_GPU = re.compile(r"^device: cuda", re.MULTILINE)  # printed by rls.runtime.device
@@ -166,12 +166,7 @@ def _folder_and_configs(values: Sequence[str]) -> tuple[Path, list[Path]]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write rates, or print a check."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.plan.measure",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(__doc__)
     run_of = ("FOLDER", "CONFIG")
     parser.add_argument("--run", nargs="+", action="append", default=[], metavar=run_of)
     parser.add_argument("--check", nargs="+", metavar=run_of, help="hold the plan against a run")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.run.description import Run, add_run
 from rls.io import write_text
 from rls.runtime.command import run
+from rls.runtime.help import CommandParser
 from rls.runtime.locks import hold_outputs
 from rls.runtime.outputs import need_writable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the report."""
-    parser = argparse.ArgumentParser(
-        prog="analysis.report", description=__doc__, allow_abbrev=False
-    )
+    parser = CommandParser(__doc__)
     add_run(parser)
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="long CSVs")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="figures as PNG")

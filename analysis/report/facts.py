@@ -15,8 +15,9 @@ from analysis.run.description import Assay
 from rls import __version__
 from rls.io import read_table
 from rls.io.names import GAN, OK
+from rls.runtime.places import PROGRAM
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = PROGRAM
 PACKAGES = ("torch", "numpy", "pandas", "scikit-image", "scikit-learn", "snakemake")
 
 
@@ -33,6 +34,8 @@ def versions() -> str:
 
 def commit() -> str:
     """Return the commit of the program and whether files were changed; '' outside a repository."""
+    if not (ROOT / ".git").exists():  # An installed program may lie within another repository.
+        return ""
     try:
         name = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no")

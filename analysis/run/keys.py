@@ -10,14 +10,14 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rls.runtime.errors import InputError
+from rls.runtime.places import PACKAGE, PROGRAM, source
 
 T = TypeVar("T")
-ROOT = Path(__file__).resolve().parents[2]
-SEARCHES = ROOT / "rls" / "search"
+ROOT = PROGRAM
+SEARCHES = PACKAGE / "search"
 BOUNDS = ("above", "least", "below", "most")  # the keywords of an option that bound a number
 CONSTANTS = ("NEEDS_GENERATOR", "TRAINED_BY", "WEIGHTED_FEATURES")  # read off a search's source
 FEATURES = ROOT / "analysis" / "features"
@@ -117,7 +117,7 @@ def keys_of(path: str, name: str = "Settings") -> dict[str, Key]:
     Raises:
         ValueError: The file has no such class.
     """
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    tree = ast.parse(source(path).read_text(encoding="utf-8"))
     origins = {
         alias.asname or alias.name: (node.module.replace(".", "/") + ".py", alias.name)
         for node in tree.body

@@ -28,6 +28,7 @@ from analysis.run.schema import WORDS as BOUNDS
 from analysis.run.schema import WRITTEN, described, schemas
 from analysis.run.values import ALWAYS, read_config
 from rls.runtime.command import describe
+from rls.runtime.places import source
 
 README = ROOT / "config" / "README.md"
 BEGIN, END = "<!-- derived: begin -->\n", "<!-- derived: end -->\n"
@@ -188,7 +189,7 @@ def _shown(value: object) -> str:
 
 def _command(section: str) -> str:
     for package in ("rls", "analysis"):
-        if (ROOT / package / f"{section}.py").is_file():
+        if source(f"{package}/{section}.py").is_file():
             return f"`python -m {package}.{section}`"
     return {
         "mechanism": "`python -m analysis.tables.mechanism`",

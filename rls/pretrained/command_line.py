@@ -28,6 +28,7 @@ from rls.pretrained.files import PUBLISHED, SEARCH, default_method, need_folder,
 from rls.pretrained.forwards import Settings
 from rls.runtime.command import Parser, flags
 from rls.runtime.errors import InputError
+from rls.runtime.places import shipped
 from rls.search.arguments import parse
 from rls.search.forward_model import WEIGHTS, kept_under
 
@@ -62,10 +63,15 @@ def make_parser(doc: str, program: str) -> Parser[Settings]:
         doc: The help of the command.
         program: How the command is called.
     """
-    parser = Parser(doc, Settings, "super_resolve")
-    parser.prog = program
+    parser = Parser(doc, Settings, "super_resolve", program=program, whose="the model's")
     parser.add_argument("files", nargs="+", type=Path, help="TIFF or PNG files, or a folder")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument(
+        "--model",
+        type=model_folder,
+        required=True,
+        metavar="FOLDER",
+        help="folder of the model, or the name of one that comes with the program",
+    )
     parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
     parser.add_argument("--out", type=Path, required=True, help="images to write, *.ome.tif")
     parser.add_argument("--channels", help="names in the order of the files, such as dna,nfkb")
@@ -84,6 +90,11 @@ def make_parser(doc: str, program: str) -> Parser[Settings]:
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.writes("out")
     return parser
+
+
+def model_folder(text: str) -> Path:
+    """Return the folder of a model: a user's, or the program's of that name."""
+    return shipped(Path(text), "models")
 
 
 def request_of(args: argparse.Namespace) -> Request:
@@ -130,8 +141,9 @@ def model_flags(argv: Sequence[str]) -> list[str]:
     shared = {"seed": "1", "device": "auto", "threads": str(min(MOST_THREADS, os.cpu_count() or 1))}
     if known.model is None or {"-h", "--help"} & set(argv):
         return ["--method", method, *flags(shared)]
-    need_folder(Path(known.model))
-    content = read_json(Path(known.model) / SEARCH)
+    folder = model_folder(known.model)
+    need_folder(folder)
+    content = read_json(folder / SEARCH)
     if not (known.method or known.search or known.config):
         method = default_method(content, known.factor)
     base = ["--method", method, *flags(shared)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import io
 import operator
@@ -13,13 +12,16 @@ import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import EllipsisType, UnionType
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from rls.io.files import full_disk
 from rls.runtime import locks
+from rls.runtime.conversion import convert
+from rls.runtime.defaults import RUN, by_hand, shipped_values, tell
 from rls.runtime.errors import GRAPHS_OFF, GraphError, InputError
-from rls.runtime.names import HINT, as_arguments, spread, without_guards
+from rls.runtime.help import CommandParser, metavar, setting_help
+from rls.runtime.names import as_arguments, spread, without_guards
 from rls.runtime.outputs import need_writable
 from rls.runtime.stopping import STATUS, Stopped, environment_to_start_again, requeue
 from rls.runtime.yaml_file import YamlFile
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="DataclassInstance")
 T = TypeVar("T")
 MISSING = dataclasses.MISSING
-RUN = "RLS_RUN"  # Names one run of Snakemake in the environment of its jobs.
 # Settings that a run of Snakemake puts into the environment of its jobs, since no result depends on
 # them. It remembers the flags of a finished job, and for others it would compute everything anew.
 VARIABLES = {
@@ -83,50 +84,67 @@ def need_at_least(settings: DataclassInstance, **least: int) -> None:
             )
 
 
-class Parser(argparse.ArgumentParser, Generic[S]):
+class Parser(CommandParser, Generic[S]):
     """An argument parser with one flag per field of ``settings``.
 
     Values come from the section ``section`` of the YAML file given as ``--config``; flags
     override it. A key that ``settings`` does not have is refused by name. What neither names may
-    stand in the environment (:data:`VARIABLES`).
+    stand in the environment (:data:`VARIABLES`). Where a person runs the command without
+    ``--config``, settings that are still missing have the values of the program's own file
+    (:mod:`rls.runtime.defaults`).
 
     Arguments:
         doc: The module's docstring, which ``--help`` shows.
         settings: A frozen dataclass whose fields are made by :func:`option`.
         section: The name of the section in the configuration file.
         shared: The name of another section, whose values ``section`` overrides.
+        program, whose: How the command is called, and who gives settings without a default of their
+            own, where it is not the program's configuration; both for its help.
     """
 
-    def __init__(self, doc: str | None, settings: type[S], section: str, shared: str = "") -> None:
-        super().__init__(
-            description=doc,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        self.settings = settings
+    def __init__(
+        self,
+        doc: str | None,
+        settings: type[S],
+        section: str,
+        shared: str = "",
+        *,
+        program: str = "",
+        whose: str = "",
+    ) -> None:
+        super().__init__(doc, program)
+        self.settings, self.whose = settings, whose
         self.section, self.shared = section, shared
         self.written = {"state": True}
         self.hints = typing.get_type_hints(settings)
         self.fields = {field.name: field for field in dataclasses.fields(settings)}
         self.add_argument("--config", type=Path, help=f"YAML file; its section '{section}' is read")
-        self.add_argument("--traceback", action="store_true", help="show the traceback of an error")
-        group = self.add_argument_group(f"settings (section '{section}')")
+        self.group = self.add_argument_group(f"settings (section '{section}')")
         for field in self.fields.values():
             kind = self.hints[field.name]
-            group.add_argument(
+            self.group.add_argument(
                 "--" + field.name.replace("_", "-"),
                 dest="setting_" + field.name,
                 default=None,
                 type=str,
                 nargs="*" if typing.get_origin(kind) is tuple else None,
-                metavar=_metavar(kind, field),
-                help=field.metadata.get("help", "").replace("%", "%%"),
+                metavar=metavar(kind, field),
             )
 
-    def error(self, message: str) -> NoReturn:
-        """Raise :class:`InputError` instead of exiting with argparse's status 2."""
-        hint = HINT if "unrecognized" in message or "expected " in message else ""
-        raise InputError(f"{message[:1].upper()}{message[1:]}. See --help for the arguments.{hint}")
+    def format_help(self) -> str:
+        """Return the help; the defaults are read only now, since most calls need none."""
+        shipped = shipped_values(self.sections, self.fields)
+        for action in self.group._group_actions:
+            field = self.fields[action.dest.removeprefix("setting_")]
+            action.help = setting_help(field, shipped, self.whose)
+        return super().format_help()
+
+    @property
+    def sections(self) -> list[str]:
+        """The sections of a configuration that hold its settings; later ones override."""
+        # A class whose fields several commands inherit names the section that they share.
+        shared = [str(vars(base).get("SECTION", "")) for base in self.settings.__mro__]
+        return [*shared, self.shared, self.section]
 
     def writes(self, *names: str, folder: bool = False) -> None:
         """Declare arguments as outputs, which are refused where they could not be written.
@@ -154,6 +172,8 @@ class Parser(argparse.ArgumentParser, Generic[S]):
             if given is not None:
                 values[name] = convert(given, self.hints[name], "--" + name.replace("_", "-"))
             delattr(args, "setting_" + name)
+        if args.config is None and by_hand():
+            values |= self._values_of_program(values)
         made = make_settings(self.settings, values, self.section)
         for name, path in vars(args).items():
             if isinstance(path, Path) and (name.startswith("output") or name in self.written):
@@ -165,10 +185,8 @@ class Parser(argparse.ArgumentParser, Generic[S]):
     def _section_values(self, file: YamlFile) -> dict[str, object]:
         if self.section not in file.content:
             raise InputError(f"{file.path} has no section '{self.section}'. Add it, or give flags.")
-        # A class whose fields several commands inherit names the section that they share.
-        shared = [str(vars(base).get("SECTION", "")) for base in self.settings.__mro__]
         values: dict[str, object] = {}
-        for section in (*shared, self.shared, self.section):
+        for section in self.sections:
             for name, value in (file.content.get(section) or {}).items():
                 if name not in self.fields:
                     raise InputError(
@@ -181,6 +199,24 @@ class Parser(argparse.ArgumentParser, Generic[S]):
                     hint = file.misread((section, name), value)
                     raise InputError(f"{error}{hint}") from None
         return values
+
+    def _values_of_program(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return the program's own values of the settings that are still missing, and say so."""
+        missing = missing_settings(self.settings, values)
+        found = shipped_values(self.sections, missing) if missing else {}
+        tell(found, f"section '{self.section}'")
+        return {name: convert(found[name], self.hints[name], name) for name in found}
+
+
+def missing_settings(settings: type[DataclassInstance], values: Mapping[str, object]) -> list[str]:
+    """Return the names of settings that have neither a value nor a default of their own."""
+    return [
+        field.name
+        for field in dataclasses.fields(settings)
+        if field.name not in values
+        and field.default is MISSING
+        and field.default_factory is MISSING
+    ]
 
 
 def values_of_environment(hints: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,12 +235,7 @@ def make_settings(settings: type[S], values: Mapping[str, Any], section: str) ->
         InputError: A value is missing, or is not among its field's choices.
     """
     fields = {field.name: field for field in dataclasses.fields(settings)}
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in values and field.default is MISSING and field.default_factory is MISSING
-    ]
-    if missing:
+    if missing := missing_settings(settings, values):
         flags = ", ".join("--" + name.replace("_", "-") for name in missing)
         raise InputError(
             f"Settings of '{section}' are missing: {', '.join(missing)}. "
@@ -238,54 +269,6 @@ def describe(bounds: Mapping[str, float]) -> str:
     words = {"above": "more than {:g}", "least": "{:g} or more", "below": "less than {:g}"}
     words["most"] = "{:g} or less"
     return " and ".join(words[word].format(bound) for word, bound in bounds.items())
-
-
-def convert(value: object, kind: type | UnionType, name: str) -> object:
-    """Return ``value`` (from YAML or the command line) as ``kind``.
-
-    Arguments:
-        value: A number, text, truth value, list or None.
-        kind: The type of a field: int, float, str, bool, a tuple of one of these, or one of these
-            or None, or one of these or a word (``int | Literal["auto"]``).
-        name: What the error calls the value.
-
-    Raises:
-        InputError: The value cannot be read as ``kind``.
-    """
-    origin = typing.get_origin(kind)
-    if origin in (UnionType, typing.Union):
-        inner, other = typing.get_args(kind)
-        if other is type(None):
-            return None if value in (None, "none", "null") else convert(value, inner, name)
-        words = typing.get_args(other)
-        if value in words:
-            return value
-        try:
-            return convert(value, inner, name)
-        except InputError as error:
-            raise InputError(f"{str(error)[:-1]} or {' or '.join(words)}.") from None
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise InputError(f"{name} is {value!r}, expected a list.")
-        return tuple(convert(item, typing.get_args(kind)[0], name) for item in value)
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        if value in ("true", "false"):
-            return value == "true"
-        raise InputError(f"{name} is {value!r}, expected true or false.")
-    if kind is str:
-        if not isinstance(value, str):
-            raise InputError(f"{name} is {value!r}, expected text.")
-        return value
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        with contextlib.suppress(ValueError, OverflowError):
-            if kind is float:
-                return float(value)
-            if float(value) == int(value):
-                return int(value)
-    article = "an integer" if kind is int else "a number"
-    raise InputError(f"{name} is {value!r}, expected {article}.")
 
 
 def flags(values: Mapping[str, object]) -> list[str]:
@@ -378,16 +361,3 @@ def _text(value: object) -> str:
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _metavar(kind: type | UnionType, field: dataclasses.Field[object]) -> str:
-    choices = field.metadata.get("choices")
-    if choices:
-        return "|".join(map(str, choices))
-    if kind is bool:
-        return "true|false"
-    if typing.get_origin(kind) in (UnionType, typing.Union):
-        first, other = typing.get_args(kind)
-        words = typing.get_args(other) or ("none",)
-        return "|".join([first.__name__.upper(), *words])
-    return getattr(kind, "__name__", "value").upper()

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rls.networks.weights_settings import Vgg16Settings
-from rls.runtime.command import Parser, convert, make_settings, values_of_environment
+from rls.runtime.command import (
+    Parser,
+    convert,
+    make_settings,
+    missing_settings,
+    values_of_environment,
+)
+from rls.runtime.defaults import by_hand, shipped_method, shipped_values, tell
 from rls.runtime.errors import InputError
+from rls.runtime.help import metavar, setting_help
 from rls.runtime.yaml_file import YamlFile
 from rls.search.methods import AnySettings, ChosenMethod, load_method, method_names
 
@@ -62,8 +70,9 @@ def parse(parser: Parser[S], argv: Sequence[str]) -> tuple[argparse.Namespace, S
     """Return the arguments, the command's settings, and the method with its own settings.
 
     ``--search`` names the method. With ``--config`` the block of ``--method`` under ``methods``
-    gives the search and its settings; flags override. Where the command has a setting of a name,
-    its flag is the command's own.
+    gives the search and its settings; flags override. Without it, what is missing by hand comes
+    from the method's block in the program's own configuration. Where the command has a setting of
+    a name, its flag is the command's own.
 
     Raises:
         InputError: No search or an unknown one; unknown, missing or ill-typed settings.
@@ -73,7 +82,12 @@ def parse(parser: Parser[S], argv: Sequence[str]) -> tuple[argparse.Namespace, S
         early.add_argument(flag)
     known, _ = early.parse_known_args(list(argv))
     block = _block(known.config, known.method)
+    shipped: Mapping[str, Any] = {}
+    if known.config is None and by_hand():
+        shipped = shipped_method(known.method, known.search)
     search: str | None = known.search or block.get("search")
+    if search is None and not {"-h", "--help"} & set(argv):  # A search imports torch.
+        search = shipped.get("search")
     parser.add_argument("--method", required=True, help="name of the row in tables")
     parser.add_argument("--search", help=f"the method's file: {', '.join(method_names())}")
     method = load_method(search) if search else None
@@ -86,7 +100,8 @@ def parse(parser: Parser[S], argv: Sequence[str]) -> tuple[argparse.Namespace, S
             "--" + field.name.replace("_", "-"),
             dest="search_" + field.name,
             nargs="*" if typing.get_origin(hints[field.name]) is tuple else None,
-            help=field.metadata["help"].replace("%", "%%"),
+            metavar=metavar(hints[field.name], field),
+            help=setting_help(field, shipped, parser.whose),
         )
     args, settings = parser.parse(argv)
     if search is None or method is None:
@@ -102,6 +117,12 @@ def parse(parser: Parser[S], argv: Sequence[str]) -> tuple[argparse.Namespace, S
     values |= {key: value for key, value in given.items() if value is not None}
     values = {key: convert(value, hints[key], f"{search}.{key}") for key, value in values.items()}
     values = {**values_of_environment(hints), **values}
+    if known.config is None and by_hand():
+        missing = missing_settings(method.Settings, values)
+        found = {k: v for k, v in shipped.items() if k in missing}
+        found |= shipped_values([Vgg16Settings.SECTION], missing) if missing else {}
+        tell(found, f"the method '{known.method if known.search is None else search}'")
+        values |= {key: convert(found[key], hints[key], key) for key in found}
     own = make_settings(method.Settings, values, f"search {search}")
     return args, settings, ChosenMethod(args.method, search, method, own)
 

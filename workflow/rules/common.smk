@@ -22,10 +22,13 @@ from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
 from analysis.run.trained import generators, kept_features
 from analysis.run.values import fill_likenesses
+from analysis.watching.sessions import print_failures
+from analysis.watching.started import note_start
 from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS, WITHOUT_IMAGES
 from rls.prior.settings import FLOWS
 from rls.runtime.command import VARIABLES
 from rls.runtime.errors import InputError
+from rls.runtime.places import python_path
 from rls.runtime.yaml_file import YamlFile
 
 
@@ -48,7 +51,7 @@ asks = Requests(config, Sizes(config), Machine.read(device=config["device"]))
 
 # Commands run with this Python, and find the program from any --directory.
 os.environ.update(
-    PYTHONPATH=str(workflow.basedir),
+    PYTHONPATH=python_path(),
     PYTHONUNBUFFERED="1",
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 )
@@ -62,6 +65,19 @@ if config["stop_after_minutes"] is not None:
     os.environ.update(RLS_STOP_AFTER_MINUTES=str(config["stop_after_minutes"]))
 if workflow.remote_exec:
     os.environ.update(RLS_REQUEUE="1")
+
+
+# What rls status reads, and what is said when jobs have failed (analysis/watching).
+onstart:
+    note_start(
+        workflow.config_settings.configfiles,
+        workflow.config_settings.config,
+        workflow.dag_settings.targets,
+    )
+
+
+onerror:
+    print_failures(log)
 
 
 wildcard_constraints:

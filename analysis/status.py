@@ -1,0 +1,38 @@
+"""Say how a run stands: jobs done, running and left by stage, the time left, and the last error.
+
+    rls status runs/demo
+
+Asks Snakemake by dry runs what there is and what is left, and its last log what runs and failed.
+The time left is the plan's for the jobs that are left, times what the jobs that are done took in
+benchmarks/ over their plan; it counts jobs one after the other. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.run.overlays import OVERLAYS, config_file
+from analysis.watching.status import read_status
+from rls.runtime.command import run
+from rls.runtime.help import CommandParser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print how a run stands."""
+    parser = CommandParser(__doc__)
+    parser.add_argument("folder", type=Path, help="run folder, such as runs/demo")
+    parser.add_argument(
+        "--configfile",
+        type=config_file,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help=f"{OVERLAYS}; needed only where the run folder does not name them",
+    )
+    args = parser.parse_args(argv)
+    print(read_status(args.folder, args.configfile))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""How a run of the workflow stands: what is done, what failed, and how much time is left."""
