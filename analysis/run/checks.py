@@ -76,12 +76,24 @@ def check(config: Config, files: Sequence[YamlFile] = ()) -> None:
         InputError: An unknown key, a value of the wrong type, or names and numbers that do not
             fit each other. Every fault that is found is one sentence.
     """
+    faults = faults_of(config, files)
+    if faults:
+        raise InputError("The configuration is not valid. " + " ".join(faults))
+
+
+def faults_of(config: Config, files: Sequence[YamlFile] = ()) -> list[str]:
+    """Return every fault of a merged configuration as a sentence; see :func:`check`.
+
+    Names and numbers are compared only where all keys and types are right.
+    """
     validator = jsonschema.Draft202012Validator(full_schema())
     faults = [_sentence(error, files) for error in validator.iter_errors(config)]
-    if not faults:
-        faults = list(_misfits(config, files))
-    if faults:
-        raise InputError("The configuration is not valid. " + " ".join(dict.fromkeys(faults)))
+    return list(dict.fromkeys(faults or _misfits(config, files)))
+
+
+def is_valid(config: Config) -> bool:
+    """Return whether a merged configuration has all keys, no others, and values of their types."""
+    return jsonschema.Draft202012Validator(full_schema()).is_valid(config)
 
 
 def _sentence(
