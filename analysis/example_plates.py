@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             "example plates, they are ready: run python -m analysis.check_plates --configfile "
             "config/my_plates.yaml. Else give another --output."
         )
-    with whole_folder(output) as folder:
-        with Progress(n_fields(settings), "example_plates", "fields") as bar:
-            sheet = write_plates(folder, settings, bar.advance)
+    bar = Progress(n_fields(settings), "example_plates", "fields")
+    with whole_folder(output) as folder, bar:
+        sheet = write_plates(folder, settings, bar.advance)
     print(f"example_plates: {len(sheet)} fields of {', '.join(PLATES)} in {output}", flush=True)
 
 

@@ -185,6 +185,6 @@ def _check_training(
         findings.add(
             DOUBT,
             f"The generator would be trained on about {total} cells, and the shipped ones had "
-            "1,800 and more. Raise share_gan and cells_gan, add plates, or start from a generator of "
-            "similar cells (init_from).",
+            "1,800 and more. Raise share_gan and cells_gan, add plates, or start from a "
+            "generator of similar cells (init_from).",
         )

@@ -85,11 +85,13 @@ def _check_assay(findings: Findings, config: Config, assay: str, *, valid: bool)
 
 def _is_usable(block: Config) -> bool:
     """Return whether a block has what its table is compared with, as text."""
-    return all(
-        isinstance(block.get(key), kind) and block[key] for key, kind in KEYS_OF_TABLE.items()
-    ) and all(
-        isinstance(n, str) for key in ("plates", "channels", "treatments") for n in block[key]
-    )
+    for key, kind in KEYS_OF_TABLE.items():
+        value = block.get(key)
+        if not isinstance(value, kind) or not value:
+            return False
+        if isinstance(value, list) and not all(isinstance(name, str) for name in value):
+            return False
+    return True
 
 
 def _look(

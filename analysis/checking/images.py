@@ -1,4 +1,4 @@
-"""Look into the images of an assay: the headers of all of them, and the pixels and cells of some."""
+"""Look into the images of an assay: the headers of all, and the pixels and cells of some."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from analysis.cells.segment import make_segmenter
 from analysis.cells.skipped import SkippedFields
 from analysis.checking.findings import DOUBT, FACT, FAULT, Findings
 from analysis.plates.image_files import BrokenField, channels_of, check_header, read_field
-from analysis.plates.sheet import Row, path_columns
+from analysis.plates.sheet import path_columns
 from analysis.run.values import Config, assay_factors, has_high_resolution, section_values
 from rls.io.broken_image import BrokenImage
 from rls.io.foreign_tiff import open_tiff
@@ -108,12 +108,11 @@ def check_pixels(
         rows: Checked rows with absolute paths, whose headers are right.
     """
     block = config["assays"][assay]
-    crop = partial(crop_field, segmenter=make_segmenter(settings))
+    segmenter = make_segmenter(settings)
+    crop = partial(crop_field, segmenter=segmenter)
     if not has_high_resolution(block):
         factor = assay_factors(block, config["run"]["factors"])[0]
-        crop = partial(
-            crop_low_resolution_field, segmenter=crop.keywords["segmenter"], factor=factor
-        )
+        crop = partial(crop_low_resolution_field, segmenter=segmenter, factor=factor)
     flags = section_values(config, "select_cells", assay)["exclude_flags"]
     nucleus = position_of(block["nucleus_channel"], block["channels"])
     sampled, skipped = Sampled(), SkippedFields()
@@ -183,8 +182,8 @@ def _check_counts(findings: Findings, sampled: Sampled, bit_depth: int, settings
     if high < 2**bit_depth // DARK:
         findings.add(
             DOUBT,
-            f"The brightest pixel of {n} fields has {high} counts, and a camera of {bit_depth} bits "
-            f"reaches {2**bit_depth - 1}. Is bit_depth right?",
+            f"The brightest pixel of {n} fields has {high} counts, and a camera of {bit_depth} "
+            f"bits reaches {2**bit_depth - 1}. Is bit_depth right?",
         )
     if low < settings.camera_offset_counts:
         findings.add(
