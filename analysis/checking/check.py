@@ -13,6 +13,7 @@ from analysis.checking.images import Sampled, check_headers, check_pixels
 from analysis.checking.models import check_generator
 from analysis.checking.sizes import check_sizes
 from analysis.checking.tables import Listed, check_table
+from analysis.run.assay_defaults import CONTROLS
 from analysis.run.checks import faults_of, is_valid
 from analysis.run.keys import ROOT
 from analysis.run.values import Config, merged, read_files, settings_of
@@ -76,6 +77,13 @@ def _check_assay(findings: Findings, config: Config, assay: str, *, valid: bool)
             f"Of assay {assay} (source {block.get('source')}) only the configuration and the "
             "generator were checked, not the images.",
         )
+    treatments = block.get("treatments")
+    if isinstance(treatments, list) and len(treatments) < len(CONTROLS):
+        findings.add(
+            FAULT,
+            f"assays.{assay}.treatments names {len(treatments)} treatment, and classifiers need "
+            "two classes. Name the negative control first and the positive control second.",
+        )
     if not valid:
         return
     settings = findings.attempt(settings_of, CropSettings, config, "crop_cells", assay)
@@ -108,7 +116,7 @@ def _look(
         skip = settings.on_broken_field == "skip"
         rows, size = check_headers(findings, listed.rows, block["channels"], skip=skip)
         threshold = settings.segmenter == "threshold"
-        if listed.whole and len(rows) and threshold:
+        if listed.whole and listed.camera and len(rows) and threshold:
             try:
                 sampled = check_pixels(findings, config, assay, settings, rows)
             except InputError as error:  # An image was changed or removed meanwhile.

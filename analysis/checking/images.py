@@ -23,6 +23,8 @@ from rls.io.broken_image import BrokenImage
 from rls.io.foreign_tiff import open_tiff
 from rls.pretrained.user_cells import PIXEL_TOLERANCE
 
+# A wrong bit_depth, which concerns all fields, even where some happen to fit.
+OF_CAMERA = ("above bit depth", "8-bit file")
 N_SAMPLED = 6  # fields whose pixels are read
 DIAMETERS = (0.7, 1.4)  # the measured diameter of nuclei over the one that the assay says
 DARK = 16  # a camera of which so small a part is used may have fewer bits
@@ -75,7 +77,7 @@ def check_headers(
         except BrokenField as error:
             skipped.add(error)
             good.append(False)
-    _report(findings, skipped, fault=not skip or not any(good))
+    _report(findings, skipped, f"{len(rows)} fields", fault=not skip or not any(good))
     if len(sizes) > 1:
         text = ", ".join(f"{n} of {height} x {width} px" for (height, width), n in sizes.items())
         findings.add(
@@ -91,11 +93,18 @@ def check_headers(
     return rows[np.asarray(good, bool)], size
 
 
-def _report(findings: Findings, skipped: SkippedFields, *, fault: bool) -> None:
-    """Add the sentence of each kind of broken field."""
-    for sentence in skipped.sentences():
-        left_out = "" if fault else " A run leaves such fields out."
-        findings.add(FAULT if fault else DOUBT, f"{sentence}{left_out}")
+def _report(findings: Findings, skipped: SkippedFields, fields: str, *, fault: bool) -> None:
+    """Add a sentence for each kind of broken field.
+
+    Arguments:
+        fields: How many were looked at, such as ``24 fields``.
+        fault: Whether each kind is a fault, and not only left out by a run.
+    """
+    for reason, count in skipped.counts.most_common():
+        wrong = fault or reason in OF_CAMERA
+        left_out = "" if wrong else " As on_broken_field is skip, a run leaves such fields out."
+        text = f"{count} of {fields}: {reason}. The first: {skipped.first[reason]}{left_out}"
+        findings.add(FAULT if wrong else DOUBT, text)
 
 
 def check_pixels(
@@ -132,7 +141,8 @@ def check_pixels(
         sampled.crops.append(crops[usable])
         area = table["nucleus_area_um2"].to_numpy(float)
         sampled.diameters_um += list(np.sqrt(4 / np.pi * area[np.isfinite(area)]))
-    _report(findings, skipped, fault=not sampled.crops or settings.on_broken_field == "stop")
+    fault = not sampled.crops or settings.on_broken_field == "stop"
+    _report(findings, skipped, f"{len(chosen)} fields that were read", fault=fault)
     _check_metadata(findings, chosen, block)
     _check_counts(findings, sampled, block["bit_depth"], settings)
     _check_nuclei(findings, sampled, settings, len(chosen))

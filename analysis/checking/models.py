@@ -125,7 +125,8 @@ def _say_encoders(findings: Findings, config: Config, assay: str, folder: Path) 
     rows = [config["methods"].get(name, {}) for name in run["methods"]]
     if not any(by_encoder(row) for row in rows if row.get("search") == "rls"):
         return
-    for factor in assay_factors(block, run["factors"]):
+    factors = assay_factors(block, run["factors"])
+    for factor in (one for one in factors if block["image_size"] % one == 0):
         path = folder / encoder_file(factor)
         first = run["degradations"][0]
         if not path.is_file() or not fits(

@@ -10,6 +10,7 @@ from analysis.run.values import Config, assay_factors, has_high_resolution, sect
 
 FILLED = (0.3, 0.7)  # of the side of an image by a nucleus; about half is meant
 INNER_SHARE = 0.4  # of a field: cells nearer to its border are lost
+POWERS = tuple(2**n for n in range(3, 11))  # px; image sizes that networks take
 LEAST_SIDE = 4  # px of low resolution, the article's smallest
 
 
@@ -50,12 +51,12 @@ def _of_nucleus(config: Config, assay: str, settings: Settings) -> Iterator[tupl
             "coarse as this are low resolution (resolution: low).",
         )
     elif not FILLED[0] <= side / size <= FILLED[1]:
-        fitting = 1 << max(round(2 * side).bit_length() - 1, 3)
+        fitting = [p for p in POWERS if FILLED[0] <= side / p <= FILLED[1]] or [POWERS[-1]]
         yield (
             DOUBT,
             f"{said}, {side / size:.0%} of an image of {size} px; about half is meant, so that "
-            f"the cell is seen whole and little else. Set image_size to {fitting} or {2 * fitting},"
-            " or correct the diameter or the pixel size.",
+            f"the cell is seen whole and little else. Set image_size to "
+            f"{' or '.join(map(str, fitting))}, or correct the diameter or the pixel size.",
         )
     if measure["nucleus_diameter_um"] != settings.nucleus_diameter_um:
         yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ from analysis.checking.findings import FACT, FAULT, Findings
 from analysis.plates import listing
 from analysis.plates.field_files import resolve_paths
 from analysis.plates.list_settings import Settings
+from analysis.plates.names import spelling
 from analysis.plates.sheet import check_sheet, path_columns, refuse_unlisted
 from analysis.run.keys import ROOT
 from analysis.run.values import Config, expand_folder, settings_of
 from rls.runtime.errors import InputError
 
 ALIKE = 0.7  # least similarity of two names, from 0 to 1, of which one may be the other misspelt
-WITHOUT_CAMERA = Settings("sheet", "compound", None, None)
+ANY_CAMERA = Settings("sheet", "compound", 1.0, 16)  # where the configuration's is no camera
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,21 @@ class Listed:
     Attributes:
         rows: With absolute paths, those whose files exist.
         whole: Whether every column was checked and found right.
+        camera: Whether the table and the configuration agree on pixel size and bit depth.
     """
 
     rows: pd.DataFrame
     whole: bool
+    camera: bool
 
 
 def check_table(findings: Findings, config: Config, assay: str) -> Listed | None:
     """Check the sheet of an assay; return the rows that can be looked into, None without any."""
     block = config["assays"][assay]
     channels, plates = block["channels"], block["plates"]
-    try:
-        settings = settings_of(Settings, config, "list_plate", assay)
-    except InputError:  # The check of the configuration has said it.
-        settings = WITHOUT_CAMERA
+    settings, camera = ANY_CAMERA, False
+    with contextlib.suppress(InputError):  # The check of the configuration has said it.
+        settings, camera = settings_of(Settings, config, "list_plate", assay), True
     sheet = findings.attempt(_in_program, block["sheet"])
     if sheet is None:
         return None
@@ -53,15 +56,17 @@ def check_table(findings: Findings, config: Config, assay: str) -> Listed | None
     name = str(sheet)
     checked = findings.attempt(check_sheet, raw, channels, name)
     table = raw if checked is None else checked
-    if set(table) >= {"pixel_size_um", "bit_depth"}:
+    if camera and set(table) >= {"pixel_size_um", "bit_depth"}:
+        before = len(findings.of_kind(FAULT))
         findings.attempt(listing.refuse_contradictions, table, settings, name)
+        camera = len(findings.of_kind(FAULT)) == before
     if "plate" in table:
         _check_plates(findings, table, plates, name)
     if set(table) >= {"plate", "well", "treatment"}:
         _check_treatments(findings, table, block, settings, name)
         table = table[table["plate"].isin(plates) & table["treatment"].isin(block["treatments"])]
     rows = _with_files(findings, table, block, sheet)
-    return None if rows is None or rows.empty else Listed(rows, checked is not None)
+    return None if rows is None or rows.empty else Listed(rows, checked is not None, camera)
 
 
 def _check_plates(
@@ -87,17 +92,19 @@ def _check_treatments(
     treatments = list(block["treatments"])
     others = [one for one in found if one not in treatments]
     for treatment in [one for one in treatments if one not in found]:
-        meant = difflib.get_close_matches(treatment, others, 1, ALIKE)
+        alike = {spelling(other): other for other in others}
+        meant = difflib.get_close_matches(spelling(treatment), alike, 1, ALIKE)
         if meant:
-            rows = table[table["treatment"] == meant[0]]
+            other = alike[meant[0]]
+            rows = table[table["treatment"] == other]
             findings.add(
                 FAULT,
                 f"The assay has the treatment '{treatment}', of which {name} has no row, and the "
-                f"table has '{meant[0]}' in {len(rows)} rows (first: well {rows['well'].iloc[0]}), "
+                f"table has '{other}' in {len(rows)} rows (first: well {rows['well'].iloc[0]}), "
                 "which the assay lacks. If they are the same, write both alike.",
             )
             treatments.remove(treatment)
-            others.remove(meant[0])
+            others.remove(other)
             table = table.drop(rows.index)
     leave_out = settings.on_unlisted_treatment == "leave_out"
     findings.attempt(listing.judge_unlisted, table, treatments, name, leave_out=leave_out)

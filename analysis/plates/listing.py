@@ -120,14 +120,15 @@ def refuse_contradictions(table: pd.DataFrame, settings: Settings, name: str) ->
     Arguments:
         table: A row whose cell is empty says nothing.
     """
+    found = []
     for column, value in _of_camera(settings).items():
         said = table[column].dropna().astype(float)
         differ = said.index[~np.isclose(said, value, rtol=1e-6, atol=0)]
         if len(differ):
-            raise InputError(
-                f"Found {column} {said[differ[0]]:g} in row {differ[0] + 2} of {name}, "
-                f"but {value:g} in the configuration. Correct the one that is wrong."
-            )
+            row = f"in row {differ[0] + 2} of {name}"
+            found.append(f"{column} {said[differ[0]]:g} {row}, but {value:g} in the configuration")
+    if found:
+        raise InputError(f"Found {'; '.join(found)}. Correct the one that is wrong.")
 
 
 def check_channels(sheet: pd.DataFrame, channels: Sequence[str]) -> None:

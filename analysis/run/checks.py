@@ -5,6 +5,7 @@ Every fault is one sentence that names the key.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -125,7 +126,8 @@ def _sentence(
         return f"{where} is {found}, expected {' or '.join(kinds)}.{hint}"
     if error.validator == "enum":
         choices = ", ".join(map(str, expected))
-        hint = "" if isinstance(instance, str) else _misread(error, files, at)
+        texts = any(isinstance(choice, str) for choice in expected)
+        hint = _misread(error, files, at) if texts and not isinstance(instance, str) else ""
         return f"{where} is {instance!r}, expected one of: {choices}.{hint}"
     return f"{where}: {error.message}."
 
@@ -134,6 +136,8 @@ def _unknown(where: str, found: set[str], known: Iterable[str]) -> str:
     unknown = sorted(found - set(known))
     places = {**GROUP_OF, **MOVED}
     moved = [f" {key} stands in {places[key]}." for key in unknown if key in places]
+    alike = (difflib.get_close_matches(key, known, 1) for key in unknown if key not in places)
+    moved += [f" Is {meant[0]} meant?" for meant in alike if meant]
     said = f"known keys are {', '.join(sorted(known))}" if known else "it has no keys of its own"
     return f"Unknown key {_quoted(unknown)} in {where}; {said}." + "".join(moved)
 
