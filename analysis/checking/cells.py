@@ -20,7 +20,6 @@ from rls.io.names import EVALUATION, GAN, SPLITS
 
 FEW_WELLS = 3  # below it Z' and SSMD stay empty
 FEW_TRAINED = 1000  # cells of both controls for a generator; the shipped ones had 1,800 and more
-TILE = "tile"
 
 
 def check_cells(
@@ -56,9 +55,11 @@ def check_cells(
             expected = _expected(units[own], splits[own], mean)
             _say(findings, treatment, units[own], splits[own], settings, expected, mean)
             _judge(findings, treatment, expected, wanted[treatment], settings, mean)
-    for control in controls:
+    for control in _measured(controls, settings):
         own = units["treatment"] == control
-        _check_control(findings, control, units[own], splits[own], settings)
+        if own.any():
+            _check_control(findings, control, splits[own], settings)
+    _check_wells(findings, controls, units[splits == EVALUATION])
     if block["generator"] == "train":
         _check_training(findings, units, splits, usable, wanted)
 
@@ -66,10 +67,13 @@ def check_cells(
 def _units(
     rows: pd.DataFrame, settings: Settings, crop_size: int, size: tuple[int, int] | None
 ) -> pd.DataFrame:
-    """Return a row for each field, or for each tile of one, with the columns of a cell's table."""
+    """Return a row for each tile of each field, with the columns of a cell's table.
+
+    ``share`` is the part of the field's cells that lie in it.
+    """
     fields = rows[["plate", "well", "site", "treatment"]].reset_index(drop=True)
     places = [(0, 0)]
-    if settings.split_by == TILE and size is not None:
+    if size is not None:
         tile = settings.tile_px
         places = [
             (y * tile + tile // 2, x * tile + tile // 2)
@@ -137,14 +141,14 @@ def _judge(
         )
 
 
-def _check_control(
-    findings: Findings, control: str, units: pd.DataFrame, splits: pd.Series, settings: Settings
-) -> None:
-    """Say where a control has no unit although it must, and where it has few wells."""
-    if units.empty or (
-        settings.measured_treatments and control not in settings.measured_treatments
-    ):
-        return
+def _measured(controls: Sequence[str], settings: Settings) -> list[str]:
+    """Return the controls that are among the treatments that may be measured."""
+    among = settings.measured_treatments
+    return [control for control in controls if not among or control in among]
+
+
+def _check_control(findings: Findings, control: str, splits: pd.Series, settings: Settings) -> None:
+    """Say where a control has no unit although it must."""
     there = set(splits) - {DROPPED}
     for split, why in NEEDED_BY.items():
         shared = settings.shares[split] > 0 or bool(settings.named[split])
@@ -156,13 +160,23 @@ def _check_control(
                 f"The control {control} would have no cell in split {split}, which {why}. Add "
                 f"wells, raise share_{split}, or split by a finer unit than {settings.split_by}.",
             )
-    wells = unit_names(units[splits == EVALUATION], "well", 1).nunique()
-    if 0 < wells < FEW_WELLS:
+
+
+def _check_wells(findings: Findings, controls: Sequence[str], units: pd.DataFrame) -> None:
+    """Say where the controls are measured in few wells.
+
+    Arguments:
+        units: Those of split evaluation.
+    """
+    wells = unit_names(units, "well", 1).groupby(units["treatment"]).nunique()
+    counts = {control: int(wells.get(control, 0)) for control in controls}
+    if all(counts.values()) and min(counts.values()) < FEW_WELLS:
+        text = " and ".join(f"{count} of {control}" for control, count in counts.items())
         findings.add(
             DOUBT,
-            f"{control} has {wells} well{'s' * (wells > 1)} in split evaluation. Intervals over "
-            f"wells say little then, and Z' and SSMD stay empty below {FEW_WELLS}. Add wells, or "
-            "raise share_evaluation.",
+            f"Split evaluation has few wells of the controls: {text}. Intervals over wells say "
+            f"little then, and below {FEW_WELLS} Z' and SSMD stay empty. Add wells, or raise "
+            "share_evaluation.",
         )
 
 

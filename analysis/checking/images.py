@@ -88,8 +88,8 @@ def check_headers(
     if not sizes:
         return rows[:0], None
     size, n = sizes.most_common(1)[0]
-    text = f"{n} fields of {size[0]} x {size[1]} px have the channels {', '.join(channels)}."
-    findings.add(FACT, text)
+    fields = f"{n} field{'s' * (n > 1)} of {size[0]} x {size[1]} px"
+    findings.add(FACT, f"Of {len(rows)}, {fields} hold the channels {', '.join(channels)}.")
     return rows[np.asarray(good, bool)], size
 
 
@@ -187,7 +187,7 @@ def _check_counts(findings: Findings, sampled: Sampled, bit_depth: int, settings
     if not sampled.high:
         return
     low, high, n = min(sampled.low), max(sampled.high), len(sampled.high)
-    text = f"Counts of {n} fields that were read: {low} to {high}"
+    text = f"Counts of {n} field{'s' * (n > 1)} that were read: {low} to {high}"
     findings.add(FACT, f"{text}, of {2**bit_depth - 1} that {bit_depth} bits allow.")
     if high < 2**bit_depth // DARK:
         findings.add(
