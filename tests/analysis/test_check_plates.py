@@ -18,7 +18,7 @@ from analysis.run.values import lay_over
 from analysis.simulation.example import example_settings, write_plates
 from rls.runtime.errors import InputError
 
-SIZES = {"wells_per_treatment": 5, "field_height_px": 120, "field_width_px": 120}
+SIZES = {"wells_per_treatment": 5, "field_height_px": 150, "field_width_px": 150}
 NAMES = {"axes": "CYX", "Channel": {"Name": ["DAPI", "FITC"]}}
 
 
@@ -88,7 +88,7 @@ def test_the_example_passes_and_says_what_comes_next(case, capsys):
     said = capsys.readouterr().out
     assert "Wrong" not in said and "To look at" not in said
     assert "lists 20 fields in 20 wells; every file exists" in said
-    assert "Of 20, 20 fields of 120 x 120 px hold the channels dna, nfkb" in said
+    assert "Of 20, 20 fields of 150 x 150 px hold the channels dna, nfkb" in said
     assert re.search(r"nuclei in 6 fields have a diameter of 1[345]", said)
     assert re.search(r"DMSO: 10 wells, 10 fields, about \d+ usable cells a field. Split by well: "
                      r"2 in gan .about \d+ cells., 1 in tune .*3 in evaluation", said)  # fmt: skip
@@ -212,7 +212,7 @@ def test_sizes_that_cannot_be(case):
         crop_cells={"nucleus_diameter_um": 5.0}, measure={"nucleus_diameter_um": 5.0}
     )
     texts = case.found()
-    fits = "A crop of 182 px (crop_size) does not fit into a field of 120 x 120 px"
+    fits = "A crop of 182 px (crop_size) does not fit into a field of 150 x 150 px"
     assert any(fits in text for text in texts)
     assert any("5 um is 5 px wide, and below 6 px none is measured" in text for text in texts)
 

@@ -96,7 +96,7 @@ def test_the_table_of_the_example_is_read_by_pandas_too():
 def test_the_shipped_configuration_plans_a_run(tmp_path):
     """With the sheet alone: a dry run opens no image."""
     command = [
-        *(sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1"),
+        *(sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds", "--cores", "1"),
         *("--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)),
         *("--configfile", str(CONFIG)),
     ]
@@ -109,3 +109,13 @@ def test_the_shipped_configuration_plans_a_run(tmp_path):
     assert "/models/translocation_32px/generator.safetensors" in said
     scale = re.findall(r"rls.degrade .*--intensity (\S+)", said)
     assert set(scale) == {"results/my_plates/intensity.json"}
+
+
+def test_the_lines_for_low_resolution_in_the_tutorial_are_a_valid_configuration(tmp_path):
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "own_plates.md").read_text(), re.S)
+    assert len(blocks) == 1
+    path = tmp_path / "low.yaml"
+    path.write_text(blocks[0])
+    config = read_config([CONFIG, path])
+    check(config, read_files([CONFIG, path]))
+    assert config["assays"]["my_plates"]["crop_size"] == 4
