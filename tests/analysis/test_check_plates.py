@@ -33,7 +33,7 @@ class Case:
     """A configuration, a sheet and images, each of which a test may change."""
 
     def __init__(self, folder, plates):
-        self.folder, (self.images, self.table) = folder, plates
+        self.folder, self.images, self.table = folder, plates[0], plates[1].copy()
         self.config = yaml.safe_load((ROOT / "config" / "my_plates.yaml").read_text())
         self.file, self.sheet = folder / "mine.yaml", folder / "sheet.csv"
         self.content = b""
