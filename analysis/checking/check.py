@@ -71,10 +71,10 @@ def _check_assay(findings: Findings, config: Config, assay: str, *, valid: bool)
         if block.get("simulated") is True:
             text = f"assays.{assay} says simulated: true, and every figure will say so."
             findings.add(ASSUMED, f"{text} Take that line out for plates of your own.")
-    elif block.get("source") != "simulate":
+    elif block.get("source") not in (None, "simulate"):
         findings.add(
             ASSUMED,
-            f"Of assay {assay} (source {block.get('source')}) only the configuration and the "
+            f"Of assay {assay} (source {block['source']}) only the configuration and the "
             "generator were checked, not the images.",
         )
     treatments = block.get("treatments")

@@ -38,7 +38,7 @@ class Findings:
 
     def add(self, kind: str, text: str) -> None:
         """Add a sentence, once."""
-        finding = Finding(kind, " ".join(text.split(" ")).strip())
+        finding = Finding(kind, text.strip())
         if finding not in self.all:
             self.all.append(finding)
 

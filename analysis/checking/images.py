@@ -22,6 +22,7 @@ from analysis.run.values import Config, assay_factors, has_high_resolution, sect
 from rls.io.broken_image import BrokenImage
 from rls.io.foreign_tiff import open_tiff
 from rls.pretrained.user_cells import PIXEL_TOLERANCE
+from rls.runtime.progress import Progress
 
 # A wrong bit_depth, which concerns all fields, even where some happen to fit.
 OF_CAMERA = ("above bit depth", "8-bit file")
@@ -69,14 +70,16 @@ def check_headers(
         (the rows whose files have all channels, the most frequent size of a field).
     """
     skipped, sizes, good = SkippedFields(), Counter[Size](), []
-    for row in rows.to_dict("records"):
-        try:
-            places = check_header(row, channels, Path())
-            sizes[channels_of(next(iter(places.values()))[0]).size] += 1
-            good.append(True)
-        except BrokenField as error:
-            skipped.add(error)
-            good.append(False)
+    with Progress(len(rows), "check_plates", "fields") as bar:
+        for row in rows.to_dict("records"):
+            try:
+                places = check_header(row, channels, Path())
+                sizes[channels_of(next(iter(places.values()))[0]).size] += 1
+                good.append(True)
+            except BrokenField as error:
+                skipped.add(error)
+                good.append(False)
+            bar.advance(1)
     _report(findings, skipped, f"{len(rows)} fields", fault=not skip or not any(good))
     if len(sizes) > 1:
         text = ", ".join(f"{n} of {height} x {width} px" for (height, width), n in sizes.items())
@@ -119,9 +122,9 @@ def check_pixels(
     block = config["assays"][assay]
     segmenter = make_segmenter(settings)
     crop = partial(crop_field, segmenter=segmenter)
-    if not has_high_resolution(block):
-        factor = assay_factors(block, config["run"]["factors"])[0]
-        crop = partial(crop_low_resolution_field, segmenter=segmenter, factor=factor)
+    factors = assay_factors(block, config["run"]["factors"])
+    if not has_high_resolution(block) and factors:
+        crop = partial(crop_low_resolution_field, segmenter=segmenter, factor=factors[0])
     flags = section_values(config, "select_cells", assay)["exclude_flags"]
     nucleus = position_of(block["nucleus_channel"], block["channels"])
     sampled, skipped = Sampled(), SkippedFields()
