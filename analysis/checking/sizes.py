@@ -8,8 +8,8 @@ from analysis.cells.crop_settings import Settings
 from analysis.checking.findings import DOUBT, FAULT, Findings
 from analysis.run.values import Config, assay_factors, has_high_resolution, section_values
 
-FILLED = (0.3, 0.7)  # of the side of an image by a nucleus; about half is meant
-INNER_SHARE = 0.4  # of a field: cells nearer to its border are lost
+FILLED = (0.3, 0.7)  # share of the side of an image that a nucleus fills; about half is meant
+INNER_SHARE = 0.4  # least share of a field in which whole crops fit; cells near the border are lost
 POWERS = tuple(2**n for n in range(3, 11))  # px; image sizes that networks take
 LEAST_SIDE = 4  # px of low resolution, the article's smallest
 
