@@ -251,7 +251,7 @@ def test_a_training_is_announced_and_its_cells_are_counted(case):
     case.assay(generator="train", channels=["DAPI", "FITC"])
     case.config["assays"]["my_plates"]["settings"] = {}
     assert case.found() == []
-    assert any("4800 thousand images of 32 px" in text for text in case.found(FACT))
+    assert any("690 thousand images of 32 px" in text for text in case.found(FACT))
     assert any("trained on about" in text and "init_from" in text for text in case.found(DOUBT))
 
 
