@@ -1,6 +1,6 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: status plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test docs test-docs test-slow test-planted fuzz mutants test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: example-plates check status plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test docs test-docs test-slow test-planted fuzz mutants test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -91,6 +91,12 @@ lint: .venv/installed  ## ruff, snakefmt, mypy, snakemake --lint
 
 schema: .venv/installed  ## write the config's schema, its description and docs/commands.md anew, from the commands' settings
 	@python -m analysis.configuration --write
+
+example-plates: .venv/installed  ## plates as a laboratory has them, to try config/my_plates.yaml on (docs/own_plates.md)
+	@python -m analysis.example_plates
+
+check: .venv/installed  ## what is wrong with your plates before anything runs: make check CONFIG=config/my_plates.yaml
+	@python -m analysis.check_plates --configfile $(or $(CONFIG),config/my_plates.yaml)
 
 plan: .venv/installed  ## what a run would cost, running nothing: make plan CONFIG=config/demo.yaml MACHINE=H200
 	@python -m analysis.plan $(if $(CONFIG),--configfile $(CONFIG)) $(if $(MACHINE),--machine "$(MACHINE)")

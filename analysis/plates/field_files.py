@@ -41,7 +41,8 @@ def resolve_paths(
         if lost:
             raise InputError(
                 f"Found {len(lost)} of {len(paths)} files of column {column} in {name} missing, "
-                f"first {lost[0]}. Correct the paths, or give their folder with --image-folder."
+                f"first {lost[0]}. Correct the paths, or the folder that they start from "
+                "(image_folder of the assay, or --image-folder)."
             )
         files = pd.Series(paths, index=table.index)
         twice = table.index[files.isin(files[files.duplicated()][:1])]

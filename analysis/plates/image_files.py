@@ -234,7 +234,7 @@ def _place(head: Channels, channel: str, row: Row, channels: Sequence[str], path
             return list(channels).index(channel)
         if "path" not in row and count == 1:
             return 0
-    whose = f"'{said}' of the column {column}" if said else f"channel {channel}"
+    whose = f"'{said}' for channel {channel}" if said else f"channel {channel}"
     called = f", called {', '.join(head.names)}" if head.names else " without names"
     there = "".join(
         f" By the OME-XML, {name} lies in {file}: name the file of each channel in the sheet's "
@@ -245,8 +245,9 @@ def _place(head: Channels, channel: str, row: Row, channels: Sequence[str], path
         "channel missing" if said or ours or head.binding else "wrong shape",
         f"{path} has {count} channels of {head.size} px{called}: found no {whose}, "
         f"expected {len(channels) if 'path' in row else 1} channels "
-        f"({', '.join(channels) if 'path' in row else channel}). Say in the sheet's columns "
-        f"channel_{{channel}} what the file calls each, or its place from 0.{there}",
+        f"({', '.join(channels) if 'path' in row else channel}). Say what the file calls "
+        f"each, or its place from 0: in list_plate.channel_labels of the configuration, or in the "
+        f"sheet's columns channel_{{channel}}.{there}",
     )
 
 
@@ -295,7 +296,7 @@ def to_counts(image: np.ndarray, bit_depth: int, path: Path) -> np.ndarray:
     if image.dtype.itemsize == 1 and bit_depth > 8:
         raise BrokenField(
             "8-bit file",
-            f"{path} is an 8-bit file, but the sheet says bit_depth {bit_depth}. "
+            f"{path} is an 8-bit file, but bit_depth is {bit_depth}. "
             "Export the raw image, or write bit_depth 8.",
         )
     low, high = int(image.min()), int(image.max())
@@ -303,6 +304,6 @@ def to_counts(image: np.ndarray, bit_depth: int, path: Path) -> np.ndarray:
         raise BrokenField(
             "above bit depth",
             f"{path} holds values from {low} to {high}, expected 0 to {2**bit_depth - 1} at "
-            f"bit_depth {bit_depth}. Correct bit_depth in the sheet.",
+            f"bit_depth {bit_depth}. Correct bit_depth where it stands, in the sheet or the assay.",
         )
     return image.astype(np.uint16)

@@ -28,8 +28,8 @@ class Settings:
         default="stop",
     )
     channel_labels: tuple[str, ...] = option(
-        "What an OME-Zarr plate calls the assay's channels, in their order, or their positions "
-        "from 0; none: the same names.",
+        "What the files of a sheet or an OME-Zarr plate call the assay's channels, in their order, "
+        "or their positions from 0; none: the same names.",
         default=(),
     )
     acquisition: int | None = option(

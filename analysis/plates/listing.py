@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from analysis.plates import bbbc014, bbbc021, ome_zarr
 from analysis.plates.field_files import expand
 from analysis.plates.image_files import BrokenField, check_header
 from analysis.plates.list_settings import Settings
-from analysis.plates.names import refuse_misspelt
+from analysis.plates.names import check_labels, refuse_misspelt
 from analysis.plates.sheet import check_sheet, read_sheet, refuse_unlisted
 from analysis.plates.zarr_array import is_field
 from rls.runtime.errors import InputError
@@ -51,13 +51,8 @@ def read_source(
         InputError: The source is incomplete, impossible, or does not know the plate.
     """
     if folder is None and sheet is not None:
-        table = read_sheet(sheet, channels)
-        said = {"pixel_size_um": settings.pixel_size_um, "bit_depth": settings.bit_depth}
-        known = {column: float(value) for column, value in said.items() if value is not None}
-        lacking = [column for column in known if column not in table or table[column].isna().all()]
-        table = table.assign(**{column: known[column] for column in lacking})
-        table = check_sheet(table, channels, str(sheet))
-        _refuse_contradictions(table, known, str(sheet))
+        table = check_sheet(read_users_sheet(settings, channels, sheet), channels, str(sheet))
+        refuse_contradictions(table, settings, str(sheet))
         refuse_unlisted(table, plates, str(sheet))
         rows = table[table["plate"] == plate]
         if rows.empty:
@@ -94,19 +89,46 @@ def read_source(
     return check_sheet(rows, channels, name), everything, name
 
 
-def _refuse_contradictions(table: pd.DataFrame, known: Mapping[str, float], name: str) -> None:
+def read_users_sheet(settings: Settings, channels: Sequence[str], sheet: Path) -> pd.DataFrame:
+    """Return a user's sheet unchecked, with what the configuration says in place of a column.
+
+    Pixel size and bit depth may be left to the configuration, and so may the names that the files
+    give the channels (``channel_labels``).
+
+    Raises:
+        InputError: The file cannot be read, or there is not one label for each channel.
+    """
+    table = read_sheet(sheet, channels)
+    known = _of_camera(settings)
+    lacking = [column for column in known if column not in table or table[column].isna().all()]
+    table = table.assign(**{column: known[column] for column in lacking})
+    check_labels(settings.channel_labels, channels)
+    labels = zip(channels, settings.channel_labels, strict=False)
+    named = {f"channel_{channel}": label for channel, label in labels}
+    return table.assign(**{column: text for column, text in named.items() if column not in table})
+
+
+def _of_camera(settings: Settings) -> dict[str, float]:
+    """Return what the configuration says of the camera, by column of a sheet."""
+    said = {"pixel_size_um": settings.pixel_size_um, "bit_depth": settings.bit_depth}
+    return {column: float(value) for column, value in said.items() if value is not None}
+
+
+def refuse_contradictions(table: pd.DataFrame, settings: Settings, name: str) -> None:
     """Raise :class:`InputError` if a sheet and the configuration do not say the same.
 
     Arguments:
-        known: What the configuration says, by column.
+        table: A row whose cell is empty says nothing.
     """
-    for column, value in known.items():
-        differ = table.index[~np.isclose(table[column], value, rtol=1e-6, atol=0)]
+    found = []
+    for column, value in _of_camera(settings).items():
+        said = table[column].dropna().astype(float)
+        differ = said.index[~np.isclose(said, value, rtol=1e-6, atol=0)]
         if len(differ):
-            raise InputError(
-                f"Found {column} {table[column][differ[0]]:g} in row {differ[0] + 2} of {name}, "
-                f"but {value:g} in the configuration. Correct the one that is wrong."
-            )
+            row = f"in row {differ[0] + 2} of {name}"
+            found.append(f"{column} {said[differ[0]]:g} {row}, but {value:g} in the configuration")
+    if found:
+        raise InputError(f"Found {'; '.join(found)}. Correct the one that is wrong.")
 
 
 def check_channels(sheet: pd.DataFrame, channels: Sequence[str]) -> None:

@@ -102,6 +102,15 @@ def refuse_misspelt(table: pd.DataFrame, treatments: Sequence[str], name: str) -
     return others
 
 
+def check_labels(labels: Sequence[str], channels: Sequence[str]) -> None:
+    """Raise :class:`InputError` unless there is one label for each channel, or none at all."""
+    if labels and len(labels) != len(channels):
+        raise InputError(
+            f"Found {len(labels)} list_plate.channel_labels, expected one for each of the "
+            f"channels {', '.join(channels)}. Write them in this order."
+        )
+
+
 def spelling(text: str) -> str:
     """Return what is left of a name without case, blanks and punctuation, in any script.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.plates.list_settings import Settings
+from analysis.plates.names import check_labels
 from analysis.plates.ngff import UM, Image, fields_of, image_of, wells_of
 from analysis.plates.zarr_array import open_array
 from analysis.plates.zarr_files import ARRAY_FILES, need_zarr
@@ -67,11 +68,7 @@ def to_sheet(
             no such channel or level, several planes, or several time points.
     """
     need_zarr()
-    if wanted.labels and len(wanted.labels) != len(wanted.channels):
-        raise InputError(
-            f"Found {len(wanted.labels)} list_plate.channel_labels, expected one for each of the "
-            f"channels {', '.join(wanted.channels)}. Write them in this order."
-        )
+    check_labels(wanted.labels, wanted.channels)
     group = find_plate(folder, plate)
     wells, treatments = wells_of(group), plate_map.set_index("well")
     unknown = sorted(set(wells) - set(treatments.index))

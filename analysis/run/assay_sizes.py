@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from analysis.run.keys import ROOT
 from analysis.run.values import Config, expand_folder, section_values
 from rls.io.names import CALIBRATION, EVALUATION, HELD_OUT, SPLITS
 from rls.runtime.errors import InputError
@@ -38,6 +38,8 @@ class AssaySizes:
     @cached_property
     def n_fields(self) -> int:
         """The number of fields of a plate, at most."""
+        if self.block["source"] == "sheet" and (rows := self._rows_of_table):
+            return -(-rows // len(self.block["plates"]))
         if self.block["source"] != "simulate":
             return FIELDS_OF_PLATE.get(self.block["source"], FIELDS_OF_SHEET)
         values = self.section("simulate_plate")
@@ -69,13 +71,16 @@ class AssaySizes:
     @cached_property
     def _rows_of_crops(self) -> int | None:
         """The number of cells in the sheet of cropped cells, of all plates; None without one."""
-        if self.block["source"] != "crops":
-            return None
+        return self._rows_of_table if self.block["source"] == "crops" else None
+
+    @cached_property
+    def _rows_of_table(self) -> int | None:
+        """The number of rows of the assay's sheet, without comments; None where it has none."""
         try:
-            lines = Path(expand_folder(self.block["sheet"])).read_bytes().splitlines()
-            return max(len(lines) - 1, 1)
-        except (InputError, OSError):  # checks.py says what is wrong with it
+            lines = (ROOT / expand_folder(self.block["sheet"])).read_bytes().splitlines()
+        except (InputError, OSError, KeyError):  # checks.py says what is wrong with it
             return None
+        return max(sum(bool(line) and not line.startswith(b"#") for line in lines) - 1, 1)
 
     def cells(self, *splits: str, n_treatments: int | None = None) -> int:
         """Return the number of cells of some splits, or of all, at most as many as plates hold."""

@@ -5,6 +5,7 @@ Every fault is one sentence that names the key.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -76,12 +77,24 @@ def check(config: Config, files: Sequence[YamlFile] = ()) -> None:
         InputError: An unknown key, a value of the wrong type, or names and numbers that do not
             fit each other. Every fault that is found is one sentence.
     """
+    faults = faults_of(config, files)
+    if faults:
+        raise InputError("The configuration is not valid. " + " ".join(faults))
+
+
+def faults_of(config: Config, files: Sequence[YamlFile] = ()) -> list[str]:
+    """Return every fault of a merged configuration as a sentence; see :func:`check`.
+
+    Names and numbers are compared only where all keys and types are right.
+    """
     validator = jsonschema.Draft202012Validator(full_schema())
     faults = [_sentence(error, files) for error in validator.iter_errors(config)]
-    if not faults:
-        faults = list(_misfits(config, files))
-    if faults:
-        raise InputError("The configuration is not valid. " + " ".join(dict.fromkeys(faults)))
+    return list(dict.fromkeys(faults or _misfits(config, files)))
+
+
+def is_valid(config: Config) -> bool:
+    """Return whether a merged configuration has all keys, no others, and values of their types."""
+    return jsonschema.Draft202012Validator(full_schema()).is_valid(config)
 
 
 def _sentence(
@@ -113,7 +126,8 @@ def _sentence(
         return f"{where} is {found}, expected {' or '.join(kinds)}.{hint}"
     if error.validator == "enum":
         choices = ", ".join(map(str, expected))
-        hint = "" if isinstance(instance, str) else _misread(error, files, at)
+        texts = any(isinstance(choice, str) for choice in expected)
+        hint = _misread(error, files, at) if texts and not isinstance(instance, str) else ""
         return f"{where} is {instance!r}, expected one of: {choices}.{hint}"
     return f"{where}: {error.message}."
 
@@ -122,6 +136,8 @@ def _unknown(where: str, found: set[str], known: Iterable[str]) -> str:
     unknown = sorted(found - set(known))
     places = {**GROUP_OF, **MOVED}
     moved = [f" {key} stands in {places[key]}." for key in unknown if key in places]
+    alike = (difflib.get_close_matches(key, known, 1) for key in unknown if key not in places)
+    moved += [f" Is {meant[0]} meant?" for meant in alike if meant]
     said = f"known keys are {', '.join(sorted(known))}" if known else "it has no keys of its own"
     return f"Unknown key {_quoted(unknown)} in {where}; {said}." + "".join(moved)
 

@@ -139,9 +139,11 @@ class Files:
         """Return a file of the generator that an assay uses: its own, another's, or a folder's.
 
         A folder must hold the generator and its intensity scale. Styles and flow are made where
-        it has none.
+        it has none. With ``intensity_scale: own`` the scale is that of the assay's own cells.
         """
         generator = self.assays[assay]["generator"]
+        if file == IN_MODEL[1] and self.assays[assay].get("intensity_scale") == "own":
+            return f"results/{assay}/{file}"
         if generator in self.assays:
             return f"results/{generator}/{file}"
         if generator not in ("train", "none"):

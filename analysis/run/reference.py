@@ -65,8 +65,8 @@ def _tables() -> Iterator[str]:
     written = yaml.safe_load(WRITTEN.read_text(encoding="utf-8"))["properties"]
     assay = written["assays"]["additionalProperties"]
     said = {
-        name: "required" if name in assay["required"] else "may be left out"
-        for name in assay["properties"]
+        name: key.get("default", "required" if name in assay["required"] else "may be left out")
+        for name, key in assay["properties"].items()
     }
     top = {name: schema for name, schema in written.items() if name not in ("run", "assays")}
     for title, properties, values, at in (

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import copy
 import os
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from analysis.run.assay_defaults import fill_defaults
 from analysis.run.keys import GROUP_OF, OF_ASSAY, OF_RUN, OPERATOR, ROOT, section_keys
+from rls.runtime.command import convert, make_settings
 from rls.runtime.errors import InputError
 from rls.runtime.yaml_file import YamlFile
 from rls.search.forward_model import OperatorSettings, kept_under
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
 Config = Mapping[str, Any]
 # The Snakefile reads these files before any overlay.
 ALWAYS = ("config.yaml", "bbbc021_plates.yaml")
@@ -41,7 +48,7 @@ def merged(files: Sequence[YamlFile]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for file in files:
         lay_over(config, file.content)
-    fill_likenesses(config)
+    fill_assays(config)
     return config
 
 
@@ -52,6 +59,18 @@ def lay_over(below: dict[str, Any], above: Config) -> None:
             lay_over(below[key], value)
         else:
             below[key] = value
+
+
+def fill_assays(config: dict[str, Any]) -> None:
+    """Fill the keys that assays leave out: from the assay that one is like, then derived ones.
+
+    It is done in place, and doing it again changes nothing.
+
+    Raises:
+        InputError: See :func:`fill_likenesses`.
+    """
+    fill_likenesses(config)
+    fill_defaults(config)
 
 
 def fill_likenesses(config: dict[str, Any]) -> None:
@@ -96,6 +115,18 @@ def section_values(config: Config, section: str, assay: str = "") -> dict[str, A
             values[name] = {**config[group], **own.get(group, {})}[name]
     merged = {**values, **config[section], **own.get(section, {})}
     return {name: merged[name] for name in keys if name in merged}
+
+
+def settings_of(settings: type[S], config: Config, section: str, assay: str = "") -> S:
+    """Return the ``Settings`` with which a command would run for an assay.
+
+    Raises:
+        InputError: A value is missing, of the wrong type or out of its bounds.
+    """
+    hints = typing.get_type_hints(settings)
+    values = section_values(config, section, assay).items()
+    converted = {name: convert(value, hints[name], f"{section}.{name}") for name, value in values}
+    return make_settings(settings, converted, section)
 
 
 def method_values(config: Config, method: str) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def jam(path):
     [
         (truncate, "is cut off", "truncated or damaged file"),
         (shrink, r"\(149, 160\) px", "channels differ in size"),
-        (flatten, "8-bit file, but the sheet says bit_depth 12", "8-bit file"),
+        (flatten, "8-bit file, but bit_depth is 12", "8-bit file"),
         (spoil, "1 pixels that are not finite", "not finite"),
         (darken, "no nucleus in plate P1, well B02, site 1", "no nucleus"),
         (jam, "no nucleus in plate P1", "no nucleus"),

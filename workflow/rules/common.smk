@@ -21,7 +21,7 @@ from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
 from analysis.run.trained import generators, kept_features
-from analysis.run.values import fill_likenesses
+from analysis.run.values import fill_assays
 from analysis.watching.sessions import print_failures
 from analysis.watching.started import note_start
 from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS, WITHOUT_IMAGES
@@ -38,7 +38,7 @@ envvars:
 
 try:
     written = [YamlFile.read(path) for path in workflow.configfiles]
-    fill_likenesses(config)
+    fill_assays(config)
     checks.check(config, written)
     decided = weights.settle(config, workflow.basedir, os.environ)
     files = Files(config, workflow.basedir)

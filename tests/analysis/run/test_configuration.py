@@ -73,6 +73,7 @@ CHAINS = [
     ("bbbc021_demonstration.yaml",),
     ("acquired.yaml",),
     ("png_archive.yaml",),
+    ("my_plates.yaml",),
     ("bbbc021_crops.yaml", "mechanism.yaml"),
     ("bbbc021_crops.yaml", "mechanism.yaml", "table1_bbbc021.yaml"),
     ("bbbc021_crops.yaml", "mechanism.yaml", "mechanism_trained.yaml"),

@@ -255,3 +255,10 @@ def test_a_number_that_is_left_to_the_rule_auto_is_planned_as_it_is_built():
     settings, _, _ = built(2, **{**left, "channel_base": networks.channel_base})
     assert networks.channel_base == fill_auto(replace(settings, channel_base=None)).channel_base
     assert auto.units("train_gan", WILDCARDS)["gflop"] > 0
+
+
+def test_the_fields_of_a_users_plate_are_the_rows_of_the_sheet():
+    config = read_config([ROOT / "config" / "my_plates.yaml"])
+    assert Sizes(config).of("my_plates").n_fields == 12
+    config["assays"]["my_plates"]["sheet"] = "no.csv"
+    assert Sizes(config).of("my_plates").n_fields == 384, "no sheet: a screen's"
