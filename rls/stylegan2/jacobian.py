@@ -22,8 +22,8 @@ from rls.runtime.progress import Progress
 from rls.runtime.streams import torch_stream
 from rls.runtime.transfer import Gathered, upload
 from rls.stylegan2 import losses
-from rls.stylegan2.networks import Generator
 from rls.stylegan2.jacobian_settings import Settings
+from rls.stylegan2.networks import Generator
 
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
