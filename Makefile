@@ -11,7 +11,7 @@ WORKFLOW := snakemake --snakefile Snakefile --workflow-profile workflow/profiles
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | column -ts "$$(printf '\t')"
 
-article: .venv/installed  ## the whole article: plan and checks first, then one question (YES=1 answers); on Slurm PROFILE=workflow/profiles/slurm; DRY_RUN=1 (days of a GPU)
+article: .venv/installed  ## the whole article: plan and checks first, then one question (YES=1 answers); on Slurm PROFILE=workflow/profiles/slurm; DRY_RUN=1 for the plan alone
 article: CONFIGS := config/article.yaml
 
 article-small: .venv/installed  ## the same tables and figures, small and simulated, without a network (an hour or two)

@@ -60,7 +60,7 @@ def device_found(config: Config, *, cluster: bool) -> str:
             "Found no GPU, expected one by device: cuda. Set device: auto, or see what python -m "
             "rls.device says."
         )
-    return "Device: found no GPU, so processors alone. At 128 px that takes weeks."
+    return "Device: found no GPU, so processors alone; the plan above is of them."
 
 
 def disk_found(folder: Path, costs: Mapping[str, Cost]) -> str:
