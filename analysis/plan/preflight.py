@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,9 @@ def prepare(asked: Asked) -> Prepared:
     check(config, files)
     weights = settle(config, ROOT, {})
     machine = _machine(asked, config, cluster=_on_cluster(profile))
-    jobs = planned_jobs(asked.configs, asked.folder, everything=False)
+    with tempfile.TemporaryDirectory() as empty:  # A dry run would make the folder.
+        folder = asked.folder if asked.folder.is_dir() else Path(empty)
+        jobs = planned_jobs(asked.configs, folder, everything=False)
     return Prepared(asked, config, jobs, machine, profile, weights)
 
 

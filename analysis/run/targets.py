@@ -13,7 +13,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.yaml_file import YamlFile
 
 TABLES = ("table1", "table2", "features")
-ALSO_TABLES = ("solutions", "choices")  # of run.also; every other name there is a figure
+ALSO_TABLES = ("solutions", "choices")  # every other name of run.also is a figure
 FIGURE = re.compile(r"(?:results/figures/)?(figure\d)(?:\.(?:pdf|png|csv))?")
 
 
