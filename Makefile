@@ -14,7 +14,7 @@ help:  ## print this list
 article: .venv/installed  ## the whole article: plan and checks first, then one question (YES=1 answers); on Slurm PROFILE=workflow/profiles/slurm; DRY_RUN=1 for the plan alone
 article: CONFIGS := config/article.yaml
 
-article-small: .venv/installed  ## the same tables and figures, small and simulated, without a network (an hour or two)
+article-small: .venv/installed  ## the same tables and figures, small and simulated, without a network (about an hour of two cores by its plan)
 article-small: CONFIGS := config/article.yaml config/article_small.yaml
 article-small: YES := 1
 

@@ -7,8 +7,11 @@ import sys
 import pytest
 import yaml
 
-from analysis.plan.jobs import planned_jobs
+from analysis.plan.costs import Cost
+from analysis.plan.jobs import Job, planned_jobs
+from analysis.plan.readiness import archives_found, disk_found
 from analysis.run.values import read_config
+from rls.runtime.errors import InputError
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.workflow
@@ -133,14 +136,21 @@ def test_a_profile_that_is_not_there_is_named(tmp_path):
 
 
 def test_archives_that_do_not_answer_stop_the_article_before_its_first_job(tmp_path):
-    (tmp_path / "here.yaml").write_text(
-        "run: {assays: [bbbc021]}\n"
-        "assays: {bbbc021: {archives: 'http://127.0.0.1:9/BBBC021'}}\n"
-        "figures: {norms_assay: null}\n"
-    )
-    words = ("--configfile", tmp_path / "here.yaml", "--directory", tmp_path / "run", "--yes")
-    done = preflight(*words)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert (
-        "error: Found no answer of http://127.0.0.1:9/BBBC021/BBBC021_v1_image.csv" in done.stderr
-    )
+    config = read_config(ARTICLE)
+    jobs = [Job("fetch_plate", {"assay": "bbbc021"}), Job("crop_cells", {"assay": "bbbc021"})]
+    config["assays"]["bbbc021"]["archives"] = "http://127.0.0.1:9/BBBC021"
+    with pytest.raises(InputError, match="no answer of http://127.0.0.1:9/BBBC021/BBBC021_v1_ima"):
+        list(archives_found(config, jobs))
+    config["assays"]["bbbc021"]["archives"] = str(tmp_path)
+    with pytest.raises(InputError, match="Found no BBBC021_v1_image.csv"):
+        list(archives_found(config, jobs))
+    (tmp_path / "BBBC021_v1_image.csv").touch()
+    assert "not needed" in " ".join(archives_found(config, jobs))
+    assert "nothing is left" in " ".join(archives_found(config, jobs[1:]))
+
+
+def test_a_run_that_does_not_fit_the_disk_is_refused(tmp_path):
+    costs = {"super_resolve": Cost(disk_mb=2.0)}
+    assert "Disk: 0.0 GB needed" in disk_found(tmp_path / "not" / "made", costs)
+    with pytest.raises(InputError, match="GB free in .*, expected 1200000.0 GB for this run"):
+        disk_found(tmp_path, {"super_resolve": Cost(disk_mb=1e9)})

@@ -159,8 +159,9 @@ def check(folder: Path, configs: Sequence[Path], machine: Machine) -> str:
     for name in (*kinds, "together"):
         ratio = planned[name] / used[name]
         lines.append(f"{name:36}{planned[name]:10.1f}{used[name]:10.1f}{ratio:8.2f}")
-    clock = format_seconds(measured_s(folder / "benchmarks"))
-    lines.append(f"on the clock, while any job ran, by the files in benchmarks/: {clock}")
+    if clock := measured_s(folder / "benchmarks"):
+        text = "on the clock, while any job ran, by the files in benchmarks/"
+        lines.append(f"{text}: {format_seconds(clock)}")
     return "\n".join(lines)
 
 
