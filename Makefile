@@ -1,14 +1,28 @@
 # make demo, make test: both make .venv from the lock first. make help lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: example-plates check status plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test docs test-docs test-slow test-planted fuzz mutants test-gpu test-ranges test-cluster lint schema unlock clean
+.PHONY: article article-small example-plates check status plan weights help demo demo-train demo-from-scratch generators all-methods data-or-prior transfer bbbc014 beside mechanism table1-bbbc021 bbbc021-demonstration test docs test-docs test-slow test-planted fuzz mutants test-gpu test-ranges test-cluster lint schema unlock clean
 
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
+PROFILE ?= workflow/profiles/local
 WORKFLOW := snakemake --snakefile Snakefile --workflow-profile workflow/profiles/local --cores $(CORES)
 
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | column -ts "$$(printf '\t')"
+
+article: .venv/installed  ## the whole article: plan and checks first, then one question (YES=1 answers); on Slurm PROFILE=workflow/profiles/slurm; DRY_RUN=1 for the plan alone
+article: CONFIGS := config/article.yaml
+
+article-small: .venv/installed  ## the same tables and figures, small and simulated, without a network (about an hour of two cores by its plan)
+article-small: CONFIGS := config/article.yaml config/article_small.yaml
+article-small: YES := 1
+
+article article-small:
+	@python -m analysis.preflight --configfile $(CONFIGS) --directory runs/$@ --profile $(PROFILE) --cores $(CORES) $(if $(MACHINE),--machine "$(MACHINE)") $(if $(YES),--yes) $(if $(DRY_RUN),--plan)
+	@snakemake --snakefile Snakefile --workflow-profile $(PROFILE) $(if $(filter %local,$(PROFILE)),--cores $(CORES)) --configfile $(CONFIGS) --directory runs/$@ $(if $(DRY_RUN),--dry-run --quiet rules)
+	@$(if $(DRY_RUN),,cd runs/$@ && python -m analysis.headline --results results --report results/report.html)
+	@$(if $(DRY_RUN),,python -m analysis.plan.measure --check runs/$@ $(CONFIGS))
 
 demo: .venv/installed  ## simulated plates to report, with the small generators under models/ (minutes)
 	@$(WORKFLOW) --configfile config/demo.yaml --directory runs/demo

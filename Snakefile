@@ -23,6 +23,7 @@ include: "workflow/rules/solutions.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/sweep.smk"
 include: "workflow/rules/trace.smk"
+include: "workflow/rules/path_lengths.smk"
 include: "workflow/rules/priors.smk"
 include: "workflow/rules/trained.smk"
 include: "workflow/rules/beside_real.smk"
@@ -71,12 +72,12 @@ rule zarr:
         zarr_cells(files),
 
 
-# One assay is a target of its name: snakemake translocation, snakemake bbbc014, ...
-for assay in config["run"]["assays"]:
+# Every assay is a target of its name, whether run.assays names it or not: snakemake golgi, ...
+for assay in config["assays"]:
 
     rule:
         name:
             assay
         input:
-            files.measured(assay=assay),
+            files.of_assay(assay),
         localrule: True

@@ -26,14 +26,14 @@ from pathlib import Path
 
 from rls.runtime.command import Parser, run
 from rls.runtime.errors import InputError
-from rls.stylegan2.settings import JacobianSettings
+from rls.stylegan2.jacobian_settings import Settings
 
 NAME = "path_lengths"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = Parser(__doc__, JacobianSettings, NAME)
+    parser = Parser(__doc__, Settings, NAME)
     parser.add_argument(
         "--generator", type=Path, required=True, help="generator.safetensors or a model folder"
     )

@@ -159,6 +159,15 @@ def test_the_sweep_is_a_target_of_its_own_and_searches_tune_alone(smoke):
     assert set(pd.read_parquet(folder / "rls.metrics.parquet")["split"]) == {"tune"}
 
 
+def test_path_lengths_are_a_target_of_their_own(smoke):
+    assert smoke.planned("figure_path_lengths") == {"path_lengths": 1, "figure_path_lengths": 1}
+    result = smoke.snakemake("figure_path_lengths")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    numbers = pd.read_csv(smoke.run_folder / "results" / "figures" / "path_lengths.csv")
+    assert set(numbers["generator"]) == {"NF-kB translocation (simulated)"}
+    assert {"step_length", "half_log_det", "log_p_flow"} <= set(numbers["quantity"])
+
+
 def test_traces_are_a_target_of_their_own_and_search_tune_alone(smoke):
     planned = smoke.planned("starts")
     # The run itself has no row that starts from the encoder.
@@ -352,6 +361,26 @@ def test_one_table_one_figure_and_one_assay_are_targets(program, tmp_path, targe
     planned = program.planned(target, run_folder=tmp_path)
     assert {"train_gan", "super_resolve", last} <= set(planned)
     assert "report" not in planned
+
+
+def test_an_assay_that_does_not_run_is_a_target_all_the_same(program, tmp_path):
+    planned = program.planned("golgi", configs=("config/config.yaml",), run_folder=tmp_path)
+    assert {"simulate_plate", "train_gan", "super_resolve", "classify"} <= set(planned)
+    assert planned["train_gan"] == 1 and not {"table1", "report"} & set(planned)
+    # Under the smoke configuration it has no factor.
+    result = program.snakemake("golgi", run_folder=tmp_path)
+    said = result.stdout + result.stderr
+    assert result.returncode == 1 and "Traceback" not in said
+    assert "No factor of run.factors is among assays.golgi.factors" in said
+
+
+def test_figure_4_without_the_golgi_is_refused_when_the_workflow_starts(program, tmp_path):
+    for target in ("figure4", "results/figures/figure4.png"):
+        result = program.snakemake(target, run_folder=tmp_path)
+        said = result.stdout + result.stderr
+        assert result.returncode == 1 and "Traceback" not in said
+        assert "Found no assay that measures the feature 'golgi' in run.assays" in said
+    assert not (tmp_path / "results").exists()
 
 
 def test_the_truth_of_a_plate_is_a_target_that_one_rule_makes(program, tmp_path):

@@ -18,7 +18,7 @@ from analysis.comparison.labels import feature_label, method_label
 from analysis.comparison.long_table import Rows, long_row, rows_of
 from analysis.drawing.dots import write_number
 from analysis.drawing.settings import Settings
-from analysis.drawing.style import MM, Look, in_style, method_colours, new_blocks
+from analysis.drawing.style import MM, Look, block_letters, in_style, method_colours, new_blocks
 from analysis.numbers.agreement import Agreement
 from analysis.numbers.statistics import Estimate
 from analysis.run.description import Run
@@ -44,16 +44,25 @@ TRIPLE = (
 def draw(run: Run, settings: Settings, table: pd.DataFrame) -> tuple[Figure, Rows]:
     """Return the figure and its numbers, one block per assay, factor, degradation and feature.
 
+    The assays of ``settings.lettered_first`` come first.
+
     Arguments:
         table: The table of features.
 
     Raises:
         InputError: No assay names a feature.
     """
-    blocks = [kept for at in run.comparisons(clean_only=True) for kept in read_kept(at, table)]
+    first = [*settings.lettered_first, *(assay.name for assay in run.assays)]
+    ats = sorted(run.comparisons(clean_only=True), key=lambda at: first.index(at.assay.name))
+    blocks = [kept for at in ats for kept in read_kept(at, table)]
     if not blocks:
         raise InputError(NO_FEATURE)
-    rows = [row for block in blocks for row in numbers_of(block, settings)]
+    letters = block_letters(len(blocks))
+    rows = [
+        {**row, "panel": letter}
+        for block, letter in zip(blocks, letters, strict=True)
+        for row in numbers_of(block, settings)
+    ]
     return draw_blocks(blocks), rows
 
 

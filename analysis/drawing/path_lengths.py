@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ STATISTICS: Mapping[str, Mapping[str, Statistic]] = {
 # Okabe and Ito's colours, the two strongest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 BINS = 40
+LEGEND_WIDTH = 48  # characters of a line, so that the title of an assay stays inside its panel
 
 
 def read_lengths(tables: Sequence[Path], labels: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -167,6 +169,8 @@ def _finish(axes: Axes) -> None:
     """Take the ticks from a density, and put the legend above the curves."""
     axes.set_yticks([])
     axes.set_ylabel("density")
-    n_lines = len(axes.get_legend_handles_labels()[1])
+    handles, labels = axes.get_legend_handles_labels()
+    wrapped = ["\n".join(textwrap.wrap(label, LEGEND_WIDTH)) for label in labels]
+    n_lines = sum(label.count("\n") + 1 for label in wrapped)
     axes.set_ylim(0, axes.get_ylim()[1] * (1 + 0.1 * n_lines))
-    axes.legend(loc="upper right", handlelength=1.4)
+    axes.legend(handles, wrapped, loc="upper right", handlelength=1.4)

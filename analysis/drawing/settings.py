@@ -28,6 +28,13 @@ class Settings(StyleSettings):
     norms_shown: int = option(
         "Style vectors whose squared norms Fig. 1 shows (section 3.2).", least=1
     )
+    norms_assay: str | None = option(
+        "Assay whose generator Fig. 1 shows; null: the first that runs."
+    )
+    lettered_first: tuple[str, ...] = option(
+        "Assays whose blocks come first in Fig. 5, with the letters (a), (b) and so on, as far as "
+        "they run. None: blocks are in the order in which assays run."
+    )
     seed: int = option("Seed of choices, samples and bootstrap.", least=0)
 
 

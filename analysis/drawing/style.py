@@ -153,15 +153,20 @@ def new_blocks(titles: Sequence[str], heights: Sequence[float]) -> tuple[Figure,
     """
     figure = new_figure(DOUBLE_COLUMN, sum(heights))
     parts = figure.subfigures(len(titles), 1, squeeze=False, height_ratios=list(heights))[:, 0]
-    letters = string.ascii_lowercase if len(titles) > 1 else ""
-    for index, (part, title, height) in enumerate(zip(parts, titles, heights, strict=True)):
-        letter = letters[index : index + 1]
+    blocks = zip(parts, titles, heights, block_letters(len(titles)), strict=True)
+    for part, title, height, letter in blocks:
         x, y = 0.035 if letter else 0.012, 1 - 1.5 * MM / height
         if letter:
             upper = 1 - 1.2 * MM / height
             part.text(0.012, upper, letter, fontsize=9.5, fontweight="bold", va="top")
         part.suptitle(title, x=x, y=y, ha="left", va="top", fontsize=8, fontweight="bold")
     return figure, list(parts)
+
+
+def block_letters(count: int) -> list[str]:
+    """Return the letters of blocks under one another; of one block, and after z, there are none."""
+    letters = string.ascii_lowercase if count > 1 else ""
+    return [letters[index : index + 1] for index in range(count)]
 
 
 def label_panel(axes: Axes, letter: str) -> None:

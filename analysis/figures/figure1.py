@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Draw Fig. 1."""
     parser = figure_parser(__doc__, Settings)
     add_run(parser)
-    parser.add_argument("--assay", help="the assay of the generator; default the first that runs")
+    parser.add_argument("--assay", help="the assay of the generator; default figures.norms_assay")
     parser.add_argument("--styles", type=Path, required=True, help="on which transforms are fitted")
     parser.add_argument("--flow", type=Path, required=True, help="the fitted flow")
     parser.add_argument("--generator", type=Path, required=True, help="whose styles are shown")
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from analysis.drawing.style_norms import draw, numbers_of, read_norms
 
     described = Run.read(args.run)
-    assay = described.assay(args.assay or described.assays[0].name)
+    assay = described.assay(args.assay or settings.norms_assay or described.assays[0].name)
     norms, dimensions, n_fit = read_norms(args.styles, args.flow, args.generator, settings)
     rows = numbers_of(assay, norms, dimensions, n_fit, settings)
     drawn = draw(norms, dimensions, assay), rows

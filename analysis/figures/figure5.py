@@ -1,6 +1,8 @@
 """Fig. 5: a feature measured on HR and on every method, both controls, and whether it survived.
 
-One block per assay, factor and feature, lettered: (a) translocation, (b) Golgi where both run.
+One block per assay, factor and feature, lettered in the order in which assays run; those that
+lettered_first names come first (in the article: (a) translocation, (b) Golgi). Column panel of the
+CSV holds the letter.
 Boxes: negative control solid, positive control dotted. Beside them the triple: shift kept
 (SR over HR difference of medians), within-treatment sd ratio, within-treatment correlation of SR
 and HR. An effect size alone can be large with no information per cell, so the three stand

@@ -3,8 +3,9 @@
 Reads what rls.path_lengths measured on one or several generators. Left, how far the image moves for
 a unit step in W, over its mean: the narrower, the more constant, as the path-length penalty asks
 (StyleGAN2, section 3.2). Right, the dropped term itself, 1/2 log det J^T J, centred, in nats,
-beside log p_F(w) where a flow was given: the term may be dropped where it is much the narrower. The
-drawing is in analysis.drawing.path_lengths.
+beside log p_F(w) where a flow was given: the term may be dropped where it is much the narrower. Of
+a run (--run) a table lies in the folder of its assay, whose title is its label; else --labels names
+them. The drawing is in analysis.drawing.path_lengths.
 """
 
 from __future__ import annotations
@@ -25,15 +26,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--tables", type=Path, nargs="+", required=True, help="tables of rls.path_lengths"
     )
-    parser.add_argument("--labels", nargs="+", required=True, help="a name for every table")
+    named = parser.add_mutually_exclusive_group(required=True)
+    named.add_argument("--labels", nargs="+", help="a name for every table")
+    named.add_argument("--run", type=Path, help="results/run.json, which has the titles of assays")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch and matplotlib.
     import pandas as pd
 
     from analysis.drawing.path_lengths import draw, numbers_of, read_lengths
     from analysis.drawing.style import save
+    from analysis.run.description import Run
 
-    tables = read_lengths(args.tables, args.labels)
+    labels = args.labels
+    if args.run:
+        labels = [Run.read(args.run).assay(path.parent.name).label for path in args.tables]
+    tables = read_lengths(args.tables, labels)
     numbers = pd.DataFrame(numbers_of(tables, settings))
     pdf, png, csv = outputs_of(args)
     save(draw(tables), numbers, pdf=pdf, png=png, csv=csv, written_by=NAME)

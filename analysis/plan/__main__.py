@@ -6,16 +6,24 @@
 Runs nothing. Jobs are those of Snakemake's dry run; their time is sum_k rate_k units_k with units
 from the configuration and with the rates of a machine in workflow/rates.json. Without --machine,
 jobs that ask for a GPU are planned on the first GPU of that file. The table says which times rest
-on measured rates and which on assumed ones.
+on measured rates and which on assumed ones; the last line is the time on the clock, from which job
+waits for which.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.plan.costs import costs_by_rule, describe
+from analysis.plan.costs import (
+    clock_of,
+    clock_sentence,
+    costs_by_rule,
+    describe,
+    local_capacity,
+)
 from analysis.plan.jobs import planned_jobs
 from analysis.run.checks import check
 from analysis.run.keys import ROOT
@@ -39,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--machine", default="", help="a machine of --rates, or a part of its name: H200"
     )
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="for elapsed time")
     args = parser.parse_args(argv)
     files = read_files(args.configfile)
     config = merged(files)
@@ -48,9 +57,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as empty:
         folder, everything = args.directory or Path(empty), args.directory is None
         jobs = planned_jobs(
-            args.configfile, folder, args.target, everything=everything, device=machine.device
+            args.configfile,
+            folder,
+            args.target,
+            everything=everything,
+            device=machine.device if everything else "",  # Another device would repeat every job.
         )
     print(describe(costs_by_rule(jobs, config, machine), config, machine))
+    capacity = local_capacity(args.cores, machine)
+    print(clock_sentence(clock_of(jobs, config, machine, capacity), capacity))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.plan.elapsed import Capacity, planned_s
 from analysis.plan.jobs import Job
 from analysis.run.rates import Machine, kind_of
 from analysis.run.sizes import Sizes
@@ -12,6 +14,7 @@ from analysis.run.values import Config, section_values
 from rls.runtime.progress import format_seconds
 
 AT_MOST = ("fit_flow", "train_classifier", "train_low_resolution_classifier")  # they stop early
+PLATE_MB = 840  # a plate of BBBC021 as it is downloaded
 CHECKPOINTS = 3  # two are kept while a third is written
 
 
@@ -53,6 +56,37 @@ def cost_of(job: Job, config: Config, sizes: Sizes, machine: Machine) -> Cost:
     return Cost(1, seconds, seconds if on_gpu else 0.0, wall, job.memory_mb, disk, basis)
 
 
+def clock_of(jobs: Sequence[Job], config: Config, machine: Machine, capacity: Capacity) -> float:
+    """Return the seconds on the clock of jobs side by side, downloads included."""
+    sizes = Sizes(config)
+    cores = capacity.get("cores", math.inf)
+
+    def seconds(job: Job) -> float:
+        cost = cost_of(job, config, sizes, machine)
+        if job.rule == "fetch_plate":
+            speed = section_values(config, job.rule, job.wildcards["assay"])["expected_mb_per_s"]
+            return float(PLATE_MB / speed)
+        # A job gets no more cores than there are.
+        return cost.wall_s if cost.gpu_s else cost.wall_s * max(1.0, job.threads / cores)
+
+    return planned_s(jobs, [seconds(job) for job in jobs], capacity)
+
+
+def local_capacity(cores: int, machine: Machine) -> Capacity:
+    """Return what one machine offers, as workflow/profiles/local has it: one GPU, one download."""
+    return {"cores": cores, "downloads": 1, **({"gpu": 1} if machine.gpu is not None else {})}
+
+
+def clock_sentence(seconds: float, capacity: Capacity) -> str:
+    """Return a sentence on the time that a run takes on the clock."""
+    if "cores" not in capacity:
+        where = f"at most {capacity['jobs']:.0f} jobs at a time, waiting in queues not counted"
+    else:
+        gpus = f" and {capacity['gpu']:.0f} GPU" if capacity.get("gpu") else ""
+        where = f"{capacity['cores']:.0f} cores{gpus}, if nothing else runs there"
+    return f"Elapsed time: about {hours(seconds)} ({where})."
+
+
 def costs_by_rule(jobs: Iterable[Job], config: Config, machine: Machine) -> dict[str, Cost]:
     """Return the cost of each rule, in the order of the dry run."""
     sizes, costs = Sizes(config), dict[str, Cost]()
@@ -71,10 +105,11 @@ def describe(costs: Mapping[str, Cost], config: Config, machine: Machine) -> str
         if config["assays"][name]["source"] != "bbbc021":
             continue
         speed = section_values(config, "fetch_plate", name)["expected_mb_per_s"]
-        n = len(config["assays"][name]["plates"])
+        n = costs["fetch_plate"].jobs if "fetch_plate" in costs else 0
         notes.append(
-            f"Fetching {n} plates of {name}, about 840 MB each: {hours(n * 840 / speed)} more at "
-            f"{speed:g} MB/s; 3 GB of disk a plate until it is cropped."
+            f"Fetching {n} plates of {name}, about {PLATE_MB} MB each, {n * PLATE_MB / 1000:.0f} "
+            f"GB: {hours(n * PLATE_MB / speed)} more at {speed:g} MB/s; 3 GB of disk a plate until "
+            "it is cropped."
         )
     return "\n".join([*table(costs, "stage"), "", *notes])
 

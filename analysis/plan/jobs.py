@@ -15,7 +15,7 @@ from rls.runtime.errors import InputError
 from rls.runtime.places import environment
 
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):\s*$")
-ENTRY = re.compile(r"^\s+(output|log|benchmark|wildcards|threads|resources): (.*)$")
+ENTRY = re.compile(r"^\s+(input|output|log|benchmark|wildcards|threads|resources): (.*)$")
 PAIR = re.compile(r"(\w+)=(.*?)(?=, \w+=|$)")
 NO_WORK = ("all",)  # rules that only collect
 
@@ -27,6 +27,7 @@ class Job:
     rule: str
     wildcards: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     log: str = ""
     benchmark: str = ""
     threads: int = 1
@@ -103,13 +104,17 @@ def parse(text: str) -> list[Job]:
 
 
 def _job(rule: str, found: Mapping[str, str]) -> Job:
-    outputs = tuple(part.split(" (")[0] for part in found.get("output", "").split(", ") if part)
     return Job(
         rule,
         dict(PAIR.findall(found.get("wildcards", ""))),
-        outputs,
+        _paths(found.get("output", "")),
+        _paths(found.get("input", "")),
         found.get("log", "").split(" (")[0],
         found.get("benchmark", "").split(" (")[0],
         int(found.get("threads", "1")),
         dict(PAIR.findall(found.get("resources", ""))),
     )
+
+
+def _paths(text: str) -> tuple[str, ...]:
+    return tuple(part.split(" (")[0] for part in text.split(", ") if part)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.plan.elapsed import measured_s
 from analysis.plan.jobs import Job, planned_jobs
 from analysis.run.assay_sizes import Units
 from analysis.run.rates import (
@@ -40,6 +41,7 @@ from rls.io import write_text
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
 from rls.runtime.help import CommandParser
+from rls.runtime.progress import format_seconds
 
 USED = re.compile(r"^used: ([\d.]+) s of processor time", re.MULTILINE)
 ON_GPU = re.compile(r"^device: cuda", re.MULTILINE)  # printed by rls.runtime.device
@@ -157,6 +159,9 @@ def check(folder: Path, configs: Sequence[Path], machine: Machine) -> str:
     for name in (*kinds, "together"):
         ratio = planned[name] / used[name]
         lines.append(f"{name:36}{planned[name]:10.1f}{used[name]:10.1f}{ratio:8.2f}")
+    if clock := measured_s(folder / "benchmarks"):
+        text = "on the clock, while any job ran, by the files in benchmarks/"
+        lines.append(f"{text}: {format_seconds(clock)}")
     return "\n".join(lines)
 
 

@@ -25,7 +25,7 @@ from analysis.comparison.wide_table import (
     parts,
     wide_table,
 )
-from analysis.report import html, known, on_pairs, quality
+from analysis.report import html, known, on_pairs, quality, solutions
 from analysis.report.facts import (
     ROOT,
     commit,
@@ -80,7 +80,15 @@ TILE = (
     "Splits are blocks of one field (split_by: tile), because the data have nothing finer apart: "
     "class and well are one here, and no biological claim follows from any number of this assay."
 )
-FIGURE_TITLES = {"scatter": "HR against SR, cell by cell"}
+FIGURE_TITLES = {
+    "scatter": "HR against SR, cell by cell",
+    "sweep": "The lambdas of Eq. 5",
+    "tradeoff": "Fidelity against realism",
+    "path_lengths": "The term that Eq. 2 drops",
+    "starts": "Where a search starts",
+    "priors": "MAF, RealNVP and other priors",
+    "where_lost": "Where a feature is lost",
+}
 
 
 @dataclass(frozen=True)
@@ -257,7 +265,7 @@ def figures(sources: Sources) -> str:
 
 
 def tables(sources: Sources) -> str:
-    """Return Tables 1 and 2 for people, from the long CSVs."""
+    """Return Tables 1 and 2 for people, and that of solutions if it was made, from long CSVs."""
     pages = []
     for name, columns in (("table1", TABLE1), ("table2", TABLE2)):
         long = sources.numbers(name)
@@ -274,6 +282,10 @@ def tables(sources: Sources) -> str:
             title = "Table 2 in the article's form: accuracy of the best on tune, %"
             pages.append(html.table(article, caption=title, numbers=list(article.columns[3:])))
             pages.append(html.paragraph(DATA_PROCESSING))
+    if (long := sources.numbers("solutions")) is not None:
+        pages.append(html.heading("Several solutions of a cell", "solutions", 3))
+        pages.append(f'<p class="note">{caption("solutions")}</p>')
+        pages.append(solutions.section(sources.run, long))
     return "".join(pages)
 
 

@@ -193,6 +193,15 @@ def _run_misfits(config: Config) -> Iterator[str]:
             rows = WITHOUT_IMAGES if defined == "methods" else ()
             if name not in (*config[defined], *rows):
                 yield f"run.{kind} names '{name}', which {defined} does not define."
+    figures = config["figures"]
+    if figures["norms_assay"] not in (None, *run["assays"]):
+        yield (
+            f"figures.norms_assay is '{figures['norms_assay']}', which is not among run.assays "
+            f"({', '.join(run['assays'])}). Name one of them, or null for the first."
+        )
+    for name in figures["lettered_first"]:
+        if name not in config["assays"]:
+            yield f"figures.lettered_first names '{name}', which assays does not define."
     for kind in ("factors", "methods"):
         few = run[f"degraded_{kind}"]
         if len(run["degradations"]) > 1 and not set(few) & set(run[kind]):

@@ -285,15 +285,27 @@ class Files:
 
         Arguments:
             clean_only: Leaves out the degradations after the first.
-            assay: One assay; all without.
+            assay: One assay, of run.assays or not; all that run without.
         """
+        run = self.run_of(assay)
         return [
             str(at.measured(name, kind))
-            for at in self.run.comparisons(clean_only=clean_only)
+            for at in run.comparisons(clean_only=clean_only)
             if at.assay.name == (assay or at.assay.name)
             for name in (*RESERVED_METHODS, *at.methods)
             for kind in kinds_of(name, at)
-        ] + all_cells_classes(self.run, assay)
+        ] + all_cells_classes(run, assay)
+
+    def of_assay(self, assay: str) -> Callable[[Wildcards], list[str]]:
+        """Return an input function: all measured tables of one assay, whether it runs or not."""
+        return lambda wildcards: self.measured(assay=assay)
+
+    def run_of(self, assay: str) -> Run:
+        """Return the run; that of one assay alone where run.assays does not name it."""
+        run = self.config["run"]
+        if not assay or assay in run["assays"]:
+            return self.run
+        return Run.of({**self.config, "run": {**run, "assays": [assay]}})
 
     def stacks(self, *, clean_only: bool = False) -> list[str]:
         """Return the images of every assay, condition and method, with their tables."""
@@ -320,22 +332,6 @@ class Files:
             if assay.has_high_resolution or not (high_resolution or classified)
             if assay.has_classifier or not classified
         ]
-
-    def figures(self) -> list[str]:
-        """Return the figures of the report for which the run has data.
-
-        Figure 1 needs the first assay's generator, Figure 4 an assay that measures the Golgi,
-        Figure 3 one that does not, and Figure 7 two ablations.
-        """
-        golgi = ["golgi" in assay.features for assay in self.run.assays]
-        ablations = set(self.config["figures"]["ablations"]) & set(self.run.methods)
-        shown = {
-            1: self.assays[self.run.assays[0].name]["generator"] != "none",
-            3: not all(golgi),
-            4: any(golgi),
-            7: len(ablations) > 1,
-        }
-        return [f"results/figures/figure{n}.png" for n in range(1, 8) if shown.get(n, True)]
 
     def searched_solutions(self) -> list[str]:
         """Return the measured solutions of the methods that search several of each image."""
@@ -369,6 +365,12 @@ class Files:
     def sweeps(self) -> list[str]:
         """Return the measured sweep of every assay and factor, where HR says what is right."""
         return [str(at.sweep(SWEPT)) for at in self.with_reference]
+
+    def path_lengths(self) -> list[str]:
+        """Return the path lengths of the generator of every assay that has one."""
+        names = (assay.name for assay in self.run.assays)
+        found = [name for name in names if self.assays[name]["generator"] != "none"]
+        return [f"results/{name}/path_lengths.parquet" for name in found]
 
     def traces(self) -> list[str]:
         """Return the measured trace of every assay, factor and method that figure starts shows."""

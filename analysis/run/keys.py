@@ -47,6 +47,7 @@ SECTIONS = {
     "gather_trust": "rls/gather_trust.py",
     "sample_solutions": "rls/sample_solutions.py",
     "sweep_lambdas": "rls/sweep_lambdas.py",
+    "path_lengths": "rls/stylegan2/jacobian_settings.py",
     "trace_search": "rls/trace_search.py",
     "measure": "analysis/features/settings.py",
     "describe_generator": "analysis/measuring/drawn_settings.py",

@@ -38,13 +38,13 @@ TRAININGS = (
     "measure_trust",
 )
 SEARCHES = ("super_resolve", "sample_solutions", "sweep_lambdas", "trace_search")
-PRIOR = ("sample_styles", "fit_flow", "figure1")
+PRIOR = ("sample_styles", "fit_flow", "path_lengths", "figure1")
 CLASSIFIERS = (
     "train_classifier",
     "train_low_resolution_classifier",
     "train_all_cells_classifier",
 )
-ON_GPU = (*TRAININGS, *SEARCHES, "sample_styles", "fit_flow", *CLASSIFIERS)
+ON_GPU = (*TRAININGS, *SEARCHES, *PRIOR[:-1], *CLASSIFIERS)
 MEASURING = ("measure", "check_thresholds", "classify")
 HEAVY = (*ON_GPU, "train_segmenter")  # jobs that use the configured number of threads
 SMALL = (

@@ -237,6 +237,10 @@ def training_units(rule: str, assay: AssaySizes, wildcards: Wildcards) -> Units:
             made = n + 2 * assay.cells(EVALUATION, n_treatments=2)
             gflop = made * assay.networks.generator_gflop
             return {"images": n, "megapixels": assay.megapixels(made), "gflop": gflop}
+        case "path_lengths":
+            w_dim = assay.section("train_gan")["w_dim"]
+            derivatives = 2 * values["n_styles"] * values["n_draws"] + values["n_jacobians"] * w_dim
+            return {"gflop": 3 * derivatives * assay.networks.generator_gflop}
         case "sample_styles":
             return {"gflop": values["n_styles"] * assay.networks.mapping_gflop}
         case "fit_flow":

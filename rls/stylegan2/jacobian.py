@@ -22,8 +22,8 @@ from rls.runtime.progress import Progress
 from rls.runtime.streams import torch_stream
 from rls.runtime.transfer import Gathered, upload
 from rls.stylegan2 import losses
+from rls.stylegan2.jacobian_settings import Settings
 from rls.stylegan2.networks import Generator
-from rls.stylegan2.settings import JacobianSettings
 
 if TYPE_CHECKING:
     from rls.prior.flows import StyleFlow
@@ -107,7 +107,7 @@ def draw_step_lengths(synthesis: Synthesis, ws: Tensor, random: torch.Generator)
 
 
 def measure(
-    generator: Generator, settings: JacobianSettings, flow: StyleFlow | None = None
+    generator: Generator, settings: Settings, flow: StyleFlow | None = None
 ) -> pd.DataFrame:
     """Return a long table: quantity, style, draw, value, unit, and reason where there is no value.
 
@@ -133,7 +133,7 @@ def measure(
     return pd.DataFrame(rows)
 
 
-def _lengths(generator: Generator, ws: Tensor, settings: JacobianSettings) -> Iterator[Row]:
+def _lengths(generator: Generator, ws: Tensor, settings: Settings) -> Iterator[Row]:
     """Yield the rows of path_length and step_length."""
     for quantity, draw in (("path_length", draw_path_lengths), ("step_length", draw_step_lengths)):
         random = torch_stream(settings.seed, quantity, NAME)
@@ -146,7 +146,7 @@ def _lengths(generator: Generator, ws: Tensor, settings: JacobianSettings) -> It
             yield from (_row(quantity, i, value, k) for k, value in enumerate(values))
 
 
-def _determinants(generator: Generator, ws: Tensor, settings: JacobianSettings) -> Iterator[Row]:
+def _determinants(generator: Generator, ws: Tensor, settings: Settings) -> Iterator[Row]:
     """Yield the rows of half_log_det and condition_number."""
     with Progress(settings.n_jacobians, f"{NAME}: half_log_det", "style") as bar:
         for i in range(settings.n_jacobians):

@@ -88,3 +88,13 @@ def test_labels_that_do_not_fit_are_refused(tmp_path):
     for labels in (["one"], ["same", "same"]):
         with pytest.raises(InputError, match="one label a table"):
             path_lengths.read_lengths([path, path], labels)
+
+
+def test_the_titles_of_assays_stay_inside_their_panels(tmp_path):
+    names = [f"{name}, small at 64 px (simulated)" for name in ("A look-alike of a screen", "B")]
+    tables = [measured(tmp_path / f"{i}.parquet") for i in range(2)]
+    figure = path_lengths.draw(path_lengths.read_lengths(tables, names))
+    figure.canvas.draw()
+    for axes in figure.axes:
+        box, legend = axes.get_window_extent(), axes.get_legend().get_window_extent()
+        assert legend.x0 >= box.x0 and legend.x1 <= box.x1 and legend.y0 >= box.y0

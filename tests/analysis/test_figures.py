@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
@@ -51,6 +52,8 @@ SETTINGS = Settings(
     super_resolution="rls",
     ablations=("rls", "rls_without_prior", "rls_unregularized"),
     norms_shown=400,
+    norms_assay=None,
+    lettered_first=(),
     seed=0,
 )
 METHODS = ("rls", "pulse")
@@ -386,6 +389,22 @@ def test_figure_5_letters_its_assays_and_keeps_to_a_page(tmp_path, count):
     assert width == pytest.approx(DOUBLE_COLUMN) and height <= LARGEST_HEIGHT + 1e-9
     assert len(figure.axes) == 2 * (1 + 3)
     assert min(text.get_fontsize() for text in all_texts(figure)) >= SMALLEST_FONT
+
+
+def test_figure_5_begins_with_the_assays_that_are_lettered_first(tmp_path):
+    high, _ = ratios()
+    values = dict.fromkeys(("high_resolution", "rls"), high)
+    made_up.write_features(tmp_path, values)
+    made_up.write_features(tmp_path, values, assay="golgi", column="golgi_mean_spot_area_um2")
+    run = made_up.run_of(tmp_path, ("rls",), *BOTH)
+    for first, order in (
+        ((), ["translocation", "golgi"]),
+        (("golgi",), ["golgi", "translocation"]),
+    ):
+        settings = dataclasses.replace(SETTINGS, lettered_first=first)
+        rows = pd.DataFrame(boxes.draw(run, settings, features_of(run))[1])
+        panels = rows.drop_duplicates("panel").set_index("panel")["assay"]
+        assert list(panels.index) == ["a", "b"] and list(panels) == order
 
 
 def test_what_is_not_told_from_zero_is_drawn_hollow(tmp_path):

@@ -28,6 +28,7 @@ SETTINGS = Settings(
     n_bootstrap=40, confidence_level=0.95, cells_per_treatment=2, treatments_shown=4,
     treatments_named=(),
     palette="article", super_resolution="rls", ablations=("rls",), norms_shown=400, seed=0,
+    norms_assay=None, lettered_first=(),
 )  # fmt: skip
 WELLS, CELLS = 6, 40
 COLUMN = "nucleocytoplasmic_ratio"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict, replace
 
@@ -12,6 +13,7 @@ import yaml
 
 from analysis.plan import __main__ as plan
 from analysis.plan import costs, measure
+from analysis.plan.elapsed import measured_s, planned_s
 from analysis.plan.jobs import Job, parse, planned_jobs
 from analysis.plan.measure import FASTEST_GFLOP_S, fit
 from analysis.run.rates import Machine, Rates, kind_of, machines_json, predict, read_machines
@@ -286,3 +288,37 @@ def test_the_rates_of_the_card_give_back_what_was_measured_on_it(paper):
     assert 128 / step == pytest.approx(243, rel=0.01)
     step = predict(search, {"steps": 1, "gflop": 64 * article.search_gflop})
     assert 64 / (200 * step) == pytest.approx(5.4, rel=0.02)
+
+
+def test_the_time_on_the_clock_follows_what_waits_for_what_and_what_is_free():
+    """Two chains: a (3 s) then b (4 s), and c (5 s) alone; d (1 s) reads all three."""
+    jobs = [
+        Job("a", outputs=("a",)),
+        Job("b", outputs=("b",), inputs=("a", "code.py")),
+        Job("c", outputs=("c",), threads=8),
+        Job("d", outputs=("d",), inputs=("a", "b", "c")),
+    ]
+    seconds = [3.0, 4.0, 5.0, 1.0]
+    assert planned_s(jobs, seconds, {}) == 8.0  # a, b and d; c beside them
+    assert planned_s(jobs, seconds, {"cores": 1}) == 13.0
+    assert planned_s(jobs, seconds, {"cores": 9}) == 8.0
+    assert planned_s(jobs, seconds, {"cores": 2}) == 13.0  # c takes both
+    assert planned_s([], [], {"cores": 2}) == 0.0
+    cards = [Job("g", outputs=(str(i),), resources={"gpu": "1"}) for i in range(3)]
+    assert planned_s(cards, [2.0] * 3, {"cores": 16, "gpu": 1}) == 6.0
+    assert planned_s(cards, [2.0] * 3, {"jobs": 2}) == 4.0
+
+
+def test_the_inputs_of_a_dry_run_are_those_of_its_jobs():
+    job = parse(DRY_RUN)[0]
+    assert job.inputs == ("results/a/cells.ome.tif", "results/a/cells.parquet")
+
+
+def test_the_clock_of_a_finished_run_leaves_out_the_time_between_two_starts(tmp_path):
+    for name, end, seconds in (("a", 100, 10.0), ("b", 105, 10.0), ("c", 500, 20.0)):
+        path = tmp_path / "rule" / f"{name}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"s\tmax_rss\n{seconds}\t1\n")
+        os.utime(path, (end, end))
+    assert measured_s(tmp_path) == pytest.approx(15 + 20)
+    assert measured_s(tmp_path / "none") == 0.0

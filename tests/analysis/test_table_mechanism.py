@@ -30,6 +30,7 @@ FIGURE = FigureSettings(
     confidence_level=0.95, seed=0, n_bootstrap=10, cells_per_treatment=1, treatments_shown=2,
     treatments_named=(),
     palette="article", super_resolution="rls", ablations=(), norms_shown=1,
+    norms_assay=None, lettered_first=(),
 )  # fmt: skip
 METHODS = ("bicubic", "good", "blind")
 FOLDS = ("fold_1", "fold_2")

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparison.long_table import LONG_COLUMNS
+from analysis.comparison.long_table import LONG_COLUMNS, long_table, read_long
 from analysis.comparison.solutions import EXPECTED, read_cells, solution_rows
 from analysis.comparison.solutions_settings import Settings
 from analysis.numbers.conformal import VARIANTS, expected_coverage
+from analysis.report import solutions as shown_solutions
 from analysis.run.description import Run
 from analysis.tables import solutions
 from rls.io import read_table, write_table
@@ -223,3 +224,13 @@ def test_a_method_that_searches_several_solutions_has_its_own_intervals(tmp_path
     mean = value_of(rows, "searches", "rmse_mean_of_solutions")["value"]
     assert mean == pytest.approx(SD * np.sqrt(3) / 4, rel=0.2)
     assert len(solution_rows(run, SETTINGS)) == len(rows) - len(own)
+
+
+def test_the_report_shows_the_solutions_of_every_kind(tmp_path):
+    write_run(tmp_path)
+    path = tmp_path / "solutions.csv"
+    long_table(solution_rows(run_of(tmp_path), SETTINGS)).to_csv(path, index=False)
+    shown = shown_solutions.section(run_of(tmp_path), read_long(path))
+    assert shown.count("<table") == 1
+    for text in ("variational", "restarts", "coverage, calibrated", "single search"):
+        assert text in shown, text

@@ -33,7 +33,8 @@ from rls.runtime.stopping import Watch
 from rls.search.forward import downscale
 from rls.stylegan2 import jacobian, sampling
 from rls.stylegan2.held_out import HeldOut
-from rls.stylegan2.settings import JacobianSettings, SampleSettings
+from rls.stylegan2.jacobian_settings import Settings as JacobianSettings
+from rls.stylegan2.settings import SampleSettings
 from rls.stylegan2.training_images import TrainingImages
 from tests.rls import test_fit_flow, test_train_classifier, test_train_pix2pix
 from tests.rls.looks import counted

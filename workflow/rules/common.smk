@@ -20,6 +20,7 @@ from analysis.run.rates import Machine
 from analysis.run.requests import Requests
 from analysis.run.sizes import Sizes
 from analysis.run.sources import sources
+from analysis.run.targets import check_targets, figures, norms_assay, tables
 from analysis.run.trained import generators, kept_features
 from analysis.run.values import fill_assays
 from analysis.watching.sessions import print_failures
@@ -40,6 +41,7 @@ try:
     written = [YamlFile.read(path) for path in workflow.configfiles]
     fill_assays(config)
     checks.check(config, written)
+    check_targets(sys.argv[1:], config, written)
     decided = weights.settle(config, workflow.basedir, os.environ)
     files = Files(config, workflow.basedir)
 except InputError as error:

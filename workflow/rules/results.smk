@@ -124,7 +124,7 @@ for rule_name, read in ARTICLE_TABLES.items():
 # Name of the rule -> its command, what it reads, and which of these files flags hand over; the others
 # are found through run.json. One loop makes the rules of all figures.
 MODEL = {
-    name: files.model_file(files.run.assays[0].name, f"{name}.safetensors")
+    name: files.model_file(norms_assay(config), f"{name}.safetensors")
     for name in ("generator", "styles", "flow")
 }
 TABLE1, FEATURES = "results/tables/table1.csv", "results/tables/features.csv"
@@ -182,6 +182,11 @@ FIGURES = {
     ),
     "sweep": ("sweep", {"sweeps": files.sweeps()}, ()),
     "tradeoff": ("tradeoff", {"sweeps": files.sweeps()}, ()),
+    "figure_path_lengths": (
+        "path_lengths",
+        {"tables": files.path_lengths()},
+        ("tables",),
+    ),
     "starts": ("starts", {"traces": files.traces()}, ()),
     "figure_mechanism": (
         "mechanism",
@@ -240,10 +245,8 @@ rule report:
             *sorted(map(str, Path(workflow.basedir).glob("workflow/report/*.rst"))),
         ],
         run="results/run.json",
-        tables=expand(
-            "results/tables/{name}.csv", name=["table1", "table2", "features"]
-        ),
-        figures=files.figures(),
+        tables=tables(files),
+        figures=figures(files),
         scatter="results/figures/scatter.png",
         selections=files.of_assays("selection.csv"),
         thresholds=files.of_assays("thresholds.csv", classified=True),

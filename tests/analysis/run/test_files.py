@@ -12,6 +12,7 @@ from analysis.run.files import NOTHING, Files
 from analysis.run.keys import ROOT
 from analysis.run.on_pairs import trained_on_pairs
 from analysis.run.sources import sources
+from analysis.run.targets import check_targets, figures, tables
 from analysis.run.values import lay_over, read_config
 from rls.io import write_weights
 from rls.runtime.errors import InputError
@@ -193,7 +194,9 @@ def test_classes_are_measured_where_all_methods_run():
     assert not any("gaussian_blur" in p and "classification" in p for p in measured)
     clean = files.measured(clean_only=True)
     assert set(clean) == {path for path in measured if "/clean/" in path}
-    assert files.measured(assay="golgi") == measured and files.measured(assay="bbbc021") == []
+    assert files.measured(assay="golgi") == measured
+    other = files.measured(assay="bbbc021")  # a target, although it does not run
+    assert other and all(path.startswith("results/bbbc021/") for path in other)
     stacks = files.stacks()
     assert "results/golgi/high_resolution.ome.tif" in stacks
     assert {p for p in files.stacks(clean_only=True)} <= set(stacks)
@@ -209,7 +212,7 @@ def test_a_row_without_images_has_features_and_nothing_else():
 
 def test_the_report_shows_the_figures_that_have_something_to_show(monkeypatch):
     def numbers(files):
-        return "".join(path.removeprefix("results/figures/figure")[0] for path in files.figures())
+        return "".join(path.removeprefix("results/figures/figure")[0] for path in figures(files))
 
     assert numbers(made()) == "1234567"
     assert numbers(made({"run": {"assays": ["golgi"]}})) == "124567"
@@ -217,6 +220,32 @@ def test_the_report_shows_the_figures_that_have_something_to_show(monkeypatch):
     assert numbers(made({"run": {"methods": ["rls"]}})) == "123456"
     none = {"run": {"methods": ["bicubic"]}, "assays": {"translocation": {"generator": "none"}}}
     assert numbers(made(none)) == "23456"
+
+
+def test_a_whole_run_makes_the_tables_and_figures_that_run_also_names():
+    files = made({"run": {"also": ["figure8", "solutions", "path_lengths"]}})
+    assert figures(files)[-2:] == [f"results/figures/{n}.png" for n in ("figure8", "path_lengths")]
+    assert tables(files)[-1] == "results/tables/solutions.csv"
+    without = made()
+    assert not {*figures(files)[-2:], tables(files)[-1]} & {*figures(without), *tables(without)}
+
+
+def test_a_target_that_has_nothing_to_show_is_refused_in_one_sentence():
+    only = made({"run": {"assays": ["translocation"]}}).config
+    check_targets(["snakemake", "--cores", "all", "figure3", "figure5", "golgi"], only)
+    for word in ("figure4", "results/figures/figure4.png", "results/figures/figure4.csv"):
+        with pytest.raises(InputError, match=r"\(translocation\), expected one for figure4"):
+            check_targets(["--cores", "2", word], only)
+    golgi = made({"run": {"assays": ["golgi"]}}).config
+    check_targets(["figure4"], golgi)
+    with pytest.raises(InputError, match="only assays that measure the feature 'golgi'"):
+        check_targets(["figure3"], golgi)
+
+
+def test_an_assay_outside_the_run_that_does_not_fit_it_is_refused_by_its_name():
+    config = made({"run": {"assays": ["translocation"], "factors": [32], "degraded_factors": [32]}})
+    with pytest.raises(InputError, match="No factor of run.factors is among assays.golgi.factors"):
+        check_targets(["golgi"], config.config)
 
 
 def test_flags_are_those_of_the_section_the_assay_and_the_method():
