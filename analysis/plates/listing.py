@@ -13,11 +13,18 @@ from analysis.plates.field_files import expand
 from analysis.plates.image_files import BrokenField, check_header
 from analysis.plates.list_settings import Settings
 from analysis.plates.names import refuse_misspelt
+from analysis.plates.projections import NONE
 from analysis.plates.sheet import check_sheet, read_sheet, refuse_unlisted
 from analysis.plates.zarr_array import is_field
+from analysis.plates.vendor_rows import with_pixel_sizes
 from rls.runtime.errors import InputError
 
-CHANNEL_REASONS = ("channel missing", "wrong shape")  # Other files of the plate are likewise.
+CHANNEL_REASONS = (
+    "channel missing",
+    "wrong shape",
+    "pixel size",
+    "series not said",
+)  # Other files of the plate are likewise.
 
 
 def check_flags(source: str, folder: Path | None, sheet: Path | None) -> None:
@@ -39,6 +46,7 @@ def read_source(
     channels: Sequence[str],
     folder: Path | None,
     sheet: Path | None,
+    image_folder: Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Return (checked sheet of ``plate``, plates and treatments of the source, its name).
 
@@ -46,6 +54,7 @@ def read_source(
         plates: All plates of the assay.
         folder: Folder of the images, and of image.csv.
         sheet: The user's sheet, or the plate map of BBBC014 or of an OME-Zarr plate.
+        image_folder: Folder of the relative paths of a user's sheet; None for the sheet's own.
 
     Raises:
         InputError: The source is incomplete, impossible, or does not know the plate.
@@ -56,6 +65,8 @@ def read_source(
         known = {column: float(value) for column, value in said.items() if value is not None}
         lacking = [column for column in known if column not in table or table[column].isna().all()]
         table = table.assign(**{column: known[column] for column in lacking})
+        table = with_pixel_sizes(table, channels, image_folder or sheet.parent, str(sheet))
+        table = _with_projection(table, settings.projection, str(sheet))
         table = check_sheet(table, channels, str(sheet))
         _refuse_contradictions(table, known, str(sheet))
         refuse_unlisted(table, plates, str(sheet))
@@ -91,7 +102,26 @@ def read_source(
         rows = bbbc021.to_sheet(rows, moa, channels, folder, treatment_by=by)
         everything = bbbc021.plates_and_treatments(images, by)
     rows = rows.assign(pixel_size_um=settings.pixel_size_um, bit_depth=settings.bit_depth)
+    rows = _with_projection(rows, settings.projection, name)
     return check_sheet(rows, channels, name), everything, name
+
+
+def _with_projection(table: pd.DataFrame, projection: str, name: str) -> pd.DataFrame:
+    """Return ``table`` with what the configuration says of several planes in z, if it says it.
+
+    Raises:
+        InputError: A sheet says something else.
+    """
+    if projection == NONE:
+        return table
+    said = table.get("projection", pd.Series(projection, index=table.index)).fillna(projection)
+    other = said[said != projection]
+    if len(other):
+        raise InputError(
+            f"Found projection '{other.iloc[0]}' in row {other.index[0] + 2} of {name}, but "
+            f"{projection} in the configuration. Correct the one that is wrong."
+        )
+    return table.assign(projection=said)
 
 
 def _refuse_contradictions(table: pd.DataFrame, known: Mapping[str, float], name: str) -> None:

@@ -107,6 +107,8 @@ def test_grey_with_alpha_is_one_channel(tmp_path):
 def test_memory_holds_one_file_at_a_time(tmp_path, monkeypatch):
     write_set(tmp_path, "f1", FIELD)
     read, real = [], image_files.read_channels
-    monkeypatch.setattr(image_files, "read_channels", lambda p: read.append(p.name) or real(p))
+    monkeypatch.setattr(
+        image_files, "read_channels", lambda p, *of: read.append(p.name) or real(p, *of)
+    )
     read_field(APART, CHANNELS, tmp_path)
     assert read == ["f1_dna.ome.tif", "f1_nfkb.ome.tif"]
