@@ -279,8 +279,8 @@ def crop_plate(
                     raise
                 reason = skipped.add(error)
             about = [row[name] for name in FIELD_COLUMNS[:4]]
-            images = "|".join(image_keys(row, channels))
-            fields.append([*about, found, border, n, SKIPPED if reason else OK, reason, images])
+            keys = "|".join(image_keys(row, channels))
+            fields.append([*about, found, border, n, SKIPPED if reason else OK, reason, keys])
             bar.advance(1)
         field_table = pd.DataFrame(fields, columns=[*FIELD_COLUMNS, "images"])
         skipped.say(rows[0]["plate"], len(rows), nothing=not any(map(len, tables)))

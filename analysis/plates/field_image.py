@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from analysis.plates.projections import NONE
 from analysis.plates.sheet import Row
@@ -38,9 +39,11 @@ class Part:
     @classmethod
     def of(cls, row: Row) -> Part:
         """Return what a row of a sheet says."""
-        said = {name: str(row.get(name) or "") for name in ("series", "projection")}
-        said = {name: "" if text == "nan" else text.strip() for name, text in said.items()}
-        return cls(said["series"], said["projection"] or NONE)
+        series, projection = row.get("series", ""), row.get("projection", NONE)
+        return cls(
+            "" if pd.isna(series) else str(series).strip(),
+            NONE if pd.isna(projection) or not projection else str(projection),
+        )
 
 
 WHOLE = Part()

@@ -91,8 +91,8 @@ def check_header(row: Row, channels: Sequence[str], folder: Path) -> dict[str, t
 def _check_pixel_size(head: Channels, row: Row, path: Path) -> None:
     """Raise :class:`BrokenField` if a file says another size of a pixel than its row."""
     said = float(str(row.get("pixel_size_um", "nan")))
-    found = head.pixel_size_um or ()
-    if said > 0 and any(abs(size / said - 1) > PIXEL_TOLERANCE for size in found):
+    found = head.pixel_size_um
+    if found and said > 0 and any(abs(size / said - 1) > PIXEL_TOLERANCE for size in found):
         raise BrokenField(
             "pixel size",
             f"{path} says {found[0]:g} x {found[1]:g} um a pixel, but the sheet or the "

@@ -15,8 +15,8 @@ from analysis.plates.list_settings import Settings
 from analysis.plates.names import refuse_misspelt
 from analysis.plates.projections import NONE
 from analysis.plates.sheet import check_sheet, read_sheet, refuse_unlisted
-from analysis.plates.zarr_array import is_field
 from analysis.plates.vendor_rows import with_pixel_sizes
+from analysis.plates.zarr_array import is_field
 from rls.runtime.errors import InputError
 
 CHANNEL_REASONS = (

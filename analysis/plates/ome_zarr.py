@@ -14,9 +14,9 @@ import pandas as pd
 
 from analysis.plates.list_settings import Settings
 from analysis.plates.ngff import UM, Image, fields_of, image_of, wells_of
+from analysis.plates.projections import NONE
 from analysis.plates.zarr_array import open_array
 from analysis.plates.zarr_files import ARRAY_FILES, need_zarr
-from analysis.plates.projections import NONE
 from rls.runtime.errors import InputError
 
 ENDINGS = (".ome.zarr", ".zarr", "")

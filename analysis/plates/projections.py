@@ -14,8 +14,8 @@ def project(stack: np.ndarray, projection: str, name: object) -> np.ndarray:
     """Return a stack (z, y, x) of counts as one plane (y, x) uint16.
 
     Arguments:
-        projection: ``none`` takes the only plane, ``max`` the greatest count of each pixel, ``mean``
-            the mean, rounded to a whole count.
+        projection: ``none`` takes the only plane, ``max`` the greatest count of each pixel and
+            ``mean`` the mean, rounded to a whole count.
         name: The image, as an error calls it.
 
     Raises:

@@ -46,7 +46,7 @@ def refuse_repeated_channels(table: pd.DataFrame, channels: Sequence[str], name:
 def image_keys(row: Row, channels: Sequence[str]) -> list[str]:
     """Return what tells the files of a field from others; [] for a row without digests."""
     columns = ["digest"] if "path" in row else [f"digest_{channel}" for channel in channels]
-    series = str(row.get("series") or "")
+    series = Part.of(row).series
     return [f"{row[name]} {series}".strip() for name in columns if name in row]
 
 

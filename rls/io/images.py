@@ -1,9 +1,9 @@
 """Read a user's image file as cells and channels: a TIFF of any dialect, a PNG, a vendor's file.
 
 Which files are taken, and what in them is refused, is said in :mod:`rls.io.foreign_tiff`,
-:mod:`rls.io.png` and :mod:`rls.io.vendor`. Here their axes become (cell, channel, row, column). Nothing is guessed: where
-neither the file nor the user says which page is which channel, and their number leaves a choice,
-the file is refused.
+:mod:`rls.io.png` and :mod:`rls.io.vendor`. Here their axes become (cell, channel, row, column).
+Nothing is guessed: where neither the file nor the user says which page is which channel, and their
+number leaves a choice, the file is refused.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def read_as_stored(path: Path, n_channels: int, axes: str | None = None) -> Plan
         images, how = as_tcyx(pixels, "YXC", n_channels, path)
         return Planes(images, None, None, how)
     raise InputError(
-        f"Found the file {path}, expected a TIFF, a PNG or a vendor's file ({', '.join(SUFFIXES)}). Save it as "
-        "TIFF: formats such as JPEG change intensities."
+        f"Found the file {path}, expected a TIFF, a PNG or a vendor's file "
+        f"({', '.join(SUFFIXES)}). Save it as TIFF: formats such as JPEG change intensities."
     )
 
 
