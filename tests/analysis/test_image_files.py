@@ -118,8 +118,9 @@ def test_time_points_and_unnamed_axes_are_no_planes(tmp_path):
 
 
 def test_a_pixel_size_that_contradicts_the_sheet_is_refused(tmp_path):
-    said = {"axes": "CYX", "Channel": {"Name": ["dna", "nfkb"]}, "PhysicalSizeX": 0.65,
-            "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.65, "PhysicalSizeYUnit": "µm"}  # fmt: skip
+    said = {"axes": "CYX", "Channel": {"Name": ["dna", "nfkb"]}}
+    for axis in "XY":
+        said |= {f"PhysicalSize{axis}": 0.65, f"PhysicalSize{axis}Unit": "µm"}
     tifffile.imwrite(tmp_path / "x.ome.tif", FIELD, photometric="minisblack", metadata=said)
     row = {"path": "x.ome.tif", "bit_depth": 16}
     for size in (0.65, 0.64, None):
