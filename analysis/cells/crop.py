@@ -287,5 +287,4 @@ def crop_plate(
         file.flush()
         cells = pd.concat(tables, ignore_index=True)
         shape = (len(cells), len(channels), settings.crop_size, settings.crop_size)
-        images = np.memmap(file, np.uint16, "r", shape=shape)
-    return images, cells, field_table
+        return np.memmap(file, np.uint16, "r", shape=shape), cells, field_table
