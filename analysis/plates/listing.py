@@ -60,20 +60,7 @@ def read_source(
         InputError: The source is incomplete, impossible, or does not know the plate.
     """
     if folder is None and sheet is not None:
-        table = read_sheet(sheet, channels)
-        said = {"pixel_size_um": settings.pixel_size_um, "bit_depth": settings.bit_depth}
-        known = {column: float(value) for column, value in said.items() if value is not None}
-        lacking = [column for column in known if column not in table or table[column].isna().all()]
-        table = table.assign(**{column: known[column] for column in lacking})
-        table = with_pixel_sizes(table, channels, image_folder or sheet.parent, str(sheet))
-        table = _with_projection(table, settings.projection, str(sheet))
-        table = check_sheet(table, channels, str(sheet))
-        _refuse_contradictions(table, known, str(sheet))
-        refuse_unlisted(table, plates, str(sheet))
-        rows = table[table["plate"] == plate]
-        if rows.empty:
-            raise InputError(f"Found no row of plate {plate} in {sheet}. Correct the plates.")
-        return rows, table, str(sheet)
+        return _read_users_sheet(settings, plate, plates, channels, sheet, image_folder)
     # The listed paths contain the folder already; resolve_paths must not add it again.
     folder = Path(expand(str(folder))).resolve()
     if settings.pixel_size_um is None or settings.bit_depth is None:
@@ -104,6 +91,36 @@ def read_source(
     rows = rows.assign(pixel_size_um=settings.pixel_size_um, bit_depth=settings.bit_depth)
     rows = _with_projection(rows, settings.projection, name)
     return check_sheet(rows, channels, name), everything, name
+
+
+def _read_users_sheet(
+    settings: Settings,
+    plate: str,
+    plates: Sequence[str],
+    channels: Sequence[str],
+    sheet: Path,
+    image_folder: Path | None,
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return what :func:`read_source` returns, of a sheet that a user wrote.
+
+    Raises:
+        InputError: See :func:`read_source`.
+    """
+    name = str(sheet)
+    table = read_sheet(sheet, channels)
+    said = {"pixel_size_um": settings.pixel_size_um, "bit_depth": settings.bit_depth}
+    known = {column: float(value) for column, value in said.items() if value is not None}
+    lacking = [column for column in known if column not in table or table[column].isna().all()]
+    table = table.assign(**{column: known[column] for column in lacking})
+    table = with_pixel_sizes(table, channels, image_folder or sheet.parent, name)
+    table = _with_projection(table, settings.projection, name)
+    table = check_sheet(table, channels, name)
+    _refuse_contradictions(table, known, name)
+    refuse_unlisted(table, plates, name)
+    rows = table[table["plate"] == plate]
+    if rows.empty:
+        raise InputError(f"Found no row of plate {plate} in {name}. Correct the plates.")
+    return rows, table, name
 
 
 def _with_projection(table: pd.DataFrame, projection: str, name: str) -> pd.DataFrame:

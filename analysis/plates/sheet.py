@@ -25,7 +25,7 @@ COLUMNS = (
 )
 REQUIRED = ("plate", "well", "site", "treatment", "pixel_size_um", "bit_depth")
 BIT_DEPTHS = (8, 10, 12, 14, 16)
-OF_IMAGES = ("series", "projection", "axes")  # Of rows whose files hold several images or planes.
+OF_IMAGES = ("series", "projection", "axes")  # Only of files of several images or planes.
 PLATE_NAME = re.compile(r"[A-Za-z0-9.-][A-Za-z0-9_.-]*")
 
 Row = Mapping[Hashable, Any]  # A row of a sheet, as pandas gives it.

@@ -14,7 +14,7 @@ from rls.io.broken_image import BrokenImage
 from rls.io.vendor import Series, is_vendor, need_reader, open_vendor, place_of
 from rls.runtime.errors import InputError
 
-DIGITS = 5  # of a size of a pixel, which files hold as metres in binary
+DIGITS = 5  # A size of a pixel has so many; files hold it as metres in binary.
 SQUARE = 0.01  # Relative difference of width and height up to which a pixel counts as square.
 
 Headers = dict[Path, tuple[Series, ...]]  # The images of files, () of one that cannot be read.
