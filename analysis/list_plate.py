@@ -27,11 +27,12 @@ def main(argv: list[str] | None = None) -> None:
     from analysis.plates.field_files import relative_paths, resolve_paths, with_digests
     from analysis.plates.repeated_images import refuse_repeated_channels, repeated_fields
     from analysis.plates.sheet import path_columns
+    from analysis.plates.vendor_rows import with_positions
     from rls.io import write_table
 
     listing.check_flags(settings.source, args.folder, args.sheet)
     sheet, everything, name = listing.read_source(
-        settings, args.plate, args.plates, args.channels, args.folder, args.sheet
+        settings, args.plate, args.plates, args.channels, args.folder, args.sheet, args.image_folder
     )
     if args.sheet and args.treatments:
         leave_out = settings.on_unlisted_treatment == "leave_out"
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     listing.check_treatments(everything, args.plates, args.treatments, name)
     base = args.image_folder or (args.sheet.parent if args.sheet else args.folder)
     sheet = resolve_paths(sheet, args.channels, base, name)
+    sheet = with_positions(sheet, args.channels, name)
     listing.check_channels(sheet, args.channels)
     n_files = len(sheet) * len(path_columns(args.channels, sheet))
     with Progress(n_files, "list_plate", "images") as bar:

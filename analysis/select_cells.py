@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.cells.controls_of_run import controls_of_run
+from analysis.cells.controls_of_run import controls_of_run, is_fetched
 from analysis.cells.select_settings import Settings
 from rls.io.names import SPLITS
 from rls.runtime.command import Parser, run
+
+FIELDS = ("treatment", "status")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,15 +47,17 @@ def main(argv: list[str] | None = None) -> None:
         select,
         write_cells,
     )
+    from analysis.plates.repeated_images import refuse_shared_images
     from rls.io import read_table, write_intensity, write_table
 
+    fields = pd.concat([read_table(path, columns=FIELDS) for path in args.fields])
+    refuse_shared_images(fields, only_say=is_fetched(args.output))
     everything = read_cells(args.plates)
     controls = args.controls or controls_of_run(args.output)
     chosen = select(everything, args.treatments, settings, controls)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     cells = gather_cells(args.plates, chosen, args.output.parent)
     scale = scale_of_assay(cells, settings)
-    fields = pd.concat([read_table(path, columns=["treatment", "status"]) for path in args.fields])
     selection = count_selection(everything, chosen, fields, args.treatments, settings, controls)
     write_cells(args.output, cells, compress=False)
     usable = everything[everything["treatment"].isin(args.treatments)].reset_index(drop=True)

@@ -19,6 +19,7 @@ from analysis.cells.segment import Segmenter, make_segmenter
 from analysis.cells.skipped import SkippedFields
 from analysis.plates.fields import read_field
 from analysis.plates.image_files import BrokenField
+from analysis.plates.repeated_images import image_keys
 from analysis.plates.sheet import Row
 from rls.io.names import OK
 from rls.runtime.errors import InputError
@@ -278,12 +279,12 @@ def crop_plate(
                     raise
                 reason = skipped.add(error)
             about = [row[name] for name in FIELD_COLUMNS[:4]]
-            fields.append([*about, found, border, n, SKIPPED if reason else OK, reason])
+            keys = "|".join(image_keys(row, channels))
+            fields.append([*about, found, border, n, SKIPPED if reason else OK, reason, keys])
             bar.advance(1)
-        field_table = pd.DataFrame(fields, columns=list(FIELD_COLUMNS))
+        field_table = pd.DataFrame(fields, columns=[*FIELD_COLUMNS, "images"])
         skipped.say(rows[0]["plate"], len(rows), nothing=not any(map(len, tables)))
         file.flush()
         cells = pd.concat(tables, ignore_index=True)
         shape = (len(cells), len(channels), settings.crop_size, settings.crop_size)
-        images = np.memmap(file, np.uint16, "r", shape=shape)
-    return images, cells, field_table
+        return np.memmap(file, np.uint16, "r", shape=shape), cells, field_table

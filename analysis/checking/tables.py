@@ -50,7 +50,8 @@ def check_table(findings: Findings, config: Config, assay: str) -> Listed | None
     sheet = findings.attempt(_in_program, block["sheet"])
     if sheet is None:
         return None
-    raw = findings.attempt(listing.read_users_sheet, settings, channels, sheet)
+    folder = ROOT / block["image_folder"] if "image_folder" in block else None
+    raw = findings.attempt(listing.read_users_sheet, settings, channels, sheet, folder)
     if raw is None:
         return None
     name = str(sheet)

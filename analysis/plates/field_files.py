@@ -36,7 +36,7 @@ def resolve_paths(
     base, listings, turned = Path(expand(str(folder))), Listings(), 0
     table = table.copy()
     for column in path_columns(channels, table):
-        paths = [_locate(base, str(path), listings) for path in table[column]]
+        paths = [locate(base, str(path), listings) for path in table[column]]
         lost = [path for path in paths if not os.path.isfile(path)]
         if lost:
             raise InputError(
@@ -45,6 +45,8 @@ def resolve_paths(
                 "(image_folder of the assay, or --image-folder)."
             )
         files = pd.Series(paths, index=table.index)
+        if "series" in table:  # Several images of one vendor's file.
+            files = files.astype(str) + "\n" + table["series"].fillna("").astype(str)
         twice = table.index[files.isin(files[files.duplicated()][:1])]
         if len(twice):
             raise InputError(
@@ -115,8 +117,12 @@ def expand(text: str) -> str:
     return result
 
 
-def _locate(base: Path, text: str, listings: Listings) -> Path:
+def locate(base: Path, text: str, listings: Listings) -> Path:
     """Return the file that a sheet means by ``text``; where there is none, its likeliest path.
+
+    Arguments:
+        base: The folder of relative paths.
+        listings: Of folders that were looked at; it is filled.
 
     Raises:
         InputError: A variable is not set.

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from analysis.plates.field_image import BrokenField, Channels, Part, channels_of, read_channels
+from analysis.plates.projections import project
 from analysis.plates.sheet import Row, listed_digest
-from rls.io.broken_image import BrokenImage
-from rls.io.foreign_tiff import ForeignTiff, Picture, open_tiff
+from rls.io.vendor import is_vendor
 from rls.runtime.errors import InputError
 
 SATURATED_SHARE = 0.5  # A channel with a greater share of saturated pixels shows nothing.
-
-
-class BrokenField(BrokenImage):
-    """A field that cannot be used; ``reason`` is the short form for tables."""
-
-
-@dataclass(frozen=True)
-class Channels:
-    """What the header of a file says of its channels.
-
-    Attributes:
-        count: Number of channels.
-        size: Height and width in px.
-        names: Name of each channel in the file, () where it has none.
-        binding: Whether the names are those of an OME-TIFF; other labels are often mere numbers.
-        files: The files of an image that is spread over several; () where this one holds it all.
-        elsewhere: Of such an image, the file of every channel that this one lacks.
-    """
-
-    count: int
-    size: tuple[int, int]
-    names: tuple[str, ...]
-    binding: bool
-    files: tuple[tuple[str, str], ...]
-    elsewhere: Mapping[str, str]
+PIXEL_TOLERANCE = 0.03  # Relative; between the pixel size of a file and that of the sheet.
 
 
 def read_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndarray:
@@ -49,7 +25,8 @@ def read_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndarray:
         row: A row of the sheet; its paths are relative to ``folder``. ``channel_{channel}`` is the
             name of the channel in a file of several channels, or its position from 0; without this
             column the channel has its own name in the file. ``digest`` or ``digest_{channel}`` is
-            the digest of the file when it was listed.
+            the digest of the file when it was listed. ``series`` is the image that is meant in a
+            vendor's file, and ``projection`` what becomes of several planes in z.
 
     Raises:
         InputError: A file has disappeared or has changed since it was listed. Such a field must not
@@ -58,18 +35,19 @@ def read_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndarray:
             ``bit_depth``, or a channel is black or saturated.
     """
     depth = int(str(row["bit_depth"]))
-    read: dict[Path, np.ndarray] = {}
-    images: list[np.ndarray] = []
+    part, images = Part.of(row), dict[str, np.ndarray]()
     files = {_path(row, channel, folder): channel for channel in channels}
     for path, channel in files.items():
         _check_digest(row, "digest" if "path" in row else f"digest_{channel}", path)
-    for channel, (path, place) in check_header(row, channels, folder).items():
-        if path not in read:
-            read = {path: read_channels(path)}  # Memory holds one file at a time.
-        image = to_counts(read[path][place], depth, path)
-        _check_signal(image, depth, channel, path)
-        images.append(image)
-    return np.stack(images)
+    places = check_header(row, channels, folder)
+    for path in files:  # Memory holds one file at a time.
+        own = {name: place for name, (file, place) in places.items() if file == path}
+        stacks = read_channels(path, part, list(own.values()))
+        for channel, place in own.items():
+            image = project(to_counts(stacks[place], depth, path), part.projection, path)
+            _check_signal(image, depth, channel, path)
+            images[channel] = image
+    return np.stack([images[channel] for channel in channels])
 
 
 def check_header(row: Row, channels: Sequence[str], folder: Path) -> dict[str, tuple[Path, int]]:
@@ -82,14 +60,17 @@ def check_header(row: Row, channels: Sequence[str], folder: Path) -> dict[str, t
 
     Raises:
         BrokenField: A file is missing or not readable, lacks a channel, or belongs to another image
-            than the rest of the field; or channels differ in size.
+            than the rest of the field; channels differ in size; or a file says another size of a
+            pixel than the sheet.
     """
     heads: dict[Path, Channels] = {}
+    part = Part.of(row)
     places: dict[str, tuple[Path, int]] = {}
     for channel in channels:
         path = _path(row, channel, folder)
-        head = heads[path] = heads[path] if path in heads else channels_of(path)
+        head = heads[path] = heads[path] if path in heads else channels_of(path, part)
         places[channel] = path, _place(head, channel, row, channels, path)
+        _check_pixel_size(head, row, path)
         first_path, first = next(iter(heads.items()))
         if head.size != first.size:
             raise BrokenField(
@@ -107,6 +88,19 @@ def check_header(row: Row, channels: Sequence[str], folder: Path) -> dict[str, t
     return places
 
 
+def _check_pixel_size(head: Channels, row: Row, path: Path) -> None:
+    """Raise :class:`BrokenField` if a file says another size of a pixel than its row."""
+    said = float(str(row.get("pixel_size_um", "nan")))
+    found = head.pixel_size_um
+    if found and said > 0 and any(abs(size / said - 1) > PIXEL_TOLERANCE for size in found):
+        raise BrokenField(
+            "pixel size",
+            f"{path} says {found[0]:g} x {found[1]:g} um a pixel, but the sheet or the "
+            f"configuration {said:g} um: lengths and factors would be wrong. Correct pixel_size_um "
+            "there, or the file.",
+        )
+
+
 def _path(row: Row, channel: str, folder: Path) -> Path:
     return folder / str(row["path"] if "path" in row else row[f"path_{channel}"])
 
@@ -121,7 +115,7 @@ def _check_digest(row: Row, column: str, path: Path) -> None:
     if column not in row:  # The sheet was not written by list_plate.
         return
     try:
-        if listed_digest(path) == row[column]:
+        if _digest_now(path) == row[column]:
             return
         what = "is not the file that was listed (its digest differs): it was damaged, or replaced"
     except FileNotFoundError:
@@ -138,80 +132,17 @@ def _check_digest(row: Row, column: str, path: Path) -> None:
     )
 
 
-def channels_of(path: Path) -> Channels:
-    """Return which channels a TIFF holds, from its header alone.
-
-    Raises:
-        BrokenField: The file is missing, cut off, no TIFF, holds more than the channels of one
-            field, or is of a kind that :mod:`rls.io.foreign_tiff` refuses.
-    """
-    with _opened(path) as tiff:
-        picture, count = _only_picture(tiff, path)
-        names, binding = _names(tiff, count)
-        height, width = (picture.shape[picture.axes.index(letter)] for letter in "YX")
-        files, elsewhere = (tiff.ome.files, tiff.ome.elsewhere) if tiff.ome else ((), {})
-    return Channels(count, (height, width), names, binding, files, elsewhere)
+def _digest_now(path: Path) -> str:
+    """Return the digest of a file; of one with many fields, once as long as nobody writes it."""
+    if not is_vendor(path):
+        return listed_digest(path)
+    state = path.stat()
+    return _digest_as_of(path, state.st_size, state.st_mtime_ns)
 
 
-def read_channels(path: Path) -> np.ndarray:
-    """Return the channels (c, y, x) of a TIFF as stored.
-
-    Raises:
-        BrokenField: See :func:`channels_of`.
-    """
-    with _opened(path) as tiff:
-        picture, count = _only_picture(tiff, path)
-        images = np.squeeze(picture.read())
-        if picture.axes.endswith("S") and count > 1:
-            images = np.moveaxis(images, -1, 0)
-        return images.reshape(count, *images.shape[-2:])
-
-
-def _only_picture(tiff: ForeignTiff, path: Path) -> tuple[Picture, int]:
-    """Return the image of a field and its number of channels; smaller images are thumbnails.
-
-    Raises:
-        BrokenField: The file holds more than the channels of one field.
-    """
-    pictures = [one for one in tiff.pictures if one.shape == tiff.pictures[0].shape]
-    picture = pictures[0]
-    sizes = [s for s in zip(picture.axes, picture.shape, strict=True) if s[1] > 1 or s[0] in "YX"]
-    more = [letter for letter, _ in sizes if letter not in "YX"]
-    larger = any(np.prod(one.shape) > np.prod(picture.shape) for one in tiff.pictures)
-    colours = "S" in more and picture.colours
-    if len(pictures) > 1 or larger or len(more) > 1 or set(more) & set("ZT") or colours:
-        axes = "".join(letter for letter, _ in sizes)
-        several = f"{len(tiff.pictures)} images" if len(pictures) > 1 or larger else ""
-        found = several or ("colours" if colours else f"the axes {axes}")
-        raise BrokenField(
-            "wrong shape",
-            f"{path} has {found} of {' x '.join(map(str, picture.shape))}, expected the "
-            "channels of one field. Save one plane a channel (project z first; a stack made "
-            "in Fiji: Image > Hyperstacks, slices to channels).",
-        )
-    return picture, dict(sizes)[more[0]] if more else 1
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[ForeignTiff]:
-    """Open a TIFF; any failure inside the block becomes :class:`BrokenField`."""
-    try:
-        with open_tiff(path) as tiff:
-            yield tiff
-    except BrokenField:
-        raise
-    except BrokenImage as error:
-        raise BrokenField(
-            error.reason, f"{error} Or set on_broken_field: skip, to leave such fields out."
-        ) from error
-
-
-def _names(tiff: ForeignTiff, count: int) -> tuple[tuple[str, ...], bool]:
-    """Return (names of the channels, whether they are binding); () unless each has a name."""
-    if tiff.ome is not None:
-        named = tiff.ome.all_named and len(tiff.ome.names) == count
-        return (tiff.ome.names, True) if named else ((), False)
-    return (tiff.labels if len(tiff.labels) == count else ()), False
+@lru_cache(maxsize=64)
+def _digest_as_of(path: Path, size: int, mtime_ns: int) -> str:
+    return listed_digest(path)
 
 
 def _place(head: Channels, channel: str, row: Row, channels: Sequence[str], path: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.plates.projections import NONE, PROJECTIONS
 from rls.runtime.command import option
 
 
@@ -36,6 +37,12 @@ class Settings:
         "Number of the acquisition of an OME-Zarr plate; none: it has one alone.",
         default=None,
         least=0,
+    )
+    projection: str = option(
+        "What becomes of several planes in z: none refuses them, max takes the greatest count of "
+        "each pixel, mean their mean, rounded. A sheet may say it in a column projection.",
+        choices=PROJECTIONS,
+        default=NONE,
     )
     finest_pixel_size_um: float | None = option(
         "Pixel size of the finest level of an OME-Zarr plate, in um; none: its metadata say it.",

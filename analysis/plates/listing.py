@@ -13,11 +13,18 @@ from analysis.plates.field_files import expand
 from analysis.plates.image_files import BrokenField, check_header
 from analysis.plates.list_settings import Settings
 from analysis.plates.names import check_labels, refuse_misspelt
+from analysis.plates.projections import NONE
 from analysis.plates.sheet import check_sheet, read_sheet, refuse_unlisted
+from analysis.plates.vendor_rows import with_pixel_sizes
 from analysis.plates.zarr_array import is_field
 from rls.runtime.errors import InputError
 
-CHANNEL_REASONS = ("channel missing", "wrong shape")  # Other files of the plate are likewise.
+CHANNEL_REASONS = (
+    "channel missing",
+    "wrong shape",
+    "pixel size",
+    "series not said",
+)  # Other files of the plate are likewise.
 
 
 def check_flags(source: str, folder: Path | None, sheet: Path | None) -> None:
@@ -39,6 +46,7 @@ def read_source(
     channels: Sequence[str],
     folder: Path | None,
     sheet: Path | None,
+    image_folder: Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Return (checked sheet of ``plate``, plates and treatments of the source, its name).
 
@@ -46,12 +54,14 @@ def read_source(
         plates: All plates of the assay.
         folder: Folder of the images, and of image.csv.
         sheet: The user's sheet, or the plate map of BBBC014 or of an OME-Zarr plate.
+        image_folder: Folder of the relative paths of a user's sheet; None for the sheet's own.
 
     Raises:
         InputError: The source is incomplete, impossible, or does not know the plate.
     """
     if folder is None and sheet is not None:
-        table = check_sheet(read_users_sheet(settings, channels, sheet), channels, str(sheet))
+        read = read_users_sheet(settings, channels, sheet, image_folder)
+        table = check_sheet(read, channels, str(sheet))
         refuse_contradictions(table, settings, str(sheet))
         refuse_unlisted(table, plates, str(sheet))
         rows = table[table["plate"] == plate]
@@ -86,17 +96,25 @@ def read_source(
         rows = bbbc021.to_sheet(rows, moa, channels, folder, treatment_by=by)
         everything = bbbc021.plates_and_treatments(images, by)
     rows = rows.assign(pixel_size_um=settings.pixel_size_um, bit_depth=settings.bit_depth)
+    rows = _with_projection(rows, settings.projection, name)
     return check_sheet(rows, channels, name), everything, name
 
 
-def read_users_sheet(settings: Settings, channels: Sequence[str], sheet: Path) -> pd.DataFrame:
+def read_users_sheet(
+    settings: Settings, channels: Sequence[str], sheet: Path, image_folder: Path | None = None
+) -> pd.DataFrame:
     """Return a user's sheet unchecked, with what the configuration says in place of a column.
 
     Pixel size and bit depth may be left to the configuration, and so may the names that the files
-    give the channels (``channel_labels``).
+    give the channels (``channel_labels``) and what becomes of several planes in z. Where files of
+    vendors know their pixel size, it is taken from there.
+
+    Arguments:
+        image_folder: Folder of the relative paths; None for the sheet's own.
 
     Raises:
-        InputError: The file cannot be read, or there is not one label for each channel.
+        InputError: The file cannot be read, there is not one label for each channel, or a row
+            contradicts the configuration.
     """
     table = read_sheet(sheet, channels)
     known = _of_camera(settings)
@@ -105,13 +123,33 @@ def read_users_sheet(settings: Settings, channels: Sequence[str], sheet: Path) -
     check_labels(settings.channel_labels, channels)
     labels = zip(channels, settings.channel_labels, strict=False)
     named = {f"channel_{channel}": label for channel, label in labels}
-    return table.assign(**{column: text for column, text in named.items() if column not in table})
+    table = table.assign(**{column: text for column, text in named.items() if column not in table})
+    table = with_pixel_sizes(table, channels, image_folder or sheet.parent, str(sheet))
+    return _with_projection(table, settings.projection, str(sheet))
 
 
 def _of_camera(settings: Settings) -> dict[str, float]:
     """Return what the configuration says of the camera, by column of a sheet."""
     said = {"pixel_size_um": settings.pixel_size_um, "bit_depth": settings.bit_depth}
     return {column: float(value) for column, value in said.items() if value is not None}
+
+
+def _with_projection(table: pd.DataFrame, projection: str, name: str) -> pd.DataFrame:
+    """Return ``table`` with what the configuration says of several planes in z, if it says it.
+
+    Raises:
+        InputError: A sheet says something else.
+    """
+    if projection == NONE:
+        return table
+    said = table.get("projection", pd.Series(projection, index=table.index)).fillna(projection)
+    other = said[said != projection]
+    if len(other):
+        raise InputError(
+            f"Found projection '{other.iloc[0]}' in row {other.index[0] + 2} of {name}, but "
+            f"{projection} in the configuration. Correct the one that is wrong."
+        )
+    return table.assign(projection=said)
 
 
 def refuse_contradictions(table: pd.DataFrame, settings: Settings, name: str) -> None:

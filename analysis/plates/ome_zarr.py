@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.plates.list_settings import Settings
 from analysis.plates.names import check_labels
 from analysis.plates.ngff import UM, Image, fields_of, image_of, wells_of
+from analysis.plates.projections import NONE
 from analysis.plates.zarr_array import open_array
 from analysis.plates.zarr_files import ARRAY_FILES, need_zarr
 from rls.runtime.errors import InputError
@@ -34,6 +35,7 @@ class Wanted:
         pixel_size_um: The assay's.
         finest_pixel_size_um: Of the finest level, for plates that do not say it.
         acquisition: Its number in the plate's metadata; None where there is one alone.
+        projection: What becomes of several planes in z.
     """
 
     channels: Sequence[str]
@@ -41,6 +43,7 @@ class Wanted:
     pixel_size_um: float
     finest_pixel_size_um: float | None
     acquisition: int | None
+    projection: str = NONE
 
     @classmethod
     def of(cls, settings: Settings, channels: Sequence[str], pixel_size_um: float) -> Wanted:
@@ -51,6 +54,7 @@ class Wanted:
             pixel_size_um,
             settings.finest_pixel_size_um,
             settings.acquisition,
+            settings.projection,
         )
 
 
@@ -65,7 +69,8 @@ def to_sheet(
 
     Raises:
         InputError: The plate, a well or a field is missing, a well has no treatment, or a field has
-            no such channel or level, several planes, or several time points.
+            no such channel or level, several time points, or several planes in z that nothing
+            projects.
     """
     need_zarr()
     check_labels(wanted.labels, wanted.channels)
@@ -122,17 +127,20 @@ def _places(image: Image, wanted: Wanted) -> dict[str, str]:
             f"{folder} has {array.ndim} axes and its metadata name {len(image.axes)} "
             f"({', '.join(image.axes)}). Correct the axes in the metadata."
         )
+    projected = wanted.projection != NONE
     for axis, what in (("z", "planes in z"), ("t", "time points")):
         at = image.axis(axis)
-        if at is not None and array.shape[at] != 1:
+        if at is not None and array.shape[at] != 1 and not (axis == "z" and projected):
             raise InputError(
                 f"{image.folder} has {array.shape[at]} {what}, expected one: nothing says which "
-                "is meant. Write a plate with the projection, or with the one that you want."
+                "is meant. Write a plate with the projection, or with the one that you want"
+                + ("; or set list_plate.projection." if axis == "z" else ".")
             )
     at = image.axis("c")
     count = 1 if at is None else array.shape[at]
     metadata = next(folder / name for name in ARRAY_FILES if (folder / name).is_file())
-    return {"path": str(metadata), **_positions(image, count, wanted)}
+    axes = {"axes": image.axes} if projected else {}
+    return {"path": str(metadata), **_positions(image, count, wanted), **axes}
 
 
 def _positions(image: Image, count: int, wanted: Wanted) -> dict[str, str]:

@@ -1,4 +1,8 @@
-"""Find the same pixels under two names: as two channels of a field, or in two fields."""
+"""Find the same pixels under two names: as two channels of a field, or in two fields.
+
+Files are compared by their digests: byte by byte, with the image that is meant in a vendor's file;
+of an OME-Zarr field by the metadata of its array and all its chunks.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.plates.image_files import BrokenField, channels_of, read_channels
+from analysis.plates.field_image import BrokenField, Part, channels_of, read_channels
+from analysis.plates.fields import read_field
 from analysis.plates.sheet import Row, digest_columns, path_columns
+from analysis.plates.zarr_files import is_array
+from rls.io.names import OK
 from rls.runtime.errors import InputError
 
 
@@ -36,6 +43,50 @@ def refuse_repeated_channels(table: pd.DataFrame, channels: Sequence[str], name:
                 _refuse_one_plane(row, other, channel, f"row {at + 2} of {name}")
 
 
+def image_keys(row: Row, channels: Sequence[str]) -> list[str]:
+    """Return what tells the files of a field from others; [] for a row without digests."""
+    columns = ["digest"] if "path" in row else [f"digest_{channel}" for channel in channels]
+    series = Part.of(row).series
+    return [f"{row[name]} {series}".strip() for name in columns if name in row]
+
+
+def refuse_shared_images(fields: pd.DataFrame, *, only_say: bool) -> None:
+    """Refuse an image that is a field of two plates, or print it.
+
+    Fields without a signal are left out, and so are those of tables without the column ``images``.
+
+    Arguments:
+        fields: Columns plate, well, site, status and ``images``, the keys of a field's files with
+            a bar between them.
+        only_say: Print it: nobody can correct a plate that was fetched.
+
+    Raises:
+        InputError: There is such an image, and not ``only_say``.
+    """
+    if "images" not in fields:
+        return
+    used = fields[(fields["status"] == OK) & fields["images"].notna()]
+    seen: dict[str, Row] = {}
+    for row in used.to_dict("records"):
+        for key in dict.fromkeys(str(row["images"]).split("|")):
+            first = seen.setdefault(key, row)
+            if not key or first["plate"] == row["plate"]:
+                continue
+            places = " and ".join(
+                f"plate {one['plate']}, well {one['well']}, site {one['site']}"
+                for one in (first, row)
+            )
+            sentence = (
+                f"Found the same image in fields of two plates, {places}: their files are equal, "
+                "byte by byte, so cells of one would be in two plates. Correct the paths in the "
+                "sheet, or remove one of the fields."
+            )
+            if not only_say:
+                raise InputError(sentence)
+            print(sentence, flush=True)
+            return
+
+
 def repeated_fields(table: pd.DataFrame, channels: Sequence[str], name: str, *, rows: bool) -> str:
     """Return the sentence about two fields with an equal file, '' where there are none.
 
@@ -47,20 +98,21 @@ def repeated_fields(table: pd.DataFrame, channels: Sequence[str], name: str, *, 
     """
     seen: dict[str, tuple[int, str]] = {}
     blank: set[str] = set()
-    columns = zip(digest_columns(channels, table), path_columns(channels, table), strict=True)
-    for digest_column, place in columns:
-        files = zip(table.index, table[digest_column], table[place], strict=True)
-        for at, digest, path in files:
-            first, other = seen.setdefault(digest, (at, path))
-            if first == at or digest in blank:
+    places = path_columns(channels, table)
+    records = zip(table.index, table.to_dict("records"), strict=True)
+    for at, row in records:
+        for key, place in zip(image_keys(row, channels), places, strict=True):
+            path = str(row[place])
+            first, other = seen.setdefault(key, (at, path))
+            if first == at or key in blank:
                 continue
-            if not _has_signal(Path(path)):
-                blank.add(digest)
+            if not _has_signal(row, path, channels):
+                blank.add(key)
                 continue
             wells = " and ".join(
-                f"well {table['well'][row]}, site {table['site'][row]}"
-                + (f" (row {row + 2})" if rows else "")
-                for row in (first, at)
+                f"well {table['well'][one]}, site {table['site'][one]}"
+                + (f" (row {one + 2})" if rows else "")
+                for one in (first, at)
             )
             return (
                 f"Found the same image in two fields of {name}, {wells}: {other} and {path} are "
@@ -73,10 +125,10 @@ def _refuse_one_plane(row: Row, one: str, two: str, where: str) -> None:
     """Raise :class:`InputError` unless two channels are different planes of their file."""
     paths = [str(row.get("path") or row[f"path_{channel}"]) for channel in (one, two)]
     try:
-        head = channels_of(Path(paths[0]))
+        head = channels_of(Path(paths[0]), Part.of(row))
     except BrokenField:
         return  # Broken files are for cropping to name, or to skip.
-    if paths[0] != paths[1] and not _has_signal(Path(paths[0])):
+    if paths[0] != paths[1] and not _has_signal(row, paths[0], (one,)):
         return
     said = [str(row.get(f"channel_{channel}") or channel) for channel in (one, two)]
     if head.count > 1 and _place(head.names, said[0]) != _place(head.names, said[1]):
@@ -98,9 +150,12 @@ def _place(names: Sequence[str], said: str) -> str:
     return str(called.index(name)) if called.count(name) == 1 else name
 
 
-def _has_signal(path: Path) -> bool:
-    """Return whether a file can be read and some plane of it is not of one value."""
+def _has_signal(row: Row, path: str, channels: Sequence[str]) -> bool:
+    """Return whether a file of a row can be read and some plane of it is not of one value."""
     try:
-        return any(np.ptp(plane) > 0 for plane in read_channels(path))
+        if is_array(Path(path)):
+            return len(read_field(row, channels, Path())) > 0  # It refuses channels of one value.
+        stacks = read_channels(Path(path), Part.of(row))
     except BrokenField:
         return False
+    return any(np.ptp(plane) > 0 for stack in stacks.values() for plane in stack)

@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.plates.names import refuse_two_treatments, spellings, with_well_names
+from analysis.plates.projections import PROJECTIONS
 from analysis.plates.user_numbers import NUMBER, check_numbers
 from analysis.plates.user_table import read_user_table
 from analysis.plates.zarr_files import array_digest, is_array
 from rls.io import file_digest
 from rls.runtime.errors import InputError
 
-TEXTS = ("plate", "well", "treatment", "compound", "dose_unit", "moa")
+TEXTS = ("plate", "well", "treatment", "compound", "dose_unit", "moa", "series", "projection")
 NUMBERS = ("site", "dose", "pixel_size_um", "bit_depth")
 COLUMNS = (
     *("plate", "well", "site", "treatment", "compound", "dose", "dose_unit", "moa"),
@@ -24,6 +25,7 @@ COLUMNS = (
 )
 REQUIRED = ("plate", "well", "site", "treatment", "pixel_size_um", "bit_depth")
 BIT_DEPTHS = (8, 10, 12, 14, 16)
+OF_IMAGES = ("series", "projection", "axes")  # Only of files of several images or planes.
 PLATE_NAME = re.compile(r"[A-Za-z0-9.-][A-Za-z0-9_.-]*")
 
 Row = Mapping[Hashable, Any]  # A row of a sheet, as pandas gives it.
@@ -56,7 +58,7 @@ def read_sheet(path: Path, channels: Sequence[str]) -> pd.DataFrame:
         InputError: The file is missing, is no table, or has a text for a number.
     """
     files = [f"{kind}_{channel}" for kind in ("path", "channel", "digest") for channel in channels]
-    return read_user_table(path, (*TEXTS, "path", "digest", *files), NUMBERS, "sheet")
+    return read_user_table(path, (*TEXTS, "axes", "path", "digest", *files), NUMBERS, "sheet")
 
 
 def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.DataFrame:
@@ -90,6 +92,7 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
                 f"{empty[0] + 2}), expected a value in each. Fill or delete these rows."
             )
     _check_values(table, name)
+    _check_projections(table, name)
     written = table["well"]
     table = with_well_names(table, name).assign(
         site=table["site"].astype(int),
@@ -108,6 +111,7 @@ def check_sheet(table: pd.DataFrame, channels: Sequence[str], name: str) -> pd.D
     table = table.fillna({"dose_unit": "", "moa": "", "compound": ""})
     table = table.assign(dose=table["dose"].astype(float))
     named = [name for name in (f"channel_{channel}" for channel in channels) if name in table]
+    named += [name for name in OF_IMAGES if name in table]
     # A program that keeps 0, 1 and empty cells in one column writes 0.0, 1.0 and ''.
     table[named] = table[named].fillna("").replace(r"^(\d+)\.0$", r"\1", regex=True)
     digests = [name for name in digest_columns(channels, table) if name in table]
@@ -142,6 +146,17 @@ def _refuse_repeated_fields(table: pd.DataFrame, name: str, written: pd.Series) 
         f"in {name} (rows {rows[0] + 2}, {rows[1] + 2}){spellings(written[rows])}, expected each "
         "field once. Delete one row or correct its site."
     )
+
+
+def _check_projections(table: pd.DataFrame, name: str) -> None:
+    """Raise :class:`InputError` on an unknown word in column projection."""
+    said = table.get("projection", pd.Series(dtype=object)).dropna()
+    wrong = said[~said.isin([*PROJECTIONS, ""])]
+    if len(wrong):
+        raise InputError(
+            f"Found the projection '{wrong.iloc[0]}' in row {wrong.index[0] + 2} of {name}, "
+            f"expected one of {', '.join(PROJECTIONS)}. Correct the row."
+        )
 
 
 def _check_values(table: pd.DataFrame, name: str) -> None:

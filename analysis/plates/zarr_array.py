@@ -1,7 +1,8 @@
 """Read planes of one zarr array, and refuse chunks that are missing: zarr reads them as zeros.
 
 It reads the array of a field that :mod:`analysis.plates.ome_zarr` listed: its last axes are y and
-x, and of those before them the channels alone have more than one position.
+x, and of those before them the channels alone have more than one position, or z too where the row
+says the axes and a projection.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 
 from analysis.plates.image_files import (
     BrokenField,
+    Part,
     _check_digest,
     _check_signal,
     to_counts,
 )
+from analysis.plates.projections import NONE, project
 from analysis.plates.sheet import Row
 from analysis.plates.zarr_files import is_array, need_zarr
 from rls.runtime.errors import InputError, first_line
@@ -39,7 +42,8 @@ def read_array_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndar
 
     Arguments:
         row: A row of the sheet. ``path`` is the metadata file of the array, relative to ``folder``,
-            and ``channel_{channel}`` the position of the channel in it.
+            and ``channel_{channel}`` the position of the channel in it. ``axes`` are those of the
+            array, such as tczyx, where ``projection`` says what becomes of several planes in z.
 
     Raises:
         InputError: The array has disappeared or has changed since it was listed, or the row does
@@ -51,17 +55,20 @@ def read_array_field(row: Row, channels: Sequence[str], folder: Path) -> np.ndar
     path, depth = folder / str(row["path"]), int(str(row["bit_depth"]))
     _check_digest(row, "digest", path)
     array = open_array(path.parent)
+    part = Part.of(row)
+    axes = _axes(array, row, part.projection, path.parent)
+    count = array.shape[axes.index("c")] if "c" in axes else 1
     images = []
     for channel in channels:
         place = str(row.get(f"channel_{channel}", ""))
-        if not place.isdecimal() or int(place) >= max(array.shape[:-2], default=1):
+        if not place.isdecimal() or int(place) >= count:
             raise InputError(
                 f"Found the position '{place}' of channel {channel} in {path.parent}, expected "
-                f"one of its {max(array.shape[:-2], default=1)} from 0. List the plate by source "
+                f"one of its {count} from 0. List the plate by source "
                 "ome_zarr, which writes the positions."
             )
-        plane = _plane(array, int(place), path.parent)
-        image = to_counts(plane, depth, path.parent)
+        stack = _stack(array, axes, int(place), path.parent)
+        image = project(to_counts(stack, depth, path.parent), part.projection, path.parent)
         _check_signal(image, depth, channel, path.parent)
         images.append(image)
     return np.stack(images)
@@ -84,13 +91,38 @@ def open_array(folder: Path) -> zarr.Array:
         ) from error
 
 
-def _plane(array: zarr.Array, channel: int, folder: Path) -> np.ndarray:
-    """Return one channel (y, x) as stored.
+def _axes(array: zarr.Array, row: Row, projection: str, folder: Path) -> str:
+    """Return the axes of an array, such as tczyx; without a projection c is the one of several.
+
+    Raises:
+        InputError: The row lacks the axes, or they are not those of the array.
+    """
+    said = str(row.get("axes") or "")
+    if projection == NONE:
+        if sum(size > 1 for size in array.shape[:-2]) > 1:
+            raise InputError(
+                f"{folder} has the shape {array.shape}, expected several positions of the channels "
+                "alone. List the plate by source ome_zarr."
+            )
+        longest = int(np.argmax([1, *array.shape[:-2]]))
+        letters = ["c" if at == longest else "t" for at in range(1, array.ndim - 1)]
+        return "".join(letters) + "yx"
+    if len(said) != array.ndim or not said.endswith("yx") or len(set(said)) != len(said):
+        raise InputError(
+            f"Found the axes '{said}' of {folder}, which has {array.ndim}, expected a letter for "
+            "each. List the plate by source ome_zarr, which writes them."
+        )
+    return said
+
+
+def _stack(array: zarr.Array, axes: str, channel: int, folder: Path) -> np.ndarray:
+    """Return one channel (z, y, x) as stored.
 
     Raises:
         BrokenField: A chunk is missing or damaged.
     """
-    index = [channel if size > 1 else 0 for size in array.shape[:-2]] + [slice(None)] * 2
+    fixed = {"c": channel, "t": 0}
+    index = [fixed[letter] if letter in fixed else slice(None) for letter in axes]
     try:
         missing = list(missing_chunks(array, index, folder))
         if missing:
@@ -100,7 +132,7 @@ def _plane(array: zarr.Array, channel: int, folder: Path) -> np.ndarray:
                 f"{missing[0]}), expected all: zarr would read them as {array.fill_value}. Copy "
                 "its plate again, or set on_broken_field: skip.",
             )
-        return np.asarray(array[tuple(index)])
+        return np.asarray(array[tuple(index)]).reshape(-1, *array.shape[-2:])
     except BrokenField:
         raise
     except Exception as error:  # Codecs raise nearly any exception.

@@ -1,9 +1,9 @@
-"""Read a user's image file as cells and channels: a TIFF of any dialect, or a PNG.
+"""Read a user's image file as cells and channels: a TIFF of any dialect, a PNG, a vendor's file.
 
-Which files are taken, and what in them is refused, is said in :mod:`rls.io.foreign_tiff` and
-:mod:`rls.io.png`. Here their axes become (cell, channel, row, column). Nothing is guessed: where
-neither the file nor the user says which page is which channel, and their number leaves a choice,
-the file is refused.
+Which files are taken, and what in them is refused, is said in :mod:`rls.io.foreign_tiff`,
+:mod:`rls.io.png` and :mod:`rls.io.vendor`. Here their axes become (cell, channel, row, column).
+Nothing is guessed: where neither the file nor the user says which page is which channel, and their
+number leaves a choice, the file is refused.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 from rls.io.files import need_file
 from rls.io.foreign_tiff import open_tiff
 from rls.io.png import LARGEST, read_png
+from rls.io.vendor import ENDINGS, is_vendor, only_series, open_vendor
 from rls.runtime.errors import InputError
 
 TIFF, PNG = (".tif", ".tiff"), (".png",)
-SUFFIXES = (*TIFF, *PNG)
+SUFFIXES = (*TIFF, *PNG, *ENDINGS)
 PLANE = "YX"
 UNKNOWN = "QI"  # tifffile's letters for axes that the file does not name.
 SQUARE = 0.01  # Relative difference of width and height up to which a pixel counts as square.
@@ -63,7 +64,7 @@ def read_planes(path: Path, n_channels: int, axes: str | None = None) -> Planes:
 
 
 def read_as_stored(path: Path, n_channels: int, axes: str | None = None) -> Planes:
-    """Read a TIFF or PNG as (n, c, y, x), whatever its values.
+    """Read a TIFF, a PNG or a vendor's file of one field as (n, c, y, x), whatever its values.
 
     Arguments:
         path: The file.
@@ -77,14 +78,36 @@ def read_as_stored(path: Path, n_channels: int, axes: str | None = None) -> Plan
     need_file(path, "image")
     if path.suffix.lower() in TIFF:
         return _read_tiff(path, n_channels, axes)
+    if is_vendor(path):
+        return _read_vendor(path)
     if path.suffix.lower() in PNG:
         pixels = read_png(path.read_bytes(), str(path))
         images, how = as_tcyx(pixels, "YXC", n_channels, path)
         return Planes(images, None, None, how)
     raise InputError(
-        f"Found the file {path}, expected a TIFF or PNG ({', '.join(SUFFIXES)}). Save it as "
-        "TIFF: formats such as JPEG change intensities."
+        f"Found the file {path}, expected a TIFF, a PNG or a vendor's file "
+        f"({', '.join(SUFFIXES)}). Save it as TIFF: formats such as JPEG change intensities."
     )
+
+
+def _read_vendor(path: Path) -> Planes:
+    """Return the only image of a vendor's file.
+
+    Raises:
+        InputError: The file is refused, or its pixels are no squares.
+    """
+    with open_vendor(path) as series:
+        one = only_series(path, series)
+        images = np.concatenate([one.read(place) for place in range(len(one.channels))])[None]
+        names = one.channels if all(one.channels) else None
+        width, height = one.pixel_size_um or (1.0, 1.0)
+    if abs(width / height - 1) > SQUARE:
+        raise InputError(
+            f"{path} has pixels of {width:g} by {height:g} um, expected squares. Resample the "
+            "image in its program."
+        )
+    how = f"1 field of {images.shape[1]} channels"
+    return Planes(images, names, None if one.pixel_size_um is None else width, how)
 
 
 def _check_values(images: np.ndarray, path: Path) -> None:

@@ -92,6 +92,45 @@ def test_two_unnamed_axes_are_no_channels(tmp_path):
         channels_of(tmp_path / "x.tif")
 
 
+@pytest.mark.parametrize("axes", ["ZCYX", "CZYX", "TZCYX", "TCZYX"])
+def test_planes_of_an_ome_tiff_are_projected_as_the_row_says(tmp_path, axes):
+    stack = np.random.default_rng(1).integers(1, 4000, (2, 3, 20, 30)).astype(np.uint16)
+    pixels = stack.transpose(["CZYX".index(letter) for letter in axes if letter != "T"])
+    pixels = pixels[None] if "T" in axes else pixels
+    names = {"axes": axes, "Channel": {"Name": ["NFKB", "DNA"]}}
+    tifffile.imwrite(tmp_path / "x.ome.tif", pixels, photometric="minisblack", metadata=names)
+    row = {"path": "x.ome.tif", "bit_depth": 12}
+    with pytest.raises(BrokenField, match="has the axes .*list_plate.projection"):
+        read_field(row, CHANNELS, tmp_path)
+    wanted = {"max": stack.max(axis=1), "mean": np.rint(stack.mean(axis=1))}
+    for how, images in wanted.items():
+        found = read_field({**row, "projection": how}, CHANNELS, tmp_path)
+        np.testing.assert_array_equal(found, images[::-1])
+
+
+def test_time_points_and_unnamed_axes_are_no_planes(tmp_path):
+    pixels = np.stack([FIELD, FIELD + 1])
+    for name, how in (("t.ome.tif", {"metadata": {"axes": "TCYX"}}), ("q.tif", {})):
+        tifffile.imwrite(tmp_path / name, pixels, photometric="minisblack", **how)
+        row = {"path": name, "bit_depth": 16, "projection": "max"}
+        with pytest.raises(BrokenField, match="has the axes"):
+            read_field(row, CHANNELS, tmp_path)
+
+
+def test_a_pixel_size_that_contradicts_the_sheet_is_refused(tmp_path):
+    said = {"axes": "CYX", "Channel": {"Name": ["dna", "nfkb"]}}
+    for axis in "XY":
+        said |= {f"PhysicalSize{axis}": 0.65, f"PhysicalSize{axis}Unit": "µm"}
+    tifffile.imwrite(tmp_path / "x.ome.tif", FIELD, photometric="minisblack", metadata=said)
+    row = {"path": "x.ome.tif", "bit_depth": 16}
+    for size in (0.65, 0.64, None):
+        more = {} if size is None else {"pixel_size_um": size}
+        np.testing.assert_array_equal(read_field({**row, **more}, CHANNELS, tmp_path), FIELD)
+    with pytest.raises(BrokenField, match="says 0.65 x 0.65 um a pixel, but .* 0.325") as error:
+        read_field({**row, "pixel_size_um": 0.325}, CHANNELS, tmp_path)
+    assert error.value.reason == "pixel size"
+
+
 def test_grey_with_alpha_is_one_channel(tmp_path):
     alpha = np.full((20, 30), 65535, np.uint16)
     pixels = np.stack([FIELD[0], alpha], axis=-1)
@@ -107,6 +146,8 @@ def test_grey_with_alpha_is_one_channel(tmp_path):
 def test_memory_holds_one_file_at_a_time(tmp_path, monkeypatch):
     write_set(tmp_path, "f1", FIELD)
     read, real = [], image_files.read_channels
-    monkeypatch.setattr(image_files, "read_channels", lambda p: read.append(p.name) or real(p))
+    monkeypatch.setattr(
+        image_files, "read_channels", lambda p, *of: read.append(p.name) or real(p, *of)
+    )
     read_field(APART, CHANNELS, tmp_path)
     assert read == ["f1_dna.ome.tif", "f1_nfkb.ome.tif"]

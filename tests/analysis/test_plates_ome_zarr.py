@@ -205,6 +205,38 @@ def test_stacks_and_time_points_are_never_read_as_their_first(tmp_path, axes, wh
         ome = plates.multiscales("0.5", axes, {"1": 1.5})
         plates.change(field, lambda said, ome=ome: said.update(multiscales=ome))
     refused(tmp_path, f"2 {what}, expected one")
+    if what == "time points":
+        refused(tmp_path, "2 time points, expected one", "--projection", "max")
+
+
+@pytest.mark.parametrize("axes", ["czyx", "zcyx", "tczyx"])
+@pytest.mark.parametrize("how", ["max", "mean"])
+def test_planes_are_projected_where_the_configuration_says_how(tmp_path, axes, how):
+    """Three planes of two channels: neither the first plane, nor a channel for a plane."""
+    plate = plates.write_plate(tmp_path, "0.4", sites=1, axes="cyx")
+    wanted = {}
+    for seed, path in enumerate(plates.WELLS):
+        shutil.rmtree(plate / path / "0" / "1")
+        size = plates.images_of(path, 0).shape[1:]
+        stack = np.random.default_rng(seed).integers(1, 4000, (2, 3, *size)).astype(np.uint16)
+        wanted[path] = stack.max(axis=1) if how == "max" else np.rint(stack.mean(axis=1))
+        pixels = stack.transpose(["czyx".index(name) for name in axes.replace("t", "")])
+        pixels = pixels[None] if "t" in axes else pixels
+        plates.write_array(plate / path / "0" / "1", "0.4", pixels, axes)
+        ome = plates.multiscales("0.4", axes, {"1": 1.5})
+        plates.change(plate / path / "0", lambda said, ome=ome: said.update(multiscales=ome))
+    found = fields(list_it(tmp_path, "--projection", how))
+    np.testing.assert_array_equal(found["B02", 0], wanted["B/2"])
+    np.testing.assert_array_equal(found["C03", 0], wanted["C/03"])
+
+
+@VERSIONS
+def test_two_fields_of_equal_arrays_are_refused(folder, version):
+    plate = folder / version / "P1.ome.zarr"
+    shutil.rmtree(plate / "C" / "03" / "1")
+    shutil.copytree(plate / "B" / "2" / "0", plate / "C" / "03" / "1")
+    message = "same image in two fields .*well B02, site 0 .*well C03, site 1"
+    refused(folder / version, message)
 
 
 def scaled(size, unit="micrometer", paths=("0", "1")):

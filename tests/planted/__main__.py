@@ -25,7 +25,7 @@ from tests.planted import Fault
 
 LIMIT_S = 600  # A fault may keep a test from ending.
 ROOT = Path(__file__).resolve().parents[2]
-LISTS = ("classification", "figures", "numbers", "prior", "search", "training", "wiring")
+LISTS = ("classification", "figures", "inputs", "numbers", "prior", "search", "training", "wiring")
 # Slow to import and the same for every fault, so they are imported once, before the forks.
 SHARED = (
     *("torch", "pandas", "scipy.stats", "skimage.metrics", "sklearn.ensemble", "sklearn.pipeline"),

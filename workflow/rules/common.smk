@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))
-from analysis.cells.controls_of_run import controls_text
+from analysis.cells.controls_of_run import controls_text, fetched_text
 from analysis.run import checks, weights
 from analysis.run.beside_methods import beside_reconstructions
 from analysis.run.arguments import Arguments, given
@@ -63,6 +63,7 @@ os.environ.update(
 os.environ.setdefault("RLS_RUN", uuid.uuid4().hex)
 os.environ.update({VARIABLES[key]: config[key] for key in ("cuda_graphs", "compile")})
 os.environ.update(RLS_CONTROLS=controls_text(config["assays"]))
+os.environ.update(RLS_FETCHED=fetched_text(config["assays"]))
 if config["stop_after_minutes"] is not None:
     os.environ.update(RLS_STOP_AFTER_MINUTES=str(config["stop_after_minutes"]))
 if workflow.remote_exec:

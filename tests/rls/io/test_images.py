@@ -108,7 +108,7 @@ def write_bad(path: Path, kind: str) -> Path:
         ("empty", "cannot be read"),
         ("palette", "mode P"),
         ("transparent", "is transparent in 16 pixels"),
-        ("jpeg", "expected a TIFF or PNG"),
+        ("jpeg", "expected a TIFF, a PNG or"),
         ("missing", "does not exist"),
     ],
 )
