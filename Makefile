@@ -110,7 +110,7 @@ example-plates: .venv/installed  ## plates as a laboratory has them, to try conf
 	@python -m analysis.example_plates
 
 check: .venv/installed  ## what is wrong with your plates before anything runs: make check CONFIG=config/my_plates.yaml
-	@python -m analysis.check_plates --configfile $(or $(CONFIG),config/my_plates.yaml)
+	@python -m analysis.check --configfile $(or $(CONFIG),config/my_plates.yaml)
 
 plan: .venv/installed  ## what a run would cost, running nothing: make plan CONFIG=config/demo.yaml MACHINE=H200
 	@python -m analysis.plan $(if $(CONFIG),--configfile $(CONFIG)) $(if $(MACHINE),--machine "$(MACHINE)")

@@ -1,29 +1,29 @@
-"""Check a configuration before anything runs, and say how many jobs it has.
+"""Check a configuration and the plates that it names, before anything runs.
 
     rls check --configfile my.yaml
 
-Unknown keys, wrong types, and names and numbers that do not fit each other are each one sentence.
-Then Snakemake plans the run, which finds files that are missing. Nothing is run.
+Says at once all that is wrong or contradictory, what should be looked at, what was assumed and what
+was found: keys and numbers that do not fit each other; and, of plates that a sheet lists, tables,
+files and their channels, pixel sizes, counts, the diameter of nuclei, the wells and cells of each
+split, and whether the generator fits. The headers of all images are read, and the pixels of six
+fields. Then Snakemake plans the run, and its jobs are counted. Nothing is run or written. Exits
+with 1 if something is wrong, else with 0 and the commands that come next.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.plan.jobs import planned_jobs
-from analysis.run.checks import check
-from analysis.run.keys import ROOT
 from analysis.run.overlays import OVERLAYS, config_file
-from analysis.run.values import merged, read_files
-from analysis.run.weights import settle
 from rls.runtime.command import run
 from rls.runtime.help import CommandParser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Check the configuration."""
+    """Print what is found."""
     parser = CommandParser(__doc__)
     parser.add_argument("targets", nargs="*", help="rules or files, such as golgi or table1")
     parser.add_argument(
@@ -31,19 +31,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--directory", type=Path, help="run folder: what is done there is left out")
     args = parser.parse_args(argv)
-    files = read_files(args.configfile)
-    config = merged(files)
-    check(config, files)
-    settle(config, ROOT, {})
+    # Imported here, so that --help does not wait for scikit-image.
+    from analysis.checking.check import check
+    from analysis.checking.findings import FAULT, described, next_steps
+    from analysis.plan.jobs import planned_jobs
+    from analysis.run.values import read_files
+
+    read_files(args.configfile)  # A file that is none is an error of the command line.
+    findings = check(args.configfile)
+    for line in described(findings):
+        print(line)
+    faults = sum(finding.kind == FAULT for finding in findings)
+    if faults:
+        print(f"Correct what is wrong ({faults}), and run this command again.")
+        sys.exit(1)
     with tempfile.TemporaryDirectory() as empty:
         folder = args.directory or Path(empty)
         jobs = planned_jobs(
             args.configfile, folder, args.targets, everything=args.directory is None
         )
-    read = ", ".join(str(file.path) for file in files)
-    print(f"The configuration is valid ({read}).")
     stages = len({job.rule for job in jobs})
-    print(f"{len(jobs)} jobs of {stages} stages would run. rls plan says what they cost.")
+    print(f"Nothing is wrong. {len(jobs)} jobs of {stages} stages would run. Next:")
+    for line in next_steps(args.configfile):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ sheet.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
+from rls.runtime.help import CommandParser
 from rls.runtime.progress import Progress
 
 FOLDER = Path("runs") / "example_plates"  # image_folder of config/my_plates.yaml
@@ -22,12 +22,7 @@ FOLDER = Path("runs") / "example_plates"  # image_folder of config/my_plates.yam
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the plates; their folder appears whole or not at all."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.example_plates",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(__doc__)
     place = f"their folder (left out: {FOLDER} in the program's folder)"
     parser.add_argument("--output", type=Path, help=place)
     args = parser.parse_args(argv)
@@ -40,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(
             f"{output} is there already and is not empty; nothing was written. If it holds the "
-            "example plates, they are ready: run python -m analysis.check_plates --configfile "
+            "example plates, they are ready: run python -m analysis.check --configfile "
             "config/my_plates.yaml. Else give another --output."
         )
     bar = Progress(n_fields(settings), "example_plates", "fields")

@@ -9,26 +9,25 @@ job. On a terminal the question is answered there; elsewhere --yes is needed.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.run.overlays import OVERLAYS, config_file
 from rls.runtime.command import run
 from rls.runtime.errors import InputError
+from rls.runtime.help import CommandParser
 
 LOCAL = Path("workflow/profiles/local")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the plan and the checks, and ask."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = CommandParser(__doc__)
+    parser.add_argument(
+        "--configfile", type=config_file, nargs="+", default=[], metavar="FILE", help=OVERLAYS
     )
-    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as Snakemake's")
     parser.add_argument("--directory", type=Path, required=True, help="run folder")
     parser.add_argument("--profile", type=Path, default=LOCAL, help="folder of Snakemake's profile")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="of this machine")

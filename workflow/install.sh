@@ -31,6 +31,9 @@ for python in "${PYTHON:-python3}" python3.$latest python3.11 python3.12; do
         fi
         $pip install -r requirements.lock
         .venv/bin/python -m pip check >/dev/null || { .venv/bin/python -m pip check; exit 1; }
+        # The command rls of this checkout, for a shell in which .venv is active.
+        printf '#!/bin/sh\nPYTHONPATH="%s${PYTHONPATH:+:$PYTHONPATH}" exec "%s/.venv/bin/python" -m rls "$@"\n' "$PWD" "$PWD" >.venv/bin/rls
+        chmod +x .venv/bin/rls
         exit 0
     fi
 done

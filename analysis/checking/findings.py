@@ -85,10 +85,6 @@ def next_steps(configfiles: Sequence[Path]) -> Iterator[str]:
     """Yield the commands that come after a check without a fault."""
     names = " ".join(shlex.quote(str(path)) for path in configfiles)
     run = f"runs/{configfiles[-1].stem}"
-    yield "Nothing is wrong. Next, in the program's folder:"
-    yield f"  python -m analysis.plan --configfile {names}    # jobs, hours, memory, disk"
-    yield (
-        "  snakemake --workflow-profile workflow/profiles/local --cores all"
-        f" --configfile {names} --directory {run}"
-    )
-    yield f"and then open {run}/results/report.html."
+    yield f"  rls plan --configfile {names}    # jobs, hours, memory, disk"
+    yield f"  rls run --configfile {names} --directory {run}"
+    yield f"and then open {run}/results/report.html. (Without the command rls: python -m rls.)"

@@ -70,7 +70,7 @@ def check_headers(
         (the rows whose files have all channels, the most frequent size of a field).
     """
     skipped, sizes, good = SkippedFields(), Counter[Size](), []
-    with Progress(len(rows), "check_plates", "fields") as bar:
+    with Progress(len(rows), "check", "fields") as bar:
         for row in rows.to_dict("records"):
             try:
                 places = check_header(row, channels, Path())
@@ -159,30 +159,20 @@ def sample(rows: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def _check_metadata(findings: Findings, rows: pd.DataFrame, block: Config) -> None:
-    """Compare the pixel size in the files with that of the assay."""
-    said: dict[float, str] = {}
+    """Say whether the files name a pixel size; another than the assay's is a fault of a header."""
     for path in rows[path_columns(block["channels"], rows)[0]]:
         try:
             with open_tiff(Path(path)) as tiff:
                 if tiff.pixel_size_um:
-                    said.setdefault(tiff.pixel_size_um[0], str(path))
+                    return
         except BrokenImage:
             continue  # The check of the headers has said it.
     wanted = float(rows["pixel_size_um"].iloc[0])
-    differ = {size: path for size, path in said.items() if abs(size / wanted - 1) > PIXEL_TOLERANCE}
-    for size, path in differ.items():
-        findings.add(
-            FAULT,
-            f"The file {path} says {size:.4g} um a pixel, and the assay says {wanted:g}. Correct "
-            "pixel_size_um. If it is the file that is wrong, start the run all the same: it takes "
-            "the pixel size of the assay.",
-        )
-    if not said:
-        findings.add(
-            DOUBT,
-            f"The files name no pixel size, so nothing confirms the {wanted:g} um of the assay. "
-            "Look it up: objective, camera and binning decide it.",
-        )
+    findings.add(
+        DOUBT,
+        f"The files name no pixel size, so nothing confirms the {wanted:g} um of the assay. "
+        "Look it up: objective, camera and binning decide it.",
+    )
 
 
 def _check_counts(findings: Findings, sampled: Sampled, bit_depth: int, settings: Settings) -> None:

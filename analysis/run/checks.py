@@ -45,14 +45,9 @@ from rls.search.forward_model import faults
 
 # Source of an assay -> a key that it must have, for the files or the place of its cells.
 FILES_OF_SOURCE = (
-    ("sheet", "sheet"),
-    ("crops", "sheet"),
-    ("crops", "crops"),
-    ("bbbc021", "archives"),
-    ("bbbc014", "image_folder"),
-    ("bbbc014", "sheet"),
-    ("ome_zarr", "image_folder"),
-    ("ome_zarr", "sheet"),
+    *(("sheet", "sheet"), ("crops", "sheet"), ("crops", "crops"), ("bbbc021", "archives")),
+    *(("bbbc014", "image_folder"), ("bbbc014", "sheet")),
+    *(("ome_zarr", "image_folder"), ("ome_zarr", "sheet")),
 )
 # What decides the cells of a plate, which assays that select from the same plates share.
 NUMBERS, NO_TEXT = {"number", "integer"}, {"boolean", "object", "array", "null"}  # types of JSON

@@ -23,6 +23,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "run": "analysis.run_workflow",
         "status": "analysis.status",
         "headline": "analysis.headline",
+        "example-plates": "analysis.example_plates",
     },
     "Super-resolve your own images": {
         "super-resolve": "rls.super_resolve_files",

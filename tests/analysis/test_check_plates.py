@@ -1,4 +1,4 @@
-"""check_plates: each fault of a user's plates has its sentence, and all are said at once."""
+"""The check of plates: each fault of a user's plates has its sentence, and all are said at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import tifffile
 import yaml
 
-from analysis import check_plates
+from analysis import check as check_command
 from analysis.checking.check import check
 from analysis.checking.findings import ASSUMED, DOUBT, FACT, FAULT, Findings, described
 from analysis.run.keys import ROOT
@@ -84,7 +84,7 @@ def assert_said(texts, *messages):
 
 
 def test_the_example_passes_and_says_what_comes_next(case, capsys):
-    check_plates.main(["--configfile", str(case.write())])
+    check_command.main(["--configfile", str(case.write())])
     said = capsys.readouterr().out
     assert "Wrong" not in said and "To look at" not in said
     assert "lists 20 fields in 20 wells; every file exists" in said
@@ -92,14 +92,14 @@ def test_the_example_passes_and_says_what_comes_next(case, capsys):
     assert re.search(r"nuclei in 6 fields have a diameter of 1[345]", said)
     assert re.search(r"DMSO: 10 wells, 10 fields, about \d+ usable cells a field. Split by well: "
                      r"2 in gan .about \d+ cells., 1 in tune .*3 in evaluation", said)  # fmt: skip
-    assert f"python -m analysis.plan --configfile {case.file}" in said
+    assert f"rls plan --configfile {case.file}" in said
     assert f"--configfile {case.file} --directory runs/mine" in said
 
 
 def test_a_fault_ends_the_command_with_1(case, capsys):
     case.assay(generator="models/nfkb")
     with pytest.raises(SystemExit) as ended:
-        check_plates.main(["--configfile", str(case.write())])
+        check_command.main(["--configfile", str(case.write())])
     assert ended.value.code == 1
     said = capsys.readouterr().out
     assert "Wrong (1):" in said and "Correct what is wrong (1), and run this command" in said
@@ -113,7 +113,11 @@ def test_a_table_as_excel_writes_it_is_read_and_its_contradictions_are_all_named
     table = table.assign(**{"Pixel size um": "0,5", "Bit depth": 14, "Compound": "Größe µ"})
     case.content = table.to_csv(index=False, sep=";").encode("cp1252")
     texts = case.found()
-    assert_said(texts, "pixel_size_um 0.5 in row 2 of .*, but 1 in .*; bit_depth 14 .* but 12 in")
+    assert_said(
+        texts,
+        "pixel_size_um 0.5 in row 2 of .*, but 1 in .*; bit_depth 14 .* but 12 in",
+        "20 of 20 fields: pixel size. The first: .* 1 x 1 um a pixel, but the sheet .* 0.5 um",
+    )
     assumed = case.found(ASSUMED)
     assert any("text in cp1252; semicolon-separated; decimal commas in" in a for a in assumed)
     assert any("wells are read by row and column, 'b2' as B02" in text for text in assumed)
@@ -155,7 +159,7 @@ def test_faults_of_every_kind_are_said_at_once(case):
         "no row of plate MyPlate3 in .*, which has MyPlate1, MyPlate2",
         "'TNF-alfa', of which",
         "1 of 10 files of column path .* missing, first .*lost.tif. Correct .*image_folder",
-        "ome.tif says 1 um a pixel, and the assay says 0.5",
+        "ome.tif says 1 x 1 um a pixel, but the sheet or the configuration 0.5 um",
         "models/translocation_32px draws images of 32 px, and the assay's image_size is 48",
         "draws cells at 1 um a pixel, and the assay has 0.5 um: .* look 2 times as large",
     )
