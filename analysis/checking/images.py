@@ -21,7 +21,6 @@ from analysis.plates.sheet import path_columns
 from analysis.run.values import Config, assay_factors, has_high_resolution, section_values
 from rls.io.broken_image import BrokenImage
 from rls.io.foreign_tiff import open_tiff
-from rls.pretrained.user_cells import PIXEL_TOLERANCE
 from rls.runtime.progress import Progress
 
 # A wrong bit_depth, which concerns all fields, even where some happen to fit.

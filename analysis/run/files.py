@@ -33,7 +33,7 @@ SWEPT = "rls"  # the method whose lambdas are swept
 NOTHING = "(?!)"  # a regular expression that matches nothing
 CONTROLS = ("negative_control", "positive_control")
 NETWORKS = ("generator", "styles", "flow")  # the inputs of a search of the latent space
-IN_MODEL = ("generator.safetensors", "intensity.json")  # the files that a model's folder must hold
+IN_MODEL = ("generator.safetensors", "intensity.json")  # what a model's folder must hold
 
 
 class Wildcards(Protocol):
@@ -368,9 +368,8 @@ class Files:
 
     def path_lengths(self) -> list[str]:
         """Return the path lengths of the generator of every assay that has one."""
-        names = (assay.name for assay in self.run.assays)
-        found = [name for name in names if self.assays[name]["generator"] != "none"]
-        return [f"results/{name}/path_lengths.parquet" for name in found]
+        names = [at.name for at in self.run.assays if self.assays[at.name]["generator"] != "none"]
+        return [f"results/{name}/path_lengths.parquet" for name in names]
 
     def traces(self) -> list[str]:
         """Return the measured trace of every assay, factor and method that figure starts shows."""
