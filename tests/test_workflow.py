@@ -127,6 +127,18 @@ def test_the_smoke_run_ends_with_a_report_tables_and_figures(smoke):
         assert len(pd.read_csv(results / "tables" / f"{name}.csv")) > 10
 
 
+def test_every_metric_and_column_of_the_tables_stands_on_the_page_of_columns(smoke):
+    page = (ROOT / "docs" / "reference" / "columns.md").read_text(encoding="utf-8")
+    parts = re.compile(
+        r"^one_image_|_cells_as_units$|_extrapolated$|_against_other_cells$|_minus_\w+$"
+    )
+    for name in ("table1", "table2", "features"):
+        table = pd.read_csv(smoke.run_folder / "results" / "tables" / f"{name}.csv")
+        named = {parts.sub("", metric) for metric in table["metric"]} | set(table.columns)
+        assert len(named) > 15
+        assert {word for word in named if f"`{word}" not in page} == set(), name
+
+
 def test_a_method_added_as_a_file_and_a_block_is_in_every_table_and_figure(smoke):
     results = smoke.run_folder / "results"
     names = ("tables/table1", "tables/table2", "tables/features", "figures/figure2")

@@ -193,7 +193,7 @@ def _selection(assay: Assay, results: Path) -> str:
         html.table(table.astype(str), numbers=numbers),
     ]
     share = treated_share(found, assay.negative_control)
-    if math.isfinite(share):
+    if assay.training is not None and math.isfinite(share):  # a model's card says it of a model
         text = (
             f"{100 * share:.0f} % of the generator's training cells are treated; the prior carries "
             "this share."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from analysis.comparison.design import WELL_CONFOUNDED
 from analysis.comparison.long_table import estimate_of, long_row, long_table
 from analysis.report import __main__ as report
 from analysis.report import facts, html, sections
+from analysis.run.description import Training
 from rls.io import write_table, write_weights
 from rls.runtime.errors import InputError
 from rls.search.forward_model import ForwardModel
@@ -177,6 +180,15 @@ def test_the_share_of_treated_cells_in_the_prior_is_counted(tmp_path):
     found = facts.read_selection(tmp_path, comparison(tmp_path).assay)
     assert facts.treated_share(found, made_up.CONTROLS[0]) == pytest.approx(0.5)
     assert list(found.skipped["fields"]) == [1]
+
+
+def test_the_treated_share_of_training_cells_is_said_where_the_run_trained_the_generator(tmp_path):
+    made_up.write_selection(tmp_path)
+    run = made_up.run_of(tmp_path, METHODS)
+    for training, n in ((None, 0), (Training(100, 0.5, 1, ""), 1)):
+        assays = (dataclasses.replace(run.assays[0], training=training),)
+        sources = SimpleNamespace(run=dataclasses.replace(run, assays=assays))
+        assert sections.selection(sources).count("of the generator&#x27;s training cells") == n
 
 
 def test_devices_are_those_that_the_logs_name(tmp_path):
