@@ -21,7 +21,10 @@ USES = {  # arguments of low_pass
     "down": {"down": 2, "pad": 1},
     "up": {"up": 2, "pad": 2, "gain": 4.0},
 }
-MOST = {torch.float32: 1e-6, torch.bfloat16: 5e-3}  # averages in bfloat16 round three times
+MOST = {
+    torch.float32: 1e-6,
+    torch.bfloat16: 8e-3,
+}  # two of its steps of 2^-8: averages round three times
 
 
 def run(machine: Machine, report: Report) -> None:

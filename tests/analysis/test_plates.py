@@ -61,7 +61,7 @@ def test_eight_bits_are_widened_when_the_sheet_says_eight(tmp_path):
 @pytest.mark.parametrize("depth", [12, 16])
 def test_an_eight_bit_file_is_refused_where_more_was_said(tmp_path, depth):
     write(tmp_path, nfkb=np.zeros((20, 30), np.uint8))
-    with pytest.raises(BrokenField, match=f"8-bit file.*bit_depth {depth}") as error:
+    with pytest.raises(BrokenField, match=f"8-bit file.*bit_depth is {depth}") as error:
         read_field(row(bit_depth=depth), CHANNELS, tmp_path)
     assert error.value.reason == "8-bit file"
 
@@ -332,7 +332,7 @@ def test_the_sheet_may_say_what_a_file_calls_a_channel(tmp_path, kind):
     tifffile.imwrite(tmp_path / "n.tif", NOISE[0])
     field = read_field(one | {"bit_depth": 16}, CHANNELS, tmp_path)
     np.testing.assert_array_equal(field, NOISE[::-1])
-    with pytest.raises(BrokenField, match="called FITC, DAPI: found no 'Cy5' of the column") as e:
+    with pytest.raises(BrokenField, match="called FITC, DAPI: found no 'Cy5' for channel dna") as e:
         read_field(BOTH | {"channel_dna": "Cy5"}, CHANNELS, tmp_path)
     assert e.value.reason == "channel missing"
 

@@ -54,7 +54,7 @@ def test_a_plate_without_a_usable_field_ends_with_the_sentence_of_the_first(tmp_
     text = str(fault.value)
     assert "None of the 2 fields of plate P1 can be used. 2 fields: channel missing; " in text
     assert "1.ome.tif has 2 channels" in text and "called A, B: found no channel DAPI" in text
-    assert "channel_{channel} what the file calls each" in text
+    assert "or in the sheet's columns channel_{channel}." in text
 
 
 def test_of_fields_that_are_skipped_each_reason_is_said_once(tmp_path, capsys):

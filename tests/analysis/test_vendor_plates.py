@@ -103,7 +103,7 @@ def test_a_file_for_each_channel_and_a_tiff_beside_vendors_files(folder):
     [({"series": None}, "Row 2 of .*holds 4 images .0, 1, 2, 3. and the sheet has no word"),
      ({"series": [0, 1, 2, 7]}, "Row 5 of .*has '7', which .*fits none"),
      ({"series": [0, 1, 2, 2]}, r"x.czi as path of two fields in .*rows 4, 5"),
-     ({"channel_dna": "Cy5"}, "called DAPI, GFP: found no 'Cy5' of the column channel_dna"),
+     ({"channel_dna": "Cy5"}, "called DAPI, GFP: found no 'Cy5' for channel dna"),
      ({"channel_dna": "", "channel_nfkb": ""}, "found no channel dna"),
      ({"pixel_size_um": 0.65}, "says 0.325 x 0.325 um a pixel, but the sheet .*0.65"),
      ({"path": "z.czi", "series": 0, "well": "B02", "site": [1, 2, 3, 4], "treatment": "a"},

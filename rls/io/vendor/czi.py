@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import imagecodecs
 import numpy as np
 
 from rls.io.broken_image import BrokenImage
@@ -224,6 +223,8 @@ def _unpacked(data: bytes, n_bytes: int, *, with_header: bool) -> bytes:
             apart = bool(data[2] & 1)
         elif start != 1:
             raise ValueError("the header of a tile has an unknown form")
+    import imagecodecs  # Here, because a machine that only trains a generator may lack it.
+
     unpacked = bytes(imagecodecs.zstd_decode(data[start:], out=n_bytes))
     if not apart:
         return unpacked
