@@ -160,7 +160,7 @@ def check(cells: Cells, model: Model, factor: int, method: ChosenMethod) -> None
     if getattr(method.settings, "lambda_w", 0) and by_flow and model.flow is None:
         raise InputError(
             f"{model.folder} has no {FLOW}, which the prior of this search needs. Fit one "
-            "(README, 'Super-resolve your own cells'), or give --lambda-w 0."
+            "(rls stage sample_styles, then rls stage fit_flow), or give --lambda-w 0."
         )
 
 
