@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,4 +39,5 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert pictures or path.stem == "new_feature"
     if path.stem == "own_cells":
         text = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
-        assert "shift kept 0.9" in text or "shift kept 1.0" in text, text[-1500:]
+        kept = re.search(r"shift kept (-?\d\.\d+)", text)  # 0.91 here; processors differ a little
+        assert kept and 0.7 < float(kept[1]) < 1.3, text[-1500:]
