@@ -15,6 +15,7 @@ from rls.runtime.progress import format_seconds
 
 AT_MOST = ("fit_flow", "train_classifier", "train_low_resolution_classifier")  # they stop early
 PLATE_MB = 840  # a plate of BBBC021 as it is downloaded
+RAW_MB = 3000  # the same as it lies there until it is cropped
 CHECKPOINTS = 3  # two are kept while a third is written
 
 
@@ -108,8 +109,8 @@ def describe(costs: Mapping[str, Cost], config: Config, machine: Machine) -> str
         n = costs["fetch_plate"].jobs if "fetch_plate" in costs else 0
         notes.append(
             f"Fetching {n} plates of {name}, about {PLATE_MB} MB each, {n * PLATE_MB / 1000:.0f} "
-            f"GB: {hours(n * PLATE_MB / speed)} more at {speed:g} MB/s; 3 GB of disk a plate until "
-            "it is cropped."
+            f"GB: {hours(n * PLATE_MB / speed)} more at {speed:g} MB/s; {RAW_MB / 1000:.0f} GB of "
+            "disk a plate until it is cropped."
         )
     return "\n".join([*table(costs, "stage"), "", *notes])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from analysis.plan.costs import Cost
+from analysis.plan.costs import RAW_MB, Cost
 from analysis.plan.jobs import Job
 from analysis.plates.bbbc021 import IMAGE_CSV
 from analysis.plates.fetch import find_archive
@@ -22,7 +22,6 @@ from analysis.run.values import Config, expand_folder
 from rls.runtime.errors import InputError
 
 SPARE = 1.2  # disk that is asked for over disk that is planned
-RAW_MB = 3000  # MB; a plate of BBBC021 until it is cropped
 TIMEOUT_S = 30.0
 
 
