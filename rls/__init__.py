@@ -1,3 +1,3 @@
 """Super-resolution by regularised latent search (Gheisari & Genovesio 2024)."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

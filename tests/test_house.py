@@ -13,6 +13,7 @@ import tomllib
 import pytest
 import yaml
 
+import rls
 from tests.conftest import ROOT
 from tests.imports import arrows, circles, commands, imported, modules
 
@@ -234,3 +235,13 @@ def test_no_name_is_called_lr():
             names = [getattr(node, key, None) for key in ("id", "arg", "name")]
             # torch's optimisers name their argument so; a keyword handed to them is not ours.
             assert isinstance(node, ast.keyword) or "lr" not in names, f"{path}: lr"
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    heading = re.search(r"^## (\S+), (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert heading, "the changelog's first heading is a version and its date"
+    assert {citation["version"], project["version"], heading[1]} == {rls.__version__}
+    assert str(citation["date-released"]) == heading[2]
+    assert citation["preferred-citation"]["authors"][0]["family-names"] == "Gheisari"
