@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(describe(costs_by_rule(jobs, config, machine), config, machine))
     capacity = local_capacity(args.cores, machine)
     print(clock_sentence(clock_of(jobs, config, machine, capacity), capacity))
+    print("This is a plan: nothing was run.")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def costs_by_rule(jobs: Iterable[Job], config: Config, machine: Machine) -> dict
 
 def describe(costs: Mapping[str, Cost], config: Config, machine: Machine) -> str:
     """Return the plan of a configuration as lines to print."""
-    notes = ["Nothing was run. Memory is what the largest job asks for; disk is what stays."]
+    notes = ["Memory is what the largest job asks for; disk is what stays."]
     notes += notes_on(costs, machine)
     if any(rule in costs for rule in AT_MOST):
         notes.append("at most: stops by itself when it no longer improves, often long before.")

@@ -178,7 +178,7 @@ def test_a_plan_adds_up_and_says_what_it_rests_on(paper):
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
     assert lines["list_plate"][1] == "3" and lines["together"][1] == "4"
     assert "9.0" in lines["together"] and "measured" in lines["super_resolve"]
-    assert "Nothing was run" in text and "two cores" in text and "one card" not in text
+    assert "disk is what stays" in text and "two cores" in text and "one card" not in text
     what = (jobs[-1].rule, jobs[-1].wildcards)
     search = (kind_of(*what, paper), Sizes(paper).units(*what))
     assert sum(c.processor_s for c in found.values()) == pytest.approx(
