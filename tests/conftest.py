@@ -41,6 +41,14 @@ def golden() -> Path:
     return _folder("RLS_GOLDEN")
 
 
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """A copy of the program to which one method was added."""
+    from tests.program import Program
+
+    return Program(tmp_path_factory.mktemp("workflow"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Tests compute on one thread: small networks gain nothing from more, and results are equal."""

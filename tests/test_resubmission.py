@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rls.io import Intensity, read_weights, write_intensity, write_stack
-from tests.test_workflow import Program
+from tests.program import Program
 
 pytestmark = pytest.mark.workflow
 GENERATOR = "results/translocation/generator.safetensors"

@@ -19,7 +19,7 @@ from rls.pretrained import trust
 from rls.runtime.errors import InputError
 from tests.analysis.run.test_configuration import load, merge
 from tests.conftest import ROOT
-from tests.test_workflow import Program
+from tests.program import Program
 
 pytestmark = pytest.mark.workflow
 

@@ -11,7 +11,7 @@ import pytest
 from rls.io import read_table
 from tests.analysis.odd_server import odd_server
 from tests.analysis.small_plate import simulate
-from tests.test_workflow import Program
+from tests.program import Program
 
 pytestmark = pytest.mark.workflow
 

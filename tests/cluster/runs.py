@@ -23,16 +23,23 @@ QUICKLY = (
 )
 
 
-def command(folder: Path, where: str, *options: str, configs: tuple[Path, ...] = ()) -> list[str]:
+def command(
+    folder: Path,
+    where: str,
+    *options: str,
+    configs: tuple[Path, ...] = (),
+    base: tuple[Path, ...] = CONFIGS,
+) -> list[str]:
     """The command line of a run; ``where`` is local or slurm, the name of the profile.
 
-    ``options`` that do not begin with a dash at the end are targets, behind "--".
+    ``options`` that do not begin with a dash at the end are targets, behind "--". ``configs`` lie
+    over ``base``.
     """
     near = QUICKLY if where == "slurm" else ("--cores", "2")
     return [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
         *("--workflow-profile", str(ROOT / "workflow/profiles" / where), *near),
-        *("--directory", str(folder), "--configfile", *map(str, (*CONFIGS, *configs)), *options),
+        *("--directory", str(folder), "--configfile", *map(str, (*base, *configs)), *options),
     ]
 
 
