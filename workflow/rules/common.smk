@@ -23,6 +23,7 @@ from analysis.run.sources import sources
 from analysis.run.targets import check_targets, figures, norms_assay, tables
 from analysis.run.trained import generators, kept_features
 from analysis.run.values import fill_assays
+from analysis.watching.job_rate import lift_job_rate
 from analysis.watching.sessions import print_failures
 from analysis.watching.started import note_start
 from rls.io.names import RESERVED_METHODS, SEARCHES, SOLUTION_KINDS, WITHOUT_IMAGES
@@ -77,6 +78,8 @@ onstart:
         workflow.config_settings.config,
         workflow.dag_settings.targets,
     )
+    if workflow.local_exec:
+        lift_job_rate(workflow.scheduler)
 
 
 onerror:
