@@ -4,10 +4,10 @@
     make plan CONFIG=config/config.yaml MACHINE=H200
 
 Runs nothing. Jobs are those of Snakemake's dry run; their time is sum_k rate_k units_k with units
-from the configuration and with the rates of a machine in workflow/rates.json. Without --machine,
-jobs that ask for a GPU are planned on the first GPU of that file. The table says which times rest
-on measured rates and which on assumed ones; the last line is the time on the clock, from which job
-waits for which.
+from the configuration and with the rates of a machine in workflow/rates.json. Without --machine
+the plan is for a GPU where this machine has one, else for processors. The table says which times
+rest on measured rates and which on assumed ones; below it stands the time on the clock, from which
+job waits for which.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = merged(files)
     check(config, files)
     settle(config, ROOT, {})
-    machine = Machine.read(args.rates, args.machine, config["device"])
+    machine = Machine.here(config["device"], args.machine, path=args.rates)
     with tempfile.TemporaryDirectory() as empty:
         folder, everything = args.directory or Path(empty), args.directory is None
         jobs = planned_jobs(
@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(describe(costs_by_rule(jobs, config, machine), config, machine))
     capacity = local_capacity(args.cores, machine)
     print(clock_sentence(clock_of(jobs, config, machine, capacity), capacity))
+    if machine.gpu is None and config["device"] == "auto" and not args.machine:
+        print("Found no GPU here, so the plan is for processors. --machine H200 plans for a GPU.")
     print("This is a plan: nothing was run.")
 
 

@@ -19,12 +19,11 @@ from analysis.plan.jobs import Job, planned_jobs
 from analysis.plan.readiness import archives_found, device_found, disk_found, read_profile
 from analysis.run.checks import check
 from analysis.run.keys import ROOT
-from analysis.run.rates import FILE, Machine
+from analysis.run.rates import Machine
 from analysis.run.values import Config, merged, read_files
 from analysis.run.weights import settle
 
 AT_ONCE = 100  # jobs of a cluster, where its profile names no number
-PROCESSORS = "cores"  # a part of the names of processors in workflow/rates.json
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def prepare(asked: Asked) -> Prepared:
     config = merged(files)
     check(config, files)
     weights = settle(config, ROOT, {})
-    machine = _machine(asked, config, cluster=_on_cluster(profile))
+    machine = Machine.here(config["device"], asked.machine, on_cluster=_on_cluster(profile))
     with tempfile.TemporaryDirectory() as empty:  # A dry run would make the folder.
         folder = asked.folder if asked.folder.is_dir() else Path(empty)
         jobs = planned_jobs(asked.configs, folder, everything=False)
@@ -111,13 +110,3 @@ def prepare(asked: Asked) -> Prepared:
 
 def _on_cluster(profile: Mapping[str, object]) -> bool:
     return profile.get("executor", "local") != "local"
-
-
-def _machine(asked: Asked, config: Config, *, cluster: bool) -> Machine:
-    """Return the machine of a plan: as named, or a GPU if there is one here or on the cluster."""
-    if asked.machine or cluster or config["device"] == "cpu":
-        return Machine.read(FILE, asked.machine, config["device"])
-    import torch
-
-    name = "" if torch.cuda.is_available() else PROCESSORS
-    return Machine.read(FILE, name, config["device"])

@@ -19,6 +19,7 @@ from analysis.run.values import Config, section_values
 from rls.runtime.errors import InputError
 
 FILE = ROOT / "workflow" / "rates.json"
+GPU_FILES = (Path("/dev/nvidia0"), Path("/dev/dxg"))  # of Linux, and of Linux under Windows
 START = "start"
 LIKE = "train_gan"  # networks without a measurement are assumed to be as fast as this one
 SAME = {  # kinds that no small run measures, and the measured kind that does the same work
@@ -156,6 +157,24 @@ class Machine:
             )
         rates = machines[found[0]]
         return Machine(rates) if rates.device == "cpu" else Machine(processors[0], rates)
+
+    @staticmethod
+    def here(
+        device: str, name: str = "", *, on_cluster: bool = False, path: Path = FILE
+    ) -> Machine:
+        """Return the machine for a plan: as named, or one with a GPU only where there is a GPU.
+
+        Arguments:
+            device: The device of the configuration.
+            name: As in :meth:`read`.
+            on_cluster: Whether jobs run elsewhere, so that this machine says nothing of a GPU.
+
+        Raises:
+            InputError: As :meth:`read`.
+        """
+        if device == "auto" and not (name or on_cluster or any(f.exists() for f in GPU_FILES)):
+            device = "cpu"
+        return Machine.read(path, name, device)
 
     @property
     def device(self) -> str:

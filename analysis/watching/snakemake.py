@@ -15,9 +15,9 @@ from analysis.plan.costs import cost_of
 from analysis.plan.jobs import planned_jobs
 from analysis.run.checks import check
 from analysis.run.keys import ROOT
-from analysis.run.rates import FILE, Machine
+from analysis.run.rates import Machine
 from analysis.run.sizes import Sizes
-from analysis.run.values import Config, merged, read_config, read_files
+from analysis.run.values import merged, read_config, read_files
 from analysis.watching.progress import PLAN, key_of
 from analysis.watching.sessions import LATER, latest_session, tell_failures
 from analysis.watching.started import Started, is_locked, is_running
@@ -27,7 +27,6 @@ from rls.runtime.progress import format_seconds
 
 PROFILES = ("local", "slurm")
 PLUGINS = ROOT / "workflow" / "plugins"
-GPU = Path("/dev/nvidia0")
 # With these Snakemake runs no job, or other jobs than a plan without them has.
 NO_PLAN = ("-n", "--dry-run", "--unlock", "--lint", "--dag", "--rulegraph", "--list", "--summary")
 INTERRUPTED = 130
@@ -144,7 +143,7 @@ def plan_of(request: Request) -> dict[str, float]:
         jobs = planned_jobs(request.configfiles, request.folder, request.targets, everything=False)
     except InputError:
         return {}
-    machine, sizes = machine_of(config, on_cluster=request.on_cluster), Sizes(config)
+    machine, sizes = Machine.here(config["device"], on_cluster=request.on_cluster), Sizes(config)
     costs = {key_of(j.rule, j.wildcards): cost_of(j, config, sizes, machine).wall_s for j in jobs}
     n_stages = len({job.rule for job in jobs})
     print(
@@ -154,14 +153,6 @@ def plan_of(request: Request) -> dict[str, float]:
         flush=True,
     )
     return costs
-
-
-def machine_of(config: Config, *, on_cluster: bool = False) -> Machine:
-    """Return the machine whose rates a run has: one with a GPU only where there is one."""
-    device = config["device"]
-    if device == "auto" and not on_cluster and not GPU.exists():
-        device = "cpu"
-    return Machine.read(FILE, "", device)
 
 
 def rated(machine: Machine) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from analysis.plan.costs import cost_of, hours
 from analysis.plan.jobs import Job, planned_jobs
+from analysis.run.rates import Machine
 from analysis.run.sizes import Sizes
 from analysis.run.values import Config, lay_over, read_config
 from analysis.watching.progress import key_of
 from analysis.watching.sessions import failure_lines, latest_session
-from analysis.watching.snakemake import machine_of
 from analysis.watching.started import Started, is_locked, is_running
 from rls.runtime.errors import InputError
 
@@ -79,7 +79,7 @@ def stages_of(folder: Path, started: Started, config: Config) -> dict[str, Stage
     everything = planned_jobs(*asked, everything=True, config=started.config)
     left = planned_jobs(*asked, everything=False, config=started.config)
     keys_left = {key_of(job.rule, job.wildcards) for job in left}
-    sizes, machine = Sizes(config), machine_of(config)
+    sizes, machine = Sizes(config), Machine.here(config["device"])
     stages: dict[str, Stage] = {}
     for job in everything:
         stage = stages.setdefault(job.rule, Stage())

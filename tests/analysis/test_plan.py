@@ -16,6 +16,7 @@ from analysis.plan import costs, measure
 from analysis.plan.elapsed import measured_s, planned_s
 from analysis.plan.jobs import Job, parse, planned_jobs
 from analysis.plan.measure import FASTEST_GFLOP_S, fit
+from analysis.run import rates as rates_module
 from analysis.run.rates import Machine, Rates, kind_of, machines_json, predict, read_machines
 from analysis.run.sizes import Sizes
 from analysis.run.values import read_config
@@ -141,7 +142,7 @@ def test_a_kind_that_a_gpu_does_not_know_is_planned_on_the_processor():
     assert on_gpu == (seconds, f"{basis} on the processor")
 
 
-def test_a_machine_is_chosen_by_its_name_or_by_the_device(tmp_path):
+def test_a_machine_is_chosen_by_its_name_or_by_the_device(tmp_path, monkeypatch):
     path = tmp_path / "rates.json"
     other = replace(CARD, machine="another card")
     machines = {rates.machine: rates for rates in (RATES, CARD, other)}
@@ -151,6 +152,13 @@ def test_a_machine_is_chosen_by_its_name_or_by_the_device(tmp_path):
     assert Machine.read(path, device="auto") == Machine.read(path, device="cuda") == WITH_CARD
     assert Machine.read(path, "another").gpu == other
     assert Machine.read(path, "two cores", "cuda") == PROCESSOR
+    monkeypatch.setattr(rates_module, "GPU_FILES", (tmp_path / "none", path))  # one is there
+    assert Machine.here("auto", path=path) == WITH_CARD
+    monkeypatch.setattr(rates_module, "GPU_FILES", (tmp_path / "none",))
+    assert Machine.here("auto", path=path) == Machine.here("cpu", path=path) == PROCESSOR
+    assert Machine.here("auto", "one card", path=path) == WITH_CARD
+    assert Machine.here("auto", on_cluster=True, path=path) == WITH_CARD
+    assert Machine.here("cuda", path=path) == WITH_CARD
     with pytest.raises(InputError, match="Found 2 machines named 'card'.*one card; another card"):
         Machine.read(path, "card")
     path.write_text(machines_json({"one card": CARD}))
