@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from analysis.cells.low_resolution_cut import corners
 from analysis.cells.low_resolution_fields import Fields
@@ -15,7 +15,8 @@ from rls.pretrained.trust import FLAGGED
 from rls.stylegan2.grid import composite
 
 LARGEST_SIDE = 1600  # px of a half, unless the field itself is larger
-GAP = 6  # px between the two halves
+GAP, TITLE = 6, 28  # px between the two halves, and above them
+TITLES = ("low resolution; orange: low trust", "super-resolved: synthesised, not acquired")
 PERCENTILES = (1.0, 99.8)  # shown as black and white
 TRUSTED, UNTRUSTED, UNKNOWN = (120, 230, 120), (255, 150, 60), (200, 200, 200)
 
@@ -67,7 +68,10 @@ def draw_field(field: np.ndarray, cells: Stack, side: int, factor: int) -> Image
         known = TRUSTED if value >= FLAGGED else UNTRUSTED
         frame = (x, y, x + side * zoom - 1, y + side * zoom - 1)
         draw.rectangle(frame, outline=known if np.isfinite(value) else UNKNOWN)
-    both = Image.new("RGB", (2 * left.width + GAP, left.height), "white")
-    both.paste(left, (0, 0))
-    both.paste(Image.fromarray(right), (left.width + GAP, 0))
+    both = Image.new("RGB", (2 * left.width + GAP, left.height + TITLE), "white")
+    write, font = ImageDraw.Draw(both), ImageFont.load_default(13)
+    for half, image, title in zip((0, 1), (left, Image.fromarray(right)), TITLES, strict=True):
+        x = half * (left.width + GAP)
+        both.paste(image, (x, TITLE))
+        write.text((x + GAP, TITLE // 2), title, font=font, fill="black", anchor="lm")
     return both

@@ -19,7 +19,7 @@ from analysis.cells.low_resolution_fields import (
     read_fields,
     read_positions,
 )
-from analysis.drawing.fields import GAP
+from analysis.drawing.fields import GAP, TITLE
 from rls.io import read_stack
 from rls.runtime.errors import InputError
 from rls.search.forward import downscale
@@ -169,7 +169,7 @@ def test_positions_of_a_table_are_taken_as_they_are(field, tmp_path, capsys):
     for name in ("field", "other"):
         assert f"high.{name}.png" in said
         with Image.open(tmp_path / f"high.{name}.png") as picture:
-            assert picture.size == (2 * 50 * 16 + GAP, 40 * 16)
+            assert picture.size == (2 * 50 * 16 + GAP, 40 * 16 + TITLE)
 
 
 def test_nothing_is_replaced_unless_that_is_asked(field, tmp_path):
