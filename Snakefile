@@ -53,6 +53,8 @@ rule all:
 rule fetch:
     input:
         files.fetched_cells(),
+    message:
+        fetch_message(files)
 
 
 # Profiles of cells and wells for other programs, as parquet or as AnnData (analysis/export_profiles.py).

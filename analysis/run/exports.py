@@ -1,4 +1,4 @@
-"""What the exports for other programs read: input functions of their rules."""
+"""What the targets fetch and exports read and say: input functions of their rules."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def zarr_cells(files: Files) -> list[str]:
         for at in files.run.comparisons(clean_only=True)
         for name in dict.fromkeys((at.reference, LOW_RESOLUTION, *at.methods_with_images))
     ]
+
+
+def fetch_message(files: Files) -> str:
+    """Return what the target fetch says: that all is here, or why nothing was fetched."""
+    if files.fetched_cells():
+        return "fetch: everything that comes over the network is here, cropped and selected."
+    return (
+        "fetch: nothing was fetched, because no assay of run.assays comes over the network "
+        f"({', '.join(files.config['run']['assays'])}). For BBBC021 give --configfile "
+        "config/article.yaml, or name bbbc021 in run.assays."
+    )

@@ -13,7 +13,7 @@ from analysis.run import checks, weights
 from analysis.run.beside_methods import beside_reconstructions
 from analysis.run.arguments import Arguments, given
 from analysis.run.classifiers import own_classifier
-from analysis.run.exports import measured_features, zarr_cells
+from analysis.run.exports import fetch_message, measured_features, zarr_cells
 from analysis.run.files import SWEPT, Files, table_beside
 from analysis.run.on_pairs import trained_on_pairs
 from analysis.run.rates import Machine

@@ -8,6 +8,7 @@ import torch
 
 from analysis.run.arguments import Arguments, given
 from analysis.run.classifiers import own_classifier
+from analysis.run.exports import fetch_message
 from analysis.run.files import NOTHING, Files
 from analysis.run.keys import ROOT
 from analysis.run.on_pairs import trained_on_pairs
@@ -181,6 +182,11 @@ def test_a_plates_files_follow_its_source(monkeypatch):
     plates = files.of_plates(".ome.tif")(job())
     assert plates == [f"results/translocation/plates/P{n}.ome.tif" for n in (1, 2, 3)]
     assert files.fetched_cells() == ["results/bbbc021/cells.ome.tif"]
+    assert "is here" in fetch_message(files)
+    simulated = made({"run": {"assays": ["translocation", "golgi"]}})
+    assert not simulated.fetched_cells()
+    assert "nothing was fetched" in fetch_message(simulated)
+    assert "translocation, golgi" in fetch_message(simulated)
 
 
 def test_classes_are_measured_where_all_methods_run():
