@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ BESIDE = ("generator.png", "generator.progress.png", CURVES)
 OWN_CELLS = """
 ## For your own cells
 
-    python -m rls.super_resolve_files low.tif --model {folder} --factor {factor} --out high.ome.tif
+    rls super-resolve low.tif --model {folder} --factor {factor} --channels {channels} \\
+        --out high.ome.tif
+
+`--channels` names the channels in the order of your file; files that name them need no such flag.
 
 {served}
 """
@@ -120,7 +123,9 @@ def export(results: Path, output: Path, title: str, about: str, command: str) ->
     text = card(title, about, command, header, n_parameters, last)
     size = header["image_size"]
     text += (
-        card_section(output, str(header["digest"])) + own_cells(output, size) + starts(output, size)
+        card_section(output, str(header["digest"]))
+        + own_cells(output, size, header["channels"])
+        + starts(output, size)
     )
     write_text(output / "README.md", text)
 
@@ -179,7 +184,7 @@ def card(
     )
 
 
-def own_cells(folder: Path, image_size: int) -> str:
+def own_cells(folder: Path, image_size: int, channels: Sequence[str]) -> str:
     """Return the card's section on a user's own cells, '' for a model folder without trust."""
     chosen = read_json(folder / SEARCH)
     search, trust = chosen.get("factors", {}), read_json(folder / TRUST).get("factors", {})
@@ -199,7 +204,12 @@ def own_cells(folder: Path, image_size: int) -> str:
             lines.append(line)
     if not lines:
         return ""
-    return OWN_CELLS.format(folder=folder, factor=next(iter(trust)), served="\n".join(lines))
+    return OWN_CELLS.format(
+        folder=folder,
+        factor=next(iter(trust)),
+        channels=",".join(channels),
+        served="\n".join(lines),
+    )
 
 
 def _role(method: str, default: str, n_methods: int) -> str:

@@ -91,7 +91,13 @@ def test_what_other_peoples_cells_need_goes_with_the_model(tmp_path):
     for name in ("trust.json", "search.json"):
         assert (output / name).read_bytes() == (tmp_path / name).read_bytes()
     text = (output / "README.md").read_text()
-    for fact in ("--factor 4", "4 x 4 px", "steps 77", "321 cells of split tune and classifier"):
+    for fact in (
+        "--factor 4",
+        "--channels ",
+        "4 x 4 px",
+        "steps 77",
+        "321 cells of split tune and classifier",
+    ):
         assert fact in text, fact
 
 
