@@ -20,6 +20,7 @@ from analysis.run.keys import (
     group_keys,
     section_keys,
 )
+from rls.runtime.yaml_file import Loader
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 WRITTEN, DERIVED = SCHEMAS / "config.schema.yaml", SCHEMAS / "sections.schema.yaml"
@@ -36,8 +37,8 @@ Schema = dict[str, Any]
 
 def full_schema() -> Schema:
     """Return the schema of a whole configuration: the written part and the derived sections."""
-    schema: Schema = yaml.safe_load(WRITTEN.read_text(encoding="utf-8"))
-    sections: Schema = yaml.safe_load(DERIVED.read_text(encoding="utf-8"))
+    schema: Schema = yaml.load(WRITTEN.read_text(encoding="utf-8"), Loader=Loader)
+    sections: Schema = yaml.load(DERIVED.read_text(encoding="utf-8"), Loader=Loader)
     schema["properties"].update(sections)
     schema["required"] += list(sections)
     # An assay may change any key of any section, and need not name all. It may give a command a
