@@ -28,9 +28,9 @@ OWED, SHARE = "ceiling_of_n_solutions", "correlation_over_ceiling"
 IN_TREATMENT = "correlation_in_treatment"
 CEILINGS = (CEILING, ONE_DRAW, OWED, SHARE)
 IN_TABLES = (*CEILINGS, IN_TREATMENT)  # every metric of this module
-NO_GAN = "no cell of split gan, on which the regression from LR to features is trained"
+NO_GAN = "there is no cell of split gan, on which the regression from LR to features is trained"
 NO_ROW = "the row regression does not run here: name it in run.methods"
-NOTHING_KNOWN = "c is not told from 0 by these wells, so no share of it can be given"
+NOTHING_KNOWN = "c cannot be told from 0 with these wells, so no share of it can be given"
 
 
 def ceiling_facts(feature: FeatureValues, method: str, settings: IntervalSettings) -> Rows:
@@ -70,7 +70,7 @@ def _against_ceiling(
     metrics = [IN_TREATMENT, *(CEILINGS if known else ())][0 if own else 1 :]
     counts = [int((table["treatment"] == name).sum()) for name in treatments]
     if min(counts) < CELLS_NEEDED:
-        reason = f"{min(counts)} cells of a treatment were measured in all"
+        reason = f"only {min(counts)} cells of a treatment were measured in all images"
         return [{"metric": metric, "reason": reason} for metric in metrics]
     k = math.inf if method in WITHOUT_IMAGES else feature.n_solutions.get(method, 1)
     found = against_ceiling(

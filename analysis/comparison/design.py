@@ -55,7 +55,7 @@ def design_facts(cells: pd.DataFrame, controls: Sequence[str]) -> Iterator[Row]:
         }
     plates = set(evaluation["plate"])
     shared = plates & set(training["plate"])
-    text = "" if shared else "Evaluation is of plates that no classifier was trained or chosen on"
+    text = "" if shared else "Evaluation uses plates on which no classifier was trained or chosen"
     yield {
         "metric": PLATES_SHARED,
         "value": float(len(shared)),
@@ -102,9 +102,9 @@ def shared_sentence(part: pd.DataFrame) -> str:
     if WELLS_SHARED not in part or not (part[WELLS_SHARED] > 0).any():
         return ""
     return (
-        f"{int(part[WELLS_SHARED].max())} wells of evaluation hold cells that classifiers were "
-        f"fitted or chosen on too (split_by: {part['split_by'].iloc[0]}): numbers of new wells "
-        "would be worse."
+        f"{int(part[WELLS_SHARED].max())} evaluation wells also hold cells on which classifiers "
+        f"were fitted or chosen (split_by: {part['split_by'].iloc[0]}), so the numbers of new "
+        "wells would be worse."
     )
 
 
@@ -135,9 +135,9 @@ def _well_warning(training: pd.DataFrame, evaluation: pd.DataFrame, controls: Se
         "metric": WELL_CONFOUNDED,
         "value": 1.0,
         "reason": (
-            f"{text[0].upper()}{text[1:]}: what a well does cannot be told from what its treatment "
-            f"does, and intervals leave out how wells differ. A demonstration, from which no "
-            f"biological claim follows"
+            f"{text[0].upper()}{text[1:]}: the effect of a well cannot be told from that of its "
+            f"treatment, and intervals leave out the differences between wells. This is a "
+            f"demonstration, from which no biological claim follows"
         ),
     }
 
@@ -163,8 +163,8 @@ def _position_warning(
         "value": 1.0,
         "reason": (
             f"The controls lie at the same positions on the plates of training and of evaluation "
-            f"({where}): a classifier may have learned the position, its light and its edge, in "
-            f"place of the treatment"
+            f"({where}): a classifier may have learned the position, with its illumination and "
+            f"its distance from the edge, instead of the treatment"
         ),
     }
 

@@ -71,7 +71,7 @@ EVERY_METRIC = (
 OF_INCEPTION = (*DISTANCES["inception"], *FURTHER["inception"])
 OF_COLOURS = (*DISTANCES["vgg16"], *OF_INCEPTION, *PERCEPTUAL_METRICS)
 OTHER_GRID = "LR lies on another pixel grid than HR; row Bicubic is LR enlarged"
-SAME_CELL = "another cell has no pixel in common"
+SAME_CELL = "not defined between different cells, whose pixels do not correspond"
 
 
 class Floor(NamedTuple):
@@ -309,7 +309,7 @@ def floor_rows(
             rows.append(long_row(at, FLOOR, **with_colours(at, {**fact, "reason": reason})))
     for fact in image_facts(at, reference, settings):
         if fact["metric"] in (FIDELITY, FIDELITY_CLEAN):
-            note = fact.get("reason") or "|D(HR) - LR| of the same cell: what degradation leaves"
+            note = fact.get("reason") or "|D(HR) - LR| of the same cell: rounding and degradation"
             rows.append(long_row(at, FLOOR, **{**fact, "reason": note}))
         else:
             rows.append(long_row(at, FLOOR, fact["metric"], reason=SAME_CELL))

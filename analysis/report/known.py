@@ -19,13 +19,14 @@ from rls.io.names import HIGH_RESOLUTION, REGRESSION, WITHOUT_IMAGES
 R, C, OF_K, PART = "r within", "c: LR knows", "K solutions owe", "r / owed"
 BOTH = "both"
 NOTE = (
-    "c is the correlation with HR, inside treatments, of a regression from LR to the feature that "
-    "was fitted to the generator's training cells: no method that sees LR alone can have more, but "
-    "for what a better regression would find. An image that is one honest draw from all cells that "
-    "fit LR has c squared, because it makes up what LR does not show; the mean over K such draws "
-    "has c^2 / sqrt(c^2 + (1 - c^2) / K). So r / owed is about 1 for honest draws; one image may "
-    "lie above, up to c, where it leaves variety out (its sd ratio then lies below 1). Where c is "
-    "not told from 0, these wells do not show that LR tells anything, and no share is given."
+    "c is the correlation with HR, within treatments, of a regression from LR to the feature that "
+    "was fitted to the generator's training cells. No method that sees LR alone can have a higher "
+    "one, except by what a better regression would find. An image that is one honest draw from "
+    "all cells that fit LR has a correlation of c squared, because it makes up what LR does not "
+    "show; the mean over K such draws has c^2 / sqrt(c^2 + (1 - c^2) / K). These are the owed "
+    "correlations, so r / owed is about 1 for honest draws. One image may have more, up to c, if "
+    "it leaves variety out (its sd ratio is then below 1). Where c cannot be told from 0, these "
+    "wells do not show that LR tells anything, and no share is given."
 )
 
 
@@ -43,7 +44,8 @@ def section(run: Run, table: pd.DataFrame) -> str:
             title = f"{at.title}: {feature_label(column)}"
             if REGRESSION not in at.methods:
                 said = NO_ROW if at.assay.has_gan else NO_GAN
-                pieces.append(html.paragraph(f"{title}: what LR can know was not asked: {said}."))
+                text = f"{title}: what LR can know was not measured, because {said}."
+                pieces.append(html.paragraph(text))
                 continue
             here = (table["assay"] == at.assay.name) & (table["factor"] == at.factor)
             here &= (table["degradation"] == at.degradation) & (table["feature"] == column)

@@ -17,8 +17,8 @@ from rls.search.forward_model import ForwardModel
 FEATURES_SHOWN = 3
 NOTE = (
     "An encoder gives searches their start, and a regression predicts features from LR. Both are "
-    "trained on images of the generator alone. The last column is of generated pairs held out: it "
-    "says how much of a style or a feature LR tells, and nothing of real cells."
+    "trained on images of the generator alone. The last column is measured on held-out generated "
+    "pairs: it says how much LR tells about a style or a feature, and nothing about real cells."
 )
 
 
@@ -47,7 +47,7 @@ def row(path: Path, header: Mapping[str, Any]) -> dict[str, str]:
         "LR made by": ", ".join(made),
         "pairs": f"{settings['n_pairs']:,}",
         "epoch kept": f"{header['best_epoch']} of {settings['epochs']}",
-        "on pairs held out": f"{_learnt(header)} (n = {settings['n_held_out']:,})",
+        "on held-out pairs": f"{_learnt(header)} (n = {settings['n_held_out']:,})",
     }
 
 

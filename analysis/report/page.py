@@ -16,10 +16,10 @@ SECTIONS: Mapping[str, tuple[str, Callable[[Sources], str]]] = {
     "run": ("What was run", sections.what_was_run),
     "selection": ("Cells, wells and fields", sections.selection),
     "quality": ("What was flagged", sections.quality_flags),
-    "generators": ("What the generators make", sections.generators),
+    "generators": ("Samples of the generators", sections.generators),
     "figures": ("Figures", sections.figures),
     "tables": ("Tables", sections.tables),
-    "known": ("What LR can know, and what methods have of it", sections.known_from_low),
+    "known": ("What LR can know, and what each method recovers of it", sections.known_from_low),
     "limits": ("Limits", sections.limits),
     "files": ("Where each file lies", sections.files),
 }

@@ -21,14 +21,14 @@ GAP_PX = 3
 MOST_TREATMENTS = 6  # with more, the table has no column a treatment
 MOST_CHANNELS = 3  # in a composite: nucleus, marker and a third
 MEANING = {
-    "saturated": "too many pixels at the camera's limit in a channel",
-    "blank": "a channel without contrast",
-    "out_of_focus": "the nucleus' own edge is blurred",
-    "noise": "pixel noise makes up much of a channel: nothing else is there",
-    "border": "the crop reaches over the border of the field (0 there)",
+    "saturated": "a channel has too many pixels at the camera's limit",
+    "blank": "a channel has no contrast",
+    "out_of_focus": "the edge of the nucleus is blurred",
+    "noise": "a channel holds little but pixel noise",
+    "border": "the crop reaches beyond the border of the field (filled with 0)",
     "overlapping": "much of the nucleus' outline touches other nuclei",
-    "debris": "a bright speck beside the nuclei",
-    UNFLAGGED: "no flag: what the rest looks like",
+    "debris": "a bright speck lies beside the nuclei",
+    UNFLAGGED: "no flag: examples of all other crops",
 }
 
 
@@ -48,7 +48,7 @@ def section(results: Path, assay: Assay) -> str:
     shown["all"] = list(total["n_flagged"].reindex([*FLAGS, UNFLAGGED]))
     numbers = [name for name in shown.columns if name not in ("flag", "meaning", "left out")]
     cells = int(total["n_cells"].iloc[0])
-    caption = f"Quality flags of {cells:,} crops; a crop may have several"
+    caption = f"Quality flags of {cells:,} crops; a crop may have several flags"
     return html.table(shown.astype(str), caption=caption, numbers=numbers) + _examples(
         folder, assay
     )

@@ -55,30 +55,34 @@ ROW_LABELS = {
     LOW_RESOLUTION: "LR",
     LOW_RESOLUTION_ALL_CELLS: "LR, classifiers of all cells",
 }
-SERVE = " ".join(f"Cells of {split} serve to {serves(split)}." for split in SPLITS)
+SERVE = " ".join(f"Cells of {split} may be used to {serves(split)}." for split in SPLITS)
 DATA_PROCESSING = (
-    "SR holds no more class information than LR plus the prior (data processing): a reconstruction "
-    "is computed from the LR image and from what the generator learned of other cells. This bounds "
-    "the best possible classifier of LR images, not the one of row LR, which SR may surpass."
+    "SR holds no more class information than LR and the prior together (data processing "
+    "inequality), because a reconstruction is computed from the LR image and from what the "
+    "generator learned from other cells. This bounds the best possible classifier of LR images, "
+    "not the classifier of the row LR, which SR may surpass."
 )
 LIMITS = (
     DATA_PROCESSING,
     "The unit of replication is the well: intervals come from leaving out each well once, or each "
-    "field where a treatment has under three wells, and each table says which. Wilson intervals "
-    "and McNemar's test take cells as units and are labelled so: they are too narrow.",
-    "An effect size alone can be large with no information per cell. Whether biology survived is "
-    "the triple shift kept, sd ratio and within-treatment correlation, read together.",
+    "field where a treatment has fewer than three wells, and each table says which. Wilson "
+    "intervals and McNemar's test treat cells as units and are labelled so; these intervals are "
+    "too narrow.",
+    "An effect size alone can be large although single cells carry no information. To judge "
+    "whether the biology survived, read shift kept, sd ratio and the correlation within "
+    "treatments together.",
     "The share of treated cells in the generator's training images is part of the prior, and the "
     "evaluation cells share it. A phenotype that the generator never saw cannot be reconstructed.",
     "One generator seed can decide a table, and this report has one seed.",
 )
 SIMULATED = (
-    "Simulated plates support 'the pipeline recovers planted effects' and 'methods rank so on "
-    "planted effects', not 'it works on biology'."
+    "Simulated plates can show that the pipeline recovers planted effects and how methods rank on "
+    "planted effects. They cannot show that it works on biology."
 )
 TILE = (
-    "Splits are blocks of one field (split_by: tile), because the data have nothing finer apart: "
-    "class and well are one here, and no biological claim follows from any number of this assay."
+    "The splits are blocks of one field (split_by: tile), because these data hold no larger units "
+    "that could be kept apart. Class and well cannot be told apart here, and no biological claim "
+    "follows from any number of this assay."
 )
 FIGURE_TITLES = {
     "scatter": "HR against SR, cell by cell",
@@ -134,7 +138,7 @@ def what_was_run(sources: Sources) -> str:
         "Device": devices(sources.logs) or run.device,
         "Versions": versions(),
         "Commit": commit(),
-        "Time": f"{total} of jobs, one after the other" if total else "",
+        "Time": f"{total}, the sum over all jobs" if total else "",
     }
     if times.empty:
         return html.facts(pairs)
@@ -159,18 +163,20 @@ def headline(sources: Sources) -> str:
     tables = [table for table in found if table is not None]
     if len(tables) < len(found):
         return html.paragraph(
-            "No headline: Fig. 5, Table 2 or the table of features is not part of this report."
+            "There are no headline numbers, because Fig. 5, Table 2 or the table of features is "
+            "not part of this report."
         )
     body = [
         html.table(one.rows, caption=one.title, numbers=headlines.NUMBERS)
         for one in headlines.headline_tables(*tables)
     ]
     return "".join(body) + html.paragraph(
-        "Shift kept: SR over HR difference of medians; sd ratio: spread within treatments, SR over "
-        "HR; r within: correlation of SR and HR inside treatments. 1 is right in all three, but of "
-        "r no more can be asked than exact draws from what LR leaves open would have. Of a method "
-        "with several solutions of a cell the mean over them is the cell's number, and one of them "
-        "its picture. Accuracy is that of the classifier chosen on split tune, in percent.",
+        "Shift kept: difference of the treatments' medians in SR divided by that in HR. sd ratio: "
+        "spread within treatments in SR divided by that in HR. r within: correlation of SR and HR "
+        "within treatments. 1 is right in all three, but no method can be expected to have a "
+        "higher r than exact draws from what LR leaves open. If a method finds several solutions "
+        "of a cell, their mean is the cell's number, and one of them is its picture. Accuracy is "
+        "that of the classifier chosen on split tune, in percent.",
         "note",
     )
 
@@ -188,15 +194,15 @@ def _selection(assay: Assay, results: Path) -> str:
     numbers = [name for name in table.columns if name not in ("treatment", "split")]
     pieces = [
         html.heading(assay.label, f"selection-{assay.name}", 3),
-        html.paragraph(f"Splits share no {found.split_by}. {SERVE}"),
+        html.paragraph(f"No two splits share a {found.split_by}. {SERVE}"),
         html.paragraph(TILE, "warning") if "tile" in found.split_by else "",
         html.table(table.astype(str), numbers=numbers),
     ]
     share = treated_share(found, assay.negative_control)
     if assay.training is not None and math.isfinite(share):  # a model's card says it of a model
         text = (
-            f"{100 * share:.0f} % of the generator's training cells are treated; the prior carries "
-            "this share."
+            f"{100 * share:.0f} % of the generator's training cells are treated; this share is "
+            "part of the prior."
         )
         pieces.append(html.paragraph(text, "note"))
     if found.skipped.empty:
@@ -223,7 +229,7 @@ def generators(sources: Sources) -> str:
         own = sources.run.results / assay.name / "generator.safetensors"
         path = sources.generators.get(assay.name, own)
         if not path.is_file():
-            text = f"{assay.label}: no generator at {path}; none is shown."
+            text = f"{assay.label}: there is no generator at {path}, so no samples are shown."
             pages.append(html.paragraph(text, "note"))
             continue
         picture, shown = path.with_suffix(".png"), ""
@@ -240,10 +246,10 @@ def _generator_note(assay: Assay, header: Mapping[str, Any], path: Path) -> str:
     images = header.get("n_training_images")
     of = f" of {images:,} different cells" if isinstance(images, int) else ""
     return (
-        f"{assay.label}: random samples of the generator {path} (average weights, not chosen). It "
-        f"has seen {seen:,.0f} thousand images{of}; the article's authors trained on 4,800 to "
-        f"9,600 thousand. A generator that has seen far fewer makes plainer cells, and every "
-        f"method that searches it is held back alike."
+        f"{assay.label}: random samples of the generator {path} (averaged weights; the samples "
+        f"were not chosen). It has seen {seen:,.0f} thousand images{of}; the article's authors "
+        f"trained on 4,800 to 9,600 thousand. A generator that has seen far fewer draws plainer "
+        f"cells, which holds back every method that searches it."
     )
 
 
