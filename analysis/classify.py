@@ -1,4 +1,4 @@
-"""Tell the controls apart on one stack, per evaluation cell (Table 2, section 4.2).
+"""Classify the evaluation cells of a stack as negative or positive control (Table 2, section 4.2).
 
 Images of the size of HR (HR itself and every method) are given to classifiers trained on HR: the
 network, and a logistic regression and a forest on the assay's features. LR images are given to
@@ -35,13 +35,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the table of one stack."""
     parser = Parser(__doc__, Settings, "classify")
     parser.add_argument("--stack", type=Path, required=True, help="the stack to classify")
-    parser.add_argument("--method", required=True, help="its name; high_resolution, low_resolution")
-    parser.add_argument("--more-cells", type=Path, help="LR of split gan, to train on, too")
+    parser.add_argument(
+        "--method", required=True, help="its name, or high_resolution or low_resolution"
+    )
+    parser.add_argument("--more-cells", type=Path, help="LR of split gan, to train on too")
     parser.add_argument("--high-resolution", type=Path, help="HR stack; not needed for LR")
     parser.add_argument("--classifier", type=Path, help="network trained on HR; not for LR")
-    parser.add_argument("--low-resolution-classifier", type=Path, required=True, help="and on LR")
+    parser.add_argument(
+        "--low-resolution-classifier", type=Path, required=True, help="trained on LR"
+    )
     parser.add_argument("--features", type=Path, help="features of HR; not for LR")
-    parser.add_argument("--method-features", type=Path, help="of the stack; not for LR")
+    parser.add_argument("--method-features", type=Path, help="features of the stack; not for LR")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")
     parser.add_argument("--negative-control", required=True, help="treatment of class 0")
     parser.add_argument("--positive-control", required=True, help="treatment of class 1")

@@ -1,4 +1,4 @@
-"""Tell the controls apart in an assay acquired in low resolution, where no HR image exists.
+"""Classify cells as controls in an assay acquired in low resolution, where no HR image exists.
 
 LR is classified as by ``classify``, with classifiers trained on its cells. A method is classified
 by the network that was trained on HR of the assay whose generator it searched, where that assay has
@@ -25,9 +25,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the table of one stack."""
     parser = Parser(__doc__, Settings, "classify")
     parser.add_argument("--stack", type=Path, help="the stack to classify; not of high_resolution")
-    parser.add_argument("--method", required=True, help="its name; high_resolution, low_resolution")
+    parser.add_argument(
+        "--method", required=True, help="its name, or high_resolution or low_resolution"
+    )
     parser.add_argument("--low-resolution", type=Path, required=True, help="LR as acquired")
-    parser.add_argument("--low-resolution-classifier", type=Path, required=True, help="of LR")
+    parser.add_argument(
+        "--low-resolution-classifier", type=Path, required=True, help="trained on LR"
+    )
     parser.add_argument("--classifier", type=Path, help="network trained on HR of another assay")
     parser.add_argument("--trained-on", default="", help="name of that assay")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")

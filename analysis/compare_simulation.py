@@ -1,4 +1,4 @@
-"""Set simulated cells beside real ones: pictures at one scale, and every statistic of both.
+"""Compare simulated cells with real ones: pictures at one scale, and the statistics of both.
 
 The cells of both went through the same stages, and both are measured by the same functions. For
 each pair of treatments the table has the 5th, 50th and 95th percentile over the cells of nuclear
@@ -27,9 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--scale",
         choices=("shared", "own"),
         required=True,
-        help="one grey scale, or one each: for cameras of another bit depth",
+        help="one grey scale for both, or one for each, for cameras of different bit depths",
     )
-    parser.add_argument("--cells-at-most", type=int, default=400, help="measured a treatment")
+    parser.add_argument(
+        "--cells-at-most", type=int, default=400, help="most cells measured per treatment"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the draw of cells shown")
     parser.add_argument(
         "--output",

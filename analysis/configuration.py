@@ -1,4 +1,4 @@
-"""Check configuration files, or write what is derived from the commands' settings.
+"""Check configuration files, or rewrite the schema and tables derived from the commands' settings.
 
 ``--write`` writes ``workflow/schemas/sections.schema.yaml``, the tables of ``config/README.md`` and
 the list of commands in ``docs/commands.md``.

@@ -1,4 +1,4 @@
-"""Crop the cells of one plate: even out the light, find nuclei, cut a square around each.
+"""Crop the cells of one plate: correct the illumination, find nuclei, cut a square around each.
 
 The crops are larger than the images of the assay, so that they can be rotated later.
 """

@@ -1,4 +1,4 @@
-"""Write results/run.json: what tables, figures and the report must know of the run."""
+"""Write results/run.json: what tables, figures and the report must know about the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure what a generator draws: features of its images, and their distance to unseen cells.
+"""Measure what a generator draws: the features of its images, and their distance to unseen cells.
 
 The features are measured as those of cells are. They show which share of generated cells looks
 treated, whatever the share of treated cells in training. The kernel distance is that of the
@@ -25,10 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--generator", type=Path, required=True, help="generator.safetensors")
     parser.add_argument("--cells", type=Path, required=True, help="cells with margin (.ome.tif)")
     parser.add_argument("--intensity", type=Path, required=True, help="the generator's scale")
-    parser.add_argument("--negative-control", required=True, help="treatment")
-    parser.add_argument("--positive-control", required=True, help="treatment")
+    parser.add_argument("--negative-control", required=True, help="a treatment")
+    parser.add_argument("--positive-control", required=True, help="a treatment")
     add_measurement_flags(parser)
-    parser.add_argument("--output-features", type=Path, required=True, help="a row an image")
+    parser.add_argument(
+        "--output-features", type=Path, required=True, help="one row for each image"
+    )
     parser.add_argument("--output-distances", type=Path, required=True, help="kernel distances")
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch.

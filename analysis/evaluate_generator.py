@@ -33,7 +33,7 @@ def make_parser() -> Parser[CommandSettings]:
     given.add_argument("--training", type=Path, help="--state of train_gan, or one folder in it")
     parser.add_argument("--cells", type=Path, required=True, help="cells with margin (.ome.tif)")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json of the assay")
-    parser.add_argument("--factors", type=int, nargs="+", required=True, help="side of x over y")
+    parser.add_argument("--factors", type=int, nargs="+", required=True, help="side of HR over LR")
     parser.add_argument("--negative-control", required=True, help="treatment")
     parser.add_argument("--positive-control", required=True, help="treatment")
     add_operator(parser)

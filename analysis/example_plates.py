@@ -1,4 +1,4 @@
-"""Write example plates as a laboratory has them, to try config/my_plates.yaml on.
+"""Write two small simulated plates, to try config/my_plates.yaml on before using your own.
 
     python -m analysis.example_plates
 

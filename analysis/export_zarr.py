@@ -1,4 +1,4 @@
-"""Write the cells of a stack as OME-Zarr, with the masks of their nuclei, for viewers and others.
+"""Write the cells of a stack as OME-Zarr for viewers and other programs, with masks of the nuclei.
 
 The image has a time point for each cell, the names of the channels and the size of a pixel. Its
 label image ``nuclei`` has the nucleus of each cell as ``measure`` finds it, under the number of the
@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json")
     parser.add_argument("--nucleus-channel", required=True, help="channel of the nuclei")
     parser.add_argument("--splits", nargs="*", default=[], help="cells of these only; none: all")
-    parser.add_argument("--treatments", nargs="*", default=[], help="of these only; none: all")
+    parser.add_argument(
+        "--treatments", nargs="*", default=[], help="cells of these only; none: all"
+    )
     parser.add_argument(
         "--ngff-version", choices=("0.4", "0.5"), default="0.5", help="version of OME-Zarr"
     )

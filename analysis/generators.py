@@ -1,4 +1,4 @@
-"""Train every generator that comes with the program anew, and write it with its card to models/.
+"""Train the generators that come with the program again, and write them with cards to models/.
 
     make generators
     make generators ONLY=golgi_64px LIMIT=60
@@ -29,18 +29,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Plan, train and export."""
     parser = CommandParser(__doc__)
     parser.add_argument("--list", type=Path, default=FILE, help="the generators; YAML")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="some of the list")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="only these of the list"
+    )
     parser.add_argument(
         "--runs", type=Path, default=ROOT / "runs" / "generators", help="folder of the run folders"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
-        "--cores", type=int, default=os.cpu_count() or 1, help="CPU cores of all together"
+        "--cores",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="CPU cores for all trainings together",
     )
     parser.add_argument(
         "--at-once", type=int, help="trainings at a time; default: all on a GPU, else one"
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the plan alone")
+    parser.add_argument("--dry-run", action="store_true", help="only print the plan")
     args = parser.parse_args(argv)
     if (least := min(args.cores, 1 if args.at_once is None else args.at_once)) < 1:
         raise InputError(f"Found --cores or --at-once {least}, expected 1 or more. Set it higher.")

@@ -1,4 +1,4 @@
-"""Print at the end of a run what was made, where the report is, and the headline tables.
+"""Print the main results of a finished run: what was made, the report's path, the headline tables.
 
 The tables are Markdown, one for each assay, factor and feature. A row for each method has shift
 kept, sd ratio, correlation within treatments, accuracy, and the number of cells behind them.

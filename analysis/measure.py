@@ -1,4 +1,4 @@
-"""Measure one stack: interpretable features, embeddings, and its distance to HR (Table 1, Fig. 5).
+"""Measure the features of a stack of cells, and how near its images are to HR (Table 1, Fig. 5).
 
 Two tables are written, with one row per cell. ``features`` holds the measurements on an image
 alone: the assay's features with units and status, 32 features of the treatment classifier where
@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write both tables of one stack."""
     parser = Parser(__doc__, settings_class(), "measure")
     parser.add_argument("--stack", type=Path, required=True, help="the stack to measure")
-    parser.add_argument("--method", required=True, help="its name; high_resolution, low_resolution")
+    parser.add_argument(
+        "--method", required=True, help="its name, or high_resolution or low_resolution"
+    )
     parser.add_argument("--high-resolution", type=Path, required=True, help="HR stack")
     parser.add_argument("--low-resolution", type=Path, required=True, help="LR stack")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Ask a regression from y for the features of every low-resolution image.
+"""Predict the features of every low-resolution image with a regression, without any search.
 
 The regression is that of ``train_amortised``, fitted to generated pairs, or that of
 ``train_regression``, fitted to pairs of cells; its file says which. The table has the columns of

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the table of one sweep or trace."""
     parser = Parser(__doc__, settings_class(), "measure")
     parser.add_argument(
-        "--stack", type=Path, required=True, help="of sweep_lambdas or trace_search"
+        "--stack", type=Path, required=True, help="stack of sweep_lambdas or trace_search"
     )
     parser.add_argument("--high-resolution", type=Path, required=True, help="HR stack")
     parser.add_argument("--low-resolution", type=Path, required=True, help="LR that was searched")

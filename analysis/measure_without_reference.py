@@ -1,4 +1,4 @@
-"""Measure one stack of an assay that was acquired in low resolution, where no HR image exists.
+"""Measure a stack of cells that were acquired in low resolution, where no HR image exists.
 
 The two tables are those of ``measure``, row by row. Features and random convolutions need the image
 alone; of the metrics only mean |D(SR) - LR| (Eq. 5) can be measured. Values that need HR, and all
@@ -21,7 +21,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write both tables of one stack."""
     parser = Parser(__doc__, settings_class(), "measure")
     parser.add_argument("--stack", type=Path, help="the stack to measure; not of high_resolution")
-    parser.add_argument("--method", required=True, help="its name; high_resolution, low_resolution")
+    parser.add_argument(
+        "--method", required=True, help="its name, or high_resolution or low_resolution"
+    )
     parser.add_argument("--low-resolution", type=Path, required=True, help="LR as acquired")
     parser.add_argument(
         "--solutions", type=Path, help="table of measure_solutions, whose means the features become"

@@ -1,4 +1,4 @@
-"""List the generators that come with the program: what each knows, and what it can do.
+"""List the generators that come with the program: which cells each draws, and what it can do.
 
 Every command that takes --model takes one of these names, too.
 """

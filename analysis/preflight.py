@@ -1,4 +1,4 @@
-"""Say what a run will fetch, cost and need, check that it can start, and ask once.
+"""Say what a run will fetch, cost and need, check that it can start, and ask once for a yes.
 
     python -m analysis.preflight --configfile config/article.yaml --directory runs/article
 
@@ -30,11 +30,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--directory", type=Path, required=True, help="run folder")
     parser.add_argument("--profile", type=Path, default=LOCAL, help="folder of Snakemake's profile")
-    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="of this machine")
-    parser.add_argument("--machine", default="", help="a machine of workflow/rates.json: H200")
-    parser.add_argument("--yes", action="store_true", help="start without the question")
     parser.add_argument(
-        "--plan", action="store_true", help="print alone, without checks or question"
+        "--cores", type=int, default=os.cpu_count() or 1, help="cores of this machine"
+    )
+    parser.add_argument("--machine", default="", help="a machine of workflow/rates.json: H200")
+    parser.add_argument("--yes", action="store_true", help="start without asking")
+    parser.add_argument(
+        "--plan", action="store_true", help="print the plan alone, without checks or question"
     )
     args = parser.parse_args(argv)
     # Imported here, so that --help waits for nothing.

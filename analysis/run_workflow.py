@@ -1,4 +1,4 @@
-"""Run the workflow, from plates to report, or the part of it that targets name.
+"""Run the workflow from plates to report, or only the targets that you name.
 
     rls run --configfile demo.yaml
     rls run golgi table1 --configfile my.yaml --directory runs/mine --cores 4

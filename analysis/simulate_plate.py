@@ -1,4 +1,4 @@
-"""Simulate one plate: whole fields with BBBC021's file names and metadata, and their truth.
+"""Simulate one plate: whole fields, named and described as in BBBC021, and the truth of each cell.
 
 Counts = offset + Poisson((gain x light + background) x illumination) + read noise, where light is
 the marker of each cell, total constant, spread over nucleus and cytoplasm by its ratio.

@@ -1,4 +1,4 @@
-"""Say how a run stands: jobs done, running and left by stage, the time left, and the last error.
+"""Show how far a run is: jobs done, running and left by stage, the time left, and the last error.
 
     rls status runs/demo
 

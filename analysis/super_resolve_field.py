@@ -1,4 +1,4 @@
-"""Super-resolve the cells of low-resolution fields: find or take their positions, cut, search.
+"""Super-resolve the cells in low-resolution fields, at positions that are found or given.
 
     python -m analysis.super_resolve_field field.tif --model models/translocation_32px --factor 8 \\
         --nucleus-channel dna --nucleus-diameter-um 15 --out high.ome.tif
@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Super-resolve fields."""
     argv = sys.argv[1:] if argv is None else argv
     parser = make_parser(__doc__, f"python -m analysis.{NAME}")
-    parser.add_argument("--positions", type=Path, help="CSV of the cells, in place of finding them")
+    parser.add_argument(
+        "--positions", type=Path, help="CSV of the cells; they are then not searched for"
+    )
     parser.add_argument("--nucleus-channel", help="channel in which nuclei are found")
     parser.add_argument("--nucleus-diameter-um", type=float, help="typical diameter of a nucleus")
     args, settings, method = parse(parser, [*model_flags(argv), *argv])

@@ -1,4 +1,4 @@
-"""Train a regression from y to the assay's features, on generated pairs alone.
+"""Train a regression from low-resolution images to the assay's features, on generated pairs alone.
 
 A pair is an image x = G(w) of the generator and y = D(x), degraded as in ``degrade``. The features
 h are measured on x by the code that measures HR. A small network learns the mean and the sd of
@@ -28,7 +28,7 @@ def make_parser() -> Parser[CommandSettings]:
     parser = Parser(__doc__, command_settings(), NAME, shared="measure")
     parser.add_argument("--generator", type=Path, required=True, help="generator.safetensors")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json of the assay")
-    parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
+    parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")
     add_operator(parser)
     parser.add_argument("--quantise", choices=("8bit", "none"), required=True, help="as in degrade")
     parser.add_argument("--chain", nargs="*", default=[], help="name:value of each degradation")

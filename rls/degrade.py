@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(__doc__, Settings, "degrade")
     parser.add_argument("--high-resolution", type=Path, required=True, help="stack, *.ome.tif")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json of the assay")
-    parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
+    parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")
     parser.add_argument("--degradation", required=True, help="name of the chain, for the table")
     parser.add_argument("--chain", nargs="*", default=[], help="name:value of each degradation")
     parser.add_argument("--output", type=Path, required=True, help="low-resolution stack to write")

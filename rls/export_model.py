@@ -1,4 +1,4 @@
-"""Copy a trained generator into a folder of its own, with a card that describes it.
+"""Copy a trained generator into a model folder, with a card that describes it.
 
 The flow goes with it where the results hold one, and so do the search's settings and the trust that
 measure_trust has written: with these the folder super-resolves other people's cells.
@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, required=True, help="folder of the assay's results")
     parser.add_argument("--output", type=Path, required=True, help="folder of the model")
     parser.add_argument("--title", required=True)
-    parser.add_argument("--about", required=True, help="what it is and is good for, honestly")
+    parser.add_argument(
+        "--about", required=True, help="what the model is, what it is good for, and what it is not"
+    )
     parser.add_argument("--command", required=True, help="the command that makes it again")
     args = parser.parse_args(argv)
     need_writable(args.output, "--output", folder=True)

@@ -1,4 +1,4 @@
-"""Put the shards of one method together: images, table and latents, as if there were one.
+"""Join the shards of one method: images, table and latents, as if all had been searched at once.
 
 Every shard must be there, made with the same settings, models and images. The rows are put in the
 order of an unsharded search. Where they are several solutions of each image (n_solutions above 1),

@@ -1,7 +1,8 @@
-"""Join the trust of several methods, which measure_trust measured one by one, into a model folder.
+"""Join the trust of several methods into a model folder.
 
-Writes trust.json and search.json. The latter names the method that rls.super_resolve_files uses
-where its user names none; choose it on split tune, never on evaluation.
+measure_trust has measured the methods one by one. Writes trust.json and search.json. The latter
+names the method that rls.super_resolve_files uses where its user names none; choose it on split
+tune, never on evaluation.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Join the parts."""
     parser = Parser(__doc__, Settings, NAME)
     parser.add_argument(
-        "--parts", type=Path, required=True, help="folder that has one of each method, by name"
+        "--parts", type=Path, required=True, help="folder with a subfolder for each method"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the model")
     parser.writes("output", folder=True)

@@ -1,4 +1,4 @@
-"""Turn a network pickle of NVlabs' stylegan2-ada-pytorch into our files, running nothing of it.
+"""Import a network pickle of NVlabs' stylegan2-ada-pytorch, without running any code in it.
 
 The averaged generator (G_ema) becomes a generator file; with --output-training, G and D become
 weights for a later train_gan --init-from (both files in one folder, as generator.safetensors and

@@ -1,4 +1,6 @@
-"""Measure what a model's own cells look like in low resolution and after a search: trust.json.
+"""Measure a model's own kind of cells, so that its users learn how far to trust their results.
+
+The result is ``trust.json``: what such cells look like in low resolution and after a search.
 
 High-resolution cells that the generator has not seen are reduced by D and searched as the model's
 users will search. The facts of ``rls/pretrained/trust.py`` are kept as quantiles, from which
@@ -51,14 +53,18 @@ def make_parser() -> Parser[Settings]:
         nargs="+",
         default=list(COMPARE.splits),
         choices=COMPARE.splits,
-        help="splits of the stack that stand for cells of users",
+        help="splits of the stack whose cells stand for those of users",
     )
     parser.add_argument("--factors", type=int, nargs="+", required=True, help="such as 8 16")
     parser.add_argument(
-        "--encoders", type=Path, nargs="*", default=[], help="one of each factor; else the model's"
+        "--encoders",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="one for each factor; default: the model's",
     )
     parser.add_argument(
-        "--default", action="store_true", help="users get this method where they name none"
+        "--default", action="store_true", help="use this method where a user names none"
     )
     parser.add_argument("--output", type=Path, help="folder to write; the model's by default")
     parser.add_argument("--state", type=Path, help="folder of finished batches")

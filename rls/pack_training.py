@@ -1,4 +1,4 @@
-"""Pack the state of a training into small files, to go on with it on another machine.
+"""Pack an unfinished training into small files, to continue it on another machine.
 
 Copy the folder, and run the same train_gan command there with --continue-from FOLDER. It counts on
 from the images seen, with the optimisers, the average and the probability of augmentations where

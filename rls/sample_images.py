@@ -1,10 +1,11 @@
-"""Draw images G_s(G_m(z)), z ~ N(0, I), from a generator, and grids that show the effect of styles.
+"""Draw random images from a generator, and grids that show the effect of styles.
 
-z and the noise maps of image i come from a random stream of their own, which depends on the seed
-and on i, but not on n. On request two grids are drawn beside the stack: one of truncation, w =
-w_mean + psi (G_m(z) - w_mean) for several psi, and one of style mixing, where some style inputs of
-an image come from another (Karras et al. 2019, "A style-based generator architecture", appendix B;
-section 3.1 and Fig. 3). Grids always have the generator's own noise maps.
+An image is G_s(G_m(z)) with z ~ N(0, I). z and the noise maps of image i come from a random stream
+of their own, which depends on the seed and on i, but not on n. On request two grids are drawn
+beside the stack: one of truncation, w = w_mean + psi (G_m(z) - w_mean) for several psi, and one of
+style mixing, where some style inputs of an image come from another (Karras et al. 2019, "A
+style-based generator architecture", appendix B; section 3.1 and Fig. 3). Grids always have the
+generator's own noise maps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Several solutions for each low-resolution image: article, section 4.5 and Fig. 8.
+"""Find several solutions for each low-resolution image (section 4.5 and Fig. 8 of the article).
 
 Images are drawn from the splits calibration and evaluation, in equal parts of the treatments as far
 as possible: intervals are learnt on the one and judged on the other. ``--kind`` says how their

@@ -1,7 +1,7 @@
-"""Super-resolve low-resolution images: w^ of Eq. 5 by regularised search, or another method.
+"""Super-resolve low-resolution images by regularised latent search, or by another method.
 
-This is the workflow's stage. To super-resolve your own cells with a model folder, see
-``python -m rls.super_resolve_files --help``.
+The search minimises Eq. 5 over w. This is the workflow's stage. To super-resolve your own cells
+with a model folder, see ``python -m rls.super_resolve_files --help``.
 
 ``--search NAME`` runs ``rls/search/NAME.py`` on the rows of split ``evaluation``, batch by batch;
 ``--help --search NAME`` shows its own settings too. Every finished batch is kept under ``--state``:

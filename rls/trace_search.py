@@ -1,4 +1,4 @@
-"""Search the same cells of split tune with ever more steps, to see loss and features on the way.
+"""Search the same cells of split tune with ever more steps, to see how loss and features change.
 
 Every checkpoint is a search of so many steps: with a schedule that depends on their number, such as
 one_cycle_drop, the first N steps of a longer search are another search than one of N steps. Each

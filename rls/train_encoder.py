@@ -1,11 +1,11 @@
-"""Train the encoder, which gives a search its start: max over E of E log q(w | y).
+"""Train an encoder, which predicts from a low-resolution image where its search should start.
 
-The pairs (w, y = D(G(w)) + delta) are drawn from the generator, with the assay's D, degradations
-and quantisation; no image of a cell is read. q is a Gaussian over the whitened coordinates of one
-style, an amortised posterior, so that its mean is a start near the answer and its draws are several
-starts (rls/encoder/network.py). The epoch with the largest mean log q of held-out pairs is kept. A
-training that was stopped or killed resumes when the same command is run again, and on a CPU ends
-with the same bits.
+It maximises the mean of log q(w | y). The pairs (w, y = D(G(w)) + delta) are drawn from the
+generator, with the assay's D, degradations and quantisation; no image of a cell is read. q is a
+Gaussian over the whitened coordinates of one style, an amortised posterior, so that its mean is a
+start near the answer and its draws are several starts (rls/encoder/network.py). The epoch with the
+largest mean log q of held-out pairs is kept. A training that was stopped or killed resumes when the
+same command is run again, and on a CPU ends with the same bits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def make_parser() -> Parser[Settings]:
     parser = Parser(__doc__, Settings, NAME)
     parser.add_argument("--generator", type=Path, required=True, help="generator.safetensors")
     parser.add_argument("--styles", type=Path, required=True, help="styles.safetensors")
-    parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
+    parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")
     parser.add_argument("--chain", nargs="*", default=[], help="name:value of each degradation")
     add_operator(parser)
     parser.add_argument("--quantise", choices=("8bit", "none"), required=True, help="as in degrade")

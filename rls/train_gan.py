@@ -1,4 +1,4 @@
-"""Train the generator of high-resolution cells (StyleGAN2-ADA).
+"""Train a generator of high-resolution cells (StyleGAN2-ADA).
 
 min_G max_D  E log D(x) + E log(1 - D(G(z))), in its non-saturating form, plus gamma/2 E |grad
 D(x)|^2 and the path-length penalty (Karras et al. 2020a, b; section 3.2 of the article). The

@@ -1,4 +1,4 @@
-"""Train Pix2Pix (Isola et al. 2017), or with --adversarial-weight 0 its twin on L1 alone.
+"""Train Pix2Pix (Isola et al. 2017) or, with --adversarial-weight 0, its twin on L1 alone.
 
 min_U max_P  a E[log P(s, x) + log(1 - P(s, U(s)))] + l1_weight E |x - U(s)|, where the first term
 is non-saturating for U, and s is D(x) of a cell x, rounded to 256 levels as in ``degrade`` and
@@ -25,7 +25,7 @@ def make_parser() -> Parser[Settings]:
     parser = Parser(__doc__, Settings, NAME)
     parser.add_argument("--cells", type=Path, required=True, help="stack with a column split")
     parser.add_argument("--intensity", type=Path, required=True, help="intensity.json of the assay")
-    parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
+    parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")
     parser.add_argument(
         "--adversarial-weight",
         type=float,

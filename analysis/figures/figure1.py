@@ -21,9 +21,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = figure_parser(__doc__, Settings)
     add_run(parser)
     parser.add_argument("--assay", help="the assay of the generator; default figures.norms_assay")
-    parser.add_argument("--styles", type=Path, required=True, help="on which transforms are fitted")
+    parser.add_argument(
+        "--styles", type=Path, required=True, help="styles to which transforms are fitted"
+    )
     parser.add_argument("--flow", type=Path, required=True, help="the fitted flow")
-    parser.add_argument("--generator", type=Path, required=True, help="whose styles are shown")
+    parser.add_argument(
+        "--generator", type=Path, required=True, help="generator whose styles are shown"
+    )
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch and matplotlib.
     from analysis.drawing.style import save_outputs

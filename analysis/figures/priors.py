@@ -23,8 +23,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_run(parser)
     parser.add_argument("--assay", help="the assay of the generator; default the first that runs")
     parser.add_argument("--method", required=True, help="the method that searched")
-    parser.add_argument("--generator", type=Path, required=True, help="whose styles are shown")
-    parser.add_argument("--styles", type=Path, required=True, help="to which flows were fitted")
+    parser.add_argument(
+        "--generator", type=Path, required=True, help="generator whose styles are shown"
+    )
+    parser.add_argument(
+        "--styles", type=Path, required=True, help="styles to which flows were fitted"
+    )
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for torch and matplotlib.
     from analysis.comparison.priors import prior_rows, search_rows

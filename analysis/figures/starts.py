@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         nargs="*",
         default=[],
         metavar="ASSAY=COLUMN",
-        help="of features",
+        help="columns of the features to draw",
     )
     args, settings = parser.parse(argv)
     # Imported here, so that --help does not wait for matplotlib.

@@ -1,4 +1,4 @@
-"""Say what a configuration would cost: jobs, processor and GPU hours, memory and disk by stage.
+"""Estimate what a run costs before it starts: jobs, hours, memory and disk, by stage.
 
     make plan CONFIG=config/demo.yaml
     make plan CONFIG=config/config.yaml MACHINE=H200
@@ -41,13 +41,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--configfile", type=config_file, nargs="+", default=[], metavar="FILE", help=OVERLAYS
     )
-    parser.add_argument("--target", nargs="+", default=[], help="as Snakemake's: golgi, table1 ...")
+    parser.add_argument(
+        "--target", nargs="+", default=[], help="targets, as for Snakemake: golgi, table1 ..."
+    )
     parser.add_argument("--directory", type=Path, help="run folder: what is done there is left out")
-    parser.add_argument("--rates", type=Path, default=FILE, help="by analysis.plan.measure")
+    parser.add_argument("--rates", type=Path, default=FILE, help="JSON by analysis.plan.measure")
     parser.add_argument(
         "--machine", default="", help="a machine of --rates, or a part of its name: H200"
     )
-    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="for elapsed time")
+    parser.add_argument(
+        "--cores", type=int, default=os.cpu_count() or 1, help="cores for the elapsed time"
+    )
     args = parser.parse_args(argv)
     files = read_files(args.configfile)
     config = merged(files)

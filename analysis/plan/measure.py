@@ -1,4 +1,4 @@
-"""Measure rates for plans from small runs, or hold a plan against what a run took.
+"""Measure how fast your machine is, so that plans hold for it, or compare a plan with a run.
 
     python -m analysis.plan.measure --machine "two cores of 2.5 GHz" \\
         --run runs/a config/smoke.yaml --run runs/b config/smoke.yaml more.yaml
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = CommandParser(__doc__)
     run_of = ("FOLDER", "CONFIG")
     parser.add_argument("--run", nargs="+", action="append", default=[], metavar=run_of)
-    parser.add_argument("--check", nargs="+", metavar=run_of, help="hold the plan against a run")
+    parser.add_argument("--check", nargs="+", metavar=run_of, help="compare the plan with a run")
     parser.add_argument("--machine", default="", help="what it ran on, in words")
     parser.add_argument("--output", type=Path, default=FILE, help="JSON to write, or to check with")
     args = parser.parse_args(argv)

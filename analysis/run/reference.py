@@ -113,7 +113,7 @@ def _section(
     other = [f"`{key}`" for key in keys if key in ELSEWHERE and key not in values]
     yield from (f"### `{name}`", "", f"Read by {by}.")
     if other:
-        yield f"It is also given {', '.join(other)}, which stand elsewhere."
+        yield f"It also takes {', '.join(other)}, which are described elsewhere."
     yield ""
     if own:
         yield from _table(schemas(own), values, sources, (name,))

@@ -72,7 +72,7 @@ def make_parser(doc: str, program: str) -> Parser[Settings]:
         metavar="FOLDER",
         help="folder of the model, or the name of one that comes with the program",
     )
-    parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
+    parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")
     parser.add_argument("--out", type=Path, required=True, help="images to write, *.ome.tif")
     parser.add_argument("--channels", help="names in the order of the files, such as dna,nfkb")
     parser.add_argument("--axes", help="axes of the files, such as TCYX; T is the cells")
@@ -86,7 +86,9 @@ def make_parser(doc: str, program: str) -> Parser[Settings]:
     parser.add_argument("--percentiles", nargs=2, type=float, default=[1.0, 99.0], metavar="P")
     parser.add_argument("--network", type=Path, help="the method's own network, where it has one")
     parser.add_argument("--encoder", type=Path, help="an encoder in place of the model's own")
-    parser.add_argument("--state", type=Path, help="folder of finished batches; beside --out")
+    parser.add_argument(
+        "--state", type=Path, help="folder of finished batches; default: beside --out"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser.writes("out")
     return parser

@@ -54,7 +54,7 @@ def add_files(parser: argparse.ArgumentParser, required: Collection[str] = ()) -
         parser.add_argument(
             f"--{name}", type=Path, required=name in required, help=f"{name}.safetensors{use}"
         )
-    parser.add_argument("--factor", type=int, required=True, help="side of x over side of y")
+    parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")
     parser.add_argument("--output", type=Path, required=True, help="stack to write, *.ome.tif")
     parser.add_argument("--state", type=Path, required=True, help="folder of finished batches")
 
