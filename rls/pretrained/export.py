@@ -39,8 +39,9 @@ OWN_CELLS = """
 {served}
 """
 SERVED = (
-    "Factor {factor}: images of {low} x {low} px, one a cell, by `{method}`{role} ({settings}); "
-    "trust from {n} cells of split {splits}, which the generator has not seen.\n"
+    "Factor {factor}: from images of {low} x {low} px, one for each cell, by `{method}`{role}. "
+    "Trust comes from {n} cells of split {splits}, which the generator has not seen. "
+    "Settings of the search: {settings}.\n"
 )
 STARTS = """
 ## Where a search may start
@@ -49,7 +50,7 @@ STARTS = """
 """
 START = (
     "`{name}`: factor {factor}, images of {low} x {low} px by {forward}{chain}; "
-    "{megabytes:.2f} MB. Its mean explains {explained:.0%} of the variance of w.\n"
+    "{megabytes:.2f} MB. The predicted mean explains {explained:.0%} of the variance of w.\n"
 )
 CARD = """# {title}
 
@@ -57,7 +58,7 @@ CARD = """# {title}
 
 ![samples of fixed z](generator.png)
 
-The first eight of them over the training:
+The first eight of these samples in the course of the training:
 
 ![samples of fixed z over the training](generator.progress.png)
 
@@ -71,11 +72,11 @@ The first eight of them over the training:
 | intensity, counts | {intensity} |
 | last tick | {tick} |
 
-Made by `{command}`. Files: `generator.safetensors` (average of the weights,
-to be used), `training.safetensors` (generator and discriminator, to train on: `init_from`),
-`intensity.json` (the scale on which it works), `generator.training.csv` (the curves; kd is the
-kernel distance to held-out cells, kd_floor what real cells reach, layouts the spread of block means
-between images over that of cells).
+Made by `{command}`. Files: `generator.safetensors` (the averaged weights, for use),
+`training.safetensors` (generator and discriminator, from which a training can start: `init_from`),
+`intensity.json` (the intensity scale of the generator), `generator.training.csv` (the curves; kd is
+the kernel distance to held-out cells, kd_floor that between real cells, layouts the spread of block
+means between images divided by that between cells).
 
 Settings: {settings}
 """
@@ -217,8 +218,9 @@ def _role(method: str, default: str, n_methods: int) -> str:
     if n_methods == 1:
         return ""
     if method == default:
-        return ", used where none is named"
-    return f", by `--method {method}`" + (", the article's" if method == PUBLISHED else "")
+        return ", which is used if no method is named"
+    whose = ", the article's method" if method == PUBLISHED else ""
+    return f"{whose}, with `--method {method}`"
 
 
 def starts(folder: Path, image_size: int) -> str:

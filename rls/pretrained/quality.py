@@ -15,16 +15,16 @@ TESTED = """
 | test | value |
 | --- | --- |
 | kernel distance to {n} cells of tune (that of cells of gan) | {kd:.3f} ({kd_floor:.3f}) |
-| spread of layouts over that of cells | {layouts} |
+| spread of layouts divided by that of cells | {layouts} |
 {rows}
 Made by `analysis.evaluate_generator`; `{file}` has all features, their distributions and the shapes
-found in generated images and in cells. Shift: difference of the medians of {controls}, over that
-of the cells. r: within treatments. In brackets 95 % intervals over wells, unless the file says
-otherwise.
+found in generated images and in cells. Shift: difference of the medians of {controls}, divided by
+that of the cells. r: correlation within treatments. Numbers in square brackets are 95 % intervals
+over wells, unless the file says otherwise.
 """
 INVERSION = (
     "| a search for HR itself, {n} cells, {steps} steps | PSNR {psnr_db:.1f} dB, L1 {l1:.4f} "
-    "(noise alone about {noise_l1:.4f}) |"
+    "(the noise alone: about {noise_l1:.4f}) |"
 )
 REGRESSION = (
     "| {feature} at {factor} by a regression from {n_generated:,} generated images alone (from "

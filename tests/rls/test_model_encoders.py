@@ -241,8 +241,8 @@ def test_encoders_go_with_a_model_and_its_card_names_them(results, tmp_path):
     assert not stale.exists()
     for fact in (copy.name, "4 x 4 px by bicubic (renormalize)", "explains 36%", " MB."):
         assert fact in text, fact
-    assert "`rls_encoder`, used where none is named" in text
-    assert "`rls`, by `--method rls`, the article's" in text
+    assert "`rls_encoder`, which is used if no method is named" in text
+    assert "`rls`, the article's method, with `--method rls`" in text
 
 
 @pytest.mark.parametrize(
