@@ -2,12 +2,13 @@
 
     rls check --configfile my.yaml
 
-Says at once all that is wrong or contradictory, what should be looked at, what was assumed and what
-was found: keys and numbers that do not fit each other; and, of plates that a sheet lists, tables,
-files and their channels, pixel sizes, counts, the diameter of nuclei, the wells and cells of each
-split, and whether the generator fits. The headers of all images are read, and the pixels of six
-fields. Then Snakemake plans the run, and its jobs are counted. Nothing is run or written. Exits
-with 1 if something is wrong, else with 0 and the commands that come next.
+Prints everything that is wrong or contradictory, that you should look at, that was assumed, and
+that was found. The keys and numbers of the configuration are checked against each other. For plates
+that a sheet lists, the check covers tables, files and their channels, pixel sizes, counts, the
+diameter of nuclei, the wells and cells of each split, and whether the generator fits. It reads the
+headers of all images and the pixels of six fields. Then Snakemake plans the run, and its jobs are
+counted. Nothing is run or written. The exit code is 1 if something is wrong; otherwise it is 0, and
+the commands that come next are printed.
 """
 
 from __future__ import annotations

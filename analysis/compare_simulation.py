@@ -1,9 +1,9 @@
 """Compare simulated cells with real ones: pictures at one scale, and the statistics of both.
 
-The cells of both went through the same stages, and both are measured by the same functions. For
-each pair of treatments the table has the 5th, 50th and 95th percentile over the cells of nuclear
-size, intensities, texture, radial profile, edge blur and density, and the background and noise of
-the whole stack. There is no test of a hypothesis: the table shows where a simulation differs.
+Both stacks went through the same stages, and both are measured by the same functions. For each pair
+of treatments the table has the 5th, 50th and 95th percentile over cells of nuclear size,
+intensities, texture, radial profile, edge blur and density, and the background and noise of the
+whole stack. No hypothesis is tested: the table shows where a simulation differs.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m analysis.example_plates
 
-Two plates of 12 wells, two treatments, one OME-TIFF a field with the channels DAPI and FITC. They
-are simulated: they show how a run goes, and nothing of biology. config/my_plates.csv is their
-sheet.
+Two plates of 12 wells with two treatments, one OME-TIFF for each field, with the channels DAPI and
+FITC. They are simulated, so they show how a run works, and nothing about biology.
+config/my_plates.csv is their sheet.
 """
 
 from __future__ import annotations

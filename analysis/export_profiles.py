@@ -1,11 +1,11 @@
 """Write the profiles of an assay's cells and wells for other programs, such as pycytominer.
 
-One table has a row per cell and method, the other a row per well, split and method: the median of
-its cells, with their number in ``Metadata_Object_Count``. Metadata begin with ``Metadata_``,
-features with ``Cells_`` or ``Nuclei_``. Methods, factors and splits stand below each other: choose
-one of each before you normalise (``Metadata_method``, ``Metadata_factor``,
-``Metadata_degradation``, ``Metadata_split``). HR stands at factor 1. What networks see in an image
-is no feature and is left out. A path that ends with ``.h5ad`` gets AnnData, for scanpy.
+One table has a row for each cell and method. The other has a row for each well, split and method:
+the median of its cells, with their number in ``Metadata_Object_Count``. Columns of metadata begin
+with ``Metadata_``, those of features with ``Cells_`` or ``Nuclei_``. A table holds all methods,
+factors and splits, so choose one of each before you normalise (``Metadata_method``,
+``Metadata_factor``, ``Metadata_degradation``, ``Metadata_split``). HR has factor 1. Features of
+networks are left out. A path that ends with ``.h5ad`` is written as AnnData, for scanpy.
 """
 
 from __future__ import annotations

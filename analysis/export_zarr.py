@@ -1,9 +1,9 @@
 """Write the cells of a stack as OME-Zarr for viewers and other programs, with masks of the nuclei.
 
 The image has a time point for each cell, the names of the channels and the size of a pixel. Its
-label image ``nuclei`` has the nucleus of each cell as ``measure`` finds it, under the number of the
-cell from 1; the properties of a label name its cell and treatment, and say why a cell has none.
-Pixels are written as they are, and what viewers show as black and white is the assay's scale.
+label image ``nuclei`` has the nucleus of each cell as ``measure`` finds it, numbered like the cells
+from 1. The properties of a label name its cell and treatment, and say why a cell has no nucleus.
+Pixels are written as they are; viewers show the assay's intensity scale as black and white.
 """
 
 from __future__ import annotations

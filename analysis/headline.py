@@ -1,7 +1,8 @@
 """Print the main results of a finished run: what was made, the report's path, the headline tables.
 
-The tables are Markdown, one for each assay, factor and feature. A row for each method has shift
-kept, sd ratio, correlation within treatments, accuracy, and the number of cells behind them.
+The workflow runs it at the end. The tables are Markdown, one for each assay, factor and feature.
+Each method has a row with shift kept, sd ratio, correlation within treatments, accuracy, and the
+number of cells behind them.
 """
 
 from __future__ import annotations

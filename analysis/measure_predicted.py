@@ -2,7 +2,7 @@
 
 The regression is that of ``train_amortised``, fitted to generated pairs, or that of
 ``train_regression``, fitted to pairs of cells; its file says which. The table has the columns of
-``measure``: one row a cell with its keys, every feature of the assay, ``status``, and
+``measure``: one row for each cell with its keys, every feature of the assay, ``status``, and
 ``feature_settings``, by which tables refuse other thresholds than those of HR. ``*_predicted_sd``
 is the sd of each feature given y, from which the table of features makes the intervals of cells.
 The row has no image, so it has no metrics and no class. The settings are those of ``measure``.

@@ -3,10 +3,10 @@
     rls run --configfile demo.yaml
     rls run golgi table1 --configfile my.yaml --directory runs/mine --cores 4
 
-Says first what is to be done and how long it takes, then starts Snakemake with the program's
+First prints what will be done and how long it will take, then starts Snakemake with the program's
 profile. Targets come first. Every argument that is not named below goes to Snakemake: --dry-run,
---forcerun RULE, --set-resources ... To go on after anything that stopped it, run the same command
-again; Ctrl-C stops it and leaves nothing half-written.
+--forcerun RULE, --set-resources ... Ctrl-C stops the run and leaves nothing half-written. To
+continue after that, or after anything else that stopped it, run the same command again.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     rls status runs/demo
 
-Asks Snakemake by dry runs what there is and what is left, and its last log what runs and failed.
-The time left is the plan's for the jobs that are left, times what the jobs that are done took in
-benchmarks/ over their plan; it counts jobs one after the other. Changes nothing.
+Dry runs of Snakemake show what is done and what is left, and its last log shows what runs and what
+failed. The time left is the planned time of the remaining jobs, one after the other, multiplied by
+the ratio of measured (benchmarks/) to planned time of the finished jobs. Nothing is changed.
 """
 
 from __future__ import annotations

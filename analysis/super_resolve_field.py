@@ -3,13 +3,13 @@
     python -m analysis.super_resolve_field field.tif --model models/translocation_32px --factor 8 \\
         --nucleus-channel dna --nucleus-diameter-um 15 --out high.ome.tif
 
-A field is a TIFF or PNG that shows many cells, or one such file for each channel; its light should
-be even. Nuclei are found in one channel, or --positions is a CSV with the columns y_px and x_px (0
-is the middle of the first pixel) and, with several fields, field (the name of the file). Cells that
-do not lie wholly in their field are left out and counted.
+A field is a TIFF or PNG that shows many cells, or one such file for each channel. Its illumination
+should be even. Nuclei are found in one channel; or --positions gives the cells, as a CSV with the
+columns y_px and x_px (0 is the middle of the first pixel) and, with several fields, field (the name
+of the file). Cells that do not lie wholly in their field are left out and counted.
 
-Writes what rls.super_resolve_files writes, with the position of each cell in its table, and beside
-it the cells as they were cut (.cells.ome.tif) and a picture of each field. The other flags are
+The output is that of rls.super_resolve_files, with the position of each cell in its table. Beside
+it are the cells as they were cut (.cells.ome.tif) and a picture of each field. The other flags are
 those of that command.
 """
 

@@ -1,8 +1,8 @@
 """Super-resolve microscopy images by regularised latent search, and measure what is kept of them.
 
-Every tool of the program under one name:
+Every tool of the program has a name here:
 
-    rls run --configfile demo.yaml     runs plates to report
+    rls run --configfile demo.yaml     runs the workflow from plates to report
     rls NAME --help                    says what a command does, and its defaults
     rls stage                          lists every stage of the workflow; rls stage NAME runs one
 """
@@ -21,8 +21,8 @@ from rls.runtime.errors import InputError
 from rls.runtime.places import PROGRAM
 
 ENDING = (
-    "rls --version prints the version. Errors are one sentence; --traceback behind a command shows "
-    "more."
+    "rls --version prints the version. An error is one sentence; add --traceback to a command to "
+    "see more."
 )
 
 

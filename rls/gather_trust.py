@@ -22,7 +22,7 @@ class Settings:
     """The methods of a model folder."""
 
     methods: tuple[str, ...] = option("Methods with which a model super-resolves users' cells.")
-    default: str = option("The one of them that users get where they name none; chosen on tune.")
+    default: str = option("Method that users get if they name none; chosen on tune.")
 
     def __post_init__(self) -> None:
         if self.default not in self.methods:

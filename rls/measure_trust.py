@@ -6,8 +6,8 @@ High-resolution cells that the generator has not seen are reduced by D and searc
 users will search. The facts of ``rls/pretrained/trust.py`` are kept as quantiles, from which
 rls.super_resolve_files tells how far any cell lies from these cells. The settings of the search are
 written beside them, in ``search.json``, so that the folder can be used without a configuration.
-A method that starts from the encoder takes that of the folder, or of ``--encoders``. Entries of
-other factors and methods stay in the two files as long as the generator is the same.
+A method that starts from an encoder takes the encoder of the folder, or that of ``--encoders``.
+Entries of other factors and methods stay in both files as long as the generator is the same.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Pack an unfinished training into small files, to continue it on another machine.
 
-Copy the folder, and run the same train_gan command there with --continue-from FOLDER. It counts on
-from the images seen, with the optimisers, the average and the probability of augmentations where
-they were. Each file is under 12 MB for networks whose single tensors are. A training that still
-runs may be packed: its newest checkpoint is taken.
+Copy the folder to the other machine, and run the same train_gan command there with --continue-from
+FOLDER. The training continues from the images seen, with the optimisers, the averaged weights and
+the probability of augmentations as they were. Each file is under 12 MB if each tensor of the
+networks is. A training that still runs may be packed: its newest checkpoint is taken.
 """
 
 from __future__ import annotations

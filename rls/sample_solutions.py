@@ -47,10 +47,10 @@ class Settings(SearchSettings):
         choices=("shared", "per_image"),
     )
     seed: int = option("Seed of the choice of images and of every draw.", least=0)
-    cells_per_split: int = option("Images of each of calibration and evaluation, at most.", least=1)
+    cells_per_split: int = option("Most images of each of calibration and evaluation.", least=1)
     n_solutions: int = option("Solutions an image (Fig. 8: 5).", least=2)
     temperature: float = option(
-        "log p(w | y) is minus Eq. 5 over this; article and variational.", above=0
+        "log p(w | y) is minus Eq. 5 divided by this; article and variational.", above=0
     )
     sigma_start: float = option("Start of sigma, in sd of w; article and variational.", above=0)
     sigma_learning_rate: float = option("Peak rate of log sigma; article and variational.", above=0)

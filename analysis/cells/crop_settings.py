@@ -23,7 +23,7 @@ class Settings(QualityLimits):
         "Cellpose: maximum flow error of a nucleus; 0 keeps all.", least=0
     )
     illumination: str = option(
-        "Even out the light: one profile per plate and channel.", choices=("plate", "none")
+        "Correct the illumination: one profile per plate and channel.", choices=("plate", "none")
     )
     camera_offset_counts: float = option("Counts of the camera without light.", least=0)
     on_broken_field: str = option(

@@ -60,7 +60,7 @@ class Settings:
         default=(),
     )
     measured_treatments: tuple[str, ...] = option(
-        "Treatments of the splits classifier and evaluation, likewise. None: all.", default=()
+        "Treatments of those two splits, in the same way. None: all.", default=()
     )
     unmeasured_units: tuple[str, ...] = option(
         "Units of split_by (a well is PLATE_WELL) that serve gan and tune alone, as cells of other "
@@ -74,7 +74,7 @@ class Settings:
         least=0,
     )
     fold: int = option(
-        "The assay's own fold, from 1 to folds; without folds it means nothing.", default=1, least=1
+        "The assay's own fold, from 1 to folds; not used without folds.", default=1, least=1
     )
     plates_gan: tuple[str, ...] = option(
         "Plates of split gan. None: those that no split names.", default=()

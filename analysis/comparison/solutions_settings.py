@@ -16,7 +16,7 @@ class Settings(IntervalSettings):
     kinds: tuple[str, ...] = option("Kinds compared: article, variational, restarts.")
     kind_shown: str = option("Kind whose images Fig. 8 shows.")
     level: float = option(
-        "Probability with which an interval shall hold a cell's HR value.", above=0, below=1
+        "Probability with which an interval should contain a cell's HR value.", above=0, below=1
     )
     interval_shown: str = option(
         "Calibrated interval drawn in Fig. 8.", choices=("normalised", "quantile", "constant")

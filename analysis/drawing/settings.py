@@ -16,8 +16,8 @@ class Settings(StyleSettings):
     cells_per_treatment: int = option("Cells shown per treatment in Fig. 2 and 3.", least=1)
     treatments_shown: int = option("Most treatments shown in Fig. 2; controls come first.", least=1)
     treatments_named: tuple[str, ...] = option(
-        "Treatments shown in Fig. 2 after the controls, as far as they were evaluated. None: in "
-        "even steps of the alphabet."
+        "Treatments shown in Fig. 2 after the controls, as far as they were evaluated. None: at "
+        "even steps of their alphabetical list."
     )
     palette: str = option(
         "Colours of the composites: nucleus blue and marker green, or magenta and green.",

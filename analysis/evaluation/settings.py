@@ -30,13 +30,13 @@ class Settings(RegressionSettings, IntervalSettings):
     """How many images are drawn, and how the two regressions are fitted."""
 
     n_images: int = option("Generated images to measure and to train the regression on.", least=10)
-    n_cells: int = option("Cells of split gan at most, treatments in equal parts.", least=20)
+    n_cells: int = option("Most cells of split gan, the same number of each treatment.", least=20)
     n_held_out: int = option(
         "Other generated images, whose loss decides which epoch is kept.", least=2
     )
     image_batch_size: int = option("Images that are generated and measured at a time.", least=1)
     n_inverted: int = option(
-        "Cells of tune that a search looks for in HR itself; 0 for none.", least=0
+        "Cells of tune whose HR image a search reproduces; 0 for none.", least=0
     )
     inversion_choose: int = option(
         "Other cells of tune, which choose the rate of that search.", least=1

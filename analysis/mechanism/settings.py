@@ -22,7 +22,7 @@ class Settings(IntervalSettings):
         least=1,
     )
     within_folds: bool = option(
-        "Normalise each fold by itself, since its networks are its own, and not by batch alone."
+        "Normalise each fold separately within a batch, because each has its own networks."
     )
     sphering_floor: float = option(
         "Variance added to every direction when features are sphered on the negative control, in "

@@ -3,11 +3,11 @@
     make plan CONFIG=config/demo.yaml
     make plan CONFIG=config/config.yaml MACHINE=H200
 
-Runs nothing. Jobs are those of Snakemake's dry run; their time is sum_k rate_k units_k with units
-from the configuration and with the rates of a machine in workflow/rates.json. Without --machine
-the plan is for a GPU where this machine has one, else for processors. The table says which times
-rest on measured rates and which on assumed ones; below it stands the time on the clock, from which
-job waits for which.
+Nothing is run. The jobs are those of Snakemake's dry run. A job's time is sum_k rate_k units_k,
+with units from the configuration and the rates of a machine in workflow/rates.json. Without
+--machine the plan is for a GPU if this machine has one, and otherwise for processors. The table
+says which times rest on measured rates and which on assumed ones. Below it is the elapsed time,
+which takes into account which jobs wait for which.
 """
 
 from __future__ import annotations

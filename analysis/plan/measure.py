@@ -4,10 +4,10 @@
         --run runs/a config/smoke.yaml --run runs/b config/smoke.yaml more.yaml
     python -m analysis.plan.measure --check runs/c config/smoke.yaml other.yaml
 
-What a job took stands in the last line of its log, which every command writes in a run of
-Snakemake. Of runs on a GPU only the jobs that used it count, by the time in their benchmark files,
-and the machine is the card. Rates need runs of two sizes or more: one size does not tell a start
-from work. Other machines in the file stay as they are.
+Give small runs whose rates are to be measured, of two sizes or more, because one size cannot tell
+the time of a start from that of the work. How long a job took is in the last line of its log, which
+every command writes in a run of Snakemake. On a GPU only the jobs that used it count, by the time
+in their benchmark files, and the machine is the card. Other machines in the file stay as they are.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from rls.runtime.command import option
 class Settings:
     """Settings of section ``fetch_plate``."""
 
-    attempts: int = option("Attempts in a row without a new byte before it gives up.", least=1)
+    attempts: int = option("Attempts in a row without a new byte before the fetch stops.", least=1)
     first_pause_s: float = option(
-        "Pause after the first of them, in s; it doubles each time.", least=0
+        "Pause after the first failed attempt, in s; it doubles each time.", least=0
     )
     longest_pause_s: float = option(
         "Longest pause, in s; also where the server asks for more.", least=0

@@ -2,14 +2,16 @@
 
     python -m rls.super_resolve_files low.tif --model FOLDER --factor 8 --out high.ome.tif
 
-Takes TIFF, OME-TIFF, ImageJ stacks and PNG, several files or a folder; each image is one cell,
-cropped around its nucleus. Writes beside --out a table (.parquet, and .csv to open), a picture
-(.png) and the latents. --operator and the settings after it say how your microscope and camera see
-a cell of the model: bicubic is how the article reduced its images; a camera is --operator
-psf_binning with --psf-sd-um S, the blur that your images have beyond the model's. The model says
-which method it does best with, and brings its settings; --method rls is the article's, and any flag
-of the method overrides one. Column trust says how much each cell is like the model's own cells: see
-rls/pretrained/trust.py.
+The input is TIFF, OME-TIFF, ImageJ stacks or PNG, several files or a folder. Each image is one
+cell, cropped around its nucleus. Beside --out the command writes a table (.parquet, and .csv to
+open), a picture (.png) and the latents.
+
+--operator and the settings after it say how your microscope and camera see a cell of the model.
+bicubic is how the article reduced its images. For a camera use --operator psf_binning with
+--psf-sd-um S, the blur that your images have beyond the model's. The model says which method suits
+it best and brings its settings; --method rls is the article's method, and any flag of the method
+overrides a setting. The column trust says how much each cell is like the model's own cells (see
+rls/pretrained/trust.py).
 """
 
 # This docstring is the help of the tool. Two commands run it: rls.super_resolve_files, and
@@ -74,14 +76,14 @@ def make_parser(doc: str, program: str) -> Parser[Settings]:
     )
     parser.add_argument("--factor", type=int, required=True, help="side of HR over side of LR")
     parser.add_argument("--out", type=Path, required=True, help="images to write, *.ome.tif")
-    parser.add_argument("--channels", help="names in the order of the files, such as dna,nfkb")
+    parser.add_argument("--channels", help="channels in the order of the files, such as dna,nfkb")
     parser.add_argument("--axes", help="axes of the files, such as TCYX; T is the cells")
     parser.add_argument("--intensity", type=Path, help="intensity.json of your microscope")
     parser.add_argument(
         "--scale",
         choices=SCALES,
         default="model",
-        help="the model's counts, or percentiles of the whole input put on the reference's",
+        help="the model's counts, or percentiles of the input, matched to the reference's",
     )
     parser.add_argument("--percentiles", nargs=2, type=float, default=[1.0, 99.0], metavar="P")
     parser.add_argument("--network", type=Path, help="the method's own network, where it has one")

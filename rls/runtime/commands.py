@@ -39,7 +39,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "pack-training": "rls.pack_training",
         "sample-images": "rls.sample_images",
     },
-    "Measure, simulate and hand on": {
+    "Measure, simulate and export": {
         "measure": "analysis.measure",
         "measure-without-reference": "analysis.measure_without_reference",
         "simulate-plate": "analysis.simulate_plate",

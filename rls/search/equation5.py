@@ -86,7 +86,7 @@ class ObjectiveSettings(StartSettings):
     )
     camera_offset: float | None = option(
         "Counts of the camera without light, which have no shot noise; for poisson_gaussian. "
-        "Without it 0.",
+        "If not given: 0.",
         default=None,
         least=0,
     )

@@ -66,7 +66,7 @@ class OperatorSettings:
         default=None,
     )
     shift_px: tuple[float, ...] = option(
-        "The cell in LR lies so many HR px lower and further right (y, x); may be fractions.",
+        "Shift of the cell in LR, in HR px, down and to the right (y, x); may be fractions.",
         default=(0.0, 0.0),
     )
 

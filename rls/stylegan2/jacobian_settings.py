@@ -18,7 +18,7 @@ class Settings:
     n_styles: int = option("Styles w, for both lengths and log p_F.", default=500, least=2)
     n_draws: int = option("Noise images y, and directions u, for each style.", default=4, least=1)
     n_jacobians: int = option(
-        "Styles whose whole Jacobian is computed; 0 is none.", default=50, least=0
+        "Styles whose whole Jacobian is computed; 0 for none.", default=50, least=0
     )
     batch_size: int = option("Images differentiated at a time.", default=32, least=1)
     seed: int = option("Seed of styles, noise images and directions.", default=0, least=0)
