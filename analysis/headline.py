@@ -1,6 +1,6 @@
 """Print the main results of a finished run: what was made, the report's path, the headline tables.
 
-The workflow runs it at the end. The tables are Markdown, one for each assay, factor and feature.
+Make runs it after a workflow. The tables are Markdown, one for each assay, factor and feature.
 Each method has a row with shift kept, sd ratio, correlation within treatments, accuracy, and the
 number of cells behind them.
 """

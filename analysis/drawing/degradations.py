@@ -160,7 +160,7 @@ def images_of(conditions: Sequence[Comparison], methods: Sequence[str], settings
         label = at.degradation.replace("_", " ")
         rows += grid_rows(label, ids, shown, columns, colours, across)
     place = "left to right" if across > 1 else "top to bottom"
-    note = f"{place}: {', '.join(chosen)}. One scale a channel; cells by hash of their id."
+    note = f"{place}: {', '.join(chosen)}. One scale per channel; cells chosen by hash of their id."
     title = f"{first.assay.label}, {first.factor}x"
     headings = tuple(map(method_label, columns))
     return Grid(title, headings, tuple(rows), colours, shown.image_um, note)
@@ -249,7 +249,7 @@ def _legend(figure: Figure, methods: Sequence[str], colours: Mapping[str, str], 
         for m in methods
     ]
     handles += [
-        Line2D([], [], color=colours[LOW_RESOLUTION], linestyle="--", label="the LR given (a)"),
+        Line2D([], [], color=colours[LOW_RESOLUTION], linestyle="--", label="the given LR (a)"),
         Line2D([], [], color="#4D4D4D", linestyle=":", linewidth=0.8, label="HR, other cells (b)"),
     ]
     figure.legend(

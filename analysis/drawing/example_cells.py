@@ -192,7 +192,9 @@ def make_grid(
         for treatment, names in by_treatment.items()
         for row in grid_rows(treatment, names, shown, columns, colours, across)
     ]
-    note = f"One intensity scale a channel; cells by hash of their id (seed {settings.seed})."
+    note = (
+        f"One intensity scale per channel; cells chosen by hash of their id (seed {settings.seed})."
+    )
     return Grid(
         at.title,
         tuple(map(method_label, columns)),

@@ -142,7 +142,7 @@ def draw_terms(axes: Axes, tables: Mapping[str, pd.DataFrame]) -> None:
             if len(values) > 1:
                 text = f"{label}: {name}, sd {values.std(ddof=1):.1f}, n {len(values)}"
                 curves.append((values - values.mean(), colour, text, line))
-    axes.set_xlabel("less its mean (nats)")
+    axes.set_xlabel("minus its mean (nats)")
     if not curves:
         axes.text(0.5, 0.5, "no Jacobian was computed", transform=axes.transAxes, ha="center")
         axes.set_yticks([])

@@ -79,7 +79,7 @@ def grid_of(assay: Assay, priors: Priors, settings: Settings) -> Grid:
         starts = range(0, len(panels), ACROSS)
         rows += [GridRow(label, (tuple(panels[i : i + ACROSS]),)) for i in starts]
     title = f"{assay.label}: images of styles of the mapping network and of flows"
-    note = "One scale a channel; the first samples, not chosen; both flows have the same z."
+    note = "One scale per channel; the first samples, not chosen; both flows have the same z."
     return Grid(title, (" ",) * ACROSS, tuple(rows), colours, priors.image_um, note)
 
 

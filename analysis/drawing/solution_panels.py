@@ -57,7 +57,7 @@ def draw_cells(
     title = f"{settings.kind_shown}: {held_of} (level {100 * settings.level:.0f} %)"
     axes.set_title(title, fontsize=7, loc="right")
     handles = [
-        Line2D([], [], color=HELD, linewidth=0.8, label="holds HR"),
+        Line2D([], [], color=HELD, linewidth=0.8, label="contains HR"),
         Line2D([], [], color=MISSED, linewidth=0.8, label="does not"),
         Line2D([], [], color=GREY, linewidth=1.8, alpha=0.5, label="before calibration"),
     ]

@@ -206,7 +206,7 @@ def _draw_images(figure: Figure, shown: Shown, top: float, settings: Figure8Sett
     axes = axes_at(figure, LEFT, below - 4 * MM, 80 * MM, 4 * MM)
     axes.set_axis_off()
     names = ", ".join(f"{name} {_colour_name(colour)}" for name, colour in colours.items())
-    note = f"solutions: {settings.kind_shown}; {names}; cells by hash of their id"
+    note = f"solutions: {settings.kind_shown}; {names}; cells chosen by hash of their id"
     axes.text(0, 1, note, fontsize=6, va="top")
 
 

@@ -1,4 +1,4 @@
-"""Data or prior: what reconstructions keep, against the share of treated cells in training.
+"""Draw what reconstructions keep against the share of treated cells in the training.
 
 The generators of the run differ in that share and in the seed of their training; the cells that are
 searched are the same. Above: shift kept by factor and method, and the kernel distance of every

@@ -1,4 +1,4 @@
-"""Fig. 1: squared norms of Gaussianised style vectors against chi-squared of d degrees (3.2).
+"""Draw Fig. 1: squared norms of Gaussianised style vectors, beside chi-squared of d degrees (3.2).
 
 Every transform is fitted on the given styles and shown on fresh ones, w = G_m(z). A transform that
 standardises has mean d by construction, so the spread (sqrt(2 d) if Gaussian) is the result. The

@@ -1,4 +1,4 @@
-"""Fig. 2: HR, LR and every method for a few cells of each treatment, on one intensity scale.
+"""Draw Fig. 2: HR, LR and every method for a few cells of each treatment, on one intensity scale.
 
 Rows are treatments (controls first), columns the methods; LR is drawn with nearest neighbours at
 the size of HR. Cells are chosen by the hash of their id, never by eye. Only the clean degradation

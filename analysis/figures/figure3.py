@@ -1,4 +1,4 @@
-"""Fig. 3: LR left, super-resolved middle, HR right, for both controls of an assay.
+"""Draw Fig. 3: LR left, super-resolved middle, HR right, for both controls of an assay.
 
 The form is the article's. It shows every assay that runs except those that measure the Golgi, which
 are Fig. 4. Only the clean degradation is shown. The drawing is in analysis.drawing.example_cells.

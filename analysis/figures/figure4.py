@@ -1,4 +1,4 @@
-"""Fig. 4: LR left, super-resolved middle, HR right, for the assays that measure the Golgi.
+"""Draw Fig. 4: LR left, super-resolved middle, HR right, for the assays that measure the Golgi.
 
 The drawing is in analysis.drawing.example_cells.
 """

@@ -1,4 +1,4 @@
-"""Fig. 5: a feature measured on HR and on every method, both controls, and whether it survived.
+"""Draw Fig. 5: a feature on HR and on every method, for both controls, and whether it survived.
 
 One block per assay, factor and feature, lettered in the order in which assays run; those that
 lettered_first names come first (in the article: (a) translocation, (b) Golgi). Column panel of the

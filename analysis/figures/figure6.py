@@ -1,4 +1,4 @@
-"""Fig. 6: the same cells under several degradations, a few methods each (section 4.3).
+"""Draw Fig. 6: the same cells under several degradations, a few methods each (section 4.3).
 
 Above, one cell of each control: HR, the degraded LR image that a method was given, and its
 reconstruction. Below, per degradation and method: mean |D(SR) - clean LR|, the kernel distance to

@@ -1,4 +1,4 @@
-"""Fig. 7: the full search beside its ablations, images left, numbers right (section 4.4).
+"""Draw Fig. 7: the full search beside its ablations, images left, numbers right (section 4.4).
 
 The numbers: PSNR, MS-SSIM, kernel distance to HR on random convolutions, mean |D(SR) - LR|, mean
 log p_F of the styles, their mean pair distance, and of each feature the shift kept and the

@@ -1,4 +1,4 @@
-"""Fig. 8: several solutions for one LR image, and what they say of the feature.
+"""Draw Fig. 8: several solutions for one LR image, and what they say about the feature.
 
 (a) Rows are cells of each control, columns LR, HR and the solutions of one kind. (b) The calibrated
 interval of each evaluation cell against its HR value. (c) How often an interval holds HR, (d) how

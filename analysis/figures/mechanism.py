@@ -1,4 +1,4 @@
-"""Mechanisms of action by nearest neighbour: HR, LR, every method, and shuffled mechanisms.
+"""Draw how often a compound's nearest neighbour shares its mechanism: HR, LR, methods and chance.
 
 One block a factor. NSC: the neighbour is not of the same compound; NSCB: nor of the same week.
 Methods are judged by the assay's own features, LR by its pixels. Dashed: HR; dotted: the best of

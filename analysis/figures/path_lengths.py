@@ -1,4 +1,4 @@
-"""Path lengths: is the Jacobian term of Eq. 2, which the article drops, constant over w?
+"""Draw how constant the Jacobian term of Eq. 2, which the article drops, is over w.
 
 Reads what rls.path_lengths measured on one or several generators. Left, how far the image moves for
 a unit step in W, over its mean: the narrower, the more constant, as the path-length penalty asks

@@ -1,4 +1,4 @@
-"""MAF beside RealNVP as the prior p_F of a generator's styles (Eq. 4, sections 3.1.2 and 4.1).
+"""Draw MAF beside RealNVP as the prior p_F of styles (Eq. 4, sections 3.1.2 and 4.1).
 
 Both flows were fitted to the same styles. Compared are the density that they give to fresh styles
 w = G_m(z), the squared norms of F(w), the images of their own samples w = F^-1(z), and what the

@@ -1,4 +1,4 @@
-"""HR against SR per cell, with Bland-Altman below: whether single cells kept their feature.
+"""Draw HR against SR cell by cell, with Bland-Altman below: did single cells keep their feature?
 
 One block per assay, factor and feature, one column per method. Above, each cell's value on SR over
 that on HR; dashed: equality; r is the correlation inside treatments, with its interval over wells.

@@ -1,4 +1,4 @@
-"""Starts, coordinates and rates of a search: loss and feature against steps and seconds.
+"""Draw loss and features against steps and seconds: starts, coordinates and rates of a search.
 
 Each line is one method of section trace_search on the same cells of split tune, each point a search
 of so many steps. Shown are mean |D(SR) - LR|, and of one feature the correlation

@@ -1,4 +1,4 @@
-"""The lambdas of Eq. 5 on cells of split tune: image metrics, prior and features (section 4.1).
+"""Draw image metrics, prior and features over the lambdas of Eq. 5, on cells of split tune (4.1).
 
 Each weight is varied while the other keeps the method's own value (dashed). The article says that
 results are best and stable for lambda_w of 1e-6 to 5e-4 and lambda_c of 0.005 to 0.05 (shaded); its

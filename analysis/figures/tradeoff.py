@@ -1,4 +1,4 @@
-"""Fidelity against realism along the lambdas of Eq. 5, on cells of split tune (section 4.1).
+"""Draw fidelity against realism along the lambdas of Eq. 5, on cells of split tune (section 4.1).
 
 One point is one pair of weights: the mean |D(SR) - LR| of its reconstructions against their mean
 log p_F, and against their kernel distance to the HR images of the same cells. Each weight is varied

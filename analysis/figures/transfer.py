@@ -1,4 +1,4 @@
-"""Transfer: what reconstructions keep, against the number of cells that a generator is trained on.
+"""Draw what reconstructions keep against the number of cells that a generator was trained on.
 
 Each number of cells trains two generators for as many steps: one from a model of another assay
 (init_from), one from nothing. Above: shift kept by factor and method, and the kernel distance of

@@ -1,9 +1,9 @@
-"""Where a feature is lost: its values on real, generated and reconstructed cells, side by side.
+"""Draw where a feature is lost: its values on real, generated and reconstructed cells.
 
 Above, cells of all treatments: the HR images that the generator was trained on, those of
-evaluation, and images that the generator makes from nothing. Below, for each control, HR and every
-method; of a method with several solutions the one image and the mean. Beside the positive control
-stand shift kept and r within treatments. A generator that lies elsewhere than its cells has not
+evaluation, and random images of the generator. Below, for each control, HR and every method; of a
+method with several solutions the one image and the mean. Beside the positive control stand shift
+kept and r within treatments. If generated cells lie elsewhere than real ones, the generator has not
 learnt the feature; rows ``regression`` and ``amortised`` say what LR tells and whether the
 generator couples it to the feature; what is lost after them is lost by the search. The numbers are
 made in analysis.comparison.where_lost, the drawing in analysis.drawing.where_lost.

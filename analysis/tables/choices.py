@@ -1,13 +1,14 @@
-"""Which settings serve each search best, on cells of split tune: the methods of ``trace_search``.
+"""Write which settings serve each search best, on cells of split tune (section trace_search).
 
 Every method is searched with its own number of steps on the same cells. The table has, for each
 assay and factor: mean |D(SR) - LR|, PSNR, MS-SSIM, mean log p_F, the kernel distance to the HR
 images of the same cells, and of the assay's first feature the error |SR - HR| over the standard
 deviation of HR within treatments and the triple of the table of features. ``chosen`` marks, among
-the methods of one search (pulse, brgm, rls, ...), that of least error. Intervals are over wells.
+the methods of one search (pulse, brgm, rls, ...), the one with the smallest error. Intervals are
+over wells.
 
-So a search of other people has its published settings as one row and others beside it, and all are
-chosen alike. No evaluation cell is looked at. The numbers are computed in
+So a rival's search has a row with its published settings and rows with others, and all searches are
+chosen in the same way. No evaluation cell is used. The numbers are computed in
 analysis.comparison.choices.
 """
 

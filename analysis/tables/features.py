@@ -1,4 +1,4 @@
-"""Which features survive, by method: the triple, effect sizes and agreement, one number per row.
+"""Write which features survive, by method: the triple, effect sizes and agreement.
 
 For every column of the assay's features, on the same evaluation cells of both controls:
 

@@ -1,4 +1,4 @@
-"""What each generator of a run has seen, how near it is, and what reconstructions with it keep.
+"""Write what each generator of a run has seen, how near it is, and what its reconstructions keep.
 
 For runs whose assays share the cells of split evaluation and differ in what their generators were
 trained on (``like`` of an assay): the share of treated cells, their number, the seed, or the model

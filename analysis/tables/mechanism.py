@@ -1,4 +1,4 @@
-"""Mechanisms of action: does a compound's nearest neighbour share its mechanism, by method?
+"""Write how often a compound's nearest neighbour shares its mechanism of action, by method.
 
 All assays of the run are folds of the same cells: each cell is super-resolved by networks that
 never saw its well, and evaluated once. A cell's features less the median of its batch, over the

@@ -1,4 +1,4 @@
-"""Several solutions an image (section 4.5): what their spread is worth, and what their mean is.
+"""Write what the spread and the mean of several solutions of an image are worth (section 4.5).
 
 For every assay, factor, kind of solutions and feature, on evaluation cells: how often HR lies
 inside the raw quantiles of the solutions and inside intervals calibrated on split calibration, how

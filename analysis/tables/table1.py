@@ -1,4 +1,4 @@
-"""Table 1: how near reconstructions are to HR images, per image and as a set (section 4.2).
+"""Write Table 1: how near reconstructions are to HR images, per image and as a set (section 4.2).
 
 Per assay, factor, degradation and method: MS-SSIM, PSNR and fidelity |D(SR) - LR| as means over
 cells, and |D(SR) - clean LR| where LR is degraded; kernel distance (KD) and Frechet distance (FD)

@@ -1,4 +1,4 @@
-"""Table 2: accuracy of telling the two controls apart on LR, on every method and on HR.
+"""Write Table 2: accuracy of telling the two controls apart on LR, on every method and on HR.
 
 Classifiers were fitted on HR (for HR and every method) or on LR (rows LR), on cells of another
 split; which one is best was decided on the split tune. Intervals are over wells; Wilson's interval
