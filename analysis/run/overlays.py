@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rls.runtime.places import CONFIG, shipped
 
-OVERLAYS = "overlays of config.yaml: your files, or demo, smoke ... of the program"
+OVERLAYS = "overlays of config.yaml: your files, or the program's by name, such as demo"
 WHOLE = "paper"  # the run folder of the program's configuration without an overlay
 
 
