@@ -62,7 +62,7 @@ def test_the_overview_is_quick_and_names_every_tool():
 def test_help_begins_with_a_sentence_and_shows_defaults():
     done = rls("train", "--help")
     lines, words = done.stdout.splitlines(), " ".join(done.stdout.split())
-    assert lines[0] == "Train the generator of high-resolution cells (StyleGAN2-ADA)."
+    assert lines[0] == "Train a generator of high-resolution cells (StyleGAN2-ADA)."
     assert "usage: rls train --cells PATH" in done.stdout
     assert "--r1-interval N" in done.stdout and "(default 16, of config.yaml)" in words
     assert "--image-size N" in done.stdout and "(needed)" in done.stdout
