@@ -106,8 +106,8 @@ def test_every_figure_is_inside_the_page_and_nothing_is_fetched(tmp_path, capsys
 def test_the_page_says_simulated_what_ran_and_what_may_not_be_claimed(tmp_path):
     page = page_of(tmp_path)
     for text in (
-        "Translocation (simulated)", "not &#x27;it works on biology&#x27;", "data processing",
-        "my search", "1 h 01 min", "torch 2", "Splits share no well.", "cells as units",
+        "Translocation (simulated)", "cannot show that it works on biology", "data processing",
+        "my search", "1 h 01 min", "torch 2", "No two splits share a well.", "cells as units",
     ):  # fmt: skip
         assert text in page, text
     assert "{" not in re.sub(r"<style>.*</style>", "", page.split("Where each file")[0], flags=re.S)
@@ -132,7 +132,7 @@ def test_reasons_of_skipped_fields_are_shown_and_escaped(tmp_path):
 
 def test_blocks_of_one_field_draw_the_warning_that_class_and_well_are_one(tmp_path):
     assert sections.TILE[:60] in html.escape(page_of(tmp_path / "a", split_by="tile"))
-    assert "class and well are one" not in page_of(tmp_path / "b")
+    assert "Class and well cannot be told apart" not in page_of(tmp_path / "b")
 
 
 def test_a_run_without_its_generator_says_so(tmp_path):
@@ -282,7 +282,7 @@ def test_networks_trained_on_generated_pairs_say_what_they_learnt(tmp_path):
     for said in (
         "the mean explains 36 % of the variance of styles (n = 1,000)",
         "nucleocytoplasmic ratio r 0.67 (n = 1,000)", "20,000", "11 of 12",
-        "gaussian_noise:0.1", "gaussian_blur:1", "nothing of real cells",
+        "gaussian_noise:0.1", "gaussian_blur:1", "nothing about real cells",
     ):  # fmt: skip
         assert said in page, said
     report.main(arguments)
