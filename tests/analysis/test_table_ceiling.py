@@ -180,4 +180,4 @@ def test_too_few_cells_of_a_treatment_are_named(tmp_path):
     lost[np.flatnonzero(made_up.cells_table(WELLS, CELLS)["treatment"] == "DMSO")[2:]] = np.nan
     found = table_of(tmp_path, {"high_resolution": high, "one": lost, "regression": mean})
     row = found.loc[("one", "DMSO", ceiling.IN_TREATMENT)]
-    assert np.isnan(row["value"]) and row["reason"].startswith("2 cells")
+    assert np.isnan(row["value"]) and row["reason"].startswith("only 2 cells")
