@@ -193,7 +193,7 @@ def t_interval(
     variance = sum(variances)
     if variance <= (ROUNDING * abs(point)) ** 2:
         width = math.nan if kind == "share" else point
-        reason = f"leaving out any {units.unit} does not change it; that does not make it certain"
+        reason = f"it is the same without any {units.unit}, which does not make it certain"
         return replace(found, low=width, high=width, reason=reason)
     freedom = variance**2 / sum(v**2 / (len(p) - 1) for v, p in zip(variances, parts, strict=True))
     scale = SCALES[kind]
