@@ -19,7 +19,7 @@ from analysis.run.values import Config, section_values
 from rls.runtime.errors import InputError
 
 FILE = ROOT / "workflow" / "rates.json"
-GPU_FILES = (Path("/dev/nvidia0"), Path("/dev/dxg"))  # of Linux, and of Linux under Windows
+GPU_FILES = (Path("/dev/nvidia0"), Path("/dev/dxg"))  # on Linux, and on Linux under Windows
 START = "start"
 LIKE = "train_gan"  # networks without a measurement are assumed to be as fast as this one
 SAME = {  # kinds that no small run measures, and the measured kind that does the same work

@@ -188,7 +188,7 @@ def test_wells_that_training_and_evaluation_share_stand_in_every_table(tmp_path)
     for name in "123":
         table = read_long(tmp_path / f"{name}.csv")
         assert (table["n_wells_shared_with_training"] == 3).all()
-        assert "3 wells of evaluation" in shared_sentence(table)
+        assert "3 evaluation wells" in shared_sentence(table)
         assert shared_sentence(table.assign(n_wells_shared_with_training=0)) == ""
     row = read_long(tmp_path / "2.csv").set_index("metric").loc["n_wells_shared_with_training"]
     assert row["value"] == 3 and row["reason"] == "P1/B02, P1/B03, P1/B05" and row["n"] == 6
