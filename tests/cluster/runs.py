@@ -19,7 +19,7 @@ QUICKLY = (
         "squeue",
     ),
     *("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"),
-    *("--latency-wait", "10", "--max-jobs-per-second", "50"),
+    *("--latency-wait", "10", "--max-jobs-per-timespan", "100/1s"),
 )
 
 
