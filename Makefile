@@ -18,11 +18,13 @@ article-small: .venv/installed  ## the same tables and figures, small and simula
 article-small: CONFIGS := config/article.yaml config/article_small.yaml
 article-small: YES := 1
 
+article article-small: FOLDER = runs/$@
+
 article article-small:
-	@python -m analysis.preflight --configfile $(CONFIGS) --directory runs/$@ --profile $(PROFILE) --cores $(CORES) $(if $(MACHINE),--machine "$(MACHINE)") $(if $(YES),--yes) $(if $(DRY_RUN),--plan)
-	@snakemake --snakefile Snakefile --workflow-profile $(PROFILE) $(if $(filter %local,$(PROFILE)),--cores $(CORES)) --configfile $(CONFIGS) --directory runs/$@ $(if $(DRY_RUN),--dry-run --quiet rules)
-	@$(if $(DRY_RUN),,cd runs/$@ && python -m analysis.headline --results results --report results/report.html)
-	@$(if $(DRY_RUN),,python -m analysis.plan.measure --check runs/$@ $(CONFIGS))
+	@python -m analysis.preflight --configfile $(CONFIGS) --directory $(FOLDER) --profile $(PROFILE) --cores $(CORES) $(if $(MACHINE),--machine "$(MACHINE)") $(if $(YES),--yes) $(if $(DRY_RUN),--plan)
+	@snakemake --snakefile Snakefile --workflow-profile $(PROFILE) $(if $(filter %local,$(PROFILE)),--cores $(CORES)) --configfile $(CONFIGS) --directory $(FOLDER) $(if $(DRY_RUN),--dry-run --quiet rules)
+	@$(if $(DRY_RUN),,cd $(FOLDER) && python -m analysis.headline --results results --report results/report.html)
+	@$(if $(DRY_RUN),,python -m analysis.plan.measure --check $(FOLDER) $(CONFIGS))
 
 demo: .venv/installed  ## simulated plates to report, with the small generators under models/ (minutes)
 	@$(WORKFLOW) --configfile config/demo.yaml --directory runs/demo

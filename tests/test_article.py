@@ -101,8 +101,8 @@ def make(*words):
         (["article-small"], "cores, if nothing else runs there"),
     ],
 )
-def test_the_plan_and_the_dry_run_of_the_article(words, said):
-    done = make(*words, "DRY_RUN=1")
+def test_the_plan_and_the_dry_run_of_the_article(words, said, tmp_path):
+    done = make(*words, "DRY_RUN=1", f"FOLDER={tmp_path / 'run'}")  # not a run that is under way
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
     assert said in text and "Elapsed time: about" in text
