@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 from analysis.plan.costs import Cost
 from analysis.plan.jobs import Job, planned_jobs
-from analysis.plan.readiness import archives_found, disk_found
+from analysis.plan.readiness import archives_found, device_found, disk_found
+from analysis.run.rates import Machine
 from analysis.run.values import read_config
 from rls.runtime.errors import InputError
 from tests.conftest import ROOT
@@ -154,3 +156,16 @@ def test_a_run_that_does_not_fit_the_disk_is_refused(tmp_path):
     assert "Disk: 0.0 GB needed" in disk_found(tmp_path / "not" / "made", costs)
     with pytest.raises(InputError, match="GB free in .*, expected 1200000.0 GB for this run"):
         disk_found(tmp_path, {"super_resolve": Cost(disk_mb=1e9)})
+
+
+def test_the_device_that_is_found_is_held_against_the_plan():
+    if torch.cuda.is_available():
+        pytest.skip("says what stands where there is no GPU")
+    config = {"device": "auto"}
+    card = Machine.read(device="cuda")
+    found = device_found(config, card, cluster=False)
+    assert f"take longer than the plan above, which is for {card.gpu.machine}." in found
+    found = device_found(config, Machine.read(device="cpu"), cluster=False)
+    assert found.endswith("the plan above is for them.")
+    with pytest.raises(InputError, match="expected one by device: cuda"):
+        device_found({"device": "cuda"}, Machine.read(device="cuda"), cluster=False)

@@ -214,7 +214,7 @@ def separation_facts(feature: FeatureValues, method: str, settings: IntervalSett
         reason = "a control has no measured cell"
         return [{"metric": metric, "reason": reason, "unit": "cell"} for metric in SEPARATION]
     effect = cohens_d(*(side["value"].to_numpy() for side in sides))
-    reason = "" if np.isfinite(effect) else "a control has under two cells, or all are alike"
+    reason = "" if np.isfinite(effect) else "fewer than two cells of a control, or all alike"
     area = auc_interval(
         table,
         "value",

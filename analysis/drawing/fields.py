@@ -70,7 +70,7 @@ def draw_field(field: np.ndarray, cells: Stack, side: int, factor: int) -> Image
         draw.rectangle(frame, outline=known if np.isfinite(value) else UNKNOWN)
     both = Image.new("RGB", (2 * left.width + GAP, left.height + TITLE), "white")
     write, font = ImageDraw.Draw(both), ImageFont.load_default(13)
-    for half, image, title in zip((0, 1), (left, Image.fromarray(right)), TITLES, strict=True):
+    for half, (image, title) in enumerate(zip((left, Image.fromarray(right)), TITLES, strict=True)):
         x = half * (left.width + GAP)
         both.paste(image, (x, TITLE))
         write.text((x + GAP, TITLE // 2), title, font=font, fill="black", anchor="lm")

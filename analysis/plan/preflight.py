@@ -79,7 +79,7 @@ class Prepared:
         yield clock_sentence(clock, capacity)
         yield from self.weights
         if checks:
-            yield device_found(self.config, cluster=self.on_cluster)
+            yield device_found(self.config, self.machine, cluster=self.on_cluster)
             yield disk_found(folder, costs)
             yield from archives_found(self.config, self.jobs)
         yield f"What is made lies in {folder}; after any stop the same command goes on there."

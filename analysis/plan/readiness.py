@@ -18,6 +18,7 @@ from analysis.plan.jobs import Job
 from analysis.plates.bbbc021 import IMAGE_CSV
 from analysis.plates.fetch import find_archive
 from analysis.run.keys import ROOT
+from analysis.run.rates import Machine
 from analysis.run.values import Config, expand_folder
 from rls.runtime.errors import InputError
 
@@ -40,8 +41,11 @@ def read_profile(folder: Path) -> Mapping[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def device_found(config: Config, *, cluster: bool) -> str:
-    """Say where torch will run.
+def device_found(config: Config, machine: Machine, *, cluster: bool) -> str:
+    """Say where torch will run, and whether the plan is for it.
+
+    Arguments:
+        machine: That of the plan.
 
     Raises:
         InputError: ``device: cuda``, and no GPU is found on this machine.
@@ -59,7 +63,12 @@ def device_found(config: Config, *, cluster: bool) -> str:
             "Found no GPU, expected one by device: cuda. Set device: auto, or see what python -m "
             "rls.device says."
         )
-    return "Device: found no GPU, so processors alone; the plan above is of them."
+    if machine.gpu is not None:  # named by the user, or a card that this torch cannot use
+        return (
+            "Device: torch found no GPU, so jobs run on processors and take longer than the plan "
+            f"above, which is for {machine.gpu.machine}. See python -m rls.device."
+        )
+    return "Device: found no GPU, so processors alone; the plan above is for them."
 
 
 def disk_found(folder: Path, costs: Mapping[str, Cost]) -> str:

@@ -167,7 +167,7 @@ class Machine:
         Arguments:
             device: The device of the configuration.
             name: As in :meth:`read`.
-            on_cluster: Whether jobs run elsewhere, so that this machine says nothing of a GPU.
+            on_cluster: Whether jobs run elsewhere; then a GPU of this machine does not matter.
 
         Raises:
             InputError: As :meth:`read`.
